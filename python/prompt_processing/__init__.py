@@ -1,0 +1,1 @@
+"""Prompt Processing: alerts within seconds of a survey image's arrival."""

@@ -1,0 +1,1 @@
+"""The worker that turns one visit-detector into alerts."""

@@ -1,0 +1,1 @@
+"""Translate HTTP to the service layer and its outcomes back; know nothing else."""

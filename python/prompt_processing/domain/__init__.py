@@ -1,0 +1,1 @@
+"""Plain data and rules of a visit, without any I/O."""

@@ -1,0 +1,1 @@
+"""Split a `next_visit` into one message a detector and deliver them."""

@@ -1,0 +1,106 @@
+"""The one image type: pixels, mask, variance and what is needed to use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from .photo_calib import PhotoCalib
+from .psf import Psf
+from .visit_info import VisitInfo
+
+
+@dataclass(slots=True, eq=False)
+class Exposure:
+    """An image of the sky or a calibration frame.
+
+    Attributes
+    ----------
+    image : `~numpy.ndarray` of float32, shape (height, width)
+        Electrons until calibrated, nJy after; `photo_calib` says which.
+    mask : `~numpy.ndarray` of int32, shape (height, width)
+        Bits of `Mask`.
+    variance : `~numpy.ndarray` of float32, shape (height, width)
+        Of `image`, in its unit squared; NaN or 0 where there is none.
+    wcs : `~astropy.wcs.WCS` or `None`
+        Pixel (0, 0) is the centre of ``image[0, 0]``.
+    psf : `Psf` or `None`
+        Point-spread function.
+    photo_calib : `PhotoCalib` or `None`
+        `None` while the flux scale is unknown.
+    visit_info : `VisitInfo` or `None`
+        `None` for coadds and calibrations.
+    metadata : `dict`
+        FITS keywords (strings, numbers, booleans) that travel with the image.
+    """
+
+    image: NDArray[np.float32]
+    mask: NDArray[np.int32]
+    variance: NDArray[np.float32]
+    wcs: WCS | None = None
+    psf: Psf | None = None
+    photo_calib: PhotoCalib | None = None
+    visit_info: VisitInfo | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.image.shape == self.mask.shape == self.variance.shape:
+            raise ValueError(
+                f"Image, mask and variance differ in shape: {self.image.shape}, {self.mask.shape}, "
+                f"{self.variance.shape}."
+            )
+
+    @classmethod
+    def blank(cls, shape: tuple[int, int], **kwargs: Any) -> Exposure:
+        """Make an exposure of zeros of the given (height, width)."""
+        return cls(
+            np.zeros(shape, np.float32), np.zeros(shape, np.int32), np.zeros(shape, np.float32), **kwargs
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def has(self, planes: int) -> NDArray[np.bool_]:
+        """Return where any of the given mask planes is set; shape (height, width)."""
+        return (self.mask & int(planes)) != 0
+
+    def cutout(self, x: float, y: float, size: int) -> Exposure:
+        """Return a copy of a square around a position; what lies off the image is NaN and ``NO_DATA``.
+
+        Parameters
+        ----------
+        x, y : `float`
+            Centre, pixels.
+        size : `int`
+            Width of the square, pixels.
+        """
+        from .mask import Mask
+
+        x0, y0 = round(x) - size // 2, round(y) - size // 2
+        height, width = self.shape
+        rows = slice(max(y0, 0), min(y0 + size, height))
+        columns = slice(max(x0, 0), min(x0 + size, width))
+        image = np.full((size, size), np.nan, np.float32)
+        variance = np.full((size, size), np.nan, np.float32)
+        mask = np.full((size, size), int(Mask.NO_DATA), np.int32)
+        if rows.start < rows.stop and columns.start < columns.stop:
+            inside = (
+                slice(rows.start - y0, rows.stop - y0),
+                slice(columns.start - x0, columns.stop - x0),
+            )
+            image[inside] = self.image[rows, columns]
+            variance[inside] = self.variance[rows, columns]
+            mask[inside] = self.mask[rows, columns]
+        wcs = None if self.wcs is None else self.wcs.slice((slice(y0, None), slice(x0, None)))
+        psf = None
+        if self.psf is not None:
+            psf = Psf(self.psf.image_at(x, y).astype(np.float32)[np.newaxis])
+        return Exposure(
+            image, mask, variance, wcs, psf, self.photo_calib, self.visit_info, dict(self.metadata)
+        )

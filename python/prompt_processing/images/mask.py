@@ -1,0 +1,33 @@
+"""Names and bits of the mask planes, those of the field's pipelines."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+
+class Mask(IntFlag):
+    """Bits of `Exposure.mask`; the bit numbers are those of ``lsst.afw``."""
+
+    BAD = 1 << 0
+    SAT = 1 << 1
+    INTRP = 1 << 2
+    CR = 1 << 3
+    EDGE = 1 << 4
+    DETECTED = 1 << 5
+    DETECTED_NEGATIVE = 1 << 6
+    SUSPECT = 1 << 7
+    NO_DATA = 1 << 8
+    CROSSTALK = 1 << 9
+    STREAK = 1 << 10
+    SAT_TEMPLATE = 1 << 11
+    INJECTED = 1 << 12
+    INJECTED_TEMPLATE = 1 << 13
+
+    @classmethod
+    def plane_numbers(cls) -> dict[str, int]:
+        """Return the bit number of each plane by name."""
+        return {name: flag.value.bit_length() - 1 for name, flag in cls.__members__.items()}
+
+
+UNUSABLE = Mask.BAD | Mask.SAT | Mask.CR | Mask.EDGE | Mask.NO_DATA
+"""Pixels whose value says nothing of the sky."""

@@ -1,0 +1,138 @@
+"""A point-spread function that varies over the detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+FWHM_PER_SIGMA = 2.3548200450309493
+
+
+def polynomial_terms(x: ArrayLike, y: ArrayLike, order: int) -> NDArray[np.float64]:
+    """Evaluate ``x**i * y**j`` for ``i + j <= order``.
+
+    Parameters
+    ----------
+    x, y : array_like, shape (n,)
+        Scaled coordinates, about -1 to 1.
+    order : `int`
+        Highest total degree.
+
+    Returns
+    -------
+    terms : `~numpy.ndarray`, shape (n, (order + 1) * (order + 2) / 2)
+        By total degree, falling power of x within one: 1, x, y, x2, xy, y2.
+    """
+    px, py = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
+    return np.stack(
+        [px ** (degree - j) * py**j for degree in range(order + 1) for j in range(degree + 1)], axis=-1
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Psf:
+    """A pixel image whose values are polynomials of the position.
+
+    Attributes
+    ----------
+    coefficients : `~numpy.ndarray`, shape (n_terms, size, size)
+        Image of each term of `polynomial_terms`; size is odd, the centre is
+        the middle pixel, the sampling is that of the detector.
+    order : `int`
+        Total degree of the polynomial.
+    x_centre, y_centre, scale : `float`
+        Position (pixels) ``(x, y)`` is evaluated at
+        ``((x - x_centre) / scale, (y - y_centre) / scale)``.
+    """
+
+    coefficients: NDArray[np.float32]
+    order: int = 0
+    x_centre: float = 0.0
+    y_centre: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def size(self) -> int:
+        """Width of the image, pixels."""
+        return int(self.coefficients.shape[-1])
+
+    def image_at(self, x: float, y: float) -> NDArray[np.float64]:
+        """Return the PSF at a position, centred on its middle pixel, of sum 1; shape (size, size)."""
+        terms = polynomial_terms((x - self.x_centre) / self.scale, (y - self.y_centre) / self.scale, self.order)[0]
+        image = np.tensordot(terms, self.coefficients.astype(np.float64), axes=1)
+        return np.asarray(image / image.sum())
+
+    def stamp_at(self, x: float, y: float) -> tuple[NDArray[np.float64], int, int]:
+        """Return the PSF as a source at a subpixel position shows it.
+
+        Returns
+        -------
+        stamp : `~numpy.ndarray`, shape (size, size)
+            Sum 1, shifted by a cubic spline.
+        x0, y0 : `int`
+            Pixel of the detector under ``stamp[0, 0]``.
+        """
+        column, row = round(x), round(y)
+        image = self.image_at(x, y)
+        shifted = ndimage.shift(image, (y - row, x - column), order=3, mode="constant")
+        half = self.size // 2
+        return shifted / shifted.sum(), column - half, row - half
+
+    def moments_at(self, x: float, y: float) -> tuple[float, float, float]:
+        """Return the Gaussian-weighted second moments ``ixx, iyy, ixy``, pixels squared."""
+        return adaptive_moments(self.image_at(x, y))
+
+    def fwhm_at(self, x: float | None = None, y: float | None = None) -> float:
+        """Return the FWHM of the Gaussian of the same moments, pixels; by default at the centre."""
+        ixx, iyy, ixy = self.moments_at(
+            self.x_centre if x is None else x, self.y_centre if y is None else y
+        )
+        return float(FWHM_PER_SIGMA * max(ixx * iyy - ixy**2, 0.0) ** 0.25)
+
+    def effective_area_at(self, x: float, y: float) -> float:
+        """Return the noise-equivalent area ``1 / sum(psf**2)``, pixels."""
+        return float(1.0 / np.sum(self.image_at(x, y) ** 2))
+
+
+def adaptive_moments(image: NDArray[np.float64], iterations: int = 30) -> tuple[float, float, float]:
+    """Measure second moments under a matched elliptical Gaussian.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray`, shape (n, n)
+        Background-free, centred on the middle pixel.
+
+    Returns
+    -------
+    ixx, iyy, ixy : `float`
+        Pixels squared.
+
+    Notes
+    -----
+    Bernstein & Jarvis 2002, AJ 123, 583: the weight has the moments that are found.
+    """
+    half = image.shape[0] // 2
+    rows, columns = np.mgrid[-half : image.shape[0] - half, -half : image.shape[1] - half]
+    ixx = iyy = (image.shape[0] / 8.0) ** 2
+    ixy = 0.0
+    for _ in range(iterations):
+        determinant = ixx * iyy - ixy**2
+        weight = np.exp(
+            -0.5 * (iyy * columns**2 - 2 * ixy * columns * rows + ixx * rows**2) / determinant
+        )
+        weighted = weight * image
+        total = weighted.sum()
+        if total <= 0:
+            break
+        # A Gaussian seen through its own Gaussian has half the moments.
+        new = [2 * float((weighted * term).sum() / total) for term in (columns**2, rows**2, columns * rows)]
+        if new[0] <= 0 or new[1] <= 0 or new[0] * new[1] <= new[2] ** 2:
+            break
+        converged = abs(new[0] - ixx) + abs(new[1] - iyy) < 1e-4 * (ixx + iyy)
+        ixx, iyy, ixy = new
+        if converged:
+            break
+    return float(ixx), float(iyy), float(ixy)

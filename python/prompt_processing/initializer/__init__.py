@@ -1,0 +1,1 @@
+"""The nightly job that writes init-outputs and output runs."""

@@ -1,0 +1,1 @@
+"""The cameras: geometry, object keys, headers and raw frames."""

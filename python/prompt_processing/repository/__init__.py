@@ -1,0 +1,1 @@
+"""Make, fill and maintain a central Butler repository."""

@@ -1,0 +1,1 @@
+"""The simulated sky, telescope and camera, with the truth beside each raw."""

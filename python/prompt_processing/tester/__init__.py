@@ -1,0 +1,1 @@
+"""Simulate the observatory: announce visits and upload raws."""
