@@ -1,0 +1,262 @@
+"""The telescope's announcement of a visit, and one detector's share of it.
+
+Attributes keep the names that the observatory's event schema gives them.
+"""
+# ruff: noqa: N815  (those names are in mixed case)
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError
+
+from prompt_processing.domain.clock import tai_to_utc
+from prompt_processing.domain.errors import InvalidVisitError, MalformedMessageError
+
+
+class CoordinateSystem(IntEnum):
+    """What the two numbers of a position are."""
+
+    NONE = 1
+    ICRS = 2
+    OBSERVED = 3
+    MOUNT = 4
+
+
+class RotationSystem(IntEnum):
+    """What the camera angle is measured against."""
+
+    NONE = 1
+    SKY = 2
+    HORIZON = 3
+    MOUNT = 4
+
+
+class Dome(IntEnum):
+    """State of the dome that the visit asks for."""
+
+    CLOSED = 1
+    OPEN = 2
+    EITHER = 3
+
+
+def _blank_if_null(value: Any) -> Any:
+    # Avro unions of the summit's schema may hold null where JSON senders leave a string empty.
+    return "" if value is None else value
+
+
+OptionalText = Annotated[str, BeforeValidator(_blank_if_null)]
+
+
+class NextVisit(BaseModel):
+    """A visit as the telescope announces it on ``next_visit``.
+
+    Frozen; fields that nobody here reads are ignored. Angles are in degrees,
+    times in TAI Unix seconds, durations in seconds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    salIndex: int
+    """Script queue; it also names a test group of detectors."""
+    scriptSalIndex: int = 0
+    """Script that takes the visit."""
+    groupId: str = Field(min_length=1)
+    """The observatory's id of the visit, the Butler's ``group``."""
+    coordinateSystem: CoordinateSystem
+    """What ``position`` is."""
+    position: tuple[FiniteFloat, FiniteFloat] | None = None
+    """Right ascension and declination if ``coordinateSystem`` is ICRS."""
+    startTime: FiniteFloat = 0.0
+    """Expected start of the first exposure, TAI."""
+    rotationSystem: RotationSystem
+    """What ``cameraAngle`` is."""
+    cameraAngle: FiniteFloat = 0.0
+    """Angle of the camera; on the sky it is that of focal-plane +Y, east of north."""
+    filters: OptionalText = ""
+    """Physical filter, may be empty."""
+    dome: Dome = Dome.EITHER
+    """State of the dome."""
+    duration: FiniteFloat = Field(ge=0)
+    """Seconds that the script takes; not the exposure time."""
+    nimages: int = Field(ge=0)
+    """Snaps expected; 0 if not known beforehand."""
+    instrument: OptionalText = ""
+    """Short name; empty if the script observes nothing."""
+    survey: OptionalText = ""
+    """Short name of the survey."""
+    totalCheckpoints: int = 0
+    """Bookkeeping of the script."""
+    private_sndStamp: FiniteFloat
+    """When the summit published the message, TAI."""
+
+    @classmethod
+    def parse(cls, data: object) -> Self:
+        """Make a visit from decoded JSON, or from a string that holds JSON.
+
+        Parameters
+        ----------
+        data : `dict`, `str` or `bytes`
+            The message.
+
+        Returns
+        -------
+        visit : `NextVisit`
+            The visit.
+
+        Raises
+        ------
+        MalformedMessageError
+            Raised if it is not such a visit; the reason names the fields.
+        """
+        if isinstance(data, str | bytes | bytearray):
+            try:
+                data = json.loads(data)
+            except ValueError as error:
+                raise MalformedMessageError(f"The visit is not JSON: {error}") from error
+        if not isinstance(data, Mapping):
+            raise MalformedMessageError(f"The visit is not a JSON object but a {type(data).__name__}.")
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
+            )
+            raise MalformedMessageError(f"Not a visit: {problems}") from error
+
+    @property
+    def ra(self) -> float | None:
+        """Right ascension of the boresight, degrees in [0, 360), if known."""
+        if self.coordinateSystem is not CoordinateSystem.ICRS or self.position is None:
+            return None
+        return self.position[0] % 360.0
+
+    @property
+    def dec(self) -> float | None:
+        """Declination of the boresight, degrees, if known."""
+        if self.coordinateSystem is not CoordinateSystem.ICRS or self.position is None:
+            return None
+        return self.position[1]
+
+    @property
+    def rotation(self) -> float | None:
+        """Rotation of the camera on the sky, degrees, if known."""
+        return self.cameraAngle if self.rotationSystem is RotationSystem.SKY else None
+
+    @property
+    def has_region(self) -> bool:
+        """Whether position and rotation tell which piece of sky a detector sees."""
+        return self.ra is not None and self.rotation is not None
+
+    def age(self, now_unix_utc: float) -> float:
+        """Tell how long ago the summit published the visit.
+
+        Parameters
+        ----------
+        now_unix_utc : `float`
+            The time now, as `time.time` gives it.
+
+        Returns
+        -------
+        age : `float`
+            Seconds.
+        """
+        return now_unix_utc - tai_to_utc(self.private_sndStamp)
+
+    def require_usable(self) -> None:
+        """Refuse fields that no processing can make sense of.
+
+        Raises
+        ------
+        InvalidVisitError
+            Raised for a coordinate or rotation system that cannot be turned
+            into a region, for a position that is missing or not on the sky,
+            and for a visit without an instrument.
+        """
+        if not self.instrument:
+            raise InvalidVisitError(f"Visit {self.groupId} has no instrument: it is no observation.")
+        if self.coordinateSystem not in (CoordinateSystem.NONE, CoordinateSystem.ICRS):
+            raise InvalidVisitError(
+                f"Visit {self.groupId} has coordinateSystem {self.coordinateSystem.name}; only ICRS will do."
+            )
+        if self.rotationSystem not in (RotationSystem.NONE, RotationSystem.SKY):
+            raise InvalidVisitError(
+                f"Visit {self.groupId} has rotationSystem {self.rotationSystem.name}; only SKY will do."
+            )
+        if self.coordinateSystem is CoordinateSystem.ICRS:
+            if self.position is None:
+                raise InvalidVisitError(f"Visit {self.groupId} is in ICRS but has no position.")
+            if not -90.0 <= self.position[1] <= 90.0:
+                raise InvalidVisitError(f"Visit {self.groupId} has declination {self.position[1]}.")
+
+    def for_detector(self, detector: int) -> FannedOutVisit:
+        """Make one detector's share.
+
+        Parameters
+        ----------
+        detector : `int`
+            Detector id.
+
+        Returns
+        -------
+        visit : `FannedOutVisit`
+            The same visit with the detector.
+        """
+        return FannedOutVisit.model_validate({**self.model_dump(), "detector": detector})
+
+
+class FannedOutVisit(NextVisit):
+    """One detector's share of a visit: what one worker does."""
+
+    detector: int = Field(ge=0)
+    """Detector id."""
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.groupId} detector {self.detector}"
+
+    def to_stream_entry(self) -> dict[str, str]:
+        """Write the visit as an entry of a Redis stream.
+
+        Returns
+        -------
+        entry : `dict` [`str`, `str`]
+            Each field a string; a position that is not known is left out.
+        """
+        return {
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in self.model_dump(mode="json", exclude_none=True).items()
+        }
+
+    @classmethod
+    def from_stream_entry(cls, entry: Mapping[Any, Any]) -> Self:
+        """Read an entry of a Redis stream.
+
+        Parameters
+        ----------
+        entry : mapping
+            Names and values, strings or bytes.
+
+        Returns
+        -------
+        visit : `FannedOutVisit`
+            The visit.
+
+        Raises
+        ------
+        MalformedMessageError
+            Raised if the entry is not a visit.
+        """
+        try:
+            fields: dict[str, Any] = {_text(name): _text(value) for name, value in entry.items()}
+            if "position" in fields:
+                fields["position"] = json.loads(fields["position"])
+        except ValueError as error:
+            raise MalformedMessageError(f"The stream entry cannot be read: {error}") from error
+        return cls.parse(fields)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes | bytearray) else str(value)

@@ -1,0 +1,57 @@
+"""Clients of S3 stores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.handlers import validate_bucket_name
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def make_s3_client(
+    endpoint_url: str | None = None,
+    *,
+    validate_bucket_names: bool = True,
+    profile: str | None = None,
+    connect_timeout: float = 5.0,
+    read_timeout: float = 20.0,
+    attempts: int = 3,
+) -> S3Client:
+    """Make a client; credentials come from where boto3 looks for them.
+
+    Parameters
+    ----------
+    endpoint_url : `str`, optional
+        The store; AWS's if none.
+    validate_bucket_names : `bool`, optional
+        Whether to refuse names outside the standard. Ceph's tenant buckets
+        (``tenant:bucket``) are outside.
+    profile : `str`, optional
+        Profile of the shared credentials file.
+    connect_timeout, read_timeout : `float`, optional
+        Seconds.
+    attempts : `int`, optional
+        How often a request is tried in all.
+
+    Returns
+    -------
+    client : ``S3Client``
+        The client.
+    """
+    options: dict[str, Any] = {
+        "connect_timeout": connect_timeout,
+        "read_timeout": read_timeout,
+        "retries": {"total_max_attempts": attempts, "mode": "standard"},
+        # Stores other than AWS's do not all know the checksums that boto3 adds by default.
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
+    }
+    session = boto3.session.Session(profile_name=profile)
+    client = session.client("s3", endpoint_url=endpoint_url, config=Config(**options))
+    if not validate_bucket_names:
+        client.meta.events.unregister("before-parameter-build.s3", validate_bucket_name)
+    return client
