@@ -1,19 +1,30 @@
 """Images and what travels with them, and how the Butler stores them."""
 
+from .background import Background
+from .butler_types import use_butler_types
+from .defects import Defects
 from .exposure import Exposure
+from .kernel import MatchingKernel
 from .mask import UNUSABLE, Mask
 from .photo_calib import AB_ZERO_POINT_NJY, PhotoCalib
 from .psf import Psf, adaptive_moments, polynomial_terms
+from .sky_map import SkyMap, Tract
 from .visit_info import VisitInfo
 
 __all__ = [
     "AB_ZERO_POINT_NJY",
     "UNUSABLE",
+    "Background",
+    "Defects",
     "Exposure",
     "Mask",
+    "MatchingKernel",
     "PhotoCalib",
     "Psf",
+    "SkyMap",
+    "Tract",
     "VisitInfo",
     "adaptive_moments",
     "polynomial_terms",
+    "use_butler_types",
 ]

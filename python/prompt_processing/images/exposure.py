@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from astropy.wcs import WCS
+from astropy.wcs import WCS, Sip
 from numpy.typing import NDArray
 
+from .mask import Mask
 from .photo_calib import PhotoCalib
 from .psf import Psf
 from .visit_info import VisitInfo
@@ -80,8 +81,6 @@ class Exposure:
         size : `int`
             Width of the square, pixels.
         """
-        from .mask import Mask
-
         x0, y0 = round(x) - size // 2, round(y) - size // 2
         height, width = self.shape
         rows = slice(max(y0, 0), min(y0 + size, height))
@@ -97,10 +96,22 @@ class Exposure:
             image[inside] = self.image[rows, columns]
             variance[inside] = self.variance[rows, columns]
             mask[inside] = self.mask[rows, columns]
-        wcs = None if self.wcs is None else self.wcs.slice((slice(y0, None), slice(x0, None)))
+        wcs = None if self.wcs is None else shifted_wcs(self.wcs, x0, y0)
         psf = None
         if self.psf is not None:
             psf = Psf(self.psf.image_at(x, y).astype(np.float32)[np.newaxis])
         return Exposure(
             image, mask, variance, wcs, psf, self.photo_calib, self.visit_info, dict(self.metadata)
         )
+
+
+def shifted_wcs(wcs: WCS, x0: int, y0: int) -> WCS:
+    """Return the WCS of the part of an image that begins at pixel ``(x0, y0)``, also off the image."""
+    shifted = wcs.deepcopy()
+    shifted.wcs.crpix = np.asarray(wcs.wcs.crpix) - [x0, y0]
+    if wcs.sip is not None:
+        # SIP polynomials are of the distance from a reference pixel of their own.
+        shifted.sip = Sip(wcs.sip.a, wcs.sip.b, wcs.sip.ap, wcs.sip.bp, shifted.wcs.crpix)
+    shifted.pixel_shape = None
+    shifted.wcs.set()
+    return shifted

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 AB_ZERO_POINT_NJY = 10 ** (0.4 * 31.4)
 """Flux density of AB magnitude 0, nJy."""
@@ -32,3 +33,12 @@ class PhotoCalib:
         """Make a calibration from the AB magnitude of one unit of flux."""
         factor = 10 ** (-0.4 * (zero_point - 31.4))
         return cls(factor, factor * zero_point_err * 0.4 * math.log(10))
+
+    def to_json(self) -> str:
+        """Serialise to JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> PhotoCalib:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))

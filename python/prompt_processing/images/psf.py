@@ -61,7 +61,9 @@ class Psf:
 
     def image_at(self, x: float, y: float) -> NDArray[np.float64]:
         """Return the PSF at a position, centred on its middle pixel, of sum 1; shape (size, size)."""
-        terms = polynomial_terms((x - self.x_centre) / self.scale, (y - self.y_centre) / self.scale, self.order)[0]
+        terms = polynomial_terms(
+            (x - self.x_centre) / self.scale, (y - self.y_centre) / self.scale, self.order
+        )[0]
         image = np.tensordot(terms, self.coefficients.astype(np.float64), axes=1)
         return np.asarray(image / image.sum())
 
@@ -87,9 +89,7 @@ class Psf:
 
     def fwhm_at(self, x: float | None = None, y: float | None = None) -> float:
         """Return the FWHM of the Gaussian of the same moments, pixels; by default at the centre."""
-        ixx, iyy, ixy = self.moments_at(
-            self.x_centre if x is None else x, self.y_centre if y is None else y
-        )
+        ixx, iyy, ixy = self.moments_at(self.x_centre if x is None else x, self.y_centre if y is None else y)
         return float(FWHM_PER_SIGMA * max(ixx * iyy - ixy**2, 0.0) ** 0.25)
 
     def effective_area_at(self, x: float, y: float) -> float:
@@ -120,9 +120,7 @@ def adaptive_moments(image: NDArray[np.float64], iterations: int = 30) -> tuple[
     ixy = 0.0
     for _ in range(iterations):
         determinant = ixx * iyy - ixy**2
-        weight = np.exp(
-            -0.5 * (iyy * columns**2 - 2 * ixy * columns * rows + ixx * rows**2) / determinant
-        )
+        weight = np.exp(-0.5 * (iyy * columns**2 - 2 * ixy * columns * rows + ixx * rows**2) / determinant)
         weighted = weight * image
         total = weighted.sum()
         if total <= 0:

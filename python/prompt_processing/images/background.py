@@ -1,0 +1,62 @@
+"""A smooth background as a low-resolution grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+from scipy.interpolate import RectBivariateSpline
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Background:
+    """The sky under an image.
+
+    Attributes
+    ----------
+    values : `~numpy.ndarray` of float32, shape (n_rows, n_columns)
+        Level at the centre of each box, in the unit of the image.
+    box_size : `int`
+        Width of a box, pixels.
+    shape : `tuple` [`int`, `int`]
+        Height and width of the image.
+    """
+
+    values: NDArray[np.float32]
+    box_size: int
+    shape: tuple[int, int]
+
+    def image(self) -> NDArray[np.float32]:
+        """Interpolate to every pixel with a bicubic spline; shape (height, width)."""
+        height, width = self.shape
+        rows, columns = self.values.shape
+        y = np.minimum((np.arange(rows) + 0.5) * self.box_size, height) - 0.5
+        x = np.minimum((np.arange(columns) + 0.5) * self.box_size, width) - 0.5
+        if rows < 2 or columns < 2:
+            return np.full(self.shape, float(self.values.mean()), np.float32)
+        spline = RectBivariateSpline(
+            y, x, self.values.astype(float), kx=min(3, rows - 1), ky=min(3, columns - 1)
+        )
+        # Held constant outside the outermost centres: an extrapolated cubic runs away.
+        at_y = np.clip(np.arange(height), y[0], y[-1])
+        at_x = np.clip(np.arange(width), x[0], x[-1])
+        return np.asarray(spline(at_y, at_x), np.float32)
+
+    def write_fits(self, path: str | Path) -> None:
+        """Write the grid as one image with its box size and full shape in the header."""
+        hdu = fits.PrimaryHDU(self.values.astype(np.float32))
+        hdu.header["BOXSIZE"] = (self.box_size, "[pix] width of a box")
+        hdu.header["HEIGHT"] = (self.shape[0], "[pix] of the full image")
+        hdu.header["WIDTH"] = (self.shape[1], "[pix] of the full image")
+        hdu.writeto(path, overwrite=True)
+
+    @classmethod
+    def read_fits(cls, path: str | Path) -> Background:
+        """Read what `write_fits` wrote."""
+        with fits.open(path) as hdus:
+            header = hdus[0].header
+            values = np.asarray(hdus[0].data, np.float32)
+        return cls(values, int(header["BOXSIZE"]), (int(header["HEIGHT"]), int(header["WIDTH"])))
