@@ -1,0 +1,171 @@
+"""The YAML that says which pipelines a visit gets."""
+
+from __future__ import annotations
+
+import os.path
+from typing import Annotated, Any, Literal, Self
+
+import astropy.units as u
+import numpy as np
+import yaml
+from astropy.coordinates import ICRS, BarycentricMeanEcliptic, Galactic, SkyCoord
+from astropy.io import fits
+from astropy_healpix import HEALPix
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
+
+from prompt_processing.domain.selection import DegreeRange, PipelineSelection, SelectionNode
+
+_UNKNOWN = 16
+"""Value of a binary map's pixel that nobody has classified."""
+
+_FRAMES = {"C": ICRS(), "G": Galactic(), "E": BarycentricMeanEcliptic()}
+
+
+def _nothing_if_none(value: Any) -> Any:
+    # YAML has its own word for nothing, and people write Python's.
+    return [] if value is None or value == "None" else value
+
+
+class _Range(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    min: FiniteFloat
+    max: FiniteFloat
+
+
+class _Node(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    pipelines: Annotated[list[str], BeforeValidator(_nothing_if_none)]
+    survey: str | None = None
+    ra: _Range | None = None
+    dec: _Range | None = None
+    binary_map: str | None = Field(default=None, alias="binary-map")
+    coord_type: Literal["detector", "boresight"] = Field(default="detector", alias="coord-type")
+
+    def to_selection(self) -> SelectionNode:
+        if self.dec is not None and self.dec.min > self.dec.max:
+            raise ValueError(f"dec runs from {self.dec.min} to {self.dec.max}")
+        return SelectionNode(
+            pipelines=tuple(_expand(path) for path in self.pipelines),
+            survey=self.survey,
+            ra=None if self.ra is None else DegreeRange(self.ra.min, self.ra.max, wraps=True),
+            dec=None if self.dec is None else DegreeRange(self.dec.min, self.dec.max),
+            membership=None if self.binary_map is None else BinaryMap.read(_expand(self.binary_map)),
+            coordinate_type=self.coord_type,
+        )
+
+
+class BinaryMap:
+    """A HEALPix map of yes, no and unknown.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`, shape (12 * nside**2,)
+        Not zero is true, and 16 is unknown.
+    healpix : `astropy_healpix.HEALPix`
+        The pixelisation and its frame.
+    """
+
+    def __init__(self, values: NDArray[Any], healpix: HEALPix) -> None:
+        self._values = values
+        self._healpix = healpix
+
+    @classmethod
+    def read(cls, path: str) -> Self:
+        """Read a map from a FITS file in the HEALPix layout.
+
+        Parameters
+        ----------
+        path : `str`
+            The file.
+
+        Returns
+        -------
+        map : `BinaryMap`
+            The map.
+
+        Raises
+        ------
+        ValueError
+            Raised if the file cannot be read or is no full HEALPix map.
+        """
+        try:
+            with fits.open(path, memmap=False) as hdus:
+                table = next(hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU))
+                header, rows = table.header, table.data
+            explicit = str(header.get("INDXSCHM", "IMPLICIT")).strip() == "EXPLICIT"
+            values = np.asarray(rows.field(1 if explicit else 0)).ravel()
+            nside = int(header["NSIDE"])
+            if explicit:
+                full = np.full(12 * nside**2, _UNKNOWN, values.dtype)
+                full[np.asarray(rows.field(0)).ravel()] = values
+                values = full
+            if values.size != 12 * nside**2:
+                raise ValueError(f"{values.size} pixels do not make a map of NSIDE {nside}")
+            frame = _FRAMES[str(header.get("COORDSYS", "C")).strip()[:1]]
+            order = "nested" if str(header["ORDERING"]).strip().upper().startswith("NEST") else "ring"
+        except (OSError, StopIteration, KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"the binary map {path} cannot be read: {error!r}") from error
+        return cls(values, HEALPix(nside=nside, order=order, frame=frame))
+
+    def __call__(self, ra: float, dec: float) -> bool | None:
+        """Tell the map's value.
+
+        Parameters
+        ----------
+        ra, dec : `float`
+            ICRS, degrees.
+
+        Returns
+        -------
+        value : `bool` or `None`
+            `None` where it is unknown.
+        """
+        position = SkyCoord(ra * u.deg, dec * u.deg, frame="icrs")
+        value = float(self._values[int(self._healpix.skycoord_to_healpix(position))])
+        # HEALPix's own mark of a pixel without a value is a huge negative number.
+        if not np.isfinite(value) or value == _UNKNOWN or value < -1e30:
+            return None
+        return value != 0
+
+
+def parse_selection(text: str) -> PipelineSelection:
+    """Read a list of nodes.
+
+    Parameters
+    ----------
+    text : `str`
+        YAML.
+
+    Returns
+    -------
+    selection : `~prompt_processing.domain.selection.PipelineSelection`
+        The nodes. An empty list, or ``None``, runs nothing for any visit.
+
+    Raises
+    ------
+    ValueError
+        Raised if the text is no list of nodes; all that is wrong is told.
+    """
+    try:
+        content = _nothing_if_none(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ValueError(f"not YAML: {error}") from error
+    if content == []:
+        return PipelineSelection((SelectionNode(pipelines=()),))
+    try:
+        nodes = TypeAdapter(list[_Node]).validate_python(content)
+    except ValidationError as error:
+        raise ValueError(
+            "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        ) from error
+    return PipelineSelection(tuple(node.to_selection() for node in nodes))
+
+
+def _expand(path: str) -> str:
+    expanded = os.path.expandvars(path)
+    if "$" in expanded:
+        raise ValueError(f"{path} names an environment variable that is not set")
+    return expanded

@@ -1,0 +1,89 @@
+"""Notices of a store that an object has arrived."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote_plus
+
+from prompt_processing.domain.errors import MalformedMessageError
+
+
+@dataclass(frozen=True)
+class ArrivalNotice:
+    """One new object.
+
+    Attributes
+    ----------
+    keys : `tuple` [`str`]
+        Keys that the notice may mean, the likelier first. Some stores
+        URL-encode a key and some do not, and a plain key may itself hold
+        ``+`` or ``%``, so that only what the key names, or the bucket, can
+        tell which one it is.
+    arrival : `float` or `None`
+        When the object arrived, Unix seconds, UTC.
+    """
+
+    keys: tuple[str, ...]
+    arrival: float | None = None
+
+
+def parse_notices(message: bytes | str) -> list[ArrivalNotice]:
+    """Read the records of an S3 event that tell of a new object.
+
+    Parameters
+    ----------
+    message : `bytes` or `str`
+        S3 event JSON.
+
+    Returns
+    -------
+    notices : `list` [`ArrivalNotice`]
+        In the order of the records; empty for the store's test event and for
+        records that create nothing.
+
+    Raises
+    ------
+    MalformedMessageError
+        Raised if the message is not an S3 event, or if a record that creates
+        an object does not name it.
+    """
+    try:
+        event = json.loads(message)
+    except ValueError as error:
+        raise MalformedMessageError(f"The notice is not JSON: {error}") from error
+    if not isinstance(event, Mapping):
+        raise MalformedMessageError(f"The notice is not a JSON object but a {type(event).__name__}.")
+    if event.get("Event") == "s3:TestEvent":
+        return []
+    records = event.get("Records")
+    if not isinstance(records, list):
+        raise MalformedMessageError("The notice has no Records.")
+    return [notice for record in records if (notice := _parse_record(record)) is not None]
+
+
+def _parse_record(record: Any) -> ArrivalNotice | None:
+    try:
+        name = record["eventName"]
+        if not name.removeprefix("s3:").startswith("ObjectCreated"):
+            return None
+        key = record["s3"]["object"]["key"]
+        stamp = record.get("eventTime")
+    except (TypeError, KeyError, AttributeError) as error:
+        raise MalformedMessageError(f"A record of the notice lacks {error}.") from error
+    if not isinstance(key, str) or not key:
+        raise MalformedMessageError("A record of the notice has no object key.")
+    decoded = unquote_plus(key)
+    return ArrivalNotice(keys=(key,) if decoded == key else (decoded, key), arrival=_unix_time(stamp))
+
+
+def _unix_time(stamp: Any) -> float | None:
+    try:
+        when = datetime.fromisoformat(stamp)
+    except (TypeError, ValueError):
+        # The time is a convenience; a notice without one is as good.
+        return None
+    return when.timestamp() if when.tzinfo is not None else None
