@@ -1,1 +1,1 @@
-"""Split a `next_visit` into one message a detector and deliver them."""
+"""The fan-out: one announcement of the telescope becomes one message for each active detector."""

@@ -1,0 +1,149 @@
+"""Settings of the fan-out: environment variables, and the file that says which detectors go where."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from ..domain.visit import NextVisit
+
+__all__ = ["ConfigurationError", "DetectorMap", "FanOutSettings"]
+
+
+class ConfigurationError(Exception):
+    """The settings or the instrument configuration cannot be used; the message names everything wrong."""
+
+
+class FanOutSettings(BaseSettings):
+    """What the environment tells the fan-out; every variable has the upper-case name of its field.
+
+    The Kafka credentials (``SASL_USERNAME``, ``SASL_PASSWORD``, ``SASL_MECHANISM``, ``SECURITY_PROTOCOL``)
+    are read with them, and never shown.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    supported_instruments: Annotated[frozenset[str], NoDecode] = Field(min_length=1)
+    """Instruments whose visits are sent on; blank-separated in the environment."""
+    instrument_config_file: Path
+    """The YAML file of `DetectorMap`."""
+    kafka_cluster: str
+    """Bootstrap servers."""
+    consumer_group: str
+    """Shared by all replicas of the fan-out, so that each visit is sent on once."""
+    next_visit_topic: str = "next-visit-topic"
+    offset: Literal["earliest", "latest"] = "latest"
+    """Where a consumer group without a committed offset begins."""
+    message_expiration: float = Field(default=3600.0, gt=0)
+    """Age in seconds past which a visit is not sent on any more."""
+    kafka_schema_registry_url: str = ""
+    """Where schemas of Avro messages are; without it, messages are plain JSON."""
+    max_fan_out_messages: int = Field(default=1000, gt=0)
+    """How many visit-detectors may be awaiting their answer at once."""
+    retry_knative_requests: bool = False
+    """Whether to send again what was answered with 503."""
+    platform: Literal["knative", "keda"] = "knative"
+    redis_host: str = ""
+    """``host`` or ``host:port`` of the Redis server; needed on the platform ``keda``."""
+    sasl_username: str = ""
+    sasl_password: str = Field(default="", repr=False)
+    sasl_mechanism: str = "SCRAM-SHA-512"
+    security_protocol: str = ""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Port of the Prometheus metrics; 0 serves none."""
+    shutdown_grace_s: float = Field(default=600.0, ge=0)
+    """How long, after a signal to stop, answers still on their way are awaited."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_instruments(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("supported_instruments"), str):
+            values = {**values, "supported_instruments": frozenset(values["supported_instruments"].split())}
+        return values
+
+    @model_validator(mode="after")
+    def _redis_is_named(self) -> "FanOutSettings":
+        if self.platform == "keda" and not self.redis_host:
+            raise ValueError("REDIS_HOST is needed with PLATFORM=keda")
+        return self
+
+    @classmethod
+    def load(cls) -> "FanOutSettings":
+        """Read the environment.
+
+        Raises
+        ------
+        ConfigurationError
+            Naming every variable that is missing or malformed.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            raise ConfigurationError(_all_problems(error, upper_case=True)) from error
+
+
+class DetectorMap(BaseModel):
+    """Which detectors of which instrument are processed, and where their visits are sent."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+    detectors: Mapping[str, Mapping[int, bool]]
+    """Active detectors of each instrument, and of test groups as ``<INSTRUMENT>-TEST-<salIndex>``."""
+    knative_urls: Mapping[str, str] = Field(default={}, alias="knative-urls")
+    redis_streams: Mapping[str, str] = Field(default={}, alias="redis-streams")
+
+    @classmethod
+    def load(cls, path: Path) -> "DetectorMap":
+        """Read the file.
+
+        Raises
+        ------
+        ConfigurationError
+            If it cannot be read, or is not what it should be.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text()))
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigurationError(f"{path}: {error}") from error
+        except ValidationError as error:
+            raise ConfigurationError(f"{path}: {_all_problems(error, upper_case=False)}") from error
+
+    def check(self, settings: FanOutSettings) -> None:
+        """Make sure that each supported instrument has detectors and a destination.
+
+        Raises
+        ------
+        ConfigurationError
+            Naming all that have not.
+        """
+        destinations = self.knative_urls if settings.platform == "knative" else self.redis_streams
+        section = "knative-urls" if settings.platform == "knative" else "redis-streams"
+        problems = [
+            f"no {name} under {where}"
+            for name in sorted(settings.supported_instruments)
+            for where, entries in (("detectors", self.detectors), (section, destinations))
+            if name not in entries
+        ]
+        if problems:
+            raise ConfigurationError(f"{settings.instrument_config_file}: {'; '.join(problems)}")
+
+    def active_detectors(self, visit: NextVisit) -> list[int]:
+        """Return the detectors to send the visit for, in ascending order.
+
+        Test groups, known by their ``salIndex``, have only raws of some detectors and a list of their own.
+        """
+        test_group = f"{visit.instrument}-TEST-{visit.salIndex}"
+        chosen = self.detectors.get(test_group, self.detectors.get(visit.instrument, {}))
+        return sorted(detector for detector, active in chosen.items() if active)
+
+
+def _all_problems(error: ValidationError, upper_case: bool) -> str:
+    # Values are left out on purpose: one of them may be a password.
+    found = []
+    for problem in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        found.append(f"{where.upper() if upper_case else where}: {problem['msg']}".lstrip(": "))
+    return "; ".join(found)

@@ -1,0 +1,179 @@
+"""Where the fanned-out visits go: Knative services over HTTP, or Redis streams read by KEDA's jobs."""
+
+import asyncio
+import logging
+import random
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import aiohttp
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from ..domain.visit import FannedOutVisit
+from .metrics import FanOutMetrics
+
+__all__ = ["Destination", "KnativeServices", "RedisStreams"]
+
+_log = logging.getLogger("lsst.fanout.destinations")
+
+_DEFAULT_RETRY_AFTER_S = 30.0
+_MAX_RETRY_AFTER_S = 300.0
+
+
+class Destination(Protocol):
+    """Something that takes the visits of single detectors."""
+
+    async def send(self, visit: FannedOutVisit) -> str:
+        """Hand the visit over and return in one word what became of it; never raises for its refusal."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class KnativeServices:
+    """Posts each visit as a CloudEvent, in binary mode, and awaits the answer.
+
+    Parameters
+    ----------
+    urls
+        Service of each instrument.
+    source
+        The CloudEvents' source: the topic that the visits come from.
+    max_in_flight
+        How many requests may be awaiting their answer at once.
+    retry
+        Whether to send again what was answered with 503, after its ``Retry-After``.
+    expiration_s
+        A visit of that age (s) is not sent again.
+    metrics
+        What to count with.
+    """
+
+    def __init__(
+        self,
+        urls: Mapping[str, str],
+        source: str,
+        max_in_flight: int,
+        retry: bool,
+        expiration_s: float,
+        metrics: FanOutMetrics,
+    ) -> None:
+        self._urls = urls
+        self._source = source
+        self._retry = retry
+        self._expiration_s = expiration_s
+        self._metrics = metrics
+        self._slots = asyncio.Semaphore(max_in_flight)
+        # The answer comes when the visit has been processed: its time limit is the service's to keep.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=max_in_flight, force_close=True),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30.0),
+        )
+
+    async def send(self, visit: FannedOutVisit) -> str:
+        """Post the visit, again while it is answered with 503 and that is wanted, until it is stale.
+
+        Returns
+        -------
+        status
+            The last answer's HTTP status, or ``unreachable``.
+        """
+        while True:
+            status, retry_after_s = await self._post_once(visit)
+            self._metrics.answers.labels(visit.instrument, status).inc()
+            if status != "503" or not self._retry:
+                return status
+            if visit.age(time.time()) + retry_after_s > self._expiration_s:
+                return status
+            self._metrics.retries.labels(visit.instrument).inc()
+            # All detectors of a visit are refused together; they should not come back together.
+            await asyncio.sleep(retry_after_s * random.uniform(1.0, 1.1))
+
+    async def _post_once(self, visit: FannedOutVisit) -> tuple[str, float]:
+        headers = {
+            "Content-Type": "application/json",
+            "ce-id": str(uuid.uuid4()),
+            "ce-source": self._source,
+            "ce-specversion": "1.0",
+            "ce-type": "com.example.kafka",
+        }
+        body = visit.model_dump_json()
+        async with self._slots:
+            with self._metrics.in_flight.track_inprogress():
+                try:
+                    async with self._session.post(
+                        self._urls[visit.instrument], data=body, headers=headers
+                    ) as response:
+                        text = await response.text(errors="replace")
+                        status, retry_after = str(response.status), response.headers.get("Retry-After")
+                except (aiohttp.ClientError, TimeoutError) as error:
+                    _log.error(
+                        "Group %s detector %d: no answer from %s: %s",
+                        visit.groupId,
+                        visit.detector,
+                        self._urls[visit.instrument],
+                        error or type(error).__name__,
+                    )
+                    return "unreachable", 0.0
+        _log.log(
+            logging.INFO if status == "200" else logging.WARNING,
+            "Group %s detector %d answered with %s%s",
+            visit.groupId,
+            visit.detector,
+            status,
+            "" if status == "200" else f": {text[:500]}",
+        )
+        return status, _seconds(retry_after)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+
+class RedisStreams:
+    """Adds each visit to the stream of its instrument.
+
+    Parameters
+    ----------
+    streams
+        Stream of each instrument.
+    host
+        ``host`` or ``host:port`` of the server.
+    metrics
+        What to count with.
+    """
+
+    def __init__(self, streams: Mapping[str, str], host: str, metrics: FanOutMetrics) -> None:
+        name, _, port = host.partition(":")
+        self._streams = streams
+        self._metrics = metrics
+        self._client = redis.asyncio.Redis(host=name, port=int(port or 6379))
+
+    async def send(self, visit: FannedOutVisit) -> str:
+        """Add an entry; returns ``accepted`` or ``unreachable``."""
+        try:
+            entry: dict[Any, Any] = dict(visit.to_stream_entry())
+            await self._client.xadd(self._streams[visit.instrument], entry)
+            status = "accepted"
+        except RedisError as error:
+            _log.error("Group %s detector %d: Redis refused: %s", visit.groupId, visit.detector, error)
+            status = "unreachable"
+        self._metrics.answers.labels(visit.instrument, status).inc()
+        return status
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._client.aclose()
+
+
+def _seconds(retry_after: str | None) -> float:
+    # RFC 9110 also allows a date; the services of this system send seconds.
+    try:
+        return min(max(float(retry_after or _DEFAULT_RETRY_AFTER_S), 0.0), _MAX_RETRY_AFTER_S)
+    except ValueError:
+        return _DEFAULT_RETRY_AFTER_S

@@ -1,0 +1,121 @@
+"""Confluent's schema registry, as far as we use it, and the framing of messages that refer to it.
+
+Only two requests are needed, so they are made here rather than with the registry client of
+``confluent_kafka``, which brings a second HTTP library, OAuth and encryption along.
+"""
+
+import io
+import json
+import struct
+from typing import Any
+
+import fastavro
+import requests
+
+__all__ = ["MAGIC_BYTE", "SchemaRegistry", "SchemaRegistryError", "UnknownSchemaError", "frame", "unframe"]
+
+MAGIC_BYTE = 0
+_HEADER = struct.Struct(">bI")
+_CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
+
+
+class SchemaRegistryError(RuntimeError):
+    """The registry did not answer, or not as a registry does; the message may be read later."""
+
+
+class UnknownSchemaError(ValueError):
+    """The registry knows no schema of that id; the message can never be read."""
+
+
+def frame(schema_id: int, datum: bytes) -> bytes:
+    """Put the magic byte and the big-endian schema id before an Avro datum."""
+    return _HEADER.pack(MAGIC_BYTE, schema_id) + datum
+
+
+def unframe(message: bytes) -> tuple[int, bytes]:
+    """Split a framed message in the schema id and the Avro datum.
+
+    Raises
+    ------
+    ValueError
+        If it is too short to be framed, or does not begin with the magic byte.
+    """
+    if len(message) < _HEADER.size or message[0] != MAGIC_BYTE:
+        raise ValueError("message is not in Confluent's framing")
+    _, schema_id = _HEADER.unpack_from(message)
+    return schema_id, message[_HEADER.size :]
+
+
+class SchemaRegistry:
+    """Schemas by id, each fetched once: an id never changes its meaning.
+
+    Parameters
+    ----------
+    url
+        Base address of the registry, for example ``http://registry:8081``.
+    timeout_s
+        For each request.
+    """
+
+    def __init__(self, url: str, timeout_s: float = 10.0) -> None:
+        self._url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._schemas: dict[int, Any] = {}
+        self._session = requests.Session()
+
+    def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> requests.Response:
+        try:
+            return self._session.request(
+                method,
+                f"{self._url}{path}",
+                data=None if body is None else json.dumps(body),
+                headers={"Content-Type": _CONTENT_TYPE, "Accept": _CONTENT_TYPE},
+                timeout=self._timeout_s,
+            )
+        except requests.RequestException as error:
+            raise SchemaRegistryError(f"schema registry does not answer: {type(error).__name__}") from error
+
+    def schema(self, schema_id: int) -> Any:
+        """Return the parsed schema of that id.
+
+        Raises
+        ------
+        UnknownSchemaError
+            If the registry answers that there is none.
+        SchemaRegistryError
+            If it does not answer, or with an error of its own.
+        """
+        if schema_id not in self._schemas:
+            response = self._request("GET", f"/schemas/ids/{schema_id}")
+            if response.status_code == 404:
+                raise UnknownSchemaError(f"schema {schema_id} is not registered")
+            if response.status_code != 200:
+                raise SchemaRegistryError(f"schema registry answered {response.status_code}")
+            self._schemas[schema_id] = fastavro.parse_schema(json.loads(response.json()["schema"]))
+        return self._schemas[schema_id]
+
+    def register(self, subject: str, schema: dict[str, Any]) -> int:
+        """Register a schema under a subject, if it is not there yet, and return its id."""
+        response = self._request("POST", f"/subjects/{subject}/versions", {"schema": json.dumps(schema)})
+        if response.status_code != 200:
+            raise SchemaRegistryError(
+                f"schema registry answered {response.status_code}: {response.text[:200]}"
+            )
+        return int(response.json()["id"])
+
+    def decode(self, message: bytes) -> Any:
+        """Decode a framed message with the schema it names.
+
+        Raises
+        ------
+        ValueError
+            If the message is not framed, not of its schema, or its schema is unknown.
+        SchemaRegistryError
+            If the registry cannot be asked now.
+        """
+        schema_id, datum = unframe(message)
+        try:
+            return fastavro.schemaless_reader(io.BytesIO(datum), self.schema(schema_id), None)
+        except (EOFError, IndexError, KeyError, TypeError, OverflowError, UnicodeDecodeError) as error:
+            # What fastavro raises for bytes that are not of the schema depends on where they go wrong.
+            raise ValueError(f"datum does not follow schema {schema_id}: {error!r}") from error

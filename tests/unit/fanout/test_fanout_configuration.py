@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import pytest
+
+from prompt_processing.domain.visit import NextVisit
+from prompt_processing.fanout.config import ConfigurationError, DetectorMap, FanOutSettings
+
+CONFIGURATION = """
+detectors:
+  HSC: {0: true, 1: false, 2: true}
+  HSC-TEST-59134: {5: true, 4: true}
+  LATISS: {0: true}
+knative-urls:
+  HSC: http://hsc.example/next-visit
+  LATISS: http://latiss.example/next-visit
+redis-streams:
+  HSC: instrument:hsc
+"""
+
+
+def visit(**fields: object) -> NextVisit:
+    return NextVisit.model_validate(
+        {
+            "salIndex": 1,
+            "groupId": "g",
+            "coordinateSystem": 2,
+            "position": [1.0, 2.0],
+            "rotationSystem": 2,
+            "duration": 20,
+            "nimages": 1,
+            "instrument": "HSC",
+            "private_sndStamp": 0.0,
+        }
+        | fields
+    )
+
+
+@pytest.fixture
+def detectors(tmp_path: Path) -> DetectorMap:
+    path = tmp_path / "instruments.yaml"
+    path.write_text(CONFIGURATION)
+    return DetectorMap.load(path)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    for name in FanOutSettings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("SUPPORTED_INSTRUMENTS", "HSC LATISS")
+    monkeypatch.setenv("INSTRUMENT_CONFIG_FILE", str(tmp_path / "instruments.yaml"))
+    monkeypatch.setenv("KAFKA_CLUSTER", "broker:9092")
+    monkeypatch.setenv("CONSUMER_GROUP", "fan-out")
+    return monkeypatch
+
+
+def test_only_active_detectors_are_sent_to(detectors: DetectorMap) -> None:
+    assert detectors.active_detectors(visit()) == [0, 2]
+
+
+def test_test_group_has_a_detector_list_of_its_own(detectors: DetectorMap) -> None:
+    assert detectors.active_detectors(visit(salIndex=59134)) == [4, 5]
+
+
+def test_sal_index_999_uses_the_normal_list(detectors: DetectorMap) -> None:
+    assert detectors.active_detectors(visit(salIndex=999)) == [0, 2]
+
+
+def test_instruments_are_separated_by_blanks(environment: pytest.MonkeyPatch) -> None:
+    assert FanOutSettings.load().supported_instruments == {"HSC", "LATISS"}
+
+
+def test_everything_missing_is_named_at_once(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("KAFKA_CLUSTER")
+    environment.delenv("CONSUMER_GROUP")
+    environment.setenv("MAX_FAN_OUT_MESSAGES", "many")
+    with pytest.raises(ConfigurationError) as raised:
+        FanOutSettings.load()
+    for name in ("KAFKA_CLUSTER", "CONSUMER_GROUP", "MAX_FAN_OUT_MESSAGES"):
+        assert name in str(raised.value)
+
+
+def test_password_is_never_shown(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SASL_PASSWORD", "open sesame")
+    settings = FanOutSettings.load()
+    assert settings.sasl_password == "open sesame"
+    assert "sesame" not in repr(settings) + str(settings)
+    environment.delenv("KAFKA_CLUSTER")
+    with pytest.raises(ConfigurationError) as raised:
+        FanOutSettings.load()
+    assert "sesame" not in str(raised.value)
+
+
+def test_keda_needs_a_redis_host(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PLATFORM", "keda")
+    with pytest.raises(ConfigurationError, match="REDIS_HOST"):
+        FanOutSettings.load()
+
+
+def test_supported_instrument_without_destination_is_refused(
+    environment: pytest.MonkeyPatch, detectors: DetectorMap
+) -> None:
+    environment.setenv("PLATFORM", "keda")
+    environment.setenv("REDIS_HOST", "redis")
+    with pytest.raises(ConfigurationError, match="no LATISS under redis-streams"):
+        detectors.check(FanOutSettings.load())
+
+
+@pytest.mark.parametrize("text", ["", "[]", "detectors: 3", "detectors: {HSC: {zero: true}}", "{"])
+def test_file_that_is_no_configuration_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "instruments.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=r"instruments\.yaml"):
+        DetectorMap.load(path)
