@@ -1,0 +1,197 @@
+"""Processes of the demo: started with a log of their own, and stopped whatever happens."""
+
+import atexit
+import ctypes
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+__all__ = ["Process", "ProcessFailedError", "Processes"]
+
+_PR_SET_PDEATHSIG = 1
+
+
+class ProcessFailedError(RuntimeError):
+    """A process of the demo did not start, or ended before its time; the message says where its log is."""
+
+
+class Process:
+    """One process with its log.
+
+    Attributes
+    ----------
+    name
+        For people.
+    log
+        The file that its output goes to.
+    """
+
+    def __init__(self, name: str, log: Path, popen: "subprocess.Popen[bytes]") -> None:
+        self.name = name
+        self.log = log
+        self._popen = popen
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._popen.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """Exit status, None as long as it runs."""
+        return self._popen.poll()
+
+    def wait_ready(self, timeout_s: float) -> str:
+        """Wait for the line ``ready <address>`` on its standard output and return the address."""
+        stream = self._popen.stdout
+        assert stream is not None, "started without a ready line"
+        deadline = time.monotonic() + timeout_s
+        with selectors.DefaultSelector() as selector:
+            selector.register(stream, selectors.EVENT_READ)
+            while (left := deadline - time.monotonic()) > 0:
+                if not selector.select(left):
+                    break
+                line = stream.readline().decode()
+                if line.startswith("ready "):
+                    return line.removeprefix("ready ").strip()
+                if not line:
+                    break
+        raise ProcessFailedError(f"{self.name} did not start; see {self.log}\n{self.log_tail()}")
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """Wait for its end and return the exit status.
+
+        Raises
+        ------
+        subprocess.TimeoutExpired
+            If it takes longer.
+        """
+        return self._popen.wait(timeout_s)
+
+    def check(self) -> None:
+        """Make sure that it still runs.
+
+        Raises
+        ------
+        ProcessFailedError
+            If it does not.
+        """
+        if (status := self.exit_status) is not None:
+            raise ProcessFailedError(
+                f"{self.name} ended with status {status}; see {self.log}\n{self.log_tail()}"
+            )
+
+    def log_tail(self, n_lines: int = 15) -> str:
+        """Return the last lines of the log."""
+        try:
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-n_lines:])
+        except OSError:
+            return ""
+
+    def terminate(self) -> None:
+        """Ask it to end: end of input for those that serve until then, and SIGTERM."""
+        if self._popen.stdin is not None:
+            self._popen.stdin.close()
+        if self._popen.poll() is None:
+            self._popen.terminate()
+
+    def kill(self, timeout_s: float) -> None:
+        """Wait a while for its end, then end it and whatever it has started."""
+        try:
+            self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            try:
+                os.killpg(self._popen.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self._popen.wait(10)
+        if self._popen.stdout is not None:
+            self._popen.stdout.close()
+
+
+class Processes:
+    """All processes of a demo; stops them in the opposite order when it ends, or Python does.
+
+    Parameters
+    ----------
+    log_folder
+        Where their output goes, a file each.
+    environment
+        What they all get, on top of this process's own environment.
+    """
+
+    def __init__(self, log_folder: Path, environment: Mapping[str, str]) -> None:
+        self._log_folder = log_folder
+        self._environment = dict(environment)
+        self._running: list[Process] = []
+        log_folder.mkdir(parents=True, exist_ok=True)
+        atexit.register(self.stop)
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        tells_ready: bool = False,
+    ) -> Process:
+        """Start a command; ``python`` stands for this interpreter.
+
+        Parameters
+        ----------
+        name
+            Of the process and of its log.
+        command
+            Program and arguments.
+        environment
+            What only this process gets.
+        tells_ready
+            Whether its standard output is for `Process.wait_ready` instead of for the log, and its standard
+            input a pipe that closes when this process ends.
+        """
+        log = self._log_folder / f"{name}.log"
+        words = [sys.executable if word == "python" else word for word in command]
+        output: IO[bytes]
+        with log.open("ab") as output:
+            popen = subprocess.Popen(
+                words,
+                env={**os.environ, **self._environment, **(environment or {})},
+                stdin=subprocess.PIPE if tells_ready else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if tells_ready else output,
+                stderr=output,
+                # A group of its own: an interrupt from the keyboard is for us, who then stop all in order.
+                start_new_session=True,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            )
+        process = Process(name, log, popen)
+        self._running.append(process)
+        return process
+
+    def check(self, expected_to_end: Sequence[Process] = ()) -> None:
+        """Make sure that all still run; those expected to end may have, with status 0."""
+        for process in self._running:
+            if process not in expected_to_end or process.exit_status not in (None, 0):
+                process.check()
+
+    def stop(self) -> None:
+        """Stop all, the last started first."""
+        while self._running:
+            process = self._running.pop()
+            process.terminate()
+            process.kill(timeout_s=20.0)
+
+
+def _end_with_parent() -> None:
+    # Even if this process is killed, nothing that it started may stay behind.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
