@@ -1,0 +1,111 @@
+"""What changes from one exposure to the next: air, sky, pointing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .point_spread import PointSpread
+
+SKY_MAGNITUDE = {"u": 22.9, "g": 22.2, "r": 21.1, "i": 20.4, "z": 19.5, "y": 18.6, "white": 20.5}
+"""Dark sky at the zenith, AB magnitudes per square arcsec."""
+
+EXTINCTION = {"u": 0.45, "g": 0.20, "r": 0.12, "i": 0.08, "z": 0.05, "y": 0.06, "white": 0.12}
+"""Magnitudes per unit of airmass."""
+
+ZERO_POINT = {
+    "LSSTCam": {"u": 26.5, "g": 28.5, "r": 28.4, "i": 28.2, "z": 27.8, "y": 26.8, "white": 29.0},
+    "LATISS": {"u": 22.6, "g": 24.8, "r": 24.7, "i": 24.5, "z": 24.0, "y": 23.0, "white": 25.5},
+    "HSC": {"u": 26.0, "g": 29.1, "r": 29.0, "i": 28.7, "z": 27.9, "y": 27.1, "white": 29.0},
+}
+"""AB magnitude that gives one electron a second outside the atmosphere."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObservingConditions:
+    """One exposure's circumstances.
+
+    Attributes
+    ----------
+    band : `str`
+    exposure_time : `float`
+        Seconds.
+    psf : `PointSpread`
+    airmass : `float`
+    zero_point : `float`
+        AB magnitude that gives one electron a second, through air and cloud.
+    sky_magnitude : `float`
+        AB magnitudes per square arcsec, as seen.
+    sky_gradient : `tuple` [`float`, `float`]
+        Relative change of the sky per degree east and north.
+    pointing_error : `tuple` [`float`, `float`]
+        Where the telescope really looks minus what it says, arcsec east and north.
+    rotation_error : `float`
+        The same of the rotator, degrees.
+    """
+
+    band: str
+    exposure_time: float
+    psf: PointSpread
+    airmass: float
+    zero_point: float
+    sky_magnitude: float
+    sky_gradient: tuple[float, float] = (0.0, 0.0)
+    pointing_error: tuple[float, float] = (0.0, 0.0)
+    rotation_error: float = 0.0
+
+    @property
+    def electrons_per_njy(self) -> float:
+        """Electrons that 1 nJy leaves in the exposure."""
+        return float(10 ** (0.4 * (self.zero_point - 31.4)) * self.exposure_time)
+
+    def sky_electrons(self, pixel_arcsec: float) -> float:
+        """Return the electrons of sky in a pixel at the boresight."""
+        rate = 10 ** (0.4 * (self.zero_point - self.sky_magnitude))
+        return float(rate * self.exposure_time * pixel_arcsec**2)
+
+
+def draw_conditions(
+    rng: np.random.Generator,
+    instrument: str,
+    band: str,
+    exposure_time: float = 30.0,
+    seeing: float | None = None,
+    pointing_error_arcsec: float = 1.5,
+) -> ObservingConditions:
+    """Draw the circumstances of an exposure.
+
+    Parameters
+    ----------
+    rng : `~numpy.random.Generator`
+    instrument, band : `str`
+        Keys of `ZERO_POINT` and of its rows.
+    exposure_time : `float`
+        Seconds.
+    seeing : `float`, optional
+        FWHM, arcsec; drawn about 0.8 (LATISS: 1.1) if not given.
+    pointing_error_arcsec : `float`
+        Rms on each axis.
+    """
+    if seeing is None:
+        median = 1.1 if instrument == "LATISS" else 0.8
+        seeing = float(np.clip(median * np.exp(rng.normal(0, 0.12)), 0.75 * median, 1.4 * median))
+    # Narrow bands and gratings have no row of their own.
+    known = band if band in ZERO_POINT[instrument] else "r"
+    airmass = float(1 + abs(rng.normal(0, 0.2)))
+    cloud = abs(float(rng.normal(0, 0.03)))
+    return ObservingConditions(
+        band=band,
+        exposure_time=exposure_time,
+        psf=PointSpread.draw(rng, seeing),
+        airmass=airmass,
+        zero_point=ZERO_POINT[instrument][known] - EXTINCTION[known] * airmass - cloud,
+        sky_magnitude=SKY_MAGNITUDE[known] - 0.3 * (airmass - 1) + float(rng.normal(0, 0.1)),
+        sky_gradient=(float(rng.normal(0, 0.08)), float(rng.normal(0, 0.08))),
+        pointing_error=(
+            float(rng.normal(0, pointing_error_arcsec)),
+            float(rng.normal(0, pointing_error_arcsec)),
+        ),
+        rotation_error=float(rng.normal(0, 0.01)),
+    )
