@@ -1,15 +1,36 @@
 """The cameras: geometry, object keys, headers and raw frames."""
 
-from .camera import Amplifier, Camera, Detector, camera_names, load_camera
+from .camera import Amplifier, Camera, Detector, band_of_filter, camera_names, load_camera
+from .errors import HeaderError, RawError, RawFileError
 from .geometry import detector_centre, detector_region, detector_wcs
+from .headers import Observation, exposure_dimension_record_fields, parse_sidecar, read_header, translate
+from .raw_frame import RawFrame, Segment, read_raw
+from .raw_key import RawKey, format_obs_id, format_raw_key, lsst_exposure_id, visit_prefixes
 
 __all__ = [
     "Amplifier",
     "Camera",
     "Detector",
+    "HeaderError",
+    "Observation",
+    "RawError",
+    "RawFileError",
+    "RawFrame",
+    "RawKey",
+    "Segment",
+    "band_of_filter",
     "camera_names",
     "detector_centre",
     "detector_region",
     "detector_wcs",
+    "exposure_dimension_record_fields",
+    "format_obs_id",
+    "format_raw_key",
     "load_camera",
+    "lsst_exposure_id",
+    "parse_sidecar",
+    "read_header",
+    "read_raw",
+    "translate",
+    "visit_prefixes",
 ]

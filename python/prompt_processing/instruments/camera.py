@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -292,8 +293,31 @@ def load_camera(name: str) -> Camera:
         parity_flipped_x=camera["parity_flipped_x"],
         distortion=tuple(camera["distortion"]),
         distortion_bound=camera["distortion_bound"],
-        filters=filters,
+        filters=_filters(camera),
     )
+
+
+def band_of_filter(instrument: str, physical_filter: str) -> str | None:
+    """Return the band of a filter, or `None` where camera or filter are not known."""
+    return _bands(instrument).get(physical_filter)
+
+
+@functools.cache
+def _bands(instrument: str) -> Mapping[str, str]:
+    # Read once: it is asked for with every header, and the file never changes.
+    cameras = _facts()["cameras"]
+    return _filters(cameras[instrument]) if instrument in cameras else {}
+
+
+def _filters(camera: Mapping[str, Any]) -> dict[str, str]:
+    filters: dict[str, str] = camera["filters"]
+    if "gratings" not in camera:
+        return filters
+    # A filter may also sit in the wheel of the gratings, behind an empty position.
+    pairs = {
+        f"{filter_}~{grating}": band for filter_, band in filters.items() for grating in camera["gratings"]
+    }
+    return pairs | {f"empty~{name}": band for name, band in filters.items() if name.endswith("_65mm")}
 
 
 def _data_file(name: str) -> str:

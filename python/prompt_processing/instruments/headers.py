@@ -1,0 +1,388 @@
+"""What a raw's header says of the observation."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import astropy.units as u
+import fitsio
+from astro_metadata_translator import ObservationInfo
+from astropy.io.fits.card import Undefined
+from astropy.time import Time
+
+from prompt_processing.domain.clock import day_obs as day_obs_of
+
+from .camera import band_of_filter
+from .errors import HeaderError, RawFileError
+from .raw_key import RawKey
+from .translators import instrument_of, translator_for
+
+_REQUIRED = {
+    "instrument",
+    "exposure_id",
+    "observation_id",
+    "detector_num",
+    "physical_filter",
+    "datetime_begin",
+    "exposure_time",
+}
+_OPTIONAL = {
+    "observation_counter",
+    "datetime_end",
+    "dark_time",
+    "tracking_radec",
+    "boresight_rotation_angle",
+    "boresight_airmass",
+    "altaz_begin",
+    "object",
+    "science_program",
+    "observation_type",
+    "observation_reason",
+    "has_simulated_content",
+    "group_counter_start",
+    "group_counter_end",
+    "can_see_sky",
+}
+# Where HSC's translator does not say which keyword it missed.
+_LIKELY_KEYS = {
+    "exposure_id": "EXP-ID",
+    "observation_id": "EXP-ID",
+    "detector_num": "DET-ID",
+    "physical_filter": "FILTER01",
+    "datetime_begin": "DATE-OBS",
+    "exposure_time": "EXPTIME",
+}
+_STRUCTURAL = {"COMMENT", "HISTORY", "CONTINUE", ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One exposure of one detector, as its header describes it.
+
+    Attributes
+    ----------
+    instrument : `str`
+        Short name.
+    exposure_id, detector : `int`
+        Ids.
+    obs_id : `str`
+        OBSID, for HSC the EXP-ID.
+    group : `str`
+        Of the visit; the exposure id where the header has none.
+    snap : `int`
+        Place in the group, from 0.
+    day_obs : `int`
+        Observing day, ``YYYYMMDD``.
+    seq_num, seq_start, seq_end : `int`
+        Sequence number, and those of the group's first and last exposure.
+    physical_filter, band : `str`
+        Filter names; band "unknown" where the filter is not.
+    begin, end, mid : `~astropy.time.Time`
+        TAI.
+    exposure_time, dark_time : `float`
+        Seconds.
+    ra, dec : `float` or `None`
+        Boresight, ICRS degrees.
+    rotation : `float` or `None`
+        Angle of focal-plane +Y, east of north, degrees from 0 to 360.
+    airmass, azimuth, zenith_angle : `float` or `None`
+        At the start; degrees.
+    observation_type : `str`
+        "science", "bias", "dark", "flat" and so on.
+    reason, science_program, target_name : `str`
+        "unknown" or "UNKNOWN" where the header has none.
+    has_simulated : `bool`
+        Whether parts were simulated.
+    can_see_sky : `bool` or `None`
+        `None` where the header does not tell.
+    """
+
+    instrument: str
+    exposure_id: int
+    obs_id: str
+    detector: int
+    group: str
+    snap: int
+    day_obs: int
+    seq_num: int
+    seq_start: int
+    seq_end: int
+    physical_filter: str
+    band: str
+    begin: Time
+    end: Time
+    exposure_time: float
+    dark_time: float
+    ra: float | None
+    dec: float | None
+    rotation: float | None
+    airmass: float | None
+    azimuth: float | None
+    zenith_angle: float | None
+    observation_type: str
+    reason: str
+    science_program: str
+    target_name: str
+    has_simulated: bool
+    can_see_sky: bool | None
+
+    @property
+    def mid(self) -> Time:
+        """Middle of the exposure, TAI."""
+        return self.begin + (self.end - self.begin) / 2
+
+
+def translate(header: Mapping[str, Any], filename: str | None = None) -> Observation:
+    """Read what a header says.
+
+    Parameters
+    ----------
+    header : `~collections.abc.Mapping`
+        Keywords of the primary HDU and of the first image, merged.
+    filename : `str`, optional
+        Where it is from, for messages; an object key of HSC also gives the
+        group and the snap, which its headers lack.
+
+    Raises
+    ------
+    HeaderError
+        A key that identifies the image is missing or unusable.
+    """
+    values = plain_header(header)
+    try:
+        instrument = instrument_of(values)
+        info = _translated(values, instrument)
+    except HeaderError as error:
+        if filename is None or error.source is not None:
+            raise
+        raise HeaderError(error.key, error.reason.partition(": ")[2], filename) from error.__cause__
+    begin = info.datetime_begin.tai
+    seconds = float(info.exposure_time.to_value(u.s))
+    if not 0 <= seconds < math.inf:
+        raise HeaderError("EXPTIME", f"{seconds} s is not an exposure time.", filename)
+    end = begin + seconds * u.s if info.datetime_end is None else info.datetime_end.tai
+    key = _key_in(filename)
+    counter = info.observation_counter if info.observation_counter is not None else info.exposure_id
+    group = values.get("GROUPID") or (key and key.group) or str(info.exposure_id)
+    start = info.group_counter_start if info.group_counter_start is not None else counter
+    if instrument == "HSC":
+        # The one rule for all cameras; HSC's own day is that of UTC, which begins in its afternoon.
+        day, snap = day_obs_of(begin), int(values.get("SNAP", key.snap or 0 if key else 0))
+    else:
+        day, snap = info.exposure_id // 100_000, counter - start
+    radec, altaz = info.tracking_radec, info.altaz_begin
+    band = band_of_filter(instrument, info.physical_filter)
+    if band is None:
+        listed = str(values.get("FILTBAND", ""))
+        band = listed if listed in set("ugrizy") else "unknown"
+    return Observation(
+        instrument=instrument,
+        exposure_id=info.exposure_id,
+        obs_id=info.observation_id,
+        detector=info.detector_num,
+        group=str(group).strip(),
+        snap=snap,
+        day_obs=day,
+        seq_num=counter,
+        seq_start=start,
+        seq_end=info.group_counter_end if info.group_counter_end is not None else counter,
+        physical_filter=info.physical_filter,
+        band=band,
+        begin=begin,
+        end=end,
+        exposure_time=seconds,
+        dark_time=seconds if info.dark_time is None else float(info.dark_time.to_value(u.s)),
+        ra=None if radec is None else float(radec.icrs.ra.deg),
+        dec=None if radec is None else float(radec.icrs.dec.deg),
+        rotation=_degrees(info.boresight_rotation_angle),
+        airmass=info.boresight_airmass,
+        azimuth=None if altaz is None else float(altaz.az.deg),
+        zenith_angle=None if altaz is None else 90.0 - float(altaz.alt.deg),
+        observation_type=info.observation_type or "unknown",
+        reason=info.observation_reason or "unknown",
+        science_program=info.science_program or "unknown",
+        target_name=info.object or "UNKNOWN",
+        has_simulated=bool(info.has_simulated_content),
+        can_see_sky=info.can_see_sky,
+    )
+
+
+def _degrees(angle: Any) -> float | None:
+    if angle is None or not math.isfinite(angle.deg):
+        return None
+    return float(angle.deg) % 360.0
+
+
+def _key_in(filename: str | None) -> RawKey | None:
+    if filename is None:
+        return None
+    parts = filename.split("/")
+    return RawKey.parse("/".join(parts[-7:])) or RawKey.parse("/".join(parts[-4:]))
+
+
+def _translated(values: dict[str, Any], instrument: str) -> Any:
+    # Not `ObservationInfo`: its attributes are all optional, and those that are required have been seen to.
+    try:
+        return ObservationInfo(
+            # It adds its own records to the header that it is given.
+            dict(values),
+            translator_class=translator_for(instrument),
+            required=_REQUIRED,
+            subset=_REQUIRED | _OPTIONAL,
+            quiet=True,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, HeaderError):
+            raise cause from None
+        for name, key in _LIKELY_KEYS.items():
+            if f"'{name}'" in str(error):
+                missing = str(cause.args[0]) if isinstance(cause, KeyError) and cause.args else key
+                problem = "is missing." if missing not in values else f"{values[missing]!r}: {cause}"
+                raise HeaderError(missing, problem) from error
+        raise HeaderError("INSTRUME", f"the header cannot be translated: {error}") from error
+
+
+def header_identity(header: Mapping[str, Any], source: str | None = None) -> tuple[str, int]:
+    """Return the instrument and the detector that a header is of.
+
+    Parameters
+    ----------
+    header : `~collections.abc.Mapping`
+        Keywords, merged.
+    source : `str`, optional
+        Where they are from, for messages.
+
+    Raises
+    ------
+    HeaderError
+        It does not say.
+    """
+    values = plain_header(header)
+    try:
+        instrument = instrument_of(values)
+        return instrument, int(translator_for(instrument)(values).to_detector_num())
+    except HeaderError as error:
+        raise HeaderError(error.key, error.reason.partition(": ")[2], source) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise HeaderError("DET-ID", "is missing or not a number.", source) from error
+
+
+def plain_header(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords that have a value, as plain Python objects, without commentary.
+
+    Takes headers of fitsio and astropy, and dictionaries.
+    """
+    values: dict[str, Any] = {}
+    for key in header:
+        if not isinstance(key, str) or key in _STRUCTURAL:
+            continue
+        value = header[key]
+        if value is None or isinstance(value, Undefined):
+            continue
+        name = key.removeprefix("HIERARCH ")
+        if name.startswith("HIERARCH."):
+            name = name.removeprefix("HIERARCH.").replace(".", " ")  # As the camera's sidecars have it.
+        values[name] = value.item() if hasattr(value, "item") else value
+    return values
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Read the header of a raw without its pixels.
+
+    Parameters
+    ----------
+    path : `str` or `~pathlib.Path`
+        A local FITS file.
+
+    Returns
+    -------
+    header : `dict`
+        Keywords of the primary HDU and, below them, of the first extension.
+
+    Raises
+    ------
+    RawFileError
+        The file is unreadable.
+    """
+    try:
+        with fitsio.FITS(str(path)) as fits:
+            header = plain_header(fits[0].read_header())
+            if len(fits) > 1 and header.get("NAXIS", 0) == 0:
+                header = {**plain_header(fits[1].read_header()), **header}
+    except OSError as error:
+        lines = str(error).strip().splitlines()
+        raise RawFileError(str(path), f"unreadable: {lines[-1] if lines else error!r}") from error
+    return header
+
+
+def parse_sidecar(text: str | bytes, source: str | None = None) -> dict[str, Any]:
+    """Read the JSON object that comes with a raw.
+
+    Parameters
+    ----------
+    text : `str` or `bytes`
+        Its content.
+    source : `str`, optional
+        Its key, for messages.
+
+    Raises
+    ------
+    HeaderError
+        It is not JSON, or not an object.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise HeaderError("(all)", f"the sidecar is not JSON: {error}", source) from error
+    if not isinstance(document, dict):
+        raise HeaderError("(all)", f"the sidecar holds a {type(document).__name__}, not an object.", source)
+    document.pop("__CONTENT__", None)
+    return plain_header(document)
+
+
+def exposure_dimension_record_fields(observation: Observation) -> dict[str, Any]:
+    """Return the fields of the Butler's ``exposure`` dimension record.
+
+    Parameters
+    ----------
+    observation : `Observation`
+        What the header says.
+
+    Returns
+    -------
+    fields : `dict`
+        Keyword arguments of the record class, dimension universe 2 and later.
+    """
+    from lsst.daf.butler import Timespan
+
+    return {
+        "instrument": observation.instrument,
+        "id": observation.exposure_id,
+        "obs_id": observation.obs_id,
+        "group": observation.group,
+        "day_obs": observation.day_obs,
+        "physical_filter": observation.physical_filter,
+        "exposure_time": observation.exposure_time,
+        "dark_time": observation.dark_time,
+        "observation_type": observation.observation_type,
+        "observation_reason": observation.reason,
+        "seq_num": observation.seq_num,
+        "seq_start": observation.seq_start,
+        "seq_end": observation.seq_end,
+        "target_name": observation.target_name,
+        "science_program": observation.science_program,
+        "tracking_ra": observation.ra,
+        "tracking_dec": observation.dec,
+        "sky_angle": observation.rotation,
+        "azimuth": observation.azimuth,
+        "zenith_angle": observation.zenith_angle,
+        "has_simulated": observation.has_simulated,
+        "can_see_sky": observation.can_see_sky,
+        "timespan": Timespan(observation.begin, observation.end),
+    }
