@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..images import UNUSABLE, Exposure, Mask
 from .psf_stamps import SplinePsf, shifted_stamp, spline_at
+from .row_bands import in_bands
 
 MINIMUM_USABLE_WEIGHT = 0.5
 """Share of ``sum(psf**2)`` that must fall on usable pixels for a flux to be given."""
@@ -55,22 +56,23 @@ def forced_psf_flux(
     px = np.atleast_1d(np.asarray(x, np.float64))
     py = np.atleast_1d(np.asarray(y, np.float64))
     spline = SplinePsf.of(exposure.psf)
-    return _forced_fluxes(
-        exposure.image,
-        exposure.mask,
-        exposure.variance,
-        spline.splines,
-        spline.order,
-        spline.frame,
-        np.ascontiguousarray(px),
-        np.ascontiguousarray(py),
-        np.int32(int(unusable)),
-        np.int32(int(Mask.EDGE)),
-        np.int32(int(Mask.NO_DATA)),
-    )
+    px, py = np.ascontiguousarray(px), np.ascontiguousarray(py)
+    flux, err = np.full(px.size, np.nan), np.full(px.size, np.nan)
+    flags = np.zeros(px.size, np.int32)
+
+    def measure(start: int, stop: int) -> None:
+        _forced_fluxes(
+            *(exposure.image, exposure.mask, exposure.variance),
+            *(spline.splines, spline.order, spline.frame),
+            *(px, py, np.int32(int(unusable)), np.int32(int(Mask.EDGE)), np.int32(int(Mask.NO_DATA))),
+            *(flux, err, flags, start, stop),
+        )
+
+    in_bands(measure, px.size)
+    return flux, err, flags
 
 
-@numba.njit(cache=True, fastmath=False, parallel=True)
+@numba.njit(cache=True, nogil=True)
 def _forced_fluxes(
     image: NDArray[np.float32],
     mask: NDArray[np.int32],
@@ -83,22 +85,23 @@ def _forced_fluxes(
     unusable: int,
     edge: int,
     no_data: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int32]]:
-    n = x.size
+    flux: NDArray[np.float64],
+    err: NDArray[np.float64],
+    flags: NDArray[np.int32],
+    start: int,
+    stop: int,
+) -> None:
     height, width = image.shape
     size = splines.shape[1]
     half = size // 2
-    flux = np.full(n, np.nan)
-    err = np.full(n, np.nan)
-    flags = np.zeros(n, np.int32)
-    for i in numba.prange(n):
+    spline = np.empty((size, size))
+    stamp = np.empty((size, size))
+    for i in range(start, stop):
         inside = math.isfinite(x[i]) and math.isfinite(y[i])
         if not (inside and -0.5 <= x[i] < width - 0.5 and -0.5 <= y[i] < height - 0.5):
             flags[i] = edge | no_data
             continue
         column, row = int(np.floor(x[i] + 0.5)), int(np.floor(y[i] + 0.5))
-        spline = np.empty((size, size))
-        stamp = np.empty((size, size))
         spline_at(splines, order, frame, x[i], y[i], spline)
         total = shifted_stamp(spline, x[i] - column, y[i] - row, stamp)
         weight_all = weight = signal = noise = 0.0
@@ -125,4 +128,3 @@ def _forced_fluxes(
         if weight > MINIMUM_USABLE_WEIGHT * weight_all:
             flux[i] = signal / weight
             err[i] = math.sqrt(noise) / weight
-    return flux, err, flags

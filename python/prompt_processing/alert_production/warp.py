@@ -1,0 +1,309 @@
+"""Bring template coadds to the pixels of a science image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..images import Exposure, Mask, PhotoCalib, Psf, polynomial_terms
+from .errors import NoTemplateOverlapError
+from .row_bands import in_bands
+
+LANCZOS_ORDER = 3
+TABLE_STEPS = 8192
+CELL = 32
+"""Pixels between the exactly transformed points; in between, positions are bilinear (to 1e-4 pixel)."""
+
+# NaN marks missing pixels, so the compiler may reorder sums but not assume that numbers are finite.
+ORDERED_NAN = {"contract", "reassoc", "arcp", "nsz"}
+
+
+@dataclass(frozen=True, slots=True)
+class WarpOptions:
+    """How template patches become one template.
+
+    Attributes
+    ----------
+    psf_grid : `int`
+        Points along each side where the patches' PSFs are sampled.
+    psf_order : `int`
+        Degree of the polynomial through the samples.
+    psf_size : `int`
+        Width of the PSF's image, pixels; odd.
+    """
+
+    psf_grid: int = 5
+    psf_order: int = 2
+    psf_size: int = 35
+
+
+def warp_template(
+    patches: Sequence[Exposure], wcs: WCS, shape: tuple[int, int], options: WarpOptions | None = None
+) -> Exposure:
+    """Resample overlapping coadd patches to one image's pixels.
+
+    Parameters
+    ----------
+    patches : sequence of `Exposure`
+        Each with its own WCS; where several cover a pixel, the first one
+        that has it complete gives it.
+    wcs : `~astropy.wcs.WCS`
+        Of the image, with or without distortion.
+    shape : `tuple` of `int`
+        Height and width of the image, pixels.
+    options : `WarpOptions`, optional
+        PSF sampling.
+
+    Returns
+    -------
+    template : `Exposure`
+        In nJy per pixel of the image. Where no patch reaches, the image and the
+        variance are NaN and the mask is ``NO_DATA``. ``metadata`` has the covered
+        fraction as ``COVERAGE``.
+
+    Raises
+    ------
+    NoTemplateOverlapError
+        No pixel is covered, or there are no patches.
+
+    Notes
+    -----
+    Lanczos-3 interpolation. The variance is interpolated, not multiplied by the
+    squared weights: a matched filter feels the noise per unit area, which
+    interpolation keeps, not the (correlated, hence smaller) pixel scatter.
+    """
+    options = options or WarpOptions()
+    height, width = shape
+    image = np.full(shape, np.nan, np.float32)
+    variance = np.full(shape, np.nan, np.float32)
+    mask = np.zeros(shape, np.int32)
+    table = _lanczos_table()
+    x_nodes = np.arange(0, width + CELL, CELL, dtype=float)
+    y_nodes = np.arange(0, height + CELL, CELL, dtype=float)
+    grid_x, grid_y = np.meshgrid(x_nodes, y_nodes)
+    ra, dec = wcs.all_pix2world(grid_x.ravel(), grid_y.ravel(), 0)
+    for patch in patches:
+        if patch.wcs is None:
+            raise ValueError("A template patch has no WCS.")
+        px, py = _to_pixels(patch.wcs, ra, dec)
+        factor = 1.0 if patch.photo_calib is None else patch.photo_calib.njy_per_unit
+        holed = _with_holes(patch)
+        cells_x, cells_y = px.reshape(grid_x.shape), py.reshape(grid_x.shape)
+
+        def fill(
+            start: int,
+            stop: int,
+            patch: Exposure = patch,
+            holed: NDArray[np.float32] = holed,
+            cells: tuple[NDArray[np.float64], NDArray[np.float64]] = (cells_x, cells_y),
+            factor: float = factor,
+        ) -> None:
+            _warp_patch(
+                *(holed, patch.variance, patch.mask, *cells, factor, table),
+                *(image, variance, mask, start, stop),
+            )
+
+        in_bands(fill, len(y_nodes) - 1)
+    holes = np.isnan(image)
+    mask[holes] |= np.int32(int(Mask.NO_DATA))
+    covered = holes.size - int(np.count_nonzero(holes))
+    if covered == 0:
+        raise NoTemplateOverlapError(
+            "No template patch reaches the image.", patches=len(patches), width=width, height=height
+        )
+    psf = _warped_psf(patches, wcs, shape, options)
+    metadata = {"COVERAGE": covered / (height * width), "NPATCHES": len(patches)}
+    return Exposure(image, mask, variance, wcs, psf, PhotoCalib(1.0), None, metadata)
+
+
+def _to_pixels(
+    wcs: WCS, ra: NDArray[np.float64], dec: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sky to pixels; points that the projection cannot reach come out as NaN."""
+    if wcs.sip is None:
+        x, y = wcs.wcs_world2pix(ra, dec, 0)
+    else:
+        x, y = wcs.all_world2pix(ra, dec, 0, quiet=True)
+    return np.asarray(x, float), np.asarray(y, float)
+
+
+def _with_holes(patch: Exposure) -> NDArray[np.float32]:
+    """Return the image with NaN where there is no data, so that the sums find out by themselves."""
+    holes = patch.has(Mask.NO_DATA)
+    if not holes.any():
+        return np.ascontiguousarray(patch.image, np.float32)
+    return np.where(holes, np.float32(np.nan), patch.image).astype(np.float32)
+
+
+def _lanczos_table() -> NDArray[np.float32]:
+    """Return unit-sum weights of the taps at floor-2 .. floor+3 by fraction; shape (steps + 1, 6)."""
+    fraction = np.arange(TABLE_STEPS + 1)[:, np.newaxis] / TABLE_STEPS
+    distance = fraction - np.arange(1 - LANCZOS_ORDER, LANCZOS_ORDER + 1)
+    weights = np.sinc(distance) * np.sinc(distance / LANCZOS_ORDER)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=ORDERED_NAN)
+def _warp_patch(
+    patch: NDArray[np.float32],
+    patch_variance: NDArray[np.float32],
+    patch_mask: NDArray[np.int32],
+    px: NDArray[np.float64],
+    py: NDArray[np.float64],
+    factor: float,
+    table: NDArray[np.float32],
+    image: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    mask: NDArray[np.int32],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill what is still NaN in ``image`` from one patch."""
+    height, width = image.shape
+    patch_height, patch_width = patch.shape
+    n_columns = px.shape[1] - 1
+    for cell_row in range(start, stop):
+        for cell_column in range(n_columns):
+            x00, x01 = px[cell_row, cell_column], px[cell_row, cell_column + 1]
+            x10, x11 = px[cell_row + 1, cell_column], px[cell_row + 1, cell_column + 1]
+            y00, y01 = py[cell_row, cell_column], py[cell_row, cell_column + 1]
+            y10, y11 = py[cell_row + 1, cell_column], py[cell_row + 1, cell_column + 1]
+            if not math.isfinite(x00 + x01 + x10 + x11 + y00 + y01 + y10 + y11):
+                continue
+            if max(x00, x01, x10, x11) < 2 or min(x00, x01, x10, x11) > patch_width - 3:
+                continue
+            if max(y00, y01, y10, y11) < 2 or min(y00, y01, y10, y11) > patch_height - 3:
+                continue
+            # Sides of the cell's middle in patch pixels: area of one pixel, as the flux scales with it.
+            ax = 0.5 * (x01 - x00 + x11 - x10) / CELL
+            ay = 0.5 * (y01 - y00 + y11 - y10) / CELL
+            bx = 0.5 * (x10 - x00 + x11 - x01) / CELL
+            by = 0.5 * (y10 - y00 + y11 - y01) / CELL
+            scale = np.float32(factor * abs(ax * by - ay * bx))
+            for r in range(CELL):
+                row = cell_row * CELL + r
+                if row >= height:
+                    break
+                t = r / CELL
+                x, y = x00 + t * (x10 - x00), y00 + t * (y10 - y00)
+                dx = (x01 + t * (x11 - x01) - x) / CELL
+                dy = (y01 + t * (y11 - y01) - y) / CELL
+                for c in range(CELL):
+                    column = cell_column * CELL + c
+                    if column >= width:
+                        break
+                    xc, yc = x + c * dx, y + c * dy
+                    if not (xc >= 2 and yc >= 2):
+                        continue
+                    ix, iy = int(xc), int(yc)
+                    if (
+                        ix > patch_width - 4
+                        or iy > patch_height - 4
+                        or image[row, column] == image[row, column]
+                    ):
+                        continue
+                    fx, fy = np.float32(xc - ix), np.float32(yc - iy)
+                    wx = table[int(fx * TABLE_STEPS + np.float32(0.5))]
+                    wy = table[int(fy * TABLE_STEPS + np.float32(0.5))]
+                    total = np.float32(0.0)
+                    for j in range(6):
+                        source = patch[iy - 2 + j]
+                        line = np.float32(0.0)
+                        for i in range(6):
+                            line += wx[i] * source[ix - 2 + i]
+                        total += wy[j] * line
+                    if total != total:
+                        continue
+                    one = np.float32(1.0)
+                    noise = (one - fy) * (
+                        (one - fx) * patch_variance[iy, ix] + fx * patch_variance[iy, ix + 1]
+                    ) + fy * ((one - fx) * patch_variance[iy + 1, ix] + fx * patch_variance[iy + 1, ix + 1])
+                    image[row, column] = total * scale
+                    variance[row, column] = noise * scale * scale
+                    mask[row, column] = (
+                        patch_mask[iy, ix]
+                        | patch_mask[iy, ix + 1]
+                        | patch_mask[iy + 1, ix]
+                        | patch_mask[iy + 1, ix + 1]
+                    )
+
+
+def _warped_psf(
+    patches: Sequence[Exposure], wcs: WCS, shape: tuple[int, int], options: WarpOptions
+) -> Psf | None:
+    """Fit a polynomial PSF to those of the patches as the image's pixels see them."""
+    height, width = shape
+    fractions = (np.arange(options.psf_grid) + 0.5) / options.psf_grid
+    grid_x, grid_y = (g.ravel() for g in np.meshgrid(fractions * width - 0.5, fractions * height - 0.5))
+    # The point itself and a pixel's step each way along x and y, for the local affine map.
+    steps_x = np.concatenate([grid_x, grid_x + 1, grid_x - 1, grid_x, grid_x])
+    steps_y = np.concatenate([grid_y, grid_y, grid_y, grid_y + 1, grid_y - 1])
+    ra, dec = wcs.all_pix2world(steps_x, steps_y, 0)
+    images, at_x, at_y = [], [], []
+    done = np.zeros(grid_x.size, bool)
+    for patch in patches:
+        if patch.psf is None or patch.wcs is None:
+            continue
+        px, py = (a.reshape(5, -1) for a in _to_pixels(patch.wcs, ra, dec))
+        for i in np.flatnonzero(~done):
+            x, y = px[0, i], py[0, i]
+            if not (0 <= x < patch.shape[1] and 0 <= y < patch.shape[0]):
+                continue
+            affine = 0.5 * np.array(
+                [[px[1, i] - px[2, i], px[3, i] - px[4, i]], [py[1, i] - py[2, i], py[3, i] - py[4, i]]]
+            )
+            images.append(_resampled(patch.psf.image_at(x, y), affine, options.psf_size))
+            at_x.append(grid_x[i])
+            at_y.append(grid_y[i])
+            done[i] = True
+    if not images:
+        return None
+    return fit_psf(np.array(images), np.array(at_x), np.array(at_y), shape, options.psf_order)
+
+
+def _resampled(image: NDArray[np.float64], affine: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Return a centred PSF as another pixel grid sees it; ``affine`` maps offsets there to offsets here."""
+    half, centre = size // 2, image.shape[0] // 2
+    dy, dx = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
+    columns = affine[0, 0] * dx + affine[0, 1] * dy + centre
+    rows = affine[1, 0] * dx + affine[1, 1] * dy + centre
+    out = ndimage.map_coordinates(image, [rows, columns], order=3, mode="constant")
+    return np.asarray(out / out.sum())
+
+
+def fit_psf(
+    images: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    shape: tuple[int, int],
+    order: int,
+) -> Psf:
+    """Fit a varying PSF to its images at some positions.
+
+    Parameters
+    ----------
+    images : `~numpy.ndarray`, shape (n, size, size)
+        Centred, sum 1.
+    x, y : `~numpy.ndarray`, shape (n,)
+        Where, pixels.
+    shape : `tuple` of `int`
+        Height and width of the whole image, pixels.
+    order : `int`
+        Degree; lowered where the positions are too few for it.
+    """
+    while order > 0 and len(images) < 2 * (order + 1) * (order + 2) // 2:
+        order -= 1
+    x_centre, y_centre, scale = (shape[1] - 1) / 2, (shape[0] - 1) / 2, max(shape) / 2
+    terms = polynomial_terms((x - x_centre) / scale, (y - y_centre) / scale, order)
+    coefficients, *_ = np.linalg.lstsq(terms, images.reshape(len(images), -1), rcond=None)
+    size = images.shape[-1]
+    return Psf(
+        coefficients.reshape(-1, size, size).astype(np.float32), order, x_centre, y_centre, float(scale)
+    )
