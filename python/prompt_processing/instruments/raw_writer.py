@@ -1,0 +1,267 @@
+"""Raw images in the camera's own file format, and new identities for old files."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import astropy.units as u
+import fitsio
+import numpy as np
+from astropy.time import Time
+from numpy.typing import NDArray
+
+from .errors import RawFileError
+from .headers import plain_header, read_header, translate
+from .raw_frame import RawFrame, Segment
+from .raw_key import LSST_CAMERA_CODES, format_obs_id
+
+# What the library writes by itself, or what each segment has of its own.
+_OWN_KEYS = re.compile(
+    r"SIMPLE|BITPIX|NAXIS\d?|EXTEND|XTENSION|PCOUNT|GCOUNT|TFIELDS|TTYPE1|TFORM1"
+    r"|Z(IMAGE|TENSION|SIMPLE|EXTEND|BITPIX|NAXIS\d?|PCOUNT|GCOUNT|CMPTYPE|HECKSUM|DATASUM|QUANTIZ|(TILE|NAME|VAL)\d)"
+    r"|CHECKSUM|DATASUM|BSCALE|BZERO|INHERIT"
+)
+_SEGMENT_KEYS = re.compile(
+    r"EXTNAME|CHANNEL|CCDSUM|DATASEC|DETSEC|DTV\d|DTM\d_\d|WCSNAME[A-Z]|CTYPE\d[A-Z]|PC\d_\d[A-Z]|(CDELT|CRPIX|CRVAL)\d[A-Z]"
+)
+_HAWAII_BEHIND_UTC = 10 * u.hour
+
+
+def write_raw(
+    path: str | Path, frame: RawFrame, header: Mapping[str, Any] | None = None, *, compress: bool = True
+) -> None:
+    """Write a raw image as its camera does.
+
+    LSST cameras: an empty primary HDU with the header, then an int32 HDU a
+    segment, Rice-compressed row by row. HSC: one uint16 HDU, never compressed,
+    with the channels side by side.
+
+    Parameters
+    ----------
+    path : `str` or `~pathlib.Path`
+        File to write; an existing one is replaced.
+    frame : `RawFrame`
+        The pixels and where they belong.
+    header : `~collections.abc.Mapping`, optional
+        Keywords; by default those of the frame. What describes the layout is
+        made from the frame.
+    compress : `bool`, optional
+        Whether to compress the segments of LSST cameras.
+    """
+    keywords = plain_header(frame.header if header is None else header)
+    # fitsio would append to a file that is there.
+    Path(path).unlink(missing_ok=True)
+    with fitsio.FITS(str(path), "rw") as fits:
+        if frame.instrument == "HSC":
+            image, layout = _joined_channels(frame.segments)
+            fits.write(image, header=_cards({**keywords, **layout}))
+            fits[0].write_checksum()
+            return
+        height, width = frame.shape
+        detsize = f"[1:{width},1:{height}]"
+        general = {key: value for key, value in keywords.items() if not _SEGMENT_KEYS.fullmatch(key)}
+        fits.write(None, header=_cards({**general, "DETSIZE": detsize}))
+        for channel, segment in enumerate(frame.segments, start=1):
+            rice = {"compress": "RICE", "tile_dims": [1, segment.data.shape[1]]} if compress else {}
+            cards = _cards({"CHANNEL": channel, **_segment_layout(segment, height), "DETSIZE": detsize})
+            pixels = np.ascontiguousarray(segment.data, dtype=np.int32)
+            fits.write(pixels, extname=segment.name, header=cards, **rice)
+        for hdu in fits:
+            hdu.write_checksum()
+
+
+def _cards(header: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": key, "value": value} for key, value in header.items() if not _OWN_KEYS.fullmatch(key)]
+
+
+def _segment_layout(segment: Segment, height: int) -> dict[str, Any]:
+    """Write a segment's place as keywords; the reverse of what reading does."""
+    rows, columns = segment.data_section
+    target_rows, target_columns = segment.target
+    x_start, x_end = target_columns.start + 1, target_columns.stop
+    # DETSEC counts rows from the other end than the assembled image.
+    y_start, y_end = height - target_rows.stop + 1, height - target_rows.start
+    if segment.flip_x:
+        x_start, x_end = x_end, x_start
+    if not segment.flip_y:
+        y_start, y_end = y_end, y_start
+    x_step, y_step = (-1.0 if segment.flip_x else 1.0), (1.0 if segment.flip_y else -1.0)
+    return {
+        "CCDSUM": "1 1",
+        "DATASEC": f"[{columns.start + 1}:{columns.stop},{rows.start + 1}:{rows.stop}]",
+        "DETSEC": f"[{x_start}:{x_end},{y_start}:{y_end}]",
+        "DTV1": x_start - x_step * (columns.start + 1),
+        "DTV2": y_start - y_step * (rows.start + 1),
+        "DTM1_1": x_step,
+        "DTM2_2": y_step,
+        "DTM1_2": 0.0,
+        "DTM2_1": 0.0,
+    }
+
+
+def _joined_channels(segments: tuple[Segment, ...]) -> tuple[NDArray[np.uint16], dict[str, Any]]:
+    """Put HSC's channels side by side and say where their sections are."""
+    image = np.concatenate([segment.oriented(segment.data) for segment in segments], axis=1)
+    layout: dict[str, Any] = {}
+    left = 0
+    for number, segment in enumerate(segments, start=1):
+        height, width = segment.data.shape
+        sections = {
+            "OS": (segment.serial_overscan[1], segment.parallel_overscan[0]),
+            "EF": (segment.data_section[1], segment.data_section[0]),
+        }
+        for kind, (columns, rows) in sections.items():
+            first, last = _stored(columns, width, segment.flip_x)
+            bottom, top = _stored(rows, height, segment.flip_y)
+            layout[f"T_{kind}MN{number}1"], layout[f"T_{kind}MX{number}1"] = left + first + 1, left + last
+            layout[f"T_{kind}MN{number}2"], layout[f"T_{kind}MX{number}2"] = bottom + 1, top
+        left += width
+    return np.ascontiguousarray(image.astype(np.uint16)), layout
+
+
+def _stored(span: slice, size: int, flip: bool) -> tuple[int, int]:
+    """Return where a span of the readout lies in the file."""
+    return (size - span.stop, size - span.start) if flip else (span.start, span.stop)
+
+
+def identity_keywords(
+    instrument: str,
+    *,
+    exposure: int,
+    group: str,
+    begin: Time,
+    end: Time,
+    snap: int = 0,
+    snaps: int = 1,
+    controller: str = "O",
+) -> dict[str, Any]:
+    """Return the keywords that say which exposure a raw is, and when it was taken.
+
+    Parameters
+    ----------
+    instrument : `str`
+        Short name.
+    exposure : `int`
+        Id.
+    group : `str`
+        Of the visit.
+    begin, end : `~astropy.time.Time`
+        Of the exposure.
+    snap, snaps : `int`, optional
+        Place in the visit, from 0, and number of its exposures.
+    controller : `str`, optional
+        Letter in the OBSID of LSST cameras.
+
+    Raises
+    ------
+    ValueError
+        The exposure id cannot be one of this instrument.
+    """
+    obs_id = format_obs_id(instrument, exposure, controller)
+    if instrument in LSST_CAMERA_CODES:
+        keywords: dict[str, Any] = {
+            "OBSID": obs_id,
+            "CAMCODE": LSST_CAMERA_CODES[instrument],
+            "CONTRLLR": controller,
+            "DAYOBS": str(exposure // 100_000),
+            "SEQNUM": exposure % 100_000,
+            "GROUPID": group,
+            "CURINDEX": snap + 1,
+            "MAXINDEX": snaps,
+            "TIMESYS": "TAI",
+        }
+        for suffix, time in (
+            ("", end),
+            ("-TRG", end),
+            ("-OBS", begin),
+            ("-BEG", begin),
+            ("-END", end),
+        ):
+            keywords[f"DATE{suffix}"] = time.tai.isot
+            keywords[f"MJD{suffix}"] = float(time.tai.mjd)
+        return keywords
+    keywords = {"EXP-ID": obs_id, "GROUPID": group, "SNAP": snap, "DATE-OBS": begin.utc.isot[:10]}
+    for suffix, time in (("", begin), ("-STR", begin), ("-END", end)):
+        keywords[f"UT{suffix}"] = time.utc.isot[11:]
+        keywords[f"HST{suffix}"] = (time.utc - _HAWAII_BEHIND_UTC).isot[11:]
+        keywords[f"MJD{suffix}"] = float(time.utc.mjd)
+    return keywords
+
+
+def restamp_raw(
+    source: str | Path,
+    destination: str | Path,
+    *,
+    exposure: int,
+    group: str,
+    begin: Time,
+    snap: int = 0,
+    snaps: int = 1,
+    controller: str = "O",
+) -> dict[str, Any]:
+    """Copy a raw and make it another exposure, without touching its pixels.
+
+    Parameters
+    ----------
+    source, destination : `str` or `~pathlib.Path`
+        Files; the same one is changed in place.
+    exposure : `int`
+        New id.
+    group : `str`
+        Of the new visit.
+    begin : `~astropy.time.Time`
+        New begin; the time from begin to end stays.
+    snap, snaps, controller
+        As for `identity_keywords`.
+
+    Returns
+    -------
+    header : `dict`
+        The new header, for `format_sidecar`.
+
+    Raises
+    ------
+    RawFileError
+        The source cannot be read, or the destination not be written.
+    HeaderError
+        The source does not say what exposure it is.
+    """
+    old = translate(read_header(source), str(source))
+    keywords = identity_keywords(
+        old.instrument,
+        exposure=exposure,
+        group=group,
+        begin=begin,
+        end=begin + (old.end - old.begin),
+        snap=snap,
+        snaps=snaps,
+        controller=controller,
+    )
+    if old.instrument in LSST_CAMERA_CODES:
+        keywords["FILENAME"] = Path(destination).name
+    try:
+        if Path(source).resolve() != Path(destination).resolve():
+            shutil.copyfile(source, destination)
+        with fitsio.FITS(str(destination), "rw") as fits:
+            # In a compressed file of HSC all keywords are in the first extension.
+            hdu = next((hdu for hdu in fits if {"OBSID", "EXP-ID"} & set(hdu.read_header().keys())), fits[0])
+            for key, value in keywords.items():
+                hdu.write_key(key, value)
+            hdu.write_checksum()
+    except OSError as error:
+        raise RawFileError(str(destination), f"cannot be given a new identity: {error}") from error
+    return read_header(destination)
+
+
+def format_sidecar(header: Mapping[str, Any]) -> bytes:
+    """Return the JSON object that comes with a raw: its header, without what describes the file's layout."""
+    document: dict[str, Any] = {"__CONTENT__": "metadata"}
+    for key, value in plain_header(header).items():
+        if not _OWN_KEYS.fullmatch(key) and not _SEGMENT_KEYS.fullmatch(key):
+            document[f"HIERARCH.{key.replace(' ', '.')}" if " " in key else key] = value
+    return json.dumps(document, indent=1).encode()
