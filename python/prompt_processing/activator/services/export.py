@@ -1,0 +1,177 @@
+"""Hand a visit's outputs over to the central repository."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Iterable, Sequence
+
+import sqlalchemy.exc
+from lsst.daf.butler import Butler, DatasetRef, DatasetType, DimensionRecord, FileDataset
+from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.resources import ResourcePath
+
+from prompt_processing.activator.storage.central_repository import CentralRepository
+from prompt_processing.activator.storage.repository_errors import passing, try_twice
+from prompt_processing.domain.errors import NonRetriableError
+
+_LOG = logging.getLogger("lsst.activator.services.export")
+
+RECORD_ORDER = (
+    "day_obs",
+    "group",
+    "visit_system",
+    "exposure",
+    "visit",
+    "visit_definition",
+    "visit_system_membership",
+    "visit_detector_region",
+)
+"""Dimension elements that come into being with a visit, each after those that it refers to."""
+
+
+class Exporter:
+    """Copy outputs to the central repository's datastore and enter them in its registry.
+
+    Parameters
+    ----------
+    central : `CentralRepository`
+        To where.
+    patterns : sequence of `str`
+        Regular expressions; a dataset type is handed over if one of them
+        matches its whole name.
+    """
+
+    def __init__(self, central: CentralRepository, patterns: Sequence[str]) -> None:
+        self._central = central
+        self._patterns = [re.compile(pattern) for pattern in patterns]
+        self._registered: set[str] = set()
+
+    def wants(self, dataset_type: DatasetType) -> bool:
+        """Tell whether datasets of a type are handed over."""
+        return "detector" in dataset_type.dimensions and any(
+            pattern.fullmatch(dataset_type.name) for pattern in self._patterns
+        )
+
+    def export(
+        self,
+        source: Butler,
+        runs: Collection[str],
+        records: Iterable[tuple[str, list[DimensionRecord]]],
+        chain: str,
+    ) -> int:
+        """Hand over all outputs.
+
+        Parameters
+        ----------
+        source : `~lsst.daf.butler.Butler`
+            Local repository.
+        runs : collection of `str`
+            Its output runs, which hold nothing but this visit's outputs.
+        records : iterable of `tuple` [`str`, `list`]
+            Dimension records of the visit, by element in order of insertion.
+        chain : `str`
+            The night's chain, to which the runs are added.
+
+        Returns
+        -------
+        n_datasets : `int`
+            How many were handed over.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the central repository cannot be reached.
+        NonRetriableError
+            Raised if it already has other outputs of the same visit.
+        """
+        refs = self._outputs(source, runs)
+        if not refs:
+            return 0
+        central = self._central
+        writer = central.writer
+        with passing("Export to the central repository"):
+            # Short transactions of their own: every worker of the focal plane inserts the same records.
+            for element, rows in records:
+                if rows:
+                    _insert(central, element, rows)
+            self._register_dataset_types({ref.datasetType for ref in refs})
+            for run in sorted({ref.run for ref in refs}):
+                try_twice(
+                    lambda run=run: central.add_run(run, chain),  # type: ignore[misc]
+                    central.retry_delay,
+                    also=(sqlalchemy.exc.IntegrityError,),
+                )
+            try_twice(lambda: self._refuse_duplicate(refs), central.retry_delay)
+            datasets, files = _destinations(source, writer, refs)
+            # Before the transaction, so that its locks are not held for the time of an upload.
+            try_twice(lambda: ResourcePath.mtransfer("copy", files, overwrite=True), central.retry_delay)
+            try:
+                try_twice(
+                    lambda: writer.ingest(*datasets, transfer=None, skip_existing=True), central.retry_delay
+                )
+            except ConflictingDefinitionError as error:
+                raise NonRetriableError(
+                    f"The central repository already has outputs of this visit: {error}", "useless"
+                ) from error
+        return len(refs)
+
+    def _outputs(self, source: Butler, runs: Collection[str]) -> list[DatasetRef]:
+        present = set(source.collections.query("*")) & set(runs)
+        if not present:
+            return []
+        found = source.query_all_datasets(sorted(present), find_first=False, limit=None)
+        return [ref for ref in found if self.wants(ref.datasetType)]
+
+    def _refuse_duplicate(self, refs: Collection[DatasetRef]) -> None:
+        """Look whether the visit was handed over before, by one of the outputs of each run.
+
+        Files are named after the visit: copying first would overwrite those
+        of the first time.
+        """
+        one_of_each_run = {ref.run: ref for ref in sorted(refs)}
+        for run, ref in one_of_each_run.items():
+            known = self._central.writer.find_dataset(ref.datasetType, ref.dataId, collections=run)
+            if known is not None and known.id != ref.id:
+                raise NonRetriableError(
+                    f"The central repository already has a {ref.datasetType.name} of {ref.dataId} in {run}.",
+                    "useless",
+                )
+
+    def _register_dataset_types(self, dataset_types: set[DatasetType]) -> None:
+        for dataset_type in dataset_types:
+            if dataset_type.name in self._registered:
+                continue
+            if self._central.writer.registry.registerDatasetType(dataset_type):
+                _LOG.warning(
+                    "The central repository did not have the dataset type %s; run prompt-initializer "
+                    "whenever pipelines change.",
+                    dataset_type.name,
+                )
+            self._registered.add(dataset_type.name)
+
+
+def _insert(central: CentralRepository, element: str, rows: list[DimensionRecord]) -> None:
+    try_twice(
+        lambda: central.writer.registry.insertDimensionData(element, *rows, skip_existing=True),
+        central.retry_delay,
+        also=(sqlalchemy.exc.IntegrityError,),
+    )
+
+
+def _destinations(
+    source: Butler, target: Butler, refs: Collection[DatasetRef]
+) -> tuple[list[FileDataset], list[tuple[ResourcePath, ResourcePath]]]:
+    """Choose each file's place in the target's datastore."""
+    datasets: list[FileDataset] = []
+    files: list[tuple[ResourcePath, ResourcePath]] = []
+    # The only way to learn with which formatter a file was written.
+    for exported in source._datastore.export(refs):
+        (ref,) = exported.refs
+        here = source.getURI(ref)
+        there = target.getURI(ref, predict=True).updatedExtension(here.getExtension())
+        # A prediction is marked as one in the fragment.
+        there = there.replace(fragment="")
+        files.append((here, there))
+        datasets.append(FileDataset(path=there, refs=[ref], formatter=exported.formatter))
+    return datasets, files

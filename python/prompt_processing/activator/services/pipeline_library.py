@@ -1,0 +1,125 @@
+"""Pipelines that are loaded once and run many times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import PurePath
+
+from lsst.daf.butler import Butler, DatasetType, DimensionUniverse
+from lsst.pipe.base import Pipeline
+from lsst.pipe.base.pipeline_graph import PipelineGraph
+
+_FROM_THE_VISIT = {"group", "exposure", "visit", "day_obs"}
+
+
+class InputKind(Enum):
+    """How the datasets of an input are found for a visit."""
+
+    CALIBRATION = "by the time at which they are valid"
+    SKY = "by the region of the sky that they are of"
+    OTHER = "by the instrument, detector, filter and sky map alone"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadyPipeline:
+    """A pipeline with all its tasks imported and configured.
+
+    Attributes
+    ----------
+    path : `str`
+        File, possibly with a fragment that selects tasks.
+    stem : `str`
+        Name of the file, by which its output runs are called.
+    graph : `~lsst.pipe.base.pipeline_graph.PipelineGraph`
+        Resolved; to be copied before it is given to anything that may change it.
+    """
+
+    path: str
+    stem: str
+    graph: PipelineGraph
+
+    def to_graph(self) -> PipelineGraph:
+        """Return the graph for a quantum graph builder, as `lsst.pipe.base.Pipeline.to_graph` does."""
+        return self.graph.copy()
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Labels of all tasks."""
+        return frozenset(self.graph.tasks)
+
+    @property
+    def uses_sky_map(self) -> bool:
+        """Whether any dataset or task has the dimension ``skymap``."""
+        return "skymap" in self.graph.get_all_dimensions()
+
+    def inputs(self) -> Iterator[tuple[DatasetType, InputKind]]:
+        """Yield what has to be in the local repository before the images come."""
+        for _, node in self.graph.iter_overall_inputs():
+            if node is None or _FROM_THE_VISIT & set(node.dimensions.names):
+                continue
+            if node.is_calibration:
+                yield node.dataset_type, InputKind.CALIBRATION
+            elif node.dimensions.spatial:
+                yield node.dataset_type, InputKind.SKY
+            else:
+                yield node.dataset_type, InputKind.OTHER
+
+    def init_outputs(self) -> Iterator[str]:
+        """Yield the names of what the initializer writes into an output run."""
+        for task in self.graph.tasks.values():
+            for edge in task.init.iter_all_outputs():
+                yield edge.parent_dataset_type_name
+        yield self.graph.packages_dataset_type.name
+
+
+class PipelineLibrary:
+    """All pipelines that a worker may be asked to run.
+
+    Parameters
+    ----------
+    paths : iterable of `str`
+        Pipeline files, environment variables expanded.
+    dataset_types : mapping
+        Those that the central repository has registered, by name.
+    universe : `~lsst.daf.butler.DimensionUniverse`
+        Of the central repository.
+    """
+
+    def __init__(
+        self, paths: Iterable[str], dataset_types: Mapping[str, DatasetType], universe: DimensionUniverse
+    ) -> None:
+        self._pipelines: dict[str, ReadyPipeline] = {}
+        for path in paths:
+            graph = Pipeline.from_uri(path).to_graph()
+            graph.resolve(dimensions=universe, dataset_types=dataset_types)
+            self._pipelines[path] = ReadyPipeline(path, pipeline_stem(path), graph)
+
+    def __getitem__(self, path: str) -> ReadyPipeline:
+        return self._pipelines[path]
+
+    def __iter__(self) -> Iterator[ReadyPipeline]:
+        return iter(self._pipelines.values())
+
+    def register_dataset_types(self, butler: Butler) -> None:
+        """Register the dataset types of all pipelines, inputs and outputs.
+
+        Parameters
+        ----------
+        butler : `~lsst.daf.butler.Butler`
+            Writeable.
+        """
+        dataset_types: dict[str, DatasetType] = {}
+        for pipeline in self:
+            for node in pipeline.graph.dataset_types.values():
+                dataset_types.setdefault(node.name, node.dataset_type)
+            packages = pipeline.graph.packages_dataset_type
+            dataset_types.setdefault(packages.name, packages)
+        for dataset_type in dataset_types.values():
+            butler.registry.registerDatasetType(dataset_type)
+
+
+def pipeline_stem(path: str) -> str:
+    """Return the name that a pipeline file gives to its output runs."""
+    return PurePath(path.partition("#")[0]).stem

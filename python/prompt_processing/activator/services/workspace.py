@@ -1,0 +1,412 @@
+"""One visit in one worker, from its announcement to its outputs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Self
+
+from lsst.daf.butler import Butler, DimensionRecord
+from lsst.pipe.base.utils import RegionTimeInfo
+from lsst.resources import ResourcePath
+from lsst.sphgeom import ConvexPolygon
+
+from prompt_processing.activator.config import Settings
+from prompt_processing.activator.storage.apdb_record import ApdbRecord
+from prompt_processing.activator.storage.central_repository import CentralRepository
+from prompt_processing.activator.storage.collections import NO_PIPELINE
+from prompt_processing.activator.storage.deployment import deployment_id
+from prompt_processing.activator.storage.local_repository import LocalRepository
+from prompt_processing.domain.clock import night
+from prompt_processing.domain.errors import IgnorableVisitError, InvalidVisitError, NonRetriableError
+from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.images import use_butler_types
+from prompt_processing.instruments.camera import Camera, load_camera
+from prompt_processing.instruments.errors import RawError
+from prompt_processing.instruments.geometry import detector_centre, detector_region
+
+from .calibration_cache import CalibrationCache
+from .export import RECORD_ORDER, Exporter
+from .ingest import Ingester, VisitRecords, without_rejected
+from .pipeline_library import PipelineLibrary, ReadyPipeline
+from .pipelines import (
+    DataSelection,
+    PipelineResult,
+    PipelineRun,
+    TaskFailedError,
+    first_buildable,
+    meaning_of_failure,
+)
+from .preload import PreloadedData, copy_inputs, find_inputs, visit_timespan
+
+_LOG = logging.getLogger("lsst.activator.services.workspace")
+
+
+class Repositories:
+    """What a worker process opens once: repositories, camera and pipelines.
+
+    Make it with `open`.
+    """
+
+    def __init__(
+        self,
+        central: CentralRepository,
+        local: LocalRepository,
+        camera: Camera,
+        pipelines: PipelineLibrary,
+        instrument_records: dict[str, list[DimensionRecord]],
+        deployment: str,
+        settings: Settings,
+    ) -> None:
+        self.central = central
+        self.local = local
+        self.camera = camera
+        self.pipelines = pipelines
+        self.deployment = deployment
+        self.cache = CalibrationCache(settings.local_repo_cache_size)
+        self.exporter = Exporter(central, settings.export_type_regexp)
+        self.apdb = ApdbRecord(settings.config_apdb)
+        self.search_order = central.search_order()
+        self.instrument_record = instrument_records["instrument"][0]
+        self.bands = {record.name: record.band for record in instrument_records["physical_filter"]}
+        self.initialized_runs: set[str] = set()
+        local.set_search_order(self.search_order)
+
+    @classmethod
+    def open(cls, settings: Settings, camera: Camera | None = None) -> Self:
+        """Connect to the central repository and make the local one.
+
+        Parameters
+        ----------
+        settings : `Settings`
+            The activator's.
+        camera : `Camera`, optional
+            By default the one that the settings name, at full size.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the central repository cannot be reached.
+        LookupError
+            Raised if it does not know the instrument.
+        """
+        use_butler_types()
+        central = CentralRepository.open(settings)
+        records = central.instrument_records()
+        paths = (*settings.preprocessing_pipelines_config.paths, *settings.main_pipelines_config.paths)
+        dataset_types = {known.name: known for known in central.reader.registry.queryDatasetTypes()}
+        pipelines = PipelineLibrary(paths, dataset_types, central.reader.dimensions)
+        local = LocalRepository.create(settings.local_repos, central.reader.dimensions, central.collections)
+        for element, rows in records.items():
+            local.insert(element, rows)
+        for name in ("raw", "regionTimeInfo"):
+            local.butler.registry.registerDatasetType(dataset_types[name])
+        pipelines.register_dataset_types(local.butler)
+        return cls(
+            central,
+            local,
+            camera or load_camera(settings.rubin_instrument),
+            pipelines,
+            records,
+            deployment_id(paths, settings.config_apdb),
+            settings,
+        )
+
+    def close(self) -> None:
+        """Disconnect, and remove the local repository."""
+        self.central.close()
+        self.local.close()
+
+
+class Workspace:
+    """One visit in this worker.
+
+    Parameters
+    ----------
+    repositories : `Repositories`
+        The process's; one visit uses them at a time.
+    settings : `Settings`
+        The activator's.
+    visit : `FannedOutVisit`
+        The visit.
+
+    Attributes
+    ----------
+    preprocessing_pipelines, main_pipelines : `tuple` [`str`]
+        Paths of the pipelines that the configuration gives this visit, best first.
+
+    Raises
+    ------
+    InvalidVisitError
+        Raised if the instrument or the detector is not one that is served.
+    NonRetriableError
+        Raised if the configuration does not say what to do with the visit.
+    """
+
+    def __init__(self, repositories: Repositories, settings: Settings, visit: FannedOutVisit) -> None:
+        if visit.instrument != settings.rubin_instrument:
+            raise InvalidVisitError(f"{visit} is not of {settings.rubin_instrument}.")
+        if visit.detector not in repositories.camera.detectors:
+            raise InvalidVisitError(f"{visit.instrument} has no detector {visit.detector}.")
+        visit.require_usable()
+        self._repositories = repositories
+        self._settings = settings
+        self._visit = visit
+        self.preprocessing_pipelines = settings.preprocessing_pipelines_config.select(
+            visit, self._detector_centre
+        )
+        self.main_pipelines = settings.main_pipelines_config.select(visit, self._detector_centre)
+        now = time.time()
+        self._night = night(now)
+        self._runs: dict[str, str] = {}
+        self._exposures: dict[int, bool] = {}
+        self._records: VisitRecords = {}
+        self.preloaded = PreloadedData()
+
+    def preload(self) -> None:
+        """Copy everything that the pipelines need and that is known before the images come.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the central repository cannot be reached.
+        """
+        start = time.monotonic()
+        repositories, visit = self._repositories, self._visit
+        candidates = self._pipelines(self.preprocessing_pipelines) + self._pipelines(self.main_pipelines)
+        self.preloaded = find_inputs(
+            repositories.central,
+            repositories.search_order,
+            candidates,
+            visit,
+            self._region(self._settings.preload_padding),
+            skymap=self._settings.skymap,
+            band=repositories.bands.get(visit.filters),
+        )
+        copy_inputs(repositories.central, repositories.local, repositories.cache, self.preloaded)
+        for pipeline in candidates:
+            self._preload_init_outputs(pipeline)
+        self._put_region_time_info()
+        _LOG.info(
+            "Preloaded %d datasets for %s, of which %d were copied, in %.2f s.",
+            len(self.preloaded.refs),
+            visit,
+            self.preloaded.copied,
+            time.monotonic() - start,
+        )
+
+    def run_preprocessing(self) -> None:
+        """Run the first preprocessing pipeline that can be built, if any is configured.
+
+        Raises
+        ------
+        RetriableError, NonRetriableError
+            Raised if it fails.
+        """
+        runs = [self._pipeline_run(pipeline) for pipeline in self._pipelines(self.preprocessing_pipelines)]
+        if not runs:
+            return
+        visit = self._visit
+        data = DataSelection(
+            "instrument = the_instrument AND detector = the_detector AND group = the_group",
+            {
+                "the_instrument": visit.instrument,
+                "the_detector": visit.detector,
+                "the_group": visit.groupId,
+            },
+            self._settings.skymap,
+        )
+        run = first_buildable(runs, data)
+        if run is None:
+            _LOG.warning("No preprocessing pipeline can be built for %s.", visit)
+            return
+        try:
+            run.execute()
+        except TaskFailedError as failure:
+            # Nothing writes to the APDB before there are images.
+            raise meaning_of_failure(failure, changed=False) from failure
+
+    def ingest(self, images: Sequence[ResourcePath]) -> tuple[int, ...]:
+        """Take in raw images.
+
+        Parameters
+        ----------
+        images : sequence of `~lsst.resources.ResourcePath`
+            Files of this visit and detector.
+
+        Returns
+        -------
+        exposures : `tuple` [`int`]
+            Exposure ids of the images that are used, of this call and before.
+            An image that cannot be used is dropped with a warning.
+        """
+        repositories = self._repositories
+        ingester = Ingester(
+            repositories.local,
+            repositories.camera,
+            repositories.instrument_record,
+            self._settings.preload_padding,
+        )
+        for image in images:
+            try:
+                ingested = ingester.ingest(self._visit, image)
+            except (RawError, OSError) as error:
+                without_rejected(error, image)
+                continue
+            self._exposures[ingested.exposure] = ingested.has_visit
+            for element, rows in ingested.records.items():
+                known = self._records.setdefault(element, [])
+                known += [row for row in rows if row not in known]
+        return tuple(sorted(self._exposures))
+
+    def run_pipeline(self) -> PipelineResult:
+        """Run the first main pipeline that can be built on all ingested images.
+
+        Returns
+        -------
+        result : `PipelineResult`
+            Of the pipeline.
+
+        Raises
+        ------
+        IgnorableVisitError
+            Raised if the configuration says to run nothing.
+        RetriableError, NonRetriableError
+            Raised if nothing can be built, the pipeline fails, or the visit
+            is in the APDB already.
+        """
+        visit = self._visit
+        candidates = self._pipelines(self.main_pipelines)
+        if not candidates:
+            raise IgnorableVisitError(f"No pipeline is configured for {visit}.")
+        if self._repositories.apdb.contains(self._exposures, visit.detector):
+            raise NonRetriableError(f"{visit} is in the APDB already.", "unsafe")
+        data = DataSelection(
+            "instrument = the_instrument AND detector = the_detector AND exposure IN (:the_exposures)",
+            {
+                "the_instrument": visit.instrument,
+                "the_detector": visit.detector,
+                "the_exposures": sorted(self._exposures),
+            },
+            self._settings.skymap,
+        )
+        run = first_buildable([self._pipeline_run(pipeline) for pipeline in candidates], data)
+        if run is None:
+            names = ", ".join(pipeline.stem for pipeline in candidates)
+            raise NonRetriableError(f"None of the pipelines {names} can be built for {visit}.", "useless")
+        try:
+            return run.execute()
+        except TaskFailedError as failure:
+            raise meaning_of_failure(failure, self.permanently_changed()) from failure
+
+    def permanently_changed(self) -> bool | None:
+        """Tell whether the APDB holds anything of this visit; `None` if it does not say."""
+        return self._repositories.apdb.contains(self._exposures, self._visit.detector)
+
+    def export(self) -> int:
+        """Hand all outputs over to the central repository.
+
+        Returns
+        -------
+        n_datasets : `int`
+            How many were handed over.
+
+        Raises
+        ------
+        RetriableError, NonRetriableError
+            Raised if that fails.
+        """
+        if not self._settings.debug_export_outputs:
+            return 0
+        repositories = self._repositories
+        records = [(element, self._records.get(element, [])) for element in RECORD_ORDER]
+        return repositories.exporter.export(
+            repositories.local.butler,
+            set(self._runs.values()),
+            records,
+            repositories.central.collections.output_chain(self._night),
+        )
+
+    def clean(self) -> None:
+        """Remove raws, outputs and what the cache has no room for from the local repository."""
+        repositories = self._repositories
+        collections = repositories.local.collections
+        repositories.local.discard_runs([*self._runs.values(), collections.raw])
+        repositories.local.butler.collections.register(collections.raw)
+        repositories.initialized_runs.difference_update(self._runs.values())
+        repositories.local.discard(repositories.cache.evict())
+        self._runs.clear()
+        self._exposures.clear()
+        self._records.clear()
+
+    def _pipelines(self, paths: Sequence[str]) -> list[ReadyPipeline]:
+        return [self._repositories.pipelines[path] for path in paths]
+
+    def _output_run(self, pipeline: str) -> str:
+        """Return the output run of a pipeline's stem, and remember that it is used."""
+        repositories = self._repositories
+        run = repositories.local.collections.output_run(self._night, pipeline, repositories.deployment)
+        if pipeline not in self._runs:
+            repositories.local.butler.collections.register(run)
+            self._runs[pipeline] = run
+        return run
+
+    def _pipeline_run(self, pipeline: ReadyPipeline) -> PipelineRun:
+        local = self._repositories.local
+        output = self._output_run(pipeline.stem)
+        inputs = [run for run in self._runs.values() if run != output]
+        butler: Butler = local.butler.clone(
+            collections=[*inputs, local.collections.raw, local.collections.defaults], run=output
+        )
+        return PipelineRun(butler, pipeline)
+
+    def _preload_init_outputs(self, pipeline: ReadyPipeline) -> None:
+        repositories = self._repositories
+        run = self._output_run(pipeline.stem)
+        if run in repositories.initialized_runs:
+            return
+        refs = repositories.central.find_init_outputs(run, pipeline.init_outputs())
+        if refs:
+            repositories.local.receive(repositories.central.writer, refs)
+        else:
+            _LOG.warning(
+                "The central repository has no init-outputs in %s: run prompt-initializer once a night.", run
+            )
+        repositories.initialized_runs.add(run)
+
+    def _put_region_time_info(self) -> None:
+        local, visit = self._repositories.local, self._visit
+        record = local.butler.dimensions["group"].RecordClass(instrument=visit.instrument, name=visit.groupId)
+        local.insert("group", [record])
+        self._records["group"] = [record]
+        region = self._region(0.0)
+        if region is None:
+            return
+        local.butler.put(
+            RegionTimeInfo(region=region, timespan=visit_timespan(visit)),
+            "regionTimeInfo",
+            instrument=visit.instrument,
+            group=visit.groupId,
+            detector=visit.detector,
+            run=self._output_run(NO_PIPELINE),
+        )
+
+    def _region(self, padding_arcsec: float) -> ConvexPolygon | None:
+        visit, camera = self._visit, self._repositories.camera
+        if visit.ra is None or visit.dec is None or visit.rotation is None:
+            return None
+        return detector_region(
+            camera,
+            camera.detector(visit.detector),
+            visit.ra,
+            visit.dec,
+            visit.rotation,
+            padding_arcsec=padding_arcsec,
+        )
+
+    def _detector_centre(self) -> tuple[float, float] | None:
+        visit, camera = self._visit, self._repositories.camera
+        if visit.ra is None or visit.dec is None or visit.rotation is None:
+            return None
+        return detector_centre(camera, camera.detector(visit.detector), visit.ra, visit.dec, visit.rotation)

@@ -1,0 +1,259 @@
+"""The repository that all workers share: inputs are read from it, outputs written to it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+from lsst.daf.butler import (  # type: ignore[attr-defined]
+    Butler,
+    CollectionType,
+    DatasetRef,
+    DatasetType,
+    DimensionRecord,
+    MissingCollectionError,
+    MissingDatasetTypeError,
+    Timespan,
+)
+from lsst.sphgeom import Region
+
+from prompt_processing.activator.config import Settings
+
+from .collections import Collections
+from .local_repository import Certified
+from .repository_errors import passing, try_twice
+
+_LOG = logging.getLogger("lsst.activator.storage.central_repository")
+_T = TypeVar("_T")
+
+_INSTRUMENT_ELEMENTS = ("instrument", "detector", "physical_filter", "visit_system")
+
+
+class CentralRepository:
+    """Queries and writes of the central repository, each in as few statements as it takes.
+
+    Parameters
+    ----------
+    reader, writer : `~lsst.daf.butler.Butler`
+        Of the repository that inputs come from and of the one that outputs
+        go to; the same object if they are the same repository.
+    collections : `Collections`
+        Names.
+    retry_delay : `float`
+        Seconds before a call that failed is repeated.
+    """
+
+    def __init__(self, reader: Butler, writer: Butler, collections: Collections, retry_delay: float) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.collections = collections
+        self.retry_delay = retry_delay
+        self._known_runs: set[str] = set()
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Connect.
+
+        Raises
+        ------
+        RetriableError
+            Raised if a repository cannot be reached.
+        """
+        with passing(f"Opening the central repository {settings.input_repo}"):
+            reader = Butler.from_config(settings.input_repo, writeable=False)
+        with passing(f"Opening the central repository {settings.central_repo}"):
+            writer = Butler.from_config(settings.central_repo, writeable=True)
+        return cls(reader, writer, Collections(settings.rubin_instrument), settings.repo_retry_delay)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self.reader.close()
+        self.writer.close()
+
+    def instrument_records(self) -> dict[str, list[DimensionRecord]]:
+        """Return the records of the instrument itself, by dimension element, in order of insertion.
+
+        Raises
+        ------
+        LookupError
+            Raised if the repository does not know the instrument.
+        RetriableError
+            Raised if the repository cannot be reached.
+        """
+        instrument = self.collections.instrument
+
+        def query() -> dict[str, list[DimensionRecord]]:
+            return {
+                element: self.reader.query_dimension_records(
+                    element, instrument=instrument, explain=False, limit=None
+                )
+                for element in _INSTRUMENT_ELEMENTS
+            }
+
+        records = self._ask("Reading the instrument's records", query)
+        if not records["instrument"]:
+            raise LookupError(f"The central repository has no instrument {instrument!r}.")
+        return records
+
+    def search_order(self) -> tuple[str, ...]:
+        """Return the collections that hold the inputs, in the order in which they are searched."""
+
+        def query() -> tuple[str, ...]:
+            return tuple(self.reader.collections.query(self.collections.defaults, flatten_chains=True))
+
+        return self._ask(f"Reading the chain {self.collections.defaults}", query)
+
+    def find_calibrations(
+        self, dataset_type: DatasetType, data_id: Mapping[str, Any], when: Timespan, order: Sequence[str]
+    ) -> list[Certified]:
+        """Find the calibrations of one type that a visit needs.
+
+        Parameters
+        ----------
+        dataset_type : `~lsst.daf.butler.DatasetType`
+            A calibration.
+        data_id : mapping
+            Instrument, detector and, if known, filter.
+        when : `~lsst.daf.butler.Timespan`
+            Time of the visit.
+        order : sequence of `str`
+            Collections, the one searched first in front.
+
+        Returns
+        -------
+        calibrations : `list` [`Certified`]
+            For each data ID the one of the first collection that has any.
+        """
+        name = dataset_type.name
+        known = {key: value for key, value in data_id.items() if key in dataset_type.dimensions}
+
+        def query() -> list[Certified]:
+            with self.reader.query() as query:
+                expression = query.expression_factory
+                query = query.join_dataset_search(dataset_type, order).where(known)
+                if not (when.begin is None and when.end is None):
+                    query = query.where(expression[name].timespan.overlaps(when))
+                rows = query.general(
+                    dataset_type.dimensions,
+                    dataset_fields={name: {"dataset_id", "run", "collection", "timespan"}},
+                    find_first=False,
+                )
+                return [
+                    Certified(refs[0], row[f"{name}.collection"], row[f"{name}.timespan"])
+                    for _, refs, row in rows.iter_tuples(dataset_type)
+                ]
+
+        rank = {collection: position for position, collection in enumerate(order)}
+        first: dict[Any, Certified] = {}
+        for found in self._ask(f"Looking for {name}", query, missing=list[Certified]()):
+            best = first.get(found.ref.dataId)
+            # Of several validity ranges within the visit, the one that holds at its start.
+            if best is None or (rank[found.collection], _begin(found)) < (
+                rank[best.collection],
+                _begin(best),
+            ):
+                first[found.ref.dataId] = found
+        return list(first.values())
+
+    def find_overlapping(
+        self,
+        dataset_type: DatasetType,
+        data_id: Mapping[str, Any],
+        region: Region,
+        order: Sequence[str],
+    ) -> list[DatasetRef]:
+        """Find datasets of the sky, such as templates and reference stars, where a visit looks.
+
+        Parameters
+        ----------
+        dataset_type : `~lsst.daf.butler.DatasetType`
+            With one dimension that has a region.
+        data_id : mapping
+            Values of its other dimensions.
+        region : `lsst.sphgeom.Region`
+            Part of the sky.
+        order : sequence of `str`
+            Collections, the one searched first in front.
+
+        Returns
+        -------
+        refs : `list` [`~lsst.daf.butler.DatasetRef`]
+            With their dimension records.
+        """
+        known = {key: value for key, value in data_id.items() if key in dataset_type.dimensions}
+        element = next(iter(dataset_type.dimensions.spatial)).choose(dataset_type.dimensions).name
+        skypix = dataset_type.dimensions.universe.skypix_dimensions.get(element)
+
+        def query() -> list[DatasetRef]:
+            with self.reader.query() as query:
+                expression = query.expression_factory
+                if skypix is None:
+                    where = getattr(expression, element).region.overlaps(region)
+                else:
+                    pixels = [
+                        pixel
+                        for begin, end in skypix.pixelization.envelope(region)
+                        for pixel in range(begin, end)
+                    ]
+                    where = getattr(expression, element).in_iterable(pixels)
+                found = query.datasets(dataset_type, order, find_first=True).where(known, where)
+                return list(found.with_dimension_records())
+
+        return self._ask(f"Looking for {dataset_type.name}", query, missing=[])
+
+    def find_datasets(
+        self, dataset_type: DatasetType, data_id: Mapping[str, Any], order: Sequence[str]
+    ) -> list[DatasetRef]:
+        """Find datasets that have neither validity nor place; arguments as for `find_overlapping`."""
+        known = {key: value for key, value in data_id.items() if key in dataset_type.dimensions}
+
+        def query() -> list[DatasetRef]:
+            with self.reader.query() as query:
+                found = query.datasets(dataset_type, order, find_first=True).where(known)
+                return list(found.with_dimension_records())
+
+        return self._ask(f"Looking for {dataset_type.name}", query, missing=[])
+
+    def find_init_outputs(self, run: str, names: Iterable[str]) -> list[DatasetRef]:
+        """Find what the initializer wrote into an output run; empty if it did not."""
+
+        def query() -> list[DatasetRef]:
+            known = {
+                dataset_type.name
+                for dataset_type in self.writer.registry.queryDatasetTypes(list(names), missing=[])
+            }
+            if not known:
+                return []
+            return self.writer.query_all_datasets(run, name=sorted(known), find_first=False, limit=None)
+
+        return self._ask(f"Looking for init-outputs in {run}", query, missing=[])
+
+    def add_run(self, run: str, chain: str) -> None:
+        """Make an output run and put it in front of its night's chain, unless that is done.
+
+        Any number of workers may do so at once.
+        """
+        if run in self._known_runs:
+            return
+        collections = self.writer.collections
+        collections.register(run)
+        collections.register(chain, CollectionType.CHAINED)
+        if run not in collections.get_info(chain).children:
+            collections.prepend_chain(chain, run)
+        self._known_runs.add(run)
+
+    def _ask(self, what: str, query: Callable[[], _T], missing: _T | None = None) -> _T:
+        """Query, twice if need be; ``missing`` is the answer if a collection or type does not exist."""
+        with passing(f"{what} in the central repository"):
+            try:
+                return try_twice(query, self.retry_delay)
+            except (MissingCollectionError, MissingDatasetTypeError) as error:
+                if missing is None:
+                    raise
+                _LOG.warning("%s in the central repository: %s", what, error)
+                return missing
+
+
+def _begin(found: Certified) -> int:
+    return 0 if found.timespan is None else found.timespan.nsec[0]

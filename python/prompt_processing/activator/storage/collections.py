@@ -1,0 +1,85 @@
+"""Names of the Butler collections that everyone agrees on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NO_PIPELINE = "NoPipeline"
+"""Stands for the pipeline file's stem in the run of products that no pipeline made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collections:
+    """The collections of one instrument.
+
+    Attributes
+    ----------
+    instrument : `str`
+        Short name, as in the Butler.
+    """
+
+    instrument: str
+
+    @property
+    def defaults(self) -> str:
+        """Chain of all pipeline inputs."""
+        return f"{self.instrument}/defaults"
+
+    @property
+    def calib(self) -> str:
+        """Chain of calibration collections; they are certified in collections below it."""
+        return f"{self.instrument}/calib"
+
+    @property
+    def unbounded_calib(self) -> str:
+        """Run of calibrations that are valid always, such as the camera."""
+        return f"{self.calib}/unbounded"
+
+    @property
+    def templates(self) -> str:
+        """Template coadds."""
+        return f"{self.instrument}/templates"
+
+    @property
+    def raw(self) -> str:
+        """Run of the raw images."""
+        return f"{self.instrument}/raw/all"
+
+    @property
+    def refcats(self) -> str:
+        """Reference catalogues of the whole sky, of no instrument."""
+        return "refcats"
+
+    @property
+    def skymaps(self) -> str:
+        """Sky maps, of no instrument."""
+        return "skymaps"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Members of `defaults`, in the order in which they are searched."""
+        return (self.calib, self.templates, self.refcats, self.skymaps)
+
+    def output_chain(self, night: str) -> str:
+        """Return the chain of a night's output runs.
+
+        Parameters
+        ----------
+        night : `str`
+            Day of observation of the processing, ``YYYY-MM-DD``.
+        """
+        return f"{self.instrument}/prompt/output-{night}"
+
+    def output_run(self, night: str, pipeline: str, deployment: str) -> str:
+        """Return the run of a night's outputs of one pipeline.
+
+        Parameters
+        ----------
+        night : `str`
+            Day of observation of the processing, ``YYYY-MM-DD``.
+        pipeline : `str`
+            Stem of the pipeline file, or `NO_PIPELINE`.
+        deployment : `str`
+            See `.deployment.deployment_id`.
+        """
+        return f"{self.output_chain(night)}/{pipeline}/{deployment}"

@@ -1,0 +1,174 @@
+"""The repository of one worker process, in which its pipelines run."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from lsst.daf.butler import (  # type: ignore[attr-defined]
+    Butler,
+    CollectionType,
+    Config,
+    DatasetRef,
+    DimensionRecord,
+    DimensionUniverse,
+    Timespan,
+)
+from lsst.daf.butler.registry import ConflictingDefinitionError
+
+from .collections import Collections
+
+_LOG = logging.getLogger("lsst.activator.storage.local_repository")
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """A calibration and when it is valid.
+
+    Attributes
+    ----------
+    ref : `~lsst.daf.butler.DatasetRef`
+        The calibration.
+    collection : `str`
+        Where it was found.
+    timespan : `~lsst.daf.butler.Timespan` or `None`
+        Its validity; `None` in a collection that has none.
+    """
+
+    ref: DatasetRef
+    collection: str
+    timespan: Timespan | None
+
+
+class LocalRepository:
+    """A repository that is as short-lived as its process.
+
+    Make it with `create`.
+
+    Attributes
+    ----------
+    folder : `~pathlib.Path`
+        ``butler-????????`` below the configured directory.
+    butler : `~lsst.daf.butler.Butler`
+        Writeable.
+    collections : `Collections`
+        Names.
+    """
+
+    def __init__(self, folder: Path, butler: Butler, collections: Collections) -> None:
+        self.folder = folder
+        self.butler = butler
+        self.collections = collections
+        self._search_order: tuple[str, ...] = ()
+        self._certified: set[Certified] = set()
+        self._chain: tuple[str, ...] = ()
+        butler.collections.register(collections.raw)
+        butler.collections.register(collections.defaults, CollectionType.CHAINED)
+
+    @classmethod
+    def create(cls, parent: str, universe: DimensionUniverse, collections: Collections) -> Self:
+        """Make a new repository.
+
+        Parameters
+        ----------
+        parent : `str`
+            Directory to make it in.
+        universe : `~lsst.daf.butler.DimensionUniverse`
+            Of the central repository: datasets and records go back and forth.
+        collections : `Collections`
+            Names.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="butler-", dir=parent))
+        config = Config()
+        # Every file is on a local disk already.
+        config["datastore", "cached", "expiry", "mode"] = "disabled"
+        Butler.makeRepo(str(folder), config=config, dimensionConfig=universe.dimensionConfig)
+        butler = Butler.from_config(str(folder), writeable=True)
+        _LOG.info("Made the local repository %s.", folder)
+        return cls(folder, butler, collections)
+
+    def close(self) -> None:
+        """Remove the repository."""
+        self.butler.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def set_search_order(self, collections: Sequence[str]) -> None:
+        """Remember in which order the central repository searches its input collections."""
+        self._search_order = tuple(collections)
+
+    def insert(self, element: str, records: Iterable[DimensionRecord], *, replace: bool = False) -> None:
+        """Insert dimension records.
+
+        Parameters
+        ----------
+        element : `str`
+            Dimension element.
+        records : iterable of `~lsst.daf.butler.DimensionRecord`
+            Its records.
+        replace : `bool`, optional
+            Whether they win over existing ones, as those of a visit that
+            comes a second time do.
+        """
+        rows = list(records)
+        if rows:
+            self.butler.registry.insertDimensionData(
+                element, *rows, skip_existing=not replace, replace=replace
+            )
+
+    def receive(self, source: Butler, refs: Collection[DatasetRef]) -> None:
+        """Copy datasets from another repository; their dimension records must be there."""
+        self.butler.transfer_from(
+            source, refs, transfer="copy", skip_missing=False, register_dataset_types=True
+        )
+
+    def certify(self, calibrations: Iterable[Certified]) -> None:
+        """Make calibrations valid for the times they are valid for in the central repository.
+
+        Parameters
+        ----------
+        calibrations : iterable of `Certified`
+            All received before.
+        """
+        registry = self.butler.registry
+        for calibration in calibrations:
+            if calibration.timespan is None or calibration in self._certified:
+                continue
+            ref, collection = calibration.ref, calibration.collection
+            self.butler.collections.register(collection, CollectionType.CALIBRATION)
+            try:
+                registry.certify(collection, [ref], calibration.timespan)
+            except ConflictingDefinitionError:
+                # The central repository was recertified since; what it says now is what holds.
+                registry.decertify(
+                    collection, ref.datasetType.name, calibration.timespan, dataIds=[ref.dataId]
+                )
+                registry.certify(collection, [ref], calibration.timespan)
+            self._certified.add(calibration)
+
+    def update_chain(self) -> None:
+        """Make the chain of inputs hold what has been received, in the central repository's order."""
+        present = set(self.butler.collections.query("*"))
+        chain = tuple(name for name in self._search_order if name in present)
+        if chain != self._chain:
+            self.butler.collections.redefine_chain(self.collections.defaults, chain)
+            self._chain = chain
+
+    def discard(self, refs: Collection[DatasetRef]) -> None:
+        """Remove datasets, their files and their certification."""
+        if not refs:
+            return
+        ids = {ref.id for ref in refs}
+        self.butler.pruneDatasets(refs, disassociate=True, unstore=True, purge=True)
+        self._certified = {known for known in self._certified if known.ref.id not in ids}
+
+    def discard_runs(self, runs: Iterable[str]) -> None:
+        """Remove runs and all that they hold; those that do not exist are passed over."""
+        present = set(self.butler.collections.query("*", collection_types=CollectionType.RUN))
+        doomed = [run for run in runs if run in present]
+        if doomed:
+            self.butler.removeRuns(doomed, unstore=True)

@@ -1,0 +1,84 @@
+"""Which failures of a repository pass by themselves."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import botocore.exceptions
+import requests
+import sqlalchemy.exc
+
+from prompt_processing.domain.errors import RetriableError
+
+_LOG = logging.getLogger("lsst.activator.storage.repository_errors")
+_T = TypeVar("_T")
+
+PASSING_FAILURES: tuple[type[Exception], ...] = (
+    # Covers missing and unreachable files, refused and dropped connections.
+    OSError,
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.TimeoutError,
+    botocore.exceptions.BotoCoreError,
+    botocore.exceptions.ClientError,
+    requests.RequestException,
+)
+"""Failures of the database, the object store or the network, not of the request."""
+
+
+@contextmanager
+def passing(what: str) -> Iterator[None]:
+    """Raise failures of a repository as what they mean for the visit.
+
+    Parameters
+    ----------
+    what : `str`
+        Names the repository and what is done with it.
+
+    Raises
+    ------
+    RetriableError
+        Raised in place of any of `PASSING_FAILURES`.
+    """
+    try:
+        yield
+    except PASSING_FAILURES as error:
+        raise RetriableError(f"{what} failed: {type(error).__name__}: {_first_line(error)}") from error
+
+
+def try_twice(action: Callable[[], _T], delay: float, also: tuple[type[Exception], ...] = ()) -> _T:
+    """Do something with a repository, and once more if it fails for a passing reason.
+
+    Parameters
+    ----------
+    action : callable
+        Leaves nothing behind if it fails, or is safe to repeat.
+    delay : `float`
+        Seconds to wait in the mean. Jittered, since a full focal plane of
+        workers meets the same failure at the same moment.
+    also : `tuple` of exception types, optional
+        Other failures worth repeating, such as conflicts between workers.
+
+    Returns
+    -------
+    result
+        What ``action`` returned.
+    """
+    try:
+        return action()
+    except (*PASSING_FAILURES, *also) as error:
+        wait = delay * random.uniform(0.5, 1.5)
+        _LOG.warning("%s: %s; trying again in %.1f s.", type(error).__name__, _first_line(error), wait)
+        time.sleep(wait)
+        return action()
+
+
+def _first_line(error: Exception) -> str:
+    # SQLAlchemy appends the whole statement and its parameters.
+    text = str(error)
+    return text.splitlines()[0] if text else ""

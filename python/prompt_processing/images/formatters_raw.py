@@ -1,0 +1,21 @@
+"""How the Butler reads raw images, in the files that the camera wrote."""
+
+from __future__ import annotations
+
+from lsst.daf.butler import FormatterV2
+
+from prompt_processing.instruments.raw_frame import RawFrame, read_raw
+
+
+class RawFormatter(FormatterV2):
+    """Read a `~prompt_processing.instruments.raw_frame.RawFrame`; raws are ingested, never written."""
+
+    default_extension = ".fits"
+    supported_extensions = frozenset({".fits", ".fits.fz", ".fz", ".fits.gz"})
+    can_read_from_local_file = True
+
+    def read_from_local_file(
+        self, path: str, component: str | None = None, expected_size: int = -1
+    ) -> RawFrame:
+        """Read the whole file."""
+        return read_raw(path)

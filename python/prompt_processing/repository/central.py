@@ -1,0 +1,213 @@
+"""Make a central Butler repository and fill it with the pipelines' inputs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lsst.daf.butler import (  # type: ignore[attr-defined]
+    Butler,
+    CollectionType,
+    Config,
+    DatasetRef,
+    DatasetType,
+    FileDataset,
+    Timespan,
+)
+from lsst.pipe.base import Pipeline
+
+from prompt_processing.activator.storage.collections import Collections
+from prompt_processing.images import SkyMap, use_butler_types
+from prompt_processing.instruments.camera import Camera
+
+from .content import CalibrationProduct, RepositoryContent, Template
+from .instrument_records import insert_instrument
+from .reference_stars import shards
+
+_LOG = logging.getLogger(__name__)
+
+INPUT_DATASET_TYPES: dict[str, tuple[tuple[str, ...], str, bool]] = {
+    "raw": (("instrument", "exposure", "detector"), "Exposure", False),
+    "camera": (("instrument",), "Camera", True),
+    "bias": (("instrument", "detector"), "ExposureF", True),
+    "dark": (("instrument", "detector"), "ExposureF", True),
+    "flat": (("instrument", "detector", "physical_filter"), "ExposureF", True),
+    "defects": (("instrument", "detector"), "Defects", True),
+    "skyMap": (("skymap",), "SkyMap", False),
+    "template_coadd": (("skymap", "tract", "patch", "band"), "ExposureF", False),
+    "reference_stars": (("htm7",), "ArrowAstropy", False),
+    "regionTimeInfo": (("instrument", "group", "detector"), "RegionTimeInfo", False),
+}
+"""Dimensions, storage class and whether certified, of all that no pipeline makes."""
+
+
+def create_repository(root: str, database: str | None = None, datastore: str | None = None) -> None:
+    """Make an empty repository.
+
+    Parameters
+    ----------
+    root : `str`
+        Path or URI, ``s3://`` included, of the folder of ``butler.yaml``.
+    database : `str` or `None`
+        URL of the registry, as SQLAlchemy reads it; by default SQLite beside
+        ``butler.yaml``, which must then be a local folder.
+    datastore : `str` or `None`
+        URI of the folder of the datasets; by default beside ``butler.yaml``.
+    """
+    use_butler_types()
+    config = Config()
+    if database:
+        config["registry", "db"] = database
+    elif "://" in root and not root.startswith("file://"):
+        raise ValueError(f"A repository at {root} needs the URL of a database: SQLite wants a local folder.")
+    if datastore:
+        config["datastore", "root"] = datastore
+    Butler.makeRepo(root, config=config, forceConfigRoot=not (database or datastore))
+
+
+def make_central_repository(
+    root: str,
+    camera: Camera,
+    content: RepositoryContent,
+    *,
+    pipelines: Sequence[str] = (),
+    database: str | None = None,
+    datastore: str | None = None,
+) -> None:
+    """Make a central repository that prompt processing can start from.
+
+    Parameters
+    ----------
+    root, database, datastore
+        As for `create_repository`.
+    camera : `Camera`
+        Becomes the instrument's records and its ``camera`` dataset.
+    content : `RepositoryContent`
+        The pipelines' inputs.
+    pipelines : sequence of `str`, optional
+        Pipeline files whose dataset types are registered.
+    """
+    create_repository(root, database, datastore)
+    with Butler.from_config(root, writeable=True) as butler:
+        insert_instrument(butler, camera)
+        register_dataset_types(butler, pipelines)
+        collections = Collections(camera.name)
+        butler.collections.register(collections.raw)
+        _put_calibrations(butler, collections, camera, content.calibrations, content.label)
+        _put_sky_map(butler, collections, content.sky_map)
+        _put_templates(butler, collections, content.sky_map, content.templates, content.label)
+        _put_reference_stars(butler, collections, content)
+        butler.collections.register(collections.defaults, CollectionType.CHAINED)
+        butler.collections.redefine_chain(collections.defaults, collections.inputs)
+    _LOG.info("Made the central repository %s for %s.", root, camera.name)
+
+
+def register_dataset_types(butler: Butler, pipelines: Iterable[str]) -> None:
+    """Register the inputs' dataset types and all those of some pipelines.
+
+    Parameters
+    ----------
+    butler : `~lsst.daf.butler.Butler`
+        Writeable; types that it knows are left as they are.
+    pipelines : iterable of `str`
+        Pipeline files.
+    """
+    known = {dataset_type.name for dataset_type in butler.registry.queryDatasetTypes()}
+    for name, (dimensions, storage_class, certified) in INPUT_DATASET_TYPES.items():
+        if name not in known:
+            butler.registry.registerDatasetType(
+                DatasetType(
+                    name,
+                    dimensions,
+                    storage_class,
+                    isCalibration=certified,
+                    universe=butler.dimensions,
+                )
+            )
+    for path in pipelines:
+        graph = Pipeline.from_uri(path).to_graph(butler.registry)
+        graph.register_dataset_types(butler)
+
+
+def _put_calibrations(
+    butler: Butler,
+    collections: Collections,
+    camera: Camera,
+    products: Iterable[CalibrationProduct],
+    label: str,
+) -> None:
+    certified = f"{collections.calib}/{label}"
+    butler.collections.register(certified, CollectionType.CALIBRATION)
+    butler.collections.register(collections.unbounded_calib)
+    camera_ref = butler.put(camera, "camera", instrument=camera.name, run=collections.unbounded_calib)
+    butler.registry.certify(certified, [camera_ref], Timespan(None, None))
+    for product in products:
+        data_id: dict[str, Any] = {"instrument": camera.name, "detector": product.detector}
+        if product.physical_filter is not None:
+            data_id["physical_filter"] = product.physical_filter
+        # A run holds one bias of a detector: each epoch needs its own.
+        epoch = "any" if product.begin is None else product.begin.tai.strftime("%Y%m%dT%H%M%S")
+        run = f"{certified}/{epoch}"
+        butler.collections.register(run)
+        ref = _put(butler, product.product, product.dataset_type, data_id, run)
+        butler.registry.certify(certified, [ref], Timespan(product.begin, product.end))
+    butler.collections.register(collections.calib, CollectionType.CHAINED)
+    butler.collections.redefine_chain(collections.calib, [certified, collections.unbounded_calib])
+
+
+def _put_sky_map(butler: Butler, collections: Collections, sky_map: SkyMap | None) -> None:
+    butler.collections.register(collections.skymaps)
+    if sky_map is None:
+        return
+    records: dict[str, list[Any]] = {}
+    for element, fields in sky_map.dimension_records():
+        records.setdefault(element, []).append(butler.dimensions[element].RecordClass(**fields))
+    for element, rows in records.items():
+        butler.registry.insertDimensionData(element, *rows, skip_existing=True)
+    butler.put(sky_map, "skyMap", skymap=sky_map.name, run=collections.skymaps)
+
+
+def _put_templates(
+    butler: Butler,
+    collections: Collections,
+    sky_map: SkyMap | None,
+    templates: Iterable[Template],
+    label: str,
+) -> None:
+    run = f"{collections.templates}/{label}"
+    butler.collections.register(run)
+    for template in templates:
+        if sky_map is None:
+            raise ValueError("Templates need a sky map.")
+        data_id = {
+            "skymap": sky_map.name,
+            "tract": template.tract,
+            "patch": template.patch,
+            "band": template.band,
+        }
+        _put(butler, template.coadd, "template_coadd", data_id, run)
+    butler.collections.register(collections.templates, CollectionType.CHAINED)
+    butler.collections.redefine_chain(collections.templates, [run])
+
+
+def _put_reference_stars(butler: Butler, collections: Collections, content: RepositoryContent) -> None:
+    run = f"{collections.refcats}/{content.label}"
+    butler.collections.register(run)
+    if content.reference_stars is not None:
+        for pixel, table in shards(content.reference_stars):
+            butler.put(table, "reference_stars", htm7=pixel, run=run)
+    butler.collections.register(collections.refcats, CollectionType.CHAINED)
+    butler.collections.redefine_chain(collections.refcats, [run])
+
+
+def _put(butler: Butler, product: Any, dataset_type: str, data_id: dict[str, Any], run: str) -> DatasetRef:
+    if not isinstance(product, Path):
+        return butler.put(product, dataset_type, data_id, run=run)
+    definition = butler.get_dataset_type(dataset_type)
+    ref = DatasetRef(
+        definition, butler.registry.expandDataId(data_id, dimensions=definition.dimensions), run=run
+    )
+    butler.ingest(FileDataset(path=str(product.absolute()), refs=[ref]), transfer="copy")
+    return ref
