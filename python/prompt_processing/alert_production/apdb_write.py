@@ -1,0 +1,125 @@
+"""Write a visit-detector to the APDB, once and never again."""
+
+from __future__ import annotations
+
+import logging
+
+import pandas as pd
+from astropy.time import Time
+from lsst.dax.apdb import Apdb
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from ..domain.errors import NonRetriableError, RetriableError
+
+_LOG = logging.getLogger("lsst.prompt_processing.associateApdb")
+
+
+class AlreadyInApdbError(NonRetriableError):
+    """The APDB already has rows of this visit and detector.
+
+    Attributes
+    ----------
+    visit, detector : `int`
+        Whose rows these are.
+    """
+
+    def __init__(self, visit: int, detector: int) -> None:
+        self.visit = visit
+        self.detector = detector
+        super().__init__(f"Visit {visit}, detector {detector} is already in the APDB.", retry="unsafe")
+
+
+def require_not_in_apdb(apdb: Apdb, visit: int, detector: int) -> None:
+    """Check that a visit-detector was never written.
+
+    Raises
+    ------
+    AlreadyInApdbError
+        If it was.
+    RetriableError
+        If the APDB cannot be asked.
+    """
+    try:
+        present = apdb.containsVisitDetector(visit, detector)
+    except SQLAlchemyError as exc:
+        raise RetriableError(f"The APDB could not be asked for visit {visit}, detector {detector}.") from exc
+    if present:
+        raise AlreadyInApdbError(visit, detector)
+
+
+def write_visit_detector(
+    apdb: Apdb,
+    visit: int,
+    detector: int,
+    processed: Time,
+    objects: pd.DataFrame,
+    sources: pd.DataFrame,
+    forced_sources: pd.DataFrame,
+) -> bool:
+    """Store what a visit-detector found, in one transaction.
+
+    The ids of sources are the same in every attempt, so that of two writers who
+    both saw an empty APDB, the database lets only one commit.
+
+    Parameters
+    ----------
+    apdb : `~lsst.dax.apdb.Apdb`
+        Where to.
+    visit, detector : `int`
+        Their ids.
+    processed : `~astropy.time.Time`
+        Begin of the objects' validity.
+    objects, sources, forced_sources : `~pandas.DataFrame`
+        Rows of the DiaObject, DiaSource and DiaForcedSource tables.
+
+    Returns
+    -------
+    written : `bool`
+        False if there was nothing to write.
+
+    Raises
+    ------
+    AlreadyInApdbError
+        If the visit-detector is there already; nothing is written.
+    RetriableError
+        If the write failed and left nothing behind.
+    NonRetriableError
+        If the write failed and it cannot be told what it left behind.
+    """
+    require_not_in_apdb(apdb, visit, detector)
+    if objects.empty and sources.empty and forced_sources.empty:
+        _LOG.info("Visit %d, detector %d has nothing for the APDB.", visit, detector)
+        return False
+    try:
+        apdb.store(processed, objects, sources, forced_sources)
+    except IntegrityError as exc:
+        if _is_present(apdb, visit, detector):
+            raise AlreadyInApdbError(visit, detector) from exc
+        raise NonRetriableError(
+            f"The APDB refuses the rows of visit {visit}, detector {detector}: {_cause(exc)}"
+        ) from exc
+    except SQLAlchemyError as exc:
+        if _is_present(apdb, visit, detector):
+            raise NonRetriableError(
+                f"The APDB failed after it took visit {visit}, detector {detector}.", retry="unsafe"
+            ) from exc
+        raise RetriableError(
+            f"The APDB did not take visit {visit}, detector {detector}: {_cause(exc)}"
+        ) from exc
+    return True
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    # The exception's own text holds the statement with all its rows.
+    return str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
+
+
+def _is_present(apdb: Apdb, visit: int, detector: int) -> bool:
+    try:
+        return bool(apdb.containsVisitDetector(visit, detector))
+    except SQLAlchemyError as exc:
+        raise NonRetriableError(
+            f"The APDB failed while visit {visit}, detector {detector} was being written, and cannot be "
+            "asked what it took.",
+            retry="unsafe",
+        ) from exc

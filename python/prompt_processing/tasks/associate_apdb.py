@@ -1,0 +1,325 @@
+"""Associate a visit's DiaSources, write them to the APDB, and send the alerts."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pandas as pd
+from astropy.table import Table
+from astropy.time import Time
+from lsst.pex.config import Field
+from lsst.pipe.base import (
+    InputQuantizedConnection,
+    OutputQuantizedConnection,
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    QuantumContext,
+    Struct,
+    connectionTypes,
+)
+
+from ..alert_production.alert_packets import AlertContent, AlertEncoder, PreparedAlerts
+from ..alert_production.alert_sender import AlertStreamSettings, send_alerts
+from ..alert_production.apdb_tables import ApdbSchemas
+from ..alert_production.apdb_write import require_not_in_apdb, write_visit_detector
+from ..alert_production.associate_visit import AssociatedVisit, PreloadedCatalogs, associate_visit
+from ..alert_production.preloaded_catalogs import apdb_uri, open_apdb
+from ..images import Exposure, VisitInfo
+
+_DIMENSIONS = ("instrument", "visit", "detector")
+_GROUP_DIMENSIONS = ("instrument", "group", "detector")
+
+
+class AssociateApdbConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
+    """Sources, images and what was known in; what is known now out."""
+
+    dia_sources = connectionTypes.Input(
+        doc="Standardised DiaSources of the visit-detector.",
+        name="dia_source_detector",
+        storageClass="DataFrame",
+        dimensions=_DIMENSIONS,
+    )
+    science = connectionTypes.Input(
+        doc="Calibrated image.",
+        name="preliminary_visit_image",
+        storageClass="ExposureF",
+        dimensions=_DIMENSIONS,
+    )
+    template = connectionTypes.Input(
+        doc="Template, warped and matched to the image.",
+        name="template_matched",
+        storageClass="ExposureF",
+        dimensions=_DIMENSIONS,
+    )
+    difference = connectionTypes.Input(
+        doc="Difference of the two.",
+        name="difference_image",
+        storageClass="ExposureF",
+        dimensions=_DIMENSIONS,
+    )
+    preloaded_objects = connectionTypes.Input(
+        doc="DiaObjects of the region before the visit.",
+        name="preloaded_dia_object",
+        storageClass="DataFrame",
+        dimensions=_GROUP_DIMENSIONS,
+    )
+    preloaded_sources = connectionTypes.Input(
+        doc="DiaSources of these objects.",
+        name="preloaded_dia_source",
+        storageClass="DataFrame",
+        dimensions=_GROUP_DIMENSIONS,
+    )
+    preloaded_forced_sources = connectionTypes.Input(
+        doc="DiaForcedSources of these objects.",
+        name="preloaded_dia_forced_source",
+        storageClass="DataFrame",
+        dimensions=_GROUP_DIMENSIONS,
+    )
+    preloaded_ss_objects = connectionTypes.Input(
+        doc="Known minor planets near the region.",
+        name="preloaded_ss_object",
+        storageClass="ArrowAstropy",
+        dimensions=_GROUP_DIMENSIONS,
+        minimum=0,
+    )
+    associated_sources = connectionTypes.Output(
+        doc="DiaSources as written to the APDB.",
+        name="dia_source_apdb",
+        storageClass="DataFrame",
+        dimensions=_DIMENSIONS,
+    )
+    forced_sources = connectionTypes.Output(
+        doc="DiaForcedSources as written to the APDB.",
+        name="dia_forced_source_apdb",
+        storageClass="DataFrame",
+        dimensions=_DIMENSIONS,
+    )
+    objects = connectionTypes.Output(
+        doc="New versions of DiaObjects as written to the APDB.",
+        name="dia_object_apdb",
+        storageClass="DataFrame",
+        dimensions=_DIMENSIONS,
+    )
+    ss_sources = connectionTypes.Output(
+        doc="DiaSources that are known minor planets, with their predictions.",
+        name="ss_source_detector",
+        storageClass="ArrowAstropy",
+        dimensions=_DIMENSIONS,
+    )
+    marker = connectionTypes.Output(
+        doc="Says that the APDB has the visit-detector, or that there was nothing to write.",
+        name="apdb_marker",
+        storageClass="StructuredDataDict",
+        dimensions=_DIMENSIONS,
+    )
+
+
+class AssociateApdbConfig(PipelineTaskConfig, pipelineConnections=AssociateApdbConnections):
+    """Radii of association; the APDB and the broker come from the environment unless given here."""
+
+    apdb_config_uri = Field[str](
+        doc="URI of the APDB's configuration; if empty, CONFIG_APDB of the environment.", default=""
+    )
+    object_radius_arcsec = Field[float](
+        doc="Largest distance of a DiaSource from its DiaObject.", default=1.0
+    )
+    solar_system_radius_arcsec = Field[float](
+        doc="Largest distance of a DiaSource from the prediction of a minor planet.", default=2.0
+    )
+    produce_alerts = Field[bool](doc="Whether to make and send alerts.", default=True)
+    alert_timeout_seconds = Field[float](
+        doc="How long the broker may take to acknowledge a visit's alerts.", default=15.0
+    )
+
+
+class AssociateApdbTask(PipelineTask):
+    """The one task that changes the world outside: the APDB once, then the alert stream."""
+
+    ConfigClass = AssociateApdbConfig
+    _DefaultName = "associateApdb"
+    config: AssociateApdbConfig
+
+    def runQuantum(  # noqa: N802 (the base class's name)
+        self,
+        butlerQC: QuantumContext,
+        inputRefs: InputQuantizedConnection,
+        outputRefs: OutputQuantizedConnection,
+    ) -> None:
+        """Write the outputs between the APDB and the alerts, so that the marker never waits for a broker."""
+        inputs = butlerQC.get(inputRefs)
+        result = self.write(**inputs)
+        butlerQC.put(result, outputRefs)
+        self.send(result.prepared_alerts, **inputs)
+
+    def run(self, **inputs: Any) -> Struct:
+        """Do everything at once; for use outside of a pipeline.  See `write` and `send`."""
+        result = self.write(**inputs)
+        self.send(result.prepared_alerts, **inputs)
+        return result
+
+    def write(
+        self,
+        *,
+        dia_sources: pd.DataFrame,
+        science: Exposure,
+        template: Exposure,
+        difference: Exposure,
+        preloaded_objects: pd.DataFrame,
+        preloaded_sources: pd.DataFrame,
+        preloaded_forced_sources: pd.DataFrame,
+        preloaded_ss_objects: Table | None = None,
+    ) -> Struct:
+        """Associate, prepare the alerts, and write to the APDB.
+
+        Parameters
+        ----------
+        dia_sources : `~pandas.DataFrame`
+            Standardised DiaSources.
+        science, template, difference : `~prompt_processing.images.Exposure`
+            In nJy, of the same pixels.
+        preloaded_objects, preloaded_sources, preloaded_forced_sources : `~pandas.DataFrame`
+            As the APDB gave them before the visit.
+        preloaded_ss_objects : `~astropy.table.Table`, optional
+            Known minor planets.
+
+        Returns
+        -------
+        result : `~lsst.pipe.base.Struct`
+            The output datasets, and ``prepared_alerts``.
+
+        Raises
+        ------
+        AlreadyInApdbError
+            If the visit-detector was written before; nothing is changed.
+        RetriableError
+            If the APDB failed and has nothing of the visit-detector.
+        NonRetriableError
+            If the APDB failed and may have something of it.
+        """
+        visit_info = _visit_info(difference, science)
+        visit, detector = visit_info.exposure, visit_info.detector
+        apdb = open_apdb(apdb_uri(self.config.apdb_config_uri, os.environ))
+        require_not_in_apdb(apdb, visit, detector)
+        schemas = ApdbSchemas.of(apdb)
+        processed = Time.now()
+        preloaded = PreloadedCatalogs(
+            preloaded_objects,
+            preloaded_sources,
+            preloaded_forced_sources,
+            Table() if preloaded_ss_objects is None else preloaded_ss_objects,
+        )
+        associated = associate_visit(
+            dia_sources,
+            preloaded,
+            difference,
+            science,
+            visit_info,
+            schemas,
+            processed,
+            object_radius=self.config.object_radius_arcsec,
+            solar_system_radius=self.config.solar_system_radius_arcsec,
+        )
+        # Prepared before the write: a catalogue that no packet can hold must not be found out after it.
+        prepared = None
+        if self.config.produce_alerts:
+            prepared = AlertEncoder().prepare(_alert_content(associated, science))
+        written = write_visit_detector(
+            apdb,
+            visit,
+            detector,
+            processed,
+            associated.objects,
+            associated.sources,
+            associated.forced_sources,
+        )
+        counts = {
+            "numDiaSources": len(associated.sources),
+            "numNewDiaObjects": associated.n_new_objects,
+            "numUpdatedDiaObjects": associated.n_updated_objects,
+            "numForcedSources": len(associated.forced_sources),
+            "numSsSources": len(associated.ss_sources),
+            "numExpectedSsObjects": associated.n_ss_expected,
+            "apdbWritten": written,
+        }
+        for name, count in counts.items():
+            self.metadata[name] = count
+        self.log.info(
+            "%d DiaSources: %d in known DiaObjects, %d in new ones, %d of the solar system; "
+            "%d forced sources.",
+            counts["numDiaSources"],
+            counts["numUpdatedDiaObjects"],
+            counts["numNewDiaObjects"],
+            counts["numSsSources"],
+            counts["numForcedSources"],
+        )
+        marker = {"visit": visit, "detector": detector, "processed": processed.tai.isot, **counts}
+        return Struct(
+            associated_sources=associated.sources,
+            forced_sources=associated.forced_sources,
+            objects=associated.objects,
+            ss_sources=Table.from_pandas(associated.ss_sources),
+            marker=marker,
+            prepared_alerts=prepared,
+        )
+
+    def send(
+        self,
+        prepared: PreparedAlerts | None,
+        *,
+        science: Exposure,
+        template: Exposure,
+        difference: Exposure,
+        **_: Any,
+    ) -> None:
+        """Send the alerts; what the broker does not take is kept, and nothing fails for it.
+
+        Parameters
+        ----------
+        prepared : `~prompt_processing.alert_production.alert_packets.PreparedAlerts` or `None`
+            As from `write`; `None` if no alerts are wanted.
+        science, template, difference : `~prompt_processing.images.Exposure`
+            To be cut.
+        """
+        sent = kept = 0
+        last_acknowledged: float | None = None
+        if prepared is not None:
+            visit_info = _visit_info(difference, science)
+            settings = AlertStreamSettings.from_environment(os.environ, self.config.alert_timeout_seconds)
+            report = send_alerts(
+                settings,
+                visit_info.exposure,
+                visit_info.detector,
+                prepared.alerts(difference, science, template),
+            )
+            sent, kept, last_acknowledged = report.sent, report.kept, report.last_acknowledged
+            self.log.info("%d alerts sent, %d kept.", sent, kept)
+            self.metadata["numAlertsLost"] = report.lost
+        self.metadata["numAlertsSent"] = sent
+        self.metadata["numAlertsKept"] = kept
+        # Metadata holds no null: 0 says that nothing was acknowledged.
+        self.metadata["alertsLastAckUnix"] = 0.0 if last_acknowledged is None else last_acknowledged
+
+
+def _visit_info(difference: Exposure, science: Exposure) -> VisitInfo:
+    visit_info = difference.visit_info or science.visit_info
+    if visit_info is None:
+        raise ValueError("Neither the difference nor the image says of which visit it is.")
+    return visit_info
+
+
+def _alert_content(associated: AssociatedVisit, science: Exposure) -> AlertContent:
+    def text(*keywords: str) -> str | None:
+        return next((str(science.metadata[k]) for k in keywords if science.metadata.get(k)), None)
+
+    return AlertContent(
+        associated.sources,
+        associated.objects,
+        associated.history,
+        associated.forced_history,
+        associated.ss_sources,
+        associated.orbits,
+        text("REASON", "OBSREASON"),
+        text("OBJECT", "TARGET"),
+    )

@@ -1,0 +1,101 @@
+"""Preload what the APDB knows of the visit's region."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from lsst.pex.config import Field
+from lsst.pipe.base import (
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    Struct,
+    connectionTypes,
+)
+from lsst.pipe.base.utils import RegionTimeInfo
+
+from ..alert_production.preloaded_catalogs import apdb_uri, load_dia_catalogs, open_apdb
+
+_DIMENSIONS = ("instrument", "group", "detector")
+
+
+class LoadDiaCatalogsConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
+    """Region in, catalogues out."""
+
+    region_time = connectionTypes.Input(
+        doc="Predicted region and time of the visit-detector.",
+        name="regionTimeInfo",
+        storageClass="RegionTimeInfo",
+        dimensions=_DIMENSIONS,
+    )
+    dia_objects = connectionTypes.Output(
+        doc="Last version of each DiaObject in the region.",
+        name="preloaded_dia_object",
+        storageClass="DataFrame",
+        dimensions=_DIMENSIONS,
+    )
+    dia_sources = connectionTypes.Output(
+        doc="DiaSources of these objects.",
+        name="preloaded_dia_source",
+        storageClass="DataFrame",
+        dimensions=_DIMENSIONS,
+    )
+    dia_forced_sources = connectionTypes.Output(
+        doc="DiaForcedSources of these objects.",
+        name="preloaded_dia_forced_source",
+        storageClass="DataFrame",
+        dimensions=_DIMENSIONS,
+    )
+
+
+class LoadDiaCatalogsConfig(PipelineTaskConfig, pipelineConnections=LoadDiaCatalogsConnections):
+    """Which APDB, and how far around the region."""
+
+    apdb_config_uri = Field[str](
+        doc="URI of the APDB's configuration; if empty, CONFIG_APDB of the environment.", default=""
+    )
+    padding_arcsec = Field[float](
+        doc="Margin around the predicted region, for the error of the announced pointing.", default=30.0
+    )
+
+
+class LoadDiaCatalogsTask(PipelineTask):
+    """Read DiaObjects and their history from the APDB."""
+
+    ConfigClass = LoadDiaCatalogsConfig
+    _DefaultName = "loadDiaCatalogs"
+    config: LoadDiaCatalogsConfig
+
+    def run(self, region_time: RegionTimeInfo, **_: Any) -> Struct:
+        """Read the catalogues.
+
+        Parameters
+        ----------
+        region_time : `~lsst.pipe.base.utils.RegionTimeInfo`
+            Where and when.
+
+        Returns
+        -------
+        result : `~lsst.pipe.base.Struct`
+            ``dia_objects``, ``dia_sources``, ``dia_forced_sources``: `~pandas.DataFrame`.
+
+        Raises
+        ------
+        RetriableError
+            If the APDB cannot be read.
+        NonRetriableError
+            If none is configured.
+        """
+        apdb = open_apdb(apdb_uri(self.config.apdb_config_uri, os.environ))
+        catalogs = load_dia_catalogs(
+            apdb, region_time.region, region_time.timespan.begin, self.config.padding_arcsec
+        )
+        self.metadata["numDiaObjects"] = len(catalogs.objects)
+        self.metadata["numDiaSources"] = len(catalogs.sources)
+        self.metadata["numDiaForcedSources"] = len(catalogs.forced_sources)
+        return Struct(
+            dia_objects=catalogs.objects,
+            dia_sources=catalogs.sources,
+            dia_forced_sources=catalogs.forced_sources,
+        )

@@ -1,0 +1,104 @@
+"""Preload the minor planets that may be in the visit's region."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from astropy.time import Time
+from lsst.daf.butler import Timespan
+from lsst.pex.config import Field
+from lsst.pipe.base import (
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    Struct,
+    connectionTypes,
+)
+from lsst.pipe.base.utils import RegionTimeInfo
+from lsst.sphgeom import LonLat
+
+from ..alert_production.ephemerides import EphemeridesUnavailableError, no_ephemerides, query_ephemerides
+
+_DIMENSIONS = ("instrument", "group", "detector")
+
+
+class MPSkyEphemerisQueryConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
+    """Region in, ephemerides out."""
+
+    region_time = connectionTypes.Input(
+        doc="Predicted region and time of the visit-detector.",
+        name="regionTimeInfo",
+        storageClass="RegionTimeInfo",
+        dimensions=_DIMENSIONS,
+    )
+    ss_objects = connectionTypes.Output(
+        doc="Known minor planets near the region, with the polynomials of their paths.",
+        name="preloaded_ss_object",
+        storageClass="ArrowAstropy",
+        dimensions=_DIMENSIONS,
+    )
+
+
+class MPSkyEphemerisQueryConfig(PipelineTaskConfig, pipelineConnections=MPSkyEphemerisQueryConnections):
+    """Which service, and how far around the region."""
+
+    url = Field[str](doc="End point of the service; if empty, MP_SKY_URL of the environment.", default="")
+    margin_deg = Field[float](
+        doc="Margin around the region, degrees: 10 degrees a day for half an hour.", default=0.208
+    )
+    timeout_seconds = Field[float](
+        doc="How long the service may take to answer; a visit has some 20 s before its image.", default=3.0
+    )
+
+
+class MPSkyEphemerisQueryTask(PipelineTask):
+    """Ask mpSky for known minor planets; without an answer there are none, and a warning."""
+
+    ConfigClass = MPSkyEphemerisQueryConfig
+    _DefaultName = "mpSkyEphemerisQuery"
+    config: MPSkyEphemerisQueryConfig
+
+    def run(self, region_time: RegionTimeInfo, **_: Any) -> Struct:
+        """Ask the service.
+
+        Parameters
+        ----------
+        region_time : `~lsst.pipe.base.utils.RegionTimeInfo`
+            Where and when.
+
+        Returns
+        -------
+        result : `~lsst.pipe.base.Struct`
+            ``ss_objects``: `~astropy.table.Table`.
+        """
+        url = self.config.url or os.environ.get("MP_SKY_URL", "")
+        objects = no_ephemerides()
+        answered = False
+        if not url:
+            self.log.warning("MP_SKY_URL is not set: no solar-system object will be recognised.")
+        else:
+            circle = region_time.region.getBoundingCircle()
+            centre = LonLat(circle.getCenter())
+            try:
+                objects = query_ephemerides(
+                    url,
+                    _middle_mjd_tai(region_time.timespan),
+                    centre.getLon().asDegrees(),
+                    centre.getLat().asDegrees(),
+                    circle.getOpeningAngle().asDegrees() + self.config.margin_deg,
+                    self.config.timeout_seconds,
+                )
+                answered = True
+            except EphemeridesUnavailableError as exc:
+                self.log.warning("No solar-system object will be recognised. %s", exc)
+        self.log.info("%d known solar-system objects near the region.", len(objects))
+        self.metadata["numSsObjects"] = len(objects)
+        self.metadata["ephemeridesAnswered"] = answered
+        return Struct(ss_objects=objects)
+
+
+def _middle_mjd_tai(timespan: Timespan) -> float:
+    if not isinstance(timespan.begin, Time) or not isinstance(timespan.end, Time):
+        raise ValueError(f"The visit's time has no bounds: {timespan}.")
+    return 0.5 * float(timespan.begin.tai.mjd + timespan.end.tai.mjd)

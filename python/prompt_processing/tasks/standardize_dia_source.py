@@ -1,0 +1,91 @@
+"""Bring measured sources to the APDB's DiaSource table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from astropy.table import Table
+from astropy.time import Time
+from lsst.pex.config import Field
+from lsst.pipe.base import (
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    Struct,
+    connectionTypes,
+)
+
+from ..alert_production.apdb_tables import DEFAULT_SCHEMA, ApdbSchemas
+from ..alert_production.standardize import standardize_dia_sources
+from ..images import VisitInfo
+
+_DIMENSIONS = ("instrument", "visit", "detector")
+
+
+class StandardizeDiaSourceConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
+    """Measurements and scores in, DiaSources out."""
+
+    dia_sources = connectionTypes.Input(
+        doc="Measured sources that passed the filters.",
+        name="dia_source_filtered",
+        storageClass="ArrowAstropy",
+        dimensions=_DIMENSIONS,
+    )
+    reliability = connectionTypes.Input(
+        doc="Score of each source.",
+        name="dia_source_reliability",
+        storageClass="ArrowAstropy",
+        dimensions=_DIMENSIONS,
+        minimum=0,
+    )
+    visit_info = connectionTypes.Input(
+        doc="Identity and time of the visit.",
+        name="difference_image.visitInfo",
+        storageClass="VisitInfo",
+        dimensions=_DIMENSIONS,
+    )
+    standardized = connectionTypes.Output(
+        doc="Rows of the APDB's DiaSource table, not yet associated.",
+        name="dia_source_detector",
+        storageClass="DataFrame",
+        dimensions=_DIMENSIONS,
+    )
+
+
+class StandardizeDiaSourceConfig(PipelineTaskConfig, pipelineConnections=StandardizeDiaSourceConnections):
+    """Which schema."""
+
+    schema_uri = Field[str](doc="URI of the APDB's schema.", default=DEFAULT_SCHEMA)
+
+
+class StandardizeDiaSourceTask(PipelineTask):
+    """Give DiaSources all columns, types and defaults of the APDB."""
+
+    ConfigClass = StandardizeDiaSourceConfig
+    _DefaultName = "standardizeDiaSource"
+    config: StandardizeDiaSourceConfig
+
+    def run(
+        self, dia_sources: Table, visit_info: VisitInfo, reliability: Table | None = None, **_: Any
+    ) -> Struct:
+        """Make the rows.
+
+        Parameters
+        ----------
+        dia_sources : `~astropy.table.Table`
+            Measurements, by the APDB's names.
+        visit_info : `~prompt_processing.images.VisitInfo`
+            Identity and time of the visit.
+        reliability : `~astropy.table.Table`, optional
+            ``diaSourceId``, ``score``, ``version``.
+
+        Returns
+        -------
+        result : `~lsst.pipe.base.Struct`
+            ``standardized``: `~pandas.DataFrame`.
+        """
+        schemas = ApdbSchemas.load(self.config.schema_uri)
+        result = standardize_dia_sources(dia_sources, reliability, visit_info, schemas.dia_source, Time.now())
+        self.metadata["numDiaSources"] = len(result.sources)
+        self.metadata["numUnplaceable"] = result.n_unplaceable
+        return Struct(standardized=result.sources)
