@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
@@ -20,11 +22,19 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from prompt_processing.activator.pipelines_config import parse_selection
 from prompt_processing.domain.selection import PipelineSelection
+from prompt_processing.instruments.camera import camera_names
 from prompt_processing.transport.kafka import KafkaSettings
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 _LEVELS = ("TRACE", "VERBOSE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+BOOT_FAILURE = 3
+"""Exit status of a process with unusable settings; gunicorn ends as a whole when a worker exits with it."""
+
+_SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD", "LSST_DB_PASSWORD")
+"""Credentials that other libraries read by themselves."""
 
 
 class SettingsError(Exception):
@@ -76,6 +86,12 @@ def _parse_levels(value: Any) -> Any:
     return levels
 
 
+def _known_instrument(value: str) -> str:
+    if value not in camera_names():
+        raise ValueError(f"{value!r} is not one of {', '.join(camera_names())}")
+    return value
+
+
 Selection = Annotated[PipelineSelection, NoDecode, BeforeValidator(_parse_selection)]
 Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_patterns)]
 Levels = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_levels)]
@@ -97,7 +113,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    rubin_instrument: str
+    rubin_instrument: Annotated[str, AfterValidator(_known_instrument)]
     """Short name of the instrument whose visits are processed."""
     skymap: str
     """Sky map whose tracts and patches templates are on."""
@@ -205,6 +221,15 @@ class Settings(BaseSettings):
     def notices_kafka(self) -> KafkaSettings:
         """The cluster that publishes arrival notices."""
         return KafkaSettings(bootstrap_servers=self.kafka_cluster)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Credentials that no log may show, those that other libraries take from the environment included."""
+        own = (getattr(self, name) for name in type(self).model_fields)
+        return (
+            *(secret.get_secret_value() for secret in own if isinstance(secret, SecretStr)),
+            *(os.environ[name] for name in _SECRET_VARIABLES if os.environ.get(name)),
+        )
 
     @property
     def input_repo(self) -> str:

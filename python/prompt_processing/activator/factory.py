@@ -1,0 +1,163 @@
+"""What lives as long as a worker process, and what is made of it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Self
+
+from prompt_processing.activator.config import Settings
+from prompt_processing.activator.services.interruption import Interruption
+from prompt_processing.activator.services.process_visit import ProcessVisit
+from prompt_processing.activator.services.visit_rules import VisitRules
+from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
+from prompt_processing.activator.services.workspace import Repositories, Workspace
+from prompt_processing.activator.storage.arrival_notices import ArrivalNotices
+from prompt_processing.activator.storage.arrived_images import ArrivedImages
+from prompt_processing.activator.storage.image_bucket import ImageBucket
+from prompt_processing.activator.storage.raw_microservice import RawMicroservice
+from prompt_processing.domain.errors import PromptError
+from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.instruments.camera import Camera, load_camera
+from prompt_processing.telemetry.logs import LogContext, configure_logging
+from prompt_processing.telemetry.metrics import Metrics
+from prompt_processing.telemetry.sasquatch import Sasquatch
+from prompt_processing.transport.s3 import make_s3_client
+
+_log = logging.getLogger("lsst.activator.factory")
+
+
+class ProcessContext:
+    """The long-lived clients of one worker process.
+
+    Nothing here survives a fork; make it in the worker.
+
+    Parameters
+    ----------
+    settings : `~prompt_processing.activator.config.Settings`
+        Settings.
+    camera : `~prompt_processing.instruments.camera.Camera`, optional
+        The instrument; the one that the settings name, by default.
+    """
+
+    def __init__(self, settings: Settings, camera: Camera | None = None) -> None:
+        self.settings = settings
+        self.camera = load_camera(settings.rubin_instrument) if camera is None else camera
+        self.log_context = LogContext(settings.rubin_instrument)
+        self.metrics = Metrics(settings.rubin_instrument)
+        self.notices = ArrivalNotices(
+            settings.notices_kafka,
+            settings.bucket_topic,
+            offset_reset=settings.bucket_notification_kafka_offset_reset,
+            on_undecodable=self.metrics.undecodable_message,
+        )
+        client = make_s3_client(
+            settings.s3_endpoint_url,
+            validate_bucket_names=not settings.lsst_disable_bucket_validation,
+            connect_timeout=3.0,
+            read_timeout=10.0,
+            attempts=2,
+        )
+        self.images = ArrivedImages(
+            ImageBucket(client, settings.image_bucket),
+            None if settings.raw_microservice is None else RawMicroservice(settings.raw_microservice),
+        )
+        self.sasquatch = (
+            None
+            if settings.sasquatch_url is None
+            else Sasquatch(
+                settings.sasquatch_url, settings.daf_butler_sasquatch_namespace, settings.sasquatch_token
+            )
+        )
+        self._repositories: Repositories | None = None
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read the settings and start to log.
+
+        Raises
+        ------
+        ~prompt_processing.activator.config.SettingsError
+            Raised with all that is missing or malformed.
+        """
+        context = cls(Settings.load())
+        context.start_logging()
+        return context
+
+    def start_logging(self) -> None:
+        """Send the process's log to standard error as operators want it."""
+        configure_logging(self.log_context, self.settings.service_log_levels, secrets=self.settings.secrets)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a visit would find the repositories open."""
+        return self._repositories is not None
+
+    def repositories(self) -> Repositories:
+        """Give the repositories, opened if they are not yet.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the central repository cannot be reached.
+        """
+        if self._repositories is None:
+            self._repositories = Repositories.open(self.settings, self.camera)
+            self.metrics.ready()
+        return self._repositories
+
+    def warm(self) -> None:
+        """Do what would otherwise make the first visit late.
+
+        A central repository or a Kafka that cannot be reached now may be back
+        when the first visit comes, so this is no reason not to start.
+        """
+        try:
+            self.repositories()
+            self.notices.start()
+            self.notices.stop()
+        except PromptError as error:
+            _log.error("Not everything could be made ready: %s", error.reason)
+
+    def close(self) -> None:
+        """End all connections."""
+        self.notices.close()
+        if self._repositories is not None:
+            self._repositories.close()
+            self._repositories = None
+
+
+class Factory:
+    """Make services out of long-lived clients.
+
+    Parameters
+    ----------
+    context : `ProcessContext`
+        The clients.
+    """
+
+    def __init__(self, context: ProcessContext) -> None:
+        self._context = context
+
+    def process_visit(self) -> ProcessVisit:
+        """Make the service that processes visits."""
+        context = self._context
+        settings = context.settings
+
+        def open_workspace(visit: FannedOutVisit) -> Workspace:
+            return Workspace(context.repositories(), settings, visit)
+
+        return ProcessVisit(
+            rules=VisitRules(
+                camera=context.camera,
+                preprocessing=settings.preprocessing_pipelines_config,
+                main=settings.main_pipelines_config,
+                expiration=settings.message_expiration,
+            ),
+            open_workspace=open_workspace,
+            snaps=WaitForSnaps(context.notices, context.images, settings.image_timeout),
+            in_apdb=lambda exposures, detector: context.repositories().apdb.contains(exposures, detector),
+            interruption=Interruption(settings.worker_timeout, settings.worker_grace_period),
+            metrics=context.metrics,
+            log_context=context.log_context,
+            sasquatch=context.sasquatch,
+        )

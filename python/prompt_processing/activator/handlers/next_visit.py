@@ -1,0 +1,51 @@
+"""``POST /next-visit``: one detector's share of a visit."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify, request
+
+from prompt_processing.activator.handlers.cloud_event import event_data
+from prompt_processing.activator.services.process_visit import ProcessVisit
+from prompt_processing.domain.errors import MalformedMessageError
+from prompt_processing.domain.outcome import Outcome, Status
+from prompt_processing.domain.visit import FannedOutVisit
+
+RETRY_AFTER = "30"
+"""Seconds after which a sender may retry."""
+
+
+def make_blueprint(process_visit: ProcessVisit) -> Blueprint:
+    """Make the routes.
+
+    Parameters
+    ----------
+    process_visit : `~prompt_processing.activator.services.process_visit.ProcessVisit`
+        The service.
+
+    Returns
+    -------
+    blueprint : `flask.Blueprint`
+        The routes.
+    """
+    blueprint = Blueprint("next_visit", __name__)
+
+    @blueprint.post("/next-visit")
+    def next_visit() -> Response:
+        try:
+            visit = FannedOutVisit.parse(event_data(dict(request.headers), request.get_data()))
+        except MalformedMessageError as error:
+            outcome = Outcome(Status.MALFORMED, error.reason)
+            process_visit.record(outcome)
+        else:
+            outcome = process_visit.process(visit)
+        return _answer(outcome)
+
+    return blueprint
+
+
+def _answer(outcome: Outcome) -> Response:
+    response = jsonify({"message": outcome.reason, "outcome": outcome.as_dict()})
+    response.status_code = outcome.status.http
+    if outcome.status is Status.RETRIABLE:
+        response.headers["Retry-After"] = RETRY_AFTER
+    return response

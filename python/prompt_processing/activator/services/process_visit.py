@@ -1,0 +1,310 @@
+"""The story of one visit, from its announcement to its outcome."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from prompt_processing.activator.services.interruption import Interrupted, Interruption
+from prompt_processing.activator.services.visit_rules import VisitRules
+from prompt_processing.activator.services.visit_workspace import PipelineRun, VisitWorkspace
+from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
+from prompt_processing.activator.storage.image_bucket import ArrivedImage
+from prompt_processing.domain.errors import (
+    IgnorableVisitError,
+    InvalidVisitError,
+    NonRetriableError,
+    PromptError,
+    RetriableError,
+    StaleVisitError,
+)
+from prompt_processing.domain.outcome import STAGES, Outcome, Stage, StageTimes, Status
+from prompt_processing.domain.visit import FannedOutVisit, NextVisit
+from prompt_processing.telemetry.logs import LogContext, timer_logger
+from prompt_processing.telemetry.metrics import Metrics
+from prompt_processing.telemetry.sasquatch import Sasquatch
+
+_log = logging.getLogger("lsst.activator.services.process_visit")
+_outcome_log = logging.getLogger("lsst.activator.outcome")
+
+_ALERTING_TASK = "associateApdb"
+
+
+@dataclass
+class _Progress:
+    """How far a visit has come."""
+
+    times: StageTimes
+    workspace: VisitWorkspace | None = None
+    pipeline_started: bool = False
+    exposures: tuple[int, ...] = ()
+    image_arrival: float | None = None
+    result: PipelineRun | None = None
+    exported: int | None = None
+    counts: dict[str, Any] = field(default_factory=dict)
+    last_alert: float | None = None
+
+
+class ProcessVisit:
+    """Process visits, one after the other.
+
+    Parameters
+    ----------
+    rules : `VisitRules`
+        What is accepted.
+    open_workspace : callable
+        Makes the workspace of a visit.
+    snaps : `~prompt_processing.activator.services.wait_for_snaps.WaitForSnaps`
+        Finds the images.
+    in_apdb : callable
+        Tells whether any of some exposures of a detector is in the APDB, or
+        `None` if it cannot be told.
+    interruption : `~prompt_processing.activator.services.interruption.Interruption`
+        Ends a visit before its time.
+    metrics : `~prompt_processing.telemetry.metrics.Metrics`
+        Counts.
+    log_context : `~prompt_processing.telemetry.logs.LogContext`
+        Names the visit in the log.
+    sasquatch : `~prompt_processing.telemetry.sasquatch.Sasquatch`, optional
+        Takes metric bundles.
+    now : callable, optional
+        Unix seconds, UTC.
+    """
+
+    def __init__(
+        self,
+        rules: VisitRules,
+        open_workspace: Callable[[FannedOutVisit], VisitWorkspace],
+        snaps: WaitForSnaps,
+        in_apdb: Callable[[Sequence[int], int], bool | None],
+        interruption: Interruption,
+        metrics: Metrics,
+        log_context: LogContext,
+        sasquatch: Sasquatch | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._rules = rules
+        self._open_workspace = open_workspace
+        self._snaps = snaps
+        self._in_apdb = in_apdb
+        self._interruption = interruption
+        self._metrics = metrics
+        self._log_context = log_context
+        self._sasquatch = sasquatch
+        self._now = now
+
+    def process(self, visit: FannedOutVisit) -> Outcome:
+        """Process a visit; every failure becomes an outcome.
+
+        Parameters
+        ----------
+        visit : `~prompt_processing.domain.visit.FannedOutVisit`
+            The visit.
+
+        Returns
+        -------
+        outcome : `~prompt_processing.domain.outcome.Outcome`
+            How it ended; logged and counted already.
+        """
+        now = self._now()
+        with self._log_context.visit(visit, now), self._metrics.processing():
+            progress = _Progress(StageTimes())
+            progress.times.add("queue", max(0.0, visit.age(now)))
+            status_and_reason = self._watch(visit, progress)
+            outcome = self._tell(visit, progress, *status_and_reason)
+            self.record(outcome)
+            self._post_bundles(visit, outcome)
+        return outcome
+
+    def record(self, outcome: Outcome) -> None:
+        """Log and count an outcome.
+
+        Parameters
+        ----------
+        outcome : `~prompt_processing.domain.outcome.Outcome`
+            The outcome.
+        """
+        as_dict = outcome.as_dict()
+        _outcome_log.info("%s: %s", outcome.status.label, outcome.reason, extra={"outcome": as_dict})
+        for stage in STAGES:
+            if stage in outcome.stages:
+                timer_logger(stage).debug("%s took %.3f s", stage, outcome.stages[stage])
+        self._metrics.visit_ended(outcome.status.label, outcome.stages, outcome.arrival_to_alert)
+
+    def _post_bundles(self, visit: FannedOutVisit, outcome: Outcome) -> None:
+        if self._sasquatch is None or "preload" not in outcome.stages:
+            return
+        identity: dict[str, str | int] = {
+            "instrument": visit.instrument,
+            "group": visit.groupId,
+            "detector": visit.detector,
+            "survey": visit.survey,
+        }
+        self._sasquatch.post("promptPreload_metrics", {"preloadTime": outcome.stages["preload"]}, identity)
+        if outcome.exposures and outcome.counts:
+            about = {**identity, "visit": outcome.exposures[0]}
+            self._sasquatch.post(f"{_ALERTING_TASK}_metrics", outcome.counts, about)
+
+    def _watch(self, visit: FannedOutVisit, progress: _Progress) -> tuple[Status, str, Any]:
+        try:
+            with self._interruption.watch():
+                return self._attempt(visit, progress)
+        except Interrupted as interrupted:
+            # It came between two statements that handle another end. There is no second one.
+            end = self._judge(interrupted, visit, progress)
+            self._clean(progress)
+            return end
+
+    def _attempt(self, visit: FannedOutVisit, progress: _Progress) -> tuple[Status, str, Any]:
+        try:
+            return Status.PROCESSED, self._story(visit, progress), None
+        except (Exception, Interrupted) as error:  # noqa: BLE001
+            # The last place where a failure can become an outcome that the sender understands.
+            with self._interruption.held():
+                return self._judge(error, visit, progress)
+        finally:
+            with self._interruption.held():
+                self._clean(progress)
+
+    def _story(self, visit: FannedOutVisit, progress: _Progress) -> str:
+        self._rules.require_acceptable(visit, self._now())
+        preprocessing, main = self._rules.pipelines(visit)
+        if not preprocessing and not main:
+            raise IgnorableVisitError("The configuration runs nothing for this visit.")
+        if main:
+            # Before anything that takes time: a notice that nobody listens for is lost.
+            self._snaps.subscribe()
+        with progress.times.measure("preload"):
+            progress.workspace = workspace = self._open_workspace(visit)
+            workspace.preload()
+            self._interruption.check()
+            if preprocessing:
+                workspace.run_preprocessing()
+        self._interruption.check()
+        if not main:
+            return "Preprocessing done; the configuration runs nothing on the images."
+        with progress.times.measure("wait"):
+            images = self._snaps.collect(visit)
+        self._interruption.check()
+        if not images:
+            # The telescope skipped them or they are hopelessly late; a worker that waited as long again would
+            # be missing from the next visit.
+            raise NonRetriableError(f"No image arrived within {_wait(progress):.0f} s.", "useless")
+        progress.image_arrival = _last_arrival(images)
+        with progress.times.measure("ingest"):
+            progress.exposures = workspace.ingest([image.uri for image in images])
+        self._log_context.exposures(progress.exposures)
+        self._interruption.check()
+        if not progress.exposures:
+            raise NonRetriableError(f"None of {len(images)} image(s) can be used.", "useless")
+        self._require_unwritten(visit, progress)
+        with progress.times.measure("pipeline"):
+            progress.pipeline_started = True
+            progress.result = workspace.run_pipeline()
+        self._read_counts(progress)
+        self._interruption.check()
+        with self._interruption.finishing(), progress.times.measure("export"):
+            progress.exported = workspace.export()
+        return _summary(visit, progress)
+
+    def _require_unwritten(self, visit: FannedOutVisit, progress: _Progress) -> None:
+        written = self._in_apdb(progress.exposures, visit.detector)
+        if written is None:
+            raise RetriableError("The APDB does not tell whether it holds this visit already.")
+        if written:
+            raise NonRetriableError("The APDB holds this visit already; it is never written twice.", "unsafe")
+
+    def _judge(
+        self, error: BaseException, visit: FannedOutVisit, progress: _Progress
+    ) -> tuple[Status, str, Any]:
+        match error:
+            case StaleVisitError():
+                return Status.STALE, error.reason, None
+            case InvalidVisitError():
+                return Status.INVALID, error.reason, None
+            case IgnorableVisitError():
+                return Status.SKIPPED, error.reason, None
+        stage = progress.times.current
+        if isinstance(error, PromptError | Interrupted):
+            _log.warning("Ended in stage %s: %s", stage, error.reason)
+            reason = error.reason
+        else:
+            _log.error("Failed in stage %s.", stage, exc_info=error)
+            reason = f"{type(error).__name__}: {error}"
+        if progress.pipeline_started and self._in_apdb(progress.exposures, visit.detector) is not False:
+            return Status.FAILED, f"{reason} The APDB was changed, or may have been.", "unsafe"
+        if isinstance(error, RetriableError | Interrupted):
+            return Status.RETRIABLE, reason, None
+        return Status.FAILED, reason, error.retry if isinstance(error, NonRetriableError) else "useless"
+
+    def _clean(self, progress: _Progress) -> None:
+        try:
+            self._snaps.unsubscribe()
+            if progress.workspace is not None:
+                progress.workspace.clean()
+                progress.workspace = None
+        except Exception:  # noqa: BLE001
+            # The outcome stands; what is left behind is the next visit's problem, and the log tells.
+            _log.exception("Cleaning failed.")
+
+    def _read_counts(self, progress: _Progress) -> None:
+        if progress.result is None:
+            return
+        scalars = _scalars(progress.result.metadata.get(_ALERTING_TASK), _ALERTING_TASK)
+        progress.counts = {
+            name: value for name, value in scalars.items() if name.startswith("num") or name == "apdbWritten"
+        }
+        if scalars.get("alertsLastAckUnix"):
+            progress.last_alert = float(scalars["alertsLastAckUnix"])
+        if (seconds := scalars.get("alertsSeconds")) is not None:
+            progress.times.add("alerts", float(seconds))
+            progress.times.add("pipeline", -float(seconds))
+
+    def _tell(
+        self, visit: NextVisit, progress: _Progress, status: Status, reason: str, retry: Any
+    ) -> Outcome:
+        result = progress.result
+        return Outcome(
+            status=status,
+            reason=reason,
+            retry=retry,
+            stages=progress.times.as_dict(),
+            pipeline=None if result is None else result.pipeline,
+            tasks={} if result is None else dict(result.seconds),
+            counts=progress.counts,
+            exposures=progress.exposures,
+            snaps_expected=visit.nimages,
+            exported=progress.exported,
+            image_arrival=progress.image_arrival,
+            last_alert=progress.last_alert,
+        )
+
+
+def _last_arrival(images: Sequence[ArrivedImage]) -> float | None:
+    return max((image.arrival for image in images if image.arrival is not None), default=None)
+
+
+def _wait(progress: _Progress) -> float:
+    wait: Stage = "wait"
+    return progress.times.as_dict().get(wait, 0.0)
+
+
+def _summary(visit: FannedOutVisit, progress: _Progress) -> str:
+    pipeline = progress.result.pipeline if progress.result else "no pipeline"
+    snaps = f"{len(progress.exposures)} of {visit.nimages or 'any number of'} snap(s)"
+    return f"{pipeline} ran on {snaps}, {progress.exported} dataset(s) handed over."
+
+
+def _scalars(metadata: Any, label: str) -> dict[str, Any]:
+    """Find a task's own numbers in its metadata, which also holds those of its execution."""
+    if metadata is None:
+        return {}
+    values: Any = metadata
+    with suppress(KeyError):
+        values = metadata[label]
+    as_dict = values.to_dict() if hasattr(values, "to_dict") else dict(values)
+    return {name: value for name, value in as_dict.items() if isinstance(value, bool | int | float)}

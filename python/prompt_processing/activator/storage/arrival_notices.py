@@ -1,0 +1,158 @@
+"""Kafka's notices of new objects in the image bucket."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from typing import Literal
+from uuid import uuid4
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from prompt_processing.domain.errors import MalformedMessageError, PromptError
+from prompt_processing.domain.notices import ArrivalNotice, parse_notices
+from prompt_processing.transport.kafka import KafkaSettings, make_consumer
+
+_log = logging.getLogger("lsst.activator.storage.arrival_notices")
+
+_LOST_CONNECTION = (
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TRANSPORT,
+    KafkaError._RESOLVE,
+    KafkaError._AUTHENTICATION,
+)
+
+
+class NoticesUnavailableError(PromptError):
+    """Kafka cannot be asked for arrival notices."""
+
+
+class ArrivalNotices:
+    """Every notice from a moment on, for one worker.
+
+    A worker follows all partitions by itself: its group is its own, and no
+    broker has to balance hundreds of groups of one member.
+
+    Parameters
+    ----------
+    settings : `~prompt_processing.transport.kafka.KafkaSettings`
+        The cluster.
+    topic : `str`
+        Topic of the notices.
+    offset_reset : {"latest", "earliest"}, optional
+        Whether a visit starts with notices from its own start on, or with all.
+    timeout : `float`, optional
+        Seconds that one question to the cluster may take.
+    on_undecodable : callable, optional
+        Told the topic of a message that cannot be read.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        *,
+        offset_reset: Literal["latest", "earliest"] = "latest",
+        timeout: float = 3.0,
+        on_undecodable: Callable[[str], None] | None = None,
+    ) -> None:
+        self._topic = topic
+        self._from_beginning = offset_reset == "earliest"
+        self._timeout = timeout
+        self._on_undecodable = on_undecodable or (lambda topic: None)
+        self._connected = True
+        self._consumer: Consumer = make_consumer(
+            settings,
+            f"prompt-processing-{socket.gethostname()}-{uuid4()}",
+            on_error=self._note_error,
+            enable_auto_commit=False,
+            auto_offset_reset=offset_reset,
+            # A worker that reconnects must not miss the notice it is waiting for by more than a moment.
+            reconnect_backoff_max_ms=2000,
+            fetch_wait_max_ms=100,
+        )
+
+    @property
+    def connected(self) -> bool:
+        """Whether nothing has been heard of a lost connection."""
+        return self._connected
+
+    def start(self) -> None:
+        """Fix the position: notices published from now on will be seen.
+
+        Raises
+        ------
+        NoticesUnavailableError
+            Raised if the cluster or the topic cannot be reached.
+        """
+        try:
+            topic = self._consumer.list_topics(self._topic, timeout=self._timeout).topics[self._topic]
+            if topic.error is not None:
+                raise NoticesUnavailableError(f"Kafka topic {self._topic}: {topic.error.str()}")
+            positions = []
+            for partition in topic.partitions:
+                position = TopicPartition(self._topic, partition, OFFSET_BEGINNING)
+                if not self._from_beginning:
+                    # The end as a number: librdkafka resolves its symbolic end at its own leisure, and what
+                    # comes in between would be missed.
+                    _, position.offset = self._consumer.get_watermark_offsets(
+                        TopicPartition(self._topic, partition), timeout=self._timeout
+                    )
+                positions.append(position)
+            self._consumer.assign(positions)
+        except KafkaException as error:
+            raise NoticesUnavailableError(f"Kafka topic {self._topic}: {error.args[0].str()}") from error
+        self._connected = True
+
+    def poll(self, seconds: float) -> list[ArrivalNotice]:
+        """Give what has arrived, and wait for it if there is nothing yet.
+
+        Parameters
+        ----------
+        seconds : `float`
+            How long to wait at most.
+
+        Returns
+        -------
+        notices : `list` [`~prompt_processing.domain.notices.ArrivalNotice`]
+            All that are at hand. Messages that cannot be read are logged,
+            counted and skipped.
+        """
+        notices: list[ArrivalNotice] = []
+        message = self._consumer.poll(seconds)
+        while message is not None:
+            notices += self._read(message)
+            message = self._consumer.poll(0)
+        return notices
+
+    def stop(self) -> None:
+        """Follow no partition any more."""
+        self._consumer.unassign()
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._consumer.close()
+
+    def _read(self, message: Message) -> list[ArrivalNotice]:
+        if (error := message.error()) is not None:
+            self._note_error(error)
+            return []
+        self._connected = True
+        try:
+            return parse_notices(message.value() or b"")
+        except MalformedMessageError as failure:
+            _log.warning(
+                "Skipping message %s[%s]@%s: %s",
+                message.topic(),
+                message.partition(),
+                message.offset(),
+                failure.reason,
+            )
+            self._on_undecodable(self._topic)
+            return []
+
+    def _note_error(self, error: KafkaError) -> None:
+        if error.code() in _LOST_CONNECTION and self._connected:
+            self._connected = False
+            _log.warning("Arrival notices are not to be had for now, the bucket is asked: %s", error.str())

@@ -1,0 +1,288 @@
+"""The bucket that raw images arrive in."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from astropy.io import fits
+from botocore.exceptions import BotoCoreError, ClientError
+from lsst.resources import ResourcePath
+
+from prompt_processing.domain.clock import day_obs, tai_to_utc
+from prompt_processing.domain.errors import RetriableError
+from prompt_processing.domain.notices import ArrivalNotice
+from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.instruments.raw_key import RawKey, format_raw_key, lsst_exposure_id, visit_prefixes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_s3 import S3Client
+
+_log = logging.getLogger("lsst.activator.storage.image_bucket")
+_T = TypeVar("_T")
+
+_CACHED_GROUPS = 5000
+"""Exposures whose group is remembered: more than a night's, and less than a megabyte."""
+
+_HEADER_BYTES = 40 * 2880
+"""What is read of a raw without a sidecar; a primary header has some 400 cards at the most."""
+
+_CLOCK_MARGIN = 600.0
+"""Seconds by which the store's clock and the summit's may differ, generously."""
+
+
+@dataclass(frozen=True)
+class ArrivedImage:
+    """A raw of the visit that is in the bucket.
+
+    Attributes
+    ----------
+    uri : `lsst.resources.ResourcePath`
+        Where it is.
+    exposure : `int`
+        Exposure id; one image of it is as good as another.
+    arrival : `float` or `None`
+        When it arrived, Unix seconds, UTC.
+    """
+
+    uri: ResourcePath
+    exposure: int
+    arrival: float | None
+
+
+class ImageBucket:
+    """Find a visit's raws.
+
+    Parameters
+    ----------
+    client : ``S3Client``
+        The store.
+    bucket : `str`
+        Name of the bucket, or its ``s3://`` URI.
+    """
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket.removeprefix("s3://").strip("/")
+        # An exposure's group never changes and is the same for all detectors.
+        self._groups: dict[int, str] = {}
+
+    def find(self, visit: FannedOutVisit, now_unix_utc: float) -> list[ArrivedImage]:
+        """Ask the bucket which raws of a visit it holds.
+
+        Parameters
+        ----------
+        visit : `~prompt_processing.domain.visit.FannedOutVisit`
+            The visit.
+        now_unix_utc : `float`
+            The time now.
+
+        Returns
+        -------
+        images : `list` [`ArrivedImage`]
+            Those of the visit's group and detector, newest exposure first.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the bucket cannot be asked.
+        """
+        nights = {day_obs(now_unix_utc), day_obs(tai_to_utc(visit.private_sndStamp))}
+        if visit.startTime > 0:
+            nights.add(day_obs(tai_to_utc(visit.startTime)))
+        prefixes = visit_prefixes(
+            visit.instrument, visit.detector, visit.groupId, sorted(nights, reverse=True)
+        )
+        # An image that was there long before the visit was announced is not the visit's.
+        oldest = tai_to_utc(visit.private_sndStamp) - _CLOCK_MARGIN
+        return self._ask(
+            lambda: [image for prefix in prefixes for image in self._search(visit, prefix, oldest)]
+        )
+
+    def identify(self, notice: ArrivalNotice, visit: FannedOutVisit) -> ArrivedImage | None:
+        """Tell whether a notice is about one of a visit's raws.
+
+        Parameters
+        ----------
+        notice : `~prompt_processing.domain.notices.ArrivalNotice`
+            The notice.
+        visit : `~prompt_processing.domain.visit.FannedOutVisit`
+            The visit.
+
+        Returns
+        -------
+        image : `ArrivedImage` or `None`
+            `None` if it is another instrument's, detector's or group's.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the bucket has to be asked for the group and cannot be.
+        """
+        candidates = [raw for key in notice.keys if (raw := RawKey.parse(key)) is not None]
+        matching = [raw for raw in candidates if self._is_detector(raw, visit)]
+        if not matching:
+            return None
+
+        def choose() -> ArrivedImage | None:
+            for raw in matching:
+                # Two readings of one notice can both make sense; then only the bucket knows which one exists.
+                if len(matching) > 1 and self._modified(raw.key) is None:
+                    continue
+                if self._group(raw) == visit.groupId:
+                    return ArrivedImage(self._uri(raw.key), raw.exposure, notice.arrival)
+            return None
+
+        return self._ask(choose)
+
+    def _search(self, visit: FannedOutVisit, prefix: str, oldest: float) -> Iterator[ArrivedImage]:
+        if prefix.count("/") > 2:
+            # The prefix holds the visit's raws of this detector and nothing else.
+            for key, modified in self._list(prefix):
+                raw = RawKey.parse(key)
+                if raw is not None and self._is_detector(raw, visit) and raw.group == visit.groupId:
+                    yield ArrivedImage(self._uri(key), raw.exposure, modified)
+            return
+        # A whole night, by exposure; the newest first, until one is from before the visit. OBSIDs end in the
+        # sequence number, the letter before it is the controller's.
+        name = detector_file_name(visit.instrument, visit.detector)
+        found = 0
+        for folder in sorted(self._folders(prefix), key=lambda path: path.split("_")[-2:], reverse=True):
+            exposure = _exposure_of_folder(folder)
+            if exposure is None or self._groups.get(exposure, visit.groupId) != visit.groupId:
+                continue
+            for key, modified in self._list(f"{folder}{folder.split('/')[-2]}_{name}"):
+                raw = RawKey.parse(key)
+                if raw is None or not self._is_detector(raw, visit):
+                    continue
+                if modified < oldest:
+                    return
+                if self._group(raw) == visit.groupId:
+                    yield ArrivedImage(self._uri(key), raw.exposure, modified)
+                    found += 1
+            if found and found >= visit.nimages > 0:
+                return
+
+    def _is_detector(self, raw: RawKey, visit: FannedOutVisit) -> bool:
+        return (
+            raw.instrument == visit.instrument
+            and raw.detector == visit.detector
+            and raw.group in (None, visit.groupId)
+        )
+
+    def _group(self, raw: RawKey) -> str | None:
+        if raw.group is not None:
+            return raw.group
+        if raw.exposure not in self._groups:
+            group = self._read_group(raw)
+            if group is None:
+                return None
+            while len(self._groups) >= _CACHED_GROUPS:
+                del self._groups[next(iter(self._groups))]
+            self._groups[raw.exposure] = group
+        return self._groups[raw.exposure]
+
+    def _read_group(self, raw: RawKey) -> str | None:
+        sidecar = self._get(raw.sidecar_key())
+        if sidecar is not None:
+            try:
+                return str(json.loads(sidecar)["GROUPID"])
+            except (ValueError, KeyError, TypeError) as error:
+                _log.warning("The sidecar of %s tells no group, its header is read: %r", raw.key, error)
+        # The sidecar usually lands first, but nobody promises it.
+        start = self._get(raw.key, f"bytes=0-{_HEADER_BYTES - 1}")
+        if start is None:
+            return None
+        group = _header_value(start, raw.key, "GROUPID")
+        if group is None:
+            _log.warning("Neither a sidecar nor the header of %s tells its group.", raw.key)
+        return group
+
+    def _get(self, key: str, byte_range: str | None = None) -> bytes | None:
+        options: dict[str, Any] = {} if byte_range is None else {"Range": byte_range}
+        try:
+            return self._client.get_object(Bucket=self._bucket, Key=key, **options)["Body"].read()
+        except ClientError as error:
+            if _is_missing(error):
+                return None
+            raise
+
+    def _modified(self, key: str) -> float | None:
+        try:
+            return self._client.head_object(Bucket=self._bucket, Key=key)["LastModified"].timestamp()
+        except ClientError as error:
+            if _is_missing(error):
+                return None
+            raise
+
+    def _list(self, prefix: str) -> Iterable[tuple[str, float]]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        for page in pages:
+            for item in page.get("Contents", []):
+                yield item["Key"], item["LastModified"].timestamp()
+
+    def _folders(self, prefix: str) -> Iterable[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix, Delimiter="/"
+        )
+        for page in pages:
+            for item in page.get("CommonPrefixes", []):
+                yield item["Prefix"]
+
+    def _uri(self, key: str) -> ResourcePath:
+        return ResourcePath(f"s3://{self._bucket}/{quote(key)}")
+
+    def _ask(self, question: Callable[[], _T]) -> _T:
+        try:
+            return question()
+        except (BotoCoreError, ClientError, OSError) as error:
+            raise RetriableError(f"The image bucket {self._bucket} cannot be asked: {error}") from error
+
+
+def detector_file_name(instrument: str, detector: int) -> str:
+    """Give the name that an LSST detector has in file names.
+
+    Parameters
+    ----------
+    instrument : `str`
+        One of the LSST cameras.
+    detector : `int`
+        Detector id.
+
+    Returns
+    -------
+    name : `str`
+        ``<raft>_<sensor>``.
+    """
+    stem = format_raw_key(instrument, detector, lsst_exposure_id(20000101, 1), extension=".fits").key
+    return "_".join(stem.removesuffix(".fits").split("_")[-2:])
+
+
+def _exposure_of_folder(folder: str) -> int | None:
+    try:
+        day, sequence = folder.rstrip("/").split("_")[-2:]
+        return lsst_exposure_id(int(day), int(sequence))
+    except ValueError:
+        return None
+
+
+def _is_missing(error: ClientError) -> bool:
+    return error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey", "NotFound")
+
+
+def _header_value(start: bytes, key: str, keyword: str) -> str | None:
+    if key.endswith(".gz"):
+        start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, _HEADER_BYTES)
+    try:
+        value = fits.Header.fromstring(start.split(b"END" + b" " * 77)[0].decode("latin-1")).get(keyword)
+    except (ValueError, fits.VerifyError) as error:
+        _log.warning("The header of %s cannot be read: %s", key, error)
+        return None
+    return None if value is None else str(value)

@@ -1,0 +1,94 @@
+"""The service that knows which raws have arrived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from prompt_processing.domain.errors import PromptError
+
+
+class MicroserviceError(PromptError):
+    """The raw microservice did not answer."""
+
+
+@dataclass(frozen=True)
+class PresentRaw:
+    """A raw that the service knows.
+
+    Attributes
+    ----------
+    uri : `str`
+        Where it is.
+    arrival : `float` or `None`
+        When it arrived, Unix seconds, UTC.
+    """
+
+    uri: str
+    arrival: float | None
+
+
+class RawMicroservice:
+    """Ask for raws by what identifies them.
+
+    Parameters
+    ----------
+    base_url : `str`
+        Base URL.
+    timeout : `float`, optional
+        Seconds that a question may take.
+    """
+
+    def __init__(self, base_url: str, timeout: float = 5.0) -> None:
+        self._base = base_url.rstrip("/")
+        self._timeout = timeout
+        self._session = requests.Session()
+
+    def find(self, instrument: str, group: str, snap: int, detector_name: str) -> PresentRaw | None:
+        """Ask for one snap.
+
+        Parameters
+        ----------
+        instrument, group : `str`
+            The visit.
+        snap : `int`
+            From 0.
+        detector_name : `str`
+            ``<raft>_<sensor>``.
+
+        Returns
+        -------
+        raw : `PresentRaw` or `None`
+            `None` if it is not there.
+
+        Raises
+        ------
+        MicroserviceError
+            Raised if the service fails.
+        """
+        path = "/".join(quote(part, safe="") for part in (instrument, group, str(snap), detector_name))
+        try:
+            response = self._session.get(f"{self._base}/{path}", timeout=self._timeout)
+            response.raise_for_status()
+            answer: dict[str, Any] = response.json()
+            if answer["error"]:
+                raise MicroserviceError(f"The raw microservice failed: {answer.get('message')}")
+            if not answer["present"]:
+                return None
+            return PresentRaw(uri=str(answer["uri"]), arrival=_unix_time(answer.get("date")))
+        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+            raise MicroserviceError(
+                f"The raw microservice failed: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _unix_time(stamp: Any) -> float | None:
+    try:
+        when = datetime.fromisoformat(stamp)
+    except (TypeError, ValueError):
+        return None
+    return (when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,198 @@
+"""Logs of the service: one JSON object a line, with the visit it is about."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from prompt_processing.domain.clock import day_obs
+from prompt_processing.domain.visit import NextVisit
+
+_DEFAULT_LEVELS = {".": "WARNING", "lsst": "INFO", "lsst.activator": "DEBUG", "prompt_processing": "DEBUG"}
+
+_EXTRA_LEVELS = {"TRACE": 5, "VERBOSE": 15}
+"""Levels that the Rubin middleware adds to Python's."""
+
+_URL_PASSWORD = re.compile(r"(://[^\s:/@\"]*):([^\s/@\"]+)@")
+_MASK = "********"
+
+
+class LogContext:
+    """What the process is doing, as every line of its log tells.
+
+    A process does one visit at a time, and threads that help with it belong
+    to the same visit, so this is plain state and not a context variable.
+
+    Parameters
+    ----------
+    instrument : `str`
+        The process's instrument.
+    """
+
+    def __init__(self, instrument: str = "") -> None:
+        self.instrument = instrument
+        self._fields: dict[str, Any] = {}
+
+    @contextmanager
+    def visit(self, visit: NextVisit, now_unix_utc: float) -> Iterator[None]:
+        """Name a visit in all lines of a block.
+
+        Parameters
+        ----------
+        visit : `NextVisit`
+            The visit.
+        now_unix_utc : `float`
+            The time now, which tells the night.
+        """
+        self._fields = {
+            "day_obs": day_obs(now_unix_utc),
+            "group": visit.groupId,
+            "survey": visit.survey,
+            "detector": getattr(visit, "detector", None),
+        }
+        try:
+            yield
+        finally:
+            self._fields = {}
+
+    def exposures(self, exposures: Iterable[int]) -> None:
+        """Name the exposures until the end of the visit.
+
+        Parameters
+        ----------
+        exposures : iterable of `int`
+            Exposure ids.
+        """
+        self._fields = {**self._fields, "exposures": sorted(exposures)}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what is known."""
+        known = {name: value for name, value in self._fields.items() if value is not None}
+        return {"instrument": self.instrument, **known}
+
+
+class JsonFormatter(logging.Formatter):
+    """Write a record as one line of JSON without any credential.
+
+    Parameters
+    ----------
+    context : `LogContext`
+        What the process is doing.
+    secrets : sequence of `str`, optional
+        Strings that are masked wherever they appear, even in a message or a
+        traceback of somebody else's.
+    """
+
+    def __init__(self, context: LogContext, secrets: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._context = context
+        forms = {form for secret in secrets if secret for form in (secret, json.dumps(secret)[1:-1])}
+        # Longest first, so that a secret that holds another one is masked whole.
+        self._secrets = sorted(forms, key=len, reverse=True)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record.
+
+        Parameters
+        ----------
+        record : `logging.LogRecord`
+            The record; ``extra={"outcome": ...}`` is carried over.
+
+        Returns
+        -------
+        line : `str`
+            JSON without a line break.
+        """
+        line: dict[str, Any] = {
+            "asctime": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "name": record.name,
+            "message": record.getMessage(),
+            "pathname": record.pathname,
+            "lineno": record.lineno,
+            "funcName": record.funcName,
+            "process": record.process,
+            "thread": record.thread,
+            **self._context.as_dict(),
+        }
+        if record.exc_info:
+            line["exc_info"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack_info"] = record.stack_info
+        outcome = getattr(record, "outcome", None)
+        if outcome is not None:
+            line["outcome"] = outcome
+        return self.mask(json.dumps(line, default=str))
+
+    def mask(self, text: str) -> str:
+        """Replace credentials.
+
+        Parameters
+        ----------
+        text : `str`
+            Any text.
+
+        Returns
+        -------
+        masked : `str`
+            The text without known secrets and without passwords in URLs.
+        """
+        for secret in self._secrets:
+            text = text.replace(secret, _MASK)
+        return _URL_PASSWORD.sub(rf"\1:{_MASK}@", text)
+
+
+def configure_logging(
+    context: LogContext,
+    levels: Mapping[str, str] | None = None,
+    *,
+    secrets: Sequence[str] = (),
+    stream: TextIO | None = None,
+) -> None:
+    """Send everything that the process logs to standard error as JSON.
+
+    Parameters
+    ----------
+    context : `LogContext`
+        What the process is doing.
+    levels : mapping, optional
+        Level by logger, on top of the defaults; ``.`` is the root logger.
+    secrets : sequence of `str`, optional
+        Strings to mask.
+    stream : file-like, optional
+        Where to write; standard error by default.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter(context, secrets))
+    root = logging.getLogger()
+    for previous in list(root.handlers):
+        root.removeHandler(previous)
+    root.addHandler(handler)
+    for value, name in ((5, "TRACE"), (15, "VERBOSE")):
+        logging.addLevelName(value, name)
+    for name, level in {**_DEFAULT_LEVELS, **(levels or {})}.items():
+        number = _EXTRA_LEVELS.get(level.upper(), level.upper())
+        logging.getLogger("" if name == "." else name).setLevel(number)
+    logging.captureWarnings(True)
+
+
+def timer_logger(stage: str) -> logging.Logger:
+    """Find the logger that tells how long a part of the work took.
+
+    Parameters
+    ----------
+    stage : `str`
+        Name of the part.
+
+    Returns
+    -------
+    logger : `logging.Logger`
+        ``timer.lsst.activator.<stage>``; write to it at DEBUG.
+    """
+    return logging.getLogger(f"timer.lsst.activator.{stage}")
