@@ -16,6 +16,7 @@ EXTINCTION = {"u": 0.45, "g": 0.20, "r": 0.12, "i": 0.08, "z": 0.05, "y": 0.06, 
 
 ZERO_POINT = {
     "LSSTCam": {"u": 26.5, "g": 28.5, "r": 28.4, "i": 28.2, "z": 27.8, "y": 26.8, "white": 29.0},
+    "LSSTComCam": {"u": 26.5, "g": 28.5, "r": 28.4, "i": 28.2, "z": 27.8, "y": 26.8, "white": 29.0},
     "LATISS": {"u": 22.6, "g": 24.8, "r": 24.7, "i": 24.5, "z": 24.0, "y": 23.0, "white": 25.5},
     "HSC": {"u": 26.0, "g": 29.1, "r": 29.0, "i": 28.7, "z": 27.9, "y": 27.1, "white": 29.0},
 }
@@ -102,7 +103,7 @@ def draw_conditions(
         airmass=airmass,
         zero_point=ZERO_POINT[instrument][known] - EXTINCTION[known] * airmass - cloud,
         sky_magnitude=SKY_MAGNITUDE[known] - 0.3 * (airmass - 1) + float(rng.normal(0, 0.1)),
-        sky_gradient=(float(rng.normal(0, 0.08)), float(rng.normal(0, 0.08))),
+        sky_gradient=(float(rng.normal(0, 0.2)), float(rng.normal(0, 0.2))),
         pointing_error=(
             float(rng.normal(0, pointing_error_arcsec)),
             float(rng.normal(0, pointing_error_arcsec)),

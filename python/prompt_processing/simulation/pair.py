@@ -133,7 +133,11 @@ def simulate_pair(
     )
     template_conditions = [conditions(seeing_template * f) for f in np.linspace(0.93, 1.07, n_template)]
     template = coadd(sky, template_frame, template_conditions, rng, saturation)
-    add_expected_snr(truth, science, float(np.nanmedian(template.variance)))
+    per_njy = science_conditions.electrons_per_njy
+    sky_level = science_conditions.sky_electrons(frame.pixel_arcsec)
+    counts = science.image * np.float32(per_njy) + np.float32(sky_level)
+    psf = known_psf([science_conditions.psf], frame)
+    add_expected_snr(truth, psf, counts, 36.0, per_njy, float(np.nanmedian(template.variance)))
     return SimulatedPair(science, template, truth, frame, sky)
 
 
@@ -282,32 +286,43 @@ def known_psf(psfs: Sequence[PointSpread], frame: Frame, order: int = 2, size: i
     return Psf(coefficients.reshape(-1, size, size).astype(np.float32), order, x_centre, y_centre, scale)
 
 
-def add_expected_snr(truth: Table, science: Exposure, template_variance: float) -> None:
+def add_expected_snr(
+    truth: Table,
+    psf: Psf,
+    electrons: NDArray[np.float32],
+    read_variance: float,
+    per_njy: float,
+    template_variance: float,
+) -> None:
     """Add ``delta_flux`` (nJy) and the ``snr`` that it should have in the difference.
 
     Parameters
     ----------
     truth : `~astropy.table.Table`
         Changed in place.
-    science : `~prompt_processing.images.Exposure`
-        nJy, with variance and PSF.
+    psf : `~prompt_processing.images.Psf`
+        Of the science image.
+    electrons : `~numpy.ndarray` of float32, shape (height, width)
+        Expected counts, sky included.
+    read_variance : `float`
+        Electrons squared.
+    per_njy : `float`
+        Electrons in 1 nJy.
     template_variance : `float`
         Per pixel, nJy squared, away from sources.
     """
     truth["delta_flux"] = truth["flux"] - truth["template_flux"]
     truth["snr"] = 0.0
-    if science.psf is None:
-        raise ValueError("The expected signal-to-noise ratio needs the image's PSF.")
-    height, width = science.shape
+    height, width = electrons.shape
+    area = psf.effective_area_at((width - 1) / 2, (height - 1) / 2)
+    noise_floor = read_variance + template_variance * per_njy**2
     for row in np.flatnonzero(truth["delta_flux"] != 0):
-        x, y = float(truth["x"][row]), float(truth["y"][row])
-        if not (0 <= x < width - 1 and 0 <= y < height - 1):
+        x, y = round(float(truth["x"][row])), round(float(truth["y"][row]))
+        if not (0 <= x < width and 0 <= y < height):
             continue
-        area = science.psf.effective_area_at(x, y) + float(
-            np.hypot(truth["trail_x"][row], truth["trail_y"][row])
-        ) * np.sqrt(science.psf.effective_area_at(x, y))
+        # A trail spreads over its length times the PSF's width.
+        spread = area + np.hypot(truth["trail_x"][row], truth["trail_y"][row]) * np.sqrt(area)
         half = int(np.ceil(np.sqrt(area) / 2))
-        box = science.variance[
-            max(round(y) - half, 0) : round(y) + half + 1, max(round(x) - half, 0) : round(x) + half + 1
-        ]
-        truth["snr"][row] = truth["delta_flux"][row] / np.sqrt(area * (np.nanmean(box) + template_variance))
+        box = electrons[max(y - half, 0) : y + half + 1, max(x - half, 0) : x + half + 1]
+        variance = spread * (float(box.mean()) + noise_floor)
+        truth["snr"][row] = truth["delta_flux"][row] * per_njy / np.sqrt(variance)

@@ -244,3 +244,20 @@ def _sheared(profile: galsim.GSObject, moments: NDArray[np.float64]) -> galsim.G
     """Give a round profile of unit radius the covariance ``xx, yy, xy``, keeping its flux."""
     (a, _), (b, c) = np.linalg.cholesky(np.array([[moments[0], moments[2]], [moments[2], moments[1]]]))
     return profile.transform(a, 0.0, b, c) / (a * c)
+
+
+def add_blobs(
+    image: NDArray[np.float32],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    variance: float,
+) -> None:
+    """Add small round Gaussians (variance in pixels squared) to an image, in place."""
+    _add_blobs(image, x, y, flux, variance)
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def _add_blobs(image, x, y, flux, variance):  # type: ignore[no-untyped-def]
+    for i in range(len(x)):
+        _add_gaussian(image, x[i], y[i], flux[i], variance, variance, 0.0, 1.0)

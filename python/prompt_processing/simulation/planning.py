@@ -1,0 +1,228 @@
+"""Which exposures of which field make a night, and how deep they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+from astropy.time import Time
+
+from prompt_processing.domain.clock import day_obs
+from prompt_processing.instruments import Camera, Detector, band_of_filter, lsst_exposure_id
+from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES
+
+from .conditions import ObservingConditions, draw_conditions
+from .sky import SkyDensity
+
+DEFAULT_FILTERS = {"LSSTCam": "r_57", "LSSTComCam": "r_03", "LATISS": "SDSSr_65mm~empty", "HSC": "HSC-R2"}
+"""Physical filter of a night, by instrument."""
+
+_FIELDS = {
+    "LSSTCam": (320.6, -17.9, "2025-06-10T07:20:00"),
+    "LSSTComCam": (53.1, -28.1, "2024-11-09T05:20:00"),
+    "LATISS": (223.8, -20.0, "2024-06-25T01:20:00"),
+    "HSC": (320.7, 0.5, "2016-11-02T06:10:00"),
+}
+"""Right ascension, declination (degrees) and TAI time of the first visit."""
+
+SLEW_SECONDS = 2.0
+READOUT_SECONDS = 0.95
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlannedExposure:
+    """One exposure of the whole camera.
+
+    Attributes
+    ----------
+    instrument : `str`
+    exposure : `int`
+        Id.
+    group : `str`
+        Of the visit.
+    snap, snaps : `int`
+        Place in the visit, from 0, and number of its exposures.
+    ra, dec, rotation : `float`
+        Announced pointing, ICRS degrees, and angle of focal-plane +Y east of north.
+    physical_filter, band : `str`
+    begin : `~astropy.time.Time`
+        TAI.
+    exposure_time : `float`
+        Seconds.
+    conditions : `ObservingConditions`
+    target, survey : `str`
+    """
+
+    instrument: str
+    exposure: int
+    group: str
+    snap: int
+    snaps: int
+    ra: float
+    dec: float
+    rotation: float
+    physical_filter: str
+    band: str
+    begin: Time
+    exposure_time: float
+    conditions: ObservingConditions
+    target: str = "simulated field"
+    survey: str = "SURVEY"
+
+    @property
+    def mid_mjd_tai(self) -> float:
+        """Middle of the exposure, days."""
+        return float(self.begin.tai.mjd + self.exposure_time / 2 / 86400)
+
+    @property
+    def true_pointing(self) -> tuple[float, float, float]:
+        """Where the telescope really looks: ra, dec, rotation in degrees."""
+        east, north = self.conditions.pointing_error
+        return (
+            self.ra + east / 3600 / float(np.cos(np.radians(self.dec))),
+            self.dec + north / 3600,
+            self.rotation + self.conditions.rotation_error,
+        )
+
+
+def plan_visits(
+    camera: Camera,
+    n_visits: int,
+    seed: int,
+    physical_filter: str | None = None,
+    exposure_time: float = 30.0,
+    snaps: int = 1,
+    minutes_between: float = 8.0,
+) -> list[PlannedExposure]:
+    """Plan visits of one field, dithered and turned a little.
+
+    Parameters
+    ----------
+    camera : `~prompt_processing.instruments.Camera`
+    n_visits : `int`
+    seed : `int`
+    physical_filter : `str`, optional
+        By default one that sees r.
+    exposure_time : `float`
+        Seconds, of each snap.
+    snaps : `int`
+        Exposures a visit.
+    minutes_between : `float`
+        From visit to visit: enough for asteroids to move on.
+
+    Returns
+    -------
+    exposures : `list` [`PlannedExposure`]
+        In order of time.
+
+    Raises
+    ------
+    ValueError
+        The camera has no such filter.
+    """
+    name = camera.name
+    physical_filter = physical_filter or DEFAULT_FILTERS[name]
+    band = band_of_filter(name, physical_filter)
+    if band is None:
+        raise ValueError(f"{name} has no filter {physical_filter!r}.")
+    ra, dec, first = _FIELDS[name]
+    rng = np.random.default_rng([seed, 10])
+    rotation = float(rng.uniform(20, 160))
+    planned = []
+    for visit in range(n_visits):
+        start = Time(first, scale="tai") + visit * minutes_between * u.min
+        # A few hundred pixels of LSSTCam: other columns, other amplifiers see the star.
+        east, north = rng.uniform(-25, 25, 2)
+        turn = float(rng.uniform(-0.4, 0.4))
+        for snap in range(snaps):
+            number = visit * snaps + snap + 1
+            begin = start + snap * (exposure_time + READOUT_SECONDS + SLEW_SECONDS) * u.s
+            planned.append(
+                PlannedExposure(
+                    instrument=name,
+                    exposure=_exposure_id(name, begin, number),
+                    group=_group(name, start, visit),
+                    snap=snap,
+                    snaps=snaps,
+                    ra=ra + float(east) / 3600 / float(np.cos(np.radians(dec))),
+                    dec=dec + float(north) / 3600,
+                    rotation=(rotation + turn) % 360,
+                    physical_filter=physical_filter,
+                    band=band,
+                    begin=begin,
+                    exposure_time=exposure_time,
+                    conditions=draw_conditions(rng, name, band, exposure_time),
+                )
+            )
+    return planned
+
+
+def template_conditions(
+    camera: Camera, band: str, seed: int, count: int = 4, exposure_time: float = 30.0
+) -> list[ObservingConditions]:
+    """Draw the circumstances of a template's exposures: better seeing than a science image's."""
+    rng = np.random.default_rng([seed, 11])
+    median = 0.85 if camera.name == "LATISS" else 0.68
+    return [
+        draw_conditions(rng, camera.name, band, exposure_time, seeing=median * float(rng.uniform(0.93, 1.1)))
+        for _ in range(count)
+    ]
+
+
+def five_sigma_magnitude(conditions: ObservingConditions, pixel_arcsec: float, read_noise: float) -> float:
+    """Return the AB magnitude of a point source that an exposure shows at 5 sigma."""
+    # 1 / sum(psf**2) of a Kolmogorov profile, in units of the FWHM squared.
+    area = 2.6 * (conditions.psf.fwhm / pixel_arcsec) ** 2
+    noise = np.sqrt(area * (conditions.sky_electrons(pixel_arcsec) + read_noise**2))
+    # The source's own photons count too near the limit.
+    electrons = 12.5 + np.sqrt(12.5**2 + 25 * noise**2)
+    return float(31.4 - 2.5 * np.log10(electrons / conditions.electrons_per_njy))
+
+
+def density_for(camera: Camera, detector: Detector, conditions: ObservingConditions) -> SkyDensity:
+    """Choose a sky that gives a detector enough to calibrate on and to find.
+
+    LSSTCam gets that of the galactic pole. Where a detector sees less sky, or
+    sees it less deep, there are more stars a square arcminute (as nearer the
+    Galaxy's plane) and more transients.
+
+    Parameters
+    ----------
+    camera : `~prompt_processing.instruments.Camera`
+    detector : `~prompt_processing.instruments.Detector`
+        A typical one.
+    conditions : `ObservingConditions`
+        Typical ones.
+    """
+    base = SkyDensity()
+    pixel = camera.pixel_scale_arcsec
+    area = detector.width * detector.height * (pixel / 60) ** 2
+    limit = five_sigma_magnitude(conditions, pixel, detector.amplifiers[0].read_noise)
+    # Stars of S/N above about 40, not saturated: 150 on a full detector, 70 on the smallest.
+    useful = 10 ** (0.2 * (limit - 2.3 - base.faint_limit)) - 10 ** (0.2 * (limit - 7.5 - base.faint_limit))
+    wanted_stars = float(np.clip(11 * np.sqrt(area), 70, 150))
+    wanted_transients = float(np.clip(6 * np.sqrt(area), 14, 80))
+    # The template's noise costs about a tenth of a magnitude.
+    faintest = limit - 0.1
+    return SkyDensity(
+        stars=max(base.stars, wanted_stars / area / useful),
+        galaxies=base.galaxies,
+        transients=wanted_transients / area,
+        movers=max(base.movers, 3 / area),
+        transient_magnitudes=(faintest - 2.6, faintest),
+        mover_magnitudes=(faintest - 4.0, faintest - 0.5),
+    )
+
+
+def _exposure_id(instrument: str, begin: Time, number: int) -> int:
+    if instrument in LSST_CAMERA_CODES:
+        return lsst_exposure_id(day_obs(begin), number)
+    # HSC numbers its exposures through, in steps of two.
+    return 90_000 + 2 * number
+
+
+def _group(instrument: str, start: Time, visit: int) -> str:
+    if instrument in LSST_CAMERA_CODES:
+        return str((start - 28.6 * u.s).isot)
+    return f"{day_obs(start)}{visit + 1:06d}"

@@ -1,0 +1,97 @@
+"""The reference catalogue that a survey of the simulated sky would give."""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy.table import Table
+from lsst.sphgeom import Angle, Circle, HtmPixelization, LonLat, UnitVector3d
+from numpy.typing import NDArray
+
+from .colours import BANDS
+from .scene import njy
+from .sky import SkyCatalogue
+
+POSITION_ERROR_MAS = 4.0
+MAGNITUDE_ERROR = 0.005
+
+_HTM_LEVEL = 7
+
+
+def reference_stars(
+    sky: SkyCatalogue,
+    ra: float,
+    dec: float,
+    radius: float,
+    seed: int,
+    bright: float = 14.0,
+    faint: float = 23.0,
+    whole_shards: bool = False,
+) -> Table:
+    """List the stars of a circle as a catalogue made elsewhere has them.
+
+    Parameters
+    ----------
+    sky : `SkyCatalogue`
+    ra, dec, radius : `float`
+        Degrees.
+    seed : `int`
+        Of the catalogue's errors, a few mas and 0.005 mag; a star has the same
+        ones whichever circle asks.
+    bright, faint : `float`
+        Limits in r, AB magnitudes.
+    whole_shards : `bool`
+        Extend the circle so that it covers all level-7 HTM trixels that it touches.
+
+    Returns
+    -------
+    stars : `~astropy.table.Table`
+        ``id``, ``ra``, ``dec`` (ICRS degrees), and ``<band>_flux``, ``<band>_fluxErr`` (nJy) for ugrizy.
+    """
+    if whole_shards:
+        ra, dec, radius = _shard_cover(ra, dec, radius)
+    stars = sky.stars(ra, dec, radius)
+    r = stars["mag"][:, BANDS.index("r")]
+    stars = stars[(r >= bright) & (r <= faint)]
+    errors = _errors(stars["id"], seed)
+    shift = errors[:, :2] * POSITION_ERROR_MAS / 1000 / 3600
+    table = Table(
+        {
+            "id": stars["id"],
+            "ra": stars["ra"] + shift[:, 0] / np.cos(np.radians(stars["dec"])),
+            "dec": stars["dec"] + shift[:, 1],
+        }
+    )
+    for column, band in enumerate(BANDS):
+        flux = njy(stars["mag"][:, column])
+        # Gaia-like: photon noise joins the floor towards the faint end.
+        relative = np.hypot(MAGNITUDE_ERROR, 0.03 * 10 ** (0.4 * (stars["mag"][:, column] - 23.5))) * 0.921
+        table[f"{band}_flux"] = flux * (1 + relative * errors[:, 2 + column])
+        table[f"{band}_fluxErr"] = flux * relative
+    for name in ("ra", "dec"):
+        table[name].unit = "deg"
+    return table
+
+
+def _errors(ids: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
+    """Return eight standard normal deviates a star that depend on its id and the seed only."""
+    key = ids.astype(np.uint64)[:, np.newaxis] * np.uint64(0x9E3779B97F4A7C15)
+    key = key + (np.arange(16, dtype=np.uint64) + np.uint64(seed) * np.uint64(1000)) * np.uint64(
+        0xBF58476D1CE4E5B9
+    )
+    # SplitMix64: a counter-based generator, so that no order of asking matters.
+    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    uniform = ((key ^ (key >> np.uint64(31))) >> np.uint64(11)).astype(float) * 2.0**-53
+    radius = np.sqrt(-2 * np.log(np.maximum(uniform[:, :8], 1e-16)))
+    return np.asarray(radius * np.cos(2 * np.pi * uniform[:, 8:]))
+
+
+def _shard_cover(ra: float, dec: float, radius: float) -> tuple[float, float, float]:
+    pixelization = HtmPixelization(_HTM_LEVEL)
+    centre = UnitVector3d(LonLat.fromDegrees(ra, dec))
+    reach = radius
+    for begin, end in pixelization.envelope(Circle(centre, Angle.fromDegrees(radius))):
+        for trixel in range(begin, end):
+            for vertex in pixelization.triangle(trixel).getVertices():
+                reach = max(reach, float(np.degrees(np.arccos(np.clip(centre.dot(vertex), -1, 1)))))
+    return ra, dec, reach
