@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Self
 
 from prompt_processing.activator.config import Settings
 from prompt_processing.activator.services.interruption import Interruption
 from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.activator.services.visit_rules import VisitRules
+from prompt_processing.activator.services.visit_workspace import VisitWorkspace
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
 from prompt_processing.activator.services.workspace import Repositories, Workspace
 from prompt_processing.activator.storage.arrival_notices import ArrivalNotices
@@ -105,6 +107,25 @@ class ProcessContext:
             self.metrics.ready()
         return self._repositories
 
+    def open_workspace(self, visit: FannedOutVisit) -> VisitWorkspace:
+        """Give a visit its view of the repositories.
+
+        Parameters
+        ----------
+        visit : `~prompt_processing.domain.visit.FannedOutVisit`
+            The visit.
+
+        Returns
+        -------
+        workspace : `VisitWorkspace`
+            For this visit only.
+        """
+        return Workspace(self.repositories(), self.settings, visit)
+
+    def in_apdb(self, exposures: Sequence[int], detector: int) -> bool | None:
+        """Tell whether the APDB holds any of some exposures of a detector; `None` if it cannot be told."""
+        return self.repositories().apdb.contains(exposures, detector)
+
     def warm(self) -> None:
         """Do what would otherwise make the first visit late.
 
@@ -142,10 +163,6 @@ class Factory:
         """Make the service that processes visits."""
         context = self._context
         settings = context.settings
-
-        def open_workspace(visit: FannedOutVisit) -> Workspace:
-            return Workspace(context.repositories(), settings, visit)
-
         return ProcessVisit(
             rules=VisitRules(
                 camera=context.camera,
@@ -153,9 +170,9 @@ class Factory:
                 main=settings.main_pipelines_config,
                 expiration=settings.message_expiration,
             ),
-            open_workspace=open_workspace,
+            open_workspace=context.open_workspace,
             snaps=WaitForSnaps(context.notices, context.images, settings.image_timeout),
-            in_apdb=lambda exposures, detector: context.repositories().apdb.contains(exposures, detector),
+            in_apdb=context.in_apdb,
             interruption=Interruption(settings.worker_timeout, settings.worker_grace_period),
             metrics=context.metrics,
             log_context=context.log_context,

@@ -12,7 +12,7 @@ _log = logging.getLogger("lsst.activator.side_server")
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        # Imported late: the client library looks at its environment when it is imported, and that is set later.
+        # Imported late: the client library looks at its environment once, and gunicorn_conf sets that first.
         from prometheus_client import CONTENT_TYPE_LATEST
 
         from prompt_processing.telemetry.metrics import render_all, workers_ready

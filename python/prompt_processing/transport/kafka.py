@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Producer
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 _log = logging.getLogger("lsst.activator.transport.kafka")
+
+ErrorHandler = Callable[[KafkaError], None]
 
 
 class KafkaSettings(BaseModel):
@@ -57,13 +60,18 @@ class KafkaSettings(BaseModel):
         return configuration
 
 
-def make_producer(settings: KafkaSettings, **options: Any) -> Producer:
+def make_producer(
+    settings: KafkaSettings, *, on_error: ErrorHandler | None = None, **options: Any
+) -> Producer:
     """Make a producer.
 
     Parameters
     ----------
     settings : `KafkaSettings`
         The cluster.
+    on_error : callable, optional
+        Told of the client's own errors, such as a lost connection; by default
+        they are logged.
     **options
         librdkafka's options with ``_`` for ``.``, such as ``linger_ms=5``.
 
@@ -73,10 +81,12 @@ def make_producer(settings: KafkaSettings, **options: Any) -> Producer:
         Connects in the background; an unreachable cluster shows in delivery
         reports and in `~confluent_kafka.Producer.flush`.
     """
-    return Producer(_configuration(settings, options), logger=_log)
+    return Producer(_configuration(settings, on_error, options), logger=_log)
 
 
-def make_consumer(settings: KafkaSettings, group: str, **options: Any) -> Consumer:
+def make_consumer(
+    settings: KafkaSettings, group: str, *, on_error: ErrorHandler | None = None, **options: Any
+) -> Consumer:
     """Make a consumer.
 
     Parameters
@@ -85,6 +95,8 @@ def make_consumer(settings: KafkaSettings, group: str, **options: Any) -> Consum
         The cluster.
     group : `str`
         Consumer group.
+    on_error : callable, optional
+        Told of the client's own errors; by default they are logged.
     **options
         librdkafka's options with ``_`` for ``.``, such as
         ``auto_offset_reset="latest"``.
@@ -94,12 +106,14 @@ def make_consumer(settings: KafkaSettings, group: str, **options: Any) -> Consum
     consumer : `confluent_kafka.Consumer`
         Subscribed to nothing yet.
     """
-    return Consumer(_configuration(settings, options) | {"group.id": group}, logger=_log)
+    return Consumer(_configuration(settings, on_error, options) | {"group.id": group}, logger=_log)
 
 
-def _configuration(settings: KafkaSettings, options: dict[str, Any]) -> dict[str, Any]:
+def _configuration(
+    settings: KafkaSettings, on_error: ErrorHandler | None, options: dict[str, Any]
+) -> dict[str, Any]:
     named = {name.replace("_", "."): value for name, value in options.items()}
-    return {"error_cb": _log_error, **settings.client_configuration(), **named}
+    return {"error_cb": on_error or _log_error, **settings.client_configuration(), **named}
 
 
 def _log_error(error: KafkaError) -> None:

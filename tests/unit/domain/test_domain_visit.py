@@ -1,0 +1,137 @@
+"""The announced visit and one detector's share of it."""
+
+import json
+
+import pytest
+
+from prompt_processing.domain.clock import utc_to_tai
+from prompt_processing.domain.errors import InvalidVisitError, MalformedMessageError
+from prompt_processing.domain.visit import CoordinateSystem, FannedOutVisit, NextVisit, RotationSystem
+
+MESSAGE = {
+    "salIndex": 2,
+    "scriptSalIndex": 300,
+    "groupId": "2025-06-10T08:18:28.123",
+    "coordinateSystem": 2,
+    "position": [155.5, -4.25],
+    "startTime": 1_749_543_545.0,
+    "rotationSystem": 2,
+    "cameraAngle": 12.5,
+    "filters": "r_57",
+    "dome": 2,
+    "duration": 38.0,
+    "nimages": 1,
+    "instrument": "LSSTCam",
+    "survey": "BLOCK-365",
+    "totalCheckpoints": 1,
+    "private_sndStamp": 1_749_543_525.0,
+    "private_efdStamp": 0.0,
+    "private_identity": "ScriptQueue:2",
+    "private_seqNum": 12,
+}
+
+
+def visit(**changes):
+    return FannedOutVisit.parse({**MESSAGE, "detector": 94, **changes})
+
+
+def test_a_message_becomes_a_visit_and_unknown_fields_are_ignored():
+    announced = NextVisit.parse({**MESSAGE, "somethingNew": [1, 2]})
+    assert announced.groupId == "2025-06-10T08:18:28.123"
+    assert announced.coordinateSystem is CoordinateSystem.ICRS
+    assert announced.for_detector(94) == visit()
+    assert not hasattr(announced, "private_seqNum")
+
+
+def test_a_string_that_holds_json_is_as_good():
+    assert FannedOutVisit.parse(json.dumps({**MESSAGE, "detector": 94})) == visit()
+
+
+@pytest.mark.parametrize("data", ["{", "[]", "3", None, 7, [], "", b"\xff"])
+def test_what_is_no_object_is_malformed(data):
+    with pytest.raises(MalformedMessageError):
+        FannedOutVisit.parse(data)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("groupId", ""),
+        ("coordinateSystem", 9),
+        ("position", [1.0]),
+        ("position", [float("nan"), 0.0]),
+        ("nimages", -1),
+        ("duration", float("inf")),
+        ("detector", "front"),
+        ("detector", -1),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_named(field, value):
+    with pytest.raises(MalformedMessageError, match=field):
+        visit(**{field: value})
+
+
+def test_a_missing_field_is_named():
+    with pytest.raises(MalformedMessageError, match="detector"):
+        FannedOutVisit.parse(MESSAGE)
+
+
+def test_a_visit_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        visit().detector = 3
+
+
+def test_position_and_rotation_are_known_only_in_usable_systems():
+    assert (visit().ra, visit().dec, visit().rotation) == (155.5, -4.25, 12.5)
+    assert visit(position=[-10.0, 0.0]).ra == 350.0
+    nowhere = visit(coordinateSystem=CoordinateSystem.NONE)
+    assert nowhere.ra is None
+    assert nowhere.dec is None
+    assert not nowhere.has_region
+    assert not visit(rotationSystem=RotationSystem.NONE).has_region
+
+
+def test_a_visit_without_coordinates_is_usable():
+    visit(coordinateSystem=1, position=None, rotationSystem=1).require_usable()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"coordinateSystem": 3},
+        {"coordinateSystem": 4},
+        {"rotationSystem": 3},
+        {"rotationSystem": 4},
+        {"position": None},
+        {"position": [0.0, 91.0]},
+        {"instrument": ""},
+    ],
+)
+def test_unusable_fields_are_refused(changes):
+    with pytest.raises(InvalidVisitError):
+        visit(**changes).require_usable()
+
+
+def test_age_minds_that_the_stamp_is_tai():
+    now = 1_800_000_000.0
+    assert visit(private_sndStamp=utc_to_tai(now) - 10.0).age(now) == pytest.approx(10.0)
+
+
+def test_a_stream_entry_holds_strings_and_comes_back():
+    entry = visit().to_stream_entry()
+    assert all(isinstance(value, str) for value in entry.values())
+    assert entry["position"] == "[155.5, -4.25]"
+    assert FannedOutVisit.from_stream_entry(entry) == visit()
+    as_bytes = {name.encode(): value.encode() for name, value in entry.items()}
+    assert FannedOutVisit.from_stream_entry(as_bytes) == visit()
+
+
+def test_a_stream_entry_without_a_position_comes_back():
+    nowhere = visit(coordinateSystem=1, position=None)
+    assert FannedOutVisit.from_stream_entry(nowhere.to_stream_entry()) == nowhere
+
+
+@pytest.mark.parametrize("broken", [{"position": "[1,"}, {"detector": "x"}, {b"groupId": b"\xff"}])
+def test_a_broken_stream_entry_is_malformed(broken):
+    with pytest.raises(MalformedMessageError):
+        FannedOutVisit.from_stream_entry({**visit().to_stream_entry(), **broken})
