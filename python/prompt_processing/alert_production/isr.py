@@ -1,0 +1,226 @@
+"""Instrument signature removal: from a raw frame to electrons on the detector's pixels."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..images import Defects, Exposure, Mask, VisitInfo
+from ..instruments import Amplifier, Detector
+from ..instruments.raw_frame import RawFrame, Segment
+from .assembly import SegmentPlace, SegmentScales, reduce_segment
+from .cosmic_rays import CosmicRayOptions, find_cosmic_rays
+from .errors import UnusableCalibrationError
+from .interpolation import interpolate_bad_columns
+from .overscan import fit_overscan
+from .row_bands import available_cores, in_bands
+
+
+@dataclass(frozen=True, slots=True)
+class IsrOptions:
+    """Steps and thresholds of the signature removal.
+
+    Attributes
+    ----------
+    saturation_margin : `float`
+        Pixels count as saturated from this fraction of the amplifier's
+        saturation on: the bias pattern moves the level a little.
+    saturation_growth : `int`
+        Pixels around saturated ones that are marked too.
+    cosmic_rays : `CosmicRayOptions` or `None`
+        `None` skips the search.
+    interpolate : `bool`
+        Whether narrow runs of bad pixels are filled along rows.
+    """
+
+    saturation_margin: float = 0.98
+    saturation_growth: int = 1
+    cosmic_rays: CosmicRayOptions | None = field(default_factory=CosmicRayOptions)
+    interpolate: bool = True
+
+
+def run_isr(
+    raw: RawFrame,
+    detector: Detector,
+    bias: Exposure | None = None,
+    dark: Exposure | None = None,
+    flat: Exposure | None = None,
+    defects: Defects | None = None,
+    visit_info: VisitInfo | None = None,
+    options: IsrOptions | None = None,
+) -> Exposure:
+    """Remove the instrument's signature.
+
+    Parameters
+    ----------
+    raw : `RawFrame`
+        As read.
+    detector : `Detector`
+        Gives each amplifier's gain, read noise and saturation.
+    bias, dark, flat : `Exposure`, optional
+        Assembled calibration frames; a step is skipped where its frame is
+        missing. The bias is in ADU, the dark in electrons a second, unless
+        ``BUNIT`` in their metadata says otherwise (``adu``, ``electron``,
+        ``adu/s``, ``electron/s``). The flat is relative to 1.
+    defects : `Defects`, optional
+        Boxes to mark ``BAD``.
+    visit_info : `VisitInfo`, optional
+        Its exposure time scales the dark where the header has no ``DARKTIME``.
+    options : `IsrOptions`, optional
+
+    Returns
+    -------
+    exposure : `Exposure`
+        Electrons, with variance (photons and read noise) and the planes
+        ``BAD``, ``SAT``, ``CR``, ``INTRP``, ``NO_DATA``. Metadata: ``BUNIT``,
+        measured read noise and gain of each amplifier, counts of what was
+        marked.
+
+    Raises
+    ------
+    UnusableCalibrationError
+        A calibration frame has another shape than the raw.
+    LookupError
+        The detector has no amplifier of a segment's name.
+
+    Notes
+    -----
+    Saturation is decided on the counts above the overscan, before anything
+    else is subtracted. Trimming, flips, bias, dark, gain and flat are one pass
+    over the pixels, segments in parallel: no intermediate frame exists.
+    """
+    options = options or IsrOptions()
+    shape = raw.shape
+    frames: dict[str, NDArray[np.float32] | None] = {}
+    for name, frame in (("bias", bias), ("dark", dark), ("flat", flat)):
+        if frame is not None and frame.shape != shape:
+            raise UnusableCalibrationError(
+                f"The {name} does not fit the raw", raw=str(shape), calibration=str(frame.shape)
+            )
+        frames[name] = None if frame is None else _native(frame.image)
+    image, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    mask = np.zeros(shape, np.int32)
+    dark_seconds = _dark_seconds(raw.header, visit_info)
+
+    def reduce_one(segment: Segment) -> tuple[str, float, int, int]:
+        amplifier = detector.amplifier(segment.name)
+        fit = fit_overscan(np.ascontiguousarray(segment.data[segment.serial_overscan]))
+        read_noise = amplifier.read_noise
+        if not math.isnan(fit.read_noise):
+            read_noise = fit.read_noise * amplifier.gain
+        saturated = reduce_segment(
+            _native(segment.data),
+            _place(segment),
+            fit.level,
+            _scales(amplifier, read_noise, bias, dark, dark_seconds, options),
+            image,
+            variance,
+            mask,
+            **frames,
+        )
+        return segment.name, read_noise, saturated, fit.n_replaced
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        results = list(pool.map(reduce_one, raw.segments))
+    exposure = Exposure(image, mask, variance, visit_info=visit_info, metadata={"BUNIT": "electron"})
+    if defects is not None:
+        defects.apply(mask)
+    n_saturated = sum(result[2] for result in results)
+    if n_saturated and options.saturation_growth:
+        _grow_saturation(mask, options.saturation_growth)
+    n_cosmic = 0
+    if options.interpolate:
+        interpolate_bad_columns(image, variance, mask)
+    if options.cosmic_rays is not None:
+        n_cosmic = find_cosmic_rays(exposure, options.cosmic_rays)
+    for name, read_noise, _, _ in results:
+        exposure.metadata[f"LSST ISR READNOISE {name}"] = read_noise
+        exposure.metadata[f"LSST ISR GAIN {name}"] = detector.amplifier(name).gain
+    exposure.metadata["LSST ISR SATURATED PIXELS"] = n_saturated
+    exposure.metadata["LSST ISR COSMIC RAY PIXELS"] = n_cosmic
+    exposure.metadata["LSST ISR OVERSCAN ROWS REPLACED"] = sum(result[3] for result in results)
+    for name, frame in frames.items():
+        exposure.metadata[f"LSST ISR {name.upper()} APPLIED"] = frame is not None
+    return exposure
+
+
+def _native(values: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in the machine's byte order, itself if it has that already."""
+    if values.dtype.isnative:
+        return values
+    return values.astype(values.dtype.newbyteorder("="))
+
+
+def _place(segment: Segment) -> SegmentPlace:
+    rows, columns = segment.data_section
+    return SegmentPlace(
+        row=rows.start,
+        column=columns.start,
+        height=rows.stop - rows.start,
+        width=columns.stop - columns.start,
+        x0=segment.x0,
+        y0=segment.y0,
+        flip_x=segment.flip_x,
+        flip_y=segment.flip_y,
+    )
+
+
+def _scales(
+    amplifier: Amplifier,
+    read_noise: float,
+    bias: Exposure | None,
+    dark: Exposure | None,
+    dark_seconds: float,
+    options: IsrOptions,
+) -> SegmentScales:
+    return SegmentScales(
+        gain=amplifier.gain,
+        read_noise=read_noise,
+        saturation=options.saturation_margin * amplifier.saturation / amplifier.gain,
+        bias=0.0 if bias is None else _per_unit(bias, "adu", amplifier.gain),
+        dark=0.0 if dark is None else _per_unit(dark, "electron/s", amplifier.gain) * dark_seconds,
+    )
+
+
+def _per_unit(frame: Exposure, default: str, gain: float) -> float:
+    """Return the electrons (a second) in one unit of a calibration frame."""
+    unit = str(frame.metadata.get("BUNIT", default)).strip().lower()
+    if unit.startswith("adu"):
+        return gain
+    if unit.startswith("electron"):
+        return 1.0
+    raise UnusableCalibrationError("The unit of a calibration frame is not known", unit=unit)
+
+
+def _dark_seconds(header: dict[str, Any], visit_info: VisitInfo | None) -> float:
+    for key in ("DARKTIME", "EXPTIME"):
+        value = header.get(key)
+        if isinstance(value, int | float) and math.isfinite(value) and value >= 0:
+            return float(value)
+        if key == "DARKTIME" and visit_info is not None:
+            return visit_info.exposure_time
+    return 0.0
+
+
+def _grow_saturation(mask: NDArray[np.int32], growth: int) -> None:
+    """Mark the square around each saturated pixel, in place."""
+    saturated = int(Mask.SAT)
+    parts: dict[int, tuple[NDArray[np.intp], NDArray[np.intp]]] = {}
+
+    def find(start: int, stop: int) -> None:
+        rows, columns = np.nonzero(mask[start:stop] & saturated)
+        parts[start] = rows + start, columns
+
+    in_bands(find, mask.shape[0])
+    height, width = mask.shape
+    for rows, columns in parts.values():
+        for dy in range(-growth, growth + 1):
+            for dx in range(-growth, growth + 1):
+                y, x = rows + dy, columns + dx
+                inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+                mask[y[inside], x[inside]] |= saturated
