@@ -346,9 +346,9 @@ def _detector(row: dict[str, str], kind: dict[str, Any]) -> Detector:
             half = int(segment[0]) if halves == 2 else 0
             layout.append((f"Segment{segment}", flip_x, flip_y, int(segment[1]), half))
     amplifiers = []
-    for index, (name, flip_x, flip_y, column, half) in enumerate(layout):
-        # Repeatable and different everywhere, as in a real focal plane.
-        draws = np.random.default_rng([id_, index]).uniform(size=3)
+    # Repeatable and different everywhere, as in a real focal plane.
+    all_draws = np.random.default_rng(id_).uniform(size=(len(layout), 3))
+    for draws, (name, flip_x, flip_y, column, half) in zip(all_draws, layout, strict=True):
         gain, read_noise, saturation = (
             round(float(low + (high - low) * draw), 3)
             for (low, high), draw in zip(

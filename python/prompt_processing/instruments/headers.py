@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -242,7 +243,8 @@ def _translated(values: dict[str, Any], instrument: str) -> Any:
             raise cause from None
         for name, key in _LIKELY_KEYS.items():
             if f"'{name}'" in str(error):
-                missing = str(cause.args[0]) if isinstance(cause, KeyError) and cause.args else key
+                named = str(cause.args[0]) if isinstance(cause, KeyError) and cause.args else ""
+                missing = named if re.fullmatch(r"[A-Z0-9_-]{1,8}", named) else key
                 problem = "is missing." if missing not in values else f"{values[missing]!r}: {cause}"
                 raise HeaderError(missing, problem) from error
         raise HeaderError("INSTRUME", f"the header cannot be translated: {error}") from error

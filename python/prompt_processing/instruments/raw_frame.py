@@ -11,6 +11,7 @@ from typing import Any
 import fitsio
 from numpy.typing import NDArray
 
+from .camera import Amplifier
 from .errors import HeaderError, RawFileError
 from .headers import header_identity, plain_header
 
@@ -47,6 +48,33 @@ class Segment:
     flip_y: bool
     x0: int
     y0: int
+
+    @classmethod
+    def of(cls, amplifier: Amplifier, data: NDArray[Any]) -> Segment:
+        """Make the segment that an amplifier reads.
+
+        Parameters
+        ----------
+        amplifier : `Amplifier`
+            Says what lies where.
+        data : `~numpy.ndarray`, shape ``amplifier.raw_shape``
+            ADU, in readout order.
+        """
+        height, width = amplifier.raw_shape
+        if data.shape != (height, width):
+            raise ValueError(f"{amplifier.name} reads {(height, width)} pixels, not {data.shape}.")
+        rows, columns = amplifier.data_slices
+        return cls(
+            name=amplifier.name,
+            data=data,
+            data_section=(rows, columns),
+            serial_overscan=(rows, slice(columns.stop, width)),
+            parallel_overscan=(slice(rows.stop, height), columns),
+            flip_x=amplifier.flip_x,
+            flip_y=amplifier.flip_y,
+            x0=amplifier.x0,
+            y0=amplifier.y0,
+        )
 
     @property
     def target(self) -> Section:
@@ -140,6 +168,8 @@ def read_raw(path: str | Path, *, instrument: str | None = None, detector: int |
         )
     frame = RawFrame(header, found[0], found[1], segments)
     height, width = frame.shape
+    if found[0] != "HSC":
+        (_, width), (_, height) = _section(header, "DETSIZE", source)
     covered = sum(
         (rows.stop - rows.start) * (columns.stop - columns.start)
         for rows, columns in (segment.target for segment in segments)
