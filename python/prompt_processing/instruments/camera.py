@@ -6,7 +6,7 @@ import csv
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from typing import Any
 
@@ -211,18 +211,8 @@ class Camera:
 
     def to_json(self) -> str:
         """Return the camera as a JSON document."""
-        document: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        document["detectors"] = [
-            {
-                **{field.name: getattr(detector, field.name) for field in fields(detector)},
-                "amplifiers": [
-                    {field.name: getattr(amplifier, field.name) for field in fields(amplifier)}
-                    for amplifier in detector.amplifiers
-                ],
-            }
-            for detector in self.detectors.values()
-        ]
-        document["filters"] = dict(self.filters)
+        document = asdict(self)
+        document["detectors"] = list(document["detectors"].values())
         return json.dumps(document, separators=(",", ":"))
 
     @classmethod

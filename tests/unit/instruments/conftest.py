@@ -36,9 +36,8 @@ def small_frame(real_header) -> Callable[..., tuple[RawFrame, Camera]]:
         segments = []
         for amplifier in camera.detector(number).amplifiers:
             pixels = generator.integers(1000, 60000, amplifier.raw_shape)
-            segments.append(
-                Segment.of(amplifier, pixels.astype(np.uint16 if instrument == "HSC" else np.int32))
-            )
+            kind = np.uint16 if instrument == "HSC" else np.int32
+            segments.append(Segment.of(amplifier, pixels.astype(kind)))
         return RawFrame(header, instrument, number, tuple(segments)), camera
 
     return build
