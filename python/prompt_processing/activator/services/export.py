@@ -12,6 +12,7 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.resources import ResourcePath
 
 from prompt_processing.activator.storage.central_repository import CentralRepository
+from prompt_processing.activator.storage.local_repository import LocalRepository
 from prompt_processing.activator.storage.repository_errors import passing, try_twice
 from prompt_processing.domain.errors import NonRetriableError
 
@@ -45,7 +46,7 @@ class Exporter:
     def __init__(self, central: CentralRepository, patterns: Sequence[str]) -> None:
         self._central = central
         self._patterns = [re.compile(pattern) for pattern in patterns]
-        self._registered: set[str] = set()
+        self._registered: set[str] | None = None
 
     def wants(self, dataset_type: DatasetType) -> bool:
         """Tell whether datasets of a type are handed over."""
@@ -55,7 +56,7 @@ class Exporter:
 
     def export(
         self,
-        source: Butler,
+        source: LocalRepository,
         runs: Collection[str],
         records: Iterable[tuple[str, list[DimensionRecord]]],
         chain: str,
@@ -64,8 +65,8 @@ class Exporter:
 
         Parameters
         ----------
-        source : `~lsst.daf.butler.Butler`
-            Local repository.
+        source : `LocalRepository`
+            From where.
         runs : collection of `str`
             Its output runs, which hold nothing but this visit's outputs.
         records : iterable of `tuple` [`str`, `list`]
@@ -103,25 +104,23 @@ class Exporter:
                     also=(sqlalchemy.exc.IntegrityError,),
                 )
             try_twice(lambda: self._refuse_duplicate(refs), central.retry_delay)
-            datasets, files = _destinations(source, writer, refs)
+            datasets, files = _destinations(source.butler, writer, refs)
             # Before the transaction, so that its locks are not held for the time of an upload.
             try_twice(lambda: ResourcePath.mtransfer("copy", files, overwrite=True), central.retry_delay)
             try:
-                try_twice(
-                    lambda: writer.ingest(*datasets, transfer=None, skip_existing=True), central.retry_delay
-                )
+                with writer.registry.caching_context():
+                    try_twice(
+                        lambda: writer.ingest(*datasets, transfer=None, skip_existing=True),
+                        central.retry_delay,
+                    )
             except ConflictingDefinitionError as error:
                 raise NonRetriableError(
                     f"The central repository already has outputs of this visit: {error}", "useless"
                 ) from error
         return len(refs)
 
-    def _outputs(self, source: Butler, runs: Collection[str]) -> list[DatasetRef]:
-        present = set(source.collections.query("*")) & set(runs)
-        if not present:
-            return []
-        found = source.query_all_datasets(sorted(present), find_first=False, limit=None)
-        return [ref for ref in found if self.wants(ref.datasetType)]
+    def _outputs(self, source: LocalRepository, runs: Collection[str]) -> list[DatasetRef]:
+        return [ref for ref in source.datasets(runs) if self.wants(ref.datasetType)]
 
     def _refuse_duplicate(self, refs: Collection[DatasetRef]) -> None:
         """Look whether the visit was handed over before, by one of the outputs of each run.
@@ -139,6 +138,9 @@ class Exporter:
                 )
 
     def _register_dataset_types(self, dataset_types: set[DatasetType]) -> None:
+        if self._registered is None:
+            known = self._central.writer.registry.queryDatasetTypes()
+            self._registered = {dataset_type.name for dataset_type in known}
         for dataset_type in dataset_types:
             if dataset_type.name in self._registered:
                 continue
@@ -162,16 +164,16 @@ def _insert(central: CentralRepository, element: str, rows: list[DimensionRecord
 def _destinations(
     source: Butler, target: Butler, refs: Collection[DatasetRef]
 ) -> tuple[list[FileDataset], list[tuple[ResourcePath, ResourcePath]]]:
-    """Choose each file's place in the target's datastore."""
-    datasets: list[FileDataset] = []
-    files: list[tuple[ResourcePath, ResourcePath]] = []
-    # The only way to learn with which formatter a file was written.
-    for exported in source._datastore.export(refs):
-        (ref,) = exported.refs
-        here = source.getURI(ref)
-        there = target.getURI(ref, predict=True).updatedExtension(here.getExtension())
-        # A prediction is marked as one in the fragment.
-        there = there.replace(fragment="")
-        files.append((here, there))
-        datasets.append(FileDataset(path=there, refs=[ref], formatter=exported.formatter))
+    """Choose each file's place in the target's datastore: the same as in the source's."""
+    here, there = _root(source), _root(target)
+    # There is no other way to learn, without a query for each of them, where files are and who reads them.
+    datasets = list(source._datastore.export(refs))
+    files = [(here.join(dataset.path), there.join(dataset.path)) for dataset in datasets]
     return datasets, files
+
+
+def _root(butler: Butler) -> ResourcePath:
+    for root in butler.get_datastore_roots().values():
+        if root is not None:
+            return root
+    raise NonRetriableError(f"{butler} keeps no files.", "useless")

@@ -19,7 +19,7 @@ from prompt_processing.activator.storage.collections import NO_PIPELINE
 from prompt_processing.activator.storage.deployment import deployment_id
 from prompt_processing.activator.storage.local_repository import LocalRepository
 from prompt_processing.domain.clock import night
-from prompt_processing.domain.errors import IgnorableVisitError, InvalidVisitError, NonRetriableError
+from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.images import use_butler_types
 from prompt_processing.instruments.camera import Camera, load_camera
@@ -67,11 +67,11 @@ class Repositories:
         self.cache = CalibrationCache(settings.local_repo_cache_size)
         self.exporter = Exporter(central, settings.export_type_regexp)
         self.apdb = ApdbRecord(settings.config_apdb)
-        self.search_order = central.search_order()
+        self.search_order: tuple[str, ...] = ()
         self.instrument_record = instrument_records["instrument"][0]
         self.bands = {record.name: record.band for record in instrument_records["physical_filter"]}
         self.initialized_runs: set[str] = set()
-        local.set_search_order(self.search_order)
+        self._night = ""
 
     @classmethod
     def open(cls, settings: Settings, camera: Camera | None = None) -> Self:
@@ -113,6 +113,25 @@ class Repositories:
             settings,
         )
 
+    def begin_night(self, night_of_processing: str) -> None:
+        """Read anew, once a night, where the inputs are.
+
+        Parameters
+        ----------
+        night_of_processing : `str`
+            ``YYYY-MM-DD``.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the central repository cannot be reached.
+        """
+        if night_of_processing == self._night:
+            return
+        self.search_order = self.central.search_order()
+        self.local.set_search_order(self.search_order)
+        self._night = night_of_processing
+
     def close(self) -> None:
         """Disconnect, and remove the local repository."""
         self.central.close()
@@ -138,18 +157,11 @@ class Workspace:
 
     Raises
     ------
-    InvalidVisitError
-        Raised if the instrument or the detector is not one that is served.
     NonRetriableError
         Raised if the configuration does not say what to do with the visit.
     """
 
     def __init__(self, repositories: Repositories, settings: Settings, visit: FannedOutVisit) -> None:
-        if visit.instrument != settings.rubin_instrument:
-            raise InvalidVisitError(f"{visit} is not of {settings.rubin_instrument}.")
-        if visit.detector not in repositories.camera.detectors:
-            raise InvalidVisitError(f"{visit.instrument} has no detector {visit.detector}.")
-        visit.require_usable()
         self._repositories = repositories
         self._settings = settings
         self._visit = visit
@@ -157,8 +169,7 @@ class Workspace:
             visit, self._detector_centre
         )
         self.main_pipelines = settings.main_pipelines_config.select(visit, self._detector_centre)
-        now = time.time()
-        self._night = night(now)
+        self._night = night(time.time())
         self._runs: dict[str, str] = {}
         self._exposures: dict[int, bool] = {}
         self._records: VisitRecords = {}
@@ -174,16 +185,19 @@ class Workspace:
         """
         start = time.monotonic()
         repositories, visit = self._repositories, self._visit
+        repositories.begin_night(self._night)
         candidates = self._pipelines(self.preprocessing_pipelines) + self._pipelines(self.main_pipelines)
-        self.preloaded = find_inputs(
-            repositories.central,
-            repositories.search_order,
-            candidates,
-            visit,
-            self._region(self._settings.preload_padding),
-            skymap=self._settings.skymap,
-            band=repositories.bands.get(visit.filters),
-        )
+        # Collections are then asked for once, and not by each of the queries.
+        with repositories.central.reader.registry.caching_context():
+            self.preloaded = find_inputs(
+                repositories.central,
+                repositories.search_order,
+                candidates,
+                visit,
+                self._region(self._settings.preload_padding),
+                skymap=self._settings.skymap,
+                band=repositories.bands.get(visit.filters),
+            )
         copy_inputs(repositories.central, repositories.local, repositories.cache, self.preloaded)
         for pipeline in candidates:
             self._preload_init_outputs(pipeline)
@@ -273,15 +287,12 @@ class Workspace:
         IgnorableVisitError
             Raised if the configuration says to run nothing.
         RetriableError, NonRetriableError
-            Raised if nothing can be built, the pipeline fails, or the visit
-            is in the APDB already.
+            Raised if nothing can be built or the pipeline fails.
         """
         visit = self._visit
         candidates = self._pipelines(self.main_pipelines)
         if not candidates:
             raise IgnorableVisitError(f"No pipeline is configured for {visit}.")
-        if self._repositories.apdb.contains(self._exposures, visit.detector):
-            raise NonRetriableError(f"{visit} is in the APDB already.", "unsafe")
         data = DataSelection(
             "instrument = the_instrument AND detector = the_detector AND exposure IN (:the_exposures)",
             {
@@ -322,7 +333,7 @@ class Workspace:
         repositories = self._repositories
         records = [(element, self._records.get(element, [])) for element in RECORD_ORDER]
         return repositories.exporter.export(
-            repositories.local.butler,
+            repositories.local,
             set(self._runs.values()),
             records,
             repositories.central.collections.output_chain(self._night),
@@ -332,10 +343,10 @@ class Workspace:
         """Remove raws, outputs and what the cache has no room for from the local repository."""
         repositories = self._repositories
         collections = repositories.local.collections
-        repositories.local.discard_runs([*self._runs.values(), collections.raw])
-        repositories.local.butler.collections.register(collections.raw)
-        repositories.initialized_runs.difference_update(self._runs.values())
-        repositories.local.discard(repositories.cache.evict())
+        held = repositories.local.datasets([*self._runs.values(), collections.raw])
+        # Init-outputs, which are of no detector, are those of the next visit too.
+        of_visit = [ref for ref in held if "detector" in ref.datasetType.dimensions]
+        repositories.local.discard([*of_visit, *repositories.cache.evict()])
         self._runs.clear()
         self._exposures.clear()
         self._records.clear()

@@ -166,9 +166,14 @@ class LocalRepository:
         self.butler.pruneDatasets(refs, disassociate=True, unstore=True, purge=True)
         self._certified = {known for known in self._certified if known.ref.id not in ids}
 
-    def discard_runs(self, runs: Iterable[str]) -> None:
-        """Remove runs and all that they hold; those that do not exist are passed over."""
+    def datasets(self, runs: Iterable[str]) -> list[DatasetRef]:
+        """Return all datasets of some runs, with their dimension records; absent runs are passed over."""
         present = set(self.butler.collections.query("*", collection_types=CollectionType.RUN))
-        doomed = [run for run in runs if run in present]
-        if doomed:
-            self.butler.removeRuns(doomed, unstore=True)
+        wanted = sorted(present.intersection(runs))
+        if not wanted:
+            return []
+        found = self.butler.query_all_datasets(wanted, find_first=False, limit=None)
+        expanded = {
+            data_id: self.butler.registry.expandDataId(data_id) for data_id in {r.dataId for r in found}
+        }
+        return [ref.expanded(expanded[ref.dataId]) for ref in found]

@@ -1,0 +1,66 @@
+"""Prepare the central repository for a night of prompt processing."""
+
+from __future__ import annotations
+
+import logging
+
+from lsst.daf.butler import Butler, CollectionType  # type: ignore[attr-defined]
+
+from prompt_processing.activator.services.pipeline_library import PipelineLibrary
+from prompt_processing.activator.storage.collections import NO_PIPELINE, Collections
+from prompt_processing.activator.storage.deployment import deployment_id
+from prompt_processing.images import use_butler_types
+
+from .config import InitializerSettings
+
+_LOG = logging.getLogger("lsst.initializer")
+
+
+def initialize_night(settings: InitializerSettings, night: str) -> tuple[str, ...]:
+    """Make a night's output runs and write what does not depend on a visit.
+
+    Parameters
+    ----------
+    settings : `InitializerSettings`
+        Pipelines and APDB must be those of the workers: the runs are named
+        after them.
+    night : `str`
+        Day of observation, ``YYYY-MM-DD``.
+
+    Returns
+    -------
+    runs : `tuple` [`str`]
+        Output runs, those that were there already included.
+
+    Raises
+    ------
+    lsst.daf.butler.registry.ConflictingDefinitionError
+        Raised if a run has the configurations of other pipelines.
+
+    Notes
+    -----
+    It can be called any number of times: what is there is compared and left.
+    """
+    use_butler_types()
+    paths = (*settings.preprocessing_pipelines_config.paths, *settings.main_pipelines_config.paths)
+    collections = Collections(settings.rubin_instrument)
+    deployment = deployment_id(paths, settings.config_apdb)
+    chain = collections.output_chain(night)
+    with Butler.from_config(settings.central_repo, writeable=True) as butler:
+        registered = {known.name: known for known in butler.registry.queryDatasetTypes()}
+        library = PipelineLibrary(paths, registered, butler.dimensions)
+        library.register_dataset_types(butler)
+        runs = [collections.output_run(night, NO_PIPELINE, deployment)]
+        for pipeline in library:
+            run = collections.output_run(night, pipeline.stem, deployment)
+            butler.collections.register(run)
+            pipeline.to_graph().init_output_run(butler.clone(run=run))
+            runs.append(run)
+            _LOG.info("Wrote init-outputs of %s to %s.", pipeline.path, run)
+        butler.collections.register(runs[0])
+        butler.collections.register(chain, CollectionType.CHAINED)
+        there = butler.collections.get_info(chain).children
+        new = [run for run in dict.fromkeys(runs) if run not in there]
+        if new:
+            butler.collections.prepend_chain(chain, new)
+    return tuple(dict.fromkeys(runs))
