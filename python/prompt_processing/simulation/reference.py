@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from astropy.table import Table
-from lsst.sphgeom import Angle, Circle, HtmPixelization, LonLat, UnitVector3d
 from numpy.typing import NDArray
 
 from .colours import BANDS
@@ -13,8 +12,6 @@ from .sky import SkyCatalogue
 
 POSITION_ERROR_MAS = 4.0
 MAGNITUDE_ERROR = 0.005
-
-_HTM_LEVEL = 7
 
 
 def reference_stars(
@@ -25,7 +22,6 @@ def reference_stars(
     seed: int,
     bright: float = 14.0,
     faint: float = 23.0,
-    whole_shards: bool = False,
 ) -> Table:
     """List the stars of a circle as a catalogue made elsewhere has them.
 
@@ -39,16 +35,12 @@ def reference_stars(
         ones whichever circle asks.
     bright, faint : `float`
         Limits in r, AB magnitudes.
-    whole_shards : `bool`
-        Extend the circle so that it covers all level-7 HTM trixels that it touches.
 
     Returns
     -------
     stars : `~astropy.table.Table`
         ``id``, ``ra``, ``dec`` (ICRS degrees), and ``<band>_flux``, ``<band>_fluxErr`` (nJy) for ugrizy.
     """
-    if whole_shards:
-        ra, dec, radius = _shard_cover(ra, dec, radius)
     stars = sky.stars(ra, dec, radius)
     r = stars["mag"][:, BANDS.index("r")]
     stars = stars[(r >= bright) & (r <= faint)]
@@ -84,14 +76,3 @@ def _errors(ids: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
     uniform = ((key ^ (key >> np.uint64(31))) >> np.uint64(11)).astype(float) * 2.0**-53
     radius = np.sqrt(-2 * np.log(np.maximum(uniform[:, :8], 1e-16)))
     return np.asarray(radius * np.cos(2 * np.pi * uniform[:, 8:]))
-
-
-def _shard_cover(ra: float, dec: float, radius: float) -> tuple[float, float, float]:
-    pixelization = HtmPixelization(_HTM_LEVEL)
-    centre = UnitVector3d(LonLat.fromDegrees(ra, dec))
-    reach = radius
-    for begin, end in pixelization.envelope(Circle(centre, Angle.fromDegrees(radius))):
-        for trixel in range(begin, end):
-            for vertex in pixelization.triangle(trixel).getVertices():
-                reach = max(reach, float(np.degrees(np.arccos(np.clip(centre.dot(vertex), -1, 1)))))
-    return ra, dec, reach

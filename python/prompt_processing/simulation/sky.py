@@ -225,7 +225,7 @@ def _make_galaxies(sky: SkyCatalogue, tile: int, rng: np.random.Generator) -> ND
     density = sky.density
     galaxies = _blank(GALAXY, Kind.GALAXY, tile, rng, density.galaxies)
     n = len(galaxies)
-    r = power_law_magnitudes(rng, n, 15.5, density.faint_limit, 0.31)
+    r = power_law_magnitudes(rng, n, 15.5, density.faint_limit, 0.40)
     red = rng.random(n) < np.clip(0.25 + 0.06 * (23 - r), 0.15, 0.6)
     galaxies["mag"] = galaxy_magnitudes(rng, r, red)
     # Median 0.3 arcsec at r = 24, 1 arcsec at r = 20: Shen et al. 2003 continued to faint magnitudes.
