@@ -1,0 +1,131 @@
+"""HTTP: CloudEvents in, outcomes out."""
+
+import base64
+import json
+
+import pytest
+from flask import Flask
+
+from prompt_processing.activator.handlers import health, metrics, next_visit
+from prompt_processing.domain.errors import RetriableError
+
+ATTRIBUTES = {"specversion": "1.0", "id": "1", "source": "next-visit-topic", "type": "com.example.kafka"}
+
+
+@pytest.fixture
+def client(world):
+    app = Flask("test")
+    app.register_blueprint(next_visit.make_blueprint(world.service()))
+    app.register_blueprint(health.make_blueprint(lambda: world.open_failure is None))
+    app.register_blueprint(metrics.make_blueprint(world.metrics))
+    return app.test_client()
+
+
+def structured(client, **event):
+    return client.post(
+        "/next-visit",
+        data=json.dumps({**ATTRIBUTES, **event}),
+        content_type="application/cloudevents+json; charset=utf-8",
+    )
+
+
+def binary(client, body, **left_out):
+    headers = {f"ce-{name}": value for name, value in {**ATTRIBUTES, **left_out}.items() if value}
+    return client.post("/next-visit", data=body, headers=headers, content_type="application/json")
+
+
+def test_structured_mode_with_an_object(world, client):
+    response = structured(client, data=world.message())
+    assert response.status_code == 200
+    assert response.json["outcome"]["status"] == "processed"
+    assert response.json["outcome"]["pipeline"] == "ApPipe"
+
+
+def test_structured_mode_with_a_string(world, client):
+    assert structured(client, data=json.dumps(world.message())).status_code == 200
+
+
+def test_structured_mode_with_base64(world, client):
+    data = base64.b64encode(json.dumps(world.message()).encode()).decode()
+    assert structured(client, data_base64=data).status_code == 200
+
+
+def test_binary_mode_with_an_object(world, client):
+    assert binary(client, json.dumps(world.message())).status_code == 200
+
+
+def test_binary_mode_with_a_string(world, client):
+    assert binary(client, json.dumps(json.dumps(world.message()))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "event", [{}, {"data": None}, {"data": ""}, {"data": "{"}, {"data": [1]}, {"data": 3}]
+)
+def test_a_cloud_event_without_a_visit_is_a_bad_request(client, event):
+    response = structured(client, **event)
+    assert response.status_code == 400
+    assert response.json["outcome"]["status"] == "malformed"
+
+
+def test_a_cloud_event_with_broken_base64_is_a_bad_request(client):
+    assert structured(client, data_base64="*").status_code == 400
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"null", b'"{"'])
+def test_binary_mode_with_a_broken_body_is_a_bad_request(client, body):
+    assert binary(client, body).status_code == 400
+
+
+def test_what_is_no_cloud_event_is_a_bad_request(world, client):
+    message = json.dumps(world.message())
+    assert client.post("/next-visit", data=message, content_type="application/json").status_code == 400
+    assert binary(client, message, type=None).status_code == 400
+    assert structured(client, data=world.message(), id=None).status_code == 400
+    batch = client.post("/next-visit", data="[]", content_type="application/cloudevents-batch+json")
+    assert batch.status_code == 400
+    not_object = client.post("/next-visit", data="[]", content_type="application/cloudevents+json")
+    assert not_object.status_code == 400
+
+
+def test_a_malformed_visit_is_counted(world, client):
+    structured(client, data={"detector": 3})
+    assert 'outcome="malformed"} 1.0' in client.get("/metrics").text
+
+
+def test_a_stale_visit_is_forbidden(world, client):
+    assert structured(client, data=world.message(private_sndStamp=1.0)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "changes", [{"instrument": "HSC"}, {"detector": 999}, {"position": None}, {"survey": "skip"}]
+)
+def test_an_unusable_or_skipped_visit_is_unprocessable(world, client, changes):
+    assert structured(client, data=world.message(**changes)).status_code == 422
+
+
+def test_a_passing_failure_asks_for_a_retry(world, client):
+    world.workspace.during["preload"] = lambda: (_ for _ in ()).throw(RetriableError("later"))
+    response = structured(client, data=world.message())
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "30"
+
+
+def test_a_failure_for_good_tells_why_no_retry(world, client):
+    world.apdb = [True]
+    response = structured(client, data=world.message())
+    assert response.status_code == 500
+    assert "Retry-After" not in response.headers
+    assert response.json["outcome"]["retry"] == "unsafe"
+
+
+def test_health_tells_life_and_readiness(world, client):
+    assert client.get("/health").json == {"live": True, "ready": True}
+    world.open_failure = RetriableError("gone")
+    assert client.get("/health").status_code == client.get("/health/ready").status_code == 503
+    assert client.get("/health/live").status_code == 200
+
+
+def test_metrics_are_prometheus_text(client):
+    response = client.get("/metrics")
+    assert response.content_type.startswith("text/plain")
+    assert "# TYPE prompt_visits_total counter" in response.text
