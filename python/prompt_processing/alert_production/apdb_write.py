@@ -7,6 +7,7 @@ import logging
 import pandas as pd
 from astropy.time import Time
 from lsst.dax.apdb import Apdb
+from pandas.errors import DatabaseError as PandasDatabaseError
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ..domain.errors import NonRetriableError, RetriableError
@@ -92,26 +93,36 @@ def write_visit_detector(
         return False
     try:
         apdb.store(processed, objects, sources, forced_sources)
-    except IntegrityError as exc:
-        if _is_present(apdb, visit, detector):
-            raise AlreadyInApdbError(visit, detector) from exc
-        raise NonRetriableError(
-            f"The APDB refuses the rows of visit {visit}, detector {detector}: {_cause(exc)}"
-        ) from exc
-    except SQLAlchemyError as exc:
-        if _is_present(apdb, visit, detector):
+    except (SQLAlchemyError, PandasDatabaseError) as exc:
+        # Their own texts hold the whole statement with its rows: the driver's says what happened.
+        cause = _driver_error(exc)
+        what = f"visit {visit}, detector {detector}"
+        present = _is_present(apdb, visit, detector)
+        if present and _is_conflict(exc):
+            raise AlreadyInApdbError(visit, detector) from cause
+        if present:
             raise NonRetriableError(
-                f"The APDB failed after it took visit {visit}, detector {detector}.", retry="unsafe"
-            ) from exc
-        raise RetriableError(
-            f"The APDB did not take visit {visit}, detector {detector}: {_cause(exc)}"
-        ) from exc
+                f"The APDB failed after it took {what}: {cause}", retry="unsafe"
+            ) from cause
+        if _is_conflict(exc):
+            raise NonRetriableError(f"The APDB refuses the rows of {what}: {cause}") from cause
+        raise RetriableError(f"The APDB did not take {what}: {cause}") from cause
     return True
 
 
-def _cause(error: SQLAlchemyError) -> str:
-    # The exception's own text holds the statement with all its rows.
-    return str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
+def _sql_error(error: BaseException) -> BaseException:
+    """Return SQLAlchemy's exception, which pandas wraps in one of its own."""
+    return error.__cause__ if isinstance(error, PandasDatabaseError) and error.__cause__ else error
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    sql_error = _sql_error(error)
+    driver_error = getattr(sql_error, "orig", None)
+    return driver_error if isinstance(driver_error, BaseException) else sql_error
+
+
+def _is_conflict(error: BaseException) -> bool:
+    return isinstance(_sql_error(error), IntegrityError)
 
 
 def _is_present(apdb: Apdb, visit: int, detector: int) -> bool:

@@ -197,8 +197,10 @@ def _positions(sources: pd.DataFrame, group: NDArray[np.int64], n: int) -> dict[
 
     mean_east, east_err = mean_offset(east, ra_err)
     mean_north, north_err = mean_offset(north, dec_err)
+    mean_ra = (ra0 + mean_east / cos_dec) % 360
     return {
-        "ra": (ra0 + mean_east / cos_dec) % 360,
+        # The remainder of a tiny negative angle rounds to 360 itself.
+        "ra": np.where(mean_ra >= 360, 0.0, mean_ra),
         "raErr": east_err,
         "dec": dec0 + mean_north,
         "decErr": north_err,

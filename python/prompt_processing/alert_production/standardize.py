@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from astropy.table import Table
 from astropy.time import Time
+from numpy.typing import NDArray
 
 from ..images import VisitInfo
 from .apdb_tables import ApdbTable, table_columns
@@ -80,11 +82,11 @@ def standardize_dia_sources(
         "diaObjectId": np.full(n_sources, None, object),
         "ssObjectId": np.full(n_sources, None, object),
     }
+    if reliability is not None and "diaSourceId" in columns:
+        columns |= _reliability_of(columns["diaSourceId"], reliability)
     frame = table.conform(columns)
     if frame["diaSourceId"].duplicated().any():
         raise ValueError(f"{int(frame['diaSourceId'].duplicated().sum())} DiaSource ids occur twice.")
-    if reliability is not None and len(reliability):
-        _add_reliability(frame, reliability)
     not_null = [column.name for column in table.columns if column.required]
     usable = np.isfinite(frame[not_null].to_numpy(dtype=np.float64, na_value=np.nan)).all(axis=1)
     n_unplaceable = int((~usable).sum())
@@ -94,10 +96,11 @@ def standardize_dia_sources(
     return StandardizedSources(frame, n_unplaceable)
 
 
-def _add_reliability(frame: pd.DataFrame, reliability: Table) -> None:
+def _reliability_of(ids: NDArray[np.int64], reliability: Table) -> dict[str, NDArray[Any]]:
     scores = pd.DataFrame(table_columns(reliability)).drop_duplicates("diaSourceId").set_index("diaSourceId")
-    found = scores.reindex(frame["diaSourceId"].to_numpy(np.int64))
-    frame["reliability"] = found["score"].to_numpy(np.float32)
-    if "version" in found and "reliabilityVersion" in frame:
-        versions = found["version"].astype(object)
-        frame["reliabilityVersion"] = versions.where(versions.notna(), None).to_numpy()
+    found = scores.reindex(ids)
+    columns: dict[str, NDArray[Any]] = {"reliability": found["score"].to_numpy(np.float32)}
+    if "version" in found:
+        version = found["version"].astype(object)
+        columns["reliabilityVersion"] = version.where(version.notna(), None).to_numpy()
+    return columns

@@ -1,0 +1,149 @@
+import io
+import time
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from prompt_processing.alert_production.alert_packets import Alert
+from prompt_processing.alert_production.alert_sender import (
+    AlertStreamSettings,
+    KeptAlerts,
+    resend_kept_alerts,
+    send_alerts,
+)
+
+TOPIC = "alerts-simulated"
+ALERTS = [Alert(number, b"\0\0\0\x04\x4d" + bytes([number]) * 1000) for number in range(20)]
+
+
+@pytest.fixture
+def broker():
+    """librdkafka's own cluster; lives as long as the client that made it."""
+    host = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "none"})
+    metadata = host.list_topics(timeout=10)
+    return host, ",".join(f"{node.host}:{node.port}" for node in metadata.brokers.values())
+
+
+def _settings(server: str, directory, timeout: float = 10.0) -> AlertStreamSettings:
+    environment = {"AP_KAFKA_TOPIC": TOPIC, "ALERT_KEEP_DIR": str(directory)}
+    if server:
+        environment["AP_KAFKA_SERVER"] = server
+    return AlertStreamSettings.from_environment(environment, timeout)
+
+
+def _consume(server: str, n: int) -> list[bytes]:
+    consumer = Consumer({"bootstrap.servers": server, "group.id": "test", "auto.offset.reset": "earliest"})
+    partitions = consumer.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions
+    consumer.assign([TopicPartition(TOPIC, number, 0) for number in partitions])
+    values: list[bytes] = []
+    deadline = time.monotonic() + 15
+    while len(values) < n and time.monotonic() < deadline:
+        message = consumer.poll(0.2)
+        if message is not None and message.error() is None:
+            values.append(message.value())
+    consumer.close()
+    return values
+
+
+def test_every_alert_reaches_the_topic_and_none_is_kept(broker, tmp_path) -> None:
+    _, server = broker
+    before = time.time()
+    report = send_alerts(_settings(server, tmp_path), 1, 2, ALERTS)
+    assert (report.sent, report.kept, report.lost) == (20, 0, 0)
+    assert before <= report.last_acknowledged <= time.time()
+    assert sorted(_consume(server, 20)) == sorted(alert.message for alert in ALERTS)
+    assert list(KeptAlerts(tmp_path)) == []
+
+
+def test_without_a_broker_alerts_are_kept_and_the_log_says_where(tmp_path, caplog) -> None:
+    report = send_alerts(_settings("", tmp_path), 2025060900001, 94, ALERTS)
+    assert (report.sent, report.kept, report.last_acknowledged) == (0, 20, None)
+    paths = list(KeptAlerts(tmp_path))
+    assert len(paths) == 20
+    assert {path.parent.name for path in paths} == {"2025060900001_94"}
+    assert paths[0].read_bytes() in {alert.message for alert in ALERTS}
+    assert str(tmp_path) in caplog.text
+    assert "AP_KAFKA_SERVER" in caplog.text
+
+
+def test_unreachable_broker_costs_its_timeout_and_no_alert(tmp_path, caplog) -> None:
+    start = time.monotonic()
+    report = send_alerts(_settings("127.0.0.1:9", tmp_path, timeout=1.0), 1, 2, ALERTS)
+    assert time.monotonic() - start < 6
+    assert (report.sent, report.kept, report.lost) == (0, 20, 0)
+    assert "did not take 20 alerts" in caplog.text
+
+
+def test_alert_that_the_client_refuses_is_kept_and_others_are_sent(broker, tmp_path) -> None:
+    _, server = broker
+    huge = Alert(99, bytes(3_000_000))
+    report = send_alerts(_settings(server, tmp_path), 1, 2, [*ALERTS, huge])
+    assert (report.sent, report.kept) == (20, 1)
+    assert [path.name for path in KeptAlerts(tmp_path)] == ["99.avro"]
+
+
+def test_directory_that_cannot_be_written_loses_alerts_but_raises_nothing(tmp_path, caplog) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a directory")
+    report = send_alerts(_settings("", blocked), 1, 2, ALERTS[:2])
+    assert (report.kept, report.lost) == (0, 2)
+    assert "is lost" in caplog.text
+
+
+def test_kept_alerts_are_resent_once_and_removed(broker, tmp_path) -> None:
+    _, server = broker
+    send_alerts(_settings("", tmp_path), 1, 2, ALERTS[:3])
+    send_alerts(_settings("", tmp_path), 1, 3, ALERTS[3:5])
+    report = resend_kept_alerts(_settings(server, tmp_path))
+    assert (report.sent, report.kept) == (5, 0)
+    assert sorted(_consume(server, 5)) == sorted(alert.message for alert in ALERTS[:5])
+    assert list(KeptAlerts(tmp_path)) == []
+    assert resend_kept_alerts(_settings(server, tmp_path)).sent == 0
+
+
+def test_alerts_that_cannot_be_resent_stay(tmp_path) -> None:
+    send_alerts(_settings("", tmp_path), 1, 2, ALERTS[:3])
+    report = resend_kept_alerts(_settings("127.0.0.1:9", tmp_path, timeout=0.5))
+    assert (report.sent, report.kept) == (0, 3)
+    assert len(list(KeptAlerts(tmp_path))) == 3
+
+
+def test_resending_without_a_broker_says_what_is_missing(tmp_path) -> None:
+    with pytest.raises(ValueError, match="AP_KAFKA_SERVER"):
+        resend_kept_alerts(_settings("", tmp_path))
+
+
+def test_password_is_in_no_representation_of_the_settings(tmp_path) -> None:
+    settings = AlertStreamSettings.from_environment(
+        {
+            "AP_KAFKA_SERVER": "kafka:9094",
+            "AP_KAFKA_TOPIC": TOPIC,
+            "AP_KAFKA_PRODUCER_USERNAME": "someone",
+            "AP_KAFKA_PRODUCER_PASSWORD": "swordfish",
+            "LOCAL_REPOS": str(tmp_path),
+        }
+    )
+    assert "swordfish" not in repr(settings)
+    assert settings.keep_directory == tmp_path / "unsent-alerts"
+    assert settings.broker.client_configuration()["sasl.mechanism"] == "SCRAM-SHA-512"
+
+
+def test_server_without_topic_counts_as_no_broker(tmp_path, caplog) -> None:
+    settings = AlertStreamSettings.from_environment(
+        {"AP_KAFKA_SERVER": "kafka:9092", "ALERT_KEEP_DIR": str(tmp_path)}
+    )
+    assert settings.broker is None
+    assert "AP_KAFKA_TOPIC" in caplog.text
+
+
+def test_alerts_are_made_while_others_are_on_their_way(broker, tmp_path) -> None:
+    _, server = broker
+    made = io.StringIO()
+
+    def slowly():
+        for alert in ALERTS[:3]:
+            made.write(".")
+            yield alert
+
+    assert send_alerts(_settings(server, tmp_path), 1, 2, slowly()).sent == 3
+    assert made.getvalue() == "..."

@@ -1,0 +1,249 @@
+"""A field seen three times, through the real APDB and the real packets."""
+
+import io
+import sqlite3
+
+import fastavro
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.time import Time
+from confluent_kafka import Consumer, Producer, TopicPartition
+from lsst.alert.packet import Schema
+from lsst.dax.apdb import Apdb
+from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
+
+from prompt_processing.alert_production.apdb_tables import ApdbSchemas
+from prompt_processing.alert_production.apdb_write import AlreadyInApdbError, write_visit_detector
+from prompt_processing.alert_production.ephemerides import no_ephemerides
+from prompt_processing.alert_production.preloaded_catalogs import load_dia_catalogs
+from prompt_processing.domain.errors import NonRetriableError, RetriableError
+from prompt_processing.tasks.associate_apdb import AssociateApdbTask
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch, tmp_path, apdb_config) -> None:
+    monkeypatch.setenv("CONFIG_APDB", apdb_config)
+    monkeypatch.setenv("ALERT_KEEP_DIR", str(tmp_path / "kept"))
+    for name in ("AP_KAFKA_SERVER", "AP_KAFKA_TOPIC", "AP_KAFKA_PRODUCER_USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def _region(dia_field) -> Circle:
+    return Circle(UnitVector3d(LonLat.fromDegrees(dia_field.ra0, dia_field.dec0)), Angle.fromDegrees(0.02))
+
+
+def _inputs(dia_field, apdb: Apdb, number: int, ra, dec, flux, band: str = "r") -> dict:
+    time = Time(dia_field.first_mjd + number, format="mjd", scale="tai")
+    catalogs = load_dia_catalogs(apdb, _region(dia_field), time, 10.0)
+    return {
+        "dia_sources": dia_field.standardized(number, ra, dec, flux, band),
+        "difference": dia_field.exposure(number, ra, dec, flux, band),
+        "science": dia_field.exposure(number, ra, dec, np.asarray(flux) + 1000, band),
+        "template": dia_field.exposure(number, band=band),
+        "preloaded_objects": catalogs.objects,
+        "preloaded_sources": catalogs.sources,
+        "preloaded_forced_sources": catalogs.forced_sources,
+        "preloaded_ss_objects": no_ephemerides(),
+    }
+
+
+def _process(dia_field, apdb: Apdb, number: int, ra, dec, flux, band: str = "r"):
+    task = AssociateApdbTask()
+    return task, task.run(**_inputs(dia_field, apdb, number, ra, dec, flux, band))
+
+
+def _kept_alerts(tmp_path, visit: int) -> dict[int, dict]:
+    schema = Schema.from_file().definition
+    records = [
+        fastavro.schemaless_reader(io.BytesIO(path.read_bytes()[5:]), schema)
+        for path in (tmp_path / "kept").glob(f"{visit}_*/*.avro")
+    ]
+    return {record["diaSourceId"]: record for record in records}
+
+
+def _count(tmp_path, table: str, condition: str = "1") -> int:
+    with sqlite3.connect(tmp_path / "apdb.db") as connection:
+        return connection.execute(f'SELECT count(*) FROM "{table}" WHERE {condition}').fetchone()[0]
+
+
+def test_third_visit_knows_the_first_two_and_no_object_is_counted_twice(dia_field, apdb, tmp_path) -> None:
+    ra, dec = dia_field.grid(9)
+    flux = np.linspace(2000, 6000, 9)
+    task, _ = _process(dia_field, apdb, 0, ra, dec, flux)
+    assert task.metadata["numNewDiaObjects"] == 9
+    task, _ = _process(dia_field, apdb, 1, ra, dec, 2 * flux, band="g")
+    assert (task.metadata["numNewDiaObjects"], task.metadata["numUpdatedDiaObjects"]) == (0, 9)
+    # The third time, two have faded from view and one is new.
+    third_ra, third_dec = np.append(ra[2:], dia_field.ra0), np.append(dec[2:], dia_field.dec0 + 0.003)
+    task, result = _process(dia_field, apdb, 2, third_ra, third_dec, np.append(flux[2:], 900.0))
+    assert (task.metadata["numNewDiaObjects"], task.metadata["numUpdatedDiaObjects"]) == (1, 7)
+    assert task.metadata["numDiaSources"] == 8
+    assert task.metadata["numForcedSources"] == 10
+    assert task.metadata["numAlertsKept"] == 8
+    assert task.metadata["numAlertsSent"] == 0
+    assert task.metadata["apdbWritten"] is True
+
+    assert _count(tmp_path, "DiaObject", "validityEndMjdTai IS NULL") == 10
+    assert _count(tmp_path, "DiaSource") == 26
+    assert _count(tmp_path, "DiaForcedSource") == 28
+
+    alerts = _kept_alerts(tmp_path, dia_field.first_visit + 2)
+    old = [alert for alert in alerts.values() if alert["prvDiaSources"]]
+    assert len(old) == 7
+    for alert in old:
+        assert [source["visit"] for source in alert["prvDiaSources"]] == [
+            dia_field.first_visit,
+            dia_field.first_visit + 1,
+        ]
+        assert [source["band"] for source in alert["prvDiaForcedSources"]] == ["r", "g"]
+        summary = alert["diaObject"]
+        assert summary["nDiaSources"] == 3
+        assert (summary["r_psfFluxNdata"], summary["g_psfFluxNdata"]) == (2, 1)
+        assert summary["firstDiaSourceMjdTai"] == dia_field.first_mjd
+        assert summary["lastDiaSourceMjdTai"] == dia_field.first_mjd + 2
+        assert summary["r_fpFluxMean"] == pytest.approx(alert["diaSource"]["psfFlux"], abs=200)
+        assert alert["diaSource"]["diaObjectId"] == summary["diaObjectId"]
+    (new,) = (alert for alert in alerts.values() if not alert["prvDiaSources"])
+    assert new["diaObject"]["nDiaSources"] == 1
+    assert new["diaObject"]["diaObjectId"] == new["diaSourceId"]
+
+    marker = result.marker
+    assert (marker["visit"], marker["detector"]) == (dia_field.first_visit + 2, dia_field.detector)
+
+
+def test_forced_fluxes_follow_a_source_that_is_not_detected_any_more(dia_field, apdb) -> None:
+    ra, dec = dia_field.grid(4)
+    _process(dia_field, apdb, 0, ra, dec, [3000.0] * 4)
+    _, result = _process(dia_field, apdb, 1, ra[:1], dec[:1], [3000.0])
+    forced = result.forced_sources.set_index("diaObjectId")["psfFlux"].sort_index()
+    assert len(forced) == 4
+    assert np.abs(forced.iloc[0] - 3000) < 250
+    assert (np.abs(forced.iloc[1:]) < 250).all()
+    assert len(result.objects) == 1
+
+
+def test_what_the_apdb_returns_is_what_was_written(dia_field, apdb) -> None:
+    ra, dec = dia_field.grid(6)
+    _, result = _process(dia_field, apdb, 0, ra, dec, [3000.0] * 6)
+    time = Time(dia_field.first_mjd + 1, format="mjd", scale="tai")
+    catalogs = load_dia_catalogs(apdb, _region(dia_field), time, 10.0)
+    written = result.associated_sources.sort_values("diaSourceId").reset_index(drop=True)
+    read = catalogs.sources.sort_values("diaSourceId").reset_index(drop=True)
+    pd.testing.assert_frame_equal(read, written, check_exact=False, rtol=1e-6)
+    pd.testing.assert_frame_equal(
+        catalogs.objects.sort_values("diaObjectId").reset_index(drop=True),
+        result.objects.sort_values("diaObjectId").reset_index(drop=True),
+        rtol=1e-6,
+    )
+
+
+def test_visit_is_never_written_twice(dia_field, apdb, tmp_path) -> None:
+    ra, dec = dia_field.grid(4)
+    inputs = _inputs(dia_field, apdb, 0, ra, dec, [3000.0] * 4)
+    AssociateApdbTask().run(**inputs)
+    before = {table: _count(tmp_path, table) for table in ("DiaObject", "DiaSource", "DiaForcedSource")}
+    with pytest.raises(AlreadyInApdbError) as caught:
+        AssociateApdbTask().run(**inputs)
+    assert caught.value.retry == "unsafe"
+    assert str(dia_field.first_visit) in caught.value.reason
+    assert before == {table: _count(tmp_path, table) for table in before}
+
+
+def test_of_two_writers_at_once_one_is_refused_and_nothing_is_mixed(
+    dia_field, apdb, tmp_path, monkeypatch
+) -> None:
+    ra, dec = dia_field.grid(4)
+    inputs = _inputs(dia_field, apdb, 0, ra, dec, [3000.0] * 4)
+    result = AssociateApdbTask().run(**inputs)
+    answers = iter([False, True])
+    monkeypatch.setattr(apdb, "containsVisitDetector", lambda *_: next(answers))
+    with pytest.raises(AlreadyInApdbError):
+        write_visit_detector(
+            apdb,
+            dia_field.first_visit,
+            dia_field.detector,
+            Time.now(),
+            result.objects,
+            result.associated_sources,
+            result.forced_sources,
+        )
+    assert _count(tmp_path, "DiaObject") == 4
+    assert _count(tmp_path, "DiaSource") == 4
+
+
+def test_visit_with_nothing_to_say_is_not_an_error(dia_field, apdb, tmp_path) -> None:
+    task, result = _process(dia_field, apdb, 0, [], [], [])
+    assert task.metadata["apdbWritten"] is False
+    assert task.metadata["numAlertsKept"] == 0
+    assert result.marker["numDiaSources"] == 0
+    assert len(result.associated_sources.columns) == len(ApdbSchemas.of(apdb).dia_source.columns)
+    assert _count(tmp_path, "DiaSource") == 0
+
+
+def test_failed_write_leaves_nothing_behind(dia_field, apdb, tmp_path) -> None:
+    ra, dec = dia_field.grid(2)
+    inputs = _inputs(dia_field, apdb, 0, ra, dec, [3000.0] * 2)
+    with sqlite3.connect(tmp_path / "apdb.db") as connection:
+        connection.execute(
+            'CREATE TRIGGER full BEFORE INSERT ON "DiaForcedSource" '
+            "BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
+        )
+    with pytest.raises(NonRetriableError, match="disk is full"):
+        AssociateApdbTask().run(**inputs)
+    # All or nothing: the objects and sources of the failed transaction are gone too.
+    assert _count(tmp_path, "DiaObject") == 0
+    assert _count(tmp_path, "DiaSource") == 0
+
+
+def test_read_only_apdb_may_be_tried_again(dia_field, apdb, tmp_path, monkeypatch) -> None:
+    inputs = _inputs(dia_field, apdb, 0, *dia_field.grid(2), [3000.0] * 2)
+    config = (tmp_path / "apdb.yaml").read_text().replace("mode=rw", "mode=ro")
+    (tmp_path / "read_only.yaml").write_text(config)
+    monkeypatch.setenv("CONFIG_APDB", str(tmp_path / "read_only.yaml"))
+    with pytest.raises(RetriableError, match="readonly"):
+        AssociateApdbTask().run(**inputs)
+    assert not (tmp_path / "kept").exists()
+
+
+def test_database_that_stays_locked_may_be_tried_again(dia_field, apdb, apdb_config, tmp_path) -> None:
+    inputs = _inputs(dia_field, apdb, 0, *dia_field.grid(2), [3000.0] * 2)
+    with open(apdb_config, "a") as config:
+        config.write("connection_config: {connection_timeout: 0.2}\n")
+    writer = sqlite3.connect(tmp_path / "apdb.db")
+    writer.execute("BEGIN IMMEDIATE")
+    with pytest.raises(RetriableError, match="locked"):
+        AssociateApdbTask().run(**inputs)
+    writer.rollback()
+    writer.close()
+    assert AssociateApdbTask().run(**inputs).marker["apdbWritten"] is True
+
+
+def test_missing_apdb_is_named(dia_field, apdb, tmp_path, monkeypatch) -> None:
+    inputs = _inputs(dia_field, apdb, 0, *dia_field.grid(1), [3000.0])
+    monkeypatch.setenv("CONFIG_APDB", str(tmp_path / "nowhere.yaml"))
+    with pytest.raises(RetriableError, match=r"nowhere\.yaml"):
+        AssociateApdbTask().run(**inputs)
+    monkeypatch.delenv("CONFIG_APDB")
+    with pytest.raises(NonRetriableError, match="CONFIG_APDB"):
+        AssociateApdbTask().run(**inputs)
+
+
+def test_alerts_reach_a_broker_and_decode_independently(dia_field, apdb, tmp_path, monkeypatch) -> None:
+    host = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "none"})
+    server = ",".join(f"{b.host}:{b.port}" for b in host.list_topics(timeout=10).brokers.values())
+    monkeypatch.setenv("AP_KAFKA_SERVER", server)
+    monkeypatch.setenv("AP_KAFKA_TOPIC", "alerts")
+    ra, dec = dia_field.grid(4)
+    task, _ = _process(dia_field, apdb, 0, ra, dec, [3000.0] * 4)
+    assert (task.metadata["numAlertsSent"], task.metadata["numAlertsKept"]) == (4, 0)
+    assert task.metadata["alertsLastAckUnix"] > 1.7e9
+    consumer = Consumer({"bootstrap.servers": server, "group.id": "t"})
+    partitions = consumer.list_topics("alerts", timeout=10).topics["alerts"].partitions
+    consumer.assign([TopicPartition("alerts", number, 0) for number in partitions])
+    messages = [consumer.poll(10) for _ in range(4)]
+    consumer.close()
+    for message in messages:
+        assert message.value()[:5] == b"\x00\x00\x00\x04\x4d"
+        record = fastavro.schemaless_reader(io.BytesIO(message.value()[5:]), Schema.from_file().definition)
+        assert record["diaSource"]["visit"] == dia_field.first_visit
