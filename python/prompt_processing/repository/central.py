@@ -39,6 +39,7 @@ INPUT_DATASET_TYPES: dict[str, tuple[tuple[str, ...], str, bool]] = {
     "template_coadd": (("skymap", "tract", "patch", "band"), "ExposureF", False),
     "reference_stars": (("htm7",), "ArrowAstropy", False),
     "regionTimeInfo": (("instrument", "group", "detector"), "RegionTimeInfo", False),
+    "promptPreload_metrics": (("instrument", "group", "detector"), "MetricMeasurementBundle", False),
 }
 """Dimensions, storage class and whether certified, of all that no pipeline makes."""
 
@@ -143,6 +144,8 @@ def _put_calibrations(
     butler.collections.register(collections.unbounded_calib)
     camera_ref = butler.put(camera, "camera", instrument=camera.name, run=collections.unbounded_calib)
     butler.registry.certify(certified, [camera_ref], Timespan(None, None))
+    certified_for: list[tuple[DatasetRef, Timespan]] = []
+    files: list[FileDataset] = []
     for product in products:
         data_id: dict[str, Any] = {"instrument": camera.name, "detector": product.detector}
         if product.physical_filter is not None:
@@ -151,8 +154,11 @@ def _put_calibrations(
         epoch = "any" if product.begin is None else product.begin.tai.strftime("%Y%m%dT%H%M%S")
         run = f"{certified}/{epoch}"
         butler.collections.register(run)
-        ref = _put(butler, product.product, product.dataset_type, data_id, run)
-        butler.registry.certify(certified, [ref], Timespan(product.begin, product.end))
+        ref = _put(butler, product.product, product.dataset_type, data_id, run, files)
+        certified_for.append((ref, Timespan(product.begin, product.end)))
+    butler.ingest(*files, transfer="copy")
+    for ref, timespan in certified_for:
+        butler.registry.certify(certified, [ref], timespan)
     butler.collections.register(collections.calib, CollectionType.CHAINED)
     butler.collections.redefine_chain(collections.calib, [certified, collections.unbounded_calib])
 
@@ -178,6 +184,7 @@ def _put_templates(
 ) -> None:
     run = f"{collections.templates}/{label}"
     butler.collections.register(run)
+    files: list[FileDataset] = []
     for template in templates:
         if sky_map is None:
             raise ValueError("Templates need a sky map.")
@@ -187,7 +194,8 @@ def _put_templates(
             "patch": template.patch,
             "band": template.band,
         }
-        _put(butler, template.coadd, "template_coadd", data_id, run)
+        _put(butler, template.coadd, "template_coadd", data_id, run, files)
+    butler.ingest(*files, transfer="copy")
     butler.collections.register(collections.templates, CollectionType.CHAINED)
     butler.collections.redefine_chain(collections.templates, [run])
 
@@ -202,12 +210,19 @@ def _put_reference_stars(butler: Butler, collections: Collections, content: Repo
     butler.collections.redefine_chain(collections.refcats, [run])
 
 
-def _put(butler: Butler, product: Any, dataset_type: str, data_id: dict[str, Any], run: str) -> DatasetRef:
+def _put(
+    butler: Butler,
+    product: Any,
+    dataset_type: str,
+    data_id: dict[str, Any],
+    run: str,
+    files: list[FileDataset],
+) -> DatasetRef:
+    """Put an object; a file is only noted in ``files``, since many are ingested faster at once."""
     if not isinstance(product, Path):
         return butler.put(product, dataset_type, data_id, run=run)
     definition = butler.get_dataset_type(dataset_type)
-    ref = DatasetRef(
-        definition, butler.registry.expandDataId(data_id, dimensions=definition.dimensions), run=run
-    )
-    butler.ingest(FileDataset(path=str(product.absolute()), refs=[ref]), transfer="copy")
+    full = butler.registry.expandDataId(data_id, dimensions=definition.dimensions)
+    ref = DatasetRef(definition, full, run=run)
+    files.append(FileDataset(path=str(product.absolute()), refs=[ref]))
     return ref

@@ -10,6 +10,7 @@ from astropy.table import Table
 from astropy.time import Time
 
 from prompt_processing.images import Defects, Exposure, SkyMap
+from prompt_processing.simulation.night import Night
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,3 +83,23 @@ class RepositoryContent:
     calibrations: Iterable[CalibrationProduct] = field(default=())
     templates: Iterable[Template] = field(default=())
     label: str = "initial"
+
+
+def simulated_content(night: Night) -> RepositoryContent:
+    """Return what a simulated night brings for its repository.
+
+    Parameters
+    ----------
+    night : `~prompt_processing.simulation.night.Night`
+        The night. Its calibrations are valid always.
+    """
+    return RepositoryContent(
+        sky_map=night.sky_map,
+        reference_stars=night.reference_stars,
+        calibrations=[
+            CalibrationProduct(one.dataset_type, one.detector, one.path, one.physical_filter)
+            for one in night.calibrations
+        ],
+        templates=[Template(one.tract, one.patch, one.band, one.path) for one in night.templates],
+        label="simulated",
+    )

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from astropy.io import fits
+from astropy.time import Time, TimeDelta
 from astropy.utils.exceptions import AstropyUserWarning
 from lsst.daf.butler import DatasetRef, DimensionRecord, FileDataset, Timespan
 from lsst.resources import ResourcePath
 from lsst.sphgeom import ConvexPolygon
+from scipy.spatial import ConvexHull
 
 from prompt_processing.activator.storage.local_repository import LocalRepository
 from prompt_processing.domain.visit import FannedOutVisit
-from prompt_processing.instruments.camera import Camera
+from prompt_processing.instruments.camera import Camera, Detector
 from prompt_processing.instruments.errors import HeaderError, RawError, RawFileError
 from prompt_processing.instruments.geometry import detector_region
 from prompt_processing.instruments.headers import (
@@ -68,6 +71,8 @@ class Ingester:
         Gives the regions.
     instrument_record : `~lsst.daf.butler.DimensionRecord`
         The instrument's, as the central repository has it.
+    filters : collection of `str`
+        Physical filters that the central repository knows.
     padding_arcsec : `float`
         Added to the detector's region on all sides.
     """
@@ -77,14 +82,19 @@ class Ingester:
         local: LocalRepository,
         camera: Camera,
         instrument_record: DimensionRecord,
+        filters: Collection[str],
         padding_arcsec: float,
     ) -> None:
         self._local = local
         self._camera = camera
+        self._outer = outer_detectors(camera)
         self._instrument_record = instrument_record
+        self._filters = filters
         self._padding_arcsec = padding_arcsec
 
-    def ingest(self, visit: FannedOutVisit, image: ResourcePath) -> IngestedExposure:
+    def ingest(
+        self, visit: FannedOutVisit, image: ResourcePath, known: Collection[int] = ()
+    ) -> IngestedExposure:
         """Take in one image.
 
         Parameters
@@ -93,6 +103,8 @@ class Ingester:
             The visit that it must be of.
         image : `~lsst.resources.ResourcePath`
             The file.
+        known : collection of `int`, optional
+            Exposures of the visit that were taken in before.
 
         Returns
         -------
@@ -116,6 +128,8 @@ class Ingester:
             check_complete(path)
             observation = translate(read_header(path), str(image))
             self._check(visit, observation, str(image))
+            if observation.exposure_id in known:
+                raise RawFileError(str(image), f"exposure {observation.exposure_id} is there already.")
             records = self.dimension_records(visit, observation)
             self._enter(observation, records, arrived)
         finally:
@@ -128,6 +142,11 @@ class Ingester:
                 source,
                 f"it is of {observation.instrument} detector {observation.detector}, "
                 f"not {visit.instrument} detector {visit.detector}.",
+            )
+        if observation.physical_filter not in self._filters:
+            # The database would only say that some constraint is violated.
+            raise RawFileError(
+                source, f"the central repository does not know its filter {observation.physical_filter!r}."
             )
         if visit.rotation is None:
             return
@@ -218,11 +237,9 @@ class Ingester:
             padding_arcsec=self._padding_arcsec,
         )
         # The first worker's visit record is everybody's: it must not depend on the detector.
-        # A polygon through the outermost detectors contains those between them.
-        by_distance = sorted(camera.detectors.values(), key=lambda one: -(one.x_mm**2 + one.y_mm**2))
         corners = [
             vertex
-            for outer in by_distance[:_OUTERMOST]
+            for outer in self._outer
             for vertex in detector_region(
                 camera, outer, ra, dec, rotation, padding_arcsec=self._padding_arcsec
             ).getVertices()
@@ -245,8 +262,23 @@ class Ingester:
             butler.ingest(FileDataset(path=file, refs=[ref]), transfer="move")
 
 
-_OUTERMOST = 60
 _SHARED_ELEMENTS = {"day_obs", "group", "visit_system"}
+
+
+def outer_detectors(camera: Camera) -> tuple[Detector, ...]:
+    """Return the detectors at the edge of the focal plane: a polygon around them is around all."""
+    detectors = tuple(camera.detectors.values())
+    corners = np.array(
+        [
+            (one.x_mm + camera.pixel_mm * x, one.y_mm + camera.pixel_mm * y)
+            for one in detectors
+            # A circle around it would do as well: which way the detector is turned does not matter here.
+            for half in [max(one.width, one.height) / 2]
+            for x, y in ((-half, -half), (half, -half), (half, half), (-half, half))
+        ]
+    )
+    on_hull = sorted({int(index) // 4 for index in ConvexHull(corners).vertices})
+    return tuple(detectors[index] for index in on_hull)
 
 
 def check_complete(path: Path) -> None:
@@ -279,8 +311,6 @@ def check_complete(path: Path) -> None:
 
 
 def _night_timespan(observation: Observation) -> Timespan:
-    from astropy.time import Time, TimeDelta
-
     text = str(observation.day_obs)
     noon = Time(f"{text[:4]}-{text[4:6]}-{text[6:]}T12:00:00", format="isot", scale="tai")
     return Timespan(noon, noon + TimeDelta(86400.0, format="sec"))

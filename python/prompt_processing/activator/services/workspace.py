@@ -5,31 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import Self
+from typing import Any
 
-from lsst.daf.butler import Butler, DimensionRecord
+from lsst.daf.butler import Butler
 from lsst.pipe.base.utils import RegionTimeInfo
 from lsst.resources import ResourcePath
 from lsst.sphgeom import ConvexPolygon
 
 from prompt_processing.activator.config import Settings
-from prompt_processing.activator.storage.apdb_record import ApdbRecord
-from prompt_processing.activator.storage.central_repository import CentralRepository
 from prompt_processing.activator.storage.collections import NO_PIPELINE
-from prompt_processing.activator.storage.deployment import deployment_id
-from prompt_processing.activator.storage.local_repository import LocalRepository
 from prompt_processing.domain.clock import night
 from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError
 from prompt_processing.domain.visit import FannedOutVisit
-from prompt_processing.images import use_butler_types
-from prompt_processing.instruments.camera import Camera, load_camera
 from prompt_processing.instruments.errors import RawError
 from prompt_processing.instruments.geometry import detector_centre, detector_region
 
-from .calibration_cache import CalibrationCache
-from .export import RECORD_ORDER, Exporter
-from .ingest import Ingester, VisitRecords, without_rejected
-from .pipeline_library import PipelineLibrary, ReadyPipeline
+from .export import RECORD_ORDER
+from .ingest import VisitRecords, without_rejected
+from .pipeline_library import ReadyPipeline
 from .pipelines import (
     DataSelection,
     PipelineResult,
@@ -39,103 +32,11 @@ from .pipelines import (
     meaning_of_failure,
 )
 from .preload import PreloadedData, copy_inputs, find_inputs, visit_timespan
+from .repositories import Repositories
+
+__all__ = ["Repositories", "Workspace"]
 
 _LOG = logging.getLogger("lsst.activator.services.workspace")
-
-
-class Repositories:
-    """What a worker process opens once: repositories, camera and pipelines.
-
-    Make it with `open`.
-    """
-
-    def __init__(
-        self,
-        central: CentralRepository,
-        local: LocalRepository,
-        camera: Camera,
-        pipelines: PipelineLibrary,
-        instrument_records: dict[str, list[DimensionRecord]],
-        deployment: str,
-        settings: Settings,
-    ) -> None:
-        self.central = central
-        self.local = local
-        self.camera = camera
-        self.pipelines = pipelines
-        self.deployment = deployment
-        self.cache = CalibrationCache(settings.local_repo_cache_size)
-        self.exporter = Exporter(central, settings.export_type_regexp)
-        self.apdb = ApdbRecord(settings.config_apdb)
-        self.search_order: tuple[str, ...] = ()
-        self.instrument_record = instrument_records["instrument"][0]
-        self.bands = {record.name: record.band for record in instrument_records["physical_filter"]}
-        self.initialized_runs: set[str] = set()
-        self._night = ""
-
-    @classmethod
-    def open(cls, settings: Settings, camera: Camera | None = None) -> Self:
-        """Connect to the central repository and make the local one.
-
-        Parameters
-        ----------
-        settings : `Settings`
-            The activator's.
-        camera : `Camera`, optional
-            By default the one that the settings name, at full size.
-
-        Raises
-        ------
-        RetriableError
-            Raised if the central repository cannot be reached.
-        LookupError
-            Raised if it does not know the instrument.
-        """
-        use_butler_types()
-        central = CentralRepository.open(settings)
-        records = central.instrument_records()
-        paths = (*settings.preprocessing_pipelines_config.paths, *settings.main_pipelines_config.paths)
-        dataset_types = {known.name: known for known in central.reader.registry.queryDatasetTypes()}
-        pipelines = PipelineLibrary(paths, dataset_types, central.reader.dimensions)
-        local = LocalRepository.create(settings.local_repos, central.reader.dimensions, central.collections)
-        for element, rows in records.items():
-            local.insert(element, rows)
-        for name in ("raw", "regionTimeInfo"):
-            local.butler.registry.registerDatasetType(dataset_types[name])
-        pipelines.register_dataset_types(local.butler)
-        return cls(
-            central,
-            local,
-            camera or load_camera(settings.rubin_instrument),
-            pipelines,
-            records,
-            deployment_id(paths, settings.config_apdb),
-            settings,
-        )
-
-    def begin_night(self, night_of_processing: str) -> None:
-        """Read anew, once a night, where the inputs are.
-
-        Parameters
-        ----------
-        night_of_processing : `str`
-            ``YYYY-MM-DD``.
-
-        Raises
-        ------
-        RetriableError
-            Raised if the central repository cannot be reached.
-        """
-        if night_of_processing == self._night:
-            return
-        self.search_order = self.central.search_order()
-        self.local.set_search_order(self.search_order)
-        self._night = night_of_processing
-
-    def close(self) -> None:
-        """Disconnect, and remove the local repository."""
-        self.central.close()
-        self.local.close()
 
 
 class Workspace:
@@ -202,12 +103,14 @@ class Workspace:
         for pipeline in candidates:
             self._preload_init_outputs(pipeline)
         self._put_region_time_info()
+        seconds = time.monotonic() - start
+        self._put_metrics(seconds)
         _LOG.info(
             "Preloaded %d datasets for %s, of which %d were copied, in %.2f s.",
             len(self.preloaded.refs),
             visit,
             self.preloaded.copied,
-            time.monotonic() - start,
+            seconds,
         )
 
     def run_preprocessing(self) -> None:
@@ -255,16 +158,10 @@ class Workspace:
             Exposure ids of the images that are used, of this call and before.
             An image that cannot be used is dropped with a warning.
         """
-        repositories = self._repositories
-        ingester = Ingester(
-            repositories.local,
-            repositories.camera,
-            repositories.instrument_record,
-            self._settings.preload_padding,
-        )
+        ingester = self._repositories.ingester
         for image in images:
             try:
-                ingested = ingester.ingest(self._visit, image)
+                ingested = ingester.ingest(self._visit, image, self._exposures)
             except (RawError, OSError) as error:
                 without_rejected(error, image)
                 continue
@@ -392,14 +289,34 @@ class Workspace:
         local.insert("group", [record])
         self._records["group"] = [record]
         region = self._region(0.0)
-        if region is None:
-            return
-        local.butler.put(
-            RegionTimeInfo(region=region, timespan=visit_timespan(visit)),
-            "regionTimeInfo",
-            instrument=visit.instrument,
-            group=visit.groupId,
-            detector=visit.detector,
+        if region is not None:
+            self._put(RegionTimeInfo(region=region, timespan=visit_timespan(visit)), "regionTimeInfo")
+
+    def _put_metrics(self, seconds: float) -> None:
+        steps = {f"{step}Time": elapsed for step, elapsed in self.preloaded.seconds.items()}
+        metrics = {
+            "totalTime": seconds,
+            "numDatasets": len(self.preloaded.refs),
+            "numCopied": self.preloaded.copied,
+            **steps,
+        }
+        self._put(
+            {
+                "promptPreload": [
+                    {"metric": name, "value": value, "unit": "s" if name.endswith("Time") else ""}
+                    for name, value in metrics.items()
+                ]
+            },
+            "promptPreload_metrics",
+        )
+
+    def _put(self, product: Any, dataset_type: str) -> None:
+        self._repositories.local.butler.put(
+            product,
+            dataset_type,
+            instrument=self._visit.instrument,
+            group=self._visit.groupId,
+            detector=self._visit.detector,
             run=self._output_run(NO_PIPELINE),
         )
 

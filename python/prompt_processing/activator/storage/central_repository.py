@@ -251,7 +251,7 @@ class CentralRepository:
             except (MissingCollectionError, MissingDatasetTypeError) as error:
                 if missing is None:
                     raise
-                _LOG.warning("%s in the central repository: %s", what, error)
+                _LOG.debug("%s in the central repository: %s", what, error)
                 return missing
 
 

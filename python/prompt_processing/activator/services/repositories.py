@@ -1,0 +1,127 @@
+"""What a worker process opens once and all its visits use."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from lsst.daf.butler import DatasetType, DimensionRecord
+
+from prompt_processing.activator.config import Settings
+from prompt_processing.activator.storage.apdb_record import ApdbRecord
+from prompt_processing.activator.storage.central_repository import CentralRepository
+from prompt_processing.activator.storage.deployment import deployment_id
+from prompt_processing.activator.storage.local_repository import LocalRepository
+from prompt_processing.activator.storage.repository_errors import passing
+from prompt_processing.images import use_butler_types
+from prompt_processing.instruments.camera import Camera, load_camera
+
+from .calibration_cache import CalibrationCache
+from .export import Exporter
+from .ingest import Ingester
+from .pipeline_library import PipelineLibrary
+
+_OWN_DATASET_TYPES = {
+    "raw": (("instrument", "exposure", "detector"), "Exposure"),
+    "regionTimeInfo": (("instrument", "group", "detector"), "RegionTimeInfo"),
+    "promptPreload_metrics": (("instrument", "group", "detector"), "MetricMeasurementBundle"),
+}
+"""Dimensions and storage class of what no pipeline makes, should the central repository not know them."""
+
+
+class Repositories:
+    """What a worker process opens once: repositories, camera and pipelines.
+
+    Make it with `open`.
+    """
+
+    def __init__(
+        self,
+        central: CentralRepository,
+        local: LocalRepository,
+        camera: Camera,
+        pipelines: PipelineLibrary,
+        instrument_records: dict[str, list[DimensionRecord]],
+        deployment: str,
+        settings: Settings,
+    ) -> None:
+        self.central = central
+        self.local = local
+        self.camera = camera
+        self.pipelines = pipelines
+        self.deployment = deployment
+        self.cache = CalibrationCache(settings.local_repo_cache_size)
+        self.exporter = Exporter(central, settings.export_type_regexp)
+        self.apdb = ApdbRecord(settings.config_apdb)
+        self.search_order: tuple[str, ...] = ()
+        self.bands = {record.name: record.band for record in instrument_records["physical_filter"]}
+        self.ingester = Ingester(
+            local, camera, instrument_records["instrument"][0], self.bands, settings.preload_padding
+        )
+        self.initialized_runs: set[str] = set()
+        self._night = ""
+
+    @classmethod
+    def open(cls, settings: Settings, camera: Camera | None = None) -> Self:
+        """Connect to the central repository and make the local one.
+
+        Parameters
+        ----------
+        settings : `Settings`
+            The activator's.
+        camera : `Camera`, optional
+            By default the one that the settings name, at full size.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the central repository cannot be reached.
+        LookupError
+            Raised if it does not know the instrument.
+        """
+        use_butler_types()
+        central = CentralRepository.open(settings)
+        records = central.instrument_records()
+        paths = (*settings.preprocessing_pipelines_config.paths, *settings.main_pipelines_config.paths)
+        with passing("Reading the dataset types of the central repository"):
+            dataset_types = {known.name: known for known in central.reader.registry.queryDatasetTypes()}
+        pipelines = PipelineLibrary(paths, dataset_types, central.reader.dimensions)
+        local = LocalRepository.create(settings.local_repos, central.reader.dimensions, central.collections)
+        for element, rows in records.items():
+            local.insert(element, rows)
+        for name, (dimensions, storage_class) in _OWN_DATASET_TYPES.items():
+            own = DatasetType(name, dimensions, storage_class, universe=local.butler.dimensions)
+            local.butler.registry.registerDatasetType(dataset_types.get(name, own))
+        pipelines.register_dataset_types(local.butler)
+        return cls(
+            central,
+            local,
+            camera or load_camera(settings.rubin_instrument),
+            pipelines,
+            records,
+            deployment_id(paths, settings.config_apdb),
+            settings,
+        )
+
+    def begin_night(self, night_of_processing: str) -> None:
+        """Read anew, once a night, where the inputs are.
+
+        Parameters
+        ----------
+        night_of_processing : `str`
+            ``YYYY-MM-DD``.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the central repository cannot be reached.
+        """
+        if night_of_processing == self._night:
+            return
+        self.search_order = self.central.search_order()
+        self.local.set_search_order(self.search_order)
+        self._night = night_of_processing
+
+    def close(self) -> None:
+        """Disconnect, and remove the local repository."""
+        self.central.close()
+        self.local.close()
