@@ -1,1 +1,1 @@
-"""Simulate the observatory: announce visits and upload raws."""
+"""Testers: they announce and upload raws as the telescope and its image writer would."""

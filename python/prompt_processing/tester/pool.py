@@ -1,0 +1,138 @@
+"""Raws that testers draw from: ``unobserved/<INSTRUMENT>/`` of the users' bucket."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES, RawKey
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+__all__ = ["PoolError", "PoolGroup", "PoolRaw", "find_groups"]
+
+
+class PoolError(RuntimeError):
+    """The pool cannot be read, or holds nothing of use; the message names the place."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRaw:
+    """A raw of the pool.
+
+    Attributes
+    ----------
+    raw_key : `RawKey`
+        What its key would be in the image bucket.
+    object_key : `str`
+        Where it is in the users' bucket.
+    """
+
+    raw_key: RawKey
+    object_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolGroup:
+    """The raws of one visit.
+
+    Attributes
+    ----------
+    name : `str`
+        The group they were taken with.
+    snaps : `tuple` of `tuple` of `PoolRaw`
+        By exposure, the earliest first, and in each by detector.
+    """
+
+    name: str
+    snaps: tuple[tuple[PoolRaw, ...], ...]
+
+    @property
+    def exposure(self) -> int:
+        """Id of the first exposure."""
+        return self.snaps[0][0].raw_key.exposure
+
+    @property
+    def raws(self) -> tuple[PoolRaw, ...]:
+        """All raws, in the order of `snaps`."""
+        return tuple(raw for snap in self.snaps for raw in snap)
+
+
+def find_groups(s3: S3Client, bucket: str, instrument: str, folder: str = "unobserved") -> list[PoolGroup]:
+    """Find the visits that can be drawn.
+
+    Parameters
+    ----------
+    s3 : ``S3Client``
+        Client of the store.
+    bucket : `str`
+        The users' bucket.
+    instrument : `str`
+        Short name.
+    folder : `str`, optional
+        Prefix of the pool.
+
+    Returns
+    -------
+    groups : `list` [`PoolGroup`]
+        In the order of their exposures; not empty.
+
+    Raises
+    ------
+    PoolError
+        The bucket cannot be read, or holds no raw there.
+    """
+    prefix = f"{folder}/{instrument}/"
+    by_exposure: dict[int, list[PoolRaw]] = defaultdict(list)
+    keys = set()
+    try:
+        for key in list_keys(s3, bucket, prefix):
+            keys.add(key)
+            raw_key = RawKey.parse(key.removeprefix(f"{folder}/"))
+            if raw_key is not None and raw_key.instrument == instrument:
+                by_exposure[raw_key.exposure].append(PoolRaw(raw_key, key))
+        by_group: dict[str, list[tuple[PoolRaw, ...]]] = defaultdict(list)
+        for _, raws in sorted(by_exposure.items()):
+            snap = tuple(sorted(raws, key=lambda raw: raw.raw_key.detector))
+            by_group[_group_name(s3, bucket, folder, snap, keys)].append(snap)
+    except (BotoCoreError, ClientError) as error:
+        raise PoolError(f"Cannot read s3://{bucket}/{prefix}: {error}") from error
+    if not by_group:
+        raise PoolError(f"There is no raw of {instrument} under s3://{bucket}/{prefix}.")
+    return [PoolGroup(name, tuple(snaps)) for name, snaps in by_group.items()]
+
+
+def list_keys(s3: S3Client, bucket: str, prefix: str) -> Iterator[str]:
+    """List the keys that begin with a prefix."""
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for entry in page.get("Contents", []):
+            yield entry["Key"]
+
+
+def list_folders(s3: S3Client, bucket: str, prefix: str) -> Iterator[str]:
+    """List the names that follow a prefix up to the next slash, however many objects are below them."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+    for page in pages:
+        for entry in page.get("CommonPrefixes", []):
+            yield entry["Prefix"].removeprefix(prefix).removesuffix("/")
+
+
+def _group_name(s3: S3Client, bucket: str, folder: str, snap: tuple[PoolRaw, ...], keys: set[str]) -> str:
+    # LSST keys do not hold the group; the sidecar does, and is much smaller than the image.
+    first = snap[0].raw_key
+    if first.instrument not in LSST_CAMERA_CODES:
+        return str(first.group)
+    sidecars = (f"{folder}/{raw.raw_key.sidecar_key()}" for raw in snap)
+    for sidecar in sidecars:
+        if sidecar in keys:
+            header: dict[str, Any] = json.loads(s3.get_object(Bucket=bucket, Key=sidecar)["Body"].read())
+            if group := header.get("GROUPID"):
+                return str(group)
+    # Without a sidecar each exposure counts as a visit of its own.
+    return str(first.exposure)

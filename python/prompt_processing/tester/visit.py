@@ -1,0 +1,137 @@
+"""One visit as the telescope takes it: announced, exposed, read out and uploaded."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prompt_processing.instruments import Observation, read_header, translate
+
+from .image_writer import Snap, SourceRaw, UploadedRaw
+from .new_ids import new_exposures, new_group
+from .publish import Announcer, make_next_visit
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+__all__ = ["SAL_INDEX_OF_NORMAL_VISITS", "Schedule", "Telescope"]
+
+_log = logging.getLogger("lsst.tester")
+
+SAL_INDEX_OF_NORMAL_VISITS = 999
+"""Script queue that stands for no test group: all of the camera's active detectors are processed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long a visit takes, seconds.
+
+    Attributes
+    ----------
+    slew : `float`
+        From the announcement to the opening of the shutter.
+    exposure : `float`
+        From there to the arrival of the image, for each snap.
+    """
+
+    slew: float = 2.0
+    exposure: float = 18.0
+
+    def duration(self, n_snaps: int) -> float:
+        """Return the seconds from the announcement to the last image."""
+        return self.slew + n_snaps * self.exposure
+
+
+class Telescope:
+    """Takes visits: announces them, waits, and has their raws written under new identities.
+
+    Parameters
+    ----------
+    s3 : ``S3Client``
+        Client of the store.
+    image_bucket : `str`
+        Bucket that raws arrive in; tells which ids are taken.
+    announcer : `Announcer`
+        Publishes the visits.
+    write : callable
+        Writes the images of a snap: `ImageWriter.write`, or something that shares the work.
+    schedule : `Schedule`
+        How long a visit takes.
+    survey : `str`
+        Announced with each visit.
+    """
+
+    def __init__(
+        self,
+        s3: S3Client,
+        image_bucket: str,
+        announcer: Announcer,
+        write: Callable[[Sequence[SourceRaw], Snap], list[UploadedRaw]],
+        schedule: Schedule,
+        survey: str = "SURVEY",
+    ) -> None:
+        self._s3 = s3
+        self._bucket = image_bucket
+        self._announcer = announcer
+        self._write = write
+        self._schedule = schedule
+        self._survey = survey
+
+    def take(self, raws: Sequence[SourceRaw], sal_index: int) -> list[UploadedRaw]:
+        """Take one visit.
+
+        Parameters
+        ----------
+        raws : sequence of `SourceRaw`
+            All raws of all snaps; not empty.
+        sal_index : `int`
+            Announced with the visit.
+
+        Returns
+        -------
+        uploaded : `list` [`UploadedRaw`]
+            By snap, and in each in the order of the raws.
+
+        Raises
+        ------
+        PublishError, SchemaRegistryError
+            The announcement or a notice could not be published.
+        HeaderError, RawFileError
+            A raw is not what it should be.
+        """
+        first = translate(read_header(raws[0].path), raws[0].raw_key.key)
+        n_snaps = max(raw.snap for raw in raws) + 1
+        exposures = new_exposures(self._s3, self._bucket, first.instrument, n_snaps, time.time())
+        group = new_group(first.instrument, time.time(), exposures[0])
+        shutter = self._announce(first, group, sal_index, n_snaps)
+        uploaded: list[UploadedRaw] = []
+        for number, exposure in enumerate(exposures):
+            of_snap = [raw for raw in raws if raw.snap == number]
+            opens = shutter + number * self._schedule.exposure
+            snap = Snap(group, exposure, number, n_snaps, opens, opens + self._schedule.exposure)
+            uploaded += self._write(of_snap, snap)
+            _log.info("Exposure %d of group %s uploaded: %d images", exposure, group, len(of_snap))
+        return uploaded
+
+    def _announce(self, first: Observation, group: str, sal_index: int, n_snaps: int) -> float:
+        shutter = time.time() + self._schedule.slew
+        visit = make_next_visit(
+            instrument=first.instrument,
+            group=group,
+            sal_index=sal_index,
+            ra=first.ra,
+            dec=first.dec,
+            rotation=first.rotation,
+            physical_filter=first.physical_filter,
+            survey=self._survey,
+            n_snaps=n_snaps,
+            start=shutter,
+            duration=self._schedule.duration(n_snaps),
+        )
+        self._announcer.publish(visit)
+        _log.info("Group %s announced: %s, %d snaps", group, first.physical_filter, n_snaps)
+        # Counted from here: the announcement must be out for the whole of the slew and the exposure.
+        return time.time() + self._schedule.slew
