@@ -104,7 +104,7 @@ class Exporter:
                     also=(sqlalchemy.exc.IntegrityError,),
                 )
             try_twice(lambda: self._refuse_duplicate(refs), central.retry_delay)
-            datasets, files = _destinations(source.butler, writer, refs)
+            datasets, files = _destinations(source, writer, refs)
             # Before the transaction, so that its locks are not held for the time of an upload.
             try_twice(lambda: ResourcePath.mtransfer("copy", files, overwrite=True), central.retry_delay)
             try:
@@ -162,12 +162,11 @@ def _insert(central: CentralRepository, element: str, rows: list[DimensionRecord
 
 
 def _destinations(
-    source: Butler, target: Butler, refs: Collection[DatasetRef]
+    source: LocalRepository, target: Butler, refs: Sequence[DatasetRef]
 ) -> tuple[list[FileDataset], list[tuple[ResourcePath, ResourcePath]]]:
     """Choose each file's place in the target's datastore: the same as in the source's."""
-    here, there = _root(source), _root(target)
-    # There is no other way to learn, without a query for each of them, where files are and who reads them.
-    datasets = list(source._datastore.export(refs))
+    here, there = _root(source.butler), _root(target)
+    datasets = source.export_files(refs)
     files = [(here.join(dataset.path), there.join(dataset.path)) for dataset in datasets]
     return datasets, files
 

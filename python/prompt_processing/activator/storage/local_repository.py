@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from lsst.daf.butler import (  # type: ignore[attr-defined]
     Butler,
@@ -17,6 +17,7 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
     DatasetRef,
     DimensionRecord,
     DimensionUniverse,
+    FileDataset,
     Timespan,
 )
 from lsst.daf.butler.registry import ConflictingDefinitionError
@@ -24,6 +25,17 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from .collections import Collections
 
 _LOG = logging.getLogger("lsst.activator.storage.local_repository")
+
+HELD_IN_MEMORY = (
+    "post_isr_image",
+    "preliminary_visit_image",
+    "template_detector",
+    "template_matched",
+    "difference_image_predetection",
+    "difference_image",
+)
+"""Images that one task hands to the next. Compressing one takes longer than most tasks do, so that they become
+files only when they are exported, after the alerts have left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +96,7 @@ class LocalRepository:
             Names.
         """
         folder = Path(tempfile.mkdtemp(prefix="butler-", dir=parent))
-        config = Config()
-        # Every file is on a local disk already.
-        config["datastore", "cached", "expiry", "mode"] = "disabled"
+        config = Config({"datastore": _memory_before_files()})
         Butler.makeRepo(str(folder), config=config, dimensionConfig=universe.dimensionConfig)
         butler = Butler.from_config(str(folder), writeable=True)
         _LOG.info("Made the local repository %s.", folder)
@@ -96,6 +106,18 @@ class LocalRepository:
         """Remove the repository."""
         self.butler.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def export_files(self, refs: Sequence[DatasetRef]) -> list[FileDataset]:
+        """Tell where the files of datasets are, relative to the datastore's root, and who reads them.
+
+        What has been in memory only is written now.
+        """
+        # There is no public way to learn this without a query for each dataset.
+        memory, files = self.butler._datastore.datastores  # type: ignore[attr-defined]
+        for ref in refs:
+            if ref.datasetType.name in HELD_IN_MEMORY and not files.exists(ref):
+                files.put(memory.get(ref), ref)
+        return list(files.export(refs))
 
     def set_search_order(self, collections: Sequence[str]) -> None:
         """Remember in which order the central repository searches its input collections."""
@@ -177,3 +199,25 @@ class LocalRepository:
             data_id: self.butler.registry.expandDataId(data_id) for data_id in {r.dataId for r in found}
         }
         return [ref.expanded(expanded[ref.dataId]) for ref in found]
+
+
+def _memory_before_files() -> dict[str, Any]:
+    package = "lsst.daf.butler.datastores"
+    return {
+        "cls": f"{package}.chainedDatastore.ChainedDatastore",
+        "datastores": [
+            {"datastore": {"cls": f"{package}.inMemoryDatastore.InMemoryDatastore"}},
+            {
+                "datastore": {
+                    "cls": f"{package}.fileDatastore.FileDatastore",
+                    "root": "<butlerRoot>/files",
+                    # Every file is on a local disk already.
+                    "cached": {"expiry": {"mode": "disabled"}},
+                }
+            },
+        ],
+        "datastore_constraints": [
+            {"constraints": {"accept": list(HELD_IN_MEMORY)}},
+            {"constraints": {"reject": list(HELD_IN_MEMORY)}},
+        ],
+    }
