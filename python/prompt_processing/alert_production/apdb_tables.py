@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -137,9 +138,9 @@ class ApdbTable:
                 series = pd.Series(_plain(values[column.name]), index=index)
                 if column.default is not None:
                     series = series.fillna(column.default)
+                columns[column.name] = _cast(series, column.pandas_type)
             else:
-                series = pd.Series([column.default] * n_rows, index=index, dtype="object")
-            columns[column.name] = _cast(series, column.pandas_type)
+                columns[column.name] = _filled(column, index)
         return pd.DataFrame(columns, index=index)
 
 
@@ -152,8 +153,9 @@ class ApdbSchemas:
     dia_forced_source: ApdbTable
 
     @classmethod
+    @functools.cache
     def load(cls, uri: str = DEFAULT_SCHEMA) -> ApdbSchemas:
-        """Read the schema of the installed ``lsst.sdm.schemas``, or another one."""
+        """Read the schema of the installed ``lsst.sdm.schemas``, or another one; once a process."""
         return cls._from_tables(ApdbSchema(uri, "").tableSchemas)
 
     @classmethod
@@ -207,13 +209,21 @@ def _plain(values: Any) -> Any:
     return array
 
 
+def _filled(column: ApdbColumn, index: pd.RangeIndex) -> pd.Series[Any]:
+    if column.pandas_type.startswith("float"):
+        value = np.nan if column.default is None else column.default
+        return pd.Series(np.full(len(index), value, column.pandas_type), index=index)
+    return _cast(pd.Series([column.default] * len(index), index=index, dtype="object"), column.pandas_type)
+
+
 def _cast(series: pd.Series[Any], kind: Any) -> pd.Series[Any]:
     if kind == "object":
         values = series.astype(object)
         return values.where(values.notna(), None)
+    if series.dtype == kind:
+        return series
     if kind.startswith("float"):
-        # Through float64: an object column of None does not become float32 at once.
-        return pd.to_numeric(series.astype("object").where(series.notna(), np.nan)).astype(kind)
+        return pd.Series(series.to_numpy(dtype=np.float64, na_value=np.nan).astype(kind), index=series.index)
     if kind.startswith("Int") and series.dtype.kind == "f":
         return series.astype("Float64").astype(kind)
     return series.astype(kind)

@@ -59,6 +59,15 @@ class AssociateApdbConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
         storageClass="ExposureF",
         dimensions=_DIMENSIONS,
     )
+    exposures = connectionTypes.Input(
+        doc="Never read: a visit belongs to a group only through its exposures, and without them the "
+        "visit would be joined to every group there is.",
+        name="post_isr_image",
+        storageClass="ExposureF",
+        dimensions=("instrument", "exposure", "detector"),
+        multiple=True,
+        deferLoad=True,
+    )
     preloaded_objects = connectionTypes.Input(
         doc="DiaObjects of the region before the visit.",
         name="preloaded_dia_object",
@@ -149,6 +158,7 @@ class AssociateApdbTask(PipelineTask):
     ) -> None:
         """Write the outputs between the APDB and the alerts, so that the marker never waits for a broker."""
         inputs = butlerQC.get(inputRefs)
+        del inputs["exposures"]
         result = self.write(**inputs)
         butlerQC.put(result, outputRefs)
         self.send(result.prepared_alerts, **inputs)

@@ -11,6 +11,7 @@ from prompt_processing.alert_production.alert_sender import (
     resend_kept_alerts,
     send_alerts,
 )
+from prompt_processing.alert_production.resend_alerts import main
 
 TOPIC = "alerts-simulated"
 ALERTS = [Alert(number, b"\0\0\0\x04\x4d" + bytes([number]) * 1000) for number in range(20)]
@@ -147,3 +148,16 @@ def test_alerts_are_made_while_others_are_on_their_way(broker, tmp_path) -> None
 
     assert send_alerts(_settings(server, tmp_path), 1, 2, slowly()).sent == 3
     assert made.getvalue() == "..."
+
+
+def test_resend_command_empties_the_directory_and_its_status_tells(broker, tmp_path, monkeypatch) -> None:
+    _, server = broker
+    send_alerts(_settings("", tmp_path), 1, 2, ALERTS[:2])
+    monkeypatch.delenv("AP_KAFKA_SERVER", raising=False)
+    assert main([str(tmp_path)]) == 2
+    monkeypatch.setenv("AP_KAFKA_SERVER", "127.0.0.1:9")
+    monkeypatch.setenv("AP_KAFKA_TOPIC", TOPIC)
+    assert main([str(tmp_path), "--timeout", "0.5"]) == 1
+    monkeypatch.setenv("AP_KAFKA_SERVER", server)
+    assert main([str(tmp_path)]) == 0
+    assert list(KeptAlerts(tmp_path)) == []
