@@ -16,8 +16,7 @@ from .astrometry import AstrometricFit, AstrometryOptions, fit_wcs
 from .background import SkyEstimate, estimate_sky
 from .cosmic_rays import CosmicRayOptions, find_cosmic_rays
 from .detection import Detections, detect
-from .errors import NoReferenceStarsError, TooFewStarsError
-from .measurement import fit_psf
+from .errors import NoReferenceStarsError
 from .photometry import PhotometryOptions, ZeroPoint, fit_zero_point
 from .psf_model import PsfModel, PsfOptions, model_psf
 from .snaps import combine_snaps
@@ -193,8 +192,10 @@ def _find_sources(
     exposure.image -= first.background.image()
     scale = float(np.sqrt(abs(np.linalg.det(predicted.pixel_scale_matrix)))) * 3600
     fwhm = options.seeing_guess_arcsec / scale
-    detections = detect(exposure.image, first.rms, fwhm, options.detection_threshold, unusable)
-    candidates = select_stars(exposure, detections, first.rms, options.star_snr)
+    # Cores of saturated stars stay in: a ring would be taken for several sources.
+    hidden = exposure.has(Mask.BAD | Mask.NO_DATA) & ~exposure.has(Mask.INTRP)
+    detections = detect(exposure.image, first.rms, fwhm, options.detection_threshold, hidden)
+    candidates = select_stars(exposure, detections, options.star_snr)
     covered = unusable.copy()
     catalogue = detections.catalogue
     sep.mask_ellipse(

@@ -38,6 +38,10 @@ class BadBackgroundError(_MeasuredError):
     """Hardly a pixel is left to estimate the background from."""
 
 
+class DetectionError(_MeasuredError):
+    """Sources cover so much of the image that they cannot be told apart."""
+
+
 class TooFewStarsError(_MeasuredError):
     """Not enough stars for a PSF model."""
 

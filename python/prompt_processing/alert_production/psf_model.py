@@ -15,6 +15,9 @@ from .measurement import fit_psf
 from .psf_stamps import SplinePsf, shifted_stamp, spline_at
 from .row_bands import in_bands
 
+MIN_MISMATCH = 0.06
+"""Stars that differ from the model by less than this fraction of their flux are never thrown out."""
+
 
 @dataclass(frozen=True, slots=True)
 class PsfOptions:
@@ -42,7 +45,7 @@ class PsfOptions:
         Believable ``(a2 - b2) / (a2 + b2)`` of the mean PSF.
     """
 
-    order: int = 2
+    order: int = 3
     stars_per_term: int = 8
     min_stars: int = 5
     max_stars: int = 400
@@ -190,7 +193,8 @@ def model_psf(
     px, py, amplitude = x.astype(float).copy(), y.astype(float).copy(), flux.astype(float).copy()
     psf: Psf | None = None
     for iteration in range(options.iterations):
-        order = _affordable_order(len(keep), options)
+        # Degree by degree: a steep first guess would lose a corner's stars, and never see them again.
+        order = min(_affordable_order(len(keep), options), iteration + 1)
         psf = _corrected(
             exposure, px[keep], py[keep], amplitude[keep], segmentation, labels[keep],
             psf, order, size, centre, fwhm,
@@ -237,16 +241,18 @@ def _well_fitted(
     """Clip stars that the model fits worse than it fits its peers of like brightness."""
     with np.errstate(invalid="ignore", divide="ignore"):
         snr = flux / flux_err
-        excess = np.sqrt(np.maximum(chi2 / n_pixels - 1.0, 0.0)) / snr
+        # What the residuals exceed the noise by, as a fraction of the star, whatever its brightness.
+        mismatch = np.sqrt(np.maximum(chi2 - n_pixels, 0.0)) / snr
         noise = np.sqrt(chi2 / n_pixels)
-    good = moved & np.isfinite(excess) & (snr > 5)
+    good = moved & np.isfinite(mismatch) & (snr > 5)
     for _ in range(3):
         if np.count_nonzero(good) < 4:
             break
-        # Excess over the noise as a fraction of the star: a mismatch of shape, whatever the brightness.
-        middle = np.median(excess[good])
-        spread = 1.4826 * np.median(np.abs(excess[good] - middle))
-        good &= (excess <= middle + 4 * spread + 1e-6) | (noise < 1.3)
+        # Only bright stars show a mismatch; among the faint ones most have none to be seen.
+        bright = good & (snr >= np.median(snr[good]))
+        middle = np.median(mismatch[bright])
+        spread = 1.4826 * np.median(np.abs(mismatch[bright] - middle))
+        good &= (mismatch <= middle + max(4 * spread, MIN_MISMATCH)) | (noise < 1.3)
     return np.asarray(good)
 
 

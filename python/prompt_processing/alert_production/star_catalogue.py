@@ -89,7 +89,7 @@ def measure_stars(
     stars : `StarMeasurements`
         Brightest first.
     """
-    order = np.argsort(-detections.catalogue["flux"])[:max_sources]
+    order = np.argsort(-detections.flux)[:max_sources]
     catalogue = detections.catalogue[order]
     fits = fit_psf(exposure, catalogue["x"], catalogue["y"])
     apertures = []
@@ -102,7 +102,7 @@ def measure_stars(
     return StarMeasurements(
         fits,
         *apertures[0],
-        catalogue["flux"].astype(float),
+        detections.flux[order],
         _extendedness(fits, *apertures[1], psf_used),
         psf_used,
     )

@@ -42,7 +42,6 @@ class StarCandidates:
 def select_stars(
     exposure: Exposure,
     detections: Detections,
-    rms: NDArray[np.float32],
     min_snr: float = 40.0,
     max_candidates: int = 2500,
 ) -> StarCandidates:
@@ -54,8 +53,6 @@ def select_stars(
         Background-subtracted.
     detections : `Detections`
         On that image.
-    rms : `~numpy.ndarray`, shape (height, width)
-        Noise of the pixels.
     min_snr : `float`, optional
         Lowest signal-to-noise ratio; a quarter of it is accepted if few
         stars would be left.
@@ -76,11 +73,10 @@ def select_stars(
         raise TooFewStarsError("Hardly a source detected", sources=len(catalogue), needed=3)
     height, width = exposure.shape
     bad = np.asarray(_HURT.value, np.int32)
-    order = np.argsort(-catalogue["flux"])
+    order = np.argsort(-detections.flux)
     x, y = catalogue["x"][order], catalogue["y"][order]
     size = np.sqrt(catalogue["a"][order] * catalogue["b"][order])
-    noise = rms[y.astype(int), x.astype(int)]
-    snr = catalogue["flux"][order] / (noise * np.sqrt(np.maximum(catalogue["npix"][order], 1)))
+    snr = detections.snr[order]
     round_ = catalogue["b"][order] > 0.5 * catalogue["a"][order]
     reach = np.maximum(3 * size, 6)
     inside = (x > reach) & (x < width - 1 - reach) & (y > reach) & (y < height - 1 - reach)
@@ -89,7 +85,7 @@ def select_stars(
     if np.count_nonzero(candidate) < 60:
         candidate = inside & round_ & unblended & (snr > min_snr / 4)
     rows = order[candidate][:max_candidates]
-    rows = rows[_isolated(catalogue["x"], catalogue["y"], catalogue["flux"], rows)]
+    rows = rows[_isolated(catalogue["x"], catalogue["y"], detections.flux, rows)]
     if len(rows) < 3:
         raise TooFewStarsError("Too few isolated stars", stars=len(rows), sources=len(catalogue), needed=3)
     x, y = catalogue["x"][rows].astype(float), catalogue["y"][rows].astype(float)

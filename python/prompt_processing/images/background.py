@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
-from scipy.interpolate import RectBivariateSpline
+from scipy.interpolate import make_interp_spline
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,13 +37,13 @@ class Background:
         x = np.minimum((np.arange(columns) + 0.5) * self.box_size, width) - 0.5
         if rows < 2 or columns < 2:
             return np.full(self.shape, float(self.values.mean()), np.float32)
-        spline = RectBivariateSpline(
-            y, x, self.values.astype(float), kx=min(3, rows - 1), ky=min(3, columns - 1)
-        )
         # Held constant outside the outermost centres: an extrapolated cubic runs away.
         at_y = np.clip(np.arange(height), y[0], y[-1])
         at_x = np.clip(np.arange(width), x[0], x[-1])
-        return np.asarray(spline(at_y, at_x), np.float32)
+        # An interpolating spline is linear in its values: two thin products instead of 16 million sums.
+        along_y = make_interp_spline(y, np.eye(rows), k=min(3, rows - 1))(at_y).astype(np.float32)
+        along_x = make_interp_spline(x, np.eye(columns), k=min(3, columns - 1))(at_x).astype(np.float32)
+        return np.asarray(along_y @ (self.values.astype(np.float32) @ along_x.T), np.float32)
 
     def write_fits(self, path: str | Path) -> None:
         """Write the grid as one image with its box size and full shape in the header."""
