@@ -30,5 +30,7 @@ def test_number_of_processes_does_not_matter(tmp_path: Path) -> None:
         assert np.array_equal(one.data, other.data)
     assert len(alone.templates) == len(together.templates) > 0
     for template, same in zip(alone.templates, together.templates, strict=True):
-        images = read_exposure(template.path).image, read_exposure(same.path).image
-        assert np.array_equal(*images, equal_nan=True)
+        first, second = read_exposure(template.path), read_exposure(same.path)
+        # The files' compression dithers.
+        noise = float(np.sqrt(np.nanmedian(first.variance)))
+        assert np.allclose(first.image, second.image, rtol=0, atol=0.3 * noise, equal_nan=True)
