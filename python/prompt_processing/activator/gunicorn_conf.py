@@ -1,12 +1,13 @@
 """Gunicorn's configuration: ``gunicorn -c <this file>``.
 
 Gunicorn executes this file when it starts and when it reloads; nothing else
-imports it. One synchronous worker does one visit at a time. A thread of the
-master answers ``/metrics`` and ``/health`` while all workers are busy.
+imports it. One synchronous worker does one visit at a time. A process beside
+them answers ``/metrics`` and ``/health`` while all workers are busy.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
@@ -62,7 +63,7 @@ class JsonLogger(Logger):
 
 _settings = _load_settings()
 _side_server = SideServer(_settings.metrics_port)
-_own_metrics_folder: list[str] = []
+_OWN_FOLDER_PREFIX = "prompt-metrics-"
 
 wsgi_app = "prompt_processing.activator.app:create_app()"
 bind = f"0.0.0.0:{_settings.port}"
@@ -78,22 +79,18 @@ control_socket_disable = True
 
 # The client library looks at this when it is first imported, in the workers as well as here.
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="prompt-metrics-")
-    _own_metrics_folder.append(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OWN_FOLDER_PREFIX)
 
 
 def on_starting(server: Any) -> None:
-    """Forget the metrics of an earlier life, and begin to answer questions."""
+    """Forget the metrics of an earlier life, begin to answer questions, and import what workers need."""
     folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     folder.mkdir(parents=True, exist_ok=True)
     for left_over in folder.glob("*.db"):
         left_over.unlink()
     _side_server.start()
-
-
-def post_fork(server: Any, worker: Any) -> None:
-    """Leave the master's questions to the master."""
-    _side_server.forget()
+    # Imported here once, workers share it in memory and are ready sooner. Clients are made after the fork.
+    importlib.import_module("prompt_processing.activator.app")
 
 
 def post_worker_init(worker: Any) -> None:
@@ -127,5 +124,6 @@ def child_exit(server: Any, worker: Any) -> None:
 def on_exit(server: Any) -> None:
     """Leave nothing behind."""
     _side_server.stop()
-    for folder in _own_metrics_folder:
+    folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    if folder.name.startswith(_OWN_FOLDER_PREFIX):
         shutil.rmtree(folder, ignore_errors=True)

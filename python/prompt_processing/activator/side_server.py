@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
+import os
+import signal
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _log = logging.getLogger("lsst.activator.side_server")
@@ -42,7 +44,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class SideServer:
-    """A small HTTP server in a thread.
+    """A small HTTP server in a process of its own.
+
+    Not a thread of gunicorn's master: the master forks workers, and a lock
+    that a thread holds at that moment stays locked in the worker for ever.
 
     Parameters
     ----------
@@ -52,29 +57,47 @@ class SideServer:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._server: ThreadingHTTPServer | None = None
+        self._pid = 0
 
     def start(self) -> None:
-        """Begin to answer."""
-        if not self._port or self._server is not None:
-            return
-        try:
-            self._server = ThreadingHTTPServer(("", self._port), _Handler)
-        except OSError as error:
-            raise SystemExit(f"METRICS_PORT {self._port} cannot be used: {error}") from error
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, name="side-server", daemon=True).start()
-        _log.info("Metrics and health are served on port %d.", self._port)
+        """Begin to answer; to be called while the process has one thread.
 
-    def forget(self) -> None:
-        """Close a forked process's copy of the socket; the thread is not there any more."""
-        if self._server is not None:
-            self._server.socket.close()
-            self._server = None
+        Raises
+        ------
+        OSError
+            Raised if the port cannot be used.
+        """
+        if not self._port:
+            return
+        server = ThreadingHTTPServer(("", self._port), _Handler)
+        parent = os.getpid()
+        self._pid = os.fork()
+        if self._pid:
+            server.server_close()
+            _log.info("Metrics and health are served on port %d.", self._port)
+            return
+        status = 1
+        try:
+            _serve(server, parent)
+            status = 0
+        finally:
+            # Without the exit handlers of the process that this is a copy of.
+            os._exit(status)
 
     def stop(self) -> None:
         """Stop answering."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        if self._pid:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)
+            with suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)
+            self._pid = 0
+
+
+def _serve(server: ThreadingHTTPServer, parent: int) -> None:
+    # Ctrl-C reaches the whole process group; the end of the parent is what ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server.daemon_threads = True
+    server.timeout = 1.0
+    while os.getppid() == parent:
+        server.handle_request()

@@ -279,7 +279,14 @@ def _is_missing(error: ClientError) -> bool:
 
 def _header_value(start: bytes, key: str, keyword: str) -> str | None:
     if key.endswith(".gz"):
-        start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, _HEADER_BYTES)
+        try:
+            start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, _HEADER_BYTES)
+        except zlib.error as error:
+            _log.warning("%s is not compressed as its name tells: %s", key, error)
+            return None
+    if not start.startswith(b"SIMPLE"):
+        _log.warning("%s does not begin as a FITS file.", key)
+        return None
     try:
         value = fits.Header.fromstring(start.split(b"END" + b" " * 77)[0].decode("latin-1")).get(keyword)
     except (ValueError, fits.VerifyError) as error:
