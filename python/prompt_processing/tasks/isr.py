@@ -1,0 +1,155 @@
+"""From a raw to an image of the sky in electrons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lsst.pex.config import Field
+from lsst.pipe.base import (
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    Struct,
+    connectionTypes,
+)
+
+from ..alert_production.cosmic_rays import CosmicRayOptions
+from ..alert_production.isr import IsrOptions, run_isr
+from ..images import Defects, Exposure, VisitInfo
+from ..instruments.camera import Camera
+from ..instruments.geometry import detector_wcs
+from ..instruments.headers import translate
+from ..instruments.raw_frame import RawFrame
+
+_CALIBRATION = ("instrument", "detector")
+
+
+class IsrConnections(PipelineTaskConnections, dimensions=("instrument", "exposure", "detector")):
+    """A raw and its calibrations in, an image out."""
+
+    raw = connectionTypes.Input(
+        doc="Raw image.",
+        name="raw",
+        storageClass="Exposure",
+        dimensions=("instrument", "exposure", "detector"),
+    )
+    camera = connectionTypes.PrerequisiteInput(
+        doc="Geometry, gains, read noise and saturation of the detectors.",
+        name="camera",
+        storageClass="Camera",
+        dimensions=("instrument",),
+        isCalibration=True,
+    )
+    bias = connectionTypes.PrerequisiteInput(
+        doc="Bias structure.",
+        name="bias",
+        storageClass="ExposureF",
+        dimensions=_CALIBRATION,
+        isCalibration=True,
+    )
+    dark = connectionTypes.PrerequisiteInput(
+        doc="Dark current of one second.",
+        name="dark",
+        storageClass="ExposureF",
+        dimensions=_CALIBRATION,
+        isCalibration=True,
+    )
+    flat = connectionTypes.PrerequisiteInput(
+        doc="Relative response.",
+        name="flat",
+        storageClass="ExposureF",
+        dimensions=(*_CALIBRATION, "physical_filter"),
+        isCalibration=True,
+    )
+    defects = connectionTypes.PrerequisiteInput(
+        doc="Pixels that are always bad.",
+        name="defects",
+        storageClass="Defects",
+        dimensions=_CALIBRATION,
+        isCalibration=True,
+    )
+    image = connectionTypes.Output(
+        doc="Assembled image without instrument signature, electrons.",
+        name="post_isr_image",
+        storageClass="ExposureF",
+        dimensions=("instrument", "exposure", "detector"),
+    )
+
+    def __init__(self, *, config: IsrConfig | None = None) -> None:
+        if config is None:
+            return
+        for wanted, name in (
+            (config.doBias, "bias"),
+            (config.doDark, "dark"),
+            (config.doFlat, "flat"),
+            (config.doDefect, "defects"),
+        ):
+            if not wanted:
+                delattr(self, name)
+
+
+class IsrConfig(PipelineTaskConfig, pipelineConnections=IsrConnections):
+    """Which corrections are made."""
+
+    doBias = Field[bool](doc="Subtract the bias structure.", default=True)
+    doDark = Field[bool](doc="Subtract the dark current.", default=True)
+    doFlat = Field[bool](doc="Divide by the flat.", default=True)
+    doDefect = Field[bool](doc="Mask defects.", default=True)
+    doCosmicRays = Field[bool](doc="Look for cosmic rays before the PSF is known.", default=True)
+
+
+class IsrTask(PipelineTask):
+    """Remove the instrument's signature."""
+
+    ConfigClass = IsrConfig
+    _DefaultName = "isr"
+    config: IsrConfig
+
+    def run(
+        self,
+        raw: RawFrame,
+        camera: Camera,
+        bias: Exposure | None = None,
+        dark: Exposure | None = None,
+        flat: Exposure | None = None,
+        defects: Defects | None = None,
+        **_: Any,
+    ) -> Struct:
+        """Correct a raw.
+
+        Parameters
+        ----------
+        raw : `~prompt_processing.instruments.RawFrame`
+            As read.
+        camera : `~prompt_processing.instruments.Camera`
+            Measured properties of the detectors.
+        bias, dark, flat : `~prompt_processing.images.Exposure`, optional
+            Of the assembled detector.
+        defects : `~prompt_processing.images.Defects`, optional
+            Of the assembled detector.
+
+        Returns
+        -------
+        result : `~lsst.pipe.base.Struct`
+            ``image``: `~prompt_processing.images.Exposure`.
+        """
+        observation = translate(raw.header)
+        detector = camera.detector(raw.detector)
+        info = VisitInfo(
+            instrument=camera.name,
+            exposure=observation.exposure_id,
+            detector=detector.id,
+            physical_filter=observation.physical_filter,
+            band=camera.filters.get(observation.physical_filter, ""),
+            mid_mjd_tai=float(observation.mid.tai.mjd),
+            exposure_time=observation.exposure_time,
+            boresight_ra=float("nan") if observation.ra is None else observation.ra,
+            boresight_dec=float("nan") if observation.dec is None else observation.dec,
+            rotation=float("nan") if observation.rotation is None else observation.rotation,
+            airmass=float("nan") if observation.airmass is None else observation.airmass,
+        )
+        options = IsrOptions(cosmic_rays=CosmicRayOptions() if self.config.doCosmicRays else None)
+        image = run_isr(raw, detector, bias, dark, flat, defects, info, options)
+        if observation.ra is not None and observation.dec is not None and observation.rotation is not None:
+            image.wcs = detector_wcs(camera, detector, observation.ra, observation.dec, observation.rotation)
+        return Struct(image=image)
