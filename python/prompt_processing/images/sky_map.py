@@ -10,6 +10,8 @@ import numpy as np
 from astropy.wcs import WCS
 from lsst.sphgeom import ConvexPolygon, LonLat, Region, UnitVector3d
 
+from .exposure import Exposure
+
 
 @dataclass(frozen=True, slots=True)
 class Tract:
@@ -109,6 +111,11 @@ class SkyMap:
         ):
             corners.append(_corner_vectors(self.patch_wcs(tract_id, patch), self.patch_shape)[corner])
         return ConvexPolygon(corners)
+
+    @staticmethod
+    def footprint_region(exposure: Exposure) -> ConvexPolygon:
+        """Return the outline of an image with a WCS."""
+        return _box_region(exposure.wcs, exposure.shape)
 
     def find(self, region: Region) -> list[tuple[int, int]]:
         """Return the ``(tract, patch)`` whose images a region overlaps."""

@@ -1,0 +1,115 @@
+"""Bring coadd patches to the pixels of a visit's image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lsst.daf.butler import DeferredDatasetHandle
+from lsst.pex.config import RangeField
+from lsst.pipe.base import (
+    NoWorkFound,
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    Struct,
+    connectionTypes,
+)
+
+from ..alert_production.warp import warp_template
+from ..images import Exposure, SkyMap
+
+_VISIT = ("instrument", "visit", "detector")
+
+
+class BuildTemplateConnections(PipelineTaskConnections, dimensions=(*_VISIT, "skymap")):
+    """Image and coadds in, template out."""
+
+    image = connectionTypes.Input(
+        doc="Whose pixels the template is brought to.",
+        name="preliminary_visit_image",
+        storageClass="ExposureF",
+        dimensions=_VISIT,
+    )
+    sky_map = connectionTypes.Input(
+        doc="Where the patches are.",
+        name="skyMap",
+        storageClass="SkyMap",
+        dimensions=("skymap",),
+    )
+    coadds = connectionTypes.Input(
+        doc="Template patches, nJy.",
+        name="template_coadd",
+        storageClass="ExposureF",
+        dimensions=("skymap", "tract", "patch", "band"),
+        multiple=True,
+        deferLoad=True,
+    )
+    template = connectionTypes.Output(
+        doc="Template on the image's pixels, nJy.",
+        name="template_detector",
+        storageClass="ExposureF",
+        dimensions=_VISIT,
+    )
+
+
+class BuildTemplateConfig(PipelineTaskConfig, pipelineConnections=BuildTemplateConnections):
+    """How much of the image the template has to cover."""
+
+    minimumCoverage = RangeField[float](
+        doc="Fraction of the image; below it there is no difference imaging.", default=0.05, min=0.0, max=1.0
+    )
+
+
+class BuildTemplateTask(PipelineTask):
+    """Warp template patches."""
+
+    ConfigClass = BuildTemplateConfig
+    _DefaultName = "buildTemplate"
+    config: BuildTemplateConfig
+
+    def run(
+        self, image: Exposure, sky_map: SkyMap, coadds: Sequence[DeferredDatasetHandle], **_: Any
+    ) -> Struct:
+        """Warp.
+
+        Parameters
+        ----------
+        image : `~prompt_processing.images.Exposure`
+            Calibrated, with its fitted WCS.
+        sky_map : `~prompt_processing.images.SkyMap`
+            Where the patches are.
+        coadds : sequence of `~lsst.daf.butler.DeferredDatasetHandle`
+            Patches that overlap where the telescope was announced to look.
+
+        Returns
+        -------
+        result : `~lsst.pipe.base.Struct`
+            ``template``: `~prompt_processing.images.Exposure`.
+
+        Raises
+        ------
+        NoWorkFound
+            Raised if the template covers too little of the image.
+        NoTemplateOverlapError
+            Raised if it covers nothing at all.
+        """
+        footprint = sky_map.footprint_region(image)
+        patches = [
+            handle.get()
+            for handle in sorted(coadds, key=lambda handle: (handle.dataId["tract"], handle.dataId["patch"]))
+            if not sky_map.patch_region(handle.dataId["tract"], handle.dataId["patch"]).isDisjointFrom(
+                footprint
+            )
+        ]
+        template = warp_template(patches, image.wcs, image.shape)
+        template.photo_calib = image.photo_calib
+        template.visit_info = image.visit_info
+        coverage = float(template.metadata["COVERAGE"])
+        self.metadata["coverage"] = coverage
+        self.metadata["patches"] = len(patches)
+        if coverage < self.config.minimumCoverage:
+            raise NoWorkFound(
+                f"The template covers {coverage:.1%} of the image, less than {self.config.minimumCoverage:.1%}."
+            )
+        return Struct(template=template)

@@ -1,0 +1,97 @@
+"""Subtract the PSF-matched template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from astropy.table import Table
+from lsst.pipe.base import (
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    Struct,
+    connectionTypes,
+)
+
+from ..alert_production.subtraction import subtract
+from ..images import Exposure
+
+_VISIT = ("instrument", "visit", "detector")
+
+
+class SubtractImagesConnections(PipelineTaskConnections, dimensions=_VISIT):
+    """Image and template in, difference out."""
+
+    science = connectionTypes.Input(
+        doc="Calibrated image, nJy.",
+        name="preliminary_visit_image",
+        storageClass="ExposureF",
+        dimensions=_VISIT,
+    )
+    template = connectionTypes.Input(
+        doc="Template on the same pixels, nJy.",
+        name="template_detector",
+        storageClass="ExposureF",
+        dimensions=_VISIT,
+    )
+    stars = connectionTypes.Input(
+        doc="Sources of the image, of which the kernel is fitted on some.",
+        name="single_visit_star",
+        storageClass="ArrowAstropy",
+        dimensions=_VISIT,
+    )
+    difference = connectionTypes.Output(
+        doc="Science minus template, nJy.",
+        name="difference_image_predetection",
+        storageClass="ExposureF",
+        dimensions=_VISIT,
+    )
+    matched = connectionTypes.Output(
+        doc="The template as it was subtracted.",
+        name="template_matched",
+        storageClass="ExposureF",
+        dimensions=_VISIT,
+    )
+    kernel = connectionTypes.Output(
+        doc="The kernel that matches the PSFs.",
+        name="difference_kernel",
+        storageClass="MatchingKernel",
+        dimensions=_VISIT,
+    )
+
+
+class SubtractImagesConfig(PipelineTaskConfig, pipelineConnections=SubtractImagesConnections):
+    """Nothing to choose: thresholds are those of `SubtractionOptions`."""
+
+
+class SubtractImagesTask(PipelineTask):
+    """Match the PSFs and subtract."""
+
+    ConfigClass = SubtractImagesConfig
+    _DefaultName = "subtractImages"
+    config: SubtractImagesConfig
+
+    def run(self, science: Exposure, template: Exposure, stars: Table, **_: Any) -> Struct:
+        """Subtract.
+
+        Parameters
+        ----------
+        science, template : `~prompt_processing.images.Exposure`
+            On the same pixels, nJy.
+        stars : `~astropy.table.Table`
+            Sources of the science image.
+
+        Returns
+        -------
+        result : `~lsst.pipe.base.Struct`
+            ``difference``, ``matched``, ``kernel``.
+
+        Raises
+        ------
+        TooFewKernelStarsError, BadKernelError
+            Raised if no sensible kernel can be found.
+        """
+        result = subtract(science, template, stars)
+        for name, value in result.metrics.items():
+            self.metadata[name] = value
+        return Struct(difference=result.difference, matched=result.matched, kernel=result.kernel)
