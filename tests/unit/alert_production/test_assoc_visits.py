@@ -247,3 +247,19 @@ def test_alerts_reach_a_broker_and_decode_independently(dia_field, apdb, tmp_pat
         assert message.value()[:5] == b"\x00\x00\x00\x04\x4d"
         record = fastavro.schemaless_reader(io.BytesIO(message.value()[5:]), Schema.from_file().definition)
         assert record["diaSource"]["visit"] == dia_field.first_visit
+
+
+def test_preload_holds_the_region_with_its_margin_and_nothing_else(dia_field, apdb) -> None:
+    ra, dec = dia_field.grid(4)
+    _process(dia_field, apdb, 0, ra, dec, [3000.0] * 4)
+    first = UnitVector3d(LonLat.fromDegrees(ra[0] % 360, dec[0]))
+    tiny = Circle(first, Angle.fromDegrees(1 / 3600))
+    time = Time(dia_field.first_mjd + 1, format="mjd", scale="tai")
+    near = load_dia_catalogs(apdb, tiny, time, 5.0)
+    assert len(near.objects) == len(near.sources) == len(near.forced_sources) == 1
+    assert len(load_dia_catalogs(apdb, tiny, time, 120.0).objects) == 4
+    long_after = Time(dia_field.first_mjd + 400, format="mjd", scale="tai")
+    late = load_dia_catalogs(apdb, tiny, long_after, 120.0)
+    assert (len(late.objects), len(late.sources), len(late.forced_sources)) == (4, 0, 0)
+    # The count goes on although the history is out of reach.
+    assert late.objects["nDiaSources"].tolist() == [1] * 4
