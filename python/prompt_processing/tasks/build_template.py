@@ -56,8 +56,12 @@ class BuildTemplateConnections(PipelineTaskConnections, dimensions=(*_VISIT, "sk
 class BuildTemplateConfig(PipelineTaskConfig, pipelineConnections=BuildTemplateConnections):
     """How much of the image the template has to cover."""
 
-    minimumCoverage = RangeField[float](
-        doc="Fraction of the image; below it there is no difference imaging.", default=0.05, min=0.0, max=1.0
+    minimumCoverage = RangeField(
+        dtype=float,
+        doc="Fraction of the image; below it there is no difference imaging.",
+        default=0.05,
+        min=0.0,
+        max=1.0,
     )
 
 
@@ -95,12 +99,11 @@ class BuildTemplateTask(PipelineTask):
             Raised if it covers nothing at all.
         """
         footprint = sky_map.footprint_region(image)
+        by_place = {(int(handle.dataId["tract"]), int(handle.dataId["patch"])): handle for handle in coadds}
         patches = [
-            handle.get()
-            for handle in sorted(coadds, key=lambda handle: (handle.dataId["tract"], handle.dataId["patch"]))
-            if not sky_map.patch_region(handle.dataId["tract"], handle.dataId["patch"]).isDisjointFrom(
-                footprint
-            )
+            by_place[place].get()
+            for place in sorted(by_place)
+            if not sky_map.patch_region(*place).isDisjointFrom(footprint)
         ]
         template = warp_template(patches, image.wcs, image.shape)
         template.photo_calib = image.photo_calib
