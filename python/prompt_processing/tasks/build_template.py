@@ -113,6 +113,6 @@ class BuildTemplateTask(PipelineTask):
         self.metadata["patches"] = len(patches)
         if coverage < self.config.minimumCoverage:
             raise NoWorkFound(
-                f"The template covers {coverage:.1%} of the image, less than {self.config.minimumCoverage:.1%}."
+                f"The template covers {coverage:.1%} of the image; {self.config.minimumCoverage:.1%} are needed."
             )
         return Struct(template=template)
