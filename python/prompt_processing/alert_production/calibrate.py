@@ -31,7 +31,8 @@ class CalibrateOptions:
     Attributes
     ----------
     background_box : `int`
-        Width of the background's mesh, pixels.
+        Width of the background's mesh, pixels; at least 32 times the guessed
+        seeing, so that stars stay small in it.
     seeing_guess_arcsec : `float`
         FWHM of the first detection's kernel.
     detection_threshold : `float`
@@ -188,10 +189,11 @@ def _find_sources(
 ) -> tuple[Background, SkyEstimate, Detections, StarCandidates]:
     """Subtract the background in two passes, detect, and choose stars; the image is changed."""
     unusable = exposure.has(UNUSABLE)
-    first = estimate_sky(exposure.image, unusable, options.background_box)
-    exposure.image -= first.background.image()
     scale = float(np.sqrt(abs(np.linalg.det(predicted.pixel_scale_matrix)))) * 3600
     fwhm = options.seeing_guess_arcsec / scale
+    box = max(options.background_box, round(32 * fwhm))
+    first = estimate_sky(exposure.image, unusable, box)
+    exposure.image -= first.background.image()
     # Cores of saturated stars stay in: a ring would be taken for several sources.
     hidden = exposure.has(Mask.BAD | Mask.NO_DATA) & ~exposure.has(Mask.INTRP)
     detections = detect(exposure.image, first.rms, fwhm, options.detection_threshold, hidden)
@@ -203,7 +205,7 @@ def _find_sources(
         np.maximum(catalogue["a"], candidates.fwhm / 2), np.maximum(catalogue["b"], candidates.fwhm / 2),
         catalogue["theta"], r=4.0,
     )  # fmt: skip
-    second = estimate_sky(exposure.image, covered, options.background_box)
+    second = estimate_sky(exposure.image, covered, box)
     exposure.image -= second.background.image()
     total = replace(first.background, values=first.background.values + second.background.values)
     sky = replace(second, background=total, level=first.level + second.level)

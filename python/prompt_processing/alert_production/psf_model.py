@@ -50,7 +50,7 @@ class PsfOptions:
     min_stars: int = 5
     max_stars: int = 400
     size_in_fwhm: float = 8.0
-    max_size: int = 71
+    max_size: int = 91
     iterations: int = 4
     min_fwhm: float = 1.2
     max_fwhm: float = 30.0
