@@ -1,6 +1,7 @@
 """Processes of the demo: started with a log of their own, and stopped whatever happens."""
 
 import atexit
+import contextlib
 import ctypes
 import os
 import selectors
@@ -106,13 +107,16 @@ class Process:
         try:
             self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            try:
-                os.killpg(self._popen.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            self._kill_group()
             self._popen.wait(10)
+        # Children of a process that ended in order may have been left, too.
+        self._kill_group()
         if self._popen.stdout is not None:
             self._popen.stdout.close()
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
 
 
 class Processes:
@@ -146,7 +150,7 @@ class Processes:
         environment: Mapping[str, str] | None = None,
         tells_ready: bool = False,
     ) -> Process:
-        """Start a command; ``python`` stands for this interpreter.
+        """Start a program that is installed with this interpreter, or ``python``, the interpreter itself.
 
         Parameters
         ----------
@@ -161,7 +165,9 @@ class Processes:
             input a pipe that closes when this process ends.
         """
         log = self._log_folder / f"{name}.log"
-        words = [sys.executable if word == "python" else word for word in command]
+        # Of this environment, whatever PATH says.
+        program = Path(sys.executable).with_name(command[0]) if command[0] != "python" else sys.executable
+        words = [str(program), *command[1:]]
         output: IO[bytes]
         with log.open("ab") as output:
             popen = subprocess.Popen(
@@ -178,10 +184,16 @@ class Processes:
         self._running.append(process)
         return process
 
-    def check(self, expected_to_end: Sequence[Process] = ()) -> None:
-        """Make sure that all still run; those expected to end may have, with status 0."""
+    def check(self) -> None:
+        """Make sure that none has failed: all still run, or have ended with status 0.
+
+        Raises
+        ------
+        ProcessFailedError
+            Naming the first that has.
+        """
         for process in self._running:
-            if process not in expected_to_end or process.exit_status not in (None, 0):
+            if process.exit_status not in (None, 0):
                 process.check()
 
     def stop(self) -> None:

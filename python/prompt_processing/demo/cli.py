@@ -1,0 +1,231 @@
+"""The demo's command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from prompt_processing.instruments import Camera, load_camera
+
+from .processes import Processes, ProcessFailedError
+from .progress import Progress
+from .story import DemoOptions, NightFailedError, check_night, make_world, remove_work, take_night
+from .table import print_tables, save_tables
+from .world import Folders, World
+
+__all__ = ["main"]
+
+_DEFAULT_DETECTORS = {
+    # One of each vendor for LSSTCam: they are read out the other way round.
+    "LSSTCam": ("R01_S00", "R22_S11"),
+    "LATISS": ("0",),
+    "HSC": ("49", "50"),
+}
+_MARKER = ".prompt-processing-demo"
+
+_DESCRIPTION = """\
+Run prompt processing on a simulated night, with full-size detectors and real protocols.
+
+Kafka and S3 are stand-ins that speak the wire protocols; Butler registry and APDB are SQLite. A sky is
+simulated, observed and processed: announcement, preload, image, alert production, APDB, alerts. At the end
+there is a table of what was found and how long it took, and a folder of pictures.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; returns the exit status: 0 only if every visit was processed."""
+    options, folders, keep = _parse(arguments)
+    console = Console()
+    progress = Progress(console)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _empty(folders.output)
+        with Processes(folders.logs, {}) as processes:
+            world = make_world(options, folders, processes, progress)
+            _run(options, world, processes, progress, console)
+            if keep:
+                _stay(options, world, console)
+    except NightFailedError as error:
+        console.print(f"[red]Not every visit was processed:[/red]\n{error}\nThe logs are in {folders.logs}.")
+        return 1
+    except ProcessFailedError as error:
+        console.print(f"[red]The demo failed:[/red] {error}", markup=True, highlight=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("Interrupted.")
+        return 130
+    finally:
+        if not keep:
+            remove_work(folders)
+    return 0
+
+
+def _run(
+    options: DemoOptions, world: World, processes: Processes, progress: Progress, console: Console
+) -> None:
+    result, _ = take_night(options, world, processes, progress)
+    # Imported late: matplotlib takes a second, and should not take it from the telescope.
+    from .pictures import draw_pictures
+
+    with progress.step("Drawing pictures"):
+        pictures = draw_pictures(result, world)
+    save_tables(result, world.folders.output, progress.seconds)
+    console.print()
+    print_tables(result, console)
+    console.print(
+        f"{sum(result.dataset_counts.values())} datasets of {len(result.dataset_counts)} types in "
+        f"{world.output_collection()}, {result.n_dia_objects} DiaObjects in the APDB."
+    )
+    console.print(f"Tables, logs and alerts are in {world.folders.output}, pictures are:")
+    for path in pictures:
+        console.print(f"  {path}", soft_wrap=True)
+    console.print(f"The demo took {progress.seconds:.0f} s.")
+    check_night(result)
+
+
+def _parse(arguments: Sequence[str] | None) -> tuple[DemoOptions, Folders, bool]:
+    parser = argparse.ArgumentParser(
+        prog="bin/demo", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--instrument", choices=tuple(_DEFAULT_DETECTORS), default="LSSTCam", help="default: %(default)s"
+    )
+    parser.add_argument("--visits", type=int, default=3, help="visits of one field (default: %(default)s)")
+    parser.add_argument(
+        "--detectors",
+        nargs="+",
+        metavar="D",
+        help="ids or names (default: "
+        + "; ".join(f"{name}: {' '.join(chosen)}" for name, chosen in _DEFAULT_DETECTORS.items())
+        + ")",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the sky (default: %(default)s)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("demo-output"),
+        help="folder of the results (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the services up afterwards, and tell how to talk to them"
+    )
+    parser.add_argument(
+        "--night",
+        type=Path,
+        help="folder of the simulated night: one that is there is used again (default: a new one each time)",
+    )
+    parser.add_argument(
+        "--miniature",
+        type=_pair,
+        metavar="COLUMNSxROWS",
+        help="shrink each amplifier's data to this many pixels, for a quick look",
+    )
+    parser.add_argument(
+        "--slew", type=float, default=2.0, help="seconds from announcement to shutter (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--exposure", type=float, default=18.0, help="seconds from there to the image (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--pause", type=float, default=0.0, help="seconds between two visits (default: %(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    if options.visits < 1:
+        parser.error("--visits must be at least 1")
+    camera = load_camera(options.instrument)
+    try:
+        detectors = _detector_ids(camera, options.detectors or _DEFAULT_DETECTORS[options.instrument])
+    except LookupError as error:
+        parser.error(str(error))
+    demo = DemoOptions(
+        instrument=options.instrument,
+        detectors=detectors,
+        n_visits=options.visits,
+        seed=options.seed,
+        miniature=options.miniature,
+        slew=options.slew,
+        exposure=options.exposure,
+        pause=options.pause,
+        night=options.night,
+    )
+    output = options.output.resolve()
+    night = output / "work" / "night" if options.night is None else options.night.resolve()
+    return demo, Folders(output, night), options.keep
+
+
+def _detector_ids(camera: Camera, names: Sequence[str]) -> tuple[int, ...]:
+    chosen = [camera.detector(int(name) if name.isdecimal() else name).id for name in names]
+    return tuple(dict.fromkeys(chosen))
+
+
+def _pair(text: str) -> tuple[int, int]:
+    columns, _, rows = text.partition("x")
+    return int(columns), int(rows)
+
+
+def _empty(output: Path) -> None:
+    """Make the output folder, without what an earlier demo left in it.
+
+    Raises
+    ------
+    ProcessFailedError
+        It holds something else, which is nobody's to remove.
+    """
+    if output.exists() and any(output.iterdir()):
+        if not (output / _MARKER).exists():
+            raise ProcessFailedError(
+                f"{output} is not empty and not of an earlier demo; choose another --output."
+            )
+        shutil.rmtree(output)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / _MARKER).touch()
+
+
+def _stay(options: DemoOptions, world: World, console: Console) -> None:
+    """Tell how to talk to the services, and wait until interrupted."""
+    exports = _exports(world.environment)
+    path = world.folders.output / "environment.sh"
+    path.write_text(exports)
+    tester = Path(__file__).resolve().parents[2] / "tester" / "upload.py"
+    programs = Path(sys.executable).parent
+    console.print(
+        f"""
+[bold]The services stay up until you press Ctrl-C.[/bold] In another terminal:
+
+    source {path}
+    {sys.executable} {tester} {options.instrument} 1          another visit
+    {programs}/butler query-datasets $CENTRAL_REPO --collections {world.output_collection()}
+    {programs}/butler query-collections $CENTRAL_REPO
+    {programs}/apdb-cli metadata show $CONFIG_APDB
+    tail -f {world.folders.logs}/activator.log
+""",
+        highlight=False,
+        soft_wrap=True,
+    )
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        console.print("Stopping the services.")
+
+
+def _exports(environment: Mapping[str, str]) -> str:
+    names = [*environment, *(name for name in os.environ if name.startswith("AWS_"))]
+    values = {name: environment.get(name) or os.environ[name] for name in names}
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(values.items()))
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

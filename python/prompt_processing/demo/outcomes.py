@@ -1,0 +1,110 @@
+"""Outcomes of visits, as the activator's log tells them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+__all__ = ["LogFollower", "VisitOutcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class VisitOutcome:
+    """How a visit of one detector ended.
+
+    Attributes
+    ----------
+    group : `str`
+        Of the visit.
+    detector : `int`
+        Id.
+    ended : `float`
+        When it ended, Unix seconds, UTC.
+    details : mapping
+        What the activator tells of it: ``status``, ``reason``, ``stages``, ``counts`` and so on.
+    """
+
+    group: str
+    detector: int
+    ended: float
+    details: Mapping[str, Any]
+
+    @property
+    def exposure(self) -> int | None:
+        """Id of the first exposure that was processed."""
+        exposures = self.details.get("exposures") or [None]
+        return None if exposures[0] is None else int(exposures[0])
+
+    @property
+    def processed(self) -> bool:
+        """Whether the visit was processed with difference imaging."""
+        return self.details["status"] == "processed" and self.details.get("pipeline") == "ApPipe"
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds by stage."""
+        return {name: float(seconds) for name, seconds in self.details.get("stages", {}).items()}
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """What the pipeline counted."""
+        return dict(self.details.get("counts", {}))
+
+    def spans(self) -> list[tuple[str, float, float]]:
+        """Return each stage with when it began (Unix seconds) and how long it took, in order of time.
+
+        The log tells how long stages took; they follow each other without pause, up to the end.
+        """
+        spans = []
+        begin = self.ended - sum(self.stages.values())
+        for name, seconds in self.stages.items():
+            spans.append((name, begin, seconds))
+            begin += seconds
+        return spans
+
+
+class LogFollower:
+    """Reads the outcomes that have been added to a log since the last time.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        Log of the activator: one JSON object a line, among what other programs may write there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = 0
+        self._rest = b""
+
+    def read(self) -> list[VisitOutcome]:
+        """Return the new outcomes."""
+        try:
+            with self._path.open("rb") as log:
+                log.seek(self._position)
+                content = log.read()
+        except FileNotFoundError:
+            return []
+        self._position += len(content)
+        *lines, self._rest = (self._rest + content).split(b"\n")
+        return [outcome for line in lines if (outcome := _parse(line)) is not None]
+
+
+def _parse(line: bytes) -> VisitOutcome | None:
+    if b'"outcome"' not in line:
+        return None
+    try:
+        entry = json.loads(line)
+        return VisitOutcome(
+            group=entry["group"],
+            detector=int(entry["detector"]),
+            ended=datetime.fromisoformat(entry["asctime"]).timestamp(),
+            details=entry["outcome"],
+        )
+    except (ValueError, KeyError, TypeError):
+        # Some other line that happens to hold the word.
+        return None

@@ -1,0 +1,226 @@
+"""What a run of the demo has produced, collected from where operators and scientists would look."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from astropy.time import Time
+from lsst.daf.butler import Butler, DatasetRef
+from lsst.dax.apdb import Apdb
+from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
+
+from prompt_processing.images import use_butler_types
+from prompt_processing.instruments import RawKey
+
+from .alerts import AlertSummary, read_alerts
+from .outcomes import VisitOutcome
+from .score import StarScore, TransientScore, score_stars, score_transients
+from .world import World
+
+__all__ = ["DetectorVisit", "NightResult", "collect"]
+
+
+@dataclass(slots=True, eq=False)
+class DetectorVisit:
+    """One visit of one detector, with all that is known of it.
+
+    Attributes
+    ----------
+    number : `int`
+        Of the visit, from 1, in order of time.
+    group : `str`
+        Of the visit.
+    visit, detector : `int`
+        Ids.
+    detector_name : `str`
+        As in the camera.
+    arrived : `float`
+        When its last raw had been uploaded, Unix seconds, UTC.
+    outcome : `VisitOutcome` or `None`
+        How it ended; None if nobody told.
+    truth : `~pandas.DataFrame`
+        What is true of its last raw.
+    dia_sources : `~pandas.DataFrame`
+        As they are in the APDB.
+    transients, stars
+        Scores.
+    alerts : `list` [`AlertSummary`]
+        As they were read back.
+    """
+
+    number: int
+    group: str
+    visit: int
+    detector: int
+    detector_name: str
+    arrived: float
+    outcome: VisitOutcome | None
+    truth: pd.DataFrame
+    dia_sources: pd.DataFrame
+    transients: TransientScore
+    stars: StarScore
+    alerts: list[AlertSummary] = field(default_factory=list)
+
+    @property
+    def arrival_to_alert(self) -> float | None:
+        """Seconds from the end of the upload to the last alert.
+
+        Counted from the activator's own time of arrival where that is earlier.
+        """
+        if self.outcome is None or (last := self.outcome.details.get("last_alert")) is None:
+            return None
+        own = self.outcome.details.get("image_arrival")
+        return float(last) - min(self.arrived, self.arrived if own is None else float(own))
+
+
+@dataclass(slots=True, eq=False)
+class NightResult:
+    """All visits of a night, and what other programs say of it.
+
+    Attributes
+    ----------
+    visits : `list` [`DetectorVisit`]
+        In order of time, then by detector.
+    dataset_counts : mapping
+        Datasets in the central repository by type, as ``butler query-datasets`` lists them.
+    n_dia_objects : `int`
+        DiaObjects in the APDB.
+    pixel_scale : `float`
+        Of the camera, arcsec per pixel.
+    """
+
+    visits: list[DetectorVisit]
+    dataset_counts: Mapping[str, int]
+    n_dia_objects: int
+    pixel_scale: float
+
+    @property
+    def injected(self) -> pd.DataFrame:
+        """All sources that had changed and should have been found."""
+        return pd.concat([visit.transients.expected for visit in self.visits], ignore_index=True)
+
+
+def collect(world: World, outcomes: Sequence[VisitOutcome]) -> NightResult:
+    """Ask the central repository, the APDB, the alert topic's reader and the truth.
+
+    Parameters
+    ----------
+    world : `World`
+        Where they are.
+    outcomes : sequence of `VisitOutcome`
+        What the activator's log told.
+    """
+    use_butler_types()
+    uploads = pd.DataFrame([json.loads(line) for line in world.folders.manifest.read_text().splitlines()])
+    alerts: dict[tuple[int, int], list[AlertSummary]] = {}
+    for alert in read_alerts(world.folders.alerts):
+        alerts.setdefault((alert.visit, alert.detector), []).append(alert)
+    with Butler.from_config(world.central_repository) as butler:
+        camera = _get(butler, "camera", world.environment["RUBIN_INSTRUMENT"])
+        visits = []
+        groups = list(dict.fromkeys(uploads["group"]))
+        last_raws = uploads.sort_values("exposure").groupby(["group", "detector"], as_index=False).last()
+        truths = [_read_truth(world, str(source)) for source in last_raws["source"]]
+        sources, n_objects = _read_apdb(world, truths)
+        for (_, last), truth in zip(last_raws.iterrows(), truths, strict=True):
+            group, detector = str(last["group"]), int(last["detector"])
+            visit = int(uploads.loc[uploads["group"] == group, "exposure"].min())
+            of_visit = sources[(sources["visit"] == visit) & (sources["detector"] == detector)]
+            visits.append(
+                DetectorVisit(
+                    number=groups.index(group) + 1,
+                    group=group,
+                    visit=visit,
+                    detector=detector,
+                    detector_name=camera.detector(detector).name,
+                    arrived=float(last["arrived"]),
+                    outcome=_outcome_of(outcomes, group, detector),
+                    truth=truth,
+                    dia_sources=of_visit,
+                    transients=score_transients(truth, of_visit),
+                    stars=score_stars(truth, _stars(butler, world, visit, detector)),
+                    alerts=alerts.get((visit, detector), []),
+                )
+            )
+    visits.sort(key=lambda one: (one.number, one.detector))
+    return NightResult(visits, query_datasets(world), n_objects, camera.pixel_scale_arcsec)
+
+
+def find_datasets(butler: Butler, world: World, dataset_type: str) -> dict[tuple[int, int], DatasetRef]:
+    """Return tonight's datasets of a type by visit and detector."""
+    refs = butler.query_datasets(
+        dataset_type, world.output_collection(), find_first=False, limit=None, explain=False
+    )
+    return {(int(ref.dataId["visit"]), int(ref.dataId["detector"])): ref for ref in refs}
+
+
+def query_datasets(world: World) -> dict[str, int]:
+    """Count the datasets of tonight's outputs that ``butler query-datasets`` lists."""
+    command = [str(Path(sys.executable).with_name("butler")), "query-datasets", world.central_repository]
+    command += ["--collections", world.output_collection(), "--limit", "0", "*"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    (world.folders.output / "datasets.txt").write_text(listed.stdout + listed.stderr)
+    counts: dict[str, int] = {}
+    for line in listed.stdout.splitlines():
+        words = line.split()
+        if len(words) > 2 and words[1].startswith(world.output_collection()):
+            counts[words[0]] = counts.get(words[0], 0) + 1
+    return counts
+
+
+def _outcome_of(outcomes: Sequence[VisitOutcome], group: str, detector: int) -> VisitOutcome | None:
+    # The last one counts: a visit may have been sent again after a passing failure.
+    found = [one for one in outcomes if (one.group, one.detector) == (group, detector)]
+    return found[-1] if found else None
+
+
+def _get(butler: Butler, dataset_type: str, instrument: str) -> Any:
+    return butler.get(dataset_type, instrument=instrument, collections=f"{instrument}/calib/unbounded")
+
+
+def _stars(butler: Butler, world: World, visit: int, detector: int) -> pd.DataFrame:
+    empty = pd.DataFrame({name: pd.Series(dtype=float) for name in ("ra", "dec", "psfFlux", "snr")})
+    ref = find_datasets(butler, world, "single_visit_star").get((visit, detector))
+    if ref is None:
+        return empty
+    stars: pd.DataFrame = butler.get(ref).to_pandas()
+    return stars
+
+
+def _read_apdb(world: World, truths: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, int]:
+    """Return all DiaSources and the number of DiaObjects around some images, by the public interface."""
+    apdb = Apdb.from_uri(world.environment["CONFIG_APDB"])
+    objects: set[int] = set()
+    sources = []
+    for truth in truths:
+        region = _circle_around(truth)
+        objects.update(int(one) for one in apdb.getDiaObjects(region)["diaObjectId"])
+        if (found := apdb.getDiaSources(region, None, Time.now())) is not None:
+            sources.append(found)
+    return pd.concat(sources, ignore_index=True).drop_duplicates("diaSourceId"), len(objects)
+
+
+def _circle_around(truth: pd.DataFrame) -> Circle:
+    vectors = [
+        UnitVector3d(LonLat.fromDegrees(ra, dec)) for ra, dec in zip(truth["ra"], truth["dec"], strict=True)
+    ]
+    middle = np.mean([[v.x(), v.y(), v.z()] for v in vectors], axis=0)
+    centre = UnitVector3d(*middle)
+    far = max(np.arccos(np.clip(centre.dot(vector), -1, 1)) for vector in vectors)
+    return Circle(centre, Angle(float(far)))
+
+
+def _read_truth(world: World, source: str) -> pd.DataFrame:
+    key = RawKey.parse(source)
+    if key is None:
+        raise ValueError(f"{source} is not the key of a raw.")
+    sidecar = world.folders.night / "unobserved" / key.sidecar_key()
+    return pd.read_parquet(sidecar.with_suffix(".truth.parquet"))

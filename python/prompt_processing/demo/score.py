@@ -1,0 +1,245 @@
+"""How well the pipeline's catalogues agree with what was put on the simulated sky."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+__all__ = [
+    "MATCH_RADIUS_ARCSEC",
+    "SNR_THRESHOLD",
+    "StarScore",
+    "TransientScore",
+    "magnitude",
+    "magnitude_histogram",
+    "match_positions",
+    "score_stars",
+    "score_transients",
+]
+
+MATCH_RADIUS_ARCSEC = 0.5
+SNR_THRESHOLD = 10.0
+"""Signal-to-noise ratio above which injected sources should be found, and spurious ones are counted."""
+
+_CHANGED_SNR = 3.0
+_GOOD_STAR_SNR = 50.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TransientScore:
+    """What became of the sources that had changed on one detector in one visit.
+
+    Attributes
+    ----------
+    injected : `~pandas.DataFrame`
+        One row for each that had changed: ``id``, ``kind``, ``mag`` (AB, of the change), ``snr`` (expected,
+        absolute), ``clear`` (not on pixels that nobody can use), ``recovered``, ``separation`` (arcsec, NaN
+        if missed), ``diaSourceId`` (-1 if missed), ``measured_snr``.
+    n_spurious : `int`
+        DiaSources above the threshold where nothing had changed.
+    n_dia_sources : `int`
+        All DiaSources.
+    n_above : `int`
+        DiaSources above the threshold.
+    """
+
+    injected: pd.DataFrame
+    n_spurious: int
+    n_dia_sources: int
+    n_above: int
+
+    @property
+    def expected(self) -> pd.DataFrame:
+        """Injected sources that should have been found."""
+        return self.injected[(self.injected["snr"] > SNR_THRESHOLD) & self.injected["clear"]]
+
+    @property
+    def n_expected(self) -> int:
+        """How many should have been found."""
+        return len(self.expected)
+
+    @property
+    def n_recovered(self) -> int:
+        """How many of these were."""
+        return int(self.expected["recovered"].sum())
+
+
+@dataclass(frozen=True, slots=True)
+class StarScore:
+    """How well stars of one detector in one visit were measured.
+
+    Attributes
+    ----------
+    n_stars : `int`
+        Unflagged stars of high signal-to-noise ratio that were compared.
+    astrometry_mas : `float`
+        Root mean square of their distance from the truth along one axis, milliarcseconds; NaN without stars.
+    zero_point_error : `float`
+        Median of measured minus true magnitude; NaN without stars.
+    """
+
+    n_stars: int
+    astrometry_mas: float
+    zero_point_error: float
+
+
+def magnitude(flux_njy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the AB magnitude of the absolute value of fluxes (nJy)."""
+    with np.errstate(divide="ignore"):
+        return 31.4 - 2.5 * np.log10(np.abs(flux_njy))
+
+
+def match_positions(
+    ra: NDArray[np.float64],
+    dec: NDArray[np.float64],
+    other_ra: NDArray[np.float64],
+    other_dec: NDArray[np.float64],
+    radius_arcsec: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Pair the entries of two catalogues, each with at most one, the closest pairs first.
+
+    Parameters
+    ----------
+    ra, dec : `~numpy.ndarray`, shape (n,)
+        Positions, degrees.
+    other_ra, other_dec : `~numpy.ndarray`, shape (m,)
+        Positions of the other catalogue, degrees.
+    radius_arcsec : `float`
+        Greatest distance.
+
+    Returns
+    -------
+    index, other_index : `~numpy.ndarray` of int, shape (k,)
+        The pairs.
+    separation : `~numpy.ndarray`, shape (k,)
+        Their distances, arcsec.
+    """
+    nothing = np.zeros(0, np.int64)
+    if len(ra) == 0 or len(other_ra) == 0:
+        return nothing, nothing, np.zeros(0)
+    chord = 2 * np.sin(np.radians(radius_arcsec / 3600) / 2)
+    tree, other_tree = cKDTree(_unit_vectors(ra, dec)), cKDTree(_unit_vectors(other_ra, other_dec))
+    near = tree.sparse_distance_matrix(other_tree, chord, output_type="coo_matrix")
+    order = np.argsort(near.data, kind="stable")
+    used, other_used = np.zeros(len(ra), bool), np.zeros(len(other_ra), bool)
+    pairs = []
+    for entry in order:
+        first, second = near.row[entry], near.col[entry]
+        if not used[first] and not other_used[second]:
+            used[first] = other_used[second] = True
+            pairs.append(entry)
+    chosen = np.asarray(pairs, np.int64)
+    separation = np.degrees(2 * np.arcsin(near.data[chosen] / 2)) * 3600
+    return near.row[chosen].astype(np.int64), near.col[chosen].astype(np.int64), separation
+
+
+def score_transients(truth: pd.DataFrame, dia_sources: pd.DataFrame) -> TransientScore:
+    """Compare the DiaSources of one detector in one visit with the truth.
+
+    Parameters
+    ----------
+    truth : `~pandas.DataFrame`
+        ``id``, ``kind``, ``ra``, ``dec`` (degrees), ``delta_flux`` (nJy), ``snr`` (expected for the
+        difference; 0 off the detector) and ``clear``.
+    dia_sources : `~pandas.DataFrame`
+        ``diaSourceId``, ``ra``, ``dec``, ``snr``.
+    """
+    changed = truth[np.abs(truth["snr"]) > _CHANGED_SNR].reset_index(drop=True)
+    found = dia_sources.reset_index(drop=True)
+    index, other, separation = match_positions(
+        changed["ra"].to_numpy(float),
+        changed["dec"].to_numpy(float),
+        found["ra"].to_numpy(float),
+        found["dec"].to_numpy(float),
+        MATCH_RADIUS_ARCSEC,
+    )
+    injected = pd.DataFrame(
+        {
+            "id": changed["id"],
+            "kind": changed["kind"].astype(str),
+            "mag": magnitude(changed["delta_flux"].to_numpy(float)),
+            "snr": np.abs(changed["snr"].to_numpy(float)),
+            "clear": changed["clear"].to_numpy(bool),
+            "recovered": False,
+            "separation": np.nan,
+            "diaSourceId": np.int64(-1),
+            "measured_snr": np.nan,
+        }
+    )
+    injected.loc[index, "recovered"] = True
+    injected.loc[index, "separation"] = separation
+    injected.loc[index, "diaSourceId"] = found["diaSourceId"].to_numpy(np.int64)[other]
+    injected.loc[index, "measured_snr"] = np.abs(found["snr"].to_numpy(float))[other]
+    above = np.abs(found["snr"].to_numpy(float)) > SNR_THRESHOLD
+    unmatched = np.ones(len(found), bool)
+    unmatched[other] = False
+    return TransientScore(injected, int((above & unmatched).sum()), len(found), int(above.sum()))
+
+
+def score_stars(truth: pd.DataFrame, stars: pd.DataFrame) -> StarScore:
+    """Compare the measured stars of one detector in one visit with the truth.
+
+    Parameters
+    ----------
+    truth : `~pandas.DataFrame`
+        ``kind``, ``ra``, ``dec`` (degrees), ``flux`` (nJy).
+    stars : `~pandas.DataFrame`
+        ``ra``, ``dec``, ``psfFlux`` (nJy), ``snr`` and any flags: boolean columns that mark the unusable.
+    """
+    flags = [name for name in stars.columns if stars[name].dtype == bool and not name.endswith("_used")]
+    good = (stars["snr"] > _GOOD_STAR_SNR) & ~stars[flags].any(axis=1)
+    measured = stars[good].reset_index(drop=True)
+    points = truth[truth["kind"].isin(["star", "variable"])].reset_index(drop=True)
+    index, other, _ = match_positions(
+        measured["ra"].to_numpy(float),
+        measured["dec"].to_numpy(float),
+        points["ra"].to_numpy(float),
+        points["dec"].to_numpy(float),
+        MATCH_RADIUS_ARCSEC,
+    )
+    if len(index) == 0:
+        return StarScore(0, np.nan, np.nan)
+    ra, dec = points["ra"].to_numpy(float)[other], points["dec"].to_numpy(float)[other]
+    east = (measured["ra"].to_numpy(float)[index] - ra) * np.cos(np.radians(dec)) * 3.6e6
+    north = (measured["dec"].to_numpy(float)[index] - dec) * 3.6e6
+    ratio = measured["psfFlux"].to_numpy(float)[index] / points["flux"].to_numpy(float)[other]
+    return StarScore(
+        n_stars=len(index),
+        astrometry_mas=float(np.sqrt(np.mean((east**2 + north**2) / 2))),
+        zero_point_error=float(np.median(-2.5 * np.log10(ratio[ratio > 0]))),
+    )
+
+
+def magnitude_histogram(injected: pd.DataFrame, width: float = 0.5) -> pd.DataFrame:
+    """Count the injected sources by magnitude.
+
+    Parameters
+    ----------
+    injected : `~pandas.DataFrame`
+        As in `TransientScore`, of any number of detectors.
+    width : `float`
+        Of a bin, magnitudes.
+
+    Returns
+    -------
+    histogram : `~pandas.DataFrame`
+        ``mag`` (lower edge), ``injected``, ``recovered``, ``missed``, ``snr`` (median), brightest first.
+    """
+    edge = np.floor(injected["mag"].to_numpy(float) / width) * width
+    grouped = injected.assign(mag=edge).groupby("mag", sort=True)
+    counted = grouped.agg(injected=("id", "size"), recovered=("recovered", "sum"), snr=("snr", "median"))
+    counted = counted.reset_index()
+    counted["missed"] = counted["injected"] - counted["recovered"]
+    return counted[["mag", "injected", "recovered", "missed", "snr"]]
+
+
+def _unit_vectors(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
+    longitude, latitude = np.radians(ra), np.radians(dec)
+    return np.stack(
+        [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)],
+        axis=-1,
+    )

@@ -1,0 +1,289 @@
+"""The demo's story: a world is made, a night is taken in it, and what came of it is looked at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prompt_processing.simulation.night import Night, build_night
+
+from .outcomes import LogFollower, VisitOutcome
+from .processes import Process, Processes, ProcessFailedError
+from .progress import Progress
+from .results import NightResult, collect
+from .world import (
+    ALERT_TOPIC,
+    Folders,
+    World,
+    activator_settings,
+    await_workers,
+    fan_out_settings,
+    make_repository,
+    start_services,
+)
+
+__all__ = ["DemoOptions", "NightFailedError", "make_world", "take_night"]
+
+_OUTCOME_TIMEOUT_S = 240.0
+_ALERT_READER_TIMEOUT_S = 20.0
+_STAYS_AWAY = (
+    # Of whoever starts the demo: they would lead its processes to other stores and brokers.
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "S3_ENDPOINT_URL",
+    "KAFKA_SCHEMA_REGISTRY_URL",
+    "RAW_MICROSERVICE",
+    "READ_CENTRAL_REPO",
+    "SASQUATCH_URL",
+    "USE_KAFKA_BUTLER_WRITER",
+    "MP_SKY_URL",
+    "EXPORT_TYPE_REGEXP",
+    "DEBUG_EXPORT_OUTPUTS",
+    "PROMETHEUS_MULTIPROC_DIR",
+    "SECURITY_PROTOCOL",
+    "SASL_USERNAME",
+    "SASL_PASSWORD",
+    "AP_KAFKA_PRODUCER_USERNAME",
+    "AP_KAFKA_PRODUCER_PASSWORD",
+    "ALERT_KEEP_DIR",
+)
+
+
+class NightFailedError(RuntimeError):
+    """Not all visits ended as they should; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What the demo is to do.
+
+    Attributes
+    ----------
+    instrument : `str`
+        Camera.
+    detectors : `tuple` [`int`]
+        Ids.
+    n_visits : `int`
+        Visits of one field.
+    seed : `int`
+        Of the sky.
+    miniature : `tuple` [`int`, `int`] or `None`
+        Columns and rows of each amplifier, for small detectors; None for those of the camera.
+    slew, exposure, pause : `float`
+        Seconds of the tester's schedule.
+    night : `~pathlib.Path` or `None`
+        Folder of a simulated night, used if it holds one and filled if not; None makes one that is removed.
+    """
+
+    instrument: str
+    detectors: tuple[int, ...]
+    n_visits: int
+    seed: int = 1
+    miniature: tuple[int, int] | None = None
+    slew: float = 2.0
+    exposure: float = 18.0
+    pause: float = 0.0
+    night: Path | None = None
+
+
+def make_world(options: DemoOptions, folders: Folders, processes: Processes, progress: Progress) -> World:
+    """Start the services and fill them: repository, APDB and pool of raws.
+
+    Raises
+    ------
+    ProcessFailedError
+        A service does not start.
+    """
+    for name in _STAYS_AWAY:
+        os.environ.pop(name, None)
+    os.environ.update(
+        AWS_ACCESS_KEY_ID="demo",
+        AWS_SECRET_ACCESS_KEY="demo-secret",
+        AWS_DEFAULT_REGION="us-east-1",
+        AWS_EC2_METADATA_DISABLED="true",
+    )
+    folders.work.mkdir(parents=True, exist_ok=True)
+    with progress.step("Starting Kafka and S3, making an APDB"):
+        environment = start_services(processes, folders)
+        # For this process, too, and for all that it starts.
+        os.environ.update(environment)
+    with progress.step(
+        f"Simulating {options.n_visits} visits of {len(options.detectors)} detectors, their templates "
+        "and calibrations"
+    ):
+        night = _make_night(options, folders)
+    with progress.step("Making the central repository"):
+        environment |= make_repository(night, environment, folders)
+        os.environ.update(environment)
+    return World(folders, environment)
+
+
+def _make_night(options: DemoOptions, folders: Folders) -> Night:
+    if options.night is not None and (options.night / "night.json").exists():
+        return Night.load(options.night)
+    return build_night(
+        folders.night,
+        options.instrument,
+        options.detectors,
+        options.n_visits,
+        options.seed,
+        workers=os.cpu_count() or 1,
+        miniature=options.miniature,
+    )
+
+
+def start_prompt_processing(
+    options: DemoOptions, world: World, processes: Processes, progress: Progress
+) -> tuple[Process, Process]:
+    """Prepare the night and start the activator, the fan-out and the alerts' reader.
+
+    Returns
+    -------
+    activator, reader : `Process`
+        The activator and the reader of alerts.
+    """
+    # One worker a detector: a detector's next visit then comes after the last one's end, which makes its
+    # DiaObjects known.
+    n_workers = len(options.detectors)
+    settings = activator_settings(world.folders, n_workers)
+    with progress.step("Writing the night's init-outputs, starting the activator and the fan-out"):
+        initializer = processes.start("initializer", ["prompt-initializer"])
+        reader = processes.start(
+            "alert-reader",
+            [
+                "python",
+                "-m",
+                "prompt_processing.demo.alerts",
+                world.alert_broker,
+                ALERT_TOPIC,
+                str(world.folders.alerts),
+            ],
+        )
+        fan_out = fan_out_settings(world.folders, options.instrument, options.detectors, settings["PORT"])
+        processes.start("fan-out", ["prompt-fanout"], fan_out)
+        if initializer.wait(120) != 0:
+            initializer.check()
+        activator = processes.start("activator", ["python", "-m", "prompt_processing.activator"], settings)
+        await_workers(activator, settings["METRICS_PORT"], n_workers, 120)
+    return activator, reader
+
+
+def take_night(
+    options: DemoOptions, world: World, processes: Processes, progress: Progress
+) -> tuple[NightResult, list[VisitOutcome]]:
+    """Take the night's visits and wait until each has been processed.
+
+    Raises
+    ------
+    ProcessFailedError
+        A process ended that should not have.
+    """
+    activator, reader = start_prompt_processing(options, world, processes, progress)
+    tester = Path(__file__).resolve().parents[2] / "tester" / "upload.py"
+    upload = processes.start(
+        "upload",
+        [
+            "python",
+            str(tester),
+            options.instrument,
+            str(options.n_visits),
+            f"--slew={options.slew}",
+            f"--exposure={options.exposure}",
+            f"--pause={options.pause}",
+            f"--manifest={world.folders.manifest}",
+        ],
+    )
+    with progress.step(
+        f"Taking {options.n_visits} visits: upload.py {options.instrument} {options.n_visits}"
+    ):
+        outcomes = _await_outcomes(options, activator, upload, processes, progress)
+    with progress.step("Reading alerts, the APDB and the central repository"):
+        _finish_reading(reader, world, outcomes)
+        result = collect(world, outcomes)
+    return result, outcomes
+
+
+def _await_outcomes(
+    options: DemoOptions, activator: Process, upload: Process, processes: Processes, progress: Progress
+) -> list[VisitOutcome]:
+    follower = LogFollower(activator.log)
+    outcomes: list[VisitOutcome] = []
+    expected = options.n_visits * len(options.detectors)
+    deadline = None
+    while _n_final(outcomes) < expected:
+        processes.check()
+        activator.check()
+        for outcome in follower.read():
+            outcomes.append(outcome)
+            progress.tell(_describe(outcome))
+        if upload.exit_status is not None and deadline is None:
+            deadline = time.monotonic() + _OUTCOME_TIMEOUT_S
+        if deadline is not None and time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
+    if upload.wait(60) != 0:
+        upload.check()
+    return outcomes
+
+
+def _n_final(outcomes: Sequence[VisitOutcome]) -> int:
+    last = {(one.group, one.detector): one for one in outcomes}
+    return sum(one.details["status"] != "retriable" for one in last.values())
+
+
+def _describe(outcome: VisitOutcome) -> str:
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in outcome.stages.items())
+    what = f"visit {outcome.exposure or outcome.group}, detector {outcome.detector}"
+    if not outcome.processed:
+        return f"{what}: {outcome.details['status']}: {outcome.details['reason']}"
+    sent = outcome.counts.get("numAlertsSent", 0)
+    return f"{what}: {sent} alerts; seconds: {stages}"
+
+
+def _finish_reading(reader: Process, world: World, outcomes: Sequence[VisitOutcome]) -> None:
+    """Give the reader time for the last alerts, then stop it."""
+    sent = sum(int(one.counts.get("numAlertsSent", 0)) for one in outcomes)
+    deadline = time.monotonic() + _ALERT_READER_TIMEOUT_S
+    while len(list(world.folders.alerts.glob("*.avro"))) < sent and time.monotonic() < deadline:
+        time.sleep(0.2)
+    reader.terminate()
+    try:
+        reader.wait(20)
+    except subprocess.TimeoutExpired as error:
+        raise ProcessFailedError(f"{reader.name} does not stop; see {reader.log}") from error
+
+
+def check_night(result: NightResult) -> None:
+    """Make sure that each visit was processed.
+
+    Raises
+    ------
+    NightFailedError
+        Naming all that were not.
+    """
+    failed = []
+    for visit in result.visits:
+        if visit.outcome is None:
+            failed.append(f"visit {visit.visit}, detector {visit.detector}: no answer")
+        elif not visit.outcome.processed:
+            details = visit.outcome.details
+            failed.append(
+                f"visit {visit.visit}, detector {visit.detector}: {details['status']} with "
+                f"{details.get('pipeline') or 'no pipeline'}: {details['reason']}"
+            )
+    if failed:
+        raise NightFailedError("\n".join(failed))
+
+
+def remove_work(folders: Folders) -> None:
+    """Remove what is of no use without the services."""
+    shutil.rmtree(folders.work, ignore_errors=True)
