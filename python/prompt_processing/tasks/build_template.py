@@ -112,7 +112,6 @@ class BuildTemplateTask(PipelineTask):
         self.metadata["coverage"] = coverage
         self.metadata["patches"] = len(patches)
         if coverage < self.config.minimumCoverage:
-            raise NoWorkFound(
-                f"The template covers {coverage:.1%} of the image; {self.config.minimumCoverage:.1%} are needed."
-            )
+            minimum = self.config.minimumCoverage
+            raise NoWorkFound(f"The template covers {coverage:.1%} of the image; {minimum:.1%} are needed.")
         return Struct(template=template)
