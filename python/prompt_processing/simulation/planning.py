@@ -127,7 +127,7 @@ def plan_visits(
     if band is None:
         raise ValueError(f"{name} has no filter {physical_filter!r}.")
     ra, dec, first = _FIELDS[name]
-    rng = np.random.default_rng([seed, 10])
+    rng = np.random.default_rng([seed, 10, *name.encode()])
     rotation = float(rng.uniform(20, 160))
     planned = []
     for visit in range(n_visits):
@@ -162,7 +162,7 @@ def template_conditions(
     camera: Camera, band: str, seed: int, count: int = 4, exposure_time: float = 30.0
 ) -> list[ObservingConditions]:
     """Draw the circumstances of a template's exposures: better seeing than a science image's."""
-    rng = np.random.default_rng([seed, 11])
+    rng = np.random.default_rng([seed, 11, *camera.name.encode()])
     median = 0.85 if camera.name == "LATISS" else 0.68
     return [
         draw_conditions(rng, camera.name, band, exposure_time, seeing=median * float(rng.uniform(0.93, 1.1)))
