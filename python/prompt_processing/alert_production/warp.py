@@ -21,6 +21,9 @@ TABLE_STEPS = 8192
 CELL = 32
 """Pixels between the exactly transformed points; in between, positions are bilinear (to 1e-4 pixel)."""
 
+AFFINE_KEYS = ("WARP_XX", "WARP_XY", "WARP_YX", "WARP_YY")
+"""Metadata of a warped template: patch pixels along x and y per pixel of the image along x and y."""
+
 # NaN marks missing pixels, so the compiler may reorder sums but not assume that numbers are finite.
 ORDERED_NAN = {"contract", "reassoc", "arcp", "nsz"}
 
@@ -120,6 +123,7 @@ def warp_template(
         )
     psf = _warped_psf(patches, wcs, shape, options)
     metadata = {"COVERAGE": covered / (height * width), "NPATCHES": len(patches)}
+    metadata |= dict(zip(AFFINE_KEYS, _affine(patches[0], wcs, shape), strict=True))
     return Exposure(image, mask, variance, wcs, psf, PhotoCalib(1.0), None, metadata)
 
 
@@ -233,6 +237,42 @@ def _warp_patch(
                         | patch_mask[iy + 1, ix]
                         | patch_mask[iy + 1, ix + 1]
                     )
+
+
+def _affine(patch: Exposure, wcs: WCS, shape: tuple[int, int]) -> list[float]:
+    """Return how the middle of the image maps to a patch's pixels: xx, xy, yx, yy."""
+    assert patch.wcs is not None
+    x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
+    ra, dec = wcs.all_pix2world([x - 0.5, x + 0.5, x, x], [y, y, y - 0.5, y + 0.5], 0)
+    px, py = _to_pixels(patch.wcs, ra, dec)
+    return [float(v) for v in (px[1] - px[0], px[3] - px[2], py[1] - py[0], py[3] - py[2])]
+
+
+def warped_noise_correlation(affine: tuple[float, float, float, float], half: int = 6) -> NDArray[np.float64]:
+    """Return how Lanczos interpolation correlates white noise, averaged over its phases.
+
+    Parameters
+    ----------
+    affine : `tuple` of `float`
+        Input pixels per output pixel: xx, xy, yx, yy.
+    half : `int`
+        Largest lag, output pixels.
+
+    Returns
+    -------
+    correlation : `~numpy.ndarray`, shape (2 * half + 1, 2 * half + 1)
+        Covariance of output pixels by lag, in units of the input's variance.
+    """
+    step = 1 / 64
+    u = np.arange(-LANCZOS_ORDER, LANCZOS_ORDER, step)
+    profile = np.sinc(u) * np.sinc(u / LANCZOS_ORDER)
+    full = np.convolve(profile, profile[::-1]) * step
+    lags = (np.arange(full.size) - (profile.size - 1)) * step
+    dy, dx = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
+    xx, xy, yx, yy = affine
+    return np.asarray(
+        np.interp(xx * dx + xy * dy, lags, full, 0, 0) * np.interp(yx * dx + yy * dy, lags, full, 0, 0)
+    )
 
 
 def _warped_psf(

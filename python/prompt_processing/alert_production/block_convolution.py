@@ -1,0 +1,136 @@
+"""Convolve whole images with kernels that vary over them, block by block in Fourier space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from .row_bands import in_bands
+
+
+@dataclass(frozen=True, slots=True)
+class BlockGrid:
+    """How an image is cut into overlapping squares.
+
+    Attributes
+    ----------
+    shape : `tuple` of `int`
+        Height and width of the image, pixels.
+    margin : `int`
+        Pixels around each block that its convolution may reach into: the
+        half width of the widest kernel.
+    transform : `int`
+        Width of a Fourier transform, pixels. A power of two times small
+        factors; about five margins is fastest, more makes the kernel's steps
+        between blocks larger.
+    """
+
+    shape: tuple[int, int]
+    margin: int
+    transform: int = 160
+
+    @property
+    def block(self) -> int:
+        """Width of the part of a transform that is kept, pixels."""
+        return self.transform - 2 * self.margin
+
+    @property
+    def count(self) -> tuple[int, int]:
+        """Number of blocks along y and x."""
+        return -(-self.shape[0] // self.block), -(-self.shape[1] // self.block)
+
+    def centres(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the x of the columns' and the y of the rows' centres, pixels."""
+        rows, columns = self.count
+        middle = (self.block - 1) / 2
+        x = np.arange(columns, dtype=np.float64) * self.block + middle
+        return x, np.arange(rows, dtype=np.float64) * self.block + middle
+
+
+def kernel_spectra(kernels: NDArray[np.floating], transform: int) -> NDArray[np.complex64]:
+    """Transform centred kernels of shape (..., size, size) to (..., transform, transform // 2 + 1)."""
+    size = kernels.shape[-1]
+    place = (np.arange(size) - size // 2) % transform
+    padded = np.zeros((*kernels.shape[:-2], transform, transform), np.float32)
+    padded[..., place[:, np.newaxis], place] = kernels
+    return np.asarray(fft.rfft2(padded), np.complex64)
+
+
+def convolve_blocks(
+    inputs: Sequence[NDArray[np.float32]],
+    outputs: Sequence[NDArray[np.float32]],
+    grid: BlockGrid,
+    spectra: Callable[[NDArray[np.float64], float], Sequence[Sequence[NDArray[np.complex64] | None]]],
+) -> None:
+    """Write sums of convolved images.
+
+    Parameters
+    ----------
+    inputs : sequence of `~numpy.ndarray`, shape ``grid.shape``
+        Finite everywhere; outside they count as zero.
+    outputs : sequence of `~numpy.ndarray`, shape ``grid.shape``
+        Overwritten.
+    grid : `BlockGrid`
+        Its margin must hold the widest kernel.
+    spectra : callable
+        Called in threads as ``spectra(x, y)`` with the centres of one row of
+        blocks. Returns for each output, for each input, the spectra
+        (`kernel_spectra`) of the kernels, first axis one per block or 1; `None`
+        where the input does not go into the output.
+    """
+    rows, columns = grid.count
+    x, y = grid.centres()
+    n, block, margin = grid.transform, grid.block, grid.margin
+    height, width = grid.shape
+
+    def convolve_rows(start: int, stop: int) -> None:
+        buffer = np.empty((columns, n, n), np.float32)
+        for row in range(start, stop):
+            transformed = [_transform(image, buffer, row, grid) for image in inputs]
+            y0 = row * block
+            bottom = min(block, height - y0)
+            for output, factors in zip(outputs, spectra(x, float(y[row])), strict=True):
+                total: NDArray[np.complex64] | None = None
+                for image, factor in zip(transformed, factors, strict=True):
+                    if factor is None:
+                        continue
+                    product = image * factor
+                    if total is None:
+                        total = product
+                    else:
+                        total += product
+                if total is None:
+                    output[y0 : y0 + bottom] = 0
+                    continue
+                # Only the rows that are kept need the second half of the transform back.
+                half_way = fft.ifft(total, axis=-2, overwrite_x=True)[:, margin : margin + bottom]
+                convolved = fft.irfft(half_way, n, axis=-1, overwrite_x=True)
+                for column in range(columns):
+                    x0 = column * block
+                    right = min(block, width - x0)
+                    output[y0 : y0 + bottom, x0 : x0 + right] = convolved[column, :, margin : margin + right]
+
+    in_bands(convolve_rows, rows)
+
+
+def _transform(
+    image: NDArray[np.float32], buffer: NDArray[np.float32], row: int, grid: BlockGrid
+) -> NDArray[np.complex64]:
+    """Transform one row of blocks with their margins."""
+    height, width = grid.shape
+    n, block, margin = grid.transform, grid.block, grid.margin
+    top = row * block - margin
+    first, last = max(top, 0), min(top + n, height)
+    buffer[:, : first - top] = 0
+    buffer[:, last - top :] = 0
+    for column in range(buffer.shape[0]):
+        left = column * block - margin
+        begin, end = max(left, 0), min(left + n, width)
+        buffer[column, :, : begin - left] = 0
+        buffer[column, :, end - left :] = 0
+        buffer[column, first - top : last - top, begin - left : end - left] = image[first:last, begin:end]
+    return np.asarray(fft.rfft2(buffer))

@@ -1,0 +1,68 @@
+"""Take the last of the sky out of a difference, and hold its variance against its pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..images.background import Background
+
+SAMPLING = 3
+"""Every third pixel along each axis is enough for medians of thousands."""
+
+
+def remove_residual_background(image: NDArray[np.float32], quiet: NDArray[np.bool_], box_size: int) -> float:
+    """Subtract the smooth median of quiet pixels, in place.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray` of float32, shape (height, width)
+        Changed in place.
+    quiet : `~numpy.ndarray` of bool, shape (height, width)
+        Sky pixels.
+    box_size : `int`
+        Width of the boxes, pixels.
+
+    Returns
+    -------
+    rms : `float`
+        Of what was subtracted, in the image's unit.
+    """
+    height, width = image.shape
+    rows, columns = max(height // box_size, 1), max(width // box_size, 1)
+    box = max(-(-height // rows), -(-width // columns))
+    rows, columns = -(-height // box), -(-width // box)
+    values = np.full((rows, columns), np.nan, np.float32)
+    for j in range(rows):
+        for i in range(columns):
+            part = np.s_[j * box : (j + 1) * box : SAMPLING, i * box : (i + 1) * box : SAMPLING]
+            sky = image[part][quiet[part]]
+            if sky.size > 50:
+                values[j, i] = np.median(sky)
+    if np.isnan(values).all():
+        return 0.0
+    values[np.isnan(values)] = np.nanmedian(values)
+    image -= Background(values, box, (height, width)).image()
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def scale_variance(
+    image: NDArray[np.float32], variance: NDArray[np.float32], quiet: NDArray[np.bool_]
+) -> float:
+    """Scale a variance, in place, so that quiet pixels scatter as it says.
+
+    Returns
+    -------
+    factor : `float`
+        By which the variance was multiplied; 1 where there is nothing to
+        compare with.
+    """
+    part = np.s_[::SAMPLING, ::SAMPLING]
+    good = quiet[part]
+    if np.count_nonzero(good) < 100:
+        return 1.0
+    ratio = image[part][good] / np.sqrt(variance[part][good])
+    low, high = np.percentile(ratio, [15.865, 84.135])
+    factor = float((0.5 * (high - low)) ** 2)
+    variance *= np.float32(factor)
+    return factor
