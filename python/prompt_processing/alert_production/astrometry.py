@@ -234,11 +234,11 @@ def _apply(affine: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[
 def _fit_affine(points: NDArray[np.float64], targets: NDArray[np.float64], free: bool) -> NDArray[np.float64]:
     """Fit an affine map, or a rigid motion if not ``free``, with clipping; shape (3, 2)."""
     keep = np.ones(len(points), np.bool_)
-    affine = np.zeros((3, 2))
+    affine: NDArray[np.float64] = np.zeros((3, 2))
     for _ in range(4):
         p, t = points[keep], targets[keep]
         if free:
-            affine = np.linalg.lstsq(np.column_stack([np.ones(len(p)), p]), t, rcond=None)[0]
+            affine = np.asarray(np.linalg.lstsq(np.column_stack([np.ones(len(p)), p]), t, rcond=None)[0], float)
         else:
             centre_p, centre_t = p.mean(axis=0), t.mean(axis=0)
             u, _, vt = np.linalg.svd((p - centre_p).T @ (t - centre_t))
@@ -261,7 +261,7 @@ def _fit_correction(
     scale: float,
     options: AstrometryOptions,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
-    """Fit ``targets - plane`` (arcsec) as polynomials of the pixel; return coefficients, used rows, degree."""
+    """Fit ``targets - plane`` (arcsec) by polynomials; return coefficients, which rows were used, degree."""
     order = 1
     for candidate in range(options.order, 1, -1):
         if len(pixels) >= options.matches_per_term * (candidate + 1) * (candidate + 2) // 2:

@@ -98,8 +98,8 @@ def calibrate_image(
     Parameters
     ----------
     exposures : sequence of `Exposure`
-        One or two snaps in electrons, without instrument signature. The first
-        one's arrays are overwritten and become the result's.
+        One or two snaps in electrons, without instrument signature. They stay
+        as they are.
     reference : `~astropy.table.Table`
         Stars: ``id``, ``ra``, ``dec`` (ICRS degrees), ``<band>_flux``,
         ``<band>_fluxErr`` (nJy).

@@ -169,9 +169,12 @@ def detect(
             clean=True,
             segmentation_map=True,
         )
-    except Exception as error:  # noqa: BLE001 - sep has no exception type of its own
+    except Exception as error:
+        # sep has no exception type of its own.
         covered = float(np.mean(significance > threshold))
-        raise DetectionError(f"Source extraction failed: {error}", fraction_above_threshold=covered) from error
+        raise DetectionError(
+            f"Source extraction failed: {error}", fraction_above_threshold=covered
+        ) from error
     local = rms[catalogue["ypeak"], catalogue["xpeak"]] * noise_factor
     return Detections(
         catalogue, segmentation, catalogue["peak"].astype(float), (catalogue["flux"] * local).astype(float)

@@ -148,8 +148,8 @@ def run_isr(
     exposure.metadata["LSST ISR SATURATED PIXELS"] = n_saturated
     exposure.metadata["LSST ISR COSMIC RAY PIXELS"] = n_cosmic
     exposure.metadata["LSST ISR OVERSCAN ROWS REPLACED"] = sum(result[3] for result in results)
-    for name, frame in frames.items():
-        exposure.metadata[f"LSST ISR {name.upper()} APPLIED"] = frame is not None
+    for name, pixels in frames.items():
+        exposure.metadata[f"LSST ISR {name.upper()} APPLIED"] = pixels is not None
     return exposure
 
 
@@ -215,7 +215,9 @@ def _grow_saturation(mask: NDArray[np.int32], growth: int, n_saturated: int) -> 
     """Mark the square around each saturated pixel, in place."""
     saturated = int(Mask.SAT)
     if n_saturated > MANY_SATURATED:
-        everywhere = ndimage.binary_dilation((mask & saturated) != 0, np.ones((3, 3)), iterations=growth)
+        everywhere = ndimage.binary_dilation(
+            (mask & saturated) != 0, np.ones((3, 3), np.bool_), iterations=growth
+        )
         mask[everywhere] |= saturated
         return
     parts: dict[int, tuple[NDArray[np.intp], NDArray[np.intp]]] = {}

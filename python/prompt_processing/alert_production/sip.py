@@ -12,7 +12,7 @@ _ARCSEC = 206264.80624709636
 
 
 def gnomonic(sky: NDArray[np.float64], tangent: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Project positions (n, 2) in degrees on the plane that touches at ``tangent``; arcsec, east and north."""
+    """Project positions (n, 2), degrees, on the plane that touches at ``tangent``; arcsec east and north."""
     ra, dec = np.radians(sky).T
     ra0, dec0 = np.radians(tangent)
     cosine = np.sin(dec0) * np.sin(dec) + np.cos(dec0) * np.cos(dec) * np.cos(ra - ra0)
@@ -90,7 +90,7 @@ def tan_sip_wcs(
     reverse = np.zeros((2, reverse_degree + 1, reverse_degree + 1))
     for (p, q), value in zip(reverse_powers, reverse_coefficients, strict=True):
         reverse[:, p, q] = value / scale ** (p + q)
-    # SIP has no constant term; the fit's is what the grid's noise-free map leaves, far below a microarcsecond.
+    # SIP has no constant term; the fit's is what a noise-free map leaves, far below a microarcsecond.
     reverse[:, 0, 0] = 0.0
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]

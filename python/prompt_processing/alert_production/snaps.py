@@ -21,7 +21,8 @@ SNAP_SIGNIFICANCE = 8.0
 
 @numba.njit(cache=True, nogil=True)
 def _average(  # type: ignore[no-untyped-def]
-    image, variance, mask, other_image, other_variance, other_mask, level, other_level, significance, start, stop
+    image, variance, mask, other_image, other_variance, other_mask,
+    level, other_level, significance, start, stop,
 ):  # fmt: skip
     """Average the second snap into the first."""
     quarter = np.float32(0.25)
@@ -32,10 +33,10 @@ def _average(  # type: ignore[no-untyped-def]
             v1, v2 = variance[y, x], other_variance[y, x]
             bad1, bad2 = mask[y, x] & _UNUSABLE, other_mask[y, x] & _UNUSABLE
             s1, s2 = first - level, second - other_level
-            if not bad1 and not bad2:
-                # A star differs too, when the seeing changes; but never by half of itself.
-                if abs(s1 - s2) > significance * np.sqrt(v1 + v2) and min(s1, s2) < half * max(s1, s2):
-                    bad1, bad2 = (_CR, 0) if s1 > s2 else (0, _CR)
+            differs = abs(s1 - s2) > significance * np.sqrt(v1 + v2)
+            # A star differs too, when the seeing changes; but never by half of itself.
+            if differs and not bad1 and not bad2 and min(s1, s2) < half * max(s1, s2):
+                bad1, bad2 = (_CR, 0) if s1 > s2 else (0, _CR)
             if bad1 and not bad2:
                 # The sky of both stays in, so that the level has no step.
                 image[y, x] = second + half * (level - other_level)
@@ -56,8 +57,7 @@ def combine_snaps(exposures: Sequence[Exposure]) -> Exposure:
     Parameters
     ----------
     exposures : sequence of `Exposure`
-        Electrons, of one detector, in order of time. The first one's arrays
-        become those of the result.
+        Electrons, of one detector, in order of time. They stay as they are.
 
     Returns
     -------
@@ -72,7 +72,11 @@ def combine_snaps(exposures: Sequence[Exposure]) -> Exposure:
     """
     if not 1 <= len(exposures) <= 2:
         raise ValueError(f"A visit has 1 or 2 snaps, not {len(exposures)}.")
-    combined = exposures[0]
+    first = exposures[0]
+    combined = Exposure(
+        first.image.copy(), first.mask.copy(), first.variance.copy(), first.wcs,
+        visit_info=first.visit_info, metadata=dict(first.metadata),
+    )  # fmt: skip
     if len(exposures) == 1:
         return combined
     other = exposures[1]

@@ -105,8 +105,9 @@ def match_nearest(
     if len(first) == 0 or len(second) == 0:
         nothing = np.zeros(0, np.intp)
         return nothing, nothing
-    distance, nearest = cKDTree(second).query(first, distance_upper_bound=radius)
-    _, back = cKDTree(first).query(second)
+    distance, partner = cKDTree(second).query(first, distance_upper_bound=radius)
+    nearest = np.asarray(partner, np.intp)
+    back = np.asarray(cKDTree(first).query(second)[1], np.intp)
     found = np.flatnonzero(np.isfinite(distance))
     mutual = found[back[nearest[found]] == found]
-    return mutual, np.asarray(nearest[mutual], np.intp)
+    return mutual, nearest[mutual]

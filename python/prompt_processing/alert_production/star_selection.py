@@ -89,10 +89,8 @@ def select_stars(
     if len(rows) < 3:
         raise TooFewStarsError("Too few isolated stars", stars=len(rows), sources=len(catalogue), needed=3)
     x, y = catalogue["x"][rows].astype(float), catalogue["y"][rows].astype(float)
-    half_light, _ = sep.flux_radius(
-        exposure.image, x, y, np.maximum(5 * size[candidate][: max_candidates].mean(), 8.0) * np.ones(len(x)), 0.5,
-        subpix=5,
-    )  # fmt: skip
+    outermost = max(5.0 * float(size[candidate].mean()), 8.0)
+    half_light, _ = sep.flux_radius(exposure.image, x, y, np.full(len(x), outermost), 0.5, subpix=5)
     radius, spread = _common_size(np.asarray(half_light, float))
     fwhm = 2.0 * radius
     star = np.abs(half_light - radius) < max(3.0 * spread, 0.06 * radius)
@@ -116,8 +114,8 @@ def _isolated(
     """Tell which rows have no neighbour of a fifth of their flux within 12 pixels."""
     tree = cKDTree(np.column_stack([x, y]))
     alone = np.ones(len(rows), np.bool_)
-    for i, neighbours in enumerate(tree.query_ball_point(np.column_stack([x[rows], y[rows]]), 12.0)):
-        others = [k for k in neighbours if k != rows[i]]
+    for i, row in enumerate(rows):
+        others = [k for k in tree.query_ball_point([x[row], y[row]], 12.0) if k != row]
         alone[i] = not others or float(flux[others].max()) < 0.2 * flux[rows[i]]
     return alone
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from astropy.table import vstack
 from lsst.daf.butler import DeferredDatasetHandle
+from lsst.pex.config import Field, RangeField
 from lsst.pipe.base import (
     PipelineTask,
     PipelineTaskConfig,
@@ -16,8 +17,11 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from ..alert_production.calibrate import calibrate_image
+from ..alert_production.astrometry import AstrometryOptions
+from ..alert_production.calibrate import CalibrateOptions, calibrate_image
 from ..alert_production.errors import NoReferenceStarsError
+from ..alert_production.photometry import PhotometryOptions
+from ..alert_production.psf_model import PsfOptions
 from ..images import Exposure
 
 _VISIT = ("instrument", "visit", "detector")
@@ -68,7 +72,20 @@ class CalibrateImageConnections(PipelineTaskConnections, dimensions=_VISIT):
 
 
 class CalibrateImageConfig(PipelineTaskConfig, pipelineConnections=CalibrateImageConnections):
-    """Nothing to choose: thresholds are those of `CalibrateOptions`."""
+    """What most often wants another value; all else is in `CalibrateOptions`."""
+
+    backgroundBox = RangeField(dtype=int, doc="Width of the background's mesh, pixels.", default=128, min=16)
+    detectionThreshold = RangeField(dtype=float, doc="Significance of detections.", default=5.0, min=1.0)
+    psfOrder = RangeField(dtype=int, doc="Highest degree of the PSF's variation.", default=3, min=0, max=5)
+    maxPointingOffset = RangeField(dtype=float, doc="Largest pointing error, arcsec.", default=45.0, min=1.0)
+    maxRotationOffset = RangeField(dtype=float, doc="Largest rotation error, degrees.", default=0.6, min=0.0)
+    maxAstrometricRms = RangeField(
+        dtype=float, doc="Poorest acceptable solution, mas.", default=300.0, min=1.0
+    )
+    maxPhotometricScatter = RangeField(
+        dtype=float, doc="Most acceptable scatter about the zero point, mag.", default=0.3, min=0.01
+    )
+    doCosmicRays = Field[bool](doc="Look for cosmic rays again with the PSF.", default=True)
 
 
 class CalibrateImageTask(PipelineTask):
@@ -98,25 +115,44 @@ class CalibrateImageTask(PipelineTask):
         Raises
         ------
         NoReferenceStarsError
-            Raised if there is no shard for this part of the sky.
+            Raised if there is no shard for this part of the sky, or no star with a flux in the band.
+        lsst.pipe.base.AlgorithmError
+            Raised if the image cannot be calibrated; see `prompt_processing.alert_production.errors`.
         """
         if not reference_stars:
             raise NoReferenceStarsError("The reference catalogue has no shard where the image lies")
-        first, *others = exposures
+        first = exposures[0]
         if first.visit_info is None:
             raise ValueError("The image does not say of which visit it is.")
         reference = vstack([handle.get() for handle in reference_stars], metadata_conflicts="silent")
-        # The snap is an output of its own and may be shared; the calibration works in place.
-        own = Exposure(
-            np.array(first.image), np.array(first.mask), np.array(first.variance), first.wcs,
-            visit_info=first.visit_info, metadata=dict(first.metadata),
-        )  # fmt: skip
-        result = calibrate_image([own, *others], reference, first.visit_info.band)
+        result = calibrate_image(exposures, reference, first.visit_info.band, options=self._options())
         for name, value in result.summary.items():
             self.metadata[name] = value
+        self.log.info(
+            "Seeing %.2f arcsec, zero point %.3f, astrometric rms %.0f mas, %d sources.",
+            result.summary["seeing_fwhm_arcsec"], result.summary["zero_point_mag"],
+            result.summary["astrometric_rms_mas"], result.summary["n_sources"],
+        )  # fmt: skip
         return Struct(
             image=result.exposure,
             background=result.background,
             stars=result.stars,
             photo_calib=result.photo_calib,
+        )
+
+    def _options(self) -> CalibrateOptions:
+        config = self.config
+        defaults = CalibrateOptions()
+        return replace(
+            defaults,
+            background_box=config.backgroundBox,
+            detection_threshold=config.detectionThreshold,
+            psf=PsfOptions(order=config.psfOrder),
+            astrometry=AstrometryOptions(
+                max_offset_arcsec=config.maxPointingOffset,
+                max_rotation_deg=config.maxRotationOffset,
+                max_rms_mas=config.maxAstrometricRms,
+            ),
+            photometry=PhotometryOptions(max_scatter=config.maxPhotometricScatter),
+            cosmic_rays=defaults.cosmic_rays if config.doCosmicRays else None,
         )

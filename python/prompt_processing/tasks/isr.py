@@ -152,4 +152,6 @@ class IsrTask(PipelineTask):
         image = run_isr(raw, detector, bias, dark, flat, defects, info, options)
         if observation.ra is not None and observation.dec is not None and observation.rotation is not None:
             image.wcs = detector_wcs(camera, detector, observation.ra, observation.dec, observation.rotation)
+        for name in ("SATURATED PIXELS", "COSMIC RAY PIXELS", "OVERSCAN ROWS REPLACED"):
+            self.metadata[name.lower().replace(" ", "_")] = image.metadata[f"LSST ISR {name}"]
         return Struct(image=image)
