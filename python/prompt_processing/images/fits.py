@@ -36,7 +36,7 @@ _VISIT_INFO_KEYS = {
     "rotation": "BOREROT",
     "airmass": "AIRMASS",
 }
-_OWN_KEYS = {*_VISIT_INFO_KEYS.values(), "CALIBM", "CALIBE", "BUNIT", "CHECKSUM", "DATASUM", "EXTNAME"}
+_OWN_KEYS = {*_VISIT_INFO_KEYS.values(), "CALIBM", "CALIBE", "CHECKSUM", "DATASUM", "EXTNAME"}
 _STRUCTURE = {"SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "COMMENT", "HISTORY", "LONGSTRN", ""}
 
 Cards = list[dict[str, Any]]
@@ -123,7 +123,7 @@ def _write_plane(file: Any, name: str, plane: NDArray[Any], cards: Cards, step: 
             # Nothing to scale a step by (a constant frame): keep every bit.
             options = {"compress": "GZIP_2", "qlevel": None}
         else:
-            options |= {"qlevel": -step, "qmethod": "SUBTRACTIVE_DITHER_2"}
+            options |= {"qlevel": -step, "qmethod": "SUBTRACTIVE_DITHER_2", "dither_seed": "checksum"}
     file.write(plane, extname=name, header=cards, **options)
 
 
@@ -144,7 +144,7 @@ def _primary_cards(exposure: Exposure) -> Cards:
     cards: Cards = [
         {"name": key.upper(), "value": value, "comment": ""}
         for key, value in exposure.metadata.items()
-        if key.upper() not in _OWN_KEYS and key.upper() not in _STRUCTURE
+        if key.upper() not in _OWN_KEYS | {"BUNIT"} and key.upper() not in _STRUCTURE
     ]
     if exposure.visit_info is not None:
         for attribute, keyword in _VISIT_INFO_KEYS.items():
@@ -159,9 +159,9 @@ def _primary_cards(exposure: Exposure) -> Cards:
             {"name": "CALIBE", "value": float(exposure.photo_calib.njy_per_unit_err), "comment": "its error"}
         )
     calibrated = exposure.photo_calib is not None and exposure.photo_calib.njy_per_unit == 1.0
-    cards.append(
-        {"name": "BUNIT", "value": "nJy" if calibrated else "electron", "comment": "unit of the image"}
-    )
+    unit = "nJy" if calibrated else exposure.metadata.get("BUNIT")
+    if unit is not None:
+        cards.append({"name": "BUNIT", "value": unit, "comment": "unit of the image"})
     return cards
 
 

@@ -68,7 +68,7 @@ def test_exposure_survives_its_file(tmp_path: Path) -> None:
     assert back.visit_info.exposure == exposure.visit_info.exposure
     assert np.isnan(back.visit_info.airmass)
     assert back.photo_calib == exposure.photo_calib
-    assert back.metadata == exposure.metadata
+    assert back.metadata == {**exposure.metadata, "BUNIT": "nJy"}
     assert back.psf is not None
     assert exposure.psf is not None
     np.testing.assert_allclose(back.psf.image_at(20, 30), exposure.psf.image_at(20, 30), rtol=1e-6)
@@ -165,3 +165,12 @@ def test_butler_keeps_an_exposure_under_the_fields_name(tmp_path: Path) -> None:
         assert butler.get("template_coadd.wcs").wcs.ctype[0] == "RA---TAN-SIP"
         assert butler.get("template_coadd.dimensions") == (100, 120)
         assert butler.get("initial_photoCalib_detector") == PhotoCalib(2.0, 0.1)
+
+
+def test_unit_of_a_calibration_is_kept_and_files_are_repeatable(tmp_path: Path) -> None:
+    dark = Exposure.blank((64, 80), metadata={"BUNIT": "electron/s"})
+    dark.image += np.random.default_rng(2).normal(0.2, 1e-3, dark.shape).astype(np.float32)
+    for name in ("a", "b"):
+        write_exposure(tmp_path / name, dark)
+    assert read_exposure(tmp_path / "a").metadata["BUNIT"] == "electron/s"
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
