@@ -17,6 +17,7 @@ def make_s3_client(
     *,
     validate_bucket_names: bool = True,
     profile: str | None = None,
+    credentials: tuple[str, str] | None = None,
     connect_timeout: float = 5.0,
     read_timeout: float = 20.0,
     attempts: int = 3,
@@ -32,6 +33,8 @@ def make_s3_client(
         (``tenant:bucket``) are outside.
     profile : `str`, optional
         Profile of the shared credentials file.
+    credentials : `tuple` [`str`, `str`], optional
+        Access key and secret key, where they do not come from the environment.
     connect_timeout, read_timeout : `float`, optional
         Seconds.
     attempts : `int`, optional
@@ -50,7 +53,10 @@ def make_s3_client(
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
     }
-    session = boto3.session.Session(profile_name=profile)
+    access_key, secret_key = credentials or (None, None)
+    session = boto3.session.Session(
+        profile_name=profile, aws_access_key_id=access_key, aws_secret_access_key=secret_key
+    )
     client = session.client("s3", endpoint_url=endpoint_url, config=Config(**options))
     if not validate_bucket_names:
         client.meta.events.unregister("before-parameter-build.s3", validate_bucket_name)

@@ -1,0 +1,184 @@
+"""Apache Kafka: one node, broker and controller in one (KRaft)."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from typing import ClassVar
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+from pydantic import Field, SecretStr
+
+from prompt_processing.transport.kafka import KafkaSettings
+
+from .server import ServerCommand, ServerFailedError
+from .service import HOST, Service, free_port, listens
+from .software import Software
+
+__all__ = ["NOTICES_TOPIC", "Kafka"]
+
+NOTICES_TOPIC = "bucket-notices"
+"""Topic that the S3 store publishes to."""
+
+_PROPERTIES = """process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller_port}
+listeners=PLAINTEXT://{host}:{port},SASL://{host}:{sasl_port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port},SASL://{host}:{sasl_port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl.scram-sha-512.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
+log.dirs={data}
+num.partitions=1
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=true
+log.retention.hours=24
+message.max.bytes=10485760
+replica.fetch.max.bytes=10485760
+"""
+
+
+class Kafka(Service):
+    """A Kafka cluster of one node.
+
+    Attributes
+    ----------
+    port, sasl_port, controller_port : `int`
+        Of plain text, of SASL SCRAM-SHA-512, and of its own conversation.
+    username, password : `str`
+        Of the SASL listener.
+    """
+
+    name: ClassVar[str] = "kafka"
+
+    port: int = Field(default_factory=free_port)
+    sasl_port: int = Field(default_factory=free_port)
+    controller_port: int = Field(default_factory=free_port)
+    username: str = "prompt"
+    password: str = Field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Address of the plain text listener."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def sasl_servers(self) -> str:
+        """Address of the SASL listener."""
+        return f"{HOST}:{self.sasl_port}"
+
+    @property
+    def plain(self) -> KafkaSettings:
+        """How to reach it in plain text."""
+        return KafkaSettings(bootstrap_servers=self.bootstrap_servers)
+
+    @property
+    def sasl(self) -> KafkaSettings:
+        """How to reach it with user and password."""
+        return KafkaSettings(
+            bootstrap_servers=self.sasl_servers,
+            username=SecretStr(self.username),
+            password=SecretStr(self.password),
+        )
+
+    def prepare(self, software: Software) -> None:
+        """Format the storage, and make the user."""
+        properties = self.folder / "server.properties"
+        data = self.folder / "data"
+        text = _PROPERTIES.format(host=HOST, data=data, **self.model_dump(exclude={"folder"}))
+        properties.write_text(text)
+        if (data / "meta.properties").is_file():
+            return
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        user = f"SCRAM-SHA-512=[name={self.username},password={self.password}]"
+        done = subprocess.run(
+            [
+                *self._java(software, "-Xmx128m"),
+                "kafka.tools.StorageTool",
+                "format",
+                "--cluster-id",
+                cluster,
+                "--config",
+                str(properties),
+                "--add-scram",
+                user,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        if done.returncode != 0:
+            # A half-formatted folder would pass for a formatted one.
+            shutil.rmtree(data, ignore_errors=True)
+            raise ServerFailedError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
+
+    def command(self, software: Software) -> ServerCommand:
+        """Tell how to start it."""
+        # Two cores have other things to do than to optimise a server that lives for minutes.
+        java = self._java(software, "-Xmx512m", "-XX:TieredStopAtLevel=1")
+        return ServerCommand([*java, "kafka.Kafka", str(self.folder / "server.properties")], self.folder)
+
+    def ready(self) -> bool:
+        """Tell whether it answers."""
+        if not listens(self.port):
+            return False
+        try:
+            return bool(
+                AdminClient({"bootstrap.servers": self.bootstrap_servers}).list_topics(timeout=2).brokers
+            )
+        except KafkaException:
+            return False
+
+    def set_up(self) -> None:
+        """Make the topic of arrival notices."""
+        self.create_topics(NOTICES_TOPIC)
+
+    def create_topics(self, *topics: str, partitions: int = 1) -> None:
+        """Make topics, unless they exist.
+
+        Parameters
+        ----------
+        *topics : `str`
+            Names.
+        partitions : `int`, optional
+            Of each.
+        """
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
+        existing = admin.list_topics(timeout=10).topics
+        wanted = [NewTopic(topic, num_partitions=partitions) for topic in topics if topic not in existing]
+        if wanted:
+            for made in admin.create_topics(wanted, operation_timeout=20).values():
+                made.result(timeout=20)
+
+    def environment(self) -> dict[str, str]:
+        """Return the settings of clients."""
+        return {
+            "KAFKA_CLUSTER": self.bootstrap_servers,
+            "BUCKET_TOPIC": NOTICES_TOPIC,
+            "AP_KAFKA_SERVER": self.sasl_servers,
+            "AP_KAFKA_PRODUCER_USERNAME": self.username,
+            "AP_KAFKA_PRODUCER_PASSWORD": self.password,
+        }
+
+    def address(self) -> str:
+        """Return where it is."""
+        return f"{self.bootstrap_servers} (plain), {self.sasl_servers} (SCRAM-SHA-512)"
+
+    def _java(self, software: Software, *options: str) -> Sequence[str]:
+        java = software.java()
+        return [str(java.path), *options, "-cp", f"{software.kafka_libraries()}/*"]

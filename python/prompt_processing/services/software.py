@@ -1,0 +1,227 @@
+"""Where the servers' programs are: on this machine already, or installed into a folder of ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .installation import (
+    MissingSoftwareError,
+    debian_packages,
+    go_program,
+    locked,
+    maven_file,
+    maven_libraries,
+)
+from .versions import Versions, version_numbers
+
+__all__ = ["Program", "Software", "default_folder"]
+
+_SYSTEM_POSTGRESQL = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+)
+
+
+def default_folder() -> Path:
+    """Return where programs and state are: ``PROMPT_PROCESSING_SERVICES``, or the project's ``.services``."""
+    named = os.environ.get("PROMPT_PROCESSING_SERVICES")
+    if named:
+        return Path(named).resolve()
+    project = Path(__file__).resolve().parents[3]
+    # Installed as a plain package, there is no project around this file.
+    base = project if (project / "pyproject.toml").is_file() else Path.home() / ".cache" / "prompt-processing"
+    return base / ".services"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that can be started.
+
+    Attributes
+    ----------
+    path : `~pathlib.Path`
+        The executable.
+    environment : mapping
+        What it needs in its environment.
+    """
+
+    path: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def sibling(self, name: str) -> str:
+        """Return the path of another program of the same folder."""
+        return str(self.path.with_name(name))
+
+
+class Software:
+    """Find programs, or install them.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`, optional
+        Where programs are installed; `default_folder` by default.
+    versions : `Versions`, optional
+        What to look for.
+    """
+
+    def __init__(self, folder: Path | None = None, versions: Versions | None = None) -> None:
+        self.folder = folder or default_folder()
+        self.versions = versions or Versions.load()
+
+    def java(self) -> Program:
+        """Return a Java that runs the servers.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if there is none.
+        """
+        home = os.environ.get("JAVA_HOME")
+        wanted = self.versions.apicurio.java
+        for candidate in (str(Path(home, "bin", "java")) if home else None, shutil.which("java")):
+            if candidate and version_numbers(_answer(candidate, "-version"))[:1] >= (wanted,):
+                return Program(Path(candidate))
+        raise MissingSoftwareError(
+            f"No Java of version {wanted} or newer: install one (Debian: apt-get install "
+            f"openjdk-{wanted}-jdk-headless; macOS: brew install openjdk@{wanted}) or set JAVA_HOME."
+        )
+
+    def kafka_libraries(self) -> Path:
+        """Return the folder of Kafka's jars: that of ``kafka-server-start.sh`` on the PATH, or our own.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is not there and cannot be installed.
+        """
+        kafka = self.versions.kafka
+        if script := shutil.which("kafka-server-start.sh"):
+            libraries = Path(script).resolve().parent.parent / "libs"
+            for jar in libraries.glob("kafka_*.jar"):
+                if version_numbers(jar.stem.partition("-")[2]) >= version_numbers(kafka.minimum):
+                    return libraries
+        target = self.folder / f"kafka-{kafka.version}"
+        with locked(self.folder):
+            if not target.is_dir():
+                self.java()
+                maven_libraries(
+                    (
+                        f"org.apache.kafka:kafka_{kafka.scala}:{kafka.version}",
+                        f"org.slf4j:slf4j-simple:{kafka.slf4j}",
+                    ),
+                    target,
+                    self.folder,
+                    self.versions.maven_dependency_plugin,
+                )
+        return target
+
+    def apicurio(self) -> Path:
+        """Return the schema registry's jar.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is not there and cannot be installed.
+        """
+        version = self.versions.apicurio.version
+        target = self.folder / f"apicurio-{version}"
+        with locked(self.folder):
+            if not target.is_dir():
+                self.java()
+                maven_file(
+                    f"io.apicurio:apicurio-registry-app:{version}:zip:all",
+                    target,
+                    self.folder,
+                    self.versions.maven_dependency_plugin,
+                )
+        return target / f"apicurio-registry-app-{version}-runner.jar"
+
+    def versitygw(self) -> Program:
+        """Return the S3 store.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is not there and cannot be built.
+        """
+        if found := shutil.which("versitygw"):
+            return Program(Path(found))
+        version = self.versions.versitygw.version
+        target = self.folder / f"versitygw-{version}" / "versitygw"
+        with locked(self.folder):
+            if not target.is_file():
+                go_program("github.com/versity/versitygw/cmd/versitygw", version, target)
+        return Program(target)
+
+    def postgresql(self) -> Program:
+        """Return ``postgres``; ``initdb`` and the rest are beside it.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is not there and cannot be installed.
+        """
+        wanted = version_numbers(self.versions.postgresql.minimum)
+        for folder in _postgresql_folders():
+            program = folder / "postgres"
+            complete = program.is_file() and (folder / "initdb").is_file() and _has_statistics(folder)
+            if complete and version_numbers(_answer(str(program), "--version").partition(")")[2]) >= wanted:
+                return Program(program)
+        return self._debian(self.versions.postgresql.package, "usr/lib/postgresql/*/bin/postgres")
+
+    def redis(self) -> Program:
+        """Return ``redis-server``.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is not there and cannot be installed.
+        """
+        wanted = version_numbers(self.versions.redis.minimum)
+        for name in ("redis-server", "valkey-server"):
+            found = shutil.which(name)
+            if found and version_numbers(_answer(found, "--version")) >= wanted:
+                return Program(Path(found))
+        return self._debian(self.versions.redis.package, "usr/bin/redis-server")
+
+    def _debian(self, package: str, pattern: str) -> Program:
+        target = self.folder / f"debian-{package}"
+        with locked(self.folder):
+            if not target.is_dir():
+                debian_packages(package, target)
+        programs = sorted(target.glob(pattern))
+        if not programs:
+            raise MissingSoftwareError(
+                f"The package {package} has no {pattern}: remove {target} and try again."
+            )
+        libraries = ":".join(str(path) for path in sorted(target.glob("usr/lib/*-linux-gnu*")))
+        return Program(programs[-1], {"LD_LIBRARY_PATH": libraries})
+
+
+def _postgresql_folders() -> Iterator[Path]:
+    if on_path := shutil.which("postgres"):
+        yield Path(on_path).resolve().parent
+    for pattern in _SYSTEM_POSTGRESQL:
+        yield from sorted(Path("/").glob(pattern.lstrip("/")), key=lambda path: version_numbers(str(path)))[
+            ::-1
+        ]
+
+
+def _has_statistics(folder: Path) -> bool:
+    # Of the contrib package, which some systems keep apart.
+    return any((folder.parent / "lib").glob("**/pg_stat_statements.*"))
+
+
+def _answer(program: str, option: str) -> str:
+    try:
+        done = subprocess.run([program, option], capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout + done.stderr if done.returncode == 0 else ""

@@ -1,0 +1,68 @@
+"""Which versions of the servers are used."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from typing import Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Versions", "version_numbers"]
+
+
+class _Kafka(BaseModel):
+    version: str
+    minimum: str
+    scala: str
+    slf4j: str
+    image: str
+
+
+class _Apicurio(BaseModel):
+    version: str
+    java: int
+    image: str
+
+
+class _Versitygw(BaseModel):
+    version: str
+    image: str
+
+
+class _Package(BaseModel):
+    minimum: str
+    package: str
+    image: str
+
+
+class Versions(BaseModel):
+    """The content of ``versions.yaml``, the one place where versions are pinned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kafka: _Kafka
+    apicurio: _Apicurio
+    versitygw: _Versitygw
+    postgresql: _Package
+    redis: _Package
+    maven_dependency_plugin: str
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the file of this package."""
+        text = (resources.files(__package__) / "versions.yaml").read_text(encoding="utf-8")
+        return cls.model_validate(yaml.safe_load(text))
+
+
+def version_numbers(text: str) -> tuple[int, ...]:
+    """Return the first version in a text as numbers, such as (3, 9, 1); empty if there is none.
+
+    Parameters
+    ----------
+    text : `str`
+        A version, a file name, or what a program answers to ``--version``.
+    """
+    match = re.search(r"\d+(?:\.\d+)*", text)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()

@@ -1,0 +1,76 @@
+"""Fixtures that start real servers, once a session and only those that a test asks for."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from prompt_processing.services.installation import MissingSoftwareError
+from prompt_processing.services.kafka import Kafka
+from prompt_processing.services.object_store import ObjectStore
+from prompt_processing.services.postgresql import PostgreSql
+from prompt_processing.services.redis_server import RedisServer
+from prompt_processing.services.schema_registry import SchemaRegistryServer
+from prompt_processing.services.service import Service
+from prompt_processing.services.stack import ServiceStack
+
+
+@pytest.fixture(scope="session")
+def service_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceStack]:
+    """Servers of this session, none of them started."""
+    with ServiceStack(tmp_path_factory.mktemp("services")) as stack:
+        yield stack
+
+
+_S = TypeVar("_S", bound=Service)
+
+
+def started(stack: ServiceStack, kind: type[_S]) -> _S:
+    """Start a service, or end the test saying what is missing."""
+    try:
+        stack.start(kind)
+    except MissingSoftwareError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"A test needs {kind.name}: {error}")
+        pytest.skip(str(error))
+    return stack.service(kind)
+
+
+@pytest.fixture
+def kafka(service_stack: ServiceStack) -> Kafka:
+    """Apache Kafka."""
+    return started(service_stack, Kafka)
+
+
+@pytest.fixture
+def schema_registry(service_stack: ServiceStack) -> SchemaRegistryServer:
+    """Apicurio Registry."""
+    return started(service_stack, SchemaRegistryServer)
+
+
+@pytest.fixture
+def postgresql(service_stack: ServiceStack) -> PostgreSql:
+    """PostgreSQL."""
+    return started(service_stack, PostgreSql)
+
+
+@pytest.fixture
+def redis_server(service_stack: ServiceStack) -> RedisServer:
+    """Redis."""
+    return started(service_stack, RedisServer)
+
+
+@pytest.fixture
+def object_store(service_stack: ServiceStack) -> ObjectStore:
+    """The S3 store, publishing to ``kafka``."""
+    return started(service_stack, ObjectStore)
+
+
+@pytest.fixture
+def new_name() -> Callable[[str], str]:
+    """Give names of topics, buckets and streams that no other test uses."""
+    return lambda prefix: f"{prefix}-{uuid.uuid4().hex[:10]}"
