@@ -11,6 +11,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 from astropy.time import Time, TimeDelta
+from lsst.dax.apdb import Apdb
+from lsst.dax.apdb.sql import ApdbSql
 from lsst.pipe.base import (
     NoWorkFound,
     PipelineTask,
@@ -209,20 +211,24 @@ def small_content(camera: Camera, detectors: tuple[int, ...] = (DETECTOR,)) -> R
     return RepositoryContent(sky_map, stars, calibrations(), templates)
 
 
-def make_world(folder: Path, **replaced: Any) -> tuple[Settings, Camera]:
-    """Make a central repository below a folder.
-
-    Returns the settings of a worker on it; ``replaced`` are fields of the content.
-    """
+def make_central(folder: Path, **replaced: Any) -> None:
+    """Make a central repository below a folder; ``replaced`` are fields of the content."""
     camera = small_camera()
     content = dataclasses.replace(small_content(camera), **replaced)
     paths = write_pipelines(folder / "pipelines")
-    central = folder / "central"
-    make_central_repository(str(central), camera, content, pipelines=list(paths.values()))
-    return make_settings(folder, paths), camera
+    make_central_repository(str(folder / "central"), camera, content, pipelines=list(paths.values()))
 
 
-def make_settings(folder: Path, paths: dict[str, str], **others: Any) -> Settings:
+def make_apdb(folder: Path) -> Apdb:
+    """Make an empty APDB that the settings of `make_settings` name."""
+    config = ApdbSql.init_database(db_url=f"sqlite:///{folder}/apdb.db")
+    config.save(str(folder / "apdb.yaml"))
+    return Apdb.from_uri(str(folder / "apdb.yaml"))
+
+
+def make_settings(folder: Path, **others: Any) -> Settings:
+    """Settings of a worker on the repository of `make_central`."""
+    paths = write_pipelines(folder / "pipelines")
     local = folder / "local"
     local.mkdir(exist_ok=True)
     main = ", ".join(paths[stem] for stem in ("ApPipe", "SingleFrame", "Isr"))
@@ -306,7 +312,6 @@ def write_raw(
         "ELSTART": 60.0,
         "AZSTART": 10.0,
         "VIGN_MIN": "FULLY",
-        "SIMULATED": "F",
     }
     primary = {key: value for key, value in (primary | header).items() if value is not None}
     hdus: list[Any] = [fits.PrimaryHDU(header=fits.Header(primary))]

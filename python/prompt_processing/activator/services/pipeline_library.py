@@ -49,11 +49,6 @@ class ReadyPipeline:
         """Labels of all tasks."""
         return frozenset(self.graph.tasks)
 
-    @property
-    def uses_sky_map(self) -> bool:
-        """Whether any dataset or task has the dimension ``skymap``."""
-        return "skymap" in self.graph.get_all_dimensions()
-
     def inputs(self) -> Iterator[tuple[DatasetType, InputKind]]:
         """Yield what has to be in the local repository before the images come."""
         for _, node in self.graph.iter_overall_inputs():

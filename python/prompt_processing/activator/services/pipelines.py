@@ -73,19 +73,22 @@ class DataSelection:
         Expression with placeholders.
     bind : mapping
         Values of the placeholders.
-    skymap : `str`
-        Added for pipelines that use one.
+    if_used : mapping
+        Values of dimensions that not all pipelines have.
     """
 
     where: str
     bind: Mapping[str, Any]
-    skymap: str
+    if_used: Mapping[str, Any]
 
     def for_pipeline(self, pipeline: ReadyPipeline) -> tuple[str, dict[str, Any]]:
         """Return expression and values for one pipeline."""
-        if not pipeline.uses_sky_map:
-            return self.where, dict(self.bind)
-        return f"{self.where} AND skymap = the_skymap", {**self.bind, "the_skymap": self.skymap}
+        where, bind = self.where, dict(self.bind)
+        for dimension, value in self.if_used.items():
+            if dimension in pipeline.graph.get_all_dimensions():
+                where += f" AND {dimension} = the_{dimension}"
+                bind[f"the_{dimension}"] = value
+        return where, bind
 
 
 class TaskFailedError(RuntimeError):

@@ -125,16 +125,7 @@ class Workspace:
         if not runs:
             return
         visit = self._visit
-        data = DataSelection(
-            "instrument = the_instrument AND detector = the_detector AND group = the_group",
-            {
-                "the_instrument": visit.instrument,
-                "the_detector": visit.detector,
-                "the_group": visit.groupId,
-            },
-            self._settings.skymap,
-        )
-        run = first_buildable(runs, data)
+        run = first_buildable(runs, self._data_selection())
         if run is None:
             _LOG.warning("No preprocessing pipeline can be built for %s.", visit)
             return
@@ -190,15 +181,7 @@ class Workspace:
         candidates = self._pipelines(self.main_pipelines)
         if not candidates:
             raise IgnorableVisitError(f"No pipeline is configured for {visit}.")
-        data = DataSelection(
-            "instrument = the_instrument AND detector = the_detector AND exposure IN (:the_exposures)",
-            {
-                "the_instrument": visit.instrument,
-                "the_detector": visit.detector,
-                "the_exposures": sorted(self._exposures),
-            },
-            self._settings.skymap,
-        )
+        data = self._data_selection(sorted(self._exposures))
         run = first_buildable([self._pipeline_run(pipeline) for pipeline in candidates], data)
         if run is None:
             names = ", ".join(pipeline.stem for pipeline in candidates)
@@ -247,6 +230,18 @@ class Workspace:
         self._runs.clear()
         self._exposures.clear()
         self._records.clear()
+
+    def _data_selection(self, exposures: Sequence[int] | None = None) -> DataSelection:
+        where = "instrument = the_instrument AND detector = the_detector"
+        bind: dict[str, Any] = {
+            "the_instrument": self._visit.instrument,
+            "the_detector": self._visit.detector,
+        }
+        if exposures is not None:
+            where += " AND exposure IN (:the_exposures)"
+            bind["the_exposures"] = exposures
+        # A visit is of a group only by way of its exposures, which not every pipeline's query looks at.
+        return DataSelection(where, bind, {"skymap": self._settings.skymap, "group": self._visit.groupId})
 
     def _pipelines(self, paths: Sequence[str]) -> list[ReadyPipeline]:
         return [self._repositories.pipelines[path] for path in paths]

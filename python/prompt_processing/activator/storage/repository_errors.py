@@ -47,8 +47,10 @@ def passing(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except PASSING_FAILURES as error:
-        raise RetriableError(f"{what} failed: {type(error).__name__}: {_first_line(error)}") from error
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        raise RetriableError(f"{what} failed: {_first_line(error)}") from error
 
 
 def try_twice(action: Callable[[], _T], delay: float, also: tuple[type[Exception], ...] = ()) -> _T:
@@ -71,14 +73,25 @@ def try_twice(action: Callable[[], _T], delay: float, also: tuple[type[Exception
     """
     try:
         return action()
-    except (*PASSING_FAILURES, *also) as error:
+    except Exception as error:
+        if not is_passing(error) and not isinstance(error, also):
+            raise
         wait = delay * random.uniform(0.5, 1.5)
-        _LOG.warning("%s: %s; trying again in %.1f s.", type(error).__name__, _first_line(error), wait)
+        _LOG.warning("%s; trying again in %.1f s.", _first_line(error), wait)
         time.sleep(wait)
-        return action()
+    return action()
+
+
+def is_passing(error: Exception) -> bool:
+    """Tell whether a failure, or all that several transfers at once failed with, may pass by itself."""
+    if isinstance(error, ExceptionGroup):
+        return all(is_passing(one) for one in error.exceptions)
+    return isinstance(error, PASSING_FAILURES)
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, ExceptionGroup):
+        return f"{error.message}, the first: {_first_line(error.exceptions[0])}"
     # SQLAlchemy appends the whole statement and its parameters.
-    text = str(error)
-    return text.splitlines()[0] if text else ""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"

@@ -1,0 +1,327 @@
+"""A visit through the repositories of one worker."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import butler_world as world
+import pytest
+from butler_fixtures import Worker
+from lsst.daf.butler import Butler
+from lsst.sphgeom import ConvexPolygon
+
+from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError, RetriableError
+
+pytestmark = pytest.mark.integration
+
+OUTPUTS = {"regionTimeInfo", "promptPreload_metrics", "preloaded_dia_object", "post_isr_image"} | {
+    "preliminary_visit_image",
+    "template_detector",
+}
+
+
+def central(central_folder: Path) -> Butler:
+    return Butler.from_config(str(central_folder / "central"))
+
+
+def exported(central_folder: Path) -> set[str]:
+    with central(central_folder) as butler:
+        refs = butler.query_all_datasets("LSSTCam/prompt/*", find_first=False)
+        assert all(butler.stored_many(refs).values())
+        return {ref.datasetType.name for ref in refs}
+
+
+def test_visit_goes_from_preload_to_export(butler_worker: Worker, central_folder: Path) -> None:
+    result, n_exported = butler_worker.process()
+
+    assert result.pipeline == "ApPipe"
+    assert set(result.seconds) == {"isr", "calibrateImage", "buildTemplate"}
+    # The bias that is valid now, stars of the field and not of the other end of the sky, overlapping patches.
+    assert result.metadata["isr"]["isr"]["level"] == 1.0
+    assert result.metadata["calibrateImage"]["calibrateImage"]["stars"] == 1
+    assert result.metadata["buildTemplate"]["buildTemplate"]["coadds"] >= 1
+    assert exported(central_folder) >= OUTPUTS
+    assert n_exported == len(exported(central_folder))
+    assert butler_worker.local_datasets().isdisjoint(OUTPUTS | {"raw"})
+
+
+def test_exported_image_and_its_records_can_be_read(butler_worker: Worker, central_folder: Path) -> None:
+    butler_worker.process()
+    data_id = {"instrument": "LSSTCam", "visit": world.EXPOSURE, "detector": world.DETECTOR}
+    with central(central_folder) as butler:
+        (chain,) = butler.collections.query("LSSTCam/prompt/output-????-??-??")
+        image = butler.get("preliminary_visit_image", data_id, collections=chain)
+        (visit,) = butler.query_dimension_records("visit", instrument="LSSTCam", visit=world.EXPOSURE)
+        (footprint,) = butler.query_dimension_records("visit_detector_region", data_id=data_id)
+        (exposure,) = butler.query_dimension_records(
+            "exposure", instrument="LSSTCam", exposure=world.EXPOSURE
+        )
+        (definition,) = butler.query_dimension_records("visit_definition", data_id=data_id)
+        systems = butler.query_dimension_records("visit_system_membership", data_id=data_id)
+        (day,) = butler.query_dimension_records("day_obs", instrument="LSSTCam", day_obs=20250609)
+    assert image.shape == (64, 256)
+    assert visit.physical_filter == world.FILTER
+    assert visit.region.contains(footprint.region)
+    assert isinstance(footprint.region, ConvexPolygon)
+    assert exposure.group == f"group {world.EXPOSURE}"
+    assert definition.exposure == world.EXPOSURE
+    assert {record.visit_system for record in systems} == {0, 2}
+    assert day.timespan.begin.isot.startswith("2025-06-09T12:00:00")
+
+
+def test_second_visit_finds_calibrations_in_cache(butler_worker: Worker) -> None:
+    butler_worker.process()
+    workspace = butler_worker.begin(groupId="second")
+    workspace.preload()
+    assert workspace.preloaded.copied == 0
+    assert workspace.preloaded.count("bias") == 1
+    workspace.clean()
+    result, _ = butler_worker.process(exposure=world.EXPOSURE + 1)
+    assert result.pipeline == "ApPipe"
+
+
+def test_cache_keeps_no_more_flats_than_configured(open_butler_worker: Callable[..., Worker]) -> None:
+    butler_worker = open_butler_worker(local_repo_cache_size=1)
+    for physical_filter in (world.FILTER, "g_6", world.FILTER):
+        workspace = butler_worker.begin(filters=physical_filter)
+        workspace.preload()
+        assert "flat" in {ref.datasetType.name for ref in workspace.preloaded.refs}
+        workspace.clean()
+        butler = butler_worker.repositories.local.butler
+        flats = butler.query_datasets("flat", "LSSTCam/calib/*", find_first=False)
+        assert [ref.dataId["physical_filter"] for ref in flats] == [physical_filter]
+    # The one that was dropped and came back is still certified.
+    result, _ = butler_worker.process()
+    assert result.pipeline == "ApPipe"
+
+
+def test_bias_of_the_time_of_the_visit_is_used(butler_worker: Worker) -> None:
+    early = butler_worker.begin(startTime=world.START.unix_tai - 30 * 86400)
+    early.preload()
+    early.clean()
+    now = butler_worker.begin()
+    now.preload()
+    now.clean()
+    (early_bias,) = (ref for ref in early.preloaded.refs if ref.datasetType.name == "bias")
+    (bias,) = (ref for ref in now.preloaded.refs if ref.datasetType.name == "bias")
+    assert early_bias.run.endswith("/any")
+    assert bias.run.endswith("/20250531T030000")
+    result, _ = butler_worker.process()
+    assert result.metadata["isr"]["isr"]["level"] == 1.0
+
+
+def test_without_templates_single_frame_runs(butler_worker: Worker, central_folder: Path) -> None:
+    with Butler.from_config(str(central_folder / "central"), writeable=True) as butler:
+        butler.collections.redefine_chain("LSSTCam/templates", [])
+    result, _ = butler_worker.process()
+    assert result.pipeline == "SingleFrame"
+    assert "template_detector" not in exported(central_folder)
+
+
+def test_without_reference_stars_isr_runs(butler_worker: Worker, central_folder: Path) -> None:
+    with Butler.from_config(str(central_folder / "central"), writeable=True) as butler:
+        butler.collections.redefine_chain("refcats", [])
+    result, _ = butler_worker.process()
+    assert result.pipeline == "Isr"
+
+
+def test_without_calibrations_nothing_can_be_built(butler_worker: Worker, central_folder: Path) -> None:
+    with Butler.from_config(str(central_folder / "central"), writeable=True) as butler:
+        butler.collections.redefine_chain("LSSTCam/calib", [])
+    with pytest.raises(NonRetriableError, match="can be built") as caught:
+        butler_worker.process()
+    assert caught.value.retry == "useless"
+
+
+def test_visit_without_position_gets_no_spatial_datasets(butler_worker: Worker) -> None:
+    workspace = butler_worker.begin(coordinateSystem=1, position=None, rotationSystem=1)
+    workspace.preload()
+    assert workspace.preloaded.count("bias") == 1
+    assert workspace.preloaded.count("template_coadd") == workspace.preloaded.count("reference_stars") == 0
+    workspace.run_preprocessing()
+    assert workspace.ingest([butler_worker.raw()]) == (world.EXPOSURE,)
+    assert workspace.run_pipeline().pipeline == "Isr"
+    workspace.clean()
+
+
+def test_visit_without_filter_gets_flats_of_all(butler_worker: Worker) -> None:
+    workspace = butler_worker.begin(filters="")
+    workspace.preload()
+    assert workspace.preloaded.count("flat") == 2
+    assert workspace.preloaded.count("template_coadd") == 0
+    workspace.clean()
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ({"detector": 93}, "detector 93"),
+        ({"ROTPA": world.ROTATION + 5}, "rotation"),
+        ({"ROTPA": None}, "rotation"),
+        ({"FILTER": "unheard_of"}, "filter"),
+    ],
+)
+def test_unsuitable_image_is_dropped_with_a_warning(
+    butler_worker: Worker,
+    header: dict[str, object],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    workspace = butler_worker.begin()
+    workspace.preload()
+    bad, good = butler_worker.raw(exposure=world.EXPOSURE + 1, **header), butler_worker.raw()
+    with caplog.at_level(logging.WARNING):
+        assert workspace.ingest([bad, good]) == (world.EXPOSURE,)
+    assert any(reason in message and str(bad) in message for message in caplog.messages)
+    # Without preprocessing, ApPipe lacks the DiaObjects.
+    assert workspace.run_pipeline().pipeline == "SingleFrame"
+    workspace.clean()
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.99, 0.001])
+def test_truncated_image_is_dropped(butler_worker: Worker, kept: float) -> None:
+    workspace = butler_worker.begin()
+    workspace.preload()
+    raw = butler_worker.raw()
+    content = raw.read()
+    raw.write(content[: int(len(content) * kept)])
+    assert workspace.ingest([raw]) == ()
+    assert list((butler_worker.repositories.local.folder / "incoming").iterdir()) == []
+    workspace.clean()
+
+
+def test_absent_image_is_dropped(butler_worker: Worker) -> None:
+    workspace = butler_worker.begin()
+    workspace.preload()
+    raw = butler_worker.raw()
+    raw.remove()
+    assert workspace.ingest([raw]) == ()
+    workspace.clean()
+
+
+def test_both_snaps_are_processed(butler_worker: Worker) -> None:
+    workspace = butler_worker.begin(nimages=2)
+    workspace.preload()
+    workspace.run_preprocessing()
+    snaps = [butler_worker.raw(), butler_worker.raw(exposure=world.EXPOSURE + 1)]
+    assert workspace.ingest(snaps[:1]) == (world.EXPOSURE,)
+    assert workspace.ingest(snaps) == (world.EXPOSURE, world.EXPOSURE + 1)
+    workspace.run_pipeline()
+    assert workspace.export() > 0
+    workspace.clean()
+
+
+def test_duplicate_visit_is_not_exported_again(butler_worker: Worker, central_folder: Path) -> None:
+    butler_worker.process()
+    with central(central_folder) as butler:
+        before = {ref.id for ref in butler.query_all_datasets("LSSTCam/prompt/*", find_first=False)}
+    with pytest.raises(NonRetriableError, match="already"):
+        butler_worker.process()
+    with central(central_folder) as butler:
+        after = {ref.id for ref in butler.query_all_datasets("LSSTCam/prompt/*", find_first=False)}
+    assert after == before
+
+
+def test_only_types_that_match_are_exported(
+    open_butler_worker: Callable[..., Worker],
+    central_folder: Path,
+) -> None:
+    butler_worker = open_butler_worker(export_type_regexp="[template_.*, '.*_metadata']")
+    butler_worker.process()
+    types = exported(central_folder)
+    assert "template_detector" in types
+    assert "isr_metadata" in types
+    assert types.isdisjoint({"preliminary_visit_image", "buildTemplate_log", "post_isr_image"})
+
+
+def test_nothing_is_exported_if_so_configured(
+    open_butler_worker: Callable[..., Worker],
+    central_folder: Path,
+) -> None:
+    butler_worker = open_butler_worker(debug_export_outputs=False)
+    _, n_exported = butler_worker.process()
+    assert n_exported == 0
+    assert exported(central_folder) == set()
+
+
+def test_nothing_runs_if_so_configured(open_butler_worker: Callable[..., Worker]) -> None:
+    butler_worker = open_butler_worker(main_pipelines_config="None", preprocessing_pipelines_config="[]")
+    workspace = butler_worker.begin()
+    workspace.preload()
+    workspace.run_preprocessing()
+    with pytest.raises(IgnorableVisitError):
+        workspace.run_pipeline()
+    workspace.clean()
+
+
+def test_central_repository_gone_is_retriable(butler_worker: Worker, central_folder: Path) -> None:
+    shutil.rmtree(central_folder / "central")
+    with pytest.raises(RetriableError, match="central repository"):
+        butler_worker.begin().preload()
+
+
+def test_central_repository_gone_at_export_is_retriable(butler_worker: Worker, central_folder: Path) -> None:
+    workspace = butler_worker.begin()
+    workspace.preload()
+    workspace.run_preprocessing()
+    workspace.ingest([butler_worker.raw()])
+    workspace.run_pipeline()
+    shutil.rmtree(central_folder / "central")
+    with pytest.raises(RetriableError, match="central repository"):
+        workspace.export()
+    workspace.clean()
+
+
+def test_absent_central_repository_is_retriable(
+    open_butler_worker: Callable[..., Worker], central_folder: Path
+) -> None:
+    with pytest.raises(RetriableError, match="nowhere"):
+        open_butler_worker(central_repo=str(central_folder / "nowhere"))
+
+
+def test_passing_failure_of_a_task_is_retriable(
+    butler_worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.TemplateTask, "failure", ConnectionError("broker is away"))
+    with pytest.raises(RetriableError, match=r"buildTemplate.*broker is away"):
+        butler_worker.process()
+    result, _ = butler_worker.process()
+    assert result.pipeline == "ApPipe"
+
+
+def test_hopeless_data_are_not_retriable(butler_worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.TemplateTask, "failure", world.HopelessError("no stars"))
+    with pytest.raises(NonRetriableError, match="no stars") as caught:
+        butler_worker.process()
+    assert caught.value.retry == "useless"
+
+
+def test_failure_is_unsafe_to_retry_if_apdb_does_not_tell(
+    butler_worker: Worker,
+    central_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (central_folder / "apdb.yaml").unlink()
+    monkeypatch.setattr(world.TemplateTask, "failure", ConnectionError("broker is away"))
+    with pytest.raises(NonRetriableError, match="cannot be told") as caught:
+        butler_worker.process()
+    assert caught.value.retry == "unsafe"
+
+
+def test_interruption_leaves_a_clean_worker(butler_worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.TemplateTask, "failure", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        butler_worker.process()
+    result, _ = butler_worker.process()
+    assert result.pipeline == "ApPipe"
+
+
+def test_local_repository_is_removed_at_the_end(central_folder: Path) -> None:
+    butler_worker = Worker(central_folder, world.make_settings(central_folder))
+    (local,) = (central_folder / "local").iterdir()
+    assert len(local.name) == len("butler-????????")
+    butler_worker.repositories.close()
+    assert not local.exists()
