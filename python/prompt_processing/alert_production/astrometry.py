@@ -238,7 +238,9 @@ def _fit_affine(points: NDArray[np.float64], targets: NDArray[np.float64], free:
     for _ in range(4):
         p, t = points[keep], targets[keep]
         if free:
-            affine = np.asarray(np.linalg.lstsq(np.column_stack([np.ones(len(p)), p]), t, rcond=None)[0], float)
+            affine = np.asarray(
+                np.linalg.lstsq(np.column_stack([np.ones(len(p)), p]), t, rcond=None)[0], float
+            )
         else:
             centre_p, centre_t = p.mean(axis=0), t.mean(axis=0)
             u, _, vt = np.linalg.svd((p - centre_p).T @ (t - centre_t))

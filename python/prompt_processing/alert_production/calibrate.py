@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,12 +17,14 @@ from .astrometry import AstrometricFit, AstrometryOptions, fit_wcs
 from .background import SkyEstimate, estimate_sky
 from .cosmic_rays import CosmicRayOptions, find_cosmic_rays
 from .detection import Detections, detect
-from .errors import NoReferenceStarsError
+from .errors import NoReferenceStarsError, TooManyCosmicRaysError
 from .photometry import PhotometryOptions, ZeroPoint, fit_zero_point
 from .psf_model import PsfModel, PsfOptions, model_psf
 from .snaps import combine_snaps
 from .star_catalogue import StarMeasurements, measure_stars, star_table
 from .star_selection import StarCandidates, select_stars
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,10 @@ def calibrate_image(
     exposure.psf = model.psf
     n_cosmic = 0
     if options.cosmic_rays is not None:
-        n_cosmic = find_cosmic_rays(exposure, options.cosmic_rays, sky=0.0)
+        try:
+            n_cosmic = find_cosmic_rays(exposure, options.cosmic_rays, sky=0.0)
+        except TooManyCosmicRaysError as error:
+            _LOG.warning("No more cosmic rays marked: %s", error)
     psf_rows = candidates.rows[model.used]
     sources = measure_stars(exposure, detections, psf_rows, model.fwhm, options.max_sources)
     astrometry = _solve_astrometry(sources, stars_of_band, predicted, exposure.shape, options)

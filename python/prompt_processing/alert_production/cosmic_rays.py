@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..images import Exposure, Mask, Psf
+from .errors import TooManyCosmicRaysError
 from .row_bands import in_bands
 
 _CR = int(Mask.CR)
@@ -32,6 +33,8 @@ class CosmicRayOptions:
         Of the sharpness.
     growth_significance : `float`
         Of both, for neighbours of what is already found.
+    halo_significance : `float`
+        Above the surroundings, of pixels beside those: diffused charge.
     iterations : `int`
         Rounds of growth.
     max_pixels : `int`
@@ -42,7 +45,8 @@ class CosmicRayOptions:
     sharpness: float = 0.75
     significance: float = 6.0
     contrast_significance: float = 3.5
-    growth_significance: float = 2.5
+    growth_significance: float = 1.5
+    halo_significance: float = 1.0
     iterations: int = 4
     max_pixels: int = 400_000
 
@@ -136,6 +140,36 @@ def _grow(image, variance, mask, pixels, sky, ratio, significance):  # type: ign
     return grown[:n]
 
 
+@numba.njit(cache=True, nogil=True)
+def _halo(image, variance, mask, pixels, significance):  # type: ignore[no-untyped-def]
+    """Return neighbours of found pixels that stand out from the ring around them."""
+    height, width = image.shape
+    values = np.empty(49, np.float32)
+    found = np.empty((8 * pixels.shape[0], 2), np.int32)
+    n_found = 0
+    for k in range(pixels.shape[0]):
+        for dy in range(-1, 2):
+            for dx in range(-1, 2):
+                y, x = pixels[k, 0] + dy, pixels[k, 1] + dx
+                if not (0 <= y < height and 0 <= x < width) or mask[y, x] & (_UNSEEN | _CR):
+                    continue
+                n = 0
+                for yy in range(max(y - 3, 0), min(y + 4, height)):
+                    for xx in range(max(x - 3, 0), min(x + 4, width)):
+                        far = abs(yy - y) > 1 or abs(xx - x) > 1
+                        if far and not mask[yy, xx] & (_UNSEEN | _CR):
+                            values[n] = image[yy, xx]
+                            n += 1
+                if n < 8:
+                    continue
+                level = np.median(values[:n])
+                if image[y, x] - level > significance * np.sqrt(variance[y, x]):
+                    mask[y, x] |= _CR
+                    found[n_found, 0], found[n_found, 1] = y, x
+                    n_found += 1
+    return found[:n_found]
+
+
 def neighbour_ratios(fwhm: float) -> NDArray[np.float64]:
     """Return a Gaussian star's mean neighbour over its peak: rows, columns and both diagonals."""
     sigma = fwhm / 2.3548
@@ -182,7 +216,7 @@ def find_cosmic_rays(
 
     Raises
     ------
-    OverflowError
+    TooManyCosmicRaysError
         If more pixels are sharp than cosmic rays could hit: the noise or the
         expected seeing is then wrong. Nothing has been changed.
 
@@ -213,7 +247,7 @@ def find_cosmic_rays(
     in_bands(search, image.shape[0])
     pixels = np.concatenate([parts[start] for start in sorted(parts)])
     if len(pixels) > options.max_pixels:
-        raise OverflowError(f"More than {options.max_pixels} pixels are sharper than a star.")
+        raise TooManyCosmicRaysError("Too many pixels are sharper than a star", limit=options.max_pixels)
     everything = []
     for _ in range(options.iterations):
         if not len(pixels):
@@ -225,6 +259,7 @@ def find_cosmic_rays(
     if not everything:
         return 0
     pixels = np.concatenate([*everything, pixels])
+    pixels = np.concatenate([pixels, _halo(image, variance, mask, pixels, options.halo_significance)])
     # Once more, so that no value comes from a pixel that was found only later.
     _repair(image, variance, mask, pixels, np.float32(sky))
     mask[pixels[:, 0], pixels[:, 1]] |= int(Mask.INTRP)

@@ -34,6 +34,10 @@ class UnusableCalibrationError(_MeasuredError):
     """A calibration frame does not fit the raw image: other shape, or nothing but bad pixels."""
 
 
+class TooManyCosmicRaysError(_MeasuredError):
+    """More pixels look like cosmic rays than there can be: noise or expected seeing are wrong."""
+
+
 class BadBackgroundError(_MeasuredError):
     """Hardly a pixel is left to estimate the background from."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,10 +17,12 @@ from ..instruments import Amplifier, Detector
 from ..instruments.raw_frame import RawFrame, Segment
 from .assembly import SegmentPlace, SegmentScales, reduce_segment
 from .cosmic_rays import CosmicRayOptions, find_cosmic_rays
-from .errors import UnusableCalibrationError
+from .errors import TooManyCosmicRaysError, UnusableCalibrationError
 from .interpolation import interpolate_bad_columns
 from .overscan import fit_overscan
 from .row_bands import available_cores, in_bands
+
+_LOG = logging.getLogger(__name__)
 
 MANY_SATURATED = 300_000
 """Above this many pixels, growing the whole plane is faster than growing each pixel."""
@@ -141,7 +144,11 @@ def run_isr(
     if options.interpolate:
         interpolate_bad_columns(image, variance, mask)
     if options.cosmic_rays is not None:
-        n_cosmic = find_cosmic_rays(exposure, options.cosmic_rays)
+        try:
+            n_cosmic = find_cosmic_rays(exposure, options.cosmic_rays)
+        except TooManyCosmicRaysError as error:
+            # An unusually noisy frame is still worth calibrating.
+            _LOG.warning("No cosmic rays marked: %s", error)
     for name, read_noise, _, _ in results:
         exposure.metadata[f"LSST ISR READNOISE {name}"] = read_noise
         exposure.metadata[f"LSST ISR GAIN {name}"] = detector.amplifier(name).gain
