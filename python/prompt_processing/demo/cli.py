@@ -18,6 +18,7 @@ from prompt_processing.instruments import Camera, load_camera
 
 from .processes import Processes, ProcessFailedError
 from .progress import Progress
+from .results import NightResult
 from .story import DemoOptions, NightFailedError, check_night, make_world, remove_work, take_night
 from .table import print_tables, save_tables
 from .world import Folders, World
@@ -30,6 +31,7 @@ _DEFAULT_DETECTORS = {
     "LATISS": ("0",),
     "HSC": ("49", "50"),
 }
+_WIDTH_OF_FILES = 140
 _MARKER = ".prompt-processing-demo"
 
 _DESCRIPTION = """\
@@ -44,16 +46,18 @@ there is a table of what was found and how long it took, and a folder of picture
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; returns the exit status: 0 only if every visit was processed."""
     options, folders, keep = _parse(arguments)
-    console = Console()
+    # Tables are wide; a file or a pipe does not mind.
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
     progress = Progress(console)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _empty(folders.output)
         with Processes(folders.logs, {}) as processes:
             world = make_world(options, folders, processes, progress)
-            _run(options, world, processes, progress, console)
+            result = _run(options, world, processes, progress, console)
             if keep:
                 _stay(options, world, console)
+            check_night(result)
     except NightFailedError as error:
         console.print(f"[red]Not every visit was processed:[/red]\n{error}\nThe logs are in {folders.logs}.")
         return 1
@@ -71,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(
     options: DemoOptions, world: World, processes: Processes, progress: Progress, console: Console
-) -> None:
+) -> NightResult:
     result, _ = take_night(options, world, processes, progress)
     # Imported late: matplotlib takes a second, and should not take it from the telescope.
     from .pictures import draw_pictures
@@ -89,7 +93,7 @@ def _run(
     for path in pictures:
         console.print(f"  {path}", soft_wrap=True)
     console.print(f"The demo took {progress.seconds:.0f} s.")
-    check_night(result)
+    return result
 
 
 def _parse(arguments: Sequence[str] | None) -> tuple[DemoOptions, Folders, bool]:

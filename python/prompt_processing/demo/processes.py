@@ -31,10 +31,13 @@ class Process:
         For people.
     log
         The file that its output goes to.
+    serves
+        Whether others are its clients, and it tells when it is ready for them.
     """
 
-    def __init__(self, name: str, log: Path, popen: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, name: str, log: Path, popen: "subprocess.Popen[bytes]", serves: bool) -> None:
         self.name = name
+        self.serves = serves
         self.log = log
         self._popen = popen
 
@@ -180,7 +183,7 @@ class Processes:
                 start_new_session=True,
                 preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
-        process = Process(name, log, popen)
+        process = Process(name, log, popen, tells_ready)
         self._running.append(process)
         return process
 
@@ -197,11 +200,13 @@ class Processes:
                 process.check()
 
     def stop(self) -> None:
-        """Stop all, the last started first."""
-        while self._running:
-            process = self._running.pop()
-            process.terminate()
-            process.kill(timeout_s=20.0)
+        """Stop all: first those that are clients of others, together, then the others."""
+        running, self._running = self._running, []
+        for batch in ([p for p in running if not p.serves], [p for p in running if p.serves]):
+            for process in reversed(batch):
+                process.terminate()
+            for process in reversed(batch):
+                process.kill(timeout_s=20.0)
 
 
 def _end_with_parent() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from astropy.time import Time
-from lsst.daf.butler import Butler, DatasetRef
+from lsst.daf.butler import Butler, DatasetRef, MissingCollectionError, MissingDatasetTypeError
 from lsst.dax.apdb import Apdb
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
@@ -155,10 +155,13 @@ def collect(world: World, outcomes: Sequence[VisitOutcome]) -> NightResult:
 
 
 def find_datasets(butler: Butler, world: World, dataset_type: str) -> dict[tuple[int, int], DatasetRef]:
-    """Return tonight's datasets of a type by visit and detector."""
-    refs = butler.query_datasets(
-        dataset_type, world.output_collection(), find_first=False, limit=None, explain=False
-    )
+    """Return tonight's datasets of a type by visit and detector; none if nothing has made that type."""
+    try:
+        refs = butler.query_datasets(
+            dataset_type, world.output_collection(), find_first=False, limit=None, explain=False
+        )
+    except (MissingCollectionError, MissingDatasetTypeError):
+        return {}
     return {(int(ref.dataId["visit"]), int(ref.dataId["detector"])): ref for ref in refs}
 
 

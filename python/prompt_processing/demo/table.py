@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -158,7 +159,7 @@ def save_tables(result: NightResult, folder: Path, seconds: float) -> None:
         How long the demo took up to here.
     """
     with (folder / "tables.txt").open("w") as text:
-        print_tables(result, Console(file=text, width=150))
+        print_tables(result, Console(file=text, width=140))
     rows = rows_of(result)
     with (folder / "visits.csv").open("w", newline="") as text:
         writer = csv.DictWriter(text, rows[0].keys())
@@ -180,10 +181,23 @@ def save_tables(result: NightResult, folder: Path, seconds: float) -> None:
     (folder / "result.json").write_text(json.dumps(_finite(document), indent=1))
 
 
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        title_style="bold",
+        padding=(0, 1),
+        collapse_padding=True,
+    )
+
+
 def _time_table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(title="Seconds by stage")
-    for name in ("visit", "detector", "outcome", *STAGES, "arrival → last alert"):
-        table.add_column(name, justify="left" if name in ("visit", "detector", "outcome") else "right")
+    table = _table("Seconds by stage")
+    for name in ("visit", "detector", "outcome"):
+        table.add_column(name, no_wrap=True)
+    for name in (*STAGES, "arrival to\nlast alert"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         outcome = row["pipeline"] or "-" if row["status"] == "processed" else f"[red]{row['status']}[/red]"
         table.add_row(
@@ -197,21 +211,23 @@ def _time_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _science_table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=f"What was found (recovered and spurious: S/N > {SNR_THRESHOLD:.0f})")
-    names: tuple[str, ...] = (
-        "DiaSources",
-        "recovered",
-        "spurious",
-        "DiaObjects new",
-        "updated",
-        "alerts sent",
-        "read back",
-    )
-    names += ("with history", "astrometry mas", "zero point mag", "stars")
+    table = _table(f"What was found (recovered and spurious: S/N > {SNR_THRESHOLD:.0f})")
     for name in ("visit", "detector"):
-        table.add_column(name)
-    for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    for name in (
+        "Dia\nSources",
+        "recov-\nered",
+        "spu-\nrious",
+        "objects\nnew",
+        "objects\nupdated",
+        "alerts\nsent",
+        "read\nback",
+        "with\nhistory",
+        "astrom.\nmas",
+        "zero p.\nmag",
+        "stars",
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             str(row["visit"]),
@@ -230,7 +246,7 @@ def _science_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _magnitude_table(result: NightResult) -> Table:
-    table = Table(title=f"Injected sources with S/N > {SNR_THRESHOLD:.0f} by magnitude of their change")
+    table = _table(f"Injected sources with S/N > {SNR_THRESHOLD:.0f} by magnitude of their change")
     for name in ("AB mag", "injected", "recovered", "missed", "median S/N"):
         table.add_column(name, justify="right")
     for row in magnitude_histogram(result.injected).to_dict("records"):
@@ -243,7 +259,7 @@ def _magnitude_table(result: NightResult) -> Table:
 
 
 def _goal_table(found: list[Goal]) -> Table:
-    table = Table(title="Goals")
+    table = _table("Goals")
     for name in ("", "goal", "reached", "wanted"):
         table.add_column(name)
     for goal in found:

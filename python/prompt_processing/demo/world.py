@@ -29,6 +29,8 @@ _NEXT_VISIT_TOPIC = "next-visit-topic"
 _BUCKET_TOPIC = "prompt-processing-dev"
 _IMAGE_BUCKET = "rubin-pp-dev"
 _USERS_BUCKET = "rubin-pp-dev-users"
+_PIPELINES = ("Preprocessing", "ApPipe", "SingleFrame", "Isr")
+"""The one that runs before the image, then those that run on it, best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +173,12 @@ def make_repository(night: Night, environment: Mapping[str, str], folders: Folde
     """
     instrument = night.camera.name
     pipelines = Path(prompt_processing.__path__[0]).parents[1] / "pipelines" / instrument
-    names = ("Preprocessing", "ApPipe", "SingleFrame", "Isr")
     root = folders.work / "central_repo"
     make_central_repository(
         str(root),
         night.camera,
         simulated_content(night),
-        pipelines=[str(pipelines / f"{name}.yaml") for name in names],
+        pipelines=[str(pipelines / f"{name}.yaml") for name in _PIPELINES],
         database=f"sqlite:///{root / 'gen3.sqlite3'}",
         datastore=f"s3://{_USERS_BUCKET}/central_repo/",
     )
@@ -194,7 +195,7 @@ def make_repository(night: Night, environment: Mapping[str, str], folders: Folde
             [{"survey": "SURVEY", "pipelines": [str(pipelines / "Preprocessing.yaml")]}]
         ),
         "MAIN_PIPELINES_CONFIG": yaml.safe_dump(
-            [{"survey": "SURVEY", "pipelines": [str(pipelines / f"{name}.yaml") for name in names[1:]]}]
+            [{"survey": "SURVEY", "pipelines": [str(pipelines / f"{name}.yaml") for name in _PIPELINES[1:]]}]
         ),
     }
 
