@@ -115,14 +115,14 @@ def test_calibrated_image_agrees_with_the_truth(night: Night) -> None:
     assert task.metadata["seeing_fwhm_arcsec"] == pytest.approx(truth["fwhm_arcsec"], rel=0.05)
 
 
-def test_header_without_rotation_gives_an_image_without_wcs_unless_the_camera_has_a_fallback(
+def test_header_without_rotation_gives_an_image_without_wcs(
     night: Night,
 ) -> None:
     raw = night.raw.frame
     header = {k: v for k, v in raw.header.items() if k not in ("ROTPA", "INST-PA")}
     bare = type(raw)(header, raw.instrument, raw.detector, raw.segments)
     image = IsrTask().run(raw=bare, **night.calibration_inputs).image
-    assert (image.wcs is None) == (raw.instrument == "LSSTCam")
+    assert image.wcs is None
 
 
 def test_corrections_switched_off_need_no_calibrations(night: Night) -> None:
