@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from scipy.spatial import ConvexHull
 from prompt_processing.activator.storage.local_repository import LocalRepository
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import Camera, Detector
-from prompt_processing.instruments.errors import HeaderError, RawError, RawFileError
+from prompt_processing.instruments.errors import HeaderError, RawFileError
 from prompt_processing.instruments.geometry import detector_region
 from prompt_processing.instruments.headers import (
     Observation,
@@ -29,8 +28,6 @@ from prompt_processing.instruments.headers import (
     read_header,
     translate,
 )
-
-_LOG = logging.getLogger("lsst.activator.services.ingest")
 
 MAX_ROTATION_DIFFERENCE = 1.0
 """Degrees by which an image's rotation on the sky may differ from the announced one."""
@@ -50,14 +47,12 @@ class IngestedExposure:
     exposure : `int`
         Exposure id, and the visit's.
     records : `dict`
-        Dimension records by element, in order of insertion.
-    has_visit : `bool`
-        Whether the sky it sees is known, without which there is no visit.
+        Dimension records by element, in order of insertion; none of a visit
+        if the header does not tell what sky it sees.
     """
 
     exposure: int
     records: VisitRecords
-    has_visit: bool
 
 
 class Ingester:
@@ -134,7 +129,7 @@ class Ingester:
             self._enter(observation, records, arrived)
         finally:
             path.unlink(missing_ok=True)
-        return IngestedExposure(observation.exposure_id, records, bool(records.get("visit")))
+        return IngestedExposure(observation.exposure_id, records)
 
     def _check(self, visit: FannedOutVisit, observation: Observation, source: str) -> None:
         if observation.instrument != visit.instrument or observation.detector != visit.detector:
@@ -322,8 +317,3 @@ def _visit_fields(exposure: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in exposure.items()
         if key not in ("id", "obs_id", "group", "timespan", "instrument")
     }
-
-
-def without_rejected(error: RawError | OSError, image: ResourcePath) -> None:
-    """Tell operators that an image is not used."""
-    _LOG.warning("Image %s is dropped: %s", image, error)

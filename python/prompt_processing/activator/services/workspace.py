@@ -21,7 +21,7 @@ from prompt_processing.instruments.errors import RawError
 from prompt_processing.instruments.geometry import detector_centre, detector_region
 
 from .export import RECORD_ORDER
-from .ingest import VisitRecords, without_rejected
+from .ingest import VisitRecords
 from .pipeline_library import ReadyPipeline
 from .pipelines import (
     DataSelection,
@@ -72,7 +72,7 @@ class Workspace:
         self.main_pipelines = settings.main_pipelines_config.select(visit, self._detector_centre)
         self._night = night(time.time())
         self._runs: dict[str, str] = {}
-        self._exposures: dict[int, bool] = {}
+        self._exposures: set[int] = set()
         self._records: VisitRecords = {}
         self.preloaded = PreloadedData()
 
@@ -154,9 +154,9 @@ class Workspace:
             try:
                 ingested = ingester.ingest(self._visit, image, self._exposures)
             except (RawError, OSError) as error:
-                without_rejected(error, image)
+                _LOG.warning("Image %s is dropped: %s", image, error)
                 continue
-            self._exposures[ingested.exposure] = ingested.has_visit
+            self._exposures.add(ingested.exposure)
             for element, rows in ingested.records.items():
                 known = self._records.setdefault(element, [])
                 known += [row for row in rows if row not in known]
