@@ -23,14 +23,14 @@ class SkyEstimate:
     ----------
     background : `Background`
         Level on the mesh.
-    rms : `~numpy.ndarray` of float32, shape (height, width)
-        Noise of one pixel, sources clipped.
+    rms : `Background`
+        Noise of one pixel on the same mesh, sources clipped.
     level, noise : `float`
         Mean level and noise over the image.
     """
 
     background: Background
-    rms: NDArray[np.float32]
+    rms: Background
     level: float
     noise: float
 
@@ -70,16 +70,25 @@ def estimate_sky(
         if fraction < MIN_USABLE_FRACTION:
             raise BadBackgroundError("Too few pixels to estimate the background", usable_fraction=fraction)
     box_size = max(16, min(box_size, height // 2, width // 2))
-    mesh = sep.Background(image, mask=unusable, bw=box_size, bh=box_size, fw=3, fh=3)
+    # Every other pixel of every other row: a quarter of the time, and thousands a box are plenty.
+    step = 2 if box_size >= 64 else 1
+    box_size -= box_size % step
+    mesh = sep.Background(
+        np.ascontiguousarray(image[::step, ::step]),
+        mask=None if unusable is None else np.ascontiguousarray(unusable[::step, ::step]),
+        bw=box_size // step,
+        bh=box_size // step,
+        fw=3,
+        fh=3,
+    )
     if not (np.isfinite(mesh.globalback) and np.isfinite(mesh.globalrms) and mesh.globalrms > 0):
         raise BadBackgroundError(
             "The background is not finite", level=float(mesh.globalback), noise=float(mesh.globalrms)
         )
-    full = mesh.back(dtype=np.float32)
-    rows = _box_centres(height, box_size)
-    columns = _box_centres(width, box_size)
-    background = Background(full[np.ix_(rows, columns)], box_size, (height, width))
-    return SkyEstimate(background, mesh.rms(dtype=np.float32), float(mesh.globalback), float(mesh.globalrms))
+    centres = np.ix_(_box_centres(height, box_size) // step, _box_centres(width, box_size) // step)
+    background = Background(mesh.back(dtype=np.float32)[centres], box_size, (height, width))
+    noise = Background(mesh.rms(dtype=np.float32)[centres], box_size, (height, width))
+    return SkyEstimate(background, noise, float(mesh.globalback), float(mesh.globalrms))
 
 
 def _box_centres(length: int, box_size: int) -> NDArray[np.intp]:

@@ -202,7 +202,7 @@ def _find_sources(
     exposure.image -= first.background.image()
     # Cores of saturated stars stay in: a ring would be taken for several sources.
     hidden = exposure.has(Mask.BAD | Mask.NO_DATA) & ~exposure.has(Mask.INTRP)
-    detections = detect(exposure.image, first.rms, fwhm, options.detection_threshold, hidden)
+    detections = detect(exposure.image, first.rms.image(), fwhm, options.detection_threshold, hidden)
     candidates = select_stars(exposure, detections, options.star_snr)
     covered = unusable.copy()
     catalogue = detections.catalogue

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..images import UNUSABLE, Exposure
+from ..images import UNUSABLE, Exposure, Psf
 from .psf_stamps import SplinePsf, shifted_stamp_and_slopes, spline_at
 from .row_bands import in_bands
 
@@ -46,9 +46,25 @@ class PsfFits:
     moved: NDArray[np.bool_]
 
 
+@numba.njit(cache=True, nogil=True)
+def _inner_share(sums, order, frame, x, y):  # type: ignore[no-untyped-def]
+    """Return how much of the PSF at a position lies within the inner part."""
+    u = (x - frame[0]) / frame[2]
+    v = (y - frame[1]) / frame[2]
+    inner = total = 0.0
+    term = 0
+    for degree in range(order + 1):
+        for j in range(degree + 1):
+            weight = u ** (degree - j) * v**j
+            inner += weight * sums[term, 0]
+            total += weight * sums[term, 1]
+            term += 1
+    return inner / total
+
+
 @numba.njit(cache=True, nogil=True, fastmath=False)
 def _fit_sources(  # type: ignore[no-untyped-def]
-    image, variance, mask, splines, order, frame, x, y, radius, max_shift, iterations, bad,
+    image, variance, mask, splines, order, frame, sums, x, y, radius, max_shift, iterations, bad,
     positions, errors, fluxes, chi2, n_pixels, planes, moved, start, stop,
 ):  # fmt: skip
     height, width = image.shape
@@ -63,11 +79,15 @@ def _fit_sources(  # type: ignore[no-untyped-def]
         if not (math.isfinite(px) and math.isfinite(py)):
             continue
         spline_at(splines, order, frame, px, py, spline)
+        share = _inner_share(sums, order, frame, px, py)
         centred = frozen = False
         for iteration in range(iterations + 1):
             last = iteration == iterations or centred or frozen
             column, row = int(np.floor(px + 0.5)), int(np.floor(py + 0.5))
             shifted_stamp_and_slopes(spline, px - column, py - row, stamp, slope_x, slope_y)
+            stamp *= share
+            slope_x *= share
+            slope_y *= share
             pp = px_ = py_ = xx = xy = yy = dp = 0.0
             vpp = 0.0
             n = 0
@@ -154,6 +174,16 @@ def _fit_sources(  # type: ignore[no-untyped-def]
             centred = length < 0.003 and not frozen
 
 
+def _inner_part(psf: Psf, spline: SplinePsf, half: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cut the PSF's splines to what a fit looks at; return also each term's sum there and in all (n, 2)."""
+    middle = psf.size // 2
+    half = min(half, middle)
+    inner = slice(middle - half, middle + half + 1)
+    coefficients = psf.coefficients.astype(np.float64)
+    sums = np.stack([coefficients[:, inner, inner].sum(axis=(1, 2)), coefficients.sum(axis=(1, 2))], axis=-1)
+    return np.ascontiguousarray(spline.splines[:, inner, inner]), sums
+
+
 def fit_psf(
     exposure: Exposure,
     x: ArrayLike,
@@ -202,6 +232,7 @@ def fit_psf(
     if radius is None:
         radius = 1.5 * exposure.psf.fwhm_at()
     spline = SplinePsf.of(exposure.psf)
+    splines, sums = _inner_part(exposure.psf, spline, int(np.ceil(radius)) + 4)
     n = px.size
     positions = np.stack([px, py], axis=-1)
     errors, fluxes = np.full((n, 2), np.nan), np.full((n, 2), np.nan)
@@ -211,7 +242,7 @@ def fit_psf(
 
     def fit(start: int, stop: int) -> None:
         _fit_sources(
-            exposure.image, exposure.variance, exposure.mask, spline.splines, spline.order, spline.frame,
+            exposure.image, exposure.variance, exposure.mask, splines, spline.order, spline.frame, sums,
             px, py, float(radius), max_shift, iterations, np.int32(unusable),
             positions, errors, fluxes, chi2, n_pixels, planes, moved, start, stop,
         )  # fmt: skip

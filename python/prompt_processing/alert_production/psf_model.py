@@ -284,8 +284,8 @@ def _corrected(
         )  # fmt: skip
 
     in_bands(cut, n)
-    for stamp in residuals:
-        stamp[...] = ndimage.spline_filter(stamp, order=3, mode="mirror")
+    for axis in (1, 2):
+        residuals = ndimage.spline_filter1d(residuals, order=3, axis=axis, mode="mirror")
     centred = np.empty_like(residuals)
     dx, dy = x - np.floor(x + 0.5), y - np.floor(y + 0.5)
 
