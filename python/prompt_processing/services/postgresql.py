@@ -154,15 +154,31 @@ class PostgreSql(Service):
 
     def set_up(self) -> None:
         """Make the database and its extensions."""
+        self.create_database(self.database)
+
+    def create_database(self, name: str) -> str:
+        """Make a database with the extensions that are needed, unless there is one.
+
+        Parameters
+        ----------
+        name : `str`
+            Name.
+
+        Returns
+        -------
+        url : `str`
+            As for `url`.
+        """
         with self.connect("postgres") as admin:
             # A database cannot be made within a transaction.
             admin.autocommit = True
-            known = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (self.database,))
+            known = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
             if known.fetchone() is None:
-                admin.execute(SQL("CREATE DATABASE {}").format(Identifier(self.database)))
-        with self.connect() as connection:
+                admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        with self.connect(name) as connection:
             for extension in _EXTENSIONS:
                 connection.execute(SQL("CREATE EXTENSION IF NOT EXISTS {}").format(Identifier(extension)))
+        return f"postgresql://{self.username}@{HOST}:{self.port}/{name}"
 
     def environment(self) -> dict[str, str]:
         """Return the settings of clients."""

@@ -86,7 +86,7 @@ class Exporter:
         NonRetriableError
             Raised if it already has other outputs of the same visit.
         """
-        refs = self._outputs(source, runs)
+        refs = self.outputs(source, runs)
         if not refs:
             return 0
         central = self._central
@@ -104,7 +104,7 @@ class Exporter:
                     also=(sqlalchemy.exc.IntegrityError,),
                 )
             try_twice(lambda: self._refuse_duplicate(refs), central.retry_delay)
-            datasets, files = _destinations(source, writer, refs)
+            datasets, files = destinations(source, datastore_root(writer), refs)
             # Before the transaction, so that its locks are not held for the time of an upload.
             try_twice(lambda: ResourcePath.mtransfer("copy", files, overwrite=True), central.retry_delay)
             try:
@@ -119,7 +119,8 @@ class Exporter:
                 ) from error
         return len(refs)
 
-    def _outputs(self, source: LocalRepository, runs: Collection[str]) -> list[DatasetRef]:
+    def outputs(self, source: LocalRepository, runs: Collection[str]) -> list[DatasetRef]:
+        """Return what there is to hand over; arguments as for `export`."""
         return [ref for ref in source.datasets(runs) if self.wants(ref.datasetType)]
 
     def _refuse_duplicate(self, refs: Collection[DatasetRef]) -> None:
@@ -161,17 +162,46 @@ def _insert(central: CentralRepository, element: str, rows: list[DimensionRecord
     )
 
 
-def _destinations(
-    source: LocalRepository, target: Butler, refs: Sequence[DatasetRef]
+def destinations(
+    source: LocalRepository, there: ResourcePath, refs: Sequence[DatasetRef]
 ) -> tuple[list[FileDataset], list[tuple[ResourcePath, ResourcePath]]]:
-    """Choose each file's place in the target's datastore: the same as in the source's."""
-    here, there = _root(source.butler), _root(target)
+    """Choose each file's place in another datastore: the same as in the source's.
+
+    Parameters
+    ----------
+    source : `LocalRepository`
+        Where the files are.
+    there : `~lsst.resources.ResourcePath`
+        Root of the other datastore.
+    refs : sequence of `~lsst.daf.butler.DatasetRef`
+        What is wanted.
+
+    Returns
+    -------
+    datasets : `list` [`~lsst.daf.butler.FileDataset`]
+        With paths relative to either root.
+    files : `list` [`tuple` [`~lsst.resources.ResourcePath`, `~lsst.resources.ResourcePath`]]
+        From where to where.
+    """
+    here = datastore_root(source.butler)
     datasets = source.export_files(refs)
     files = [(here.join(dataset.path), there.join(dataset.path)) for dataset in datasets]
     return datasets, files
 
 
-def _root(butler: Butler) -> ResourcePath:
+def datastore_root(butler: Butler) -> ResourcePath:
+    """Return where a repository keeps its files.
+
+    Parameters
+    ----------
+    butler : `~lsst.daf.butler.Butler`
+        The repository; its database is not asked.
+
+    Raises
+    ------
+    NonRetriableError
+        Raised if it keeps none.
+    """
     for root in butler.get_datastore_roots().values():
         if root is not None:
             return root

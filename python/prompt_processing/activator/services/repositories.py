@@ -12,11 +12,13 @@ from prompt_processing.activator.storage.central_repository import CentralReposi
 from prompt_processing.activator.storage.deployment import deployment_id
 from prompt_processing.activator.storage.local_repository import LocalRepository
 from prompt_processing.activator.storage.repository_errors import passing
+from prompt_processing.activator.storage.writer_topic import WriterTopic
 from prompt_processing.images import use_butler_types
 from prompt_processing.instruments.camera import Camera, load_camera
 
 from .calibration_cache import CalibrationCache
 from .export import Exporter
+from .export_through_writer import ExporterThroughWriter
 from .ingest import Ingester
 from .pipeline_library import PipelineLibrary
 
@@ -50,7 +52,11 @@ class Repositories:
         self.pipelines = pipelines
         self.deployment = deployment
         self.cache = CalibrationCache(settings.local_repo_cache_size)
-        self.exporter = Exporter(central, settings.export_type_regexp)
+        self.exporter = (
+            ExporterThroughWriter(central, settings.export_type_regexp, WriterTopic.from_settings(settings))
+            if settings.use_kafka_butler_writer
+            else Exporter(central, settings.export_type_regexp)
+        )
         self.apdb = ApdbRecord(settings.config_apdb)
         self.search_order: tuple[str, ...] = ()
         self.bands = {record.name: record.band for record in instrument_records["physical_filter"]}

@@ -1,0 +1,78 @@
+"""Hand a visit's outputs over through the Butler writer service, without touching the central database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from lsst.daf.butler import DimensionRecord
+from lsst.resources import ResourcePath
+
+from prompt_processing.activator.storage.central_repository import CentralRepository
+from prompt_processing.activator.storage.local_repository import LocalRepository
+from prompt_processing.activator.storage.repository_errors import passing, try_twice
+from prompt_processing.activator.storage.writer_topic import WriterTopic
+from prompt_processing.transport.butler_messages import VisitOutputs
+
+from .export import Exporter, datastore_root, destinations
+
+
+class ExporterThroughWriter(Exporter):
+    """Copy outputs to the central repository's datastore, and tell the writer service about them.
+
+    Whether the repository already holds other outputs of the visit is the service's to find out.
+
+    Parameters
+    ----------
+    central : `CentralRepository`
+        To where; only the place of its datastore is asked for.
+    patterns : sequence of `str`
+        See `Exporter`.
+    topic : `WriterTopic`
+        Where the service listens.
+    """
+
+    def __init__(self, central: CentralRepository, patterns: Sequence[str], topic: WriterTopic) -> None:
+        super().__init__(central, patterns)
+        self._there = datastore_root(central.writer)
+        self._retry_delay = central.retry_delay
+        self._topic = topic
+
+    def export(
+        self,
+        source: LocalRepository,
+        runs: Collection[str],
+        records: Iterable[tuple[str, list[DimensionRecord]]],
+        chain: str,
+    ) -> int:
+        """Hand over all outputs.
+
+        Parameters
+        ----------
+        source, runs, records, chain
+            See `Exporter.export`; the service knows the chain from the names of the runs.
+
+        Returns
+        -------
+        n_datasets : `int`
+            How many were handed over.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the datastore or Kafka cannot be reached.
+        """
+        refs = self.outputs(source, runs)
+        if not refs:
+            return 0
+        datasets, files = destinations(source, self._there, refs)
+        with passing("Copying outputs to the central datastore"):
+            try_twice(lambda: ResourcePath.mtransfer("copy", files, overwrite=True), self._retry_delay)
+        types = {ref.datasetType.name: ref.datasetType for ref in refs}
+        self._topic.publish(
+            VisitOutputs(
+                dimension_records=[record.to_simple() for _, rows in records for record in rows],
+                datasets=[dataset.to_simple() for dataset in datasets],
+                dataset_types=[types[name].to_simple() for name in sorted(types)],
+            )
+        )
+        return len(refs)

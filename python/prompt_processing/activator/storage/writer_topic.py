@@ -1,0 +1,88 @@
+"""The topic that the Butler writer service reads."""
+
+from __future__ import annotations
+
+import logging
+from typing import Self
+
+from confluent_kafka import KafkaException, Producer
+
+from prompt_processing.activator.config import Settings
+from prompt_processing.domain.errors import RetriableError
+from prompt_processing.transport.butler_messages import VisitOutputs
+from prompt_processing.transport.kafka import KafkaSettings, make_producer
+
+_LOG = logging.getLogger("lsst.activator.storage.writer_topic")
+
+_MAX_MESSAGE_BYTES = 10 * 1024 * 1024
+
+
+class WriterTopic:
+    """Publish visits' outputs.
+
+    Parameters
+    ----------
+    kafka : `~prompt_processing.transport.kafka.KafkaSettings`
+        The cluster.
+    topic : `str`
+        The topic.
+    timeout : `float`, optional
+        Seconds that the broker has for the acknowledgement of a message.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topic: str, timeout: float = 20.0) -> None:
+        self._kafka = kafka
+        self._topic = topic
+        self._timeout = timeout
+        self._producer: Producer | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Make it from a worker's settings, which have been checked to be complete."""
+        return cls(
+            KafkaSettings(
+                bootstrap_servers=settings.butler_writer_kafka_cluster or "",
+                username=settings.butler_writer_kafka_username,
+                password=settings.butler_writer_kafka_password,
+            ),
+            settings.butler_writer_kafka_topic or "",
+        )
+
+    def publish(self, outputs: VisitOutputs) -> None:
+        """Publish one visit's outputs, and wait until the broker has them.
+
+        Parameters
+        ----------
+        outputs : `~prompt_processing.transport.butler_messages.VisitOutputs`
+            The message.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the broker does not take the message in time.
+        """
+        if self._producer is None:
+            self._producer = make_producer(
+                self._kafka,
+                enable_idempotence=True,
+                compression_type="zstd",
+                message_max_bytes=_MAX_MESSAGE_BYTES,
+                message_timeout_ms=int(self._timeout * 1000),
+                linger_ms=0,
+            )
+        failures: list[str] = []
+        try:
+            self._producer.produce(
+                self._topic,
+                outputs.model_dump_json().encode(),
+                on_delivery=lambda error, _: failures.append(error.str()) if error is not None else None,
+            )
+            left = self._producer.flush(self._timeout + 1.0)
+        except (KafkaException, BufferError) as error:
+            raise RetriableError(f"The outputs cannot be published to {self._topic}: {error}") from error
+        if left or failures:
+            # A message that is left would be sent later, for a visit that has been reported as failed.
+            self._producer.purge()
+            self._producer.flush(1.0)
+            reason = failures[0] if failures else "no acknowledgement in time"
+            raise RetriableError(f"The outputs cannot be published to {self._topic}: {reason}")

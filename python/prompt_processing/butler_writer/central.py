@@ -1,0 +1,181 @@
+"""The central repository, as the writer enters things into it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+import sqlalchemy.exc
+from lsst.daf.butler import (
+    Butler,
+    ButlerUserError,
+    DatasetType,
+    DimensionRecord,
+    FileDataset,
+    MissingDatasetTypeError,
+)
+from lsst.daf.butler.registry import ConflictingDefinitionError, RegistryError  # type: ignore[attr-defined]
+from lsst.resources import ResourcePath
+
+from prompt_processing.activator.storage.central_repository import CentralRepository
+from prompt_processing.activator.storage.collections import Collections
+from prompt_processing.activator.storage.repository_errors import PASSING_FAILURES, try_twice
+from prompt_processing.transport.butler_messages import VisitOutputs
+
+__all__ = ["CentralButler", "RejectedOutputsError"]
+
+_log = logging.getLogger("lsst.butler_writer.central")
+
+_RUN = re.compile(r"(?P<chain>(?P<instrument>[^/]+)/prompt/output-\d{4}-\d\d-\d\d)/[^/]+/[^/]+")
+
+_FORMATTERS = re.compile(r"(lsst|prompt_processing)(\.\w+)+")
+"""Classes that a message may ask to be imported."""
+
+_FAULTS_OF_A_MESSAGE: tuple[type[Exception], ...] = (
+    ButlerUserError,
+    RegistryError,
+    # Dimension records that the outputs refer to are not there; values that no column takes.
+    sqlalchemy.exc.IntegrityError,
+    sqlalchemy.exc.DataError,
+    FileNotFoundError,
+    ImportError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
+
+class RejectedOutputsError(Exception):
+    """Outputs cannot be entered, now or ever."""
+
+
+class CentralButler:
+    """Enter outputs of many visits at once.
+
+    Parameters
+    ----------
+    butler : `~lsst.daf.butler.Butler`
+        The central repository, writeable.
+    retry_delay : `float`
+        Seconds before an attempt that met another writer is repeated.
+    """
+
+    def __init__(self, butler: Butler, retry_delay: float) -> None:
+        self._butler = butler
+        self._retry_delay = retry_delay
+        self._types: dict[str, DatasetType] = {}
+        self._repositories: dict[str, CentralRepository] = {}
+
+    def enter(self, outputs: Sequence[VisitOutputs]) -> None:
+        """Enter records and datasets; what is there already stays as it is.
+
+        Parameters
+        ----------
+        outputs : sequence of `VisitOutputs`
+            Of any number of visits.
+
+        Raises
+        ------
+        RejectedOutputsError
+            Raised if one of them cannot be entered, in which case the datasets of none of them are.
+        Exception
+            Any of `~prompt_processing.activator.storage.repository_errors.PASSING_FAILURES` if the
+            repository cannot be reached.
+        """
+        try:
+            self._insert_records(outputs)
+            self._register_types(outputs)
+            datasets = [dataset for one in outputs for dataset in self._datasets(one)]
+            self._register_runs({ref.run for dataset in datasets for ref in dataset.refs})
+            with self._butler.registry.caching_context():
+                try_twice(
+                    # Sizes are not looked up: that would be a request to the store for each file.
+                    lambda: self._butler.ingest(
+                        *datasets, transfer=None, skip_existing=True, record_validation_info=False
+                    ),
+                    self._retry_delay,
+                    also=(sqlalchemy.exc.IntegrityError,),
+                )
+        except FileNotFoundError as error:
+            raise RejectedOutputsError(str(error)) from error
+        except PASSING_FAILURES:
+            raise
+        except _FAULTS_OF_A_MESSAGE as error:
+            # The rest may be a statement with all its parameters.
+            reason = (str(error).splitlines() or [""])[0]
+            raise RejectedOutputsError(f"{type(error).__name__}: {reason}") from error
+
+    def _insert_records(self, outputs: Iterable[VisitOutputs]) -> None:
+        universe = self._butler.dimensions
+        by_element: dict[str, dict[object, DimensionRecord]] = {}
+        for one in outputs:
+            for simple in one.dimension_records:
+                record = DimensionRecord.from_simple(simple, universe=universe)
+                # Each detector brings the records of the whole visit.
+                by_element.setdefault(record.definition.name, {}).setdefault(record.dataId, record)
+        for element in universe.elements:
+            if rows := by_element.get(element.name):
+                try_twice(
+                    lambda name=element.name, rows=rows: self._butler.registry.insertDimensionData(  # type: ignore[misc]
+                        name, *rows.values(), skip_existing=True
+                    ),
+                    self._retry_delay,
+                    also=(sqlalchemy.exc.IntegrityError,),
+                )
+
+    def _register_types(self, outputs: Iterable[VisitOutputs]) -> None:
+        for one in outputs:
+            for simple in one.dataset_types:
+                dataset_type = DatasetType.from_simple(simple, universe=self._butler.dimensions)
+                known = self._known_type(dataset_type.name)
+                if known is None:
+                    self._butler.registry.registerDatasetType(dataset_type)
+                    self._types[dataset_type.name] = dataset_type
+                elif not known.is_compatible_with(dataset_type):
+                    raise ConflictingDefinitionError(f"{dataset_type} is {known} in the repository.")
+
+    def _known_type(self, name: str) -> DatasetType | None:
+        if name not in self._types:
+            with suppress(MissingDatasetTypeError):
+                self._types[name] = self._butler.get_dataset_type(name)
+        return self._types.get(name)
+
+    def _datasets(self, outputs: VisitOutputs) -> list[FileDataset]:
+        def load(name: str) -> DatasetType:
+            dataset_type = self._known_type(name)
+            if dataset_type is None:
+                raise MissingDatasetTypeError(f"Dataset type {name} is neither in the message nor known.")
+            return dataset_type
+
+        datasets = []
+        for simple in outputs.datasets:
+            path = ResourcePath(simple.path, forceAbsolute=False, forceDirectory=False)
+            if path.isabs() or ".." in simple.path.split("/"):
+                raise ValueError(f"{simple.path} is not a path below the root of the datastore.")
+            if simple.formatter is not None and not _FORMATTERS.fullmatch(simple.formatter):
+                raise ValueError(f"{simple.formatter} is not a formatter of ours.")
+            datasets.append(
+                FileDataset.from_simple(simple, dataset_type_loader=load, universe=self._butler.dimensions)
+            )
+        return datasets
+
+    def _register_runs(self, runs: Iterable[str]) -> None:
+        # In one order, so that two writers do not wait for each other's locks.
+        for run in sorted(runs):
+            match = _RUN.fullmatch(run)
+            if match is None:
+                raise ValueError(f"{run} is not an output run.")
+            instrument = match["instrument"]
+            if instrument not in self._repositories:
+                self._repositories[instrument] = CentralRepository(
+                    self._butler, self._butler, Collections(instrument), self._retry_delay
+                )
+            try_twice(
+                lambda run=run, chain=match["chain"], instrument=instrument: self._repositories[  # type: ignore[misc]
+                    instrument
+                ].add_run(run, chain),
+                self._retry_delay,
+                also=(sqlalchemy.exc.IntegrityError,),
+            )
