@@ -1,0 +1,143 @@
+"""Score DiaSources by how likely they are real, from their measurements alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+FEATURES = (
+    "log_snr",
+    "reduced_chi2",
+    "aperture_to_psf",
+    "size_to_psf",
+    "elongation",
+    "usable_fraction",
+    "negative",
+    "science_contrast",
+    "template_contrast",
+    "flagged",
+)
+"""Names of the columns of `features`, in order."""
+
+_FLAGS = (
+    "pixelFlags_bad",
+    "pixelFlags_cr",
+    "pixelFlags_interpolated",
+    "pixelFlags_saturated",
+    "pixelFlags_suspect",
+    "pixelFlags_nodata",
+)
+
+
+def features(sources: Table) -> NDArray[np.float64]:
+    """Return what the score is computed from.
+
+    Parameters
+    ----------
+    sources : `~astropy.table.Table`
+        Measurements, by the APDB's column names.
+
+    Returns
+    -------
+    features : `~numpy.ndarray`, shape (n, len(FEATURES))
+        All finite and of order 1; a measurement that is missing takes the value of
+        an undisturbed point source.
+    """
+    snr = np.maximum(np.abs(_column(sources, "snr", 5.0)), 1e-3)
+    flux = _column(sources, "psfFlux", 0.0)
+    size = np.maximum(np.abs(flux), 1e-6)
+    n_data = np.maximum(_column(sources, "psfNdata", 1.0), 1.0)
+    chi2 = _column(sources, "psfChi2", np.nan) / n_data
+    ixx, iyy, ixy = (_column(sources, name, np.nan) for name in ("ixx", "iyy", "ixy"))
+    area = np.sqrt(np.maximum(ixx * iyy - ixy**2, 0))
+    psf_area = np.sqrt(
+        np.maximum(
+            _column(sources, "ixxPSF", np.nan) * _column(sources, "iyyPSF", np.nan)
+            - _column(sources, "ixyPSF", 0.0) ** 2,
+            0,
+        )
+    )
+    spread = np.hypot(ixx - iyy, 2 * ixy) / (ixx + iyy)
+    science = np.abs(_column(sources, "scienceFlux", np.nan))
+    template = np.abs(_column(sources, "templateFlux", np.nan))
+    flagged = sum((_column(sources, name, 0.0) for name in _FLAGS), np.zeros(len(sources)))
+    usable = n_data / max(float(np.max(n_data, initial=1.0)), 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns = [
+            np.log10(snr),
+            np.log(chi2),
+            _column(sources, "apFlux", np.nan) / flux - 1,
+            np.log(area / psf_area),
+            spread,
+            usable,
+            (flux < 0).astype(float),
+            np.log10(science / size),
+            np.log10(template / size),
+            np.minimum(flagged, 3.0),
+        ]
+    usual = (1.0, 0.0, 0.0, 0.0, 0.1, 1.0, 0.0, 0.0, -1.0, 0.0)
+    table = np.stack(
+        [np.where(np.isfinite(column), column, value) for column, value in zip(columns, usual, strict=True)],
+        axis=-1,
+    )
+    return np.clip(table, -3.0, 3.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityModel:
+    """A logistic model of `features` and their squares.
+
+    Attributes
+    ----------
+    version : `str`
+        Of the model; goes with every score.
+    intercept : `float`
+        Log odds of a source whose features are all average.
+    weights : `~numpy.ndarray`, shape (2 * len(FEATURES),)
+        Log odds per standardised feature, then per its square.
+    mean, scale : `~numpy.ndarray`, shape (len(FEATURES),)
+        Standardisation.
+    """
+
+    version: str
+    intercept: float
+    weights: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @classmethod
+    def load(cls) -> ReliabilityModel:
+        """Read the model that comes with the package; ``benchmarks/train_reliability.py`` makes it."""
+        text = resources.files(__package__).joinpath("reliability_model.json").read_text("utf-8")
+        fields = json.loads(text)
+        return cls(
+            fields["version"],
+            float(fields["intercept"]),
+            *(np.asarray(fields[name], float) for name in ("weights", "mean", "scale")),
+        )
+
+    def score(self, sources: Table) -> NDArray[np.float32]:
+        """Return the probability that each source is real, 0 to 1; shape (n,)."""
+        if not len(sources):
+            return np.zeros(0, np.float32)
+        log_odds = self.intercept + design_matrix(features(sources), self.mean, self.scale) @ self.weights
+        return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -30, 30))), np.float32)
+
+
+def design_matrix(
+    values: NDArray[np.float64], mean: NDArray[np.float64], scale: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Standardise features and append their squares; shape (n, 2 * n_features)."""
+    standard = np.clip((values - mean) / scale, -5, 5)
+    return np.hstack([standard, standard**2])
+
+
+def _column(sources: Table, name: str, default: float) -> NDArray[np.float64]:
+    if name not in sources.colnames:
+        return np.full(len(sources), default)
+    return np.asarray(sources[name], np.float64)

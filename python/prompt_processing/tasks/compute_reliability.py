@@ -1,0 +1,71 @@
+"""Score how likely a DiaSource is real."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from astropy.table import Table
+from lsst.pipe.base import (
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    Struct,
+    connectionTypes,
+)
+
+from ..alert_production.reliability import ReliabilityModel
+
+_VISIT = ("instrument", "visit", "detector")
+
+
+class ComputeReliabilityConnections(PipelineTaskConnections, dimensions=_VISIT):
+    """Filtered sources in, scores out."""
+
+    sources = connectionTypes.Input(
+        doc="Sources that passed the filters.",
+        name="dia_source_filtered",
+        storageClass="ArrowAstropy",
+        dimensions=_VISIT,
+    )
+    scores = connectionTypes.Output(
+        doc="diaSourceId, score (0 to 1) and the model's version.",
+        name="dia_source_reliability",
+        storageClass="ArrowAstropy",
+        dimensions=_VISIT,
+    )
+
+
+class ComputeReliabilityConfig(PipelineTaskConfig, pipelineConnections=ComputeReliabilityConnections):
+    """Nothing to choose: the model comes with the code, and its version with each score."""
+
+
+class ComputeReliabilityTask(PipelineTask):
+    """Apply the reliability model."""
+
+    ConfigClass = ComputeReliabilityConfig
+    _DefaultName = "computeReliability"
+    config: ComputeReliabilityConfig
+
+    def run(self, sources: Table, **_: Any) -> Struct:
+        """Score.
+
+        Parameters
+        ----------
+        sources : `~astropy.table.Table`
+            Measurements.
+
+        Returns
+        -------
+        result : `~lsst.pipe.base.Struct`
+            ``scores``.
+        """
+        model = ReliabilityModel.load()
+        scores = Table(
+            {
+                "diaSourceId": sources["diaSourceId"],
+                "score": model.score(sources),
+                "version": [model.version] * len(sources),
+            },
+            dtype=["i8", "f4", "U32"],
+        )
+        return Struct(scores=scores)

@@ -1,0 +1,73 @@
+"""Keep what may be real, and say why the rest is not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from astropy.table import Table
+from lsst.pex.config import Field
+from lsst.pipe.base import (
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    Struct,
+    connectionTypes,
+)
+
+from ..alert_production.dia_filters import FilterOptions, filter_dia_sources
+
+_VISIT = ("instrument", "visit", "detector")
+
+
+class FilterDiaSourceConnections(PipelineTaskConnections, dimensions=_VISIT):
+    """All measured sources in, two catalogues out."""
+
+    sources = connectionTypes.Input(
+        doc="All that was detected on the difference image.",
+        name="dia_source_unfiltered",
+        storageClass="ArrowAstropy",
+        dimensions=_VISIT,
+    )
+    kept = connectionTypes.Output(
+        doc="What goes on.", name="dia_source_filtered", storageClass="ArrowAstropy", dimensions=_VISIT
+    )
+    rejected = connectionTypes.Output(
+        doc="What does not, and why.",
+        name="rejected_dia_source",
+        storageClass="ArrowAstropy",
+        dimensions=_VISIT,
+    )
+
+
+class FilterDiaSourceConfig(PipelineTaskConfig, pipelineConnections=FilterDiaSourceConnections):
+    """Limits."""
+
+    minimumSnr = Field[float](doc="Of the fitted PSF flux, either sign.", default=5.0)
+
+
+class FilterDiaSourceTask(PipelineTask):
+    """Split DiaSources by simple criteria."""
+
+    ConfigClass = FilterDiaSourceConfig
+    _DefaultName = "filterDiaSource"
+    config: FilterDiaSourceConfig
+
+    def run(self, sources: Table, **_: Any) -> Struct:
+        """Split.
+
+        Parameters
+        ----------
+        sources : `~astropy.table.Table`
+            Measurements.
+
+        Returns
+        -------
+        result : `~lsst.pipe.base.Struct`
+            ``kept`` and ``rejected``, the latter with ``reason``.
+        """
+        kept, rejected = filter_dia_sources(sources, FilterOptions(minimum_snr=self.config.minimumSnr))
+        self.metadata["numKept"] = len(kept)
+        for reason, count in Counter(rejected["reason"].tolist()).items():
+            self.metadata[f"numRejected {reason}"] = count
+        return Struct(kept=kept, rejected=rejected)
