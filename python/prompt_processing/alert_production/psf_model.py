@@ -306,7 +306,11 @@ def _corrected(
     normal = (terms * weight[:, None]).T @ terms
     right = np.tensordot(terms * weight[:, None], values, axes=(0, 0))
     step = np.linalg.solve(normal, right.reshape(terms.shape[1], -1)).reshape(right.shape)
-    step[1:] *= _taper(size, fwhm)
+    core = _taper(size, fwhm)
+    # In the wings the sky's error counts, which is least for the brightest: it would go into the model's sum.
+    wings = np.tensordot(flux**2, values, axes=(0, 0)) / np.sum(flux**2)
+    step[0] = core * step[0] + (1 - core) * wings
+    step[1:] *= core
     coefficients = coefficients + step
     coefficients /= coefficients[0].sum()
     return Psf(coefficients.astype(np.float32), order, *centre)
@@ -329,7 +333,7 @@ def _resized(coefficients: NDArray[np.float64], n_terms: int) -> NDArray[np.floa
 
 
 def _taper(size: int, fwhm: float) -> NDArray[np.float64]:
-    """Return 1 in the core and 0 in the wings, whose variation is below their noise."""
+    """Return 1 in the core and 0 in the wings, whose variation over the image is below their noise."""
     half = size // 2
     rows, columns = np.mgrid[-half : half + 1, -half : half + 1]
     inner, outer = 2.0 * fwhm, 3.2 * fwhm
