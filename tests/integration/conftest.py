@@ -1,5 +1,30 @@
 """Fixtures of the tests that need real repositories."""
 
 from butler_fixtures import butler_worker, central_folder, open_butler_worker, pristine_central
+from embedded_services import embedded
+from fan_out_processes import receiver
+from real_services import (
+    kafka,
+    new_name,
+    object_store,
+    postgresql,
+    redis_server,
+    schema_registry,
+    service_stack,
+)
 
-__all__ = ["butler_worker", "central_folder", "open_butler_worker", "pristine_central"]
+__all__ = [
+    "butler_worker",
+    "central_folder",
+    "embedded",
+    "kafka",
+    "new_name",
+    "object_store",
+    "open_butler_worker",
+    "postgresql",
+    "pristine_central",
+    "receiver",
+    "redis_server",
+    "schema_registry",
+    "service_stack",
+]

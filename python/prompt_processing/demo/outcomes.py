@@ -54,13 +54,18 @@ class VisitOutcome:
         """What the pipeline counted."""
         return dict(self.details.get("counts", {}))
 
-    def spans(self) -> list[tuple[str, float, float]]:
+    def spans(self, announced: float) -> list[tuple[str, float, float]]:
         """Return each stage with when it began (Unix seconds) and how long it took, in order of time.
 
-        The log tells how long stages took; they follow each other without pause, up to the end.
+        The log tells how long stages took; they follow each other without pause.
+
+        Parameters
+        ----------
+        announced : `float`
+            When the visit was announced and the first stage, the queue, began; Unix seconds, UTC.
         """
         spans = []
-        begin = self.ended - sum(self.stages.values())
+        begin = announced
         for name, seconds in self.stages.items():
             spans.append((name, begin, seconds))
             begin += seconds

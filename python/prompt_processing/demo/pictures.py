@@ -53,16 +53,16 @@ def draw_pictures(result: NightResult, world: World) -> list[Path]:
 
 def draw_timeline(result: NightResult) -> Figure:
     """Draw when each stage of each visit ran."""
-    figure = Figure(figsize=(11, 1.2 + 0.4 * len(result.visits)))
+    figure = Figure(figsize=(11, 1.6 + 0.35 * len(result.visits)), layout="constrained")
     axes = figure.subplots()
-    told = [visit for visit in result.visits if visit.outcome is not None]
-    spans = {id(visit): visit.outcome.spans() for visit in told if visit.outcome is not None}
-    zero = min((begin for spans_of in spans.values() for _, begin, _ in spans_of), default=0.0)
+    zero = min((visit.announced for visit in result.visits), default=0.0)
     for row, visit in enumerate(result.visits):
-        for name, begin, seconds in spans.get(id(visit), []):
+        axes.plot([visit.arrived - zero] * 2, [row - 0.45, row + 0.45], color="black", lw=1.5, zorder=2)
+        if visit.outcome is None:
+            continue
+        for name, begin, seconds in visit.outcome.spans(visit.announced):
             axes.barh(row, seconds, left=begin - zero, color=_COLOURS.get(name, "black"), height=0.7)
-        axes.plot([visit.arrived - zero] * 2, [row - 0.45, row + 0.45], color="black", lw=1.5)
-        if visit.outcome is not None and (alert := visit.outcome.details.get("last_alert")) is not None:
+        if (alert := visit.outcome.details.get("last_alert")) is not None:
             axes.plot(alert - zero, row, marker="*", color="gold", mec="black", ms=11, zorder=3)
     axes.set_yticks(
         range(len(result.visits)), [f"visit {v.number}, {v.detector_name}" for v in result.visits]
@@ -71,12 +71,7 @@ def draw_timeline(result: NightResult) -> Figure:
     axes.set_xlabel("seconds since the first announcement")
     axes.set_title("The night: stages of each visit; line: image arrived; star: last alert out")
     handles = [mpl.patches.Patch(color=_COLOURS[stage], label=stage) for stage in STAGES]
-    axes.legend(
-        handles=handles,
-        ncols=len(STAGES),
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.25 / max(1, len(told) / 4)),
-    )
+    figure.legend(handles=handles, ncols=len(STAGES), loc="outside lower center")
     axes.grid(axis="x", alpha=0.3)
     return figure
 

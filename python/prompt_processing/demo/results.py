@@ -42,8 +42,8 @@ class DetectorVisit:
         Ids.
     detector_name : `str`
         As in the camera.
-    arrived : `float`
-        When its last raw had been uploaded, Unix seconds, UTC.
+    announced, arrived : `float`
+        When it was announced, and when its last raw had been uploaded, Unix seconds, UTC.
     outcome : `VisitOutcome` or `None`
         How it ended; None if nobody told.
     truth : `~pandas.DataFrame`
@@ -61,6 +61,7 @@ class DetectorVisit:
     visit: int
     detector: int
     detector_name: str
+    announced: float
     arrived: float
     outcome: VisitOutcome | None
     truth: pd.DataFrame
@@ -141,6 +142,7 @@ def collect(world: World, outcomes: Sequence[VisitOutcome]) -> NightResult:
                     visit=visit,
                     detector=detector,
                     detector_name=camera.detector(detector).name,
+                    announced=float(last["announced"]),
                     arrived=float(last["arrived"]),
                     outcome=_outcome_of(outcomes, group, detector),
                     truth=truth,

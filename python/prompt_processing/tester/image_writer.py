@@ -57,14 +57,15 @@ class Snap:
         Id.
     number, of : `int`
         Place in the visit, from 0, and number of its exposures.
-    opens, arrives : `float`
-        When the shutter opens and when the images may land, Unix seconds, UTC.
+    announced, opens, arrives : `float`
+        When the visit was announced, when the shutter opens and when the images may land, Unix seconds, UTC.
     """
 
     group: str
     exposure: int
     number: int
     of: int
+    announced: float
     opens: float
     arrives: float
 
@@ -81,13 +82,14 @@ class UploadedRaw:
         What it has become.
     group : `str`
         Its new group.
-    arrived : `float`
-        When its upload ended, Unix seconds, UTC.
+    announced, arrived : `float`
+        When its visit was announced and when its upload ended, Unix seconds, UTC.
     """
 
     source: RawKey
     key: RawKey
     group: str
+    announced: float
     arrived: float
 
 
@@ -158,7 +160,7 @@ class ImageWriter:
                 self._sleep(left)
             arrivals = list(pool.map(self._upload, ready))
         return [
-            UploadedRaw(raw.source, raw.key, snap.group, arrived)
+            UploadedRaw(raw.source, raw.key, snap.group, snap.announced, arrived)
             for raw, arrived in zip(ready, arrivals, strict=True)
         ]
 

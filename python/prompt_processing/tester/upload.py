@@ -182,6 +182,7 @@ def _append(manifest: Path, uploaded: Sequence[UploadedRaw]) -> None:
                 "detector": raw.key.detector,
                 "key": raw.key.key,
                 "source": raw.source.key,
+                "announced": raw.announced,
                 "arrived": raw.arrived,
             }
             lines.write(json.dumps(row) + "\n")

@@ -106,18 +106,18 @@ class Telescope:
         n_snaps = max(raw.snap for raw in raws) + 1
         exposures = new_exposures(self._s3, self._bucket, first.instrument, n_snaps, time.time())
         group = new_group(first.instrument, time.time(), exposures[0])
-        shutter = self._announce(first, group, sal_index, n_snaps)
+        announced = self._announce(first, group, sal_index, n_snaps)
+        shutter = announced + self._schedule.slew
         uploaded: list[UploadedRaw] = []
         for number, exposure in enumerate(exposures):
             of_snap = [raw for raw in raws if raw.snap == number]
             opens = shutter + number * self._schedule.exposure
-            snap = Snap(group, exposure, number, n_snaps, opens, opens + self._schedule.exposure)
+            snap = Snap(group, exposure, number, n_snaps, announced, opens, opens + self._schedule.exposure)
             uploaded += self._write(of_snap, snap)
             _log.info("Exposure %d of group %s uploaded: %d images", exposure, group, len(of_snap))
         return uploaded
 
     def _announce(self, first: Observation, group: str, sal_index: int, n_snaps: int) -> float:
-        shutter = time.time() + self._schedule.slew
         visit = make_next_visit(
             instrument=first.instrument,
             group=group,
@@ -128,10 +128,10 @@ class Telescope:
             physical_filter=first.physical_filter,
             survey=self._survey,
             n_snaps=n_snaps,
-            start=shutter,
+            start=time.time() + self._schedule.slew,
             duration=self._schedule.duration(n_snaps),
         )
         self._announcer.publish(visit)
         _log.info("Group %s announced: %s, %d snaps", group, first.physical_filter, n_snaps)
         # Counted from here: the announcement must be out for the whole of the slew and the exposure.
-        return time.time() + self._schedule.slew
+        return time.time()

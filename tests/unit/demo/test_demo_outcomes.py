@@ -44,9 +44,9 @@ def test_lines_that_tell_no_outcome_are_passed_over(tmp_path: Path) -> None:
     assert len(LogFollower(log).read()) == 1
 
 
-def test_stages_end_when_the_visit_does() -> None:
+def test_stages_follow_each_other_from_the_announcement() -> None:
     outcome = VisitOutcome("g", 1, 100.0, {"status": "processed", "stages": {"preload": 1.5, "wait": 2.0}})
-    assert outcome.spans() == [("preload", 96.5, 1.5), ("wait", 98.0, 2.0)]
+    assert outcome.spans(50.0) == [("preload", 50.0, 1.5), ("wait", 51.5, 2.0)]
 
 
 def test_fallback_pipeline_does_not_count_as_processed() -> None:
