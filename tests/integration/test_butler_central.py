@@ -17,9 +17,7 @@ from butler_fixtures import Worker
 from lsst.daf.butler import Butler, CollectionType  # type: ignore[attr-defined]
 from moto.server import ThreadedMotoServer
 
-from prompt_processing.activator.services.workspace import Repositories
 from prompt_processing.activator.storage.central_repository import CentralRepository
-from prompt_processing.domain.errors import NonRetriableError
 from prompt_processing.initializer.cli import main as initialize
 from prompt_processing.repository.central import make_central_repository
 
@@ -204,14 +202,3 @@ def test_unknown_instrument_is_told(central_folder: Path) -> None:
     settings = world.make_settings(central_folder, rubin_instrument="HSC")
     with pytest.raises(LookupError, match="HSC"):
         CentralRepository.open(settings).instrument_records()
-
-
-def test_writer_service_is_refused_rather_than_ignored(central_folder: Path) -> None:
-    settings = world.make_settings(
-        central_folder,
-        use_kafka_butler_writer=True,
-        butler_writer_kafka_cluster="localhost:1",
-        butler_writer_kafka_topic="outputs",
-    )
-    with pytest.raises(NonRetriableError, match="USE_KAFKA_BUTLER_WRITER"):
-        Repositories.open(settings, world.small_camera())

@@ -13,7 +13,6 @@ from prompt_processing.activator.storage.deployment import deployment_id
 from prompt_processing.activator.storage.local_repository import LocalRepository
 from prompt_processing.activator.storage.repository_errors import passing
 from prompt_processing.activator.storage.writer_topic import WriterTopic
-from prompt_processing.domain.errors import NonRetriableError
 from prompt_processing.images import use_butler_types
 from prompt_processing.instruments.camera import Camera, load_camera
 
@@ -84,14 +83,7 @@ class Repositories:
             Raised if the central repository cannot be reached.
         LookupError
             Raised if it does not know the instrument.
-        NonRetriableError
-            Raised if outputs are to go through the writer service, which
-            this version does not do.
         """
-        if settings.use_kafka_butler_writer:
-            raise NonRetriableError(
-                "USE_KAFKA_BUTLER_WRITER is set, but outputs can only be written directly.", "useless"
-            )
         use_butler_types()
         central = CentralRepository.open(settings)
         records = central.instrument_records()
