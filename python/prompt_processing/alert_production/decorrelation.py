@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
+from scipy import fft, ndimage
 
 from ..images import Psf, polynomial_terms
 from ..images.kernel import MatchingKernel
@@ -22,15 +21,6 @@ def images_at(psf: Psf, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArr
     terms = polynomial_terms((x - psf.x_centre) / psf.scale, (y - psf.y_centre) / psf.scale, psf.order)
     flat = terms.astype(np.float32) @ psf.coefficients.reshape(len(psf.coefficients), -1)
     return np.asarray(flat.reshape(len(x), psf.size, psf.size))
-
-
-def gaussian_image(sigma: float) -> NDArray[np.float64]:
-    """Return a round Gaussian of sum 1 (sigma in pixels), a single pixel for sigma 0."""
-    half = math.ceil(5 * sigma)
-    offsets = np.arange(-half, half + 1)
-    profile = np.exp(-0.5 * (offsets / sigma) ** 2) if sigma > 0 else np.ones(1)
-    image = np.outer(profile, profile)
-    return image / image.sum()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,17 +38,20 @@ class DifferenceFilters:
     template_affine : `tuple` of `float` or `None`
         Template pixels per science pixel (xx, xy, yx, yy), if it was warped; its
         noise is correlated then.
+    kernel_sigma : `float`
+        Of the kernel, as expected from the PSFs, pixels.
     floor : `float`
-        Power, in units of that at frequency 0, below which the noise is no longer
-        amplified to white.
+        Power of the Gaussian, in units of that at frequency 0, below which the ratio of
+        the two filters is no longer taken from the fit but from the
+        expected widths: it is noise over nearly nothing there.
 
     Notes
     -----
     Reiss & Lupton 2016, DMTN-021. The difference's noise power is
     ``v_s |k_s|^2 + v_t |k_t|^2``; dividing by its root whitens it. The filter has
     sum 1: fluxes keep their scale, and the white variance is the power at
-    frequency 0. The filter alone may be wide; together with the kernels,
-    as it is applied, it is narrow.
+    frequency 0. Where the fixed image was smoothed for the fit, that is undone
+    here: the smoothing would be divided out by the whitening anyway.
     """
 
     kernel: MatchingKernel
@@ -66,6 +59,7 @@ class DifferenceFilters:
     science_variance: float
     template_variance: float
     template_affine: tuple[float, float, float, float] | None
+    kernel_sigma: float
     floor: float = 1e-4
 
     def template_power(self, n: int) -> NDArray[np.float32]:
@@ -97,19 +91,36 @@ class DifferenceFilters:
             scaled as it is applied.
         """
         moving = kernel_spectra(self.kernel.images_at(x, y), n)
-        fixed = kernel_spectra(gaussian_image(self.companion_sigma), n)
+        flux_ratio = self.kernel.weights_at(x, y)[:, 0, np.newaxis, np.newaxis].astype(np.float32)
+        ratio = moving
+        if self.companion_sigma > 0:
+            squared_k = self._squared_frequencies(n)
+            fixed = np.exp(-0.5 * self.companion_sigma**2 * squared_k)
+            expected = np.exp(0.5 * (self.companion_sigma**2 - self.kernel_sigma**2) * squared_k)
+            trusted = fixed**2 + self.floor
+            ratio = moving * (fixed / trusted) + flux_ratio * (self.floor * expected / trusted)
         if self.kernel.convolves_science:
-            # The science image's flux scale is kept.
-            ratio = self.kernel.weights_at(x, y)[:, 0, np.newaxis, np.newaxis].astype(np.float32)
-            moving /= ratio
-            science, template = moving, np.asarray(fixed / ratio)
-        else:
-            science, template = fixed[np.newaxis], moving
-        noise = np.float32(self.science_variance) * _squared(science)
-        noise = noise + np.float32(self.template_variance) * power * _squared(template)
-        white = 1.0 / np.sqrt(noise / noise[:, :1, :1] + np.float32(self.floor))
-        white *= np.sqrt(np.float32(1 + self.floor))
-        return np.asarray(science * white, np.complex64), np.asarray(template * white, np.complex64), moving
+            noise = np.float32(self.science_variance) * _squared(ratio)
+            noise = noise + np.float32(self.template_variance) * power
+            white = np.sqrt(noise[:, :1, :1] / noise) / flux_ratio
+            return np.asarray(ratio * white, np.complex64), white.astype(np.complex64), moving
+        noise = np.float32(self.template_variance) * power * _squared(ratio)
+        noise = noise + np.float32(self.science_variance)
+        white = np.sqrt(noise[:, :1, :1] / noise)
+        return white.astype(np.complex64), np.asarray(ratio * white, np.complex64), moving
+
+    def _squared_frequencies(self, n: int) -> NDArray[np.float32]:
+        """Return the squared wave number, radian per pixel, at each frequency."""
+        ky, kx = np.meshgrid(fft.fftfreq(n), fft.rfftfreq(n), indexing="ij")
+        return np.asarray((2 * np.pi) ** 2 * (kx**2 + ky**2), np.float32)
+
+    def matched_psf(self, science_psf: Psf | None, template_psf: Psf | None) -> Psf | None:
+        """Return the PSF of the matched template: the target's, smoothed as the target was."""
+        target = template_psf if self.kernel.convolves_science else science_psf
+        if target is None or self.companion_sigma == 0:
+            return target
+        smooth = np.stack([ndimage.gaussian_filter(c, self.companion_sigma) for c in target.coefficients])
+        return replace(target, coefficients=smooth)
 
     def psf_and_noise(
         self,
@@ -140,7 +151,6 @@ class DifferenceFilters:
         n = 160
         power = self.template_power(n)
         science, template, _ = self.spectra(x, y, n, power)
-        science = np.broadcast_to(science, template.shape)
         stamps = np.array([science_psf.image_at(*p) for p in zip(x, y, strict=True)])
         images = _centred(
             fft.irfft2(science * kernel_spectra(stamps, n), s=(n, n)), science_psf.size // 2

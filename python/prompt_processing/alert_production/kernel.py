@@ -13,7 +13,7 @@ from ..images import polynomial_terms
 from ..images.kernel import MatchingKernel
 from .errors import TooFewKernelStarsError
 
-NOISE_REMOVED = 0.95
+NOISE_REMOVED = 0.9
 """Share of the convolved image's noise power that is taken out of the normal equations; the rest
 keeps them positive where there is no signal."""
 
@@ -52,8 +52,8 @@ class KernelOptions:
     maximum_half: int = 20
     iterations: int = 4
     clip: float = 3.5
-    model_error: float = 0.003
-    prior: float = 0.05
+    model_error: float = 0.001
+    prior: float = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -64,8 +64,8 @@ class SubtractionOptions:
     background_box: int = 256
     bright_sigma: float = 50.0
     maximum_flux_ratio: float = 2.0
-    sharpening_sigma: float = 1.0
-    blurry_sigma: float = 1.6
+    sharpening_sigma: float = 0.6
+    blurry_sigma: float = 0.8
     convolve: Literal["science", "template"] | None = None
 
 
@@ -80,7 +80,7 @@ class Subtraction:
         PSF is that of a source which is only in the science image.
     matched : `Exposure`
         The template as subtracted, before whitening: with the science
-        image's PSF, or with its own where the science image was convolved.
+        image's PSF (or a smoother one), or with its own where the science image was convolved.
     kernel : `MatchingKernel`
     metrics : `dict`
         Numbers that tell how well it went.
@@ -131,7 +131,7 @@ def subtract(
     template_image = filled_image(template.image, template.mask, int(UNUSABLE & ~Mask.EDGE), saturated)
     science_variance = np.nan_to_num(science.variance, nan=0.0, posinf=0.0)
     template_variance = np.nan_to_num(template.variance, nan=0.0, posinf=0.0)
-    fit, companion_sigma = _fit(science, template, science_image, template_image, stars, options)
+    fit, companion_sigma, sigma = _fit(science, template, science_image, template_image, stars, options)
     kernel = fit.kernel
     shape = science.shape
     filters = DifferenceFilters(
@@ -140,6 +140,7 @@ def subtract(
         _sky_variance(science_variance),
         _sky_variance(template_variance),
         _warp_affine(template),
+        sigma,
     )
     fractions = (np.arange(options.grid) + 0.5) / options.grid
     grid_x, grid_y = (g.ravel() for g in np.meshgrid(fractions * shape[1], fractions * shape[0]))
@@ -175,7 +176,7 @@ def subtract(
     }
     common = (science.wcs, psf, science.photo_calib, science.visit_info)
     difference = Exposure(image, mask, variance, *common, dict(metrics))
-    matched_psf = template.psf if kernel.convolves_science else science.psf
+    matched_psf = filters.matched_psf(science.psf, template.psf)
     matched_exposure = Exposure(
         *(matched, template.mask.copy(), template.variance.copy(), science.wcs, matched_psf),
         *(science.photo_calib, science.visit_info, dict(template.metadata)),
@@ -190,7 +191,7 @@ def _fit(
     template_image: NDArray[np.float32],
     stars: Table | None,
     options: SubtractionOptions,
-) -> tuple[KernelFit, float]:
+) -> tuple[KernelFit, float, float]:
     """Choose which image to convolve, and fit the kernel."""
     assert science.psf is not None
     height, width = science.shape
@@ -232,7 +233,7 @@ def _fit(
     ratio = fit.kernel.sum_at(*centre)
     if not 1 / options.maximum_flux_ratio < ratio < options.maximum_flux_ratio:
         raise BadKernelError("The flux scales of image and template disagree.", ratio=ratio)
-    return fit, companion_sigma
+    return fit, companion_sigma, sigma
 
 
 def _sky_variance(variance: NDArray[np.float32]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,19 +12,21 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..images import Exposure, Mask, PhotoCalib, Psf, polynomial_terms
+from .difference_masks import spread_plane
 from .errors import NoTemplateOverlapError
 from .row_bands import in_bands
+from .spline_filter import spline_coefficients
 
-LANCZOS_ORDER = 3
-TABLE_STEPS = 8192
+HOLE_REACH = 3
+"""Pixels around a hole where the spline through its filling is not to be trusted."""
+
+MARGIN = 16
+"""Pixels around the needed part of a patch, for the spline to forget where it began."""
 CELL = 32
 """Pixels between the exactly transformed points; in between, positions are bilinear (to 1e-4 pixel)."""
 
 AFFINE_KEYS = ("WARP_XX", "WARP_XY", "WARP_YX", "WARP_YY")
 """Metadata of a warped template: patch pixels along x and y per pixel of the image along x and y."""
-
-# NaN marks missing pixels, so the compiler may reorder sums but not assume that numbers are finite.
-ORDERED_NAN = {"contract", "reassoc", "arcp", "nsz"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,44 +79,51 @@ def warp_template(
 
     Notes
     -----
-    Lanczos-3 interpolation. The variance is interpolated, not multiplied by the
+    Cubic-spline interpolation: a fifth of the cost of a Lanczos-5 of the same
+    fidelity at a seeing of three pixels. The variance is interpolated, not multiplied by the
     squared weights: a matched filter feels the noise per unit area, which
     interpolation keeps, not the (correlated, hence smaller) pixel scatter.
     """
     options = options or WarpOptions()
     height, width = shape
     image = np.full(shape, np.nan, np.float32)
-    variance = np.full(shape, np.nan, np.float32)
+    variance = np.full(shape, -1, np.float32)
     mask = np.zeros(shape, np.int32)
-    table = _lanczos_table()
     x_nodes = np.arange(0, width + CELL, CELL, dtype=float)
     y_nodes = np.arange(0, height + CELL, CELL, dtype=float)
     grid_x, grid_y = np.meshgrid(x_nodes, y_nodes)
     ra, dec = wcs.all_pix2world(grid_x.ravel(), grid_y.ravel(), 0)
+    no_data = np.int32(int(Mask.NO_DATA))
     for patch in patches:
         if patch.wcs is None:
             raise ValueError("A template patch has no WCS.")
         px, py = _to_pixels(patch.wcs, ra, dec)
         factor = 1.0 if patch.photo_calib is None else patch.photo_calib.njy_per_unit
-        holed = _with_holes(patch)
-        cells_x, cells_y = px.reshape(grid_x.shape), py.reshape(grid_x.shape)
+        part = _needed_part(patch.shape, px, py)
+        if part is None:
+            continue
+        rows, columns = part
+        part_mask = np.ascontiguousarray(patch.mask[rows, columns])
+        coefficients = _coefficients(patch.image[rows, columns], patch.variance[rows, columns], part_mask)
+        cells = (
+            px.reshape(grid_x.shape) - columns.start,
+            py.reshape(grid_x.shape) - rows.start,
+        )
+        planes = (coefficients, patch.variance[rows, columns], part_mask)
 
         def fill(
             start: int,
             stop: int,
-            patch: Exposure = patch,
-            holed: NDArray[np.float32] = holed,
-            cells: tuple[NDArray[np.float64], NDArray[np.float64]] = (cells_x, cells_y),
+            planes: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]] = planes,
+            cells: tuple[NDArray[np.float64], NDArray[np.float64]] = cells,
             factor: float = factor,
         ) -> None:
-            _warp_patch(
-                *(holed, patch.variance, patch.mask, *cells, factor, table),
-                *(image, variance, mask, start, stop),
-            )
+            _warp_patch(*planes, *cells, factor, no_data, image, variance, mask, start, stop)
 
         in_bands(fill, len(y_nodes) - 1)
-    holes = np.isnan(image)
-    mask[holes] |= np.int32(int(Mask.NO_DATA))
+    holes = variance < 0
+    variance[holes] = np.nan
+    mask[holes] |= no_data
     covered = holes.size - int(np.count_nonzero(holes))
     if covered == 0:
         raise NoTemplateOverlapError(
@@ -138,52 +146,71 @@ def _to_pixels(
     return np.asarray(x, float), np.asarray(y, float)
 
 
-def _with_holes(patch: Exposure) -> NDArray[np.float32]:
-    """Return the image with NaN where there is no data, so that the sums find out by themselves."""
-    holes = patch.has(Mask.NO_DATA)
-    if not holes.any():
-        return np.ascontiguousarray(patch.image, np.float32)
-    return np.where(holes, np.float32(np.nan), patch.image).astype(np.float32)
+def _needed_part(
+    shape: tuple[int, int], px: NDArray[np.float64], py: NDArray[np.float64]
+) -> tuple[slice, slice] | None:
+    """Return the rows and columns of a patch that the positions fall on, with a margin."""
+    finite = np.isfinite(px) & np.isfinite(py)
+    inside = finite & (px > -2 * CELL) & (px < shape[1] + 2 * CELL)
+    inside &= (py > -2 * CELL) & (py < shape[0] + 2 * CELL)
+    if not inside.any():
+        return None
+    bounds = []
+    for values, length in ((py[inside], shape[0]), (px[inside], shape[1])):
+        # Cells reach beyond their corners that are inside by up to their own width.
+        reach = 2 * CELL + MARGIN
+        bounds.append(slice(max(int(values.min()) - reach, 0), min(int(values.max()) + reach, length)))
+    rows, columns = bounds
+    return rows, columns
 
 
-def _lanczos_table() -> NDArray[np.float32]:
-    """Return unit-sum weights of the taps at floor-2 .. floor+3 by fraction; shape (steps + 1, 6)."""
-    fraction = np.arange(TABLE_STEPS + 1)[:, np.newaxis] / TABLE_STEPS
-    distance = fraction - np.arange(1 - LANCZOS_ORDER, LANCZOS_ORDER + 1)
-    weights = np.sinc(distance) * np.sinc(distance / LANCZOS_ORDER)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+def _coefficients(
+    image: NDArray[np.float32], variance: NDArray[np.float32], mask: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """Return the spline through an image, its holes filled; ``NO_DATA`` grows around them in place."""
+    no_data = int(Mask.NO_DATA)
+    missing = np.isnan(image)
+    missing |= np.isnan(variance)
+    missing |= (mask & np.int32(no_data)) != 0
+    if missing.any():
+        mask[missing] |= np.int32(no_data)
+        image = np.where(missing, np.float32(0), image)
+        spread_plane(mask, no_data, no_data, HOLE_REACH)
+    return spline_coefficients(image)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=ORDERED_NAN)
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"})
 def _warp_patch(
-    patch: NDArray[np.float32],
+    spline: NDArray[np.float32],
     patch_variance: NDArray[np.float32],
     patch_mask: NDArray[np.int32],
     px: NDArray[np.float64],
     py: NDArray[np.float64],
     factor: float,
-    table: NDArray[np.float32],
+    no_data: int,
     image: NDArray[np.float32],
     variance: NDArray[np.float32],
     mask: NDArray[np.int32],
     start: int,
     stop: int,
 ) -> None:
-    """Fill what is still NaN in ``image`` from one patch."""
+    """Fill what has no value yet (variance below 0) from one patch."""
     height, width = image.shape
-    patch_height, patch_width = patch.shape
+    patch_height, patch_width = spline.shape
     n_columns = px.shape[1] - 1
+    one, two, sixth, third2 = np.float32(1), np.float32(2), np.float32(1 / 6), np.float32(2 / 3)
+    half = np.float32(0.5)
+    wx = np.empty(4, np.float32)
     for cell_row in range(start, stop):
         for cell_column in range(n_columns):
             x00, x01 = px[cell_row, cell_column], px[cell_row, cell_column + 1]
             x10, x11 = px[cell_row + 1, cell_column], px[cell_row + 1, cell_column + 1]
             y00, y01 = py[cell_row, cell_column], py[cell_row, cell_column + 1]
             y10, y11 = py[cell_row + 1, cell_column], py[cell_row + 1, cell_column + 1]
-            if not math.isfinite(x00 + x01 + x10 + x11 + y00 + y01 + y10 + y11):
+            # A point behind the projection is NaN, which passes neither comparison.
+            if not (max(x00, x01, x10, x11) >= 1 and min(x00, x01, x10, x11) < patch_width - 2):
                 continue
-            if max(x00, x01, x10, x11) < 2 or min(x00, x01, x10, x11) > patch_width - 3:
-                continue
-            if max(y00, y01, y10, y11) < 2 or min(y00, y01, y10, y11) > patch_height - 3:
+            if not (max(y00, y01, y10, y11) >= 1 and min(y00, y01, y10, y11) < patch_height - 2):
                 continue
             # Sides of the cell's middle in patch pixels: area of one pixel, as the flux scales with it.
             ax = 0.5 * (x01 - x00 + x11 - x10) / CELL
@@ -204,39 +231,48 @@ def _warp_patch(
                     if column >= width:
                         break
                     xc, yc = x + c * dx, y + c * dy
-                    if not (xc >= 2 and yc >= 2):
+                    if xc < 1 or yc < 1 or variance[row, column] >= 0:
                         continue
                     ix, iy = int(xc), int(yc)
-                    if (
-                        ix > patch_width - 4
-                        or iy > patch_height - 4
-                        or image[row, column] == image[row, column]
-                    ):
+                    if ix > patch_width - 3 or iy > patch_height - 3:
                         continue
-                    fx, fy = np.float32(xc - ix), np.float32(yc - iy)
-                    wx = table[int(fx * TABLE_STEPS + np.float32(0.5))]
-                    wy = table[int(fy * TABLE_STEPS + np.float32(0.5))]
-                    total = np.float32(0.0)
-                    for j in range(6):
-                        source = patch[iy - 2 + j]
-                        line = np.float32(0.0)
-                        for i in range(6):
-                            line += wx[i] * source[ix - 2 + i]
-                        total += wy[j] * line
-                    if total != total:
-                        continue
-                    one = np.float32(1.0)
-                    noise = (one - fy) * (
-                        (one - fx) * patch_variance[iy, ix] + fx * patch_variance[iy, ix + 1]
-                    ) + fy * ((one - fx) * patch_variance[iy + 1, ix] + fx * patch_variance[iy + 1, ix + 1])
-                    image[row, column] = total * scale
-                    variance[row, column] = noise * scale * scale
-                    mask[row, column] = (
+                    flags = (
                         patch_mask[iy, ix]
                         | patch_mask[iy, ix + 1]
                         | patch_mask[iy + 1, ix]
                         | patch_mask[iy + 1, ix + 1]
                     )
+                    if flags & no_data:
+                        continue
+                    fx, fy = np.float32(xc - ix), np.float32(yc - iy)
+                    gx, gy = one - fx, one - fy
+                    wx[0] = gx * gx * gx * sixth
+                    wx[1] = third2 - half * fx * fx * (two - fx)
+                    wx[2] = third2 - half * gx * gx * (two - gx)
+                    wx[3] = fx * fx * fx * sixth
+                    total = np.float32(0)
+                    for j in range(4):
+                        line = spline[iy - 1 + j]
+                        part = np.float32(0)
+                        for i in range(4):
+                            part += wx[i] * line[ix - 1 + i]
+                        if j == 0:
+                            weight = gy * gy * gy * sixth
+                        elif j == 1:
+                            weight = third2 - half * fy * fy * (two - fy)
+                        elif j == 2:
+                            weight = third2 - half * gy * gy * (two - gy)
+                        else:
+                            weight = fy * fy * fy * sixth
+                        total += weight * part
+                    noise = gy * (gx * patch_variance[iy, ix] + fx * patch_variance[iy, ix + 1]) + fy * (
+                        gx * patch_variance[iy + 1, ix] + fx * patch_variance[iy + 1, ix + 1]
+                    )
+                    if not noise >= 0:
+                        continue
+                    image[row, column] = total * scale
+                    variance[row, column] = noise * scale * scale
+                    mask[row, column] = flags
 
 
 def _affine(patch: Exposure, wcs: WCS, shape: tuple[int, int]) -> list[float]:
@@ -249,7 +285,7 @@ def _affine(patch: Exposure, wcs: WCS, shape: tuple[int, int]) -> list[float]:
 
 
 def warped_noise_correlation(affine: tuple[float, float, float, float], half: int = 6) -> NDArray[np.float64]:
-    """Return how Lanczos interpolation correlates white noise, averaged over its phases.
+    """Return how the interpolation correlates white noise, averaged over its phases.
 
     Parameters
     ----------
@@ -264,8 +300,11 @@ def warped_noise_correlation(affine: tuple[float, float, float, float], half: in
         Covariance of output pixels by lag, in units of the input's variance.
     """
     step = 1 / 64
-    u = np.arange(-LANCZOS_ORDER, LANCZOS_ORDER, step)
-    profile = np.sinc(u) * np.sinc(u / LANCZOS_ORDER)
+    impulse = np.zeros(65)
+    impulse[32] = 1
+    u = np.arange(-24, 24, step)
+    coefficients = ndimage.spline_filter1d(impulse, 3)
+    profile = ndimage.map_coordinates(coefficients, [u + 32], order=3, prefilter=False)
     full = np.convolve(profile, profile[::-1]) * step
     lags = (np.arange(full.size) - (profile.size - 1)) * step
     dy, dx = np.mgrid[-half : half + 1, -half : half + 1].astype(float)

@@ -1,0 +1,299 @@
+"""Find what differs: peaks of both signs in the difference seen through its PSF."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ..images import UNUSABLE, Exposure, Mask, Psf
+from .block_convolution import BlockGrid, convolve_blocks, kernel_spectra
+from .decorrelation import images_at
+from .row_bands import in_bands
+
+PEAK = np.dtype(
+    [("x", np.int32), ("y", np.int32), ("score", np.float32), ("footprint", np.int32), ("area", np.int32)]
+    + [(name, np.int32) for name in ("x_min", "y_min", "x_max", "y_max")]
+)
+"""One row a source: peak pixel, significance (signed), its footprint's number, pixels and bounding box."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionOptions:
+    """Choices of the detection.
+
+    Attributes
+    ----------
+    threshold : `float`
+        Significance of a point source at the peak.
+    half : `int`
+        Half width of the PSF used as the filter, pixels.
+    same_source : `float`
+        Two peaks belong to one source where the significance between them
+        stays above this fraction of the lower peak.
+    neighbour_fraction : `float`
+        Share of a brighter neighbour's profile that may be left by an imperfect PSF.
+    """
+
+    threshold: float = 5.0
+    half: int = 15
+    same_source: float = 0.85
+    neighbour_fraction: float = 0.05
+
+
+def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = None) -> NDArray[np.void]:
+    """Detect point-like sources of both signs.
+
+    Parameters
+    ----------
+    difference : `Exposure`
+        White noise and an honest variance are assumed. Its mask gets
+        ``DETECTED`` and ``DETECTED_NEGATIVE``, in place.
+    options : `DetectionOptions`, optional
+        Choices.
+
+    Returns
+    -------
+    peaks : `~numpy.ndarray` of `PEAK`
+        Most significant first.
+
+    Raises
+    ------
+    ValueError
+        The difference has no PSF.
+
+    Notes
+    -----
+    The score is ``sum(psf d) / sqrt(sum(psf^2 v))``, the significance of the
+    flux of a point source at each pixel, over usable pixels (Zackay, Ofek &
+    Gal-Yam 2016, ApJ 830, 27). Its denominator is computed only where the
+    numerator is high. Fainter peaks must stand out from what the brighter ones
+    around them leave there, as in CLEAN.
+    """
+    options = options or DetectionOptions()
+    if difference.psf is None:
+        raise ValueError("The difference has no PSF.")
+    usable = _usable(difference)
+    half = min(options.half, difference.psf.size // 2)
+    filtered = _correlate(np.where(usable, difference.image, np.float32(0)), difference.psf, half)
+    stamps, grid = _psf_grid(difference.psf, difference.shape, half)
+    score = np.zeros(difference.shape, np.float32)
+    sample = difference.variance[::16, ::16][usable[::16, ::16]]
+    sky = float(np.median(sample)) if sample.size else 0.0
+    area = float(np.sum(stamps[len(stamps) // 2] ** 2))
+    # Where even the sky's noise would not make it significant, the pixel's own will not either.
+    least = 0.8 * options.threshold * math.sqrt(sky * area)
+    in_bands(
+        lambda start, stop: _normalise(
+            filtered, difference.variance, usable, stamps, grid, least, score, start, stop
+        ),
+        difference.shape[0],
+    )
+    positive, negative = np.int32(int(Mask.DETECTED)), np.int32(int(Mask.DETECTED_NEGATIVE))
+    difference.mask &= np.int32(~int(positive | negative))
+    table = _find_peaks(score, difference.mask, options.threshold, positive, negative)
+    if not len(table):
+        return np.zeros(0, PEAK)
+    columns = table[np.argsort(-np.abs(table[:, 2]))]
+    kernel = stamps[len(stamps) // 2].astype(np.float64)
+    autocorrelation = _autocorrelation(kernel)
+    keep = _clean(columns, score, autocorrelation, options.threshold, options.same_source,
+                  options.neighbour_fraction)  # fmt: skip
+    columns = columns[keep]
+    peaks = np.zeros(len(columns), PEAK)
+    for i, name in enumerate(PEAK.names or ()):
+        peaks[name] = columns[:, i]
+    return peaks
+
+
+def _usable(difference: Exposure) -> NDArray[np.bool_]:
+    """Return where pixels count: at the image's edge they do, the filters decide on those later."""
+    planes = int(UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE)
+    usable = (difference.mask & np.int32(planes)) == 0
+    usable &= np.isfinite(difference.image)
+    usable &= difference.variance > 0
+    return np.asarray(usable)
+
+
+def _correlate(image: NDArray[np.float32], psf: Psf, half: int) -> NDArray[np.float32]:
+    """Correlate an image with its varying PSF, cut to a half width."""
+    shape = (image.shape[0], image.shape[1])
+    grid = BlockGrid(shape, half, 160)
+    out = np.empty(shape, np.float32)
+    middle = slice(psf.size // 2 - half, psf.size // 2 + half + 1)
+
+    def spectra(x: NDArray[np.float64], y: float) -> list[list[NDArray[np.complex64] | None]]:
+        images = images_at(psf, x, np.full(x.shape, y))[:, middle, middle]
+        return [[np.conj(kernel_spectra(images, grid.transform))]]
+
+    convolve_blocks([image], [out], grid, spectra)
+    return out
+
+
+def _psf_grid(
+    psf: Psf, shape: tuple[int, int], half: int, step: int = 256
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return PSF images on a coarse grid, and its step and number of columns."""
+    height, width = shape
+    rows, columns = -(-height // step), -(-width // step)
+    grid_x, grid_y = np.meshgrid(
+        np.minimum((np.arange(columns) + 0.5) * step, width - 1),
+        np.minimum((np.arange(rows) + 0.5) * step, height - 1),
+    )
+    middle = slice(psf.size // 2 - half, psf.size // 2 + half + 1)
+    images = images_at(psf, grid_x.ravel(), grid_y.ravel())[:, middle, middle]
+    return np.ascontiguousarray(images), np.array([step, columns])
+
+
+@numba.njit(cache=True, nogil=True)
+def _normalise(
+    filtered: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    stamps: NDArray[np.float32],
+    grid: NDArray[np.int64],
+    least: float,
+    score: NDArray[np.float32],
+    start: int,
+    stop: int,
+) -> None:
+    """Divide by the noise where the numerator is worth it."""
+    height, width = filtered.shape
+    size = stamps.shape[1]
+    half = size // 2
+    step, columns = grid[0], grid[1]
+    core = min(half, 8)
+    for row in range(start, stop):
+        for column in range(width):
+            value = filtered[row, column]
+            if not (value > least or value < -least) or not usable[row, column]:
+                continue
+            stamp = stamps[(row // step) * columns + column // step]
+            total, weight = 0.0, 0.0
+            for j in range(max(row - core, 0), min(row + core + 1, height)):
+                for i in range(max(column - core, 0), min(column + core + 1, width)):
+                    p = stamp[j - row + half, i - column + half]
+                    if usable[j, i]:
+                        total += p * p * variance[j, i]
+                        weight += p * p
+            if weight > 0:
+                score[row, column] = value / math.sqrt(total)
+
+
+@numba.njit(cache=True, nogil=True)
+def _find_peaks(
+    score: NDArray[np.float32], mask: NDArray[np.int32], threshold: float, positive: int, negative: int
+) -> NDArray[np.float64]:
+    """Label connected regions beyond the threshold; return one row of `PEAK` per local maximum."""
+    height, width = score.shape
+    label = np.zeros(score.shape, np.int32)
+    rows = [np.zeros(9)]
+    rows.pop()
+    stack = [np.int64(0)]
+    stack.pop()
+    n_footprints = 0
+    for row in range(height):
+        for column in range(width):
+            value = score[row, column]
+            if abs(value) < threshold or label[row, column] != 0:
+                continue
+            n_footprints += 1
+            sign = 1.0 if value > 0 else -1.0
+            plane = positive if value > 0 else negative
+            first = len(rows)
+            area = 0
+            x_min = x_max = column
+            y_min = y_max = row
+            label[row, column] = n_footprints
+            stack.append(np.int64(row) * width + column)
+            while len(stack) > 0:
+                position = stack.pop()
+                j, i = position // width, position % width
+                area += 1
+                mask[j, i] |= plane
+                x_min, x_max, y_min, y_max = min(x_min, i), max(x_max, i), min(y_min, j), max(y_max, j)
+                here = sign * score[j, i]
+                is_peak = True
+                for dj in range(-1, 2):
+                    for di in range(-1, 2):
+                        jj, ii = j + dj, i + di
+                        if (dj == 0 and di == 0) or jj < 0 or jj >= height or ii < 0 or ii >= width:
+                            continue
+                        other = sign * score[jj, ii]
+                        # Of equal neighbours the first in reading order is the peak.
+                        if other > here or (other == here and (dj < 0 or (dj == 0 and di < 0))):
+                            is_peak = False
+                        if other >= threshold and label[jj, ii] == 0:
+                            label[jj, ii] = n_footprints
+                            stack.append(jj * width + ii)
+                if is_peak:
+                    peak = np.zeros(9)
+                    peak[0], peak[1], peak[2], peak[3] = i, j, score[j, i], n_footprints
+                    rows.append(peak)
+            for k in range(first, len(rows)):
+                rows[k][4] = area
+                rows[k][5], rows[k][6], rows[k][7], rows[k][8] = x_min, y_min, x_max, y_max
+    out = np.zeros((len(rows), 9))
+    for k in range(len(rows)):
+        out[k] = rows[k]
+    return out
+
+
+def _autocorrelation(kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how a unit peak's score falls off with the offset; shape (2 * size - 1,) squared."""
+    n = 2 * kernel.shape[0] - 1
+    power = np.abs(np.fft.rfft2(kernel, (n, n))) ** 2
+    image = np.fft.fftshift(np.fft.irfft2(power, (n, n)))
+    return np.asarray(image / image.max())
+
+
+@numba.njit(cache=True, nogil=True)
+def _clean(
+    peaks: NDArray[np.float64],
+    score: NDArray[np.float32],
+    autocorrelation: NDArray[np.float64],
+    threshold: float,
+    same_source: float,
+    neighbour_fraction: float,
+) -> NDArray[np.bool_]:
+    """Keep peaks that are not what brighter ones leave around them; they come brightest first."""
+    n = len(peaks)
+    reach = autocorrelation.shape[0] // 2
+    keep = np.zeros(n, np.bool_)
+    order = np.argsort(peaks[:, 1])
+    rank = np.empty(n, np.int64)
+    for k in range(n):
+        rank[order[k]] = k
+    for i in range(n):
+        predicted, nearest = 0.0, 0.0
+        same = False
+        for direction in (-1, 1):
+            k = rank[i] + direction
+            while 0 <= k < n:
+                j = order[k]
+                dy = int(peaks[i, 1] - peaks[j, 1])
+                if abs(dy) > reach:
+                    break
+                k += direction
+                dx = int(peaks[i, 0] - peaks[j, 0])
+                if j >= i or not keep[j] or abs(dx) > reach:
+                    continue
+                left = peaks[j, 2] * autocorrelation[dy + reach, dx + reach]
+                predicted += left
+                nearest = max(nearest, abs(peaks[j, 2]) * abs(autocorrelation[dy + reach, dx + reach]))
+                # Beyond the modelled core some light is always left.
+                nearest = max(nearest, 0.03 * abs(peaks[j, 2]) / max(math.hypot(dx, dy) / 5.0, 1.0) ** 2)
+                if peaks[i, 3] == peaks[j, 3]:
+                    lowest = abs(peaks[i, 2])
+                    steps = int(max(abs(dx), abs(dy)))
+                    for s in range(1, steps):
+                        y = round(peaks[j, 1] + dy * s / steps)
+                        x = round(peaks[j, 0] + dx * s / steps)
+                        lowest = min(lowest, abs(score[y, x]))
+                    same = same or lowest > same_source * abs(peaks[i, 2])
+        left_over = (peaks[i, 2] - predicted) * np.sign(peaks[i, 2])
+        keep[i] = not same and left_over > threshold + neighbour_fraction * nearest
+    return keep
