@@ -9,10 +9,11 @@ from typing import Self
 from prompt_processing.activator.config import Settings
 from prompt_processing.activator.services.interruption import Interruption
 from prompt_processing.activator.services.process_visit import ProcessVisit
+from prompt_processing.activator.services.repositories import Repositories
 from prompt_processing.activator.services.visit_rules import VisitRules
 from prompt_processing.activator.services.visit_workspace import VisitWorkspace
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
-from prompt_processing.activator.services.workspace import Repositories, Workspace
+from prompt_processing.activator.services.workspace import Workspace
 from prompt_processing.activator.storage.arrival_notices import ArrivalNotices
 from prompt_processing.activator.storage.arrived_images import ArrivedImages
 from prompt_processing.activator.storage.image_bucket import ImageBucket

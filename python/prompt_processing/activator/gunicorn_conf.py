@@ -88,7 +88,11 @@ def on_starting(server: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for left_over in folder.glob("*.db"):
         left_over.unlink()
-    _side_server.start()
+    try:
+        _side_server.start()
+    except OSError as error:
+        sys.stderr.write(f"METRICS_PORT: {_settings.metrics_port} cannot be used: {error}\n")
+        raise SystemExit(BOOT_FAILURE) from error
     # Imported here once, workers share it in memory and are ready sooner. Clients are made after the fork.
     importlib.import_module("prompt_processing.activator.app")
 

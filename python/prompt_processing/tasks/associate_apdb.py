@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import pandas as pd
@@ -292,6 +293,7 @@ class AssociateApdbTask(PipelineTask):
         science, template, difference : `~prompt_processing.images.Exposure`
             To be cut.
         """
+        start = time.monotonic()
         sent = kept = 0
         last_acknowledged: float | None = None
         if prepared is not None:
@@ -306,6 +308,7 @@ class AssociateApdbTask(PipelineTask):
             sent, kept, last_acknowledged = report.sent, report.kept, report.last_acknowledged
             self.log.info("%d alerts sent, %d kept.", sent, kept)
             self.metadata["numAlertsLost"] = report.lost
+        self.metadata["alertsSeconds"] = time.monotonic() - start
         self.metadata["numAlertsSent"] = sent
         self.metadata["numAlertsKept"] = kept
         # Metadata holds no null: 0 says that nothing was acknowledged.
