@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(
     options: DemoOptions, world: World, processes: Processes, progress: Progress, console: Console
 ) -> NightResult:
-    result, _ = take_night(options, world, processes, progress)
+    result = take_night(options, world, processes, progress)
     # Imported late: matplotlib takes a second, and should not take it from the telescope.
     from .pictures import draw_pictures
 

@@ -156,7 +156,11 @@ def start_prompt_processing(
     n_workers = len(options.detectors)
     settings = activator_settings(world.folders, n_workers)
     with progress.step("Writing the night's init-outputs, starting the activator and the fan-out"):
+        # The activator looks for init-outputs with its first visit, which has yet to be announced.
+        activator = processes.start("activator", ["python", "-m", "prompt_processing.activator"], settings)
         initializer = processes.start("initializer", ["prompt-initializer"])
+        fan_out = fan_out_settings(world.folders, options.instrument, options.detectors, settings["PORT"])
+        processes.start("fan-out", ["prompt-fanout"], fan_out)
         reader = processes.start(
             "alert-reader",
             [
@@ -168,18 +172,13 @@ def start_prompt_processing(
                 str(world.folders.alerts),
             ],
         )
-        fan_out = fan_out_settings(world.folders, options.instrument, options.detectors, settings["PORT"])
-        processes.start("fan-out", ["prompt-fanout"], fan_out)
         if initializer.wait(120) != 0:
             initializer.check()
-        activator = processes.start("activator", ["python", "-m", "prompt_processing.activator"], settings)
         await_workers(activator, settings["METRICS_PORT"], n_workers, 120)
     return activator, reader
 
 
-def take_night(
-    options: DemoOptions, world: World, processes: Processes, progress: Progress
-) -> tuple[NightResult, list[VisitOutcome]]:
+def take_night(options: DemoOptions, world: World, processes: Processes, progress: Progress) -> NightResult:
     """Take the night's visits and wait until each has been processed.
 
     Raises
@@ -208,8 +207,7 @@ def take_night(
         outcomes = _await_outcomes(options, activator, upload, processes, progress)
     with progress.step("Reading alerts, the APDB and the central repository"):
         _finish_reading(reader, world, outcomes)
-        result = collect(world, outcomes)
-    return result, outcomes
+        return collect(world, outcomes)
 
 
 def _await_outcomes(

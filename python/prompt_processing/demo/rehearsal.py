@@ -1,0 +1,51 @@
+"""A visit of small detectors, so that all that is compiled on first use is compiled and cached.
+
+Numba compiles a function when it is first called and keeps the result beside the source. In a fresh copy of
+the project that takes about a minute, which the first real visit would have to wait for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from .processes import Processes, ProcessFailedError
+from .progress import Progress
+from .story import DemoOptions, NightFailedError, check_night, make_world, take_night
+from .world import Folders
+
+__all__ = ["main"]
+
+_OPTIONS = DemoOptions(
+    instrument="LSSTCam",
+    # Both ways of being read out.
+    detectors=(0, 94),
+    n_visits=1,
+    miniature=(127, 500),
+    slew=0.0,
+    exposure=1.0,
+)
+
+
+def main() -> int:
+    """Run the rehearsal; returns the exit status."""
+    with tempfile.TemporaryDirectory(prefix="prompt-rehearsal-") as name, open(os.devnull, "w") as nowhere:
+        folders = Folders(Path(name), Path(name) / "work" / "night")
+        progress = Progress(Console(file=nowhere))
+        try:
+            with Processes(folders.logs, {}) as processes:
+                world = make_world(_OPTIONS, folders, processes, progress)
+                result = take_night(_OPTIONS, world, processes, progress)
+                check_night(result)
+        except (NightFailedError, ProcessFailedError) as error:
+            print(f"The rehearsal failed: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
