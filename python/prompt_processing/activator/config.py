@@ -187,6 +187,8 @@ class Settings(BaseSettings):
     """Consumer group, ``<lower-case name>_consumer_group`` by default."""
     redis_retry_delay: NonNegative = 30.0
     """Seconds before a failed call of Redis is tried again."""
+    redis_stream_claim_idle: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    """Seconds without a sign of life after which another worker takes a worker's visit over."""
     fanned_out_msg_listen_timeout: NonNegative = 300.0
     """Seconds without a visit after which a stream worker ends."""
 

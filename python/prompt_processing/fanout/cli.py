@@ -98,7 +98,9 @@ def _consumer(settings: FanOutSettings) -> Consumer:
 
 def _destination(settings: FanOutSettings, detectors: DetectorMap, metrics: FanOutMetrics) -> Destination:
     if settings.platform == "keda":
-        return RedisStreams(detectors.redis_streams, settings.redis_host, metrics)
+        return RedisStreams(
+            detectors.redis_streams, settings.redis_host, settings.message_expiration, metrics
+        )
     return KnativeServices(
         detectors.knative_urls,
         source=settings.next_visit_topic,

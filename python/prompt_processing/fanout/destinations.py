@@ -21,6 +21,8 @@ _log = logging.getLogger("lsst.fanout.destinations")
 
 _DEFAULT_RETRY_AFTER_S = 30.0
 _MAX_RETRY_AFTER_S = 300.0
+_REDIS_CONNECTIONS = 8
+_REDIS_PAUSE_S = 1.0
 
 
 class Destination(Protocol):
@@ -144,31 +146,58 @@ class RedisStreams:
         Stream of each instrument.
     host
         ``host`` or ``host:port`` of the server.
+    expiration_s
+        A visit of that age (s) is not added any more.
     metrics
         What to count with.
     """
 
-    def __init__(self, streams: Mapping[str, str], host: str, metrics: FanOutMetrics) -> None:
+    def __init__(
+        self, streams: Mapping[str, str], host: str, expiration_s: float, metrics: FanOutMetrics
+    ) -> None:
         name, _, port = host.partition(":")
         self._streams = streams
+        self._expiration_s = expiration_s
         self._metrics = metrics
-        self._client = redis.asyncio.Redis(host=name, port=int(port or 6379))
+        # A focal plane's entries take turns on a few connections: the client's own pool refuses the 101st.
+        pool = redis.asyncio.BlockingConnectionPool(
+            host=name,
+            port=int(port or 6379),
+            max_connections=_REDIS_CONNECTIONS,
+            timeout=None,
+            socket_connect_timeout=3.0,
+            socket_timeout=5.0,
+        )
+        self._client = redis.asyncio.Redis.from_pool(pool)
 
     async def send(self, visit: FannedOutVisit) -> str:
-        """Add an entry; returns ``accepted`` or ``unreachable``."""
-        try:
-            entry: dict[Any, Any] = dict(visit.to_stream_entry())
-            await self._client.xadd(self._streams[visit.instrument], entry)
-            status = "accepted"
-        except RedisError as error:
-            _log.error("Group %s detector %d: Redis refused: %s", visit.groupId, visit.detector, error)
-            status = "unreachable"
-        self._metrics.answers.labels(visit.instrument, status).inc()
-        return status
+        """Add an entry, again while Redis does not answer, until the visit is stale.
+
+        An entry whose acknowledgement was lost comes twice; the workers see to it that nothing else does.
+
+        Returns
+        -------
+        status
+            ``accepted`` or ``unreachable``.
+        """
+        entry: dict[Any, Any] = dict(visit.to_stream_entry())
+        while True:
+            try:
+                await self._client.xadd(self._streams[visit.instrument], entry)
+                status = "accepted"
+            except (RedisError, OSError) as error:
+                _log.error("Group %s detector %d: Redis refused: %s", visit.groupId, visit.detector, error)
+                status = "unreachable"
+            self._metrics.answers.labels(visit.instrument, status).inc()
+            if status == "accepted" or visit.age(time.time()) + _REDIS_PAUSE_S > self._expiration_s:
+                return status
+            self._metrics.retries.labels(visit.instrument).inc()
+            await asyncio.sleep(_REDIS_PAUSE_S * random.uniform(1.0, 1.5))
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         await self._client.aclose()
+        await self._client.connection_pool.disconnect()
 
 
 def _seconds(retry_after: str | None) -> float:

@@ -1,0 +1,270 @@
+"""The Redis stream of an instrument's fanned-out visits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
+
+from prompt_processing.domain.errors import PromptError
+
+_log = logging.getLogger("lsst.activator.storage.visit_stream")
+_T = TypeVar("_T")
+
+_ONLY_IF_OURS = """
+local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
+if not pending[1] or pending[1][2] ~= ARGV[2] then return 0 end
+"""
+
+_ACKNOWLEDGE = f"""{_ONLY_IF_OURS}
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
+redis.call('XDEL', KEYS[1], ARGV[3])
+return 1
+"""
+
+_SET_IDLE = f"""{_ONLY_IF_OURS}
+redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'IDLE', ARGV[4], 'RETRYCOUNT', ARGV[5], 'JUSTID')
+return 1
+"""
+
+_LEAVE = """
+local pending = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
+if not pending[1] then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
+"""
+"""A consumer that still has a visit stays: the visit would be lost with it."""
+
+
+class StreamUnavailableError(PromptError):
+    """Redis does not answer."""
+
+
+@dataclass(frozen=True)
+class StreamEntry:
+    """A visit as the stream holds it.
+
+    Attributes
+    ----------
+    id : `str`
+        Redis's id of it.
+    fields : mapping
+        What the fan-out wrote.
+    deliveries : `int`
+        How many workers got it so far, this one included.
+    """
+
+    id: str
+    fields: Mapping[str, str]
+    deliveries: int
+
+
+class VisitStream:
+    """Take visits from a stream; each stays there until it is acknowledged.
+
+    A worker gives signs of life for its visit. The visit of one that does not is another's.
+
+    Parameters
+    ----------
+    host : `str`
+        ``host`` or ``host:port``.
+    stream, group : `str`
+        Stream and consumer group.
+    claim_idle : `float`
+        Seconds without a sign of life after which a visit is taken over.
+    """
+
+    def __init__(self, host: str, stream: str, group: str, claim_idle: float) -> None:
+        name, _, port = host.partition(":")
+        self._redis = redis.Redis(
+            host=name,
+            port=int(port or 6379),
+            decode_responses=True,
+            socket_connect_timeout=3.0,
+            socket_timeout=10.0,
+            # How long to wait, and whether at all, is for the caller to say.
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._stream = stream
+        self._group = group
+        self._claim_idle = claim_idle
+        self._consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+    def __str__(self) -> str:
+        return self._stream
+
+    def open(self) -> None:
+        """Make the stream and its group, unless they are there.
+
+        Raises
+        ------
+        StreamUnavailableError
+            Raised if Redis does not answer.
+        """
+
+        def create() -> None:
+            try:
+                # From the beginning: workers are started because of visits that are there already.
+                self._redis.xgroup_create(self._stream, self._group, id="0", mkstream=True)
+            except ResponseError as error:
+                if not str(error).startswith("BUSYGROUP"):
+                    raise
+
+        self._ask(create)
+
+    def claim(self) -> StreamEntry | None:
+        """Take over a visit of a worker that gives no sign of life, if there is one.
+
+        Raises
+        ------
+        StreamUnavailableError
+            Raised if Redis does not answer.
+        """
+
+        def claim() -> StreamEntry | None:
+            answer: Any = self._redis.xautoclaim(
+                self._stream, self._group, self._consumer, int(self._claim_idle * 1000), count=1
+            )
+            for identifier, fields in answer[1]:
+                return StreamEntry(identifier, fields or {}, self._deliveries(identifier))
+            return None
+
+        return self._ask(claim)
+
+    def read(self, seconds: float) -> StreamEntry | None:
+        """Wait for a new visit.
+
+        Parameters
+        ----------
+        seconds : `float`
+            For how long; less than Redis may take to answer.
+
+        Raises
+        ------
+        StreamUnavailableError
+            Raised if Redis does not answer.
+        """
+
+        def read() -> StreamEntry | None:
+            answer: Any = self._redis.xreadgroup(
+                self._group, self._consumer, {self._stream: ">"}, count=1, block=max(1, int(seconds * 1000))
+            )
+            for _, entries in answer or []:
+                for identifier, fields in entries:
+                    return StreamEntry(identifier, fields, 1)
+            return None
+
+        return self._ask(read)
+
+    @contextmanager
+    def held(self, entry: StreamEntry) -> Iterator[None]:
+        """Give signs of life for a visit during a block.
+
+        Parameters
+        ----------
+        entry : `StreamEntry`
+            The visit.
+        """
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(self._claim_idle / 6):
+                try:
+                    if not self._set_idle(entry, 0.0, entry.deliveries):
+                        _log.warning("Visit %s was taken over by another worker.", entry.id)
+                        return
+                except StreamUnavailableError as error:
+                    # As long as Redis is away nobody can take the visit over.
+                    _log.warning("No sign of life can be given: %s", error.reason)
+
+        thread = threading.Thread(target=beat, name="visit-stream", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join(self._claim_idle)
+
+    def acknowledge(self, entry: StreamEntry) -> bool:
+        """Take a visit off the stream for good.
+
+        Parameters
+        ----------
+        entry : `StreamEntry`
+            The visit.
+
+        Returns
+        -------
+        acknowledged : `bool`
+            False if it is another worker's by now, who will say what became of it.
+
+        Raises
+        ------
+        StreamUnavailableError
+            Raised if Redis does not answer.
+        """
+        return bool(self._run(_ACKNOWLEDGE, self._consumer, entry.id))
+
+    def give_back(self, entry: StreamEntry, after: float, *, tried: bool) -> bool:
+        """Let any worker, this one included, take a visit again.
+
+        Parameters
+        ----------
+        entry : `StreamEntry`
+            The visit.
+        after : `float`
+            Seconds from now; at most the time without a sign of life.
+        tried : `bool`
+            Whether this delivery counts.
+
+        Returns
+        -------
+        given : `bool`
+            False if it is another worker's by now.
+
+        Raises
+        ------
+        StreamUnavailableError
+            Raised if Redis does not answer.
+        """
+        deliveries = entry.deliveries if tried else entry.deliveries - 1
+        return self._set_idle(entry, max(0.0, self._claim_idle - after), deliveries)
+
+    def close(self) -> None:
+        """Leave the group and disconnect."""
+        try:
+            self._run(_LEAVE, self._consumer)
+        except StreamUnavailableError as error:
+            _log.info("The stream was not left in order: %s", error.reason)
+        self._redis.close()
+
+    def _deliveries(self, identifier: str) -> int:
+        pending: Any = self._redis.xpending_range(self._stream, self._group, identifier, identifier, 1)
+        return int(pending[0]["times_delivered"]) if pending else 1
+
+    def _set_idle(self, entry: StreamEntry, seconds: float, deliveries: int) -> bool:
+        idle_ms = str(int(seconds * 1000))
+        return bool(self._run(_SET_IDLE, self._consumer, entry.id, idle_ms, str(deliveries)))
+
+    def _run(self, script: str, *arguments: str) -> Any:
+        # A script, so that nobody can take the visit over between the question whose it is and the deed.
+        return self._ask(lambda: self._redis.eval(script, 1, self._stream, self._group, *arguments))
+
+    def _ask(self, question: Callable[[], _T]) -> _T:
+        try:
+            return question()
+        except RedisError as error:
+            if "NOGROUP" in str(error):
+                # Redis has come back without its data: what was in there is lost, what comes is not.
+                _log.error("The stream %s has lost its consumer group; it is made again.", self._stream)
+                self.open()
+            raise StreamUnavailableError(f"Redis, stream {self._stream}: {error}") from error

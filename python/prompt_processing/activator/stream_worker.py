@@ -1,0 +1,114 @@
+"""``prompt-stream-worker``: process the visits of a Redis stream, as a job that KEDA starts."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from types import FrameType
+
+from prometheus_client import start_http_server
+
+from prompt_processing.activator.config import BOOT_FAILURE, Settings, SettingsError
+from prompt_processing.activator.factory import Factory, ProcessContext
+from prompt_processing.activator.services.serve_stream import ServeStream
+from prompt_processing.activator.storage.visit_stream import VisitStream
+
+_log = logging.getLogger("lsst.activator.stream_worker")
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises
+    ------
+    SettingsError
+        Raised with all that is missing or malformed for a stream worker.
+    """
+    problems: dict[str, str] = {}
+    settings = None
+    try:
+        settings = Settings.load()
+    except SettingsError as error:
+        problems |= error.problems
+    if settings is not None and not settings.redis_stream_host:
+        problems["REDIS_STREAM_HOST"] = "not set"
+    if settings is None or problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def make_stream(settings: Settings) -> VisitStream:
+    """Make the client of the stream that the settings name."""
+    name = settings.rubin_instrument.lower()
+    return VisitStream(
+        settings.redis_stream_host or "",
+        settings.redis_stream_name or f"instrument:{name}",
+        settings.redis_stream_consumer_group or f"{name}_consumer_group",
+        settings.redis_stream_claim_idle,
+    )
+
+
+def main() -> int:
+    """Run a worker.
+
+    Returns
+    -------
+    status : `int`
+        0 after an orderly end, for whatever reason; 3 for unusable settings.
+    """
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        sys.stderr.write(f"The settings are not usable:\n{error}\n")
+        return BOOT_FAILURE
+    context = ProcessContext(settings)
+    context.start_logging()
+    return serve(context)
+
+
+def serve(context: ProcessContext) -> int:
+    """Process visits until there is nothing to do, or the process is told to end.
+
+    Parameters
+    ----------
+    context : `~prompt_processing.activator.factory.ProcessContext`
+        The long-lived clients; closed at the end.
+
+    Returns
+    -------
+    status : `int`
+        0.
+    """
+    settings = context.settings
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, registry=context.metrics.registry)
+    stream = make_stream(settings)
+    try:
+        context.warm()
+        service = ServeStream(
+            stream,
+            Factory(context).process_visit(),
+            settings.fanned_out_msg_listen_timeout,
+            settings.worker_restart_freq,
+            settings.redis_retry_delay,
+        )
+        _log.info("Ready for visits of %s.", stream)
+        n_visits = service.run(stop)
+        _log.info("Ending after %d visit(s).", n_visits)
+    finally:
+        stream.close()
+        context.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
