@@ -1,0 +1,41 @@
+"""From a difference image to a catalogue of what differs."""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy.table import Table
+
+from ..domain.ids import pack_ids
+from ..images import Exposure
+from .dia_detection import DetectionOptions, detect_dia_sources
+from .dia_measurement import measure_dia_sources
+
+
+def detect_and_measure(
+    difference: Exposure, science: Exposure, matched: Exposure, options: DetectionOptions | None = None
+) -> Table:
+    """Detect and measure DiaSources.
+
+    Parameters
+    ----------
+    difference : `Exposure`
+        Its mask gets ``DETECTED`` and ``DETECTED_NEGATIVE``, in place.
+    science, matched : `Exposure`
+        Science image and matched template, for forced fluxes.
+    options : `DetectionOptions`, optional
+        Of the detection.
+
+    Returns
+    -------
+    sources : `~astropy.table.Table`
+        As `measure_dia_sources`, with ``diaSourceId``. Most significant first.
+    """
+    peaks = detect_dia_sources(difference, options)
+    table = measure_dia_sources(difference, science, matched, peaks)
+    if difference.visit_info is None:
+        ids = np.arange(1, len(table) + 1, dtype=np.int64)
+    else:
+        visit = difference.visit_info
+        ids = pack_ids(visit.exposure, visit.detector, np.arange(1, len(table) + 1))
+    table.add_column(ids, name="diaSourceId", index=0)
+    return table

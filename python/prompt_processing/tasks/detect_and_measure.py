@@ -1,0 +1,98 @@
+"""Find and measure what differs from the template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from lsst.pex.config import RangeField
+from lsst.pipe.base import (
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    Struct,
+    connectionTypes,
+)
+
+from ..alert_production.detect_and_measure import detect_and_measure
+from ..alert_production.dia_detection import DetectionOptions
+from ..images import Exposure
+
+_VISIT = ("instrument", "visit", "detector")
+
+
+class DetectAndMeasureDiaSourceConnections(PipelineTaskConnections, dimensions=_VISIT):
+    """Difference, image and matched template in, sources out."""
+
+    difference = connectionTypes.Input(
+        doc="Science minus template, nJy.",
+        name="difference_image_predetection",
+        storageClass="ExposureF",
+        dimensions=_VISIT,
+    )
+    science = connectionTypes.Input(
+        doc="Calibrated image, for forced fluxes.",
+        name="preliminary_visit_image",
+        storageClass="ExposureF",
+        dimensions=_VISIT,
+    )
+    matched = connectionTypes.Input(
+        doc="The template as it was subtracted, for forced fluxes.",
+        name="template_matched",
+        storageClass="ExposureF",
+        dimensions=_VISIT,
+    )
+    sources = connectionTypes.Output(
+        doc="All that was detected, measured.",
+        name="dia_source_unfiltered",
+        storageClass="ArrowAstropy",
+        dimensions=_VISIT,
+    )
+    detected = connectionTypes.Output(
+        doc="The difference with its detection planes.",
+        name="difference_image",
+        storageClass="ExposureF",
+        dimensions=_VISIT,
+    )
+
+
+class DetectAndMeasureDiaSourceConfig(
+    PipelineTaskConfig, pipelineConnections=DetectAndMeasureDiaSourceConnections
+):
+    """How significant a source has to be."""
+
+    detectionThreshold = RangeField(
+        dtype=float, doc="Significance of a point source, either sign.", default=5.0, min=2.0
+    )
+
+
+class DetectAndMeasureDiaSourceTask(PipelineTask):
+    """Detect and measure DiaSources of both signs."""
+
+    ConfigClass = DetectAndMeasureDiaSourceConfig
+    _DefaultName = "detectAndMeasureDiaSource"
+    config: DetectAndMeasureDiaSourceConfig
+
+    def run(self, difference: Exposure, science: Exposure, matched: Exposure, **_: Any) -> Struct:
+        """Detect and measure.
+
+        Parameters
+        ----------
+        difference : `~prompt_processing.images.Exposure`
+            Left as it is but for the detection planes of its mask.
+        science, matched : `~prompt_processing.images.Exposure`
+            On the same pixels.
+
+        Returns
+        -------
+        result : `~lsst.pipe.base.Struct`
+            ``sources`` and ``detected``.
+        """
+        options = DetectionOptions(threshold=self.config.detectionThreshold)
+        sources = detect_and_measure(difference, science, matched, options)
+        negative = int(np.count_nonzero(sources["isNegative"]))
+        self.metadata["numDiaSources"] = len(sources)
+        self.metadata["numNegative"] = negative
+        self.metadata["numDipoles"] = int(np.count_nonzero(sources["isDipole"]))
+        self.log.info("%d sources differ from the template, %d of them fainter.", len(sources), negative)
+        return Struct(sources=sources, detected=difference)
