@@ -20,9 +20,38 @@ class FilterOptions:
     ----------
     minimum_snr : `float`
         Of the fitted PSF flux, either sign.
+    misfit : `float`
+        Chi squared above noise's, in units of the significance squared, from which on
+        a source has nothing of the PSF (0 for a perfect point source, about
+        1 for a single pixel), unless it fits a trail.
+    contrast : `float`
+        Changes smaller than this fraction of the light at their place are the
+        subtraction's errors.
     """
 
     minimum_snr: float = 5.0
+    misfit: float = 0.35
+    contrast: float = 0.015
+
+
+def _is_unlike_psf(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
+    """Return what neither a point source nor a trail fits: cosmic rays, and what bleeds leave."""
+    excess = _excess(table, "psfChi2", "psfNdata")
+    trail = _excess(table, "trailChi2", "trailNdata")
+    best = np.fmin(excess, np.where(np.isfinite(trail), trail, np.inf))
+    return np.asarray(best > options.misfit * np.asarray(table["snr"], float) ** 2)
+
+
+def _excess(table: Table, chi2: str, n_data: str) -> NDArray[np.float64]:
+    """Return by how much chi squared is above what noise may make it."""
+    n = np.asarray(table[n_data], float)
+    return np.asarray(np.asarray(table[chi2], float) - n - 3 * np.sqrt(2 * n))
+
+
+def _is_small_change(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
+    """Return what is less than the kernel can be trusted to match."""
+    light = np.fmax(np.asarray(table["templateFlux"], float), np.asarray(table["scienceFlux"], float))
+    return np.asarray(np.abs(np.asarray(table["psfFlux"], float)) < options.contrast * light)
 
 
 CRITERIA: dict[str, Criterion] = {
@@ -32,6 +61,8 @@ CRITERIA: dict[str, Criterion] = {
     "no data": lambda table, _: np.asarray(table["pixelFlags_nodataCenter"], bool),
     "saturated": lambda table, _: np.asarray(table["pixelFlags_saturatedCenter"], bool),
     "cosmic ray": lambda table, _: np.asarray(table["pixelFlags_crCenter"], bool),
+    "unlike the PSF": _is_unlike_psf,
+    "small change": _is_small_change,
     "streak": lambda table, _: np.asarray(table["pixelFlags_streakCenter"], bool),
     "dipole": lambda table, _: np.asarray(table["isDipole"], bool),
     "faint": lambda table, options: np.abs(np.asarray(table["snr"])) < options.minimum_snr,

@@ -62,7 +62,7 @@ class SubtractionOptions:
     whitening_half: int = 12
     grid: int = 5
     background_box: int = 256
-    bright_sigma: float = 50.0
+    bright_sigma: float = 20.0
     maximum_flux_ratio: float = 2.0
     sharpening_sigma: float = 0.6
     blurry_sigma: float = 0.8
