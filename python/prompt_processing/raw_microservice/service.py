@@ -1,0 +1,159 @@
+"""Answer from notices, and where they do not tell, from the bucket, once for all who ask."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from prompt_processing.domain.clock import day_obs
+from prompt_processing.domain.notices import ArrivalNotice
+from prompt_processing.instruments.raw_key import RawKey
+
+from .bucket import BUCKET_FAILURES, RawBucket
+from .index import ArrivedRaw, RawIndex
+
+__all__ = ["BucketUnavailableError", "PresenceService"]
+
+_log = logging.getLogger("lsst.raw_microservice.service")
+
+_EXPOSURES_TO_IDENTIFY = 100
+"""Of those that nothing is known of, the newest that one question makes us look into."""
+
+_GROUPS_REMEMBERED = 1000
+"""Groups of which it is remembered when the bucket was asked."""
+
+
+class BucketUnavailableError(Exception):
+    """The bucket does not answer, so that nobody knows."""
+
+
+class PresenceService:
+    """Tell which raws have arrived.
+
+    Parameters
+    ----------
+    index : `RawIndex`
+        What is known.
+    bucket : `RawBucket`
+        Where they are.
+    instruments : iterable of `str`
+        Instruments of which notices are kept.
+    interval : `float`
+        Seconds that an answer of the bucket holds for all who ask about the same group.
+    now, monotonic : callable, optional
+        Unix seconds, UTC; a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        index: RawIndex,
+        bucket: RawBucket,
+        instruments: Iterable[str],
+        interval: float,
+        *,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._index = index
+        self._bucket = bucket
+        self._instruments = frozenset(instruments)
+        self._interval = interval
+        self._now = now
+        self._monotonic = monotonic
+        self._asked: dict[tuple[str, str], float] = {}
+        self._asking = {instrument: threading.Lock() for instrument in self._instruments}
+
+    @property
+    def instruments(self) -> frozenset[str]:
+        """Instruments that are answered for."""
+        return self._instruments
+
+    @property
+    def bucket_name(self) -> str:
+        """Name of the bucket."""
+        return self._bucket.name
+
+    def note(self, notice: ArrivalNotice) -> None:
+        """Take in a notice.
+
+        Parameters
+        ----------
+        notice : `~prompt_processing.domain.notices.ArrivalNotice`
+            Of any object.
+        """
+        raws = [raw for key in notice.keys if (raw := RawKey.parse(key)) is not None]
+        if not raws or raws[0].instrument not in self._instruments:
+            return
+        raw = raws[0]
+        if self._index.add(raw, notice.arrival):
+            try:
+                self._identify(raw)
+            except BUCKET_FAILURES as error:
+                # The next raw of the exposure, or the next question, will have it tried again.
+                _log.warning("The group of %s is not known yet: %s", raw.key, error)
+
+    def find(self, instrument: str, group: str, snap: int, detector: int) -> ArrivedRaw | None:
+        """Find a raw; arguments and return value as for `RawIndex.find`.
+
+        Raises
+        ------
+        BucketUnavailableError
+            Raised if it is not known and the bucket cannot be asked.
+        """
+        found = self._index.find(instrument, group, snap, detector)
+        if found is None:
+            # Notices may be late or lost, and those from before our start were never seen.
+            self._ask_bucket(instrument, group)
+            found = self._index.find(instrument, group, snap, detector)
+        return found
+
+    def _ask_bucket(self, instrument: str, group: str) -> None:
+        place = (instrument, group)
+        # A full camera's workers ask at the same moment: the first one asks the bucket, for all of them.
+        with self._asking[instrument]:
+            last = self._asked.get(place)
+            if last is not None and self._monotonic() - last < self._interval:
+                return
+            try:
+                self._look(instrument, group)
+            except BUCKET_FAILURES as error:
+                raise BucketUnavailableError(f"Bucket {self._bucket.name}: {error}") from error
+            self._asked.pop(place, None)
+            self._asked[place] = self._monotonic()
+            while len(self._asked) > _GROUPS_REMEMBERED:
+                del self._asked[next(iter(self._asked))]
+
+    def _look(self, instrument: str, group: str) -> None:
+        folders = self._bucket.folders(instrument, _nights(group, self._now()))
+        unknown = [place for place in folders if not self._index.is_identified(instrument, place[0])]
+        for _, folder in unknown[:_EXPOSURES_TO_IDENTIFY]:
+            raws = list(self._bucket.raws(folder))
+            if not raws:
+                continue  # Only sidecars so far.
+            for raw, arrival in raws:
+                self._index.add(raw, arrival)
+            self._identify(raws[0][0])
+        known = set(self._index.exposures(instrument, group)) - {exposure for exposure, _ in unknown}
+        for exposure, folder in folders:
+            if exposure in known:
+                for raw, arrival in self._bucket.raws(folder):
+                    self._index.add(raw, arrival)
+
+    def _identify(self, raw: RawKey) -> None:
+        identity = self._bucket.identify(raw)
+        if identity is not None:
+            self._index.identify(raw.instrument, raw.exposure, identity)
+
+
+def _nights(group: str, now: float) -> list[int]:
+    """Return the observing days that a group can be of: now's, and that of the time in its name."""
+    nights = {day_obs(now)}
+    try:
+        moment = datetime.fromisoformat(group.replace("Z", "+00:00"))
+        nights.add(day_obs((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()))
+    except ValueError:
+        pass
+    return sorted(nights, reverse=True)
