@@ -26,6 +26,9 @@ FLAGS: dict[str, tuple[Mask, bool]] = {
 }
 """Planes behind ``pixelFlags_<name>``, and whether there is a ``pixelFlags_<name>Center``."""
 
+NEARBY = 15
+"""Distance within which a bright star's light is looked for, pixels."""
+
 DIPOLE_GAIN = 0.7
 """Chi squared of an accepted dipole, at most this fraction of a point source's ..."""
 DIPOLE_LEAST_GAIN = 20.0
@@ -58,7 +61,8 @@ def make_catalogue(
         ``ownLobe``, ``oppositeLobe`` (significance of the strongest 3 x 3
         pixels of either sign), ``oppositePixels``, ``oppositeShare``,
         ``footprintArea`` (pixels), ``footprintId``, ``misfit`` (chi squared above that of
-        noise, in units of the significance squared).
+        noise, in units of the significance squared), ``nearbyFlux`` (nJy, of a star as bright as the
+        template's brightest pixel within 15).
     """
     x, y = results["x"], results["y"]
     assert difference.wcs is not None
@@ -204,9 +208,24 @@ def _add_forced_fluxes(table: Table, science: Exposure, matched: Exposure) -> No
     table["forced_PsfFlux_flag_edge"] = (flags & int(Mask.EDGE)) != 0
     table["forced_PsfFlux_flag_noGoodPixels"] = ~np.isfinite(flux)
     if matched.psf is None:
-        table["templateFlux"], table["templateFluxErr"] = np.nan, np.nan
+        table["templateFlux"], table["templateFluxErr"], table["nearbyFlux"] = np.nan, np.nan, 0.0
         return
     table["templateFlux"], table["templateFluxErr"], _ = forced_psf_flux(matched, table["x"], table["y"])
+    peak = float(matched.psf.image_at(matched.shape[1] / 2, matched.shape[0] / 2).max())
+    table["nearbyFlux"] = _brightest_nearby(matched.image, table["x"], table["y"], peak)
+
+
+def _brightest_nearby(image: NDArray[np.float32], x: Any, y: Any, peak: float) -> NDArray[np.float64]:
+    """Return the flux of a point source as bright as the brightest pixel within `NEARBY` of positions."""
+    height, width = image.shape
+    columns = np.clip(np.rint(np.asarray(x)), 0, width - 1).astype(int)
+    rows = np.clip(np.rint(np.asarray(y)), 0, height - 1).astype(int)
+    out = np.zeros(len(columns))
+    for i, (column, row) in enumerate(zip(columns, rows, strict=True)):
+        part = image[max(row - NEARBY, 0) : row + NEARBY + 1, max(column - NEARBY, 0) : column + NEARBY + 1]
+        # A square without any template is all NaN, and as dark as one without stars.
+        out[i] = np.fmax.reduce(part, axis=None, initial=0.0)
+    return out / peak
 
 
 def _add_pixel_flags(table: Table, results: NDArray[np.void], shape: tuple[int, int]) -> None:

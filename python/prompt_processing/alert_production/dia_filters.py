@@ -27,11 +27,15 @@ class FilterOptions:
     contrast : `float`
         Changes smaller than this fraction of the light at their place are the
         subtraction's errors.
+    halo : `float`
+        Nor can changes smaller than this fraction of a bright star's
+        flux be told from its wings.
     """
 
     minimum_snr: float = 5.0
     misfit: float = 0.35
     contrast: float = 0.015
+    halo: float = 0.002
 
 
 def _is_unlike_psf(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
@@ -51,7 +55,9 @@ def _excess(table: Table, chi2: str, n_data: str) -> NDArray[np.float64]:
 def _is_small_change(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
     """Return what is less than the kernel can be trusted to match."""
     light = np.fmax(np.asarray(table["templateFlux"], float), np.asarray(table["scienceFlux"], float))
-    return np.asarray(np.abs(np.asarray(table["psfFlux"], float)) < options.contrast * light)
+    change = np.abs(np.asarray(table["psfFlux"], float))
+    halo = options.halo * np.asarray(table["nearbyFlux"], float)
+    return np.asarray((change < options.contrast * light) | (change < halo))
 
 
 CRITERIA: dict[str, Criterion] = {
