@@ -21,6 +21,10 @@ FEATURES = (
     "science_contrast",
     "template_contrast",
     "flagged",
+    "sharpness",
+    "misfit",
+    "opposite_share",
+    "nearby_contrast",
 )
 """Names of the columns of `features`, in order."""
 
@@ -79,8 +83,12 @@ def features(sources: Table) -> NDArray[np.float64]:
             np.log10(science / size),
             np.log10(template / size),
             np.minimum(flagged, 3.0),
+            np.log(_column(sources, "sharpness", np.nan)),
+            _column(sources, "misfit", np.nan),
+            _column(sources, "oppositeShare", np.nan),
+            np.log10(_column(sources, "nearbyFlux", np.nan) / size),
         ]
-    usual = (1.0, 0.0, 0.0, 0.0, 0.1, 1.0, 0.0, 0.0, -1.0, 0.0)
+    usual = (1.0, 0.0, 0.0, 0.0, 0.1, 1.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.1, -1.0)
     table = np.stack(
         [np.where(np.isfinite(column), column, value) for column, value in zip(columns, usual, strict=True)],
         axis=-1,
