@@ -3,8 +3,8 @@
     python benchmarks/train_reliability.py [--scenes 24] [--output python/.../reliability_model.json]
 
 The scenes are those of the Moffat-profile generator beside this file, so that the package's own simulation
-stays unseen; seeds up to the number of scenes train, seeds from 1001 on test. Detection goes down to 4.5 sigma and the
-filters of the pipeline are applied first, so that the model learns what they leave.
+stays unseen; seeds up to the number of scenes train, seeds from 1001 on test. Detection goes down to
+4.5 sigma and the filters of the pipeline are applied first, so that the model learns what they leave.
 """
 
 from __future__ import annotations
