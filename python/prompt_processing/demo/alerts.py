@@ -14,7 +14,7 @@ from typing import Any
 
 import fastavro
 from confluent_kafka import Consumer
-from lsst.alert.packet import Schema
+from lsst.alert.packet import Schema, get_path_to_latest_schema
 
 from prompt_processing.transport.kafka import KafkaSettings, make_consumer
 from prompt_processing.transport.schema_registry import unframe
@@ -99,21 +99,23 @@ class _Decoder:
     def __init__(self) -> None:
         self._schema = Schema.from_file()
         self._schema_id = self._schema.get_schema_id()
-        self._plain_schema = fastavro.parse_schema(self._schema.definition)
+        # From the files themselves: the other has been put together by the package.
+        self._plain_schema = fastavro.schema.load_schema(get_path_to_latest_schema())
 
     def decode(self, message: bytes) -> dict[str, Any]:
         try:
             schema_id, datum = unframe(message)
             if schema_id != self._schema_id:
                 raise UnreadableAlertError(f"schema {schema_id} is not {self._schema_id}")
-            alert: dict[str, Any] = self._schema.decode(datum)
+            alert: dict[str, Any] = self._schema.deserialize(datum)
             rest = io.BytesIO(datum)
             plain = fastavro.schemaless_reader(rest, self._plain_schema, None)
         except (ValueError, EOFError, IndexError, KeyError) as error:
             raise UnreadableAlertError(f"not of the alert schema: {error}") from error
         if rest.read(1):
             raise UnreadableAlertError("bytes are left over after the alert")
-        if not isinstance(plain, dict) or plain["diaSource"] != alert["diaSource"]:
+        # As text, because NaN is not equal to itself.
+        if not isinstance(plain, dict) or repr(plain["diaSource"]) != repr(alert["diaSource"]):
             raise UnreadableAlertError("two readers of the same bytes disagree")
         return alert
 

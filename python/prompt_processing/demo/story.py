@@ -29,7 +29,7 @@ from .world import (
 
 __all__ = ["DemoOptions", "NightFailedError", "make_world", "take_night"]
 
-_OUTCOME_TIMEOUT_S = 240.0
+_OUTCOME_TIMEOUT_S = 180.0
 _ALERT_READER_TIMEOUT_S = 20.0
 _STAYS_AWAY = (
     # Of whoever starts the demo: they would lead its processes to other stores and brokers.

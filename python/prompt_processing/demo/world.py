@@ -29,6 +29,8 @@ _NEXT_VISIT_TOPIC = "next-visit-topic"
 _BUCKET_TOPIC = "prompt-processing-dev"
 _IMAGE_BUCKET = "rubin-pp-dev"
 _USERS_BUCKET = "rubin-pp-dev-users"
+_MESSAGE_EXPIRATION_S = "150"
+"""What has failed for so long will not succeed before whoever watches loses patience."""
 _PIPELINES = ("Preprocessing", "ApPipe", "SingleFrame", "Isr")
 """The one that runs before the image, then those that run on it, best first."""
 
@@ -211,6 +213,7 @@ def activator_settings(folders: Folders, n_workers: int) -> dict[str, str]:
         "WEB_CONCURRENCY": str(n_workers),
         "LOCAL_REPOS": str(local),
         "WORKER_TIMEOUT": "300",
+        "MESSAGE_EXPIRATION": _MESSAGE_EXPIRATION_S,
         "IMAGE_TIMEOUT": "20",
         "NUMBA_NUM_THREADS": str(threads),
         # As on a real worker: all cores are busy with other detectors.
@@ -235,6 +238,8 @@ def fan_out_settings(
         "CONSUMER_GROUP": "next-visit-fan-out",
         "OFFSET": "earliest",
         "RETRY_KNATIVE_REQUESTS": "true",
+        "MESSAGE_EXPIRATION": _MESSAGE_EXPIRATION_S,
+        "SHUTDOWN_GRACE_S": "3",
     }
 
 
