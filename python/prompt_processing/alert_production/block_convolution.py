@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from ..images import Psf, polynomial_terms
 from .row_bands import in_bands
 
 
@@ -55,9 +56,40 @@ def kernel_spectra(kernels: NDArray[np.floating], transform: int) -> NDArray[np.
     """Transform centred kernels of shape (..., size, size) to (..., transform, transform // 2 + 1)."""
     size = kernels.shape[-1]
     place = (np.arange(size) - size // 2) % transform
-    padded = np.zeros((*kernels.shape[:-2], transform, transform), np.float32)
-    padded[..., place[:, np.newaxis], place] = kernels
-    return np.asarray(fft.rfft2(padded), np.complex64)
+    # Only the rows that are not empty go through the first half of the transform.
+    rows = np.zeros((*kernels.shape[:-1], transform), np.float32)
+    rows[..., place] = kernels
+    padded = np.zeros((*kernels.shape[:-2], transform, transform // 2 + 1), np.complex64)
+    padded[..., place, :] = fft.rfft(rows, axis=-1)
+    return np.asarray(fft.fft(padded, axis=-2, overwrite_x=True), np.complex64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PolynomialSpectra:
+    """Spectra of an image that varies as a polynomial of the position: transformed once, mixed anywhere.
+
+    Attributes
+    ----------
+    psf : `~prompt_processing.images.Psf`
+        The polynomial; its sum is taken as it is.
+    terms : `~numpy.ndarray`, shape (n_terms, transform, transform // 2 + 1)
+        Spectra of its coefficients.
+    """
+
+    psf: Psf
+    terms: NDArray[np.complex64]
+
+    @classmethod
+    def of(cls, psf: Psf, transform: int) -> PolynomialSpectra:
+        """Transform a polynomial image for blocks of the given width."""
+        return cls(psf, kernel_spectra(psf.coefficients, transform))
+
+    def at(self, x: NDArray[np.float64], y: float) -> NDArray[np.complex64]:
+        """Return the spectra at positions of one row (pixels); shape (n, transform, transform // 2 + 1)."""
+        u, v = (x - self.psf.x_centre) / self.psf.scale, (y - self.psf.y_centre) / self.psf.scale
+        weights = polynomial_terms(u, np.full_like(u, v), self.psf.order).astype(np.complex64)
+        mixed = weights @ self.terms.reshape(len(self.terms), -1)
+        return mixed.reshape(len(x), *self.terms.shape[1:])
 
 
 def convolve_blocks(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from ..images import UNUSABLE, Exposure, Mask, Psf
-from .block_convolution import BlockGrid, convolve_blocks, kernel_spectra
+from .block_convolution import BlockGrid, PolynomialSpectra, convolve_blocks
 from .decorrelation import images_at
 from .row_bands import in_bands
 
@@ -124,10 +124,11 @@ def _correlate(image: NDArray[np.float32], psf: Psf, half: int) -> NDArray[np.fl
     grid = BlockGrid(shape, half, 160)
     out = np.empty(shape, np.float32)
     middle = slice(psf.size // 2 - half, psf.size // 2 + half + 1)
+    cut = replace(psf, coefficients=np.ascontiguousarray(psf.coefficients[:, middle, middle]))
+    polynomial = PolynomialSpectra.of(cut, grid.transform)
 
     def spectra(x: NDArray[np.float64], y: float) -> list[list[NDArray[np.complex64] | None]]:
-        images = images_at(psf, x, np.full(x.shape, y))[:, middle, middle]
-        return [[np.conj(kernel_spectra(images, grid.transform))]]
+        return [[np.conj(polynomial.at(x, y))]]
 
     convolve_blocks([image], [out], grid, spectra)
     return out

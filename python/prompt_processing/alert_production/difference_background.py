@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..images import UNUSABLE, Mask
 from ..images.background import Background
+from .row_bands import in_bands
 
 SAMPLING = 3
 """Every third pixel along each axis is enough for medians of thousands."""
+
+
+def quiet_pixels(
+    image: NDArray[np.float32], variance: NDArray[np.float32], mask: NDArray[np.int32]
+) -> tuple[NDArray[np.bool_], float]:
+    """Return which pixels are usable and within 5 sigma of 0, and the fraction that is usable."""
+    quiet = np.empty(image.shape, np.bool_)
+    planes = np.int32(int(UNUSABLE | Mask.SAT_TEMPLATE))
+    counts: list[int] = []
+    in_bands(
+        lambda start, stop: counts.append(_find_quiet(image, variance, mask, planes, quiet, start, stop)),
+        image.shape[0],
+    )
+    return quiet, sum(counts) / image.size
+
+
+@numba.njit(cache=True, nogil=True)
+def _find_quiet(
+    image: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    mask: NDArray[np.int32],
+    planes: int,
+    quiet: NDArray[np.bool_],
+    start: int,
+    stop: int,
+) -> int:
+    usable = 0
+    for row in range(start, stop):
+        for column in range(image.shape[1]):
+            good = not mask[row, column] & planes
+            usable += good
+            value = image[row, column]
+            quiet[row, column] = good and value * value < 25 * variance[row, column]
+    return usable
 
 
 def remove_residual_background(image: NDArray[np.float32], quiet: NDArray[np.bool_], box_size: int) -> float:

@@ -6,6 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..images import Mask
 from .row_bands import in_bands
 
 
@@ -69,6 +70,44 @@ def _fill(
                 if count >= 2:
                     out[row, column] = total / count
                     break
+
+
+def combined_mask(science: NDArray[np.int32], template: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the planes that a difference inherits, shape (height, width).
+
+    The science image's but its detections; of the template, what makes it unusable
+    (``SAT`` as ``SAT_TEMPLATE``) and where sources were injected.
+    """
+    out = np.empty_like(science)
+    detected = int(Mask.DETECTED | Mask.DETECTED_NEGATIVE)
+    planes = (np.int32(~detected), np.int32(int(Mask.NO_DATA | Mask.BAD | Mask.INJECTED_TEMPLATE)))
+    saturated = np.int32(int(Mask.SAT)), np.int32(int(Mask.SAT_TEMPLATE))
+    in_bands(
+        lambda start, stop: _combine(science, template, *planes, *saturated, out, start, stop),
+        science.shape[0],
+    )
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _combine(
+    science: NDArray[np.int32],
+    template: NDArray[np.int32],
+    kept: int,
+    lost: int,
+    saturated: int,
+    saturated_template: int,
+    out: NDArray[np.int32],
+    start: int,
+    stop: int,
+) -> None:
+    for row in range(start, stop):
+        for column in range(science.shape[1]):
+            flags = template[row, column]
+            value = (science[row, column] & kept) | (flags & lost)
+            if flags & saturated:
+                value |= saturated_template
+            out[row, column] = value
 
 
 def spread_plane(mask: NDArray[np.int32], planes: int, new: int, radius: int) -> None:

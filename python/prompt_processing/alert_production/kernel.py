@@ -49,7 +49,7 @@ class KernelOptions:
     widths: tuple[float, ...] = (0.6, 1.2, 2.4)
     minimum_sigma: float = 0.7
     spatial_order: int = 2
-    maximum_half: int = 20
+    maximum_half: int = 17
     iterations: int = 4
     clip: float = 3.5
     model_error: float = 0.001
@@ -196,7 +196,7 @@ def make_basis(sigma: float, options: KernelOptions) -> GaussHermiteBasis:
     """Make the basis for an expected kernel of the given sigma (pixels)."""
     base = max(sigma, options.minimum_sigma / options.widths[0])
     sigmas = tuple(base * width for width in options.widths)
-    half = int(np.clip(np.ceil(3.0 * sigmas[-1]), 7, options.maximum_half))
+    half = int(np.clip(np.ceil(2.7 * sigmas[-1]), 7, options.maximum_half))
     return GaussHermiteBasis.make(sigmas, options.degrees, half)
 
 

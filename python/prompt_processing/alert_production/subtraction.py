@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,12 +10,13 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from ..images import UNUSABLE, Exposure, Mask, Psf
+from ..images import UNUSABLE, Exposure, Mask
 from ..images.kernel import MatchingKernel
-from .block_convolution import BlockGrid, convolve_blocks, kernel_spectra
-from .decorrelation import DifferenceFilters, images_at
-from .difference_background import remove_residual_background, scale_variance
-from .difference_masks import filled_image, flag_bright_surroundings, spread_plane
+from .block_convolution import BlockGrid, convolve_blocks
+from .decorrelation import DifferenceFilters
+from .difference_background import quiet_pixels, remove_residual_background, scale_variance
+from .difference_masks import combined_mask, filled_image, flag_bright_surroundings, spread_plane
+from .difference_variance import filtered_variance
 from .errors import BadKernelError, TooFewKernelStarsError
 from .kernel import KernelFit, KernelOptions, fit_kernel, kernel_sigma, make_basis
 from .kernel_stamps import StampFilters, choose_positions, cut_stamps, stamp_width
@@ -129,16 +129,14 @@ def subtract(
     saturated = int(Mask.SAT)
     science_image = filled_image(science.image, science.mask, int(UNUSABLE), saturated)
     template_image = filled_image(template.image, template.mask, int(UNUSABLE & ~Mask.EDGE), saturated)
-    science_variance = np.nan_to_num(science.variance, nan=0.0, posinf=0.0)
-    template_variance = np.nan_to_num(template.variance, nan=0.0, posinf=0.0)
     fit, companion_sigma, sigma = _fit(science, template, science_image, template_image, stars, options)
     kernel = fit.kernel
     shape = science.shape
     filters = DifferenceFilters(
         kernel,
         companion_sigma,
-        _sky_variance(science_variance),
-        _sky_variance(template_variance),
+        _sky_variance(science.variance),
+        _sky_variance(template.variance),
         _warp_affine(template),
         sigma,
     )
@@ -147,17 +145,16 @@ def subtract(
     grid = _block_grid(shape, kernel, options)
     psf, *noise_filters = filters.psf_and_noise(science.psf, grid_x, grid_y, shape, grid.margin)
     image, matched = _convolve_images((science_image, template_image), filters, grid)
-    variance = _convolve_variances((science_variance, template_variance), noise_filters, grid)
+    variance = filtered_variance((science.variance, template.variance), noise_filters, grid.margin)
     reach = _reach(kernel.image_at(shape[1] / 2, shape[0] / 2))
     mask = _difference_mask(science, template, (science_image, template_image), reach, options)
-    unusable = (mask & int(UNUSABLE | Mask.SAT_TEMPLATE)) != 0
-    quiet = ~unusable & (np.abs(image) < 5 * np.sqrt(variance))
+    quiet, usable_fraction = quiet_pixels(image, variance, mask)
     background = remove_residual_background(image, quiet, options.background_box)
     scale = scale_variance(image, variance, quiet)
-    holes = (mask & int(Mask.NO_DATA)) != 0
-    image[holes] = np.nan
-    variance[holes] = np.nan
-    matched[template.has(Mask.NO_DATA)] = np.nan
+    holes = np.flatnonzero(mask & np.int32(int(Mask.NO_DATA)))
+    image.flat[holes] = np.nan
+    variance.flat[holes] = np.nan
+    matched.flat[np.flatnonzero(template.mask & np.int32(int(Mask.NO_DATA)))] = np.nan
     ratios = kernel.weights_at(grid_x, grid_y)[:, 0]
     metrics: dict[str, float | int | bool] = {
         "scienceConvolved": kernel.convolves_science,
@@ -172,7 +169,7 @@ def subtract(
         "varianceScale": scale,
         "residualBackground": background,
         "differenceFwhm": psf.fwhm_at(),
-        "usableFraction": float(1 - unusable.mean()),
+        "usableFraction": usable_fraction,
     }
     common = (science.wcs, psf, science.photo_calib, science.visit_info)
     difference = Exposure(image, mask, variance, *common, dict(metrics))
@@ -278,20 +275,6 @@ def _convolve_images(
     return difference, matched
 
 
-def _convolve_variances(
-    variances: tuple[NDArray[np.float32], NDArray[np.float32]], filters: Sequence[Psf], grid: BlockGrid
-) -> NDArray[np.float32]:
-    """Return the variance of the difference's pixels."""
-    variance = np.empty(grid.shape, np.float32)
-
-    def spectra(x: NDArray[np.float64], y: float) -> list[list[NDArray[np.complex64] | None]]:
-        at_y = np.full(x.shape, y)
-        return [[kernel_spectra(images_at(square, x, at_y), grid.transform) for square in filters]]
-
-    convolve_blocks(variances, [variance], grid, spectra)
-    return np.asarray(np.maximum(variance, np.float32(1e-30), out=variance))
-
-
 def _reach(kernel: NDArray[np.float64]) -> int:
     """Return the radius that holds 99 per cent of a kernel's absolute weight, pixels."""
     half = kernel.shape[0] // 2
@@ -310,11 +293,7 @@ def _difference_mask(
     options: SubtractionOptions,
 ) -> NDArray[np.int32]:
     """Combine the masks, spread by what the kernel smears."""
-    detected = int(Mask.DETECTED | Mask.DETECTED_NEGATIVE)
-    mask = science.mask & np.int32(~detected)
-    lost = template.mask & np.int32(int(Mask.NO_DATA | Mask.BAD | Mask.INJECTED_TEMPLATE))
-    mask |= lost
-    np.bitwise_or(mask, np.int32(int(Mask.SAT_TEMPLATE)), out=mask, where=template.has(Mask.SAT))
+    mask = combined_mask(science.mask, template.mask)
     psf_radius = 3 if science.psf is None else max(2, round(science.psf.fwhm_at()))
     sky = float(np.sqrt(np.nanmedian(science.variance[::16, ::16])))
     threshold = options.bright_sigma * sky
