@@ -27,7 +27,7 @@ class KernelOptions:
     degrees : `tuple` of `int`
         Polynomial degree with each Gaussian, narrowest first.
     widths : `tuple` of `float`
-        Sigma of each Gaussian in units of the expected kernel's.
+        Sigma of each Gaussian in units of the expected kernel's; one of them is 1.
     minimum_sigma : `float`
         Of the narrowest Gaussian, pixels; below, it is not sampled.
     spatial_order : `int`
@@ -46,14 +46,14 @@ class KernelOptions:
     """
 
     degrees: tuple[int, ...] = (6, 4, 2)
-    widths: tuple[float, ...] = (0.6, 1.2, 2.4)
+    widths: tuple[float, ...] = (0.6, 1.0, 2.2)
     minimum_sigma: float = 0.7
     spatial_order: int = 2
     maximum_half: int = 17
     iterations: int = 4
     clip: float = 3.5
     model_error: float = 0.001
-    prior: float = 0.02
+    prior: float = 0.015
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,8 +117,8 @@ class GaussHermiteBasis:
     pairs : `tuple` of `tuple`
         Which function along x and along y makes each raw product.
     mixing : `~numpy.ndarray`, shape (n_basis, n_basis)
-        Basis image = ``mixing @ raw products``: the first image has sum 1, the
-        others sum 0 and unit norm, so that the first weight is the flux ratio.
+        Basis image = ``mixing @ raw products``: the first image, the expected
+        Gaussian, has sum 1, the others sum 0 and unit norm, so that the first weight is the flux ratio.
     """
 
     functions: NDArray[np.float64]
@@ -126,13 +126,18 @@ class GaussHermiteBasis:
     mixing: NDArray[np.float64]
 
     @classmethod
-    def make(cls, sigmas: tuple[float, ...], degrees: tuple[int, ...], half: int) -> GaussHermiteBasis:
-        """Make the basis; sigmas and ``half`` in pixels."""
+    def make(
+        cls, sigmas: tuple[float, ...], degrees: tuple[int, ...], half: int, expected: float
+    ) -> GaussHermiteBasis:
+        """Make the basis; sigmas and ``half`` in pixels, ``expected`` the one of the sigmas to begin from."""
         offsets = np.arange(-half, half + 1, dtype=float)
         functions: list[NDArray[np.float64]] = []
         pairs: list[tuple[int, int]] = []
+        reference = 0
         for sigma, degree in zip(sigmas, degrees, strict=True):
             first = len(functions)
+            if sigma == expected:
+                reference = len(pairs)
             for power in range(degree + 1):
                 profile = hermeval(offsets / sigma, [0.0] * power + [1.0])
                 functions.append(np.asarray(profile * np.exp(-0.5 * (offsets / sigma) ** 2)))
@@ -140,8 +145,11 @@ class GaussHermiteBasis:
         raw = np.array([np.outer(functions[j], functions[i]) for i, j in pairs])
         sums = raw.sum(axis=(1, 2))
         mixing = np.eye(len(pairs))
+        # The reference goes first: the prior holds all others to be small.
+        mixing[[0, reference]] = mixing[[reference, 0]]
+        sums = mixing @ sums
         mixing[0] /= sums[0]
-        mixing[1:, 0] -= sums[1:] / sums[0]
+        mixing[1:] -= sums[1:, np.newaxis] * mixing[0]
         norms = np.sqrt(np.sum(np.tensordot(mixing, raw, axes=1) ** 2, axis=(1, 2)))
         mixing[1:] /= norms[1:, np.newaxis]
         return cls(np.array(functions), tuple(pairs), mixing)
@@ -197,7 +205,7 @@ def make_basis(sigma: float, options: KernelOptions) -> GaussHermiteBasis:
     base = max(sigma, options.minimum_sigma / options.widths[0])
     sigmas = tuple(base * width for width in options.widths)
     half = int(np.clip(np.ceil(2.7 * sigmas[-1]), 7, options.maximum_half))
-    return GaussHermiteBasis.make(sigmas, options.degrees, half)
+    return GaussHermiteBasis.make(sigmas, options.degrees, half, base)
 
 
 def fit_kernel(

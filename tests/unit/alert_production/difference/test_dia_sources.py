@@ -1,0 +1,179 @@
+"""What detection, measurement, filters and reliability must find."""
+
+import numpy as np
+import pytest
+
+from prompt_processing.alert_production.detect_and_measure import detect_and_measure
+from prompt_processing.alert_production.dia_detection import detect_dia_sources
+from prompt_processing.alert_production.dia_filters import filter_dia_sources
+from prompt_processing.alert_production.psf_flux import forced_psf_flux
+from prompt_processing.alert_production.reliability import ReliabilityModel
+from prompt_processing.images import Exposure, Mask, Psf
+from prompt_processing.tasks.compute_reliability import ComputeReliabilityTask
+from prompt_processing.tasks.detect_and_measure import DetectAndMeasureDiaSourceTask
+from prompt_processing.tasks.filter_dia_source import FilterDiaSourceTask
+
+SIGMA = 1.7
+NOISE_OF_A_POINT_SOURCE = np.sqrt(4 * np.pi) * SIGMA
+"""Standard error of a PSF flux where the pixels' variance is 1."""
+
+
+def measured(exposure):
+    blank = Exposure.blank(exposure.shape, wcs=exposure.wcs, psf=exposure.psf)
+    blank.variance[:] = 1
+    return detect_and_measure(exposure, exposure, blank)
+
+
+def test_pure_noise_has_hardly_a_source(star_image):
+    peaks = detect_dia_sources(star_image((1000, 1000), [], seed=4))
+    assert len(peaks) <= 1
+
+
+def test_sources_of_both_signs_are_found(star_image):
+    image = star_image((200, 200), [(60.2, 50.7, 90.0), (130.5, 140.1, -90.0)], seed=2)
+    sources = measured(image)
+    assert len(sources) == 2
+    assert sorted(sources["isNegative"]) == [False, True]
+    up = sources[~sources["isNegative"]][0]
+    assert np.hypot(up["x"] - 60.2, up["y"] - 50.7) < 4 * np.hypot(up["xErr"], up["yErr"])
+    assert (image.mask[141, 130] & int(Mask.DETECTED_NEGATIVE)) != 0
+
+
+def test_significance_is_flux_over_its_error(star_image):
+    flux = 30 * NOISE_OF_A_POINT_SOURCE
+    stars = [(40.0 + 45 * i, 40.0 + 45 * j, flux) for i in range(8) for j in range(8)]
+    sources = measured(star_image((400, 400), stars, seed=6))
+    assert len(sources) == 64
+    assert np.median(sources["snr"]) == pytest.approx(30, abs=1)
+    assert np.median(sources["psfFluxErr"]) == pytest.approx(NOISE_OF_A_POINT_SOURCE, rel=0.02)
+    index = [
+        int(np.argmin(np.hypot(np.asarray(sources["x"]) - x, np.asarray(sources["y"]) - y)))
+        for x, y, _ in stars
+    ]
+    truth_x = np.array([x for x, _, _ in stars])
+    pull = (np.asarray(sources["x"])[index] - truth_x) / np.asarray(sources["xErr"])[index]
+    assert 0.75 < np.std(pull) < 1.3
+    pull = (np.asarray(sources["psfFlux"])[index] - flux) / np.asarray(sources["psfFluxErr"])[index]
+    assert abs(np.mean(pull)) < 0.5
+    assert 0.75 < np.std(pull) < 1.3
+    assert np.median(sources["psfChi2"] / sources["psfNdata"]) == pytest.approx(1, abs=0.1)
+
+
+def test_bright_source_has_no_satellites_and_its_neighbour_is_kept(star_image):
+    stars = [(100.3, 100.6, 50_000.0), (112.0, 100.0, 500.0)]
+    sources = measured(star_image((200, 200), stars, seed=3))
+    assert len(sources) == 2
+
+
+def test_dipole_is_recognised_and_a_point_source_is_not(star_image):
+    stars = [(60.0, 60.0, 2000.0), (61.2, 60.5, -2000.0), (150.0, 150.0, 2000.0)]
+    sources = measured(star_image((210, 210), stars, seed=5))
+    near = np.hypot(np.asarray(sources["x"]) - 60.5, np.asarray(sources["y"]) - 60.2) < 5
+    assert sources["isDipole"][near].any()
+    assert not sources["isDipole"][~near].any()
+    dipole = sources[near & np.asarray(sources["isDipole"])][0]
+    assert abs(dipole["dipoleFluxDiff"]) < 5 * dipole["dipoleFluxDiffErr"] + 100
+
+
+def test_trail_has_length_and_bearing(star_image):
+    length, angle = 9.0, np.radians(30)
+    steps = np.linspace(-0.5, 0.5, 40) * length
+    points = [(100 + s * np.cos(angle), 90 + s * np.sin(angle), 100.0) for s in steps]
+    sources = measured(star_image((200, 200), points, seed=7))
+    assert len(sources) == 1
+    trail = sources[0]
+    assert trail["trailLength"] == pytest.approx(length * 0.2, abs=0.1)
+    # North is up and east is left: a trail towards upper right bears 300 degrees, or 120.
+    assert trail["trailAngle"] == pytest.approx(120, abs=3)
+    assert trail["trailFlux"] == pytest.approx(4000, rel=0.03)
+    kept, _ = filter_dia_sources(sources)
+    assert len(kept) == 1
+
+
+def test_cosmic_ray_is_rejected_with_its_reason(star_image):
+    image = star_image((200, 200), [(60.0, 60.0, 1000.0)], seed=8)
+    image.image[120, 100:104] += 200
+    kept, rejected = filter_dia_sources(measured(image))
+    assert len(kept) == 1
+    assert list(rejected["reason"]) == ["unlike the PSF"]
+
+
+@pytest.mark.parametrize(
+    ("plane", "reason"),
+    [(Mask.EDGE, "edge"), (Mask.CR, "cosmic ray"), (Mask.STREAK, "streak"), (Mask.SAT, "saturated")],
+)
+def test_flagged_source_is_rejected_with_its_reason(star_image, plane, reason):
+    image = star_image((200, 200), [(100.0, 100.0, 3000.0)], seed=9)
+    image.mask[98, 100:102] |= int(plane)
+    image.mask[101, 100:102] |= int(plane)
+    _, rejected = filter_dia_sources(measured(image))
+    assert reason in list(rejected["reason"])
+
+
+def test_faint_change_on_a_bright_star_is_rejected(star_image):
+    image = star_image((200, 200), [(100.0, 100.0, 80.0)], seed=10)
+    template = star_image((200, 200), [(100.0, 100.0, 30_000.0)], seed=11)
+    sources = detect_and_measure(image, template, template)
+    _, rejected = filter_dia_sources(sources)
+    assert list(rejected["reason"]) == ["small change"]
+
+
+def test_empty_difference_gives_an_empty_table_with_all_columns(star_image):
+    empty = measured(star_image((100, 100), [], noise=1.0, seed=1))
+    full = measured(star_image((100, 100), [(50.0, 50.0, 1000.0)], seed=1))
+    assert len(empty) == 0
+    assert empty.colnames == full.colnames
+    assert all(empty[name].dtype == full[name].dtype for name in full.colnames)
+    kept, rejected = filter_dia_sources(empty)
+    assert len(ReliabilityModel.load().score(kept)) == len(rejected) == 0
+
+
+def test_reliability_tells_a_star_from_a_spike(star_image):
+    image = star_image((300, 300), [(60.0, 60.0, 1000.0), (200.0, 100.0, 400.0)], seed=12)
+    image.image[220, 200] += 60
+    sources = measured(image)
+    score = ReliabilityModel.load().score(sources)
+    assert ((score >= 0) & (score <= 1)).all()
+    spike = np.hypot(np.asarray(sources["x"]) - 200, np.asarray(sources["y"]) - 220) < 2
+    assert spike.sum() == 1
+    assert score[spike][0] < score[~spike].min()
+
+
+def test_tasks_hand_ids_from_one_to_the_next(star_image):
+    image = star_image((200, 200), [(60.0, 60.0, 1000.0), (120.0, 140.0, -600.0)], seed=13)
+    found = DetectAndMeasureDiaSourceTask().run(difference=image, science=image, matched=image)
+    assert len(set(found.sources["diaSourceId"])) == 2
+    filtered = FilterDiaSourceTask().run(sources=found.sources)
+    scores = ComputeReliabilityTask().run(sources=filtered.kept).scores
+    assert list(scores["diaSourceId"]) == list(filtered.kept["diaSourceId"])
+
+
+def test_forced_flux_is_unbiased_and_off_image_is_nan(star_image):
+    image = star_image((100, 120), [(30.4, 60.7, 5000.0)], seed=14)
+    flux, err, flags = forced_psf_flux(image, [30.4, 90.0, -3.0, np.nan], [60.7, 20.0, 50.0, 1.0])
+    assert flux[0] == pytest.approx(5000, abs=4 * err[0])
+    assert abs(flux[1]) < 4 * err[1]
+    assert np.isnan(flux[2:]).all()
+    assert (flags[2:] == int(Mask.EDGE | Mask.NO_DATA)).all()
+
+
+def test_forced_flux_needs_half_of_the_psf(star_image):
+    image = star_image((100, 100), [(50.0, 50.0, 5000.0)], seed=15)
+    image.mask[:, :49] |= int(Mask.BAD)
+    assert np.isfinite(forced_psf_flux(image, 50.0, 50.0)[0][0])
+    image.mask[:, :53] |= int(Mask.BAD)
+    assert np.isnan(forced_psf_flux(image, 50.0, 50.0)[0][0])
+
+
+def test_forced_flux_without_psf_is_an_error():
+    with pytest.raises(ValueError, match="PSF"):
+        forced_psf_flux(Exposure.blank((10, 10)), 5.0, 5.0)
+
+
+def test_forced_flux_follows_a_varying_psf(star_image):
+    image = star_image((100, 100), [], noise=0.0)
+    base = image.psf.coefficients[0]
+    image.psf = Psf(np.stack([base, 0.2 * np.roll(base, 1, 0), 0 * base]), 1, 50.0, 50.0, 50.0)
+    stamp, x0, y0 = image.psf.stamp_at(80.3, 40.8)
+    image.image[y0 : y0 + 31, x0 : x0 + 31] += (700 * stamp).astype(np.float32)[: 100 - y0, : 100 - x0]
+    assert forced_psf_flux(image, 80.3, 40.8)[0][0] == pytest.approx(700, rel=1e-3)
