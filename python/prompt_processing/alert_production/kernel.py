@@ -347,7 +347,8 @@ def _solve(
     scaled = matrix * scale[:, np.newaxis] * scale
     eigenvalues, vectors = np.linalg.eigh(scaled)
     largest = eigenvalues[-1]
-    good = eigenvalues > 1e-12 * largest
+    # Taking the noise out may leave directions without signal slightly negative.
+    good = eigenvalues > 1e-10 * largest
     solution = vectors[:, good] @ ((vectors[:, good].T @ (vector * scale)) / eigenvalues[good])
-    condition = float(largest / max(eigenvalues[0], 1e-300))
+    condition = float(largest / eigenvalues[good][0])
     return (solution * scale).reshape(n_basis, n_terms), condition

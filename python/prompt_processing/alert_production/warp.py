@@ -109,7 +109,9 @@ def warp_template(
             px.reshape(grid_x.shape) - columns.start,
             py.reshape(grid_x.shape) - rows.start,
         )
-        planes = (coefficients, patch.variance[rows, columns], part_mask)
+        # Contiguous whatever the part, so that one compiled version serves all.
+        part_variance = np.ascontiguousarray(patch.variance[rows, columns])
+        planes = (coefficients, part_variance, part_mask)
 
         def fill(
             start: int,
