@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from uuid import UUID
 
 from lsst.daf.butler import (  # type: ignore[attr-defined]
     Butler,
@@ -34,7 +35,7 @@ HELD_IN_MEMORY = (
     "difference_image_predetection",
     "difference_image",
 )
-"""Images that one task hands to the next. Compressing one takes longer than most tasks do, so that they become
+"""Images that one task hands to the next. Compressing one takes longer than most tasks do, so they become
 files only when they are exported, after the alerts have left."""
 
 
@@ -78,6 +79,7 @@ class LocalRepository:
         self.collections = collections
         self._search_order: tuple[str, ...] = ()
         self._certified: set[Certified] = set()
+        self._read: dict[UUID, DatasetRef] = {}
         self._chain: tuple[str, ...] = ()
         butler.collections.register(collections.raw)
         butler.collections.register(collections.defaults, CollectionType.CHAINED)
@@ -118,6 +120,22 @@ class LocalRepository:
             if ref.datasetType.name in HELD_IN_MEMORY and not files.exists(ref):
                 files.put(memory.get(ref), ref)
         return list(files.export(refs))
+
+    def read_ahead(self, refs: Iterable[DatasetRef]) -> None:
+        """Read images into memory, where the tasks find them; those of the visit before are let go.
+
+        Parameters
+        ----------
+        refs : iterable of `~lsst.daf.butler.DatasetRef`
+            What the visit needs; only images are read, other inputs are small.
+        """
+        memory, files = self.butler._datastore.datastores  # type: ignore[attr-defined]
+        wanted = {ref.id: ref for ref in refs if ref.datasetType.storageClass_name == "ExposureF"}
+        for identity in self._read.keys() - wanted.keys():
+            memory.remove(self._read.pop(identity))
+        for identity in wanted.keys() - self._read.keys():
+            memory.put(files.get(wanted[identity]), wanted[identity])
+            self._read[identity] = wanted[identity]
 
     def set_search_order(self, collections: Sequence[str]) -> None:
         """Remember in which order the central repository searches its input collections."""
@@ -186,6 +204,7 @@ class LocalRepository:
             return
         ids = {ref.id for ref in refs}
         self.butler.pruneDatasets(refs, disassociate=True, unstore=True, purge=True)
+        self._read = {identity: ref for identity, ref in self._read.items() if identity not in ids}
         self._certified = {known for known in self._certified if known.ref.id not in ids}
 
     def datasets(self, runs: Iterable[str]) -> list[DatasetRef]:
