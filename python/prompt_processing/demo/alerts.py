@@ -19,6 +19,8 @@ from lsst.alert.packet import Schema, get_path_to_latest_schema
 from prompt_processing.transport.kafka import KafkaSettings, make_consumer
 from prompt_processing.transport.schema_registry import unframe
 
+_FETCH_BYTES = 16 * 2**20
+
 __all__ = ["AlertSummary", "UnreadableAlertError", "decode_alert", "main", "read_alerts"]
 
 
@@ -139,6 +141,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"alert-reader-{time.time_ns()}",
         auto_offset_reset="earliest",
         fetch_wait_max_ms=50,
+        # The embedded broker keeps but the last 5 MB of a partition, and a visit's alerts come all at once:
+        # each fetch has to take whatever there is.
+        fetch_message_max_bytes=_FETCH_BYTES,
+        fetch_max_bytes=4 * _FETCH_BYTES,
+        receive_message_max_bytes=5 * _FETCH_BYTES,
+        queued_max_messages_kbytes=1_000_000,
     )
     consumer.subscribe([options.topic])
     try:

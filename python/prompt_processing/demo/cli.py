@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result = _run(options, world, processes, progress, console)
             if keep:
                 _stay(options, world, console)
-            check_night(result)
+            check_night(options, result)
     except NightFailedError as error:
         console.print(f"[red]Not every visit was processed:[/red]\n{error}\nThe logs are in {folders.logs}.")
         return 1
@@ -140,7 +140,7 @@ def _parse(arguments: Sequence[str] | None) -> tuple[DemoOptions, Folders, bool]
         "--exposure", type=float, default=18.0, help="seconds from there to the image (default: %(default)s)"
     )
     parser.add_argument(
-        "--pause", type=float, default=0.0, help="seconds between two visits (default: %(default)s)"
+        "--pause", type=float, default=0.0, help="more seconds between two visits (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
     if options.visits < 1:

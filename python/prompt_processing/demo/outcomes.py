@@ -73,18 +73,23 @@ class VisitOutcome:
 
 
 class LogFollower:
-    """Reads the outcomes that have been added to a log since the last time.
+    """Reads the outcomes that have been added to a log since the last time, and who is how far.
 
     Parameters
     ----------
     path : `~pathlib.Path`
         Log of the activator: one JSON object a line, among what other programs may write there.
+    milestone : `str`
+        Label of a task whose end is of interest.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, milestone: str = "associateApdb") -> None:
         self._path = path
         self._position = 0
         self._rest = b""
+        self._milestone = f"Execution of task '{milestone}'".encode()
+        self.past_milestone: set[tuple[str, int]] = set()
+        """Groups and detectors for which the task has been run, or whose visits have ended."""
 
     def read(self) -> list[VisitOutcome]:
         """Return the new outcomes."""
@@ -96,7 +101,20 @@ class LogFollower:
             return []
         self._position += len(content)
         *lines, self._rest = (self._rest + content).split(b"\n")
-        return [outcome for line in lines if (outcome := _parse(line)) is not None]
+        outcomes = [outcome for line in lines if (outcome := _parse(line)) is not None]
+        # The middleware's own words: if they ever change, the outcome still comes.
+        passed = (line for line in lines if self._milestone in line and b" took " in line)
+        self.past_milestone.update(found for line in passed if (found := _parse_visit(line)) is not None)
+        self.past_milestone.update((outcome.group, outcome.detector) for outcome in outcomes)
+        return outcomes
+
+
+def _parse_visit(line: bytes) -> tuple[str, int] | None:
+    try:
+        entry = json.loads(line)
+        return entry["group"], int(entry["detector"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _parse(line: bytes) -> VisitOutcome | None:

@@ -24,7 +24,7 @@ from .world import World
 
 __all__ = ["draw_cutouts", "draw_magnitudes", "draw_pictures", "draw_residuals", "draw_timeline"]
 
-_N_CUTOUTS = 8
+_N_CUTOUTS = 9
 _RESIDUAL_BINS = 128
 _COLOURS: dict[str, str] = dict(
     zip(STAGES, ("#b0b0b0", "#4c72b0", "#dddddd", "#55a868", "#c44e52", "#8172b2", "#ccb974"), strict=True)
@@ -194,13 +194,16 @@ def _brightest(result: NightResult) -> list[tuple[DetectorVisit, pd.Series[Any],
             if (path := files.get(int(source["diaSourceId"]))) is not None:
                 found.append((visit, source, path))
     found.sort(key=lambda item: float(item[1]["mag"]))
+    by_kind: dict[str, list[tuple[DetectorVisit, pd.Series[Any], Path]]] = {}
     seen: set[int] = set()
-    chosen = []
     for item in found:
         if int(item[1]["id"]) not in seen:
             seen.add(int(item[1]["id"]))
-            chosen.append(item)
-    return chosen[:_N_CUTOUTS]
+            by_kind.setdefault(str(item[1]["kind"]), []).append(item)
+    # Some of each kind: what moves is brighter than what explodes.
+    ranked = [(rank, item) for items in by_kind.values() for rank, item in enumerate(items)]
+    ranked.sort(key=lambda entry: (entry[0], str(entry[1][1]["kind"])))
+    return [item for _, item in ranked[:_N_CUTOUTS]]
 
 
 def _cutout(stamp: bytes) -> NDArray[np.float64]:

@@ -68,6 +68,20 @@ class Process:
                     break
         raise ProcessFailedError(f"{self.name} did not start; see {self.log}\n{self.log_tail()}")
 
+    def send_line(self) -> None:
+        """Send an empty line to its standard input."""
+        assert self._popen.stdin is not None, "started without an input"
+        # If it has ended, whoever waits for it will notice.
+        with contextlib.suppress(BrokenPipeError):
+            self._popen.stdin.write(b"\n")
+            self._popen.stdin.flush()
+
+    def end_input(self) -> None:
+        """End its standard input."""
+        if self._popen.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._popen.stdin.close()
+
     def wait(self, timeout_s: float | None = None) -> int:
         """Wait for its end and return the exit status.
 
@@ -100,8 +114,7 @@ class Process:
 
     def terminate(self) -> None:
         """Ask it to end: end of input for those that serve until then, and SIGTERM."""
-        if self._popen.stdin is not None:
-            self._popen.stdin.close()
+        self.end_input()
         if self._popen.poll() is None:
             self._popen.terminate()
 
@@ -152,6 +165,7 @@ class Processes:
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         tells_ready: bool = False,
+        takes_lines: bool = False,
     ) -> Process:
         """Start a program that is installed with this interpreter, or ``python``, the interpreter itself.
 
@@ -166,6 +180,8 @@ class Processes:
         tells_ready
             Whether its standard output is for `Process.wait_ready` instead of for the log, and its standard
             input a pipe that closes when this process ends.
+        takes_lines
+            Whether its standard input is for `Process.send_line`.
         """
         log = self._log_folder / f"{name}.log"
         # Of this environment, whatever PATH says.
@@ -176,7 +192,7 @@ class Processes:
             popen = subprocess.Popen(
                 words,
                 env={**os.environ, **self._environment, **(environment or {})},
-                stdin=subprocess.PIPE if tells_ready else subprocess.DEVNULL,
+                stdin=subprocess.PIPE if tells_ready or takes_lines else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if tells_ready else output,
                 stderr=output,
                 # A group of its own: an interrupt from the keyboard is for us, who then stop all in order.

@@ -40,7 +40,7 @@ def main() -> int:
             with Processes(folders.logs, {}) as processes:
                 world = make_world(_OPTIONS, folders, processes, progress)
                 result = take_night(_OPTIONS, world, processes, progress)
-                check_night(result)
+                check_night(_OPTIONS, result)
         except (NightFailedError, ProcessFailedError) as error:
             print(f"The rehearsal failed: {error}", file=sys.stderr)
             return 1

@@ -120,6 +120,7 @@ def collect(world: World, outcomes: Sequence[VisitOutcome]) -> NightResult:
         What the activator's log told.
     """
     use_butler_types()
+    query = _start_query(world)
     uploads = pd.DataFrame([json.loads(line) for line in world.folders.manifest.read_text().splitlines()])
     alerts: dict[tuple[int, int], list[AlertSummary]] = {}
     for alert in read_alerts(world.folders.alerts):
@@ -153,7 +154,7 @@ def collect(world: World, outcomes: Sequence[VisitOutcome]) -> NightResult:
                 )
             )
     visits.sort(key=lambda one: (one.number, one.detector))
-    return NightResult(visits, query_datasets(world), n_objects, camera.pixel_scale_arcsec)
+    return NightResult(visits, _count_datasets(world, query), n_objects, camera.pixel_scale_arcsec)
 
 
 def find_datasets(butler: Butler, world: World, dataset_type: str) -> dict[tuple[int, int], DatasetRef]:
@@ -167,14 +168,19 @@ def find_datasets(butler: Butler, world: World, dataset_type: str) -> dict[tuple
     return {(int(ref.dataId["visit"]), int(ref.dataId["detector"])): ref for ref in refs}
 
 
-def query_datasets(world: World) -> dict[str, int]:
-    """Count the datasets of tonight's outputs that ``butler query-datasets`` lists."""
+def _start_query(world: World) -> subprocess.Popen[str]:
+    """Start ``butler query-datasets`` for tonight's outputs; its start alone takes seconds."""
     command = [str(Path(sys.executable).with_name("butler")), "query-datasets", world.central_repository]
     command += ["--collections", world.output_collection(), "--limit", "0", "*"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    (world.folders.output / "datasets.txt").write_text(listed.stdout + listed.stderr)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _count_datasets(world: World, query: subprocess.Popen[str]) -> dict[str, int]:
+    """Count what the command has listed, by dataset type."""
+    listed, _ = query.communicate(timeout=120)
+    (world.folders.output / "datasets.txt").write_text(listed)
     counts: dict[str, int] = {}
-    for line in listed.stdout.splitlines():
+    for line in listed.splitlines():
         words = line.split()
         if len(words) > 2 and words[1].startswith(world.output_collection()):
             counts[words[0]] = counts.get(words[0], 0) + 1

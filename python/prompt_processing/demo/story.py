@@ -29,8 +29,12 @@ from .world import (
 
 __all__ = ["DemoOptions", "NightFailedError", "make_world", "take_night"]
 
-_OUTCOME_TIMEOUT_S = 180.0
+_PATIENCE_S = 240.0
+"""Without news of any visit for so long, no more is waited for."""
 _ALERT_READER_TIMEOUT_S = 20.0
+_REVISIT_AFTER_TASK = "buildTemplate"
+"""A telescope comes back to a field after half an hour. Here it does so as soon as a worker will be free, and
+the field's DiaObjects known, when the next image lands: it is announced when all detectors have done this."""
 _STAYS_AWAY = (
     # Of whoever starts the demo: they would lead its processes to other stores and brokers.
     "AWS_PROFILE",
@@ -110,6 +114,9 @@ def make_world(options: DemoOptions, folders: Folders, processes: Processes, pro
         AWS_SECRET_ACCESS_KEY="demo-secret",
         AWS_DEFAULT_REGION="us-east-1",
         AWS_EC2_METADATA_DISABLED="true",
+        # Sums of 30 MB in Python, on both sides, for an image that goes from one process to the next.
+        AWS_REQUEST_CHECKSUM_CALCULATION="when_required",
+        AWS_RESPONSE_CHECKSUM_VALIDATION="when_required",
     )
     folders.work.mkdir(parents=True, exist_ok=True)
     with progress.step("Starting Kafka and S3, making an APDB"):
@@ -143,13 +150,13 @@ def _make_night(options: DemoOptions, folders: Folders) -> Night:
 
 def start_prompt_processing(
     options: DemoOptions, world: World, processes: Processes, progress: Progress
-) -> tuple[Process, Process]:
-    """Prepare the night and start the activator, the fan-out and the alerts' reader.
+) -> tuple[Process, Process, Process]:
+    """Prepare the night and start the activator, the fan-out, the tester and the alerts' reader.
 
     Returns
     -------
-    activator, reader : `Process`
-        The activator and the reader of alerts.
+    activator, upload, reader : `Process`
+        The activator; the tester, which announces a visit with each line that it gets; the alerts' reader.
     """
     # One worker a detector: a detector's next visit then comes after the last one's end, which makes its
     # DiaObjects known.
@@ -172,10 +179,26 @@ def start_prompt_processing(
                 str(world.folders.alerts),
             ],
         )
+        tester = Path(__file__).resolve().parents[2] / "tester" / "upload.py"
+        upload = processes.start(
+            "upload",
+            [
+                "python",
+                str(tester),
+                options.instrument,
+                str(options.n_visits),
+                f"--slew={options.slew}",
+                f"--exposure={options.exposure}",
+                f"--pause={options.pause}",
+                f"--manifest={world.folders.manifest}",
+                "--step",
+            ],
+            takes_lines=True,
+        )
         if initializer.wait(120) != 0:
             initializer.check()
         await_workers(activator, settings["METRICS_PORT"], n_workers, 120)
-    return activator, reader
+    return activator, upload, reader
 
 
 def take_night(options: DemoOptions, world: World, processes: Processes, progress: Progress) -> NightResult:
@@ -186,48 +209,40 @@ def take_night(options: DemoOptions, world: World, processes: Processes, progres
     ProcessFailedError
         A process ended that should not have.
     """
-    activator, reader = start_prompt_processing(options, world, processes, progress)
-    tester = Path(__file__).resolve().parents[2] / "tester" / "upload.py"
-    upload = processes.start(
-        "upload",
-        [
-            "python",
-            str(tester),
-            options.instrument,
-            str(options.n_visits),
-            f"--slew={options.slew}",
-            f"--exposure={options.exposure}",
-            f"--pause={options.pause}",
-            f"--manifest={world.folders.manifest}",
-        ],
-    )
+    activator, upload, reader = start_prompt_processing(options, world, processes, progress)
     with progress.step(
         f"Taking {options.n_visits} visits: upload.py {options.instrument} {options.n_visits}"
     ):
         outcomes = _await_outcomes(options, activator, upload, processes, progress)
     with progress.step("Reading alerts, the APDB and the central repository"):
         _finish_reading(reader, world, outcomes)
+        if not world.folders.manifest.exists():
+            raise ProcessFailedError(f"No visit was taken; see {upload.log}\n{upload.log_tail()}")
         return collect(world, outcomes)
 
 
 def _await_outcomes(
     options: DemoOptions, activator: Process, upload: Process, processes: Processes, progress: Progress
 ) -> list[VisitOutcome]:
-    follower = LogFollower(activator.log)
+    follower = LogFollower(activator.log, _REVISIT_AFTER_TASK)
     outcomes: list[VisitOutcome] = []
     expected = options.n_visits * len(options.detectors)
-    deadline = None
-    while _n_final(outcomes) < expected:
+    n_announced = 0
+    last_news = time.monotonic()
+    while _n_final(outcomes) < expected and time.monotonic() < last_news + _PATIENCE_S:
         processes.check()
         activator.check()
         for outcome in follower.read():
             outcomes.append(outcome)
             progress.tell(_describe(outcome))
-        if upload.exit_status is not None and deadline is None:
-            deadline = time.monotonic() + _OUTCOME_TIMEOUT_S
-        if deadline is not None and time.monotonic() > deadline:
-            break
+            last_news = time.monotonic()
+        n_past = len(follower.past_milestone)
+        if n_announced < options.n_visits and n_past >= n_announced * len(options.detectors):
+            upload.send_line()
+            n_announced += 1
+            last_news = time.monotonic()
         time.sleep(0.2)
+    upload.end_input()
     if upload.wait(60) != 0:
         upload.check()
     return outcomes
@@ -260,8 +275,8 @@ def _finish_reading(reader: Process, world: World, outcomes: Sequence[VisitOutco
         raise ProcessFailedError(f"{reader.name} does not stop; see {reader.log}") from error
 
 
-def check_night(result: NightResult) -> None:
-    """Make sure that each visit was processed.
+def check_night(options: DemoOptions, result: NightResult) -> None:
+    """Make sure that each visit was taken and processed.
 
     Raises
     ------
@@ -269,6 +284,8 @@ def check_night(result: NightResult) -> None:
         Naming all that were not.
     """
     failed = []
+    if (missing := options.n_visits * len(options.detectors) - len(result.visits)) > 0:
+        failed.append(f"{missing} images were never taken")
     for visit in result.visits:
         if visit.outcome is None:
             failed.append(f"visit {visit.visit}, detector {visit.detector}: no answer")

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,19 +177,17 @@ def make_repository(night: Night, environment: Mapping[str, str], folders: Folde
     instrument = night.camera.name
     pipelines = Path(prompt_processing.__path__[0]).parents[1] / "pipelines" / instrument
     root = folders.work / "central_repo"
-    make_central_repository(
-        str(root),
-        night.camera,
-        simulated_content(night),
-        pipelines=[str(pipelines / f"{name}.yaml") for name in _PIPELINES],
-        database=f"sqlite:///{root / 'gen3.sqlite3'}",
-        datastore=f"s3://{_USERS_BUCKET}/central_repo/",
-    )
-    client = make_s3_client(environment["S3_ENDPOINT_URL"], read_timeout=60.0)
-    for path in sorted(night.pool.rglob("*")):
-        if path.is_file():
-            key = f"unobserved/{path.relative_to(night.pool)}"
-            client.upload_file(str(path), _USERS_BUCKET, key)
+    with ThreadPoolExecutor(1) as meanwhile:
+        filled = meanwhile.submit(_fill_pool, night, environment["S3_ENDPOINT_URL"])
+        make_central_repository(
+            str(root),
+            night.camera,
+            simulated_content(night),
+            pipelines=[str(pipelines / f"{name}.yaml") for name in _PIPELINES],
+            database=f"sqlite:///{root / 'gen3.sqlite3'}",
+            datastore=f"s3://{_USERS_BUCKET}/central_repo/",
+        )
+        filled.result()
     return {
         "RUBIN_INSTRUMENT": instrument,
         "SKYMAP": night.sky_map.name,
@@ -200,6 +199,14 @@ def make_repository(night: Night, environment: Mapping[str, str], folders: Folde
             [{"survey": "SURVEY", "pipelines": [str(pipelines / f"{name}.yaml") for name in _PIPELINES[1:]]}]
         ),
     }
+
+
+def _fill_pool(night: Night, endpoint_url: str) -> None:
+    client = make_s3_client(endpoint_url, read_timeout=60.0)
+    for path in sorted(night.pool.rglob("*")):
+        if path.is_file():
+            key = f"unobserved/{path.relative_to(night.pool)}"
+            client.put_object(Bucket=_USERS_BUCKET, Key=key, Body=path.read_bytes())
 
 
 def activator_settings(folders: Folders, n_workers: int) -> dict[str, str]:

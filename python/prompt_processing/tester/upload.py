@@ -104,6 +104,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="seconds between the end of a visit and the announcement of the next (default: %(default)s)",
     )
     parser.add_argument(
+        "--step",
+        action="store_true",
+        help="announce each visit only when a line comes on standard input",
+    )
+    parser.add_argument(
         "--manifest", type=Path, help="append a line of JSON to this file for each raw: what became of what"
     )
     add_arguments(parser)
@@ -126,6 +131,9 @@ def _upload(options: argparse.Namespace) -> None:
     for number, group in enumerate(groups):
         with tempfile.TemporaryDirectory(prefix="prompt-tester-") as folder:
             raws = _download(s3, options.users_bucket, group, Path(folder))
+            if options.step and not sys.stdin.readline():
+                _log.info("No more lines: %d of %d visits taken", number, options.n_groups)
+                return
             if number and options.pause:
                 time.sleep(options.pause)
             uploaded = telescope.take(raws, sal_index_of(options.instrument, group))
