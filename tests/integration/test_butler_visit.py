@@ -83,6 +83,23 @@ def test_second_visit_finds_calibrations_in_cache(butler_worker: Worker) -> None
     assert result.pipeline == "ApPipe"
 
 
+def test_calibrations_are_in_memory_before_the_image_comes(butler_worker: Worker) -> None:
+    memory, _ = butler_worker.repositories.local.butler._datastore.datastores  # type: ignore[attr-defined]
+    used = {}
+    for physical_filter in (world.FILTER, "g_6"):
+        workspace = butler_worker.begin(filters=physical_filter)
+        workspace.preload()
+        used[physical_filter] = {
+            ref.datasetType.name: ref
+            for ref in workspace.preloaded.refs
+            if ref.datasetType.name in ("bias", "flat")
+        }
+        assert all(memory.exists(ref) for ref in used[physical_filter].values())
+        workspace.clean()
+    # What only the visit before needed is let go.
+    assert not memory.exists(used[world.FILTER]["flat"])
+
+
 def test_cache_keeps_no_more_flats_than_configured(open_butler_worker: Callable[..., Worker]) -> None:
     butler_worker = open_butler_worker(local_repo_cache_size=1)
     for physical_filter in (world.FILTER, "g_6", world.FILTER):
