@@ -15,7 +15,7 @@ from .psf_flux import forced_psf_flux
 FLAGS: dict[str, tuple[Mask, bool]] = {
     "bad": (Mask.BAD, False),
     "cr": (Mask.CR, True),
-    "edge": (Mask.EDGE, False),
+    "edge": (Mask.EDGE, True),
     "nodata": (Mask.NO_DATA, True),
     "interpolated": (Mask.INTRP, True),
     "saturated": (Mask.SAT | Mask.SAT_TEMPLATE, True),
@@ -237,4 +237,5 @@ def _add_pixel_flags(table: Table, results: NDArray[np.void], shape: tuple[int, 
     off = (x < -0.5) | (y < -0.5) | (x > shape[1] - 0.5) | (y > shape[0] - 0.5)
     table["pixelFlags_offimage"] = off
     table["pixelFlags_edge"] |= off | results["psfEdge"]
+    table["pixelFlags_edgeCenter"] |= off
     table["pixelFlags"] = np.zeros(len(table), bool)

@@ -70,7 +70,8 @@ def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = 
     The score is ``sum(psf d) / sqrt(sum(psf^2 v))``, the significance of the
     flux of a point source at each pixel, over usable pixels (Zackay, Ofek &
     Gal-Yam 2016, ApJ 830, 27). Its denominator is computed only where the
-    numerator is high. Fainter peaks must stand out from what the brighter ones
+    numerator is high, and scaled by the scatter that the score is seen to
+    have around. Fainter peaks must stand out from what the brighter ones
     around them leave there, as in CLEAN.
     """
     options = options or DetectionOptions()
@@ -86,9 +87,10 @@ def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = 
     area = float(np.sum(stamps[len(stamps) // 2] ** 2))
     # Where even the sky's noise would not make it significant, the pixel's own will not either.
     least = 0.8 * options.threshold * math.sqrt(sky * area)
+    scatter = _score_scatter(filtered, difference.variance, usable, stamps, grid)
     in_bands(
         lambda start, stop: _normalise(
-            filtered, difference.variance, usable, stamps, grid, least, score, start, stop
+            filtered, difference.variance, usable, stamps, grid, scatter, least, score, start, stop
         ),
         difference.shape[0],
     )
@@ -149,6 +151,36 @@ def _psf_grid(
     return np.ascontiguousarray(images), np.array([step, columns])
 
 
+def _score_scatter(
+    filtered: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    stamps: NDArray[np.float32],
+    grid: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return the robust scatter of the score around each point of the PSF's grid, as it should be 1.
+
+    Faint sources below detection and residuals of the sky correlate pixels, which the
+    variance plane cannot know, and which a filter as wide as the PSF feels.
+    """
+    step, columns = int(grid[0]), int(grid[1])
+    height, width = filtered.shape
+    out = np.ones(len(stamps))
+    for cell, stamp in enumerate(stamps):
+        # Cells overlap by half of their width each way, for more pixels and no steps.
+        y, x = (cell // columns) * step, (cell % columns) * step
+        rows = slice(max(y - step // 2, 0), min(y + step + step // 2, height), 5)
+        part = rows, slice(max(x - step // 2, 0), min(x + step + step // 2, width), 5)
+        good = usable[part]
+        if np.count_nonzero(good) < 1000:
+            continue
+        noise = np.sqrt(variance[part][good] * np.sum(stamp.astype(float) ** 2))
+        ratio = filtered[part][good] / noise
+        low, high = np.percentile(ratio[np.abs(ratio) < 4], [15.865, 84.135])
+        out[cell] = np.clip(0.5 * (high - low), 0.9, 1.5)
+    return out
+
+
 @numba.njit(cache=True, nogil=True)
 def _normalise(
     filtered: NDArray[np.float32],
@@ -156,6 +188,7 @@ def _normalise(
     usable: NDArray[np.bool_],
     stamps: NDArray[np.float32],
     grid: NDArray[np.int64],
+    scatter: NDArray[np.float64],
     least: float,
     score: NDArray[np.float32],
     start: int,
@@ -172,7 +205,8 @@ def _normalise(
             value = filtered[row, column]
             if not (value > least or value < -least) or not usable[row, column]:
                 continue
-            stamp = stamps[(row // step) * columns + column // step]
+            cell = (row // step) * columns + column // step
+            stamp = stamps[cell]
             total, weight = 0.0, 0.0
             for j in range(max(row - core, 0), min(row + core + 1, height)):
                 for i in range(max(column - core, 0), min(column + core + 1, width)):
@@ -181,7 +215,7 @@ def _normalise(
                         total += p * p * variance[j, i]
                         weight += p * p
             if weight > 0:
-                score[row, column] = value / math.sqrt(total)
+                score[row, column] = value / (math.sqrt(total) * scatter[cell])
 
 
 @numba.njit(cache=True, nogil=True)

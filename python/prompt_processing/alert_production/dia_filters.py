@@ -63,7 +63,7 @@ def _is_small_change(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
 CRITERIA: dict[str, Criterion] = {
     "no flux": lambda table, _: ~np.isfinite(table["psfFlux"]) | ~(table["psfFluxErr"] > 0),
     "off the image": lambda table, _: np.asarray(table["pixelFlags_offimage"], bool),
-    "edge": lambda table, _: np.asarray(table["pixelFlags_edge"], bool),
+    "edge": lambda table, _: np.asarray(table["pixelFlags_edgeCenter"], bool),
     "no data": lambda table, _: np.asarray(table["pixelFlags_nodataCenter"], bool),
     "saturated": lambda table, _: np.asarray(table["pixelFlags_saturatedCenter"], bool),
     "cosmic ray": lambda table, _: np.asarray(table["pixelFlags_crCenter"], bool),
