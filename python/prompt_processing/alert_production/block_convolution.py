@@ -12,6 +12,9 @@ from scipy import fft
 from ..images import Psf, polynomial_terms
 from .row_bands import in_bands
 
+TOGETHER = 6
+"""Blocks worked on at once: few enough to stay in a core's cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class BlockGrid:
@@ -120,49 +123,56 @@ def convolve_blocks(
     height, width = grid.shape
 
     def convolve_rows(start: int, stop: int) -> None:
-        buffer = np.empty((columns, n, n), np.float32)
+        buffer = np.empty((min(TOGETHER, columns), n, n), np.float32)
         for row in range(start, stop):
-            transformed = [_transform(image, buffer, row, grid) for image in inputs]
             y0 = row * block
             bottom = min(block, height - y0)
-            for output, factors in zip(outputs, spectra(x, float(y[row])), strict=True):
-                total: NDArray[np.complex64] | None = None
-                for image, factor in zip(transformed, factors, strict=True):
-                    if factor is None:
-                        continue
-                    product = image * factor
-                    if total is None:
-                        total = product
-                    else:
-                        total += product
-                if total is None:
-                    output[y0 : y0 + bottom] = 0
-                    continue
-                # Only the rows that are kept need the second half of the transform back.
-                half_way = fft.ifft(total, axis=-2, overwrite_x=True)[:, margin : margin + bottom]
-                convolved = fft.irfft(half_way, n, axis=-1, overwrite_x=True)
-                for column in range(columns):
-                    x0 = column * block
-                    right = min(block, width - x0)
-                    output[y0 : y0 + bottom, x0 : x0 + right] = convolved[column, :, margin : margin + right]
+            for first in range(0, columns, TOGETHER):
+                chosen = range(first, min(first + TOGETHER, columns))
+                part = buffer[: len(chosen)]
+                transformed = [_transform(image, part, row, chosen, grid) for image in inputs]
+                mixtures = spectra(x[first : chosen.stop], float(y[row]))
+                for output, factors in zip(outputs, mixtures, strict=True):
+                    # Only the rows that are kept need the second half of the transform back.
+                    total = fft.ifft(_mixed(transformed, factors), axis=-2, overwrite_x=True)
+                    convolved = fft.irfft(total[:, margin : margin + bottom], n, axis=-1, overwrite_x=True)
+                    for k, column in enumerate(chosen):
+                        x0 = column * block
+                        right = min(block, width - x0)
+                        output[y0 : y0 + bottom, x0 : x0 + right] = convolved[k, :, margin : margin + right]
 
     in_bands(convolve_rows, rows)
 
 
-def _transform(
-    image: NDArray[np.float32], buffer: NDArray[np.float32], row: int, grid: BlockGrid
+def _mixed(
+    transformed: Sequence[NDArray[np.complex64]], factors: Sequence[NDArray[np.complex64] | None]
 ) -> NDArray[np.complex64]:
-    """Transform one row of blocks with their margins."""
+    """Return the sum of products, zeros where there is no factor at all."""
+    total: NDArray[np.complex64] | None = None
+    for image, factor in zip(transformed, factors, strict=True):
+        if factor is None:
+            continue
+        if total is None:
+            total = image * factor
+        else:
+            total += image * factor
+    return np.zeros_like(transformed[0]) if total is None else total
+
+
+def _transform(
+    image: NDArray[np.float32], buffer: NDArray[np.float32], row: int, chosen: range, grid: BlockGrid
+) -> NDArray[np.complex64]:
+    """Transform some blocks of a row with their margins."""
     height, width = grid.shape
     n, block, margin = grid.transform, grid.block, grid.margin
     top = row * block - margin
     first, last = max(top, 0), min(top + n, height)
     buffer[:, : first - top] = 0
     buffer[:, last - top :] = 0
-    for column in range(buffer.shape[0]):
+    for k, column in enumerate(chosen):
         left = column * block - margin
         begin, end = max(left, 0), min(left + n, width)
-        buffer[column, :, : begin - left] = 0
-        buffer[column, :, end - left :] = 0
-        buffer[column, first - top : last - top, begin - left : end - left] = image[first:last, begin:end]
+        buffer[k, :, : begin - left] = 0
+        buffer[k, :, end - left :] = 0
+        buffer[k, first - top : last - top, begin - left : end - left] = image[first:last, begin:end]
     return np.asarray(fft.rfft2(buffer))
