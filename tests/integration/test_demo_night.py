@@ -98,7 +98,7 @@ def test_later_visits_know_the_objects_of_earlier_ones(result: dict[str, Any]) -
         assert visit["updated_dia_objects"] == visit["alerts_with_history"] == 0
     for visit in later:
         assert visit["alerts_with_history"] >= visit["updated_dia_objects"] > 0
-    # Of all together: a turn of the camera moves a small detector at the edge of the field by a third of its width.
+    # All together: a turn of the camera moves a small detector at the field's edge by a third of its width.
     assert sum(v["updated_dia_objects"] for v in later) > sum(v["new_dia_objects"] for v in later)
 
 
