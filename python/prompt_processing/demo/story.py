@@ -32,7 +32,7 @@ __all__ = ["DemoOptions", "NightFailedError", "make_world", "take_night"]
 _PATIENCE_S = 240.0
 """Without news of any visit for so long, no more is waited for."""
 _ALERT_READER_TIMEOUT_S = 20.0
-_REVISIT_AFTER_TASK = "buildTemplate"
+_REVISIT_AFTER_TASK = "associateApdb"
 """A telescope comes back to a field after half an hour. Here it does so as soon as a worker will be free, and
 the field's DiaObjects known, when the next image lands: it is announced when all detectors have done this."""
 _STAYS_AWAY = (
