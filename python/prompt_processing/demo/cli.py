@@ -18,7 +18,7 @@ from prompt_processing.instruments import Camera, load_camera
 
 from .processes import Processes, ProcessFailedError
 from .progress import Progress
-from .results import NightResult
+from .results import NightResult, count_datasets
 from .story import DemoOptions, NightFailedError, check_night, make_world, remove_work, take_night
 from .table import print_tables, save_tables
 from .world import Folders, World
@@ -76,12 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(
     options: DemoOptions, world: World, processes: Processes, progress: Progress, console: Console
 ) -> NightResult:
-    result = take_night(options, world, processes, progress)
+    result, query = take_night(options, world, processes, progress)
     # Imported late: matplotlib takes a second, and should not take it from the telescope.
     from .pictures import draw_pictures
 
     with progress.step("Drawing pictures"):
         pictures = draw_pictures(result, world)
+        result.dataset_counts = count_datasets(world, query)
     save_tables(result, world.folders.output, progress.seconds)
     console.print()
     print_tables(result, console)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,14 @@ def draw_pictures(result: NightResult, world: World) -> list[Path]:
     folder = world.folders.pictures
     folder.mkdir(parents=True, exist_ok=True)
     mpl.rcParams.update({"font.size": 9, "image.origin": "lower", "image.interpolation": "nearest"})
-    figures = {
-        "timeline": draw_timeline(result),
-        "magnitudes": draw_magnitudes(result.injected),
-        "cutouts": draw_cutouts(result),
-        "residuals": draw_residuals(result, world),
-    }
+    with ThreadPoolExecutor(1) as meanwhile:
+        residuals = meanwhile.submit(draw_residuals, result, world)
+        figures: dict[str, Figure | None] = {
+            "timeline": draw_timeline(result),
+            "magnitudes": draw_magnitudes(result.injected),
+            "cutouts": draw_cutouts(result),
+        }
+        figures["residuals"] = residuals.result()
     made = []
     for name, figure in figures.items():
         if figure is not None:

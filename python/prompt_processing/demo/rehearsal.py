@@ -15,6 +15,7 @@ from rich.console import Console
 
 from .processes import Processes, ProcessFailedError
 from .progress import Progress
+from .results import count_datasets
 from .story import DemoOptions, NightFailedError, check_night, make_world, take_night
 from .world import Folders
 
@@ -39,7 +40,8 @@ def main() -> int:
         try:
             with Processes(folders.logs, {}) as processes:
                 world = make_world(_OPTIONS, folders, processes, progress)
-                result = take_night(_OPTIONS, world, processes, progress)
+                result, query = take_night(_OPTIONS, world, processes, progress)
+                count_datasets(world, query)
                 check_night(_OPTIONS, result)
         except (NightFailedError, ProcessFailedError) as error:
             print(f"The rehearsal failed: {error}", file=sys.stderr)

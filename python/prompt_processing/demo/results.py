@@ -25,7 +25,7 @@ from .outcomes import VisitOutcome
 from .score import StarScore, TransientScore, score_stars, score_transients
 from .world import World
 
-__all__ = ["DetectorVisit", "NightResult", "collect"]
+__all__ = ["DetectorVisit", "NightResult", "collect", "count_datasets", "find_datasets", "start_query"]
 
 
 @dataclass(slots=True, eq=False)
@@ -90,18 +90,18 @@ class NightResult:
     ----------
     visits : `list` [`DetectorVisit`]
         In order of time, then by detector.
-    dataset_counts : mapping
-        Datasets in the central repository by type, as ``butler query-datasets`` lists them.
     n_dia_objects : `int`
         DiaObjects in the APDB.
     pixel_scale : `float`
         Of the camera, arcsec per pixel.
+    dataset_counts : mapping
+        Datasets in the central repository by type, as ``butler query-datasets`` lists them; filled last.
     """
 
     visits: list[DetectorVisit]
-    dataset_counts: Mapping[str, int]
     n_dia_objects: int
     pixel_scale: float
+    dataset_counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def injected(self) -> pd.DataFrame:
@@ -120,7 +120,6 @@ def collect(world: World, outcomes: Sequence[VisitOutcome]) -> NightResult:
         What the activator's log told.
     """
     use_butler_types()
-    query = _start_query(world)
     uploads = pd.DataFrame([json.loads(line) for line in world.folders.manifest.read_text().splitlines()])
     alerts: dict[tuple[int, int], list[AlertSummary]] = {}
     for alert in read_alerts(world.folders.alerts):
@@ -154,7 +153,7 @@ def collect(world: World, outcomes: Sequence[VisitOutcome]) -> NightResult:
                 )
             )
     visits.sort(key=lambda one: (one.number, one.detector))
-    return NightResult(visits, _count_datasets(world, query), n_objects, camera.pixel_scale_arcsec)
+    return NightResult(visits, n_objects, camera.pixel_scale_arcsec)
 
 
 def find_datasets(butler: Butler, world: World, dataset_type: str) -> dict[tuple[int, int], DatasetRef]:
@@ -168,14 +167,14 @@ def find_datasets(butler: Butler, world: World, dataset_type: str) -> dict[tuple
     return {(int(ref.dataId["visit"]), int(ref.dataId["detector"])): ref for ref in refs}
 
 
-def _start_query(world: World) -> subprocess.Popen[str]:
+def start_query(world: World) -> subprocess.Popen[str]:
     """Start ``butler query-datasets`` for tonight's outputs; its start alone takes seconds."""
     command = [str(Path(sys.executable).with_name("butler")), "query-datasets", world.central_repository]
     command += ["--collections", world.output_collection(), "--limit", "0", "*"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def _count_datasets(world: World, query: subprocess.Popen[str]) -> dict[str, int]:
+def count_datasets(world: World, query: subprocess.Popen[str]) -> dict[str, int]:
     """Count what the command has listed, by dataset type."""
     listed, _ = query.communicate(timeout=120)
     (world.folders.output / "datasets.txt").write_text(listed)

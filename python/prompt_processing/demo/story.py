@@ -15,7 +15,7 @@ from prompt_processing.simulation.night import Night, build_night
 from .outcomes import LogFollower, VisitOutcome
 from .processes import Process, Processes, ProcessFailedError
 from .progress import Progress
-from .results import NightResult, collect
+from .results import NightResult, collect, start_query
 from .world import (
     ALERT_TOPIC,
     Folders,
@@ -201,8 +201,17 @@ def start_prompt_processing(
     return activator, upload, reader
 
 
-def take_night(options: DemoOptions, world: World, processes: Processes, progress: Progress) -> NightResult:
+def take_night(
+    options: DemoOptions, world: World, processes: Processes, progress: Progress
+) -> tuple[NightResult, subprocess.Popen[str]]:
     """Take the night's visits and wait until each has been processed.
+
+    Returns
+    -------
+    result : `NightResult`
+        What came of it, but for the datasets.
+    query : `subprocess.Popen`
+        What is listing these, for `.results.count_datasets`.
 
     Raises
     ------
@@ -218,7 +227,8 @@ def take_night(options: DemoOptions, world: World, processes: Processes, progres
         _finish_reading(reader, world, outcomes)
         if not world.folders.manifest.exists():
             raise ProcessFailedError(f"No visit was taken; see {upload.log}\n{upload.log_tail()}")
-        return collect(world, outcomes)
+        query = start_query(world)
+        return collect(world, outcomes), query
 
 
 def _await_outcomes(
