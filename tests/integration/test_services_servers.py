@@ -15,6 +15,7 @@ import pytest
 import requests
 import sqlalchemy
 from confluent_kafka import KafkaException
+from lsst.alert.packet import Schema
 from pydantic import SecretStr
 from redis.exceptions import RedisError
 
@@ -102,6 +103,13 @@ def test_registry_speaks_the_confluent_dialect(
     identifier = requests.post(url, json={"schema": schema}, timeout=10).json()["id"]
     answer = requests.get(f"{schema_registry.url}/schemas/ids/{identifier}", timeout=10).json()
     assert json.loads(answer["schema"]) == json.loads(schema)
+
+
+def test_alert_schema_keeps_its_id_in_the_registry(schema_registry: SchemaRegistryServer) -> None:
+    schema = Schema.from_file()
+    schema_registry.import_schema("alert-packet", schema.get_schema_id(), schema.definition)
+    answer = requests.get(f"{schema_registry.url}/schemas/ids/{schema.get_schema_id()}", timeout=10).json()
+    assert json.loads(answer["schema"]) == schema.definition
 
 
 def test_server_can_be_paused_killed_and_started_again(tmp_path: Path, redis_server: RedisServer) -> None:

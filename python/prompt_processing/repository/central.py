@@ -44,7 +44,9 @@ INPUT_DATASET_TYPES: dict[str, tuple[tuple[str, ...], str, bool]] = {
 """Dimensions, storage class and whether certified, of all that no pipeline makes."""
 
 
-def create_repository(root: str, database: str | None = None, datastore: str | None = None) -> None:
+def create_repository(
+    root: str, database: str | None = None, datastore: str | None = None, namespace: str | None = None
+) -> None:
     """Make an empty repository.
 
     Parameters
@@ -56,6 +58,8 @@ def create_repository(root: str, database: str | None = None, datastore: str | N
         ``butler.yaml``, which must then be a local folder.
     datastore : `str` or `None`
         URI of the folder of the datasets; by default beside ``butler.yaml``.
+    namespace : `str` or `None`
+        Schema of the registry's tables within a PostgreSQL database, made if it is not there.
     """
     use_butler_types()
     config = Config()
@@ -63,6 +67,8 @@ def create_repository(root: str, database: str | None = None, datastore: str | N
         config["registry", "db"] = database
     elif "://" in root and not root.startswith("file://"):
         raise ValueError(f"A repository at {root} needs the URL of a database: SQLite wants a local folder.")
+    if namespace:
+        config["registry", "namespace"] = namespace
     if datastore:
         config["datastore", "root"] = datastore
     Butler.makeRepo(root, config=config, forceConfigRoot=not (database or datastore))
@@ -76,12 +82,13 @@ def make_central_repository(
     pipelines: Sequence[str] = (),
     database: str | None = None,
     datastore: str | None = None,
+    namespace: str | None = None,
 ) -> None:
     """Make a central repository that prompt processing can start from.
 
     Parameters
     ----------
-    root, database, datastore
+    root, database, datastore, namespace
         As for `create_repository`.
     camera : `Camera`
         Becomes the instrument's records and its ``camera`` dataset.
@@ -90,7 +97,7 @@ def make_central_repository(
     pipelines : sequence of `str`, optional
         Pipeline files whose dataset types are registered.
     """
-    create_repository(root, database, datastore)
+    create_repository(root, database, datastore, namespace)
     with Butler.from_config(root, writeable=True) as butler:
         insert_instrument(butler, camera)
         register_dataset_types(butler, pipelines)

@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--database", metavar="URL", help="registry, as SQLAlchemy reads it (default: SQLite)"
     )
+    parser.add_argument(
+        "--namespace", metavar="SCHEMA", help="schema of the registry within a PostgreSQL database"
+    )
     parser.add_argument("--datastore", metavar="URI", help="folder of the datasets (default: below the root)")
     options = parser.parse_args(arguments)
     logging.basicConfig(
@@ -64,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pipelines=options.pipeline,
             database=options.database,
             datastore=options.datastore,
+            namespace=options.namespace,
         )
     except (FileExistsError, FileNotFoundError, ValueError) as error:
         _LOG.critical("%s", error)

@@ -66,11 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for name, value in sorted(stack.environment().items()):
                     print(f"export {name}={shlex.quote(value)}")
             case "install":
-                software.kafka_libraries()
-                software.apicurio()
-                software.versitygw()
-                software.postgresql()
-                software.redis()
+                software.install()
     except MissingSoftwareError as error:
         _log.critical("%s", error)
         return 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -43,6 +44,11 @@ class ObjectStore(Service):
     secret_key: str = Field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
     @property
+    def access_log(self) -> Path:
+        """File with one line a request, in the format of S3's own access logs."""
+        return self.folder / "access.log"
+
+    @property
     def url(self) -> str:
         """Endpoint."""
         return f"http://{HOST}:{self.port}"
@@ -65,6 +71,8 @@ class ObjectStore(Service):
                 f"{HOST}:{self.port}",
                 "--region",
                 _REGION,
+                "--access-log",
+                str(self.access_log),
                 "--event-kafka-url",
                 self.kafka,
                 "--event-kafka-topic",

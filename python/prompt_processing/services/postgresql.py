@@ -131,7 +131,8 @@ class PostgreSql(Service):
         """Tell how to start it."""
         program = software.postgresql()
         assert self.data is not None, "prepared first"
-        settings = {**_SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.data)}
+        # No Unix socket: its path may not be longer than 107 characters, and folders may be deep.
+        settings = {**_SETTINGS, "port": str(self.port), "unix_socket_directories": ""}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return ServerCommand(
             [str(program.path), "-D", str(self.data), *options],

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import hashlib
+import io
+import json
+import zipfile
+from typing import Any, ClassVar
 
 import requests
 from pydantic import Field
@@ -57,6 +61,64 @@ class SchemaRegistryServer(Service):
             return requests.get(f"{self.url}/subjects", timeout=2.0).ok
         except requests.RequestException:
             return False
+
+    def import_schema(self, subject: str, schema_id: int, schema: Any) -> None:
+        """Register an Avro schema under an id of its own, as alert brokers have those of alert packets.
+
+        The API that is compatible with Confluent's gives ids itself, so the registry's own import is used.
+
+        Parameters
+        ----------
+        subject : `str`
+            Name.
+        schema_id : `int`
+            Id that messages refer to.
+        schema : `dict`
+            Avro schema, complete.
+
+        Raises
+        ------
+        requests.HTTPError
+            Raised if the registry refuses it.
+        """
+        text = json.dumps(schema)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        content = {
+            "contentId": schema_id,
+            "contentHash": digest,
+            "canonicalHash": digest,
+            "artifactType": "AVRO",
+        }
+        version = {
+            "globalId": schema_id,
+            "contentId": schema_id,
+            "artifactId": subject,
+            "artifactType": "AVRO",
+            "version": "1",
+            "versionId": 1,
+            "isLatest": True,
+            "state": "ENABLED",
+            "createdBy": "",
+            "createdOn": 0,
+        }
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as files:
+            files.writestr("schema.Manifest.json", json.dumps({"exportVersion": "1.0"}))
+            files.writestr(f"content/{digest}.Content.json", json.dumps(content))
+            files.writestr(f"content/{digest}.Content.data", text)
+            files.writestr(
+                f"groups/default/artifacts/{subject}/versions/1.ArtifactVersion.json", json.dumps(version)
+            )
+        requests.post(
+            f"http://{HOST}:{self.port}/apis/registry/v2/admin/import",
+            data=archive.getvalue(),
+            headers={
+                "Content-Type": "application/zip",
+                "X-Registry-Preserve-GlobalId": "true",
+                "X-Registry-Preserve-ContentId": "true",
+            },
+            timeout=20.0,
+        ).raise_for_status()
 
     def environment(self) -> dict[str, str]:
         """Return the settings of clients."""

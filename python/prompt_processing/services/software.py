@@ -75,6 +75,20 @@ class Software:
         self.folder = folder or default_folder()
         self.versions = versions or Versions.load()
 
+    def install(self) -> None:
+        """Install whatever of all servers is not there.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if something cannot be installed.
+        """
+        self.kafka_libraries()
+        self.apicurio()
+        self.versitygw()
+        self.postgresql()
+        self.redis()
+
     def java(self) -> Program:
         """Return a Java that runs the servers.
 
