@@ -1,0 +1,347 @@
+"""Where the seconds and the megabytes of one visit go, task by task and call by call.
+
+    python benchmarks/profile_visit.py                       a full LSSTCam detector, as the demo has it
+    python benchmarks/profile_visit.py --calls               and the calls of each task
+    python benchmarks/profile_visit.py --instrument LATISS --detectors 0 --visits 3
+
+One worker, without the waiting and the messages around it: preload, ingest, pipeline with a real APDB
+(SQLite) and real alerts (librdkafka's broker in another process), export. The first visit of a process is
+warm-up and is shown apart; what is compared with the targets is the median of the others. The night is
+simulated once and used again by the next call.
+
+Three columns of time: `wall`; `CPU`, of all threads, which another load on the machine changes less; and
+`arithmetic`, the wall time inside the tasks' own functions, so that `wall - arithmetic` is what the
+middleware and the files cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import io
+import os
+import pstats
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lsst.dax.apdb.sql import ApdbSql
+from lsst.pipe.base import TaskFactory
+from lsst.resources import ResourcePath
+from rich.console import Console
+from rich.table import Table
+
+from prompt_processing.activator.config import Settings
+from prompt_processing.activator.services import pipelines as pipeline_runs
+from prompt_processing.activator.services.workspace import Repositories, Workspace
+from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.images import use_butler_types
+from prompt_processing.instruments.headers import read_header, translate
+from prompt_processing.repository.central import make_central_repository
+from prompt_processing.repository.content import simulated_content
+from prompt_processing.simulation.night import Night, build_night
+from prompt_processing.tasks import associate_apdb
+
+PIPELINES = Path(__file__).parents[1] / "pipelines"
+TARGET_SECONDS, TARGET_OVERHEAD_SECONDS, TARGET_MIB = 4.0, 1.0, 2048
+CALLS_SHOWN, CALL_SECONDS = 12, 0.02
+
+
+class Ledger:
+    """Wall, CPU and arithmetic seconds, and peak memory, by step of a visit."""
+
+    def __init__(self) -> None:
+        self.visits: list[dict[str, dict[str, float]]] = []
+        self.calls: dict[str, cProfile.Profile] | None = None
+
+    @property
+    def now(self) -> dict[str, dict[str, float]]:
+        return self.visits[-1]
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        entry = self.now.setdefault(name, dict.fromkeys(("wall", "cpu", "arithmetic", "mib"), 0.0))
+        profile = self.calls.setdefault(name, cProfile.Profile()) if self.calls is not None else None
+        forget_peak()
+        wall, cpu = time.monotonic(), time.process_time()
+        if profile is not None:
+            profile.enable()
+        try:
+            yield
+        finally:
+            if profile is not None:
+                profile.disable()
+            entry["wall"] += time.monotonic() - wall
+            entry["cpu"] += time.process_time() - cpu
+            entry["mib"] = max(entry["mib"], peak_mib())
+
+    def add_arithmetic(self, name: str, seconds: float) -> None:
+        self.now[name]["arithmetic"] += seconds
+
+
+def forget_peak() -> None:
+    """Let the kernel count the peak of the resident memory from here."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mib() -> float:
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+
+def watch_tasks(ledger: Ledger) -> None:
+    """Time each task of the pipelines, and its ``run`` apart from what is read and written around it."""
+    executor: Any = pipeline_runs._WatchedExecutor
+    execute = executor.execute
+
+    def watched_execute(self: Any, task_node: Any, *args: Any, **kwargs: Any) -> Any:
+        with ledger.step(task_node.label):
+            return execute(self, task_node, *args, **kwargs)
+
+    executor.execute = watched_execute
+
+    class WatchedFactory(TaskFactory):
+        def makeTask(self, task_node: Any, butler: Any, init_input_refs: Any) -> Any:  # noqa: N802
+            task = super().makeTask(task_node, butler, init_input_refs)
+            task.run = timed(task.run, lambda: task_node.label)
+            return task
+
+    def timed(function: Callable[..., Any], label: Callable[[], str]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            start = time.monotonic()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                ledger.add_arithmetic(label(), time.monotonic() - start)
+
+        return call
+
+    pipeline_runs.TaskFactory = WatchedFactory  # type: ignore[attr-defined]
+    # This task talks to the APDB and to Kafka in between: its arithmetic is the association alone.
+    associate_apdb.associate_visit = timed(  # type: ignore[attr-defined]
+        associate_apdb.associate_visit,  # type: ignore[attr-defined]
+        lambda: "associateApdb",
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default_night = Path(tempfile.gettempdir()) / "prompt-processing-profile"
+    parser.add_argument("--night", type=Path, help=f"simulated night (default: {default_night}-<instrument>)")
+    parser.add_argument("--instrument", default="LSSTCam")
+    parser.add_argument("--detectors", type=int, nargs="+", default=[94])
+    parser.add_argument("--visits", type=int, default=4)
+    parser.add_argument(
+        "--miniature", type=int, nargs=2, metavar=("COLUMNS", "ROWS"), help="size of amplifiers"
+    )
+    parser.add_argument("--pipelines", nargs="+", default=["ApPipe", "SingleFrame", "Isr"])
+    parser.add_argument("--calls", action="store_true", help="print the calls of each step; slows them down")
+    parser.add_argument(
+        "--no-export", action="store_true", help="leave out the export, which is off the path"
+    )
+    options = parser.parse_args()
+    use_butler_types()
+    console = Console()
+    night_folder = options.night or Path(f"{default_night}-{options.instrument}")
+    if not (night_folder / "night.json").exists():
+        miniature = options.miniature and tuple(options.miniature)
+        with console.status("Simulating the night ..."):
+            build_night(
+                night_folder, options.instrument, options.detectors, options.visits, miniature=miniature
+            )
+    night = Night.load(night_folder)
+    folder = Path(tempfile.mkdtemp(prefix="visit-"))
+    with alert_broker() as broker:
+        os.environ |= {"AP_KAFKA_SERVER": broker, "AP_KAFKA_TOPIC": "alerts"}
+        try:
+            run(night, folder, options, console)
+        finally:
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def alert_broker() -> Iterator[str]:
+    command = [sys.executable, "-m", "prompt_processing.demo.kafka_server", "alerts"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().split()[1]
+        finally:
+            server.stdin.close()
+
+
+def run(night: Night, folder: Path, options: argparse.Namespace, console: Console) -> None:
+    instrument = night.camera.name
+    paths = {
+        stem: str(PIPELINES / instrument / f"{stem}.yaml") for stem in ["Preprocessing", *options.pipelines]
+    }
+    content = simulated_content(night)
+    make_central_repository(str(folder / "central"), night.camera, content, pipelines=list(paths.values()))
+    ApdbSql.init_database(db_url=f"sqlite:///{folder}/apdb.db").save(str(folder / "apdb.yaml"))
+    # The tasks read it themselves.
+    os.environ["CONFIG_APDB"] = str(folder / "apdb.yaml")
+    settings = Settings.load(
+        rubin_instrument=instrument,
+        skymap=night.sky_map.name,
+        central_repo=str(folder / "central"),
+        local_repos=str(folder),
+        image_bucket="unused",
+        kafka_cluster="unused",
+        bucket_topic="unused",
+        preprocessing_pipelines_config=f"- pipelines: [{paths['Preprocessing']}]",
+        main_pipelines_config=f"- pipelines: [{', '.join(paths[stem] for stem in options.pipelines)}]",
+    )
+    del content
+    repositories = Repositories.open(settings, night.camera)
+    ledger = Ledger()
+    watch_tasks(ledger)
+    announcements = [(group, detector) for group in night.groups for detector in group["detectors"]]
+    for number, (group, detector) in enumerate(announcements):
+        if options.calls and number == len(announcements) - 1:
+            ledger.calls = {}
+        visit = announcement(group, detector)
+        raws = [ResourcePath(str(path)) for path in raws_of(night, group, detector)]
+        console.print(f"{visit}", highlight=False)
+        ledger.visits.append({})
+        process(ledger, Workspace(repositories, settings, visit), raws, export=not options.no_export)
+    repositories.close()
+    show(ledger, console)
+
+
+def raws_of(night: Night, group: dict[str, Any], detector: int) -> Iterator[Path]:
+    for path in night.raws:
+        seen = translate(read_header(path), str(path))
+        if seen.detector == detector and seen.exposure_id in group["exposures"]:
+            yield path
+
+
+def process(ledger: Ledger, workspace: Workspace, raws: list[ResourcePath], *, export: bool) -> None:
+    with ledger.step("preload"):
+        workspace.preload()
+    with ledger.step("Preprocessing pipeline"):
+        workspace.run_preprocessing()
+    arrival = time.time()
+    with ledger.step("ingest"):
+        workspace.ingest(raws)
+    before = set(ledger.now)
+    start, cpu = time.monotonic(), time.process_time()
+    result = workspace.run_pipeline()
+    wall, cpu = time.monotonic() - start, time.process_time() - cpu
+    tasks = [entry for label, entry in ledger.now.items() if label not in before]
+    ledger.now["around the tasks"] = {
+        "wall": wall - sum(entry["wall"] for entry in tasks),
+        "cpu": cpu - sum(entry["cpu"] for entry in tasks),
+        "arithmetic": 0.0,
+        "mib": 0.0,
+    }
+    acknowledged = 0.0
+    if "associateApdb" in result.metadata:
+        acknowledged = float(result.metadata["associateApdb"]["associateApdb"]["alertsLastAckUnix"])  # type: ignore[arg-type,index]
+    on_path = [entry for label, entry in ledger.now.items() if label not in OFF_PATH]
+    latency = (acknowledged or time.time()) - arrival
+    ledger.now["image to last alert"] = {
+        "wall": latency,
+        "cpu": sum(entry["cpu"] for entry in on_path),
+        "arithmetic": sum(entry["arithmetic"] for entry in on_path),
+        "mib": max(entry["mib"] for entry in on_path),
+    }
+    if export:
+        with ledger.step("export"):
+            workspace.export()
+    with ledger.step("clean"):
+        workspace.clean()
+
+
+OFF_PATH = {"preload", "Preprocessing pipeline", "loadDiaCatalogs", "mpSkyEphemerisQuery", "export", "clean"}
+
+
+def show(ledger: Ledger, console: Console) -> None:
+    measured = ledger.visits[1:] or ledger.visits
+    if ledger.calls is not None:
+        measured = measured[:-1] or measured
+    table = Table(title=f"Median of {len(measured)} visits of a warm worker")
+    for column in ("step", "wall, s", "CPU, s", "arithmetic, s", "peak, MiB", "first visit, s"):
+        table.add_column(column, justify="left" if column == "step" else "right")
+    steps = dict.fromkeys(step for visit in ledger.visits for step in visit)
+
+    def median(step: str, what: str) -> float:
+        return statistics.median(visit[step][what] for visit in measured if step in visit)
+
+    for step in steps:
+        if not any(step in visit for visit in measured):
+            continue
+        first = ledger.visits[0].get(step, {}).get("wall", 0.0)
+        row = [f"{median(step, what):.2f}" for what in ("wall", "cpu", "arithmetic")]
+        style = "bold" if step == "image to last alert" else "dim" if step in OFF_PATH else None
+        table.add_row(step, *row, f"{median(step, 'mib'):.0f}", f"{first:.2f}", style=style)
+    console.print(table)
+    wall, arithmetic = (median("image to last alert", what) for what in ("wall", "arithmetic"))
+    peak = max(entry["mib"] for visit in ledger.visits for entry in visit.values())
+    goals = Table(title="Targets")
+    for column in ("what", "target", "measured", ""):
+        goals.add_column(column, justify="left" if column == "what" else "right")
+    for what, target, value, unit in (
+        ("image to last alert acknowledged, median", TARGET_SECONDS, wall, "s"),
+        ("of it, all but the tasks' own arithmetic", TARGET_OVERHEAD_SECONDS, wall - arithmetic, "s"),
+        ("peak memory of the worker", TARGET_MIB, peak, "MiB"),
+    ):
+        met = "met" if value <= target else f"{value / target:.1f} times as much"
+        goals.add_row(what, f"{target:g} {unit}", f"{value:.2f} {unit}", met)
+    console.print(goals)
+    for step, profile in (ledger.calls or {}).items():
+        show_calls(step, profile, console)
+
+
+def show_calls(step: str, profile: cProfile.Profile, console: Console) -> None:
+    """Print the calls of the project's own functions and of the middleware's that took longest."""
+    statistics_of_calls: Any = pstats.Stats(profile, stream=io.StringIO())
+    rows = []
+    for (file, _, name), (_, count, own, cumulative, _) in statistics_of_calls.stats.items():
+        if (
+            "prompt_processing" in file or "/lsst/" in file or name.startswith("<")
+        ) and cumulative > CALL_SECONDS:
+            rows.append((cumulative, own, count, f"{Path(file).stem}.{name}" if file != "~" else name))
+    if not rows:
+        return
+    table = Table(title=f"Calls of {step}")
+    for column in ("call", "cumulative, s", "own, s", "times"):
+        table.add_column(column, justify="left" if column == "call" else "right")
+    for cumulative, own, count, name in sorted(rows, reverse=True)[:CALLS_SHOWN]:
+        table.add_row(name, f"{cumulative:.3f}", f"{own:.3f}", str(count))
+    console.print(table)
+
+
+def announcement(group: dict[str, Any], detector: int) -> FannedOutVisit:
+    now = time.time() + 37
+    return FannedOutVisit.parse(
+        {
+            "salIndex": 1,
+            "groupId": group["group"],
+            "coordinateSystem": 2,
+            "position": [group["ra"], group["dec"]],
+            "startTime": now,
+            "rotationSystem": 2,
+            "cameraAngle": group["rotation"],
+            "filters": group["physical_filter"],
+            "duration": group["duration"],
+            "nimages": group["nimages"],
+            "instrument": group["instrument"],
+            "survey": group["survey"],
+            "private_sndStamp": now,
+            "detector": detector,
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()
