@@ -1,0 +1,46 @@
+"""How the site under ``doc/`` is built; `bin/doc` does it."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+# autodoc imports what is new to it as a type checker would, which these two do not survive.
+import lsst.daf.butler
+import lsst.pipe.base  # noqa: F401
+
+sys.path.insert(0, str(Path(__file__).parent / "extensions"))
+
+project = "Prompt Processing"
+author = "The Prompt Processing maintainers"
+release = version = installed_version("prompt-processing")
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_copybutton",
+    "api_pages",
+    "settings_tables",
+]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["_build", "extensions", "Thumbs.db"]
+
+html_theme = "furo"
+html_title = "Prompt Processing"
+html_show_sphinx = False
+# Everything a reader's browser loads is in the built folder: the site must open from a disk, without a network.
+html_theme_options: dict[str, object] = {}
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 4
+
+numpydoc_show_class_members = False
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": True}
+autosummary_generate = False
+
+nitpicky = False
