@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from flask import Flask
 
 from prompt_processing.activator.config import BOOT_FAILURE, SettingsError
 from prompt_processing.activator.factory import Factory, ProcessContext
 from prompt_processing.activator.handlers import health, metrics, next_visit
+from prompt_processing.activator.services.process_visit import ProcessVisit
+from prompt_processing.telemetry.metrics import Metrics
+
+LARGEST_REQUEST = 256 * 1024
+"""Bytes; a visit has about one thousand."""
 
 
 def create_app(context: ProcessContext | None = None) -> Flask:
@@ -33,10 +39,33 @@ def create_app(context: ProcessContext | None = None) -> Flask:
             sys.stderr.write(f"The settings are not usable:\n{error}\n")
             raise SystemExit(BOOT_FAILURE) from error
         context.warm()
-    app = Flask("prompt_processing.activator")
-    app.register_blueprint(next_visit.make_blueprint(Factory(context).process_visit()))
     bound = context
-    app.register_blueprint(health.make_blueprint(lambda: bound.ready))
-    app.register_blueprint(metrics.make_blueprint(context.metrics))
+    app = make_app(Factory(context).process_visit(), context.metrics, ready=lambda: bound.ready)
     app.extensions["prompt_processing"] = context
+    return app
+
+
+def make_app(process_visit: ProcessVisit, counts: Metrics, *, ready: Callable[[], bool]) -> Flask:
+    """Make the application around a service.
+
+    Parameters
+    ----------
+    process_visit : `~prompt_processing.activator.services.process_visit.ProcessVisit`
+        The service.
+    counts : `~prompt_processing.telemetry.metrics.Metrics`
+        What ``/metrics`` shows.
+    ready : callable
+        Tells whether a visit would be taken at once.
+
+    Returns
+    -------
+    app : `flask.Flask`
+        A WSGI application.
+    """
+    app = Flask("prompt_processing.activator")
+    # More is answered with 413, by its announced length or, where none is announced, as soon as it is reached.
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
+    app.register_blueprint(next_visit.make_blueprint(process_visit))
+    app.register_blueprint(health.make_blueprint(ready))
+    app.register_blueprint(metrics.make_blueprint(counts))
     return app

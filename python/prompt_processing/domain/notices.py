@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from prompt_processing.domain.errors import MalformedMessageError
+from prompt_processing.domain.json_text import parse_json
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def parse_notices(message: bytes | str) -> list[ArrivalNotice]:
         an object does not name it.
     """
     try:
-        event = json.loads(message)
+        event = parse_json(message)
     except ValueError as error:
         raise MalformedMessageError(f"The notice is not JSON: {error}") from error
     if not isinstance(event, Mapping):

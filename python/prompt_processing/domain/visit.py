@@ -7,6 +7,7 @@ Attributes keep the names that the observatory's event schema gives them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Annotated, Any, Self
@@ -15,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat,
 
 from prompt_processing.domain.clock import tai_to_utc
 from prompt_processing.domain.errors import InvalidVisitError, MalformedMessageError
+from prompt_processing.domain.json_text import parse_json
 
 
 class CoordinateSystem(IntEnum):
@@ -50,6 +52,13 @@ def _blank_if_null(value: Any) -> Any:
 
 OptionalText = Annotated[str, BeforeValidator(_blank_if_null)]
 
+UnixSeconds = Annotated[FiniteFloat, Field(ge=0, lt=2.5e11)]
+"""A time that a calendar has a date for: until the year 9892."""
+
+_UNUSABLE_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/]|\A\.{1,2}\Z")
+_LONGEST_GROUP = 64
+"""Of the Butler's dimension ``group``."""
+
 
 class NextVisit(BaseModel):
     """A visit as the telescope announces it on ``next_visit``.
@@ -70,7 +79,7 @@ class NextVisit(BaseModel):
     """What ``position`` is."""
     position: tuple[FiniteFloat, FiniteFloat] | None = None
     """Right ascension and declination if ``coordinateSystem`` is ICRS."""
-    startTime: FiniteFloat = 0.0
+    startTime: UnixSeconds = 0.0
     """Expected start of the first exposure, TAI."""
     rotationSystem: RotationSystem
     """What ``cameraAngle`` is."""
@@ -90,7 +99,7 @@ class NextVisit(BaseModel):
     """Short name of the survey."""
     totalCheckpoints: int = 0
     """Bookkeeping of the script."""
-    private_sndStamp: FiniteFloat
+    private_sndStamp: UnixSeconds
     """When the summit published the message, TAI."""
 
     @classmethod
@@ -114,7 +123,7 @@ class NextVisit(BaseModel):
         """
         if isinstance(data, str | bytes | bytearray):
             try:
-                data = json.loads(data)
+                data = parse_json(data)
             except ValueError as error:
                 raise MalformedMessageError(f"The visit is not JSON: {error}") from error
         if not isinstance(data, Mapping):
@@ -174,10 +183,14 @@ class NextVisit(BaseModel):
         InvalidVisitError
             Raised for a coordinate or rotation system that cannot be turned
             into a region, for a position that is missing or not on the sky,
-            and for a visit without an instrument.
+            for a group that is no name, and for a visit without an
+            instrument.
         """
         if not self.instrument:
             raise InvalidVisitError(f"Visit {self.groupId} has no instrument: it is no observation.")
+        if _UNUSABLE_IN_NAMES.search(self.groupId) or len(self.groupId) > _LONGEST_GROUP:
+            # It becomes a part of object keys, where it must not lead anywhere else, and a name in databases.
+            raise InvalidVisitError(f"{self.groupId[:_LONGEST_GROUP]!r} cannot be the name of a group.")
         if self.coordinateSystem not in (CoordinateSystem.NONE, CoordinateSystem.ICRS):
             raise InvalidVisitError(
                 f"Visit {self.groupId} has coordinateSystem {self.coordinateSystem.name}; only ICRS will do."
@@ -252,7 +265,7 @@ class FannedOutVisit(NextVisit):
         try:
             fields: dict[str, Any] = {_text(name): _text(value) for name, value in entry.items()}
             if "position" in fields:
-                fields["position"] = json.loads(fields["position"])
+                fields["position"] = parse_json(fields["position"])
         except ValueError as error:
             raise MalformedMessageError(f"The stream entry cannot be read: {error}") from error
         return cls.parse(fields)

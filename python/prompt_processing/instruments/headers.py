@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from astropy.io.fits.card import Undefined
 from astropy.time import Time
 
 from prompt_processing.domain.clock import day_obs as day_obs_of
+from prompt_processing.domain.json_text import parse_json
 
 from .camera import band_of_filter
 from .errors import HeaderError, RawFileError
@@ -339,7 +339,7 @@ def parse_sidecar(text: str | bytes, source: str | None = None) -> dict[str, Any
         It is not JSON, or not an object.
     """
     try:
-        document = json.loads(text)
+        document = parse_json(text)
     except ValueError as error:
         raise HeaderError("(all)", f"the sidecar is not JSON: {error}", source) from error
     if not isinstance(document, dict):

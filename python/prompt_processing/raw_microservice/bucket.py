@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import zlib
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from astropy.io import fits
 from botocore.exceptions import BotoCoreError, ClientError
 
+from prompt_processing.domain.json_text import parse_json
 from prompt_processing.instruments.raw_key import RawKey, lsst_exposure_id, visit_prefixes
 
 from .index import ExposureIdentity
@@ -95,7 +95,7 @@ class RawBucket:
         sidecar = self._get(raw.sidecar_key())
         if sidecar is not None:
             try:
-                header = json.loads(sidecar)
+                header = parse_json(sidecar)
                 if isinstance(header, dict) and (identity := _identity(header)) is not None:
                     return identity
             except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from prompt_processing.domain.json_text import parse_json
 from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES, RawKey
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _group_name(s3: S3Client, bucket: str, folder: str, snap: tuple[PoolRaw, ...
     sidecars = (f"{folder}/{raw.raw_key.sidecar_key()}" for raw in snap)
     for sidecar in sidecars:
         if sidecar in keys:
-            header: dict[str, Any] = json.loads(s3.get_object(Bucket=bucket, Key=sidecar)["Body"].read())
+            header: dict[str, Any] = parse_json(s3.get_object(Bucket=bucket, Key=sidecar)["Body"].read())
             if group := header.get("GROUPID"):
                 return str(group)
     # Without a sidecar each exposure counts as a visit of its own.

@@ -11,6 +11,9 @@ from typing import Any
 
 import fastavro
 import requests
+from fastavro.schema import SchemaParseException, UnknownType
+
+from prompt_processing.domain.json_text import parse_json
 
 __all__ = ["MAGIC_BYTE", "SchemaRegistry", "SchemaRegistryError", "UnknownSchemaError", "frame", "unframe"]
 
@@ -83,7 +86,7 @@ class SchemaRegistry:
         UnknownSchemaError
             If the registry answers that there is none.
         SchemaRegistryError
-            If it does not answer, or with an error of its own.
+            If it does not answer, or with an error of its own, or with what is no schema.
         """
         if schema_id not in self._schemas:
             response = self._request("GET", f"/schemas/ids/{schema_id}")
@@ -91,7 +94,7 @@ class SchemaRegistry:
                 raise UnknownSchemaError(f"schema {schema_id} is not registered")
             if response.status_code != 200:
                 raise SchemaRegistryError(f"schema registry answered {response.status_code}")
-            self._schemas[schema_id] = fastavro.parse_schema(json.loads(response.json()["schema"]))
+            self._schemas[schema_id] = _parse(response.content)
         return self._schemas[schema_id]
 
     def register(self, subject: str, schema: dict[str, Any]) -> int:
@@ -119,3 +122,11 @@ class SchemaRegistry:
         except (EOFError, IndexError, KeyError, TypeError, OverflowError, UnicodeDecodeError) as error:
             # What fastavro raises for bytes that are not of the schema depends on where they go wrong.
             raise ValueError(f"datum does not follow schema {schema_id}: {error!r}") from error
+
+
+def _parse(answer: bytes) -> Any:
+    try:
+        return fastavro.parse_schema(parse_json(parse_json(answer)["schema"]))
+    except (SchemaParseException, UnknownType, LookupError, TypeError, ValueError, AttributeError) as error:
+        # What fastavro raises depends on where a schema goes wrong.
+        raise SchemaRegistryError(f"schema registry gave no schema: {error!r:.200}") from error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from prompt_processing.domain.errors import MalformedMessageError
+from prompt_processing.domain.json_text import parse_json
 
 _REQUIRED = ("specversion", "id", "source", "type")
 
@@ -67,6 +67,6 @@ def _structured(body: bytes) -> Any:
 
 def _decode(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        return parse_json(body)
     except ValueError as error:
         raise MalformedMessageError(f"The body is not JSON: {error}") from error

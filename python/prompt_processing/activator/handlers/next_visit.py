@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+
 from flask import Blueprint, Response, jsonify, request
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from prompt_processing.activator.handlers.cloud_event import event_data
 from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.domain.errors import MalformedMessageError
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.visit import FannedOutVisit
+
+_log = logging.getLogger("lsst.activator.handlers.next_visit")
 
 RETRY_AFTER = "30"
 """Seconds after which a sender may retry."""
@@ -33,6 +39,12 @@ def make_blueprint(process_visit: ProcessVisit) -> Blueprint:
     def next_visit() -> Response:
         try:
             visit = FannedOutVisit.parse(event_data(dict(request.headers), request.get_data()))
+        except RequestEntityTooLarge:
+            return _too_large()
+        except (OSError, ParseException) as error:
+            # The client went away, waits for nobody knows what, or does not know how to send chunks.
+            outcome = Outcome(Status.MALFORMED, f"The request did not arrive as a whole: {error}")
+            process_visit.record(outcome)
         except MalformedMessageError as error:
             outcome = Outcome(Status.MALFORMED, error.reason)
             process_visit.record(outcome)
@@ -41,6 +53,14 @@ def make_blueprint(process_visit: ProcessVisit) -> Blueprint:
         return _answer(outcome)
 
     return blueprint
+
+
+def _too_large() -> Response:
+    reason = f"The request has more than {request.max_content_length} bytes: it is no visit."
+    _log.warning("%s It was not read to its end.", reason)
+    response = jsonify({"message": reason})
+    response.status_code = RequestEntityTooLarge.code
+    return response
 
 
 def _answer(outcome: Outcome) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import zlib
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from lsst.resources import ResourcePath
 
 from prompt_processing.domain.clock import day_obs, tai_to_utc
 from prompt_processing.domain.errors import RetriableError
+from prompt_processing.domain.json_text import parse_json
 from prompt_processing.domain.notices import ArrivalNotice
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.raw_key import RawKey, format_raw_key, lsst_exposure_id, visit_prefixes
@@ -193,7 +193,7 @@ class ImageBucket:
         sidecar = self._get(raw.sidecar_key())
         if sidecar is not None:
             try:
-                return str(json.loads(sidecar)["GROUPID"])
+                return str(parse_json(sidecar)["GROUPID"])
             except (ValueError, KeyError, TypeError) as error:
                 _log.warning("The sidecar of %s tells no group, its header is read: %r", raw.key, error)
         # The sidecar usually lands first, but nobody promises it.

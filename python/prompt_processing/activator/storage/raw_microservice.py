@@ -10,6 +10,7 @@ from urllib.parse import quote
 import requests
 
 from prompt_processing.domain.errors import PromptError
+from prompt_processing.domain.json_text import parse_json
 
 
 class MicroserviceError(PromptError):
@@ -74,7 +75,7 @@ class RawMicroservice:
         try:
             response = self._session.get(f"{self._base}/{path}", timeout=self._timeout)
             response.raise_for_status()
-            answer: dict[str, Any] = response.json()
+            answer: dict[str, Any] = parse_json(response.content)
             if answer["error"]:
                 raise MicroserviceError(f"The raw microservice failed: {answer.get('message')}")
             if not answer["present"]:
