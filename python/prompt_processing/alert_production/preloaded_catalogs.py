@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from astropy.time import Time
-from lsst.dax.apdb import Apdb
+from lsst.dax.apdb import Apdb, ApdbSql
 from lsst.sphgeom import Angle, Box, Circle, ConvexPolygon, LonLat, Region, UnitVector3d, Vector3d
 from numpy.typing import NDArray
+from sqlalchemy import String
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..domain.errors import NonRetriableError, RetriableError
@@ -61,9 +62,23 @@ def open_apdb(uri: str) -> Apdb:
         If its configuration cannot be read or the database not be reached.
     """
     try:
-        return Apdb.from_uri(uri)
+        apdb = Apdb.from_uri(uri)
     except (SQLAlchemyError, OSError) as exc:
         raise RetriableError(f"The APDB of {uri} cannot be opened: {type(exc).__name__}.") from exc
+    if isinstance(apdb, ApdbSql):
+        _leave_types_of_nulls_to_the_database(apdb)
+    return apdb
+
+
+def _leave_types_of_nulls_to_the_database(apdb: ApdbSql) -> None:
+    """Send text without a cast to PostgreSQL.
+
+    The middleware hands whole columns of NULL to pandas, which takes them for
+    text, and the driver casts text, which no other column accepts.
+    """
+    dialect = apdb._engine.dialect
+    if dialect.name == "postgresql":
+        dialect.colspecs = {kind: own for kind, own in dialect.colspecs.items() if kind is not String}
 
 
 class PaddedRegion:
