@@ -106,7 +106,7 @@ class Exporter:
             try_twice(lambda: self._refuse_duplicate(refs), central.retry_delay)
             datasets, files = destinations(source, datastore_root(writer), refs)
             # Before the transaction, so that its locks are not held for the time of an upload.
-            try_twice(lambda: ResourcePath.mtransfer("copy", files, overwrite=True), central.retry_delay)
+            copy_files(files, central.retry_delay)
             try:
                 with writer.registry.caching_context():
                     try_twice(
@@ -160,6 +160,19 @@ def _insert(central: CentralRepository, element: str, rows: list[DimensionRecord
         central.retry_delay,
         also=(sqlalchemy.exc.IntegrityError,),
     )
+
+
+def copy_files(files: Sequence[tuple[ResourcePath, ResourcePath]], retry_delay: float) -> None:
+    """Copy files to another datastore.
+
+    Parameters
+    ----------
+    files : sequence of `tuple` [`~lsst.resources.ResourcePath`, `~lsst.resources.ResourcePath`]
+        From where to where.
+    retry_delay : `float`
+        Seconds before a second attempt, if the store does not answer.
+    """
+    try_twice(lambda: ResourcePath.mtransfer("copy", files, overwrite=True), retry_delay)
 
 
 def destinations(

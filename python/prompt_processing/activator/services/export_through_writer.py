@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from lsst.daf.butler import DimensionRecord
-from lsst.resources import ResourcePath
 
 from prompt_processing.activator.storage.central_repository import CentralRepository
 from prompt_processing.activator.storage.local_repository import LocalRepository
-from prompt_processing.activator.storage.repository_errors import passing, try_twice
+from prompt_processing.activator.storage.repository_errors import passing
 from prompt_processing.activator.storage.writer_topic import WriterTopic
 from prompt_processing.transport.butler_messages import VisitOutputs
 
-from .export import Exporter, datastore_root, destinations
+from .export import Exporter, copy_files, datastore_root, destinations
 
 
 class ExporterThroughWriter(Exporter):
@@ -66,7 +65,7 @@ class ExporterThroughWriter(Exporter):
             return 0
         datasets, files = destinations(source, self._there, refs)
         with passing("Copying outputs to the central datastore"):
-            try_twice(lambda: ResourcePath.mtransfer("copy", files, overwrite=True), self._retry_delay)
+            copy_files(files, self._retry_delay)
         types = {ref.datasetType.name: ref.datasetType for ref in refs}
         self._topic.publish(
             VisitOutputs(
