@@ -343,7 +343,8 @@ def _solve(
     precision[:, 1:] *= 4
     precision[0] = 0.0
     matrix[np.diag_indices_from(matrix)] += precision.ravel()
-    scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+    # Where the noise is smoother than white, taking it out may leave less than nothing of a sharp term.
+    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-300))
     scaled = matrix * scale[:, np.newaxis] * scale
     eigenvalues, vectors = np.linalg.eigh(scaled)
     largest = eigenvalues[-1]

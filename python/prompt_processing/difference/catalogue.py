@@ -1,0 +1,87 @@
+"""The catalogue of what changed, as people outside the pipeline want it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.table import Table
+
+from .errors import DifferenceError
+
+_SKY_COLUMNS = (
+    "ra",
+    "dec",
+    "raErr",
+    "decErr",
+    "ra_dec_Cov",
+    "trailRa",
+    "trailDec",
+    "trailRaErr",
+    "trailDecErr",
+)
+_SKY_ANGLES = ("dipoleAngle", "trailAngle", "trailAngleErr")
+_INTERNAL = ("pixelFlags", "footprintId", "psfLnL", "misfit", "forced_PsfFlux_flag_edge", "centroid_flag")
+_FIRST = (
+    "diaSourceId", "ra", "dec", "x", "y", "snr", "psfFlux", "psfFluxErr", "reliability", "reason",
+    "isNegative", "isDipole",
+)  # fmt: skip
+_UNITS = {
+    **dict.fromkeys(("ra", "dec", "raErr", "decErr", "dipoleAngle", "trailAngle", "trailAngleErr"), u.deg),
+    **dict.fromkeys(("trailRa", "trailDec", "trailRaErr", "trailDecErr"), u.deg),
+    **dict.fromkeys(("x", "y", "xErr", "yErr"), u.pix),
+}
+
+
+def candidates_table(sources: Table, on_sky: bool) -> Table:
+    """Arrange measured sources for a catalogue.
+
+    Parameters
+    ----------
+    sources : `~astropy.table.Table`
+        As from `~prompt_processing.alert_production.detect_and_measure.detect_and_measure`.
+    on_sky : `bool`
+        Whether the image has a WCS. Without one there are no sky coordinates, and lengths are in pixels.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`
+        ``x, y`` (pixels, the first one's centre is 0), ``ra, dec`` (degrees), ``snr``, fluxes (unit of the
+        science image), moments (``ixx`` ..., arcsec squared), dipole and trail, flags.
+    """
+    left_out = set(_INTERNAL) | (set() if on_sky else {*_SKY_COLUMNS, *_SKY_ANGLES})
+    names = [name for name in _FIRST if name in sources.colnames and name not in left_out]
+    names += [name for name in sources.colnames if name not in left_out and name not in names]
+    table = sources[names]
+    length = u.arcsec if on_sky else u.pix
+    for name in table.colnames:
+        if name in _UNITS:
+            table[name].unit = _UNITS[name]
+        elif name in ("dipoleLength", "trailLength", "trailLengthErr"):
+            table[name].unit = length
+        elif name in ("ixx", "iyy", "ixy", "ixxPSF", "iyyPSF", "ixyPSF"):
+            table[name].unit = length**2
+    table.meta["comment"] = "x, y: the centre of the first pixel is 0, 0"
+    return table
+
+
+def write_catalogue(path: str | Path, sources: Table) -> None:
+    """Write a catalogue, as Parquet or as a FITS table by the file's ending.
+
+    Raises
+    ------
+    DifferenceError
+        Raised if the ending is neither.
+    """
+    ending = Path(path).suffix.lower()
+    if ending in (".parquet", ".parq", ".pq"):
+        sources.write(path, format="parquet", overwrite=True)
+    elif ending in (".fits", ".fit"):
+        plain = sources.copy()
+        for name in plain.colnames:
+            if plain[name].dtype.kind == "O":
+                plain[name] = np.asarray(plain[name], str)
+        plain.write(path, format="fits", overwrite=True)
+    else:
+        raise DifferenceError(f"{path}: a catalogue ends in .parquet or .fits.")

@@ -1,0 +1,226 @@
+"""Subtract one image from another and tell what changed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from lsst.pipe.base import AlgorithmError
+
+from ..alert_production.detect_and_measure import detect_and_measure
+from ..alert_production.dia_detection import DetectionOptions
+from ..alert_production.dia_filters import FilterOptions, filter_dia_sources
+from ..alert_production.reliability import ReliabilityModel
+from ..alert_production.residuals import Residuals, measure_residuals
+from ..alert_production.subtraction import SubtractionOptions, subtract
+from ..images import Exposure
+from .catalogue import candidates_table, write_catalogue
+from .errors import DifferenceError
+from .prepare import PreparedImage, prepare
+from .read import OpenedImage, ReadOptions, open_image
+from .register import Registration, pixel_wcs, register
+from .write import write_difference
+
+_LOG = logging.getLogger(__name__)
+
+Progress = Callable[[str], None]
+"""Told what begins now."""
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceOptions:
+    """Choices of a subtraction.
+
+    Attributes
+    ----------
+    threshold : `float`
+        Significance of what is detected.
+    align : `bool`
+        Whether the images' stars correct what the headers say of their positions and flux scales.
+    cosmic_rays : `bool`
+        Whether to look for cosmic rays in both images.
+    subtraction : `~prompt_processing.alert_production.subtraction.SubtractionOptions`
+        Of the kernel and the subtraction.
+    """
+
+    threshold: float = 5.0
+    align: bool = True
+    cosmic_rays: bool = True
+    subtraction: SubtractionOptions = field(default_factory=lambda: SubtractionOptions(minimum_snr=20.0))
+
+
+@dataclass(slots=True, eq=False)
+class DifferenceResult:
+    """What came of it.
+
+    Attributes
+    ----------
+    difference : `~prompt_processing.images.Exposure`
+        Science minus template, on the science image's pixels and flux scale, with variance, mask and PSF.
+    science, matched : `~prompt_processing.images.Exposure`
+        The science image without sky, and the template as it was subtracted.
+    sources : `~astropy.table.Table`
+        What changed, most significant first, with ``reliability``; see `catalogue.candidates_table`.
+    rejected : `~astropy.table.Table`
+        Detections that cannot be changes of the sky, with ``reason``.
+    residuals : `~prompt_processing.alert_production.residuals.Residuals`
+        Scatter of the difference over that of noise.
+    summary : `dict`
+        Numbers that tell how well it went.
+    header : `~astropy.io.fits.Header`
+        Of the science image.
+    """
+
+    difference: Exposure
+    science: Exposure
+    matched: Exposure
+    sources: Table
+    rejected: Table
+    residuals: Residuals
+    summary: dict[str, float | int | str | bool]
+    header: fits.Header
+
+    def write(
+        self,
+        image: str | Path | None = None,
+        catalogue: str | Path | None = None,
+        picture: str | Path | None = None,
+    ) -> None:
+        """Write what is named: FITS image, catalogue (``.parquet`` or ``.fits``), picture (PNG)."""
+        if image is not None:
+            write_difference(image, self.difference, self.header, self.summary)
+        if catalogue is not None:
+            write_catalogue(catalogue, self.sources)
+        if picture is not None:
+            # Drawing is for those who have matplotlib, everything else for all.
+            from .picture import draw_difference
+
+            draw_difference(self).savefig(picture, dpi=110, bbox_inches="tight")
+
+
+def difference_images(
+    science: str | Path | OpenedImage,
+    template: str | Path | OpenedImage,
+    options: DifferenceOptions | None = None,
+    science_options: ReadOptions | None = None,
+    template_options: ReadOptions | None = None,
+    progress: Progress | None = None,
+) -> DifferenceResult:
+    """Subtract a template from a science image and catalogue what changed.
+
+    Parameters
+    ----------
+    science, template : `str`, `~pathlib.Path` or `OpenedImage`
+        FITS files, if need be with the extension (``file.fits[SCI]``), or images from `open_image`,
+        which are changed.
+    options : `DifferenceOptions`, optional
+        Of the subtraction.
+    science_options, template_options : `ReadOptions`, optional
+        What the headers lack: gain, saturation, names of extensions.
+    progress : callable, optional
+        Told what begins.
+
+    Returns
+    -------
+    result : `DifferenceResult`
+
+    Raises
+    ------
+    DifferenceError
+        Raised if the images cannot be subtracted, in words that tell why.
+    """
+    options = options or DifferenceOptions()
+    tell = progress or (lambda text: None)
+    start = time.perf_counter()
+    tell("reading the images")
+    opened = (
+        science if isinstance(science, OpenedImage) else open_image(science, science_options),
+        template if isinstance(template, OpenedImage) else open_image(template, template_options),
+    )
+    tell("sky, stars and PSF of the science image")
+    image = prepare(opened[0], options.cosmic_rays)
+    tell("sky, stars and PSF of the template")
+    reference = prepare(opened[1], options.cosmic_rays, image.fwhm)
+    tell("aligning the template")
+    registration = register(image, reference, options.align)
+    tell("matching the PSFs and subtracting")
+    if image.exposure.wcs is None:
+        image.exposure.wcs = pixel_wcs(image.exposure.shape)
+    begin = time.perf_counter()
+    try:
+        result = subtract(image.exposure, registration.template, registration.stars, options.subtraction)
+    except (AlgorithmError, ValueError) as error:
+        raise DifferenceError(f"The subtraction failed: {error}") from error
+    seconds = time.perf_counter() - begin
+    tell("detecting and measuring what changed")
+    detections = detect_and_measure(
+        result.difference, image.exposure, result.matched, DetectionOptions(threshold=options.threshold)
+    )
+    kept, rejected = filter_dia_sources(detections, FilterOptions(minimum_snr=options.threshold))
+    kept["reliability"] = ReliabilityModel.load().score(kept)
+    residuals = measure_residuals(result.difference, registration.stars)
+    on_sky = opened[0].exposure.wcs is not None and _has_sky(opened[0])
+    summary = _summary(image, reference, registration, result.metrics, residuals)
+    summary |= {
+        "sources": len(kept),
+        "fainter": int(np.count_nonzero(kept["isNegative"])),
+        "rejected": len(rejected),
+        "subtractionSeconds": seconds,
+        "seconds": time.perf_counter() - start,
+    }
+    return DifferenceResult(
+        result.difference,
+        image.exposure,
+        result.matched,
+        candidates_table(kept, on_sky),
+        candidates_table(rejected, on_sky),
+        residuals,
+        summary,
+        opened[0].header,
+    )
+
+
+def _has_sky(opened: OpenedImage) -> bool:
+    """Return whether the file itself has a WCS: the stand-in for one is not worth writing."""
+    return "CTYPE1" in opened.header and "RA" in str(opened.header["CTYPE1"]) + str(
+        opened.header.get("CTYPE2", "")
+    )
+
+
+def _summary(
+    science: PreparedImage,
+    template: PreparedImage,
+    registration: Registration,
+    metrics: dict[str, float | int | bool],
+    residuals: Residuals,
+) -> dict[str, float | int | str | bool]:
+    out: dict[str, float | int | str | bool] = {}
+    for name, image in (("science", science), ("template", template)):
+        out |= {
+            f"{name}File": Path(image.name).name,
+            f"{name}Fwhm": image.fwhm,
+            f"{name}Sky": image.sky,
+            f"{name}Noise": image.noise,
+            f"{name}PsfStars": image.psf_stars,
+            f"{name}CosmicRayPixels": image.cosmic_rays,
+        }
+        if image.gain is not None:
+            out[f"{name}Gain"] = image.gain
+    return out | {
+        "commonStars": registration.common_stars,
+        "offsetPixels": registration.offset,
+        "alignmentRmsPixels": registration.rms,
+        "fluxRatio": registration.flux_ratio,
+        "resampled": registration.warped,
+        "coverage": registration.coverage,
+        **metrics,
+        "residualSky": residuals.sky,
+        "residualStars": residuals.stars,
+        "residualBrightStars": residuals.bright_stars,
+    }

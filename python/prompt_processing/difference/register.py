@@ -1,0 +1,244 @@
+"""Bring the template onto the science image's pixels and flux scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+from astropy.wcs import WCS
+from lsst.pipe.base import AlgorithmError
+from numpy.typing import NDArray
+
+from ..alert_production.astrometry import AstrometricFit, AstrometryOptions, fit_wcs
+from ..alert_production.errors import AstrometryError, NoTemplateOverlapError
+from ..alert_production.warp import WarpOptions, warp_template
+from ..images import Exposure, PhotoCalib
+from .errors import DifferenceError, NoOverlapError, NotAlignedError
+from .prepare import PreparedImage
+
+ALIGNED_PIXELS = 0.25
+"""Images on one grid whose stars coincide this well are not resampled: the kernel shifts, too."""
+
+MIN_STARS = 6
+"""Fewer common stars say nothing of the alignment."""
+
+MIN_SNR = 10.0
+"""Of the stars that are compared."""
+
+MAX_OFFSET_PIXELS = 60.0
+"""How wrong the two WCS, or the alignment, may be."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Registration:
+    """The template on the science image's pixels, and how it got there.
+
+    Attributes
+    ----------
+    template : `~prompt_processing.images.Exposure`
+        On the science image's pixels and flux scale.
+    offset : `float`
+        Between where the template's stars were said to be and where they are, pixels.
+    rms : `float`
+        What is left of that, pixels; NaN if there were too few stars to tell.
+    common_stars : `int`
+        Stars in both images.
+    flux_ratio : `float`
+        By which the template was multiplied.
+    warped : `bool`
+        Whether it was resampled.
+    coverage : `float`
+        Fraction of the science image that the template covers.
+    stars : `~astropy.table.Table`
+        Sources of the science image that the template shows, too; all of them if that cannot be told.
+    """
+
+    template: Exposure
+    offset: float
+    rms: float
+    common_stars: int
+    flux_ratio: float
+    warped: bool
+    coverage: float
+    stars: Table
+
+
+def register(science: PreparedImage, template: PreparedImage, align: bool = True) -> Registration:
+    """Register.
+
+    Parameters
+    ----------
+    science, template : `PreparedImage`
+        The images; both have a WCS on the sky, or neither has, and then their pixels are the same.
+    align : `bool`
+        Whether to correct what the headers say by the stars that both images show.
+
+    Raises
+    ------
+    NoOverlapError
+        Raised if the images show different parts of the sky.
+    NotAlignedError
+        Raised if their stars do not coincide, or one has no WCS and the shapes differ.
+    """
+    same_grid = _share_a_grid(science.exposure, template.exposure)
+    science_wcs, template_wcs = _common_frame(science, template)
+    overlap = _overlap(science_wcs, template_wcs, science.exposure.shape, template.exposure.shape)
+    if overlap == 0:
+        raise NoOverlapError(_apart(science, template, science_wcs, template_wcs))
+    fit = _fit(science, template, science_wcs, template_wcs) if align else None
+    offset, rms, common, ratio, stars = 0.0, float("nan"), 0, 1.0, science.stars
+    if fit is not None:
+        stars = science.stars[np.asarray(science.stars["snr"]) > MIN_SNR][fit.source]
+        pixel = float(np.sqrt(abs(np.linalg.det(science_wcs.pixel_scale_matrix)))) * 3600
+        offset, rms = fit.offset_arcsec / pixel, fit.rms_mas / 1000 / pixel
+        common = int(fit.used.sum())
+        ratio = _flux_ratio(science, template, fit)
+    if same_grid and _coincide(fit, science_wcs, science.exposure.shape):
+        moved = template.exposure
+        placed = Exposure(
+            moved.image * np.float32(ratio),
+            moved.mask,
+            moved.variance * np.float32(ratio**2),
+            science.exposure.wcs,
+            moved.psf,
+        )
+        return Registration(placed, offset, rms, common, ratio, False, 1.0, stars)
+    patch = template.exposure
+    patch.wcs, patch.photo_calib = template_wcs, PhotoCalib(ratio)
+    size = 2 * int(np.clip(np.ceil(4 * max(science.fwhm, template.fwhm)), 17, 30)) + 1
+    try:
+        warped = warp_template(
+            [patch],
+            science_wcs if fit is None else fit.wcs,
+            science.exposure.shape,
+            WarpOptions(psf_size=size),
+        )
+    except NoTemplateOverlapError as error:
+        raise NoOverlapError(_apart(science, template, science_wcs, template_wcs)) from error
+    except AlgorithmError as error:
+        raise DifferenceError(f"{template.name}: {error}") from error
+    warped.wcs, warped.photo_calib = science.exposure.wcs, None
+    coverage = float(warped.metadata["COVERAGE"])
+    return Registration(warped, offset, rms, common, ratio, True, coverage, stars)
+
+
+def _share_a_grid(science: Exposure, template: Exposure) -> bool:
+    """Return whether the headers say that pixels are the same pixels."""
+    if science.shape != template.shape:
+        return False
+    if science.wcs is None or template.wcs is None:
+        return True
+    height, width = science.shape
+    x, y = np.array([0.0, width - 1, 0, width - 1]), np.array([0.0, 0, height - 1, height - 1])
+    try:
+        back = template.wcs.all_world2pix(*science.wcs.all_pix2world(x, y, 0), 0)
+    except (ValueError, RuntimeError):
+        return False
+    return bool(np.hypot(back[0] - x, back[1] - y).max() < 0.02)
+
+
+def _common_frame(science: PreparedImage, template: PreparedImage) -> tuple[WCS, WCS]:
+    """Return a WCS of each; without both, one of a pixel an arcsecond that they share."""
+    first, second = science.exposure.wcs, template.exposure.wcs
+    if first is not None and second is not None:
+        return first, second
+    if science.exposure.shape != template.exposure.shape:
+        lacking = " and ".join(i.name for i in (science, template) if i.exposure.wcs is None)
+        raise NotAlignedError(
+            f"No WCS on the sky in {lacking}, and the images differ in shape ({science.exposure.shape} and "
+            f"{template.exposure.shape}): they cannot be on the same pixels."
+        )
+    plain = pixel_wcs(science.exposure.shape)
+    return plain, plain.deepcopy()
+
+
+def pixel_wcs(shape: tuple[int, int]) -> WCS:
+    """Return a stand-in for a WCS: a tangential projection of one arcsecond a pixel about (0, 0)."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [0.0, 0.0]
+    wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
+    wcs.wcs.cd = np.diag([-1.0, 1.0]) / 3600
+    wcs.wcs.set()
+    return wcs
+
+
+def _overlap(science: WCS, template: WCS, shape: tuple[int, int], template_shape: tuple[int, int]) -> float:
+    """Return which fraction of the science image lies on the template, by the headers."""
+    y, x = (a.ravel() for a in np.mgrid[0 : shape[0] - 1 : 24j, 0 : shape[1] - 1 : 24j])
+    ra, dec = science.all_pix2world(x, y, 0)
+    if template.sip is None:
+        px, py = template.wcs_world2pix(ra, dec, 0)
+    else:
+        px, py = template.all_world2pix(ra, dec, 0, quiet=True)
+    inside = (px > -0.5) & (px < template_shape[1] - 0.5) & (py > -0.5) & (py < template_shape[0] - 0.5)
+    return float(np.mean(inside & np.isfinite(px) & np.isfinite(py)))
+
+
+def _apart(science: PreparedImage, template: PreparedImage, first: WCS, second: WCS) -> str:
+    centres = []
+    for image, wcs in ((science, first), (template, second)):
+        height, width = image.exposure.shape
+        ra, dec = wcs.all_pix2world((width - 1) / 2, (height - 1) / 2, 0)
+        centres.append(f"{image.name} is centred on RA {float(ra):.5f}, Dec {float(dec):.5f}")
+    return f"The images do not overlap: {centres[0]}, {centres[1]} (degrees)."
+
+
+def _fit(
+    science: PreparedImage, template: PreparedImage, science_wcs: WCS, template_wcs: WCS
+) -> AstrometricFit | None:
+    """Solve the science image's WCS with the template's stars as the catalogue."""
+    stars, others = (i.stars[np.asarray(i.stars["snr"]) > MIN_SNR] for i in (science, template))
+    if min(len(stars), len(others)) < 2 * MIN_STARS:
+        return None
+    ra, dec = template_wcs.all_pix2world(np.asarray(others["x"]), np.asarray(others["y"]), 0)
+    pixel = float(np.sqrt(abs(np.linalg.det(science_wcs.pixel_scale_matrix)))) * 3600
+    error = np.where(stars["clean"], np.asarray(stars["xErr"], float), np.inf)
+    options = AstrometryOptions(
+        max_offset_arcsec=MAX_OFFSET_PIXELS * pixel,
+        min_matches=MIN_STARS,
+        matches_per_term=10,
+        floor_mas=20 * pixel,
+        max_rms_mas=700 * pixel,
+    )
+    try:
+        return fit_wcs(
+            np.asarray(stars["x"], float),
+            np.asarray(stars["y"], float),
+            np.asarray(stars["psfFlux"], float),
+            error,
+            np.asarray(ra),
+            np.asarray(dec),
+            np.asarray(others["psfFlux"], float),
+            science_wcs,
+            science.exposure.shape,
+            options,
+        )
+    except AstrometryError as error_:
+        raise NotAlignedError(
+            f"The stars of {science.name} and {template.name} do not coincide within "
+            f"{MAX_OFFSET_PIXELS:.0f} pixels; are both of the same field, and is the WCS right? {error_}"
+        ) from error_
+
+
+def _coincide(fit: AstrometricFit | None, said: WCS, shape: tuple[int, int]) -> bool:
+    """Return whether stars are at the pixels where the headers say that they are, as far as can be told."""
+    if fit is None:
+        return True
+    y, x = (a.ravel() for a in np.mgrid[0 : shape[0] - 1 : 9j, 0 : shape[1] - 1 : 9j])
+    is_x, is_y = said.all_world2pix(*fit.wcs.all_pix2world(x, y, 0), 0, quiet=True)
+    return bool(np.hypot(is_x - x, is_y - y).max() < ALIGNED_PIXELS)
+
+
+def _flux_ratio(science: PreparedImage, template: PreparedImage, fit: AstrometricFit) -> float:
+    """Return the median ratio of the common stars' fluxes, the brightest and cleanest of them."""
+    stars, others = (i.stars[np.asarray(i.stars["snr"]) > MIN_SNR] for i in (science, template))
+    rows, partners = stars[fit.source], others[fit.reference]
+    clean: NDArray[np.bool_] = np.asarray(rows["clean"], bool) & np.asarray(partners["clean"], bool)
+    flux, other = np.asarray(rows["psfFlux"], float), np.asarray(partners["psfFlux"], float)
+    clean &= (flux > 0) & (other > 0)
+    if not clean.any():
+        return 1.0
+    best = np.flatnonzero(clean)[:100]
+    return float(np.median(flux[best] / other[best]))

@@ -1,0 +1,200 @@
+"""Two FITS files of any camera give a difference that is noise, and a catalogue of what changed."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+from scipy.spatial import cKDTree
+
+from prompt_processing.difference import DifferenceOptions, difference_images
+from prompt_processing.difference.cli import main
+from prompt_processing.difference.errors import (
+    NoOverlapError,
+    NoStarsError,
+    NotAlignedError,
+    UnreadableImageError,
+)
+from prompt_processing.difference.read import ReadOptions, open_image, split_extension
+from prompt_processing.images import Mask
+
+
+def found(sources, truth, shape, minimum_snr=12.0, radius=2.5, border=10):
+    """Return which share of the injected sources off the border is in the catalogue, and of how many."""
+    x, y = np.asarray(truth["x"]), np.asarray(truth["y"])
+    inside = (x > border) & (y > border) & (x < shape[1] - border) & (y < shape[0] - border)
+    inside &= np.abs(np.asarray(truth["snr"])) > minimum_snr
+    wanted = truth[inside]
+    tree = cKDTree(np.column_stack([sources["x"], sources["y"]]))
+    distance, _ = tree.query(np.column_stack([wanted["x"], wanted["y"]]))
+    return np.mean(distance < radius), len(wanted)
+
+
+def test_turned_template_of_another_flux_scale_is_subtracted_to_noise(simulated, write_pair):
+    files = write_pair(simulated, template_scale=0.4)
+    result = difference_images(files.science, files.template)
+    assert result.summary["resampled"]
+    assert result.summary["fluxRatio"] == pytest.approx(2.5, rel=0.04)
+    assert result.residuals.sky == pytest.approx(1, abs=0.03)
+    assert result.residuals.stars == pytest.approx(1, abs=0.15)
+    share, n = found(result.sources, simulated.truth, result.difference.shape)
+    assert n >= 5
+    assert share > 0.9
+    assert (np.asarray(result.sources["reliability"]) <= 1).all()
+
+
+def test_aligned_images_without_wcs_are_left_on_their_pixels(same_grid, write_pair):
+    files = write_pair(same_grid, wcs=False)
+    result = difference_images(files.science, files.template)
+    assert not result.summary["resampled"]
+    assert "ra" not in result.sources.colnames
+    assert result.sources["ixx"].unit.to_string() == "pix2"
+    assert result.residuals.sky == pytest.approx(1, abs=0.03)
+    share, _ = found(result.sources, same_grid.truth, result.difference.shape)
+    assert share > 0.9
+
+
+def test_shift_that_the_headers_do_not_tell_is_found(same_grid, write_pair):
+    files = write_pair(same_grid, wcs=False)
+    with fits.open(files.template, mode="update") as hdus:
+        hdus[0].data = np.roll(hdus[0].data, (7, -11), (0, 1))
+    result = difference_images(files.science, files.template)
+    assert result.summary["resampled"]
+    assert result.summary["offsetPixels"] == pytest.approx(np.hypot(7, 11), abs=0.3)
+    assert result.residuals.stars == pytest.approx(1, abs=0.25)
+
+
+def test_output_is_plain_fits_and_catalogue_is_by_its_ending(simulated, write_pair, tmp_path):
+    files = write_pair(simulated)
+    picture, image = tmp_path / "d.png", tmp_path / "d.fits"
+    for ending in ("parquet", "fits"):
+        catalogue = tmp_path / f"c.{ending}"
+        arguments = [str(files.science), str(files.template), "-q", "-o", str(image), "-c", str(catalogue)]
+        assert main([*arguments, "-p", str(picture)]) == 0
+        table = Table.read(catalogue)
+        assert len(table) >= 5
+        assert {"ra", "dec", "snr", "psfFlux", "isDipole", "reliability", "ixx"} <= set(table.colnames)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    with fits.open(image) as hdus:
+        assert {hdu.name for hdu in hdus[1:]} == {"DIFFERENCE", "VARIANCE", "MASK", "PSF"}
+        assert hdus["DIFFERENCE"].data.dtype == np.dtype(">f4")
+        assert hdus[0].header["RESSKY"] == pytest.approx(1, abs=0.03)
+        wcs = WCS(hdus["DIFFERENCE"].header)
+        row = table[0]
+        assert np.allclose(wcs.all_pix2world(row["x"], row["y"], 0), (row["ra"], row["dec"]), atol=1e-6)
+
+
+def test_written_difference_can_be_opened_again_with_its_planes(simulated, write_pair, tmp_path):
+    files = write_pair(simulated)
+    result = difference_images(files.science, files.template)
+    result.write(tmp_path / "d.fits")
+    opened = open_image(tmp_path / "d.fits")
+    assert opened.has_variance
+    edge = result.difference.has(Mask.EDGE)
+    assert np.array_equal(opened.exposure.has(Mask.EDGE), edge)
+
+
+def test_planes_beside_the_image_are_used(simulated, write_pair, tmp_path):
+    files = write_pair(simulated)
+    with fits.open(files.science) as hdus:
+        image, header = hdus[0].data, hdus[0].header
+    bad = np.zeros(image.shape, np.uint8)
+    bad[:, 100:104] = 1
+    error = np.sqrt(np.maximum(image, 1) / 2.0)
+    path = tmp_path / "planes.fits"
+    fits.HDUList(
+        [
+            fits.PrimaryHDU(),
+            fits.ImageHDU(image, header, "SCI"),
+            fits.ImageHDU(error, name="ERR"),
+            fits.ImageHDU(bad, name="DQ"),
+        ]
+    ).writeto(path)
+    opened = open_image(f"{path}[SCI]")
+    assert opened.has_variance
+    assert opened.exposure.variance[5, 5] == pytest.approx(error[5, 5] ** 2, rel=1e-5)
+    assert opened.exposure.has(Mask.BAD)[:, 100:104].all()
+    assert not opened.exposure.has(Mask.BAD)[:, :100].any()
+    result = difference_images(opened, files.template)
+    assert result.difference.has(Mask.BAD)[:, 100:104].all()
+
+
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [
+        ("a.fits", ("a.fits", None)),
+        ("a.fits[SCI]", ("a.fits", "SCI")),
+        ("a[1].fits[SCI,2]", ("a[1].fits", "SCI,2")),
+    ],
+)
+def test_extension_is_told_from_the_file_name(path, parts):
+    assert split_extension(path) == parts
+
+
+def test_wrong_files_are_told_apart(tmp_path, capsys):
+    with pytest.raises(UnreadableImageError, match="no such file"):
+        open_image(tmp_path / "none.fits")
+    (tmp_path / "text.fits").write_text("not an image")
+    with pytest.raises(UnreadableImageError, match="not a FITS image"):
+        open_image(tmp_path / "text.fits")
+    two = fits.HDUList([fits.PrimaryHDU(), *(fits.ImageHDU(np.ones((9, 9)), name=n) for n in "AB")])
+    two.writeto(tmp_path / "two.fits")
+    with pytest.raises(UnreadableImageError, match="several images"):
+        open_image(tmp_path / "two.fits")
+    with pytest.raises(UnreadableImageError, match="no extension C"):
+        open_image(f"{tmp_path}/two.fits[C]")
+    assert open_image(f"{tmp_path}/two.fits[B]").exposure.shape == (9, 9)
+    assert main([str(tmp_path / "none.fits"), "x", "-q"]) == 1
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_images_of_different_fields_are_refused(simulated, write_pair):
+    files = write_pair(simulated)
+    with fits.open(files.template, mode="update") as hdus:
+        hdus[0].header["CRVAL1"] += 3
+    with pytest.raises(NoOverlapError, match="do not overlap"):
+        difference_images(files.science, files.template)
+
+
+def test_stars_that_do_not_coincide_are_refused(simulated, write_pair):
+    files = write_pair(simulated)
+    with fits.open(files.template, mode="update") as hdus:
+        hdus[0].data = np.ascontiguousarray(hdus[0].data[::-1])
+    with pytest.raises(NotAlignedError, match="do not coincide"):
+        difference_images(files.science, files.template)
+
+
+def test_image_without_stars_is_refused(simulated, write_pair):
+    files = write_pair(simulated)
+    with fits.open(files.science, mode="update") as hdus:
+        hdus[0].data = np.random.default_rng(1).normal(800, 20, hdus[0].data.shape).astype(np.float32)
+    with pytest.raises(NoStarsError, match=r"science\.fits"):
+        difference_images(files.science, files.template)
+
+
+def test_other_shape_without_wcs_is_refused(same_grid, write_pair):
+    files = write_pair(same_grid, wcs=False)
+    with fits.open(files.template, mode="update") as hdus:
+        hdus[0].data = np.ascontiguousarray(hdus[0].data[:-3])
+    with pytest.raises(NotAlignedError, match="No WCS"):
+        difference_images(files.science, files.template)
+
+
+def test_saturated_pixels_and_uncovered_borders_are_masked(tmp_path):
+    image = np.random.default_rng(2).normal(500, 9, (60, 70)).astype(np.float32)
+    image[30:33, 30:33] = 65535
+    image[:10] = 0
+    fits.PrimaryHDU(image).writeto(tmp_path / "a.fits")
+    mask = open_image(tmp_path / "a.fits").exposure
+    assert mask.has(Mask.SAT).sum() == 9
+    assert mask.has(Mask.NO_DATA)[:10].all()
+    assert not mask.has(Mask.NO_DATA)[10:].any()
+    lower = open_image(tmp_path / "a.fits", ReadOptions(saturation=520.0))
+    assert lower.exposure.has(Mask.SAT).sum() > 20
+
+
+def test_progress_tells_each_step(same_grid, write_pair):
+    files = write_pair(same_grid, wcs=False)
+    steps = []
+    difference_images(files.science, files.template, DifferenceOptions(threshold=8), progress=steps.append)
+    assert len(steps) == 6
