@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(f"export {name}={shlex.quote(value)}")
             case "install":
                 software.install()
+                software.install_tools()
     except MissingSoftwareError as error:
         _log.critical("%s", error)
         return 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import re
@@ -13,7 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["MissingSoftwareError", "debian_packages", "go_program", "locked", "maven_file", "maven_libraries"]
+__all__ = [
+    "MissingSoftwareError",
+    "debian_packages",
+    "go_module_files",
+    "go_program",
+    "go_program_from_sources",
+    "locked",
+    "maven_file",
+    "maven_libraries",
+]
 
 _log = logging.getLogger("lsst.services.installation")
 
@@ -122,16 +132,63 @@ def go_program(package: str, version: str, target: Path) -> None:
     MissingSoftwareError
         Raised if Go is not there or fails.
     """
-    go = shutil.which("go")
-    if go is None:
-        raise MissingSoftwareError(
-            f"{target.name} is not on the PATH and Go, to build it with, is neither: install one of them (https://go.dev/dl)."
-        )
+    go = _go(target.name)
     work = _fresh(target)
     _log.info("Building %s %s (two minutes or so) ...", package, version)
     _run([go, "install", f"{package}@{version}"], f"{package}@{version}", {"GOBIN": str(work)})
     (work / target.name).rename(target)
     shutil.rmtree(work)
+
+
+def go_program_from_sources(sources: Path, target: Path) -> None:
+    """Build a Go program of this project; its modules are those of its ``go.sum``.
+
+    Parameters
+    ----------
+    sources : `~pathlib.Path`
+        Folder of its ``go.mod``.
+    target : `~pathlib.Path`
+        The executable; appears complete or not at all.
+
+    Raises
+    ------
+    MissingSoftwareError
+        Raised if Go is not there or fails.
+    """
+    go = _go(target.name)
+    work = _fresh(target)
+    _log.info("Building %s (two minutes or so) ...", sources)
+    _run([go, "build", "-mod=readonly", "-o", str(work / target.name), "."], target.name, folder=sources)
+    (work / target.name).rename(target)
+    shutil.rmtree(work)
+
+
+def go_module_files(module: str, version: str, pattern: str, target: Path) -> None:
+    """Fetch files of a Go module.
+
+    Parameters
+    ----------
+    module, version : `str`
+        What ``go get`` calls it.
+    pattern : `str`
+        Which files, relative to the module.
+    target : `~pathlib.Path`
+        Folder for copies of them; appears complete or not at all.
+
+    Raises
+    ------
+    MissingSoftwareError
+        Raised if Go is not there or fails, or the module has no such files.
+    """
+    go = _go(f"{module}'s files")
+    work = _fresh(target)
+    answer = _run([go, "mod", "download", "-json", f"{module}@{version}"], f"{module}@{version}", folder=work)
+    files = sorted(Path(json.loads(answer)["Dir"]).glob(pattern))
+    if not files:
+        raise MissingSoftwareError(f"{module}@{version} has no {pattern}.")
+    for file in files:
+        shutil.copyfile(file, work / file.name)
+    work.rename(target)
 
 
 def debian_packages(package: str, target: Path) -> None:
@@ -160,6 +217,15 @@ def debian_packages(package: str, target: Path) -> None:
         _run(["dpkg-deb", "-x", str(archive), str(work / "root")], package)
     (work / "root").rename(target)
     shutil.rmtree(work)
+
+
+def _go(what: str) -> str:
+    go = shutil.which("go")
+    if go is None:
+        raise MissingSoftwareError(
+            f"{what} is not on the PATH and Go, to build it with, is neither: install one of them (https://go.dev/dl)."
+        )
+    return go
 
 
 def _maven(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 from .installation import (
     MissingSoftwareError,
     debian_packages,
+    go_module_files,
     go_program,
+    go_program_from_sources,
     locked,
     maven_file,
     maven_libraries,
@@ -88,6 +91,18 @@ class Software:
         self.versitygw()
         self.postgresql()
         self.redis()
+
+    def install_tools(self) -> None:
+        """Install whatever of the tools that check charts is not there.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if something cannot be installed.
+        """
+        self.helm()
+        self.manifest_validator()
+        self.argo_cd_definitions()
 
     def java(self) -> Program:
         """Return a Java that runs the servers.
@@ -205,6 +220,61 @@ class Software:
                 return Program(Path(found))
         return self._debian(self.versions.redis.package, "usr/bin/redis-server")
 
+    def helm(self) -> Program:
+        """Return Helm.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is not there and cannot be built.
+        """
+        helm = self.versions.helm
+        found = shutil.which("helm")
+        if found and _is_helm(found, helm.minimum):
+            return Program(Path(found))
+        target = self.folder / f"helm-{helm.version}" / "helm"
+        with locked(self.folder):
+            if not target.is_file():
+                go_program("helm.sh/helm/v3/cmd/helm", helm.version, target)
+        return Program(target)
+
+    def manifest_validator(self) -> Program:
+        """Return the program of ``tools/validate-manifests``, built from the sources as they are now.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it cannot be built.
+        """
+        sources = Path(__file__).resolve().parents[3] / "tools" / "validate-manifests"
+        digest = hashlib.sha256()
+        for path in sorted((*sources.glob("*.go"), *sources.glob("go.*"))):
+            digest.update(path.read_bytes())
+        target = self.folder / f"validate-manifests-{digest.hexdigest()[:12]}" / "validate-manifests"
+        with locked(self.folder):
+            if not target.is_file():
+                for old in self.folder.glob("validate-manifests-*"):
+                    shutil.rmtree(old)
+                go_program_from_sources(sources, target)
+        return Program(target)
+
+    def argo_cd_definitions(self) -> Path:
+        """Return a folder with Argo CD's resource definitions.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if they are not there and cannot be fetched.
+        """
+        version = self.versions.argo_cd.version
+        target = self.folder / f"argo-cd-definitions-{version}"
+        with locked(self.folder):
+            if not target.is_dir():
+                go_module_files(
+                    "github.com/argoproj/argo-cd/v3", version, "manifests/crds/app*-crd.yaml", target
+                )
+        return target
+
     def _debian(self, package: str, pattern: str) -> Program:
         target = self.folder / f"debian-{package}"
         with locked(self.folder):
@@ -228,14 +298,20 @@ def _postgresql_folders() -> Iterator[Path]:
         ]
 
 
+def _is_helm(program: str, minimum: str) -> bool:
+    version, wanted = version_numbers(_answer(program, "version", "--short")), version_numbers(minimum)
+    # Of the same major version: Argo CD renders with it.
+    return version[:1] == wanted[:1] and version >= wanted
+
+
 def _has_statistics(folder: Path) -> bool:
     # Of the contrib package, which some systems keep apart.
     return any((folder.parent / "lib").glob("**/pg_stat_statements.*"))
 
 
-def _answer(program: str, option: str) -> str:
+def _answer(program: str, *options: str) -> str:
     try:
-        done = subprocess.run([program, option], capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run([program, *options], capture_output=True, text=True, check=False, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout + done.stderr if done.returncode == 0 else ""

@@ -37,6 +37,15 @@ class _Package(BaseModel):
     image: str
 
 
+class _Helm(BaseModel):
+    version: str
+    minimum: str
+
+
+class _ArgoCd(BaseModel):
+    version: str
+
+
 class Versions(BaseModel):
     """The content of ``versions.yaml``, the one place where versions are pinned."""
 
@@ -47,6 +56,8 @@ class Versions(BaseModel):
     versitygw: _Versitygw
     postgresql: _Package
     redis: _Package
+    helm: _Helm
+    argo_cd: _ArgoCd
     maven_dependency_plugin: str
 
     @classmethod
