@@ -13,7 +13,6 @@ from lsst.pex.config import Field
 from lsst.pipe.base import (
     InputQuantizedConnection,
     OutputQuantizedConnection,
-    PipelineTask,
     PipelineTaskConfig,
     PipelineTaskConnections,
     QuantumContext,
@@ -26,8 +25,8 @@ from ..alert_production.alert_sender import AlertStreamSettings, send_alerts
 from ..alert_production.apdb_tables import ApdbSchemas
 from ..alert_production.apdb_write import require_not_in_apdb, write_visit_detector
 from ..alert_production.associate_visit import AssociatedVisit, PreloadedCatalogs, associate_visit
-from ..alert_production.preloaded_catalogs import apdb_uri, open_apdb
 from ..images import Exposure, VisitInfo
+from .apdb_task import ApdbTask
 
 _DIMENSIONS = ("instrument", "visit", "detector")
 _GROUP_DIMENSIONS = ("instrument", "group", "detector")
@@ -144,7 +143,7 @@ class AssociateApdbConfig(PipelineTaskConfig, pipelineConnections=AssociateApdbC
     )
 
 
-class AssociateApdbTask(PipelineTask):
+class AssociateApdbTask(ApdbTask):
     """The one task that changes the world outside: the APDB once, then the alert stream."""
 
     ConfigClass = AssociateApdbConfig
@@ -211,7 +210,7 @@ class AssociateApdbTask(PipelineTask):
         """
         visit_info = _visit_info(difference, science)
         visit, detector = visit_info.exposure, visit_info.detector
-        apdb = open_apdb(apdb_uri(self.config.apdb_config_uri, os.environ))
+        apdb = self.open_apdb(self.config.apdb_config_uri)
         require_not_in_apdb(apdb, visit, detector)
         schemas = ApdbSchemas.of(apdb)
         processed = Time.now()

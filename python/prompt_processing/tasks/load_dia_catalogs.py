@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from lsst.pex.config import Field
 from lsst.pipe.base import (
-    PipelineTask,
     PipelineTaskConfig,
     PipelineTaskConnections,
     Struct,
@@ -15,7 +13,8 @@ from lsst.pipe.base import (
 )
 from lsst.pipe.base.utils import RegionTimeInfo
 
-from ..alert_production.preloaded_catalogs import apdb_uri, load_dia_catalogs, open_apdb
+from ..alert_production.preloaded_catalogs import load_dia_catalogs
+from .apdb_task import ApdbTask
 
 _DIMENSIONS = ("instrument", "group", "detector")
 
@@ -60,7 +59,7 @@ class LoadDiaCatalogsConfig(PipelineTaskConfig, pipelineConnections=LoadDiaCatal
     )
 
 
-class LoadDiaCatalogsTask(PipelineTask):
+class LoadDiaCatalogsTask(ApdbTask):
     """Read DiaObjects and their history from the APDB."""
 
     ConfigClass = LoadDiaCatalogsConfig
@@ -87,7 +86,7 @@ class LoadDiaCatalogsTask(PipelineTask):
         NonRetriableError
             If none is configured.
         """
-        apdb = open_apdb(apdb_uri(self.config.apdb_config_uri, os.environ))
+        apdb = self.open_apdb(self.config.apdb_config_uri)
         catalogs = load_dia_catalogs(
             apdb, region_time.region, region_time.timespan.begin, self.config.padding_arcsec
         )

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from lsst.daf.butler import Butler, MissingCollectionError, MissingDatasetTypeError, Quantum
+from lsst.daf.butler import (
+    Butler,
+    DatasetRef,
+    LimitedButler,
+    MissingCollectionError,
+    MissingDatasetTypeError,
+    Quantum,
+)
 from lsst.daf.butler.logging import ButlerLogRecords
 from lsst.pipe.base import (
     ExecutionResources,
     InvalidQuantumError,
     Pipeline,
+    PipelineTask,
     RepeatableQuantumError,
     TaskFactory,
     TaskMetadata,
@@ -26,9 +34,12 @@ from lsst.pipe.base.quantum_graph_executor import QuantumExecutionResult
 from lsst.pipe.base.separable_pipeline_executor import SeparablePipelineExecutor
 from lsst.pipe.base.single_quantum_executor import SingleQuantumExecutor
 
+from prompt_processing.alert_production.apdb_connection import ApdbConnection
 from prompt_processing.domain.errors import NonRetriableError, PromptError, RetriableError
+from prompt_processing.tasks.apdb_task import ApdbTask
 
 from .pipeline_library import ReadyPipeline
+from .visit_outputs import VisitOutputs
 
 _LOG = logging.getLogger("lsst.activator.services.pipelines")
 
@@ -136,6 +147,25 @@ class _WatchedExecutor(SingleQuantumExecutor):
         return result
 
 
+class _ConnectedTaskFactory(TaskFactory):
+    """Give tasks that talk to the APDB the connection that the worker keeps."""
+
+    def __init__(self, apdb: ApdbConnection) -> None:
+        super().__init__()
+        self._apdb = apdb
+
+    def makeTask(  # noqa: N802
+        self,
+        task_node: TaskNode,
+        butler: LimitedButler,
+        initInputRefs: Iterable[DatasetRef] | None,
+    ) -> PipelineTask:
+        task = super().makeTask(task_node, butler, initInputRefs)
+        if isinstance(task, ApdbTask):
+            task.connection = self._apdb
+        return task
+
+
 class PipelineRun:
     """One pipeline, built for one visit.
 
@@ -145,10 +175,13 @@ class PipelineRun:
         Local; its collections and run are the pipeline's inputs and output.
     pipeline : `ReadyPipeline`
         The pipeline.
+    apdb : `~prompt_processing.alert_production.apdb_connection.ApdbConnection`
+        The worker's.
     """
 
-    def __init__(self, butler: Butler, pipeline: ReadyPipeline) -> None:
+    def __init__(self, butler: Butler, pipeline: ReadyPipeline, apdb: ApdbConnection) -> None:
         self._butler = butler
+        self._apdb = apdb
         self._pipeline = pipeline
         self._executor = SeparablePipelineExecutor(
             butler, clobber_output=False, skip_existing_in=None, raise_on_partial_outputs=True
@@ -193,9 +226,10 @@ class PipelineRun:
         """
         if self._graph is None:
             raise RuntimeError(f"Pipeline {self._pipeline.path} is not built.")
+        outputs = VisitOutputs(self._butler)
         watched = _WatchedExecutor(
-            butler=self._butler,
-            task_factory=TaskFactory(),
+            limited_butler_factory=lambda quantum: outputs,
+            task_factory=_ConnectedTaskFactory(self._apdb),
             resources=ExecutionResources(),
             # The run was empty before the visit: existence checks would cost time for nothing.
             assume_no_existing_outputs=True,
@@ -208,6 +242,9 @@ class PipelineRun:
             if isinstance(error.__cause__, TaskFailedError):
                 raise error.__cause__ from error.__cause__.__cause__
             raise
+        finally:
+            # Also of a pipeline that failed: its metadata and logs tell why.
+            outputs.hand_over()
         return PipelineResult(self._pipeline.stem, watched.metadata, watched.seconds)
 
 

@@ -262,7 +262,7 @@ class Workspace:
         butler: Butler = local.butler.clone(
             collections=[*inputs, local.collections.raw, local.collections.defaults], run=output
         )
-        return PipelineRun(butler, pipeline)
+        return PipelineRun(butler, pipeline, self._repositories.apdb.connection)
 
     def _preload_init_outputs(self, pipeline: ReadyPipeline) -> None:
         repositories = self._repositories

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from lsst.dax.apdb import Apdb
+from prompt_processing.alert_production.apdb_connection import ApdbConnection
 
 _LOG = logging.getLogger("lsst.activator.storage.apdb_record")
 
@@ -17,11 +17,16 @@ class ApdbRecord:
     ----------
     config_uri : `str`
         Configuration of the APDB.
+
+    Attributes
+    ----------
+    connection : `~prompt_processing.alert_production.apdb_connection.ApdbConnection`
+        The one of this process; the tasks use it too.
     """
 
     def __init__(self, config_uri: str) -> None:
         self._config_uri = config_uri
-        self._apdb: Apdb | None = None
+        self.connection = ApdbConnection()
 
     def contains(self, visits: Iterable[int], detector: int) -> bool | None:
         """Tell whether any of some visits was written.
@@ -42,9 +47,8 @@ class ApdbRecord:
         if not wanted:
             return False
         try:
-            if self._apdb is None:
-                self._apdb = Apdb.from_uri(self._config_uri)
-            return any(self._apdb.containsVisitDetector(visit, detector) for visit in wanted)
+            apdb = self.connection.get(self._config_uri)
+            return any(apdb.containsVisitDetector(visit, detector) for visit in wanted)
         except Exception as error:  # noqa: BLE001
             # Each implementation fails in its own way, and all mean the same here: it cannot be told.
             _LOG.warning("The APDB does not say whether it has visits %s: %s", wanted, error)

@@ -1,0 +1,40 @@
+"""What tasks that talk to the APDB have in common."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from lsst.dax.apdb import Apdb
+from lsst.pipe.base import PipelineTask
+
+from ..alert_production.apdb_connection import ApdbConnection
+from ..alert_production.preloaded_catalogs import apdb_uri
+
+__all__ = ["ApdbTask"]
+
+
+class ApdbTask(PipelineTask):
+    """A task that talks to the APDB.
+
+    Attributes
+    ----------
+    connection : `~prompt_processing.alert_production.apdb_connection.ApdbConnection`
+        Its own, unless whoever runs the pipeline gives it one that visits share.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.connection = ApdbConnection()
+
+    def open_apdb(self, configured: str) -> Apdb:
+        """Return the APDB that is configured, or else that of ``CONFIG_APDB``.
+
+        Raises
+        ------
+        NonRetriableError
+            If neither is set.
+        RetriableError
+            If it cannot be reached.
+        """
+        return self.connection.get(apdb_uri(configured, os.environ))
