@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,6 +86,24 @@ class SendReport:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertsOnDemand:
+    """Alerts that are made anew each time somebody goes through them.
+
+    An iterator that was interrupted while it made one gives no more.
+
+    Attributes
+    ----------
+    make : callable
+        Makes them, in the same order each time.
+    """
+
+    make: Callable[[], Iterator[Alert]]
+
+    def __iter__(self) -> Iterator[Alert]:
+        return self.make()
+
+
+@dataclass(frozen=True, slots=True)
 class KeptAlerts:
     """Directory of unsent alerts: ``<visit>_<detector>/<diaSourceId>.avro``, framed as for Kafka.
 
@@ -124,10 +142,14 @@ class _Delivery:
     kept: KeptAlerts
     group: str
     report: SendReport = field(default_factory=SendReport)
+    unanswered: dict[int, Alert] = field(default_factory=dict)
+    met: set[int] = field(default_factory=set)
     waiting_bytes: int = 0
     first_error: str | None = None
 
     def on_delivery(self, alert: Alert, error: KafkaError | None, _message: Message) -> None:
+        if self.unanswered.pop(alert.dia_source_id, None) is None:
+            return
         self.waiting_bytes -= len(alert.message)
         if error is None:
             self.report.sent += 1
@@ -135,7 +157,16 @@ class _Delivery:
         else:
             self.keep(alert, error.str())
 
+    def keep_rest(self, alerts: Iterable[Alert], why: str) -> None:
+        """Keep what has no answer, and those of the alerts that were not even tried."""
+        while self.unanswered:
+            self.keep(self.unanswered.popitem()[1], why)
+        for alert in alerts:
+            if alert.dia_source_id not in self.met:
+                self.keep(alert, why)
+
     def keep(self, alert: Alert, why: str) -> None:
+        self.met.add(alert.dia_source_id)
         self.first_error = self.first_error or why
         try:
             self.kept.keep(self.group, alert)
@@ -163,7 +194,8 @@ def send_alerts(
     visit, detector : `int`
         Whose alerts these are.
     alerts : iterable of `Alert`
-        Made while others are already on their way.
+        Made while others are already on their way. An `AlertsOnDemand` lets
+        those be kept too that were not made yet when the worker has to end.
 
     Returns
     -------
@@ -251,6 +283,25 @@ def _produce(
     alerts: Iterable[Alert],
     acknowledged: set[int] | None = None,
 ) -> None:
+    try:
+        _produce_until_answered(producer, settings, delivery, alerts, acknowledged)
+    except BaseException:
+        # The worker is told to end, or the visit's time is over. The APDB has the sources by now, and nobody
+        # will make these alerts again. One that is in flight may arrive all the same.
+        producer.poll(0)
+        producer.purge()
+        delivery.keep_rest(alerts, "the worker had to end")
+        _LOG.error("Interrupted: %d alerts are sent, %d kept.", delivery.report.sent, delivery.report.kept)
+        raise
+
+
+def _produce_until_answered(
+    producer: Producer,
+    settings: AlertStreamSettings,
+    delivery: _Delivery,
+    alerts: Iterable[Alert],
+    acknowledged: set[int] | None,
+) -> None:
     deadline: float | None = None
     for alert in alerts:
         # The clock starts with the first alert: making them is not the broker's time.
@@ -267,6 +318,7 @@ def _produce(
     if producer.flush(max(deadline - time.monotonic(), 0.1)):
         producer.purge()
         producer.flush(5.0)
+    delivery.keep_rest((), "no answer in time")
 
 
 def _produce_one(
@@ -277,10 +329,13 @@ def _produce_one(
             acknowledged.add(alert.dia_source_id)
         delivery.on_delivery(alert, error, message)
 
+    delivery.met.add(alert.dia_source_id)
+    delivery.unanswered[alert.dia_source_id] = alert
     delivery.waiting_bytes += len(alert.message)
     headers = [("producer_timestamp", str(time.time() * 1000).encode())]
     try:
         producer.produce(topic, alert.message, headers=headers, on_delivery=answer)
     except (KafkaException, BufferError) as exc:
         delivery.waiting_bytes -= len(alert.message)
+        del delivery.unanswered[alert.dia_source_id]
         delivery.keep(alert, str(exc))

@@ -6,6 +6,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from prompt_processing.alert_production.alert_packets import Alert
 from prompt_processing.alert_production.alert_sender import (
+    AlertsOnDemand,
     AlertStreamSettings,
     KeptAlerts,
     resend_kept_alerts,
@@ -161,3 +162,43 @@ def test_resend_command_empties_the_directory_and_its_status_tells(broker, tmp_p
     monkeypatch.setenv("AP_KAFKA_SERVER", server)
     assert main([str(tmp_path)]) == 0
     assert list(KeptAlerts(tmp_path)) == []
+
+
+class WorkerEndsError(BaseException):
+    """As `activator.services.interruption.Interrupted` is one."""
+
+
+@pytest.mark.parametrize("n_made", [0, 7, 19])
+def test_worker_that_has_to_end_keeps_what_has_no_answer(tmp_path, n_made) -> None:
+    ends = iter([True, False])
+
+    def make():
+        interrupted = next(ends)
+        for number, alert in enumerate(ALERTS):
+            if interrupted and number == n_made:
+                raise WorkerEndsError
+            yield alert
+
+    with pytest.raises(WorkerEndsError):
+        send_alerts(_settings("127.0.0.1:9", tmp_path), 1, 2, AlertsOnDemand(make))
+    assert sorted(int(path.stem) for path in KeptAlerts(tmp_path)) == list(range(20))
+
+
+def test_worker_that_has_to_end_keeps_nothing_that_was_acknowledged(broker, tmp_path) -> None:
+    _, server = broker
+    ends = iter([True, False])
+
+    def make():
+        interrupted = next(ends)
+        yield from ALERTS[:10]
+        if interrupted:
+            time.sleep(4.0)  # The acknowledgements have come; nobody has read them yet.
+        yield ALERTS[10]
+        if interrupted:
+            raise WorkerEndsError
+        yield from ALERTS[11:]
+
+    with pytest.raises(WorkerEndsError):
+        send_alerts(_settings(server, tmp_path), 1, 2, AlertsOnDemand(make))
+    kept = {int(path.stem) for path in KeptAlerts(tmp_path)}
+    assert set(range(11, 20)) <= kept <= set(range(10, 20))
