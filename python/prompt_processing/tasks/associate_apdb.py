@@ -21,7 +21,7 @@ from lsst.pipe.base import (
 )
 
 from ..alert_production.alert_packets import AlertContent, AlertEncoder, PreparedAlerts
-from ..alert_production.alert_sender import AlertStreamSettings, send_alerts
+from ..alert_production.alert_sender import AlertsOnDemand, AlertStreamSettings, send_alerts
 from ..alert_production.apdb_tables import ApdbSchemas
 from ..alert_production.apdb_write import require_not_in_apdb, write_visit_detector
 from ..alert_production.associate_visit import AssociatedVisit, PreloadedCatalogs, associate_visit
@@ -160,8 +160,11 @@ class AssociateApdbTask(ApdbTask):
         inputs = butlerQC.get(inputRefs)
         del inputs["exposures"]
         result = self.write(**inputs)
-        butlerQC.put(result, outputRefs)
-        self.send(result.prepared_alerts, **inputs)
+        try:
+            butlerQC.put(result, outputRefs)
+        finally:
+            # What the APDB has is alerted of, be the disk full or the worker told to end.
+            self.send(result.prepared_alerts, **inputs)
 
     def run(self, **inputs: Any) -> Struct:
         """Do everything at once; for use outside of a pipeline.  See `write` and `send`."""
@@ -302,7 +305,7 @@ class AssociateApdbTask(ApdbTask):
                 settings,
                 visit_info.exposure,
                 visit_info.detector,
-                prepared.alerts(difference, science, template),
+                AlertsOnDemand(lambda: prepared.alerts(difference, science, template)),
             )
             sent, kept, last_acknowledged = report.sent, report.kept, report.last_acknowledged
             self.log.info("%d alerts sent, %d kept.", sent, kept)
