@@ -20,7 +20,6 @@ extensions = [
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx_copybutton",
     "api_pages",
     "settings_tables",
@@ -31,8 +30,6 @@ exclude_patterns = ["_build", "extensions", "Thumbs.db"]
 html_theme = "furo"
 html_title = "Prompt Processing"
 html_show_sphinx = False
-# Everything a reader's browser loads is in the built folder: the site must open from a disk, without a network.
-html_theme_options: dict[str, object] = {}
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
@@ -41,6 +38,5 @@ numpydoc_show_class_members = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": True}
-autosummary_generate = False
 
 nitpicky = False

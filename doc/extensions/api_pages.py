@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+import types
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -61,7 +62,13 @@ def write_pages(app: Sphinx) -> None:
     )
 
 
+def skip(app: Sphinx, what: str, name: str, thing: object, skipped: bool, options: object) -> bool | None:
+    """Leave out names for types such as ``tuple[slice, slice]``, for which autodoc finds no signature."""
+    return True if isinstance(thing, types.GenericAlias) else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("builder-inited", write_pages)
+    app.connect("autodoc-skip-member", skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -11,6 +11,8 @@ from prompt_processing.activator.config import BOOT_FAILURE, SettingsError
 from prompt_processing.activator.factory import Factory, ProcessContext
 from prompt_processing.activator.handlers import health, metrics, next_visit
 from prompt_processing.activator.services.process_visit import ProcessVisit
+from prompt_processing.activator.storage.apdb_version import ApdbVersionError
+from prompt_processing.activator.storage.universe import UniverseError
 from prompt_processing.telemetry.metrics import Metrics
 
 LARGEST_REQUEST = 256 * 1024
@@ -25,7 +27,8 @@ def create_app(context: ProcessContext | None = None) -> Flask:
     context : `~prompt_processing.activator.factory.ProcessContext`, optional
         The long-lived clients; by default they are made from the environment
         and warmed, and the process exits with status 3 if the environment
-        does not allow it, after telling all that is wrong with it.
+        does not allow it, or what it names is of another version than this
+        software, after telling all that is wrong.
 
     Returns
     -------
@@ -38,7 +41,11 @@ def create_app(context: ProcessContext | None = None) -> Flask:
         except SettingsError as error:
             sys.stderr.write(f"The settings are not usable:\n{error}\n")
             raise SystemExit(BOOT_FAILURE) from error
-        context.warm()
+        try:
+            context.warm()
+        except (ApdbVersionError, UniverseError) as error:
+            sys.stderr.write(f"{error}\n")
+            raise SystemExit(BOOT_FAILURE) from error
     bound = context
     app = make_app(Factory(context).process_visit(), context.metrics, ready=lambda: bound.ready)
     app.extensions["prompt_processing"] = context

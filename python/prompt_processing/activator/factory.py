@@ -14,10 +14,12 @@ from prompt_processing.activator.services.visit_rules import VisitRules
 from prompt_processing.activator.services.visit_workspace import VisitWorkspace
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
 from prompt_processing.activator.services.workspace import Workspace
+from prompt_processing.activator.storage.apdb_version import check_apdb_version
 from prompt_processing.activator.storage.arrival_notices import ArrivalNotices
 from prompt_processing.activator.storage.arrived_images import ArrivedImages
 from prompt_processing.activator.storage.image_bucket import ImageBucket
 from prompt_processing.activator.storage.raw_microservice import RawMicroservice
+from prompt_processing.activator.storage.universe import UniverseError, check_universes
 from prompt_processing.domain.errors import PromptError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import Camera, load_camera
@@ -102,9 +104,23 @@ class ProcessContext:
         ------
         RetriableError
             Raised if the central repository cannot be reached.
+        UniverseError
+            Raised if its dimensions are not those that this software needs.
         """
         if self._repositories is None:
-            self._repositories = Repositories.open(self.settings, self.camera)
+            repositories = Repositories.open(self.settings, self.camera)
+            central = repositories.central
+            try:
+                check_universes(
+                    central.reader.dimensions,
+                    central.writer.dimensions,
+                    self.settings.input_repo,
+                    self.settings.central_repo,
+                )
+            except UniverseError:
+                repositories.close()
+                raise
+            self._repositories = repositories
             self.metrics.ready()
         return self._repositories
 
@@ -132,7 +148,14 @@ class ProcessContext:
 
         A central repository or a Kafka that cannot be reached now may be back
         when the first visit comes, so this is no reason not to start.
+
+        Raises
+        ------
+        UniverseError, ApdbVersionError
+            Raised if the central repository or the APDB is of another version
+            than this software, which does not pass by itself.
         """
+        check_apdb_version(self.settings.config_apdb)
         try:
             self.repositories()
             self.notices.start()

@@ -13,6 +13,8 @@ from prometheus_client import start_http_server
 from prompt_processing.activator.config import BOOT_FAILURE, Settings, SettingsError
 from prompt_processing.activator.factory import Factory, ProcessContext
 from prompt_processing.activator.services.serve_stream import ServeStream
+from prompt_processing.activator.storage.apdb_version import ApdbVersionError
+from prompt_processing.activator.storage.universe import UniverseError
 from prompt_processing.activator.storage.visit_stream import VisitStream
 
 _log = logging.getLogger("lsst.activator.stream_worker")
@@ -79,7 +81,7 @@ def serve(context: ProcessContext) -> int:
     Returns
     -------
     status : `int`
-        0.
+        0; 3 if the central repository or the APDB is of another version than this software.
     """
     settings = context.settings
     stop = threading.Event()
@@ -104,6 +106,9 @@ def serve(context: ProcessContext) -> int:
         _log.info("Ready for visits of %s.", stream)
         n_visits = service.run(stop)
         _log.info("Ending after %d visit(s).", n_visits)
+    except (ApdbVersionError, UniverseError) as error:
+        _log.critical("%s", error)
+        return BOOT_FAILURE
     finally:
         stream.close()
         context.close()

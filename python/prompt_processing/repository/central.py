@@ -22,6 +22,7 @@ from prompt_processing.activator.storage.collections import Collections
 from prompt_processing.images import SkyMap, use_butler_types
 from prompt_processing.instruments.camera import Camera
 
+from .chains import add_to_chain
 from .content import CalibrationProduct, RepositoryContent, Template
 from .instrument_records import insert_instrument
 from .reference_stars import shards
@@ -149,8 +150,10 @@ def _put_calibrations(
     certified = f"{collections.calib}/{label}"
     butler.collections.register(certified, CollectionType.CALIBRATION)
     butler.collections.register(collections.unbounded_calib)
-    camera_ref = butler.put(camera, "camera", instrument=camera.name, run=collections.unbounded_calib)
-    butler.registry.certify(certified, [camera_ref], Timespan(None, None))
+    unbounded = collections.unbounded_calib
+    if butler.find_dataset("camera", instrument=camera.name, collections=unbounded) is None:
+        camera_ref = butler.put(camera, "camera", instrument=camera.name, run=unbounded)
+        butler.registry.certify(certified, [camera_ref], Timespan(None, None))
     certified_for: list[tuple[DatasetRef, Timespan]] = []
     files: list[FileDataset] = []
     for product in products:
@@ -166,8 +169,7 @@ def _put_calibrations(
     butler.ingest(*files, transfer="copy")
     for ref, timespan in certified_for:
         butler.registry.certify(certified, [ref], timespan)
-    butler.collections.register(collections.calib, CollectionType.CHAINED)
-    butler.collections.redefine_chain(collections.calib, [certified, collections.unbounded_calib])
+    add_to_chain(butler, collections.calib, [certified, unbounded])
 
 
 def _put_sky_map(butler: Butler, collections: Collections, sky_map: SkyMap | None) -> None:
@@ -179,7 +181,8 @@ def _put_sky_map(butler: Butler, collections: Collections, sky_map: SkyMap | Non
         records.setdefault(element, []).append(butler.dimensions[element].RecordClass(**fields))
     for element, rows in records.items():
         butler.registry.insertDimensionData(element, *rows, skip_existing=True)
-    butler.put(sky_map, "skyMap", skymap=sky_map.name, run=collections.skymaps)
+    if butler.find_dataset("skyMap", skymap=sky_map.name, collections=collections.skymaps) is None:
+        butler.put(sky_map, "skyMap", skymap=sky_map.name, run=collections.skymaps)
 
 
 def _put_templates(
@@ -203,8 +206,7 @@ def _put_templates(
         }
         _put(butler, template.coadd, "template_coadd", data_id, run, files)
     butler.ingest(*files, transfer="copy")
-    butler.collections.register(collections.templates, CollectionType.CHAINED)
-    butler.collections.redefine_chain(collections.templates, [run])
+    add_to_chain(butler, collections.templates, [run])
 
 
 def _put_reference_stars(butler: Butler, collections: Collections, content: RepositoryContent) -> None:
@@ -213,8 +215,7 @@ def _put_reference_stars(butler: Butler, collections: Collections, content: Repo
     if content.reference_stars is not None:
         for pixel, table in shards(content.reference_stars):
             butler.put(table, "reference_stars", htm7=pixel, run=run)
-    butler.collections.register(collections.refcats, CollectionType.CHAINED)
-    butler.collections.redefine_chain(collections.refcats, [run])
+    add_to_chain(butler, collections.refcats, [run])
 
 
 def _put(

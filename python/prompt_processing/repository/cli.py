@@ -23,6 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Make a Butler repository that prompt processing can read from and write to.",
     )
     parser.add_argument("root", help="folder or URI (s3:// too) of the new repository")
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="the repository is there: add the instrument to it, or what of it is missing",
+    )
     parser.add_argument("--instrument", choices=camera_names(), help="default: that of --content")
     parser.add_argument(
         "--content",

@@ -97,6 +97,16 @@ class PipelineLibrary:
     def __iter__(self) -> Iterator[ReadyPipeline]:
         return iter(self._pipelines.values())
 
+    def dataset_types(self) -> tuple[DatasetType, ...]:
+        """Return the dataset types of all pipelines, inputs and outputs, each once."""
+        dataset_types: dict[str, DatasetType] = {}
+        for pipeline in self:
+            for node in pipeline.graph.dataset_types.values():
+                dataset_types.setdefault(node.name, node.dataset_type)
+            packages = pipeline.graph.packages_dataset_type
+            dataset_types.setdefault(packages.name, packages)
+        return tuple(dataset_types.values())
+
     def register_dataset_types(self, butler: Butler) -> None:
         """Register the dataset types of all pipelines, inputs and outputs.
 
@@ -105,13 +115,7 @@ class PipelineLibrary:
         butler : `~lsst.daf.butler.Butler`
             Writeable.
         """
-        dataset_types: dict[str, DatasetType] = {}
-        for pipeline in self:
-            for node in pipeline.graph.dataset_types.values():
-                dataset_types.setdefault(node.name, node.dataset_type)
-            packages = pipeline.graph.packages_dataset_type
-            dataset_types.setdefault(packages.name, packages)
-        for dataset_type in dataset_types.values():
+        for dataset_type in self.dataset_types():
             butler.registry.registerDatasetType(dataset_type)
 
 

@@ -1,0 +1,385 @@
+"""Which datasets of a repository an export takes along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import lsst.sphgeom
+from lsst.daf.butler import (  # type: ignore[attr-defined]
+    Butler,
+    CollectionType,
+    DatasetRef,
+    DatasetType,
+    DimensionRecord,
+    MissingCollectionError,
+    MissingDatasetTypeError,
+    Timespan,
+)
+
+from prompt_processing.activator.storage.collections import Collections
+from prompt_processing.instruments.camera import Camera
+from prompt_processing.instruments.geometry import detector_region
+
+from .errors import RepositoryProblemError
+
+_OF_VISIT = ("visit", "visit_system_membership", "visit_detector_region")
+
+
+@dataclass(slots=True)
+class Selection:
+    """What goes into an export.
+
+    Attributes
+    ----------
+    refs : `dict`
+        Datasets by their id, with dimension records.
+    collections : `set` [`str`]
+        CALIBRATION collections whose validity ranges go along.
+    chains : `dict` [`str`, `list` [`str`]]
+        For the repository that the export is read into: which collections
+        belong in which chain.
+    records : `dict`
+        Dimension records that no data ID leads to, by element.
+    """
+
+    refs: dict[Any, DatasetRef] = field(default_factory=dict)
+    collections: set[str] = field(default_factory=set)
+    chains: dict[str, list[str]] = field(default_factory=dict)
+    records: dict[str, list[DimensionRecord]] = field(default_factory=dict)
+
+    def add(self, refs: Iterable[DatasetRef], chain: str | None = None) -> int:
+        """Add datasets, their runs to be put in a chain; returns how many there were."""
+        number = 0
+        for ref in refs:
+            self.refs[ref.id] = ref
+            number += 1
+            if chain is not None:
+                self._into(chain, ref.run)
+        return number
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of datasets by type, in alphabetical order."""
+        counts: dict[str, int] = {}
+        for ref in self.refs.values():
+            counts[ref.datasetType.name] = counts.get(ref.datasetType.name, 0) + 1
+        return dict(sorted(counts.items()))
+
+    def _into(self, chain: str, collection: str) -> None:
+        members = self.chains.setdefault(chain, [])
+        if collection not in members:
+            members.append(collection)
+
+
+def add_raws(
+    selection: Selection,
+    butler: Butler,
+    instrument: str,
+    collection: str,
+    where: str,
+    detectors: Collection[int] | None,
+    n_exposures: int | None,
+) -> list[DimensionRecord]:
+    """Add raws of science exposures, with the definitions of their visits.
+
+    Parameters
+    ----------
+    selection : `Selection`
+        Added to.
+    butler : `~lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Short name.
+    collection : `str`
+        Where the raws are.
+    where : `str`
+        Further condition in the Butler's language; may be empty.
+    detectors : collection of `int` or `None`
+        Detectors wanted; `None` for all.
+    n_exposures : `int` or `None`
+        How many exposures at most, the earliest first; `None` for all.
+
+    Returns
+    -------
+    exposures : `list` [`~lsst.daf.butler.DimensionRecord`]
+        Records of the exposures.
+
+    Raises
+    ------
+    RepositoryProblemError
+        There are none.
+    """
+    condition = f"instrument = '{instrument}' AND exposure.observation_type = 'science'"
+    if where:
+        condition += f" AND ({where})"
+    refs = _query(butler, "raw", collection, condition, find_first=True)
+    if detectors is not None:
+        refs = [ref for ref in refs if ref.dataId["detector"] in detectors]
+    wanted = sorted({int(ref.dataId["exposure"]) for ref in refs})[:n_exposures]
+    refs = [ref for ref in refs if ref.dataId["exposure"] in set(wanted)]
+    if not refs:
+        raise RepositoryProblemError(f"{collection} has no raw with {condition}.")
+    selection.add(refs)
+    records: dict[int, DimensionRecord] = {}
+    for ref in refs:
+        record = ref.dataId.records["exposure"]
+        assert record is not None
+        records[int(ref.dataId["exposure"])] = record
+    definitions = [
+        one
+        for exposure in wanted
+        for one in _records(butler, "visit_definition", instrument, exposure=exposure)
+    ]
+    for element in _OF_VISIT:
+        selection.records[element] = [
+            one
+            for visit in sorted({int(definition.visit) for definition in definitions})
+            for one in _records(butler, element, instrument, visit=visit)
+        ]
+    selection.records["visit_definition"] = definitions
+    return [records[exposure] for exposure in wanted]
+
+
+def add_calibrations(
+    selection: Selection,
+    butler: Butler,
+    instrument: str,
+    chain: str,
+    *,
+    detectors: Collection[int] | None = None,
+    filters: Collection[str] | None = None,
+    timespan: Timespan | None = None,
+    dataset_types: Collection[str] = (),
+) -> int:
+    """Add calibrations and their validity.
+
+    Parameters
+    ----------
+    selection, butler, instrument, detectors
+        As for `add_raws`.
+    chain : `str`
+        Where calibrations are looked for.
+    filters : collection of `str` or `None`
+        Physical filters wanted; `None` for all.
+    timespan : `~lsst.daf.butler.Timespan` or `None`
+        Only what is valid within; `None` for all.
+    dataset_types : collection of `str`, optional
+        Only these; all by default.
+
+    Returns
+    -------
+    number : `int`
+        Calibrations found.
+    """
+    target = Collections(instrument)
+    kinds = [
+        kind
+        for kind in butler.registry.queryDatasetTypes()
+        if kind.isCalibration() and (not dataset_types or kind.name in dataset_types)
+    ]
+
+    def wanted(ref: DatasetRef) -> bool:
+        values = ref.dataId
+        return (
+            values.get("instrument", instrument) == instrument
+            and (detectors is None or values.get("detector", -1) in {*detectors, -1})
+            and (filters is None or values.get("physical_filter", "") in {*filters, ""})
+        )
+
+    infos = _flattened(butler, chain)
+    found: dict[Any, DatasetRef] = {}
+    for kind in kinds:
+        for info in infos:
+            if info.type is CollectionType.CALIBRATION:
+                for one in butler.registry.queryDatasetAssociations(
+                    kind, [info.name], collectionTypes={CollectionType.CALIBRATION}, flattenChains=False
+                ):
+                    valid = timespan is None or one.timespan is None or one.timespan.overlaps(timespan)
+                    if valid and wanted(one.ref):
+                        found[one.ref.id] = one.ref
+                        selection.collections.add(info.name)
+                        selection._into(target.calib, info.name)
+            elif info.type is CollectionType.RUN:
+                unbounded = [ref for ref in _query(butler, kind.name, info.name) if wanted(ref)]
+                for ref in unbounded:
+                    found[ref.id] = ref
+                    selection._into(target.calib, info.name)
+    # Associations come without dimension records.
+    return selection.add(ref if ref.dataId.hasRecords() else _expanded(butler, ref) for ref in found.values())
+
+
+def add_sky(
+    selection: Selection,
+    butler: Butler,
+    collection: str,
+    regions: Sequence[lsst.sphgeom.Region] | None,
+    *,
+    chain: str,
+    dataset_types: Collection[str] = (),
+    shards: bool = False,
+    accept: Callable[[DatasetRef], bool] = lambda ref: True,
+) -> int:
+    """Add what lies in some regions of the sky: templates, or shards of reference catalogues.
+
+    Parameters
+    ----------
+    selection, butler
+        As for `add_raws`.
+    collection : `str`
+        Where it is looked for.
+    regions : sequence of `lsst.sphgeom.Region` or `None`
+        Parts of the sky; `None` for all of it.
+    chain : `str`
+        Chain that its runs belong in.
+    dataset_types : collection of `str`, optional
+        Only these; by default all that have a region.
+    shards : `bool`, optional
+        Whether only what is kept by pixels of the whole sky is meant, as
+        reference catalogues are.
+    accept : callable, optional
+        Further condition.
+
+    Returns
+    -------
+    number : `int`
+        Datasets found.
+    """
+    kinds = [
+        kind
+        for kind in butler.registry.queryDatasetTypes()
+        if kind.dimensions.spatial
+        and not {"instrument", "visit", "exposure"} & set(kind.dimensions.names)
+        and (not shards or kind.dimensions.skypix)
+        and (not dataset_types or kind.name in dataset_types)
+    ]
+    number = 0
+    for kind in kinds:
+        refs = [ref for ref in _query(butler, kind.name, collection) if accept(ref)]
+        number += selection.add((ref for ref in refs if _lies_in(ref, kind, regions)), chain)
+    return number
+
+
+def add_sky_map(selection: Selection, butler: Butler, collection: str, name: str | None) -> int:
+    """Add sky maps: the one of a name, or all; returns how many there were."""
+    where = f"skymap = '{name}'" if name else ""
+    refs = _query(butler, "skyMap", collection, where)
+    for ref in refs:
+        for element in ("tract", "patch"):
+            records = _records(butler, element, skymap=ref.dataId["skymap"])
+            selection.records.setdefault(element, []).extend(records)
+    return selection.add(refs)
+
+
+def add_preloaded(selection: Selection, butler: Butler, instrument: str, where: str) -> int:
+    """Add the histories that were preloaded from the APDB, so that a visit can be run again without it.
+
+    Parameters
+    ----------
+    selection, butler, instrument, where
+        As for `add_raws`.
+
+    Returns
+    -------
+    number : `int`
+        Datasets found.
+    """
+    condition = f"instrument = '{instrument}'" + (f" AND ({where})" if where else "")
+    kinds = [
+        kind.name
+        for kind in butler.registry.queryDatasetTypes(["preloaded_*", "regionTimeInfo"])
+        if "group" in kind.dimensions
+    ]
+    return sum(
+        selection.add(_query(butler, kind, f"{instrument}/prompt/output-*", condition, find_first=False))
+        for kind in kinds
+    )
+
+
+def regions_of(
+    exposures: Iterable[DimensionRecord], camera: Camera, detectors: Collection[int] | None = None
+) -> list[lsst.sphgeom.Region]:
+    """Return the regions of the detectors of some exposures, from their pointings.
+
+    Parameters
+    ----------
+    exposures : iterable of `~lsst.daf.butler.DimensionRecord`
+        Records of the dimension ``exposure``; those without a pointing have no region.
+    camera : `Camera`
+        The instrument.
+    detectors : collection of `int`, optional
+        Detectors wanted; by default all.
+    """
+    return [
+        detector_region(
+            camera,
+            detector,
+            record.tracking_ra,
+            record.tracking_dec,
+            record.sky_angle or 0.0,
+            padding_arcsec=60,
+        )
+        for record in exposures
+        if record.tracking_ra is not None and record.tracking_dec is not None
+        for detector in camera.detectors.values()
+        if detectors is None or detector.id in detectors
+    ]
+
+
+def circle(ra: float, dec: float, radius: float) -> lsst.sphgeom.Region:
+    """Return a circle on the sky; all in degrees."""
+    centre = lsst.sphgeom.UnitVector3d(lsst.sphgeom.LonLat.fromDegrees(ra, dec))
+    return lsst.sphgeom.Circle(centre, lsst.sphgeom.Angle.fromDegrees(radius))
+
+
+def _lies_in(ref: DatasetRef, kind: DatasetType, regions: Sequence[lsst.sphgeom.Region] | None) -> bool:
+    if regions is None:
+        return True
+    family = next(iter(kind.dimensions.spatial)).choose(kind.dimensions)
+    skypix = kind.dimensions.universe.skypix_dimensions.get(family.name)
+    if skypix is not None:
+        own = skypix.pixelization.pixel(int(ref.dataId[family.name]))
+    else:
+        record = ref.dataId.records[family.name]
+        own = None if record is None else record.region
+    return own is not None and any(region.overlaps(own) is not False for region in regions)
+
+
+def _query(
+    butler: Butler, name: str, collection: str, where: str = "", find_first: bool = True
+) -> list[DatasetRef]:
+    try:
+        return list(
+            butler.query_datasets(
+                name,
+                collection,
+                where=where,
+                find_first=find_first and "*" not in collection,
+                with_dimension_records=True,
+                limit=None,
+                explain=False,
+            )
+        )
+    except (MissingCollectionError, MissingDatasetTypeError):
+        return []
+
+
+def _records(
+    butler: Butler, element: str, instrument: str | None = None, **values: Any
+) -> list[DimensionRecord]:
+    if instrument is not None:
+        values["instrument"] = instrument
+    return list(butler.query_dimension_records(element, **values, explain=False, limit=None))
+
+
+def _flattened(butler: Butler, chain: str) -> Sequence[Any]:
+    try:
+        return butler.collections.query_info(chain, flatten_chains=True)
+    except MissingCollectionError:
+        return ()
+
+
+def _expanded(butler: Butler, ref: DatasetRef) -> DatasetRef:
+    values: Mapping[str, Any] = dict(ref.dataId.required)
+    full = butler.registry.expandDataId(values, dimensions=ref.datasetType.dimensions)
+    return ref.expanded(full)

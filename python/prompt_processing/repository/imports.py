@@ -1,0 +1,214 @@
+"""Read an export into a repository, and put its collections where the workers look for them."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import yaml
+from lsst.daf.butler import (  # type: ignore[attr-defined]
+    Butler,
+    CollectionType,
+    DatasetRef,
+    MissingCollectionError,
+    MissingDatasetTypeError,
+)
+from lsst.daf.butler.registry import ConflictingDefinitionError
+
+from .chains import add_to_chain
+from .errors import RepositoryProblemError
+from .export_writer import CONTENTS_FILE, EXPORT_FILE
+
+_LOG = logging.getLogger("lsst.repository.import")
+
+
+@dataclass(slots=True)
+class Imported:
+    """What an import did.
+
+    Attributes
+    ----------
+    datasets : `dict` [`str`, `int`]
+        New datasets by type.
+    present : `int`
+        Datasets that the repository had already.
+    chains : `dict` [`str`, `list` [`str`]]
+        Collections that chains have got.
+    """
+
+    datasets: dict[str, int] = field(default_factory=dict)
+    present: int = 0
+    chains: dict[str, list[str]] = field(default_factory=dict)
+
+
+def import_export(butler: Butler, folder: Path, transfer: str = "copy") -> Imported:
+    """Read an export; what the repository has already is left as it is.
+
+    Parameters
+    ----------
+    butler : `~lsst.daf.butler.Butler`
+        Writeable.
+    folder : `~pathlib.Path`
+        Of an export, by `.export_writer.write_export` or ``butler.export``.
+    transfer : `str`, optional
+        What becomes of the files: ``copy``, ``move``, ``link``, ``direct``.
+
+    Returns
+    -------
+    imported : `Imported`
+        What was new.
+
+    Raises
+    ------
+    RepositoryProblemError
+        It is no export, it is of a later dimension universe than the
+        repository, or it contradicts what the repository has.
+    """
+    if not (folder / EXPORT_FILE).is_file():
+        raise RepositoryProblemError(f"{folder} is no export: it has no {EXPORT_FILE}.")
+    document = yaml.safe_load((folder / EXPORT_FILE).read_text())
+    _check_universe(butler, document, folder)
+    imported = Imported()
+    document["data"] = _without_present(butler, folder, document["data"], imported)
+    try:
+        butler.import_(
+            directory=str(folder),
+            filename=io.StringIO(yaml.dump(document)),
+            format=".yaml",
+            transfer=transfer,
+        )
+    except ConflictingDefinitionError as error:
+        raise RepositoryProblemError(
+            f"{folder} contradicts what the repository has; nothing of it was entered: {error}"
+        ) from error
+    for chain, members in _chains(folder).items():
+        if added := add_to_chain(butler, chain, members):
+            imported.chains[chain] = added
+    _LOG.info("Read %d datasets from %s.", sum(imported.datasets.values()), folder)
+    return imported
+
+
+def _check_universe(butler: Butler, document: dict[str, Any], folder: Path) -> None:
+    theirs = (document.get("universe_namespace", "daf_butler"), int(document.get("universe_version", 0)))
+    ours = (butler.dimensions.namespace, butler.dimensions.version)
+    if theirs[0] != ours[0] or theirs[1] > ours[1]:
+        raise RepositoryProblemError(
+            f"{folder} was exported from dimension universe {theirs[0]} {theirs[1]}, the repository has "
+            f"{ours[0]} {ours[1]}: migrate the repository first (butler migrate), then import."
+        )
+
+
+def _without_present(
+    butler: Butler, folder: Path, data: Iterable[dict[str, Any]], imported: Imported
+) -> list[dict[str, Any]]:
+    """Leave out chains, datasets that are there, and certifications that are there."""
+    items = list(data)
+    known_as: dict[UUID, UUID] = {}
+    kept: list[dict[str, Any]] = []
+    for item in items:
+        if item["type"] == "collection" and item["collection_type"] == CollectionType.CHAINED.name:
+            # Read as it is, it would replace the repository's own chain.
+            continue
+        if item["type"] == "dataset":
+            item = {**item, "records": _new_records(butler, folder, item, imported, known_as)}
+            if not item["records"]:
+                continue
+        kept.append(item)
+    # They may come before the datasets that they are about.
+    for item in kept:
+        if item["type"] == "associations" and item["collection_type"] == CollectionType.CALIBRATION.name:
+            item["validity_ranges"] = _new_ranges(butler, item, known_as)
+    return kept
+
+
+def _new_records(
+    butler: Butler, folder: Path, item: dict[str, Any], imported: Imported, known_as: dict[UUID, UUID]
+) -> list[dict[str, Any]]:
+    name, run = item["dataset_type"], item["run"]
+    there = {ref.id for ref in butler.get_many_datasets(_identities(item["records"]))}
+    others = _of_run(butler, name, run)
+    new = []
+    for record in item["records"]:
+        identities = _identities([record])
+        if there.issuperset(identities):
+            imported.present += len(identities)
+            continue
+        ref = others.get(_values(record["data_id"][0])) if len(identities) == 1 else None
+        if ref is not None:
+            # Such as the camera, of which each repository that knows the instrument has a copy of its own.
+            if butler.getURI(ref).read() != (folder / record["path"]).read_bytes():
+                raise RepositoryProblemError(
+                    f"{folder} has another {name} of {record['data_id'][0]} in the run {run} than the "
+                    "repository; nothing was entered. One of the runs has to be called otherwise."
+                )
+            known_as[identities[0]] = ref.id
+            imported.present += 1
+            continue
+        if not _importable(record.get("formatter")):
+            # The field's own class, which is not on PyPI: the repository's configuration names ours.
+            record = {key: value for key, value in record.items() if key != "formatter"}
+        new.append(record)
+        imported.datasets[name] = imported.datasets.get(name, 0) + len(identities)
+    return new
+
+
+def _identities(records: Iterable[dict[str, Any]]) -> list[UUID]:
+    return [UUID(str(identity)) for record in records for identity in record["dataset_id"]]
+
+
+def _of_run(butler: Butler, name: str, run: str) -> dict[frozenset[tuple[str, Any]], DatasetRef]:
+    try:
+        refs = butler.query_datasets(name, run, find_first=False, limit=None, explain=False)
+    except (MissingCollectionError, MissingDatasetTypeError):
+        return {}
+    return {_values(dict(ref.dataId.required)): ref for ref in refs}
+
+
+def _values(data_id: dict[str, Any]) -> frozenset[tuple[str, Any]]:
+    return frozenset(data_id.items())
+
+
+def _new_ranges(butler: Butler, item: dict[str, Any], known_as: dict[UUID, UUID]) -> list[dict[str, Any]]:
+    certified: set[tuple[UUID, Any]] = set()
+    try:
+        kinds = butler.collections.get_info(item["collection"], include_summary=True).dataset_types or ()
+    except MissingCollectionError:
+        kinds = ()
+    for name in kinds:
+        for one in butler.registry.queryDatasetAssociations(
+            name, [item["collection"]], collectionTypes={CollectionType.CALIBRATION}
+        ):
+            certified.add((one.ref.id, one.timespan))
+    ranges = []
+    for valid in item["validity_ranges"]:
+        identities = [known_as.get(UUID(str(one)), UUID(str(one))) for one in valid["dataset_ids"]]
+        new = [one for one in identities if (one, valid["timespan"]) not in certified]
+        if new:
+            ranges.append({**valid, "dataset_ids": new})
+    return ranges
+
+
+def _importable(name: str | None) -> bool:
+    if name is None:
+        return True
+    module, _, attribute = name.rpartition(".")
+    try:
+        return hasattr(importlib.import_module(module), attribute)
+    except ImportError:
+        return False
+
+
+def _chains(folder: Path) -> dict[str, list[str]]:
+    path = folder / CONTENTS_FILE
+    if not path.is_file():
+        _LOG.warning("%s has no %s: its collections are in no chain yet.", folder, CONTENTS_FILE)
+        return {}
+    chains: dict[str, list[str]] = json.loads(path.read_text())["chains"]
+    return chains
