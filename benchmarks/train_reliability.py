@@ -26,7 +26,7 @@ from prompt_processing.alert_production.reliability import FEATURES, design_matr
 from prompt_processing.alert_production.subtraction import subtract
 from prompt_processing.alert_production.warp import warp_template
 
-VERSION = "logistic-1"
+VERSION = "logit-1"
 MATCH_PIXELS = 4.0
 RIDGE = 3.0
 SEEINGS = ((0.9, 0.7), (0.7, 0.9), (0.8, 0.8), (1.2, 0.7), (0.65, 1.1), (1.0, 0.9))

@@ -8,9 +8,10 @@ import pandas as pd
 from astropy.time import Time
 from lsst.dax.apdb import Apdb
 from pandas.errors import DatabaseError as PandasDatabaseError
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from ..domain.errors import NonRetriableError, RetriableError
+from .apdb_claim import VisitDetectorTakenError, claimed
 
 _LOG = logging.getLogger("lsst.prompt_processing.associateApdb")
 
@@ -59,8 +60,8 @@ def write_visit_detector(
 ) -> bool:
     """Store what a visit-detector found, in one transaction.
 
-    The ids of sources are the same in every attempt, so that of two writers who
-    both saw an empty APDB, the database lets only one commit.
+    Of several writers of the same visit-detector one is let in, and the others find it written, even if all
+    of them had seen that it was not.
 
     Parameters
     ----------
@@ -92,7 +93,10 @@ def write_visit_detector(
         _LOG.info("Visit %d, detector %d has nothing for the APDB.", visit, detector)
         return False
     try:
-        apdb.store(processed, objects, sources, forced_sources)
+        with claimed(apdb, visit, detector):
+            apdb.store(processed, objects, sources, forced_sources)
+    except VisitDetectorTakenError as exc:
+        raise AlreadyInApdbError(visit, detector) from exc
     except (SQLAlchemyError, PandasDatabaseError) as exc:
         # Their own texts hold the whole statement with its rows: the driver's says what happened.
         cause = _driver_error(exc)
@@ -104,7 +108,7 @@ def write_visit_detector(
             raise NonRetriableError(
                 f"The APDB failed after it took {what}: {cause}", retry="unsafe"
             ) from cause
-        if _is_conflict(exc):
+        if _is_refused(exc):
             raise NonRetriableError(f"The APDB refuses the rows of {what}: {cause}") from cause
         raise RetriableError(f"The APDB did not take {what}: {cause}") from cause
     return True
@@ -123,6 +127,11 @@ def _driver_error(error: BaseException) -> BaseException:
 
 def _is_conflict(error: BaseException) -> bool:
     return isinstance(_sql_error(error), IntegrityError)
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Tell whether the database would refuse the same rows again."""
+    return isinstance(_sql_error(error), IntegrityError | DataError | ProgrammingError)
 
 
 def _is_present(apdb: Apdb, visit: int, detector: int) -> bool:

@@ -1,0 +1,20 @@
+"""What PostgreSQL refuses and SQLite does not: text that is longer than its column."""
+
+import pytest
+from lsst.dax.apdb.apdbSchema import ApdbSchema, ApdbTables
+
+from prompt_processing.alert_production.apdb_tables import DEFAULT_SCHEMA
+from prompt_processing.alert_production.reliability import ReliabilityModel
+
+TEXTS = {"reliabilityVersion": ReliabilityModel.load().version, "band": "y"}
+
+
+@pytest.mark.parametrize(
+    "table", [ApdbTables.DiaObject, ApdbTables.DiaSource, ApdbTables.DiaForcedSource], ids=str
+)
+def test_text_fits_its_column(table: ApdbTables) -> None:
+    columns = ApdbSchema(DEFAULT_SCHEMA, "").tableSchemas[table].columns
+    limited = {column.name: column.length for column in columns if column.length}
+    assert limited.keys() <= TEXTS.keys()
+    for name, length in limited.items():
+        assert len(TEXTS[name]) <= length
