@@ -1,0 +1,172 @@
+"""``bin/release``: tags, labels and notes, for the workflows and by hand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import ReleaseError
+from .labels import image_labels
+from .notes import PreviousRelease, check_release, previous_release, release_notes
+from .project_history import ProjectHistory
+from .recorded_versions import RECORD, installed_schemas, recorded_versions
+from .release_version import ReleaseVersion
+from .requirements import needed_distributions, select_from_lock
+from .stack_label import StackLabel
+from .tags import Source, base_tags, service_tags
+
+__all__ = ["main"]
+
+_log = logging.getLogger("lsst.release")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print what was asked for; returns the exit status: 1 if it must not be published."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    try:
+        output = options.run(options)
+    except ReleaseError as error:
+        _log.critical("%s", error)
+        return 1
+    sys.stdout.write(output)
+    return 0
+
+
+def _base_tags(options: argparse.Namespace) -> str:
+    versions = recorded_versions(options.project)
+    requested = StackLabel.parse(options.stack) if options.stack else None
+    return _lines(base_tags(_source(options), versions.stack, requested, options.latest))
+
+
+def _service_tags(options: argparse.Namespace) -> str:
+    stack = StackLabel.parse(options.stack) if options.stack else None
+    return _lines(service_tags(_source(options), options.base_tag, options.base_tag_list.split(), stack))
+
+
+def _release_tags(options: argparse.Namespace) -> str:
+    return _lines([str(ReleaseVersion.parse(options.version))])
+
+
+def _labels(options: argparse.Namespace) -> str:
+    history = ProjectHistory(options.project)
+    labels = image_labels(
+        options.kind,
+        recorded_versions(options.project),
+        history.commit(),
+        history.committed(),
+        options.source,
+    )
+    return _lines([f"{name}={value}" for name, value in labels.items()])
+
+
+def _requirements(options: argparse.Namespace) -> str:
+    names = needed_distributions(options.extra) | set(options.also)
+    without = needed_distributions() if options.beyond else set()
+    lock = (options.project / "requirements.lock").read_text("utf-8")
+    return select_from_lock(lock, names - without)
+
+
+def _check(options: argparse.Namespace) -> str:
+    version = ReleaseVersion.parse(options.version)
+    check_release(version, recorded_versions(options.project), _previous(options, version))
+    return f"{version} may be released.\n"
+
+
+def _notes(options: argparse.Namespace) -> str:
+    version = ReleaseVersion.parse(options.version)
+    versions = recorded_versions(options.project)
+    previous = _previous(options, version)
+    check_release(version, versions, previous)
+    changes = options.changes.read_text("utf-8") if options.changes else ""
+    commits = ProjectHistory(options.project).summaries_since(previous.version if previous else None)
+    return release_notes(version, versions, previous, changes, commits)
+
+
+def _record(options: argparse.Namespace) -> str:
+    path = options.project / RECORD
+    text = json.dumps(installed_schemas(), indent=2) + "\n"
+    if options.check and path.read_text("utf-8") != text:
+        raise ReleaseError(f"{RECORD} is not what is installed: bin/release record writes it.")
+    path.write_text(text, "utf-8")
+    return text
+
+
+def _stack(options: argparse.Namespace) -> str:
+    return recorded_versions(options.project).stack.name + "\n"
+
+
+def _constraints(options: argparse.Namespace) -> str:
+    label = StackLabel.parse(options.stack)
+    packages = recorded_versions(options.project).packages
+    newest = label.newest_version(int(packages["lsst-daf-butler"].partition(".")[0]))
+    middleware = sorted(name for name in packages if name.startswith("lsst-"))
+    return _lines([f"{name}<={newest}" for name in middleware]) if newest else ""
+
+
+def _previous(options: argparse.Namespace, version: ReleaseVersion) -> PreviousRelease | None:
+    history = ProjectHistory(options.project)
+    found = previous_release(version, history.tags())
+    return PreviousRelease(found, history.versions_of(found)) if found else None
+
+
+def _source(options: argparse.Namespace) -> Source:
+    branch = options.branch or ProjectHistory(options.project).branch()
+    return Source(branch, options.pull_request, options.automatic)
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bin/release", description=__doc__)
+    parser.add_argument("--project", type=Path, default=Path(), help="the checkout; default: here")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        return made
+
+    base = command("base-tags", _base_tags, "the tags of a base container, one a line")
+    service = command("service-tags", _service_tags, "the tags of a service container, one a line")
+    for made in (base, service):
+        made.add_argument("--branch", help="default: the one that is checked out")
+        made.add_argument("--pull-request", action="store_true", help="it is built for a pull request")
+        made.add_argument("--automatic", action="store_true", help="nobody asked for the build")
+        made.add_argument("--stack", default="", metavar="LABEL", help="label of the middleware")
+    base.add_argument("--latest", action="store_true", help="make it latest")
+    service.add_argument("--base-tag", default="latest", help="tag of its base; default: %(default)s")
+    service.add_argument(
+        "--base-tag-list", default="latest", metavar="TAGS", help="all bases of this build, blank-separated"
+    )
+    labels = command("labels", _labels, "the labels of a container, NAME=VALUE, one a line")
+    labels.add_argument("kind", choices=("base", "service", "demo"))
+    labels.add_argument("--source", default="", metavar="URL", help="of the project")
+    requirements = command("requirements", _requirements, "what of the lock file a container installs")
+    requirements.add_argument("--extra", action="append", default=[], help="of the project, besides")
+    requirements.add_argument("--also", action="append", default=[], help="a distribution, besides")
+    requirements.add_argument("--beyond", action="store_true", help="without what the service needs anyway")
+    for name, run, text in (
+        ("release-tags", _release_tags, "the tags of both containers of a release"),
+        ("check", _check, "whether a release may be made of this commit"),
+        ("notes", _notes, "the notes of a release of this commit"),
+    ):
+        made = command(name, run, text)
+        made.add_argument("version")
+    made.add_argument("--changes", type=Path, metavar="FILE", help="Markdown that says what is new")
+    record = command("record", _record, f"write the schemas that are installed to {RECORD}")
+    record.add_argument("--check", action="store_true", help="fail if they differ")
+    command("stack", _stack, "the label of the middleware that is locked")
+    constraints = command("constraints", _constraints, "the newest versions that a label allows")
+    constraints.add_argument("stack", metavar="LABEL")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The labels of a container: from what it was built."""
+
+from __future__ import annotations
+
+import datetime
+
+from .recorded_versions import RecordedVersions
+
+__all__ = ["NAMESPACE", "image_labels"]
+
+NAMESPACE = "org.lsst.prompt-processing"
+"""What the names of our own labels begin with."""
+
+_TITLES = {
+    "base": ("prompt-base", "Python, LSST middleware and science libraries of Prompt Processing"),
+    "service": ("prompt-service", "Prompt Processing: every process of the service, by its command"),
+    "demo": ("prompt-demo", "Prompt Processing with the simulated night of its demo"),
+}
+
+
+def image_labels(
+    kind: str, versions: RecordedVersions, commit: str, committed: datetime.datetime, source: str = ""
+) -> dict[str, str]:
+    """Return the labels of a container.
+
+    Parameters
+    ----------
+    kind : `str`
+        ``base``, ``service`` or ``demo``.
+    versions : `RecordedVersions`
+        Of the commit that it is built from.
+    commit : `str`
+        Its full hash; with ``-dirty`` if files differ from it.
+    committed : `~datetime.datetime`
+        Its time. The time of the build would make two builds of the same differ.
+    source : `str`, optional
+        URL of the project.
+
+    Returns
+    -------
+    labels : `dict` [`str`, `str`]
+        OCI's own, and ours below `NAMESPACE`.
+    """
+    title, description = _TITLES[kind]
+    labels = {
+        "org.opencontainers.image.title": title,
+        "org.opencontainers.image.description": description,
+        "org.opencontainers.image.licenses": "GPL-3.0-or-later",
+        "org.opencontainers.image.version": versions.project,
+        "org.opencontainers.image.revision": commit,
+        "org.opencontainers.image.created": committed.astimezone(datetime.UTC).isoformat(),
+    }
+    if kind == "base":
+        # Whatever is built on it inherits these: a service on an older base has that base's middleware.
+        labels |= {
+            f"{NAMESPACE}.stack": versions.stack.name,
+            f"{NAMESPACE}.middleware": versions.middleware,
+            f"{NAMESPACE}.apdb-schema": versions.apdb_schema,
+            f"{NAMESPACE}.alert-schema": versions.alert_schema,
+        }
+    if source:
+        labels["org.opencontainers.image.source"] = source
+    return labels

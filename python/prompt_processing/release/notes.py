@@ -1,0 +1,160 @@
+"""The notes of a release, and what keeps one from being made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .errors import ReleaseError
+from .recorded_versions import RecordedVersions
+from .release_version import ReleaseVersion
+
+__all__ = ["PreviousRelease", "check_release", "previous_release", "release_notes"]
+
+_SHOWN = (
+    "lsst-daf-butler", "lsst-pipe-base", "lsst-dax-apdb", "lsst-sdm-schemas", "lsst-alert-packet",
+    "lsst-resources",
+    "numpy", "numba", "scipy", "astropy", "confluent-kafka",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PreviousRelease:
+    """The release that another follows.
+
+    Attributes
+    ----------
+    version : `ReleaseVersion`
+        Its version.
+    versions : `RecordedVersions`
+        What it was made of.
+    """
+
+    version: ReleaseVersion
+    versions: RecordedVersions
+
+
+def previous_release(version: ReleaseVersion, tags: Sequence[str]) -> ReleaseVersion | None:
+    """Return the final release before a version; `None` if it is the first.
+
+    Parameters
+    ----------
+    version : `ReleaseVersion`
+        The one to come.
+    tags : sequence of `str`
+        All tags of the project; those that are no releases are passed over.
+
+    Raises
+    ------
+    ReleaseError
+        Raised if the version was released already.
+    """
+    released: list[ReleaseVersion] = []
+    for tag in tags:
+        try:
+            released.append(ReleaseVersion.parse(tag))
+        except ReleaseError:
+            continue
+    # A release candidate promises nothing: schemas may change between two of them.
+    return max((each for each in released if each.is_final and each < version), default=None)
+
+
+def check_release(
+    version: ReleaseVersion, versions: RecordedVersions, previous: PreviousRelease | None
+) -> None:
+    """Check that a release says what it is.
+
+    Parameters
+    ----------
+    version : `ReleaseVersion`
+        Of the release.
+    versions : `RecordedVersions`
+        What it is made of.
+    previous : `PreviousRelease` or `None`
+        The final release before it.
+
+    Raises
+    ------
+    ReleaseError
+        Raised if the project calls itself otherwise, or if a schema changes without a new major version.
+    """
+    if versions.project != str(version):
+        raise ReleaseError(
+            f"The tag is {version}, but pyproject.toml has version {versions.project}: they must be the "
+            f'same. Set version = "{version}" on main and tag that commit.'
+        )
+    if previous is None or version.major > previous.version.major:
+        return
+    changed = _changed_schemas(versions, previous.versions)
+    if changed:
+        was = previous.version
+        raise ReleaseError(
+            f"{' and '.join(changed)} since {was}: whoever reads them must change with it, so that this is "
+            f"release {was.major + 1}.0.0, not {version}."
+        )
+
+
+def release_notes(
+    version: ReleaseVersion,
+    versions: RecordedVersions,
+    previous: PreviousRelease | None,
+    changes: str = "",
+    commits: Sequence[str] = (),
+) -> str:
+    """Write the notes of a release.
+
+    Parameters
+    ----------
+    version : `ReleaseVersion`
+        Of the release.
+    versions : `RecordedVersions`
+        What it is made of.
+    previous : `PreviousRelease` or `None`
+        The final release before it.
+    changes : `str`, optional
+        What is new, in Markdown.
+    commits : sequence of `str`, optional
+        Summaries of the commits since then.
+
+    Returns
+    -------
+    notes : `str`
+        In Markdown.
+    """
+    old = previous.versions if previous else None
+    since = f"since {previous.version}" if previous else "(first release)"
+    lines = [f"# {version}", ""]
+    if changes.strip():
+        lines += [changes.strip(), ""]
+    lines += ["## Made of", "", f"| | version | {since} |", "|---|---|---|"]
+    lines += [
+        _row("Middleware", versions.stack.name, old.stack.name if old else None),
+        _row("APDB schema", versions.apdb_schema, old.apdb_schema if old else None),
+        _row("Alert schema", versions.alert_schema, old.alert_schema if old else None),
+    ]
+    for name in _SHOWN:
+        if name in versions.packages:
+            lines.append(_row(f"`{name}`", versions.packages[name], old.packages.get(name) if old else None))
+    if old is not None and _changed_schemas(versions, old):
+        lines += ["", "**A schema changed**: " + "; ".join(_changed_schemas(versions, old)) + "."]
+    if commits:
+        lines += ["", f"## Commits {since}", "", *(f"- {summary}" for summary in commits)]
+    return "\n".join(lines) + "\n"
+
+
+def _row(what: str, new: str, old: str | None) -> str:
+    if old is None:
+        change = "new"
+    elif old == new:
+        change = "unchanged"
+    else:
+        change = f"**changed** from {old}"
+    return f"| {what} | {new} | {change} |"
+
+
+def _changed_schemas(new: RecordedVersions, old: RecordedVersions) -> list[str]:
+    pairs = (
+        ("the APDB schema", old.apdb_schema, new.apdb_schema),
+        ("the alert schema", old.alert_schema, new.alert_schema),
+    )
+    return [f"{what} changed from {before} to {after}" for what, before, after in pairs if before != after]

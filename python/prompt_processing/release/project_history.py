@@ -1,0 +1,70 @@
+"""What git knows of the project: its commit, its tags, and files as they once were."""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+from pathlib import Path
+
+from .errors import ReleaseError
+from .recorded_versions import RECORD, RecordedVersions, read_versions
+from .release_version import ReleaseVersion
+
+__all__ = ["ProjectHistory"]
+
+
+class ProjectHistory:
+    """The history of a checkout.
+
+    Parameters
+    ----------
+    project : `~pathlib.Path`
+        Folder of the checkout.
+    """
+
+    def __init__(self, project: Path) -> None:
+        self._project = project
+
+    def commit(self) -> str:
+        """Return the commit's hash; with ``-dirty`` if files that git knows differ from it."""
+        dirty = self._git("status", "--porcelain", "--untracked-files=no")
+        return self._git("rev-parse", "HEAD") + ("-dirty" if dirty else "")
+
+    def committed(self) -> datetime.datetime:
+        """Return when the commit was made."""
+        return datetime.datetime.fromtimestamp(int(self._git("log", "-1", "--format=%ct")), datetime.UTC)
+
+    def branch(self) -> str:
+        """Return the name of the branch that is checked out."""
+        return self._git("rev-parse", "--abbrev-ref", "HEAD")
+
+    def tags(self) -> list[str]:
+        """Return all tags."""
+        return self._git("tag", "--list").split()
+
+    def versions_of(self, version: ReleaseVersion) -> RecordedVersions:
+        """Return what a release was made of.
+
+        Raises
+        ------
+        ReleaseError
+            Raised if its commit does not say.
+        """
+        names = ("pyproject.toml", "requirements.lock", RECORD)
+        return read_versions(*(self._git("show", f"{version}:{name}") for name in names))
+
+    def summaries_since(self, version: ReleaseVersion | None) -> list[str]:
+        """Return the first lines of the commits since a release, newest first; of all if `None`."""
+        span = f"{version}..HEAD" if version else "HEAD"
+        return self._git("log", "--no-merges", "--format=%s (%an)", span).splitlines()
+
+    def _git(self, *arguments: str) -> str:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(self._project), *arguments], capture_output=True, text=True, check=True
+            )
+        except OSError as error:
+            raise ReleaseError(f"git does not run: {error}") from error
+        except subprocess.CalledProcessError as error:
+            raise ReleaseError(f"git {' '.join(arguments)}: {error.stderr.strip()}") from error
+        return done.stdout.strip()

@@ -1,0 +1,131 @@
+"""The versions that a container or a release is made of, as the files of a commit record them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from .errors import ReleaseError
+from .stack_label import StackLabel
+
+__all__ = [
+    "RECORD",
+    "RecordedVersions",
+    "installed_schemas",
+    "locked_versions",
+    "read_versions",
+    "recorded_versions",
+]
+
+RECORD = "python/prompt_processing/release/schemas.json"
+"""Where the versions of the schemas are recorded, in the project."""
+
+_PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE | re.IGNORECASE)
+_MIDDLEWARE = "lsst-daf-butler"
+_PROJECT_VERSION = re.compile(r'^version = "([^"]+)"$', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class RecordedVersions:
+    """What a commit is made of.
+
+    Attributes
+    ----------
+    project : `str`
+        Version of this project.
+    middleware : `str`
+        Version of ``lsst-daf-butler``.
+    apdb_schema, alert_schema : `str`
+        Versions of the schemas.
+    packages : `dict` [`str`, `str`]
+        Versions by distribution, as locked.
+    """
+
+    project: str
+    middleware: str
+    apdb_schema: str
+    alert_schema: str
+    packages: dict[str, str]
+
+    @property
+    def stack(self) -> StackLabel:
+        """Label of the middleware (`StackLabel`)."""
+        return StackLabel.of_version(self.middleware)
+
+
+def locked_versions(lock: str) -> dict[str, str]:
+    """Return the versions by distribution that a lock file's text names; ``a or b`` if Python's decides."""
+    found: dict[str, list[str]] = {}
+    for name, version in _PIN.findall(lock):
+        found.setdefault(name.lower(), []).append(version)
+    return {name: " or ".join(versions) for name, versions in found.items()}
+
+
+def read_versions(pyproject: str, lock: str, record: str) -> RecordedVersions:
+    """Return the versions that three files of one commit record.
+
+    Parameters
+    ----------
+    pyproject, lock, record : `str`
+        Contents of ``pyproject.toml``, ``requirements.lock`` and `RECORD`.
+
+    Raises
+    ------
+    ReleaseError
+        Raised if one of them does not say.
+    """
+    project = _PROJECT_VERSION.search(pyproject)
+    if project is None:
+        raise ReleaseError("pyproject.toml names no version of the project.")
+    packages = locked_versions(lock)
+    if _MIDDLEWARE not in packages:
+        raise ReleaseError(f"requirements.lock names no version of {_MIDDLEWARE}.")
+    try:
+        schemas = json.loads(record)
+        return RecordedVersions(
+            project[1], packages[_MIDDLEWARE], str(schemas["apdb"]), str(schemas["alert"]), packages
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ReleaseError(f"{RECORD} does not name the schemas apdb and alert: {error!r}.") from error
+
+
+def recorded_versions(project: Path) -> RecordedVersions:
+    """Return the versions that the files of a checkout record.
+
+    Parameters
+    ----------
+    project : `~pathlib.Path`
+        Folder of the checkout.
+
+    Raises
+    ------
+    ReleaseError
+        Raised if a file is missing or does not say.
+    """
+    try:
+        texts = [
+            (project / name).read_text("utf-8") for name in ("pyproject.toml", "requirements.lock", RECORD)
+        ]
+    except OSError as error:
+        raise ReleaseError(f"{project} is not a complete copy of the project: {error}") from error
+    return read_versions(*texts)
+
+
+def installed_schemas() -> dict[str, str]:
+    """Return the versions of the schemas that the installed packages have, as `RECORD` should.
+
+    Returns
+    -------
+    versions : `dict` [`str`, `str`]
+        Of ``apdb`` (``lsst-sdm-schemas``) and ``alert`` (``lsst-alert-packet``).
+    """
+    import yaml
+    from lsst.alert.packet import get_latest_schema_version
+
+    apdb = resources.files("lsst.sdm.schemas").joinpath("apdb.yaml").read_text("utf-8")
+    version = yaml.safe_load(apdb)["version"]
+    alert = ".".join(str(part) for part in get_latest_schema_version())
+    return {"alert": alert, "apdb": str(version["current"] if isinstance(version, dict) else version)}

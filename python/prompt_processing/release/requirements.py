@@ -1,0 +1,92 @@
+"""Which part of the lock file a container needs: neither the demo's nor the developers' packages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+
+from .errors import ReleaseError
+
+__all__ = ["PROJECT", "needed_distributions", "select_from_lock"]
+
+PROJECT = "prompt-processing"
+
+_BEGINNING = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==")
+
+
+def needed_distributions(extras: Iterable[str] = (), distribution: str = PROJECT) -> set[str]:
+    """Return the names of all distributions that an installed one needs, directly or not.
+
+    Parameters
+    ----------
+    extras : iterable of `str`, optional
+        Of that distribution.
+    distribution : `str`, optional
+        Where to begin; it is not among those that are returned.
+
+    Returns
+    -------
+    names : `set` [`str`]
+        In their normal form. What is needed only on other systems, or other versions of Python, than this
+        one is not among them.
+
+    Raises
+    ------
+    ReleaseError
+        Raised if one of them is not installed.
+    """
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    begin = canonicalize_name(distribution)
+    found: set[tuple[str, str]] = set()
+    waiting = [(begin, extra) for extra in ("", *extras)]
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) in found:
+            continue
+        found.add((name, extra))
+        try:
+            lines = metadata.requires(name) or []
+        except metadata.PackageNotFoundError as error:
+            raise ReleaseError(f"{name} is needed but not installed here: run bin/test once.") from error
+        for requirement in map(Requirement, lines):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                needed = canonicalize_name(requirement.name)
+                waiting += [(needed, each) for each in ("", *requirement.extras)]
+    return {str(name) for name, _ in found} - {str(begin)}
+
+
+def select_from_lock(lock: str, names: Iterable[str]) -> str:
+    """Return the entries of a lock file for some distributions, hashes included.
+
+    Parameters
+    ----------
+    lock : `str`
+        Text of the lock file.
+    names : iterable of `str`
+        In their normal form.
+
+    Raises
+    ------
+    ReleaseError
+        Raised if one is not locked.
+    """
+    wanted = set(names)
+    chosen = [(name, entry) for name, entry in _entries(lock) if name in wanted]
+    if missing := wanted - {name for name, _ in chosen}:
+        raise ReleaseError(f"requirements.lock does not name {', '.join(sorted(missing))}: refresh it.")
+    return "".join(entry for _, entry in chosen)
+
+
+def _entries(lock: str) -> Iterator[tuple[str, str]]:
+    name, lines = "", list[str]()
+    for line in lock.splitlines(keepends=True):
+        if match := _BEGINNING.match(line):
+            if name:
+                yield name, "".join(lines)
+            name, lines = re.sub(r"[-_.]+", "-", match[1]).lower(), []
+        lines.append(line)
+    if name:
+        yield name, "".join(lines)

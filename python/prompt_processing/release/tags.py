@@ -1,0 +1,180 @@
+"""Under which tags a container is published.
+
+A base container has the label of its middleware (``w_2026_43``); besides ``w_latest`` or ``d_latest`` if that
+was asked for by name; and ``latest`` if it is an automatic build of ``main``, or on request. A service
+container has the tags of its base. What is built from a branch has the same tags after a prefix: the branch's
+ticket, or the topic of a user's branch. A release has its version.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .errors import ReleaseError
+from .release_version import ReleaseVersion
+from .stack_label import StackLabel
+
+__all__ = ["LATEST", "Source", "base_tags", "service_tags"]
+
+LATEST = "latest"
+
+_TICKET = re.compile(r"(?:^|/)([A-Z]{2,}-\d+)(?=$|[/_.-])")
+_NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9_.-]+")
+_LENGTH = 128
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a container is built from.
+
+    Attributes
+    ----------
+    branch : `str`
+        Name of the branch, without ``refs/heads/``.
+    pull_request : `bool`, optional
+        Whether it is built for a pull request. A fork may call its branch ``main``: that is not ours.
+    automatic : `bool`, optional
+        Whether nobody asked for the build.
+    """
+
+    branch: str
+    pull_request: bool = False
+    automatic: bool = False
+
+    @property
+    def is_main(self) -> bool:
+        """Whether it is the project's own main branch (`bool`)."""
+        return self.branch == "main" and not self.pull_request
+
+    @property
+    def prefix(self) -> str:
+        """What tags begin with: nothing for ``main``, the ticket's number, or the branch's topic (`str`).
+
+        Raises
+        ------
+        ReleaseError
+            Raised if the branch's name leaves nothing that a tag may hold.
+        """
+        if self.is_main:
+            return ""
+        ticket = _TICKET.search(self.branch)
+        name = ticket[1] if ticket else self.branch.rpartition("/")[2]
+        name = _NOT_IN_TAGS.sub("-", name).strip("-.")
+        if not name:
+            raise ReleaseError(f"The name of the branch {self.branch!r} leaves nothing to begin a tag with.")
+        return f"{name}-"
+
+    def tag(self, name: str) -> str:
+        """Return a tag with the branch's prefix, unless it has it already."""
+        tag = name if name.startswith(self.prefix) else self.prefix + name
+        if len(tag) > _LENGTH:
+            raise ReleaseError(f"{tag} is too long for a tag ({len(tag)} > {_LENGTH}): rename the branch.")
+        return tag
+
+
+def base_tags(
+    source: Source, stack: StackLabel, requested: StackLabel | None = None, latest: bool = False
+) -> list[str]:
+    """Return the tags of a base container.
+
+    Parameters
+    ----------
+    source : `Source`
+        What it is built from.
+    stack : `StackLabel`
+        Label of the middleware that is in it.
+    requested : `StackLabel`, optional
+        Label by which the middleware was asked for.
+    latest : `bool`, optional
+        Whether it is to be ``latest``, asked for by hand.
+
+    Raises
+    ------
+    ReleaseError
+        Raised if the middleware that is in it is not the one that was asked for.
+    """
+    if stack.is_floating:
+        raise ReleaseError(f"{stack.name} names no release of the middleware.")
+    names = [stack.name]
+    if requested is not None and requested != stack:
+        if requested.name.startswith("d_"):
+            # A daily's packages are the weekly's of the time; both names are true.
+            names.append(requested.name)
+        elif requested.is_floating:
+            names.append(requested.name)
+        else:
+            raise ReleaseError(
+                f"{requested.name} was asked for, but requirements.lock has {stack.name}: "
+                f"bin/refresh-lock --stack {requested.name} changes it."
+            )
+    if latest or (source.is_main and source.automatic):
+        names.append(LATEST)
+    return [source.tag(name) for name in names]
+
+
+def service_tags(
+    source: Source, base_tag: str, base_tag_list: Sequence[str], stack: StackLabel | None = None
+) -> list[str]:
+    """Return the tags of a service container.
+
+    Parameters
+    ----------
+    source : `Source`
+        What it is built from.
+    base_tag : `str`
+        Tag of the base that it is built on.
+    base_tag_list : sequence of `str`
+        Tags of all bases that this build has.
+    stack : `StackLabel`, optional
+        Label of the middleware in this base, if known.
+
+    Raises
+    ------
+    ReleaseError
+        Raised if the list has no such base, is ambiguous, or would put a branch's base under ``main``'s tags.
+    """
+    check_base_tags(source, base_tag_list)
+    if base_tag not in base_tag_list:
+        raise ReleaseError(f"{base_tag} is not in BASE_TAG_LIST ({' '.join(base_tag_list)}).")
+    names = [base_tag]
+    # Two bases must not fight over one tag: the one that was asked for by that name has it, and with two
+    # that are named otherwise, the first has no better right.
+    if stack is not None and not stack.is_floating and len(base_tag_list) == 1 and stack.name != base_tag:
+        names.append(stack.name)
+    return list(dict.fromkeys(source.tag(name) for name in names))
+
+
+def check_base_tags(source: Source, base_tag_list: Sequence[str]) -> None:
+    """Check the list of bases.
+
+    Raises
+    ------
+    ReleaseError
+        Raised if it is empty, names one twice, or has a branch's base on ``main``.
+    """
+    if not base_tag_list:
+        raise ReleaseError("BASE_TAG_LIST is empty: name at least one base, such as latest.")
+    if len(set(base_tag_list)) < len(base_tag_list):
+        raise ReleaseError(f"BASE_TAG_LIST names a base twice: {' '.join(base_tag_list)}.")
+    if not source.is_main:
+        return
+    for tag in base_tag_list:
+        if not _is_published_by_main(tag):
+            raise ReleaseError(
+                f"BASE_TAG_LIST has {tag}, the base of a branch: main is built on {LATEST}, a label of the "
+                "middleware or a release only. A temporary override must not be merged."
+            )
+
+
+def _is_published_by_main(tag: str) -> bool:
+    if tag == LATEST:
+        return True
+    for parse in (StackLabel.parse, ReleaseVersion.parse):
+        try:
+            parse(tag)
+        except ReleaseError:
+            continue
+        return True
+    return False
