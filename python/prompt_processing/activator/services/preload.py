@@ -13,6 +13,7 @@ from lsst.daf.butler import DatasetRef, DatasetType, DimensionRecord, Timespan
 from lsst.sphgeom import Region
 
 from prompt_processing.activator.storage.central_repository import CentralRepository
+from prompt_processing.activator.storage.known_inputs import KnownInputs
 from prompt_processing.activator.storage.local_repository import Certified, LocalRepository
 from prompt_processing.activator.storage.repository_errors import passing, try_twice
 from prompt_processing.domain.visit import FannedOutVisit
@@ -60,6 +61,7 @@ def visit_timespan(visit: FannedOutVisit) -> Timespan:
 
 def find_inputs(
     central: CentralRepository,
+    known: KnownInputs,
     order: tuple[str, ...],
     pipelines: Iterable[ReadyPipeline],
     visit: FannedOutVisit,
@@ -73,7 +75,9 @@ def find_inputs(
     Parameters
     ----------
     central : `CentralRepository`
-        Where to look.
+        Where to look for what depends on the place in the sky.
+    known : `KnownInputs`
+        Where to look for the rest.
     order : `tuple` [`str`]
         Collections, the one searched first in front.
     pipelines : iterable of `ReadyPipeline`
@@ -112,11 +116,11 @@ def find_inputs(
     for name, (dataset_type, kind) in wanted.items():
         start = time.monotonic()
         if kind is InputKind.CALIBRATION:
-            calibrations = central.find_calibrations(dataset_type, data_id, when, order)
+            calibrations = known.calibrations(dataset_type, data_id, when, order)
             data.calibrations += calibrations
             found = [calibration.ref for calibration in calibrations]
         elif kind is InputKind.OTHER:
-            found = central.find_datasets(dataset_type, data_id, order)
+            found = known.datasets(dataset_type, data_id, order)
         elif region is None or ("band" in dataset_type.dimensions and band is None):
             continue
         else:

@@ -10,6 +10,7 @@ from prompt_processing.activator.config import Settings
 from prompt_processing.activator.storage.apdb_record import ApdbRecord
 from prompt_processing.activator.storage.central_repository import CentralRepository
 from prompt_processing.activator.storage.deployment import deployment_id
+from prompt_processing.activator.storage.known_inputs import KnownInputs
 from prompt_processing.activator.storage.local_repository import LocalRepository
 from prompt_processing.activator.storage.repository_errors import passing
 from prompt_processing.activator.storage.writer_topic import WriterTopic
@@ -51,6 +52,7 @@ class Repositories:
         self.camera = camera
         self.pipelines = pipelines
         self.deployment = deployment
+        self.known = KnownInputs(central)
         self.cache = CalibrationCache(settings.local_repo_cache_size)
         self.exporter = (
             ExporterThroughWriter(central, settings.export_type_regexp, WriterTopic.from_settings(settings))
@@ -125,6 +127,7 @@ class Repositories:
             return
         self.search_order = self.central.search_order()
         self.local.set_search_order(self.search_order)
+        self.known.forget()
         self._night = night_of_processing
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from lsst.sphgeom import ConvexPolygon
 from prompt_processing.activator.config import Settings
 from prompt_processing.activator.storage.collections import NO_PIPELINE
 from prompt_processing.domain.clock import night
-from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError
+from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError, PromptError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.errors import RawError
 from prompt_processing.instruments.geometry import detector_centre, detector_region
@@ -88,18 +88,27 @@ class Workspace:
         repositories, visit = self._repositories, self._visit
         repositories.begin_night(self._night)
         candidates = self._pipelines(self.preprocessing_pipelines) + self._pipelines(self.main_pipelines)
-        # Collections are then asked for once, and not by each of the queries.
-        with repositories.central.reader.registry.caching_context():
-            self.preloaded = find_inputs(
-                repositories.central,
-                repositories.search_order,
-                candidates,
-                visit,
-                self._region(self._settings.preload_padding),
-                skymap=self._settings.skymap,
-                band=repositories.bands.get(visit.filters),
+        central = repositories.central
+        with central.remembering_collections():
+            self.preloaded = central.ask_together(
+                f"Looking for inputs of {visit}",
+                lambda: find_inputs(
+                    central,
+                    repositories.known,
+                    repositories.search_order,
+                    candidates,
+                    visit,
+                    self._region(self._settings.preload_padding),
+                    skymap=self._settings.skymap,
+                    band=repositories.bands.get(visit.filters),
+                ),
             )
-        copy_inputs(repositories.central, repositories.local, repositories.cache, self.preloaded)
+            try:
+                copy_inputs(central, repositories.local, repositories.cache, self.preloaded)
+            except PromptError:
+                # Perhaps they have been removed since they were found.
+                repositories.known.forget()
+                raise
         for pipeline in candidates:
             self._preload_init_outputs(pipeline)
         self._put_region_time_info()

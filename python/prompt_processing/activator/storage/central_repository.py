@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 from lsst.daf.butler import (  # type: ignore[attr-defined]
@@ -50,6 +51,7 @@ class CentralRepository:
         self.collections = collections
         self.retry_delay = retry_delay
         self._known_runs: set[str] = set()
+        self._together = False
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -60,16 +62,18 @@ class CentralRepository:
         RetriableError
             Raised if a repository cannot be reached.
         """
-        with passing(f"Opening the central repository {settings.input_repo}"):
-            reader = Butler.from_config(settings.input_repo, writeable=False)
         with passing(f"Opening the central repository {settings.central_repo}"):
-            writer = Butler.from_config(settings.central_repo, writeable=True)
+            reader = writer = Butler.from_config(settings.central_repo, writeable=True)
+        if settings.input_repo != settings.central_repo:
+            with passing(f"Opening the central repository {settings.input_repo}"):
+                reader = Butler.from_config(settings.input_repo, writeable=False)
         return cls(reader, writer, Collections(settings.rubin_instrument), settings.repo_retry_delay)
 
     def close(self) -> None:
         """Disconnect."""
-        self.reader.close()
         self.writer.close()
+        if self.reader is not self.writer:
+            self.reader.close()
 
     def instrument_records(self) -> dict[str, list[DimensionRecord]]:
         """Return the records of the instrument itself, by dimension element, in order of insertion.
@@ -104,26 +108,66 @@ class CentralRepository:
 
         return self._ask(f"Reading the chain {self.collections.defaults}", query)
 
+    @contextmanager
+    def remembering_collections(self) -> Iterator[None]:
+        """Ask for collections once during a block, and not by each of its queries."""
+        with self.reader.registry.caching_context():
+            yield
+
+    def ask_together(self, what: str, questions: Callable[[], _T]) -> _T:
+        """Ask several questions in one transaction of the database.
+
+        Parameters
+        ----------
+        what : `str`
+            Names what is asked, for the log.
+        questions : callable
+            Calls methods of this object that find something; called again
+            from its beginning if it fails for a passing reason.
+
+        Returns
+        -------
+        answers
+            What ``questions`` returned.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the repository cannot be reached.
+        """
+
+        def together() -> _T:
+            # Each question in a transaction of its own takes twice the statements.
+            self._together = True
+            try:
+                with self.reader.registry.transaction():
+                    return questions()
+            finally:
+                self._together = False
+
+        with passing(f"{what} in the central repository"):
+            return try_twice(together, self.retry_delay)
+
     def find_calibrations(
         self, dataset_type: DatasetType, data_id: Mapping[str, Any], when: Timespan, order: Sequence[str]
     ) -> list[Certified]:
-        """Find the calibrations of one type that a visit needs.
+        """Find all calibrations of one type that are valid at some time.
 
         Parameters
         ----------
         dataset_type : `~lsst.daf.butler.DatasetType`
             A calibration.
         data_id : mapping
-            Instrument, detector and, if known, filter.
+            Instrument and, to have only these, detector and filter.
         when : `~lsst.daf.butler.Timespan`
-            Time of the visit.
+            Range of times.
         order : sequence of `str`
-            Collections, the one searched first in front.
+            Collections.
 
         Returns
         -------
         calibrations : `list` [`Certified`]
-            For each data ID the one of the first collection that has any.
+            In no order.
         """
         name = dataset_type.name
         known = {key: value for key, value in data_id.items() if key in dataset_type.dimensions}
@@ -144,17 +188,7 @@ class CentralRepository:
                     for _, refs, row in rows.iter_tuples(dataset_type)
                 ]
 
-        rank = {collection: position for position, collection in enumerate(order)}
-        first: dict[Any, Certified] = {}
-        for found in self._ask(f"Looking for {name}", query, missing=list[Certified]()):
-            best = first.get(found.ref.dataId)
-            # Of several validity ranges within the visit, the one that holds at its start.
-            if best is None or (rank[found.collection], _begin(found)) < (
-                rank[best.collection],
-                _begin(best),
-            ):
-                first[found.ref.dataId] = found
-        return list(first.values())
+        return self._ask(f"Looking for {name}", query, missing=[])
 
     def find_overlapping(
         self,
@@ -245,15 +279,18 @@ class CentralRepository:
 
     def _ask(self, what: str, query: Callable[[], _T], missing: _T | None = None) -> _T:
         """Query, twice if need be; ``missing`` is the answer if a collection or type does not exist."""
-        with passing(f"{what} in the central repository"):
+
+        def attempt() -> _T:
             try:
-                return try_twice(query, self.retry_delay)
+                return query()
             except (MissingCollectionError, MissingDatasetTypeError) as error:
                 if missing is None:
                     raise
                 _LOG.debug("%s in the central repository: %s", what, error)
                 return missing
 
-
-def _begin(found: Certified) -> int:
-    return 0 if found.timespan is None else found.timespan.nsec[0]
+        if self._together:
+            # A transaction in which something has failed is of no further use: all of it is tried again.
+            return attempt()
+        with passing(f"{what} in the central repository"):
+            return try_twice(attempt, self.retry_delay)
