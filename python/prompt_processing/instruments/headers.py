@@ -20,6 +20,7 @@ from prompt_processing.domain.json_text import parse_json
 
 from .camera import band_of_filter
 from .errors import HeaderError, RawFileError
+from .limits import held_to_limits, require_plain_identifiers
 from .raw_key import RawKey
 from .translators import instrument_of, translator_for
 
@@ -181,7 +182,7 @@ def translate(header: Mapping[str, Any], filename: str | None = None) -> Observa
     if band is None:
         listed = str(values.get("FILTBAND", ""))
         band = listed if listed in set("ugrizy") else "unknown"
-    return Observation(
+    found = Observation(
         instrument=instrument,
         exposure_id=info.exposure_id,
         obs_id=info.observation_id,
@@ -211,6 +212,7 @@ def translate(header: Mapping[str, Any], filename: str | None = None) -> Observa
         has_simulated=bool(info.has_simulated_content),
         can_see_sky=info.can_see_sky,
     )
+    return held_to_limits(found, filename)
 
 
 def _degrees(angle: Any) -> float | None:
@@ -227,6 +229,7 @@ def _key_in(filename: str | None) -> RawKey | None:
 
 
 def _translated(values: dict[str, Any], instrument: str) -> Any:
+    require_plain_identifiers(values)
     # Not `ObservationInfo`: its attributes are all optional, and those that are required have been seen to.
     try:
         return ObservationInfo(

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
+from urllib.parse import unquote
 
 LSST_CAMERA_CODES: Mapping[str, str] = {
     "LATISS": "AT",
@@ -23,12 +24,18 @@ _LSST_EXTENSIONS = (".fits", ".fits.fz", ".fz", ".fits.gz")
 
 _LSST_KEY = re.compile(
     r"(?P<instrument>[^/]+)/(?P<day>\d{8})/(?P<obs_id>(?P<camera>[A-Z]{2})_(?P<controller>[A-Z])_(?P=day)_(?P<seq>\d{6}))/"
-    r"(?P=obs_id)_(?P<raft>R\w\w)_(?P<sensor>S\w\w)(?P<extension>\.fits\.fz|\.fits\.gz|\.fits|\.fz)"
+    r"(?P=obs_id)_(?P<raft>R\w\w)_(?P<sensor>S\w\w)(?P<extension>\.fits\.fz|\.fits\.gz|\.fits|\.fz)",
+    re.ASCII,
 )
 _OTHER_KEY = re.compile(
-    r"(?P<instrument>[A-Za-z]\w*)/(?P<detector>\d+)/(?P<group>[^/]+)/(?P<snap>\d+)/(?P<exposure>\d+)/"
-    r"(?P<filter>[^/]+)/(?P<file>[^/]+?)\.f[^/]*"
+    r"(?P<instrument>[A-Za-z]\w*)/(?P<detector>\d{1,9})/(?P<group>[^/]+)/(?P<snap>\d{1,9})/(?P<exposure>\d{1,18})/"
+    r"(?P<filter>[^/]+)/(?P<file>[^/]+?)\.f[^/]*",
+    re.ASCII,
 )
+_LONGEST_KEY = 1024
+"""Bytes, in S3."""
+_LONGEST_NAME = 255
+"""Bytes of a part of a key that is to be a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +79,11 @@ class RawKey:
         -------
         raw_key : `RawKey` or `None`
             `None` for anything that is not a raw: sidecars, guider files,
-            detectors that the camera does not have.
+            detectors that the camera does not have, keys that lead anywhere
+            but where they seem to.
         """
+        if _leads_elsewhere(key):
+            return None
         if match := _LSST_KEY.fullmatch(key):
             instrument = _KEY_PREFIX_ALIASES.get(match["instrument"], match["instrument"])
             sequence = int(match["seq"])
@@ -168,7 +178,7 @@ def format_raw_key(
     controller: str = "O",
     extension: str = ".fits",
 ) -> RawKey:
-    """Make the key of a raw.
+    """Make the key of a raw; `RawKey.parse` reads it again.
 
     Parameters
     ----------
@@ -208,7 +218,32 @@ def format_raw_key(
         f"{instrument}/{detector}/{group}/{snap}/{exposure}/{physical_filter}/"
         f"{instrument}-{exposure}-{detector:03d}{extension}"
     )
-    return RawKey(instrument, detector, exposure, group, snap, physical_filter, key)
+    made = RawKey(instrument, detector, exposure, group, snap, physical_filter, key)
+    if RawKey.parse(key) != made:
+        raise ValueError(f"Group {group!r} and filter {physical_filter!r} do not make the key of a raw.")
+    return made
+
+
+def _leads_elsewhere(key: str) -> bool:
+    """Tell whether somebody could read the key as one of another folder, or not at all.
+
+    Keys become parts of URIs and file names, in clients and stores that decode them as they please.
+    """
+    try:
+        if len(key.encode()) > _LONGEST_KEY:
+            return True
+    except UnicodeEncodeError:
+        return True
+    reading, decoded = None, key
+    while reading != decoded:
+        parts = decoded.replace("\\", "/").split("/")
+        if {"", ".", ".."} & set(parts) or any(len(part.encode()) > _LONGEST_NAME for part in parts):
+            return True
+        if not decoded.isprintable():
+            return True
+        # Encoded twice is as bad as once; each decoding makes it shorter.
+        reading, decoded = decoded, unquote(decoded)
+    return False
 
 
 def visit_prefixes(instrument: str, detector: int, group: str, nights: Iterable[int]) -> tuple[str, ...]:

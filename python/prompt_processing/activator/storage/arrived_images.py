@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from lsst.resources import ResourcePath
-
 from prompt_processing.activator.storage.image_bucket import ArrivedImage, ImageBucket, detector_file_name
 from prompt_processing.activator.storage.raw_microservice import MicroserviceError, RawMicroservice
 from prompt_processing.domain.notices import ArrivalNotice
 from prompt_processing.domain.visit import FannedOutVisit
-from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES, RawKey
+from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES
 
 _log = logging.getLogger("lsst.activator.storage.arrived_images")
 
@@ -69,11 +67,12 @@ class ArrivedImages:
         while visit.nimages == 0 or snap < visit.nimages:
             raw = service.find(visit.instrument, visit.groupId, snap, name)
             if raw is not None:
-                uri = ResourcePath(raw.uri)
-                key = RawKey.parse(uri.relativeToPathRoot)
-                if key is None:
-                    raise MicroserviceError(f"The raw microservice gave {raw.uri}, which is no raw")
-                images.append(ArrivedImage(uri, key.exposure, raw.arrival))
+                image = self._bucket.located(raw.uri, visit, raw.arrival)
+                if image is None:
+                    raise MicroserviceError(
+                        f"The raw microservice gave {raw.uri}, which is no raw of {visit}"
+                    )
+                images.append(image)
             elif visit.nimages == 0:
                 break
             snap += 1

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from astropy.io import fits
 from botocore.exceptions import BotoCoreError, ClientError
@@ -141,6 +141,29 @@ class ImageBucket:
             return None
 
         return self._ask(choose)
+
+    def located(self, uri: str, visit: FannedOutVisit, arrival: float | None) -> ArrivedImage | None:
+        """Take somebody's word for where one of a visit's raws is, if it can be true.
+
+        Parameters
+        ----------
+        uri : `str`
+            What was told.
+        visit : `~prompt_processing.domain.visit.FannedOutVisit`
+            The visit.
+        arrival : `float` or `None`
+            When it arrived, as was told.
+
+        Returns
+        -------
+        image : `ArrivedImage` or `None`
+            `None` if it is not in this bucket, or not a raw of the visit's detector.
+        """
+        prefix = f"s3://{self._bucket}/"
+        raw = RawKey.parse(unquote(uri.removeprefix(prefix))) if uri.startswith(prefix) else None
+        if raw is None or not self._is_detector(raw, visit):
+            return None
+        return ArrivedImage(self._uri(raw.key), raw.exposure, arrival)
 
     def _search(self, visit: FannedOutVisit, prefix: str, oldest: float) -> Iterator[ArrivedImage]:
         if prefix.count("/") > 2:
