@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, g, jsonify
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from prompt_processing.instruments.raw_key import detector_number
 
+from .metrics import MicroserviceMetrics
 from .service import BucketUnavailableError, PresenceService
 
 __all__ = ["create_app"]
@@ -17,13 +20,15 @@ __all__ = ["create_app"]
 _LONGEST_GROUP = 200
 
 
-def create_app(service: PresenceService) -> Flask:
+def create_app(service: PresenceService, metrics: MicroserviceMetrics | None = None) -> Flask:
     """Make the application.
 
     Parameters
     ----------
     service : `~prompt_processing.raw_microservice.service.PresenceService`
         Knows the answers.
+    metrics : `~prompt_processing.raw_microservice.metrics.MicroserviceMetrics`, optional
+        What ``/metrics`` shows.
 
     Returns
     -------
@@ -32,24 +37,37 @@ def create_app(service: PresenceService) -> Flask:
         is there or not, 404 for what cannot exist, and 503 if nobody knows.
     """
     app = Flask("prompt_processing.raw_microservice")
+    counts = metrics or MicroserviceMetrics()
+
+    @app.before_request
+    def begin() -> None:
+        g.began = time.monotonic()
 
     @app.get("/<instrument>/<group>/<int:snap>/<detector>")
     def presence(instrument: str, group: str, snap: int, detector: str) -> Response:
         raft, _, sensor = detector.partition("_")
         if instrument not in service.instruments:
-            return _answer(404, f"{instrument} is not answered for here.")
+            return answered("impossible", 404, f"{instrument} is not answered for here.")
         number = detector_number(instrument, raft, sensor)
         if number is None or len(group) > _LONGEST_GROUP:
-            return _answer(404, f"{instrument} has no such raw.")
+            return answered("impossible", 404, f"{instrument} has no such raw.")
         try:
             raw = service.find(instrument, group, snap, number)
         except BucketUnavailableError as error:
-            return _answer(503, str(error))
+            return answered("unknown", 503, str(error))
         if raw is None:
-            return _answer(200, "Not there yet.")
+            return answered("absent", 200, "Not there yet.")
         arrival = None if raw.arrival is None else datetime.fromtimestamp(raw.arrival, UTC).isoformat()
         uri = f"s3://{service.bucket_name}/{quote(raw.key)}"
-        return _answer(200, "", present=True, uri=uri, date=arrival)
+        return answered("present", 200, "", present=True, uri=uri, date=arrival)
+
+    def answered(answer: str, status: int, message: str, **found: Any) -> Response:
+        counts.answered(answer, time.monotonic() - g.began)
+        return _answer(status, message, **found)
+
+    @app.get("/metrics")
+    def show_metrics() -> Response:
+        return Response(generate_latest(counts.registry), content_type=CONTENT_TYPE_LATEST)
 
     @app.get("/health")
     @app.get("/health/live")

@@ -250,3 +250,12 @@ def test_index_may_be_used_by_many_threads() -> None:
         thread.join()
     assert failures == []
     assert len(index) == 50
+
+
+def test_questions_are_counted_by_answer(micro: World) -> None:
+    client = create_app(micro.service).test_client()
+    for _ in range(2):
+        client.get(f"/LSSTCam/{GROUP}/0/R99_S99")
+    text = client.get("/metrics").text
+    assert 'raw_microservice_questions_total{answer="impossible"} 2.0' in text
+    assert "raw_microservice_answer_seconds_count 2.0" in text

@@ -1,0 +1,45 @@
+"""What the raw microservice counts, for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+__all__ = ["MicroserviceMetrics"]
+
+
+class MicroserviceMetrics:
+    """Counters of questions by their answer.
+
+    Parameters
+    ----------
+    registry : `prometheus_client.CollectorRegistry`, optional
+        Where they are collected; one of their own by default.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self._questions = Counter(
+            "raw_microservice_questions",
+            "Questions by answer: present, absent, impossible, or unknown because the bucket failed.",
+            ["answer"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "raw_microservice_answer_seconds",
+            "Time that an answer took.",
+            registry=self.registry,
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8),
+        )
+
+    def answered(self, answer: str, seconds: float) -> None:
+        """Count a question.
+
+        Parameters
+        ----------
+        answer : `str`
+            What was answered.
+        seconds : `float`
+            How long it took.
+        """
+        self._questions.labels(answer).inc()
+        self._seconds.observe(seconds)
