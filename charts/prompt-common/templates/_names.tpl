@@ -1,0 +1,47 @@
+{{- /* The release's name where it names the chart already, as Argo CD's releases do. */ -}}
+{{- define "prompt-common.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{ .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimSuffix "-" }}
+{{- end -}}
+{{- end -}}
+
+{{- /* Call with (dict "root" . "component" "worker"). */ -}}
+{{- define "prompt-common.selectorLabels" -}}
+app.kubernetes.io/name: {{ .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "prompt-common.labels" -}}
+{{ include "prompt-common.selectorLabels" . }}
+app.kubernetes.io/part-of: prompt-processing
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{- define "prompt-common.image" -}}
+{{ printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) | quote }}
+{{- end -}}
+
+{{- define "prompt-common.secretName" -}}
+{{ .Values.secretName | default (include "prompt-common.fullname" .) }}
+{{- end -}}
+
+{{- /* Call with (list . "NAME" "key of the secret"). */ -}}
+{{- define "prompt-common.secretEnv" -}}
+{{- $root := index . 0 -}}
+- name: {{ index . 1 }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "prompt-common.secretName" $root }}
+      key: {{ index . 2 }}
+{{- end -}}
+
+{{- define "prompt-common.furtherEnv" -}}
+{{- range $name, $value := .Values.env }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,61 @@
+{{- /* On the container and not on the pod: a stock Knative takes no security context of pods. */ -}}
+{{- define "prompt-common.securityContext" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  capabilities:
+    drop: ["ALL"]
+  readOnlyRootFilesystem: true
+  runAsNonRoot: true
+  runAsUser: 1000
+  runAsGroup: 1000
+  seccompProfile:
+    type: RuntimeDefault
+{{- end -}}
+
+{{- define "prompt-common.podBasics" -}}
+serviceAccountName: {{ include "prompt-common.fullname" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "prompt-common.placement" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* The one place that can be written to. */ -}}
+{{- define "prompt-common.volumes" -}}
+volumes:
+  - name: workspace
+    emptyDir:
+      sizeLimit: {{ .Values.workspace.sizeLimit }}
+      {{- with .Values.workspace.medium }}
+      medium: {{ . }}
+      {{- end }}
+{{- end -}}
+
+{{- define "prompt-common.volumeMounts" -}}
+volumeMounts:
+  - name: workspace
+    mountPath: /tmp
+{{- end -}}
+
+{{- define "prompt-common.scrapeAnnotations" -}}
+prometheus.io/scrape: "true"
+prometheus.io/path: /metrics
+prometheus.io/port: "8000"
+{{- end -}}

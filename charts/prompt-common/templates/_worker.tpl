@@ -1,0 +1,116 @@
+{{- /* Settings that name and fill output runs: those of the initializer, which must be the workers' own. */ -}}
+{{- define "prompt-common.runEnv" -}}
+- name: RUBIN_INSTRUMENT
+  value: {{ .Values.instrument.name | quote }}
+- name: CENTRAL_REPO
+  value: {{ .Values.repository.central | quote }}
+- name: CONFIG_APDB
+  value: {{ .Values.apdb.config | quote }}
+- name: PREPROCESSING_PIPELINES_CONFIG
+  value: {{ .Values.instrument.pipelines.preprocessing | toYaml | quote }}
+- name: MAIN_PIPELINES_CONFIG
+  value: {{ .Values.instrument.pipelines.main | toYaml | quote }}
+{{- with .Values.images.endpointUrl }}
+- name: S3_ENDPOINT_URL
+  value: {{ . | quote }}
+{{- end }}
+- name: AWS_DEFAULT_REGION
+  value: {{ .Values.images.region | quote }}
+{{- if .Values.images.credentials }}
+{{ include "prompt-common.secretEnv" (list . "AWS_ACCESS_KEY_ID" "s3_access_key") }}
+{{ include "prompt-common.secretEnv" (list . "AWS_SECRET_ACCESS_KEY" "s3_secret_key") }}
+{{- end }}
+{{- if .Values.repository.databaseCredentials }}
+{{ include "prompt-common.secretEnv" (list . "LSST_DB_AUTH_CREDENTIALS" "db_auth") }}
+{{- end }}
+- name: LSST_DISABLE_BUCKET_VALIDATION
+  value: {{ ternary "1" "0" .Values.images.disableBucketValidation | quote }}
+{{- end -}}
+
+{{- define "prompt-common.workerEnv" -}}
+{{ include "prompt-common.runEnv" . }}
+- name: SKYMAP
+  value: {{ .Values.instrument.skymap | quote }}
+- name: PRELOAD_PADDING
+  value: {{ .Values.instrument.preloadPadding | quote }}
+{{- with .Values.repository.read }}
+- name: READ_CENTRAL_REPO
+  value: {{ . | quote }}
+{{- end }}
+- name: REPO_RETRY_DELAY
+  value: {{ .Values.repository.retryDelay | quote }}
+- name: LOCAL_REPO_CACHE_SIZE
+  value: {{ .Values.repository.cacheSize | quote }}
+- name: LOCAL_REPOS
+  value: /tmp
+- name: IMAGE_BUCKET
+  value: {{ .Values.images.bucket | quote }}
+- name: IMAGE_TIMEOUT
+  value: {{ .Values.images.timeout | quote }}
+{{- with .Values.images.rawMicroservice }}
+- name: RAW_MICROSERVICE
+  value: {{ . | quote }}
+{{- end }}
+- name: KAFKA_CLUSTER
+  value: {{ .Values.notices.kafkaCluster | quote }}
+- name: BUCKET_TOPIC
+  value: {{ .Values.notices.topic | quote }}
+- name: BUCKET_NOTIFICATION_KAFKA_OFFSET_RESET
+  value: {{ .Values.notices.offsetReset | quote }}
+- name: DEBUG_EXPORT_OUTPUTS
+  value: {{ ternary "1" "0" .Values.export.enabled | quote }}
+- name: EXPORT_TYPE_REGEXP
+  value: {{ .Values.export.types | toYaml | quote }}
+- name: USE_KAFKA_BUTLER_WRITER
+  value: {{ ternary "1" "0" .Values.export.writer.enabled | quote }}
+{{- if .Values.export.writer.enabled }}
+- name: BUTLER_WRITER_KAFKA_CLUSTER
+  value: {{ .Values.export.writer.kafkaCluster | quote }}
+- name: BUTLER_WRITER_KAFKA_TOPIC
+  value: {{ .Values.export.writer.topic | quote }}
+{{- with .Values.export.writer.username }}
+- name: BUTLER_WRITER_KAFKA_USERNAME
+  value: {{ . | quote }}
+{{ include "prompt-common.secretEnv" (list $ "BUTLER_WRITER_KAFKA_PASSWORD" "butler_writer_kafka_password") }}
+{{- end }}
+{{- end }}
+{{- if .Values.alerts.server }}
+- name: AP_KAFKA_SERVER
+  value: {{ .Values.alerts.server | quote }}
+- name: AP_KAFKA_TOPIC
+  value: {{ .Values.alerts.topic | quote }}
+{{- with .Values.alerts.username }}
+- name: AP_KAFKA_PRODUCER_USERNAME
+  value: {{ . | quote }}
+{{ include "prompt-common.secretEnv" (list $ "AP_KAFKA_PRODUCER_PASSWORD" "alert_kafka_password") }}
+{{- end }}
+{{- end }}
+{{- with .Values.mpSky.url }}
+- name: MP_SKY_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- if .Values.sasquatch.url }}
+- name: SASQUATCH_URL
+  value: {{ .Values.sasquatch.url | quote }}
+- name: DAF_BUTLER_SASQUATCH_NAMESPACE
+  value: {{ .Values.sasquatch.namespace | quote }}
+{{- if .Values.sasquatch.token }}
+{{ include "prompt-common.secretEnv" (list . "SASQUATCH_TOKEN" "sasquatch_token") }}
+{{- end }}
+{{- end }}
+- name: WORKER_TIMEOUT
+  value: {{ .Values.worker.timeout | quote }}
+- name: WORKER_RESTART_FREQ
+  value: {{ .Values.worker.restartFrequency | quote }}
+- name: WORKER_GRACE_PERIOD
+  value: {{ .Values.worker.gracePeriod | quote }}
+- name: MESSAGE_EXPIRATION
+  value: {{ .Values.worker.messageExpiration | quote }}
+{{- with .Values.worker.logLevels }}
+- name: SERVICE_LOG_LEVELS
+  value: {{ . | quote }}
+{{- end }}
+- name: METRICS_PORT
+  value: "8000"
+{{- include "prompt-common.furtherEnv" . }}
+{{- end -}}
