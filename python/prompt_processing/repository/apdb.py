@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from lsst.dax.apdb.apdbSchema import ApdbSchema, ApdbTables
 from lsst.dax.apdb.sql import ApdbSql, ApdbSqlConfig
 from lsst.dax.apdb.sql.apdbMetadataSql import ApdbMetadataSql
 from lsst.resources import ResourcePath
+from lsst.utils.db_auth import DbAuth, DbAuthNotFoundError
 
 from .errors import RepositoryProblemError
 
@@ -219,7 +221,13 @@ def _load(config_uri: str) -> ApdbSqlConfig:
 
 
 def _engine(config: ApdbSqlConfig) -> sqlalchemy.Engine:
-    return sqlalchemy.create_engine(config.db_url, poolclass=sqlalchemy.pool.NullPool)
+    url = config.db_url
+    if sqlalchemy.engine.make_url(url).host:
+        # The middleware looks for passwords in LSST_DB_AUTH or ~/.lsst/db-auth.yaml; where there is none,
+        # the database's own ways (~/.pgpass, PGPASSWORD) are left.
+        with contextlib.suppress(DbAuthNotFoundError):
+            url = DbAuth().getUrl(url)
+    return sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
 
 
 def _tables(config: ApdbSqlConfig) -> list[str]:

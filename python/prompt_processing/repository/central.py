@@ -99,6 +99,30 @@ def make_central_repository(
         Pipeline files whose dataset types are registered.
     """
     create_repository(root, database, datastore, namespace)
+    add_instrument(root, camera, content, pipelines=pipelines)
+    _LOG.info("Made the central repository %s for %s.", root, camera.name)
+
+
+def add_instrument(
+    root: str, camera: Camera, content: RepositoryContent, *, pipelines: Sequence[str] = ()
+) -> None:
+    """Give a repository what the workers of an instrument expect of it.
+
+    Parameters
+    ----------
+    root : `str`
+        The repository. What it has already stays as it is, and chains keep
+        their members, so that this also repairs one that something of it
+        is missing from.
+    camera, content, pipelines
+        As for `make_central_repository`.
+
+    Raises
+    ------
+    RepositoryProblemError
+        A collection that has to be a chain is none.
+    """
+    use_butler_types()
     with Butler.from_config(root, writeable=True) as butler:
         insert_instrument(butler, camera)
         register_dataset_types(butler, pipelines)
@@ -108,9 +132,7 @@ def make_central_repository(
         _put_sky_map(butler, collections, content.sky_map)
         _put_templates(butler, collections, content.sky_map, content.templates, content.label)
         _put_reference_stars(butler, collections, content)
-        butler.collections.register(collections.defaults, CollectionType.CHAINED)
-        butler.collections.redefine_chain(collections.defaults, collections.inputs)
-    _LOG.info("Made the central repository %s for %s.", root, camera.name)
+        add_to_chain(butler, collections.defaults, collections.inputs)
 
 
 def register_dataset_types(butler: Butler, pipelines: Iterable[str]) -> None:

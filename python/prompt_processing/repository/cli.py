@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from prompt_processing.instruments.camera import camera_names, load_camera
 from prompt_processing.simulation.night import Night
 
-from .central import make_central_repository
+from .central import add_instrument, make_central_repository
 from .content import RepositoryContent, simulated_content
+from .errors import RepositoryProblemError
 
 _LOG = logging.getLogger("lsst.repository")
 
@@ -65,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             camera, content = night.camera, simulated_content(night)
             if options.instrument not in (None, camera.name):
                 parser.error(f"{options.content} is a night of {camera.name}, not of {options.instrument}")
+        if options.add:
+            add_instrument(options.root, camera, content, pipelines=options.pipeline)
+            return 0
         make_central_repository(
             options.root,
             camera,
@@ -74,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             datastore=options.datastore,
             namespace=options.namespace,
         )
-    except (FileExistsError, FileNotFoundError, ValueError) as error:
+    except (FileExistsError, FileNotFoundError, RepositoryProblemError, ValueError) as error:
         _LOG.critical("%s", error)
         return 1
     return 0

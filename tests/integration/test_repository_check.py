@@ -1,0 +1,155 @@
+"""What the commands for a central repository tell, and what they change."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import butler_world as world
+import pytest
+from lsst.daf.butler import Butler, DatasetType, DimensionConfig, DimensionUniverse
+
+from prompt_processing.activator.factory import ProcessContext
+from prompt_processing.activator.storage.universe import UniverseError, universe_problems
+from prompt_processing.repository import check_cli, cli, dataset_types_cli
+from prompt_processing.repository.central import make_central_repository
+from prompt_processing.repository.content import RepositoryContent
+
+pytestmark = pytest.mark.integration
+
+PIPELINES = Path(__file__).parents[2] / "pipelines"
+
+
+def check(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Findings that are not well, by subject."""
+    capsys.readouterr()
+    central = str(folder / "central")
+    status = check_cli.main([central, "--instrument=LSSTCam", "--json", *arguments])
+    findings = json.loads(capsys.readouterr().out)
+    return status, {one["subject"]: one for one in findings if one["severity"] != "ok"}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CENTRAL_REPO", "RUBIN_INSTRUMENT", "SKYMAP", "CONFIG_APDB"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_repository_of_the_contract_has_no_problem(
+    central_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [f"--pipeline={path}" for path in world.write_pipelines(central_folder / "pipelines").values()]
+    status, bad = check(
+        central_folder, capsys, "--skymap=tiny", f"--apdb={central_folder / 'apdb.yaml'}", *paths
+    )
+    # It has calibrations of one detector only, and not yet what the pipelines write.
+    assert set(bad) == {"bias", "dark", "flat", "defects"}
+    assert {one["severity"] for one in bad.values()} == {"warning"}
+    assert status == 0
+
+
+@pytest.mark.parametrize("chain", ["LSSTCam/defaults", "LSSTCam/calib", "LSSTCam/templates", "refcats"])
+def test_missing_collection_is_told_and_repaired_as_told(
+    central_folder: Path, capsys: pytest.CaptureFixture[str], chain: str
+) -> None:
+    central = str(central_folder / "central")
+    with Butler.from_config(central, writeable=True) as butler:
+        for parent in butler.collections.get_info(chain, include_parents=True).parents or ():
+            butler.collections.remove_from_chain(parent, chain)
+        butler.collections.x_remove(chain)
+    status, bad = check(central_folder, capsys)
+    assert status == 1
+    assert bad[f"collection {chain}"]["message"] == "is missing"
+    assert "bin/make-central-repo --add" in bad[f"collection {chain}"]["remedy"]
+    assert cli.main(["--add", "--instrument=LSSTCam", central]) == 0
+    status, bad = check(central_folder, capsys)
+    assert status == 0, bad
+
+
+def test_instrument_can_be_added_to_a_repository_of_another(
+    central_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    central = str(central_folder / "central")
+    assert check_cli.main([central, "--instrument=LATISS"]) == 1
+    assert "LATISS is not known" in capsys.readouterr().out
+    assert cli.main(["--add", "--instrument=LATISS", central]) == 0
+    assert check_cli.main([central, "--instrument=LATISS"]) == 0
+    assert check(central_folder, capsys)[0] == 0
+
+
+def test_wrong_sky_map_and_apdb_are_told(central_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, bad = check(central_folder, capsys, "--skymap=other", "--apdb=/nonexistent/apdb.yaml")
+    assert status == 1
+    assert "tiny" in bad["sky map"]["message"]
+    assert "/nonexistent/apdb.yaml" in bad["APDB"]["message"]
+
+
+def test_dataset_types_of_new_pipelines_are_found_shown_and_registered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    central, pipelines = str(tmp_path / "central"), f"--pipeline={PIPELINES / 'LSSTCam'}"
+    make_central_repository(central, world.small_camera(), RepositoryContent())
+    assert dataset_types_cli.main([central, pipelines]) == 1
+    shown = capsys.readouterr().out
+    assert "missing  dia_source_apdb" in shown
+    assert "--register" in shown
+    assert check(tmp_path, capsys, pipelines)[1]["dataset types"]["remedy"].startswith("prompt-dataset")
+    assert dataset_types_cli.main([central, pipelines, "--register"]) == 0
+    assert dataset_types_cli.main([central, pipelines]) == 0
+    assert "dataset types" not in check(tmp_path, capsys, pipelines)[1]
+
+
+def test_dataset_type_that_the_repository_knows_otherwise_is_told(
+    central_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    central = str(central_folder / "central")
+    with Butler.from_config(central, writeable=True) as butler:
+        other = DatasetType("dia_source_apdb", ("instrument",), "ArrowAstropy", universe=butler.dimensions)
+        butler.registry.registerDatasetType(other)
+    pipelines = f"--pipeline={PIPELINES / 'LSSTCam' / 'ApPipe.yaml'}"
+    assert dataset_types_cli.main([central, pipelines, "--register"]) == 2
+    assert "differs  dia_source_apdb" in capsys.readouterr().out
+
+
+def make_repository_of_version(folder: Path, version: int) -> None:
+    config = DimensionConfig()
+    config["version"] = version
+    Butler.makeRepo(str(folder), dimensionConfig=config)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem", "remedy"),
+    [
+        ({"version": 999}, "later than", "build the containers anew"),
+        ({"namespace": "other"}, "namespace", "another kind of data"),
+    ],
+)
+def test_universe_of_another_kind_or_age_is_told(change: dict[str, Any], problem: str, remedy: str) -> None:
+    config = DimensionConfig()
+    for key, value in change.items():
+        config[key] = value
+    found = universe_problems(DimensionUniverse(config), DimensionUniverse())
+    assert found is not None
+    assert problem in found[0]
+    assert remedy in found[1]
+
+
+def test_own_universe_is_well() -> None:
+    assert universe_problems(DimensionUniverse(), DimensionUniverse()) is None
+
+
+def test_worker_does_not_start_between_two_universes(central_folder: Path, tmp_path: Path) -> None:
+    """What is read from one could not be written to the other."""
+    own = DimensionUniverse().version
+    make_repository_of_version(tmp_path / "older", own - 1)
+    context = ProcessContext(
+        world.make_settings(central_folder, read_central_repo=str(central_folder / "central"))
+    )
+    context.close()
+    settings = world.make_settings(central_folder, central_repo=str(tmp_path / "older"))
+    settings = settings.model_copy(update={"read_central_repo": str(central_folder / "central")})
+    context = ProcessContext(settings, world.small_camera())
+    with pytest.raises(UniverseError, match=f"{own}.*{own - 1}.*migrate the older one"):
+        context.repositories()
+    assert not list((central_folder / "local").iterdir())
