@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import ReleaseError
 from .labels import image_labels
-from .notes import PreviousRelease, check_release, previous_release, release_notes
+from .notes import PreviousRelease, changes_of, check_release, previous_release, release_notes
 from .project_history import ProjectHistory
 from .recorded_versions import RECORD, installed_schemas, recorded_versions
 from .release_version import ReleaseVersion
@@ -82,7 +83,7 @@ def _notes(options: argparse.Namespace) -> str:
     versions = recorded_versions(options.project)
     previous = _previous(options, version)
     check_release(version, versions, previous)
-    changes = options.changes.read_text("utf-8") if options.changes else ""
+    changes = changes_of(version, options.changes.read_text("utf-8")) if options.changes else ""
     commits = ProjectHistory(options.project).summaries_since(previous.version if previous else None)
     return release_notes(version, versions, previous, changes, commits)
 
@@ -115,8 +116,9 @@ def _previous(options: argparse.Namespace, version: ReleaseVersion) -> PreviousR
 
 
 def _source(options: argparse.Namespace) -> Source:
-    branch = options.branch or ProjectHistory(options.project).branch()
-    return Source(branch, options.pull_request, options.automatic)
+    if options.branch:
+        return Source(options.branch, options.pull_request, options.automatic)
+    return Source.of_workflow(os.environ) or Source(ProjectHistory(options.project).branch())
 
 
 def _lines(lines: Sequence[str]) -> str:
@@ -136,9 +138,9 @@ def _parser() -> argparse.ArgumentParser:
     base = command("base-tags", _base_tags, "the tags of a base container, one a line")
     service = command("service-tags", _service_tags, "the tags of a service container, one a line")
     for made in (base, service):
-        made.add_argument("--branch", help="default: the one that is checked out")
-        made.add_argument("--pull-request", action="store_true", help="it is built for a pull request")
-        made.add_argument("--automatic", action="store_true", help="nobody asked for the build")
+        made.add_argument("--branch", help="default: the workflow's, or the one that is checked out")
+        made.add_argument("--pull-request", action="store_true", help="--branch is that of a pull request")
+        made.add_argument("--automatic", action="store_true", help="nobody asked for the build of --branch")
         made.add_argument("--stack", default="", metavar="LABEL", help="label of the middleware")
     base.add_argument("--latest", action="store_true", help="make it latest")
     service.add_argument("--base-tag", default="latest", help="tag of its base; default: %(default)s")
@@ -159,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         made = command(name, run, text)
         made.add_argument("version")
-    made.add_argument("--changes", type=Path, metavar="FILE", help="Markdown that says what is new")
+    made.add_argument("--changes", type=Path, metavar="FILE", help="change log")
     record = command("record", _record, f"write the schemas that are installed to {RECORD}")
     record.add_argument("--check", action="store_true", help="fail if they differ")
     command("stack", _stack, "the label of the middleware that is locked")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from .errors import ReleaseError
 from .recorded_versions import RecordedVersions
 from .release_version import ReleaseVersion
 
-__all__ = ["PreviousRelease", "check_release", "previous_release", "release_notes"]
+__all__ = ["PreviousRelease", "changes_of", "check_release", "previous_release", "release_notes"]
 
 _SHOWN = (
     "lsst-daf-butler", "lsst-pipe-base", "lsst-dax-apdb", "lsst-sdm-schemas", "lsst-alert-packet",
@@ -92,6 +93,28 @@ def check_release(
             f"{' and '.join(changed)} since {was}: whoever reads them must change with it, so that this is "
             f"release {was.major + 1}.0.0, not {version}."
         )
+
+
+def changes_of(version: ReleaseVersion, changelog: str) -> str:
+    """Return the section of a change log about a release.
+
+    Parameters
+    ----------
+    version : `ReleaseVersion`
+        Of the release.
+    changelog : `str`
+        In Markdown, one heading ``## X.Y.Z`` a release.
+
+    Returns
+    -------
+    section : `str`
+        Without its heading; that of ``## Unreleased`` if the release has none yet.
+    """
+    sections: dict[str, str] = {}
+    for part in re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]:
+        heading, _, text = part.partition("\n")
+        sections[heading.split()[0].strip("[]")] = text.strip()
+    return sections.get(str(version), sections.get("Unreleased", ""))
 
 
 def release_notes(

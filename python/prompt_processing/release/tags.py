@@ -9,8 +9,9 @@ ticket, or the topic of a user's branch. A release has its version.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from .errors import ReleaseError
 from .release_version import ReleaseVersion
@@ -42,6 +43,23 @@ class Source:
     branch: str
     pull_request: bool = False
     automatic: bool = False
+
+    @classmethod
+    def of_workflow(cls, environment: Mapping[str, str]) -> Self | None:
+        """Return what a workflow of GitHub's builds; `None` if it is none.
+
+        Parameters
+        ----------
+        environment : mapping
+            Its environment variables.
+        """
+        event = environment.get("GITHUB_EVENT_NAME")
+        match event:
+            case None | "":
+                return None
+            case "pull_request" | "pull_request_target":
+                return cls(environment["GITHUB_HEAD_REF"], pull_request=True, automatic=True)
+        return cls(environment["GITHUB_REF_NAME"], automatic=event == "push")
 
     @property
     def is_main(self) -> bool:

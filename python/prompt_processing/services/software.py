@@ -93,7 +93,7 @@ class Software:
         self.redis()
 
     def install_tools(self) -> None:
-        """Install whatever of the tools that check charts is not there.
+        """Install whatever of the tools that check charts and workflows is not there.
 
         Raises
         ------
@@ -103,6 +103,7 @@ class Software:
         self.helm()
         self.manifest_validator()
         self.argo_cd_definitions()
+        self.actionlint()
 
     def java(self) -> Program:
         """Return a Java that runs the servers.
@@ -256,6 +257,23 @@ class Software:
                 for old in self.folder.glob("validate-manifests-*"):
                     shutil.rmtree(old)
                 go_program_from_sources(sources, target)
+        return Program(target)
+
+    def actionlint(self) -> Program:
+        """Return the program that checks workflows.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is not there and cannot be built.
+        """
+        if found := shutil.which("actionlint"):
+            return Program(Path(found))
+        version = self.versions.actionlint.version
+        target = self.folder / f"actionlint-{version}" / "actionlint"
+        with locked(self.folder):
+            if not target.is_file():
+                go_program("github.com/rhysd/actionlint/cmd/actionlint", version, target)
         return Program(target)
 
     def argo_cd_definitions(self) -> Path:

@@ -42,6 +42,10 @@ class _Helm(BaseModel):
     minimum: str
 
 
+class _Actionlint(BaseModel):
+    version: str
+
+
 class _ArgoCd(BaseModel):
     version: str
 
@@ -58,6 +62,7 @@ class Versions(BaseModel):
     redis: _Package
     helm: _Helm
     argo_cd: _ArgoCd
+    actionlint: _Actionlint
     maven_dependency_plugin: str
 
     @classmethod

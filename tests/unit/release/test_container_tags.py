@@ -42,7 +42,7 @@ def test_base_container_has_the_tags_of_the_playbook(
 
 
 def test_base_with_another_middleware_than_was_asked_for_is_refused() -> None:
-    with pytest.raises(ReleaseError, match="w_2026_40 was asked for, but .* has w_2026_43"):
+    with pytest.raises(ReleaseError, match=r"w_2026_40 was asked for, but .* has w_2026_43"):
         base_tags(MAIN, WEEKLY, StackLabel("w_2026_40"))
 
 
@@ -140,3 +140,22 @@ def test_label_bounds_the_versions_of_packages(label: str, newest: str | None) -
 def test_what_is_no_label_is_refused(text: str) -> None:
     with pytest.raises(ReleaseError):
         StackLabel.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("environment", "source"),
+    [
+        ({}, None),
+        (
+            {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_HEAD_REF": "main", "GITHUB_REF_NAME": "7/merge"},
+            Source("main", pull_request=True, automatic=True),
+        ),
+        ({"GITHUB_EVENT_NAME": "push", "GITHUB_REF_NAME": "main"}, Source("main", automatic=True)),
+        (
+            {"GITHUB_EVENT_NAME": "workflow_dispatch", "GITHUB_REF_NAME": "tickets/DM-1"},
+            Source("tickets/DM-1"),
+        ),
+    ],
+)
+def test_workflow_tells_what_is_built(environment: dict[str, str], source: Source | None) -> None:
+    assert Source.of_workflow(environment) == source

@@ -9,7 +9,13 @@ import pytest
 from prompt_processing.release.cli import main
 from prompt_processing.release.errors import ReleaseError
 from prompt_processing.release.labels import image_labels
-from prompt_processing.release.notes import PreviousRelease, check_release, previous_release, release_notes
+from prompt_processing.release.notes import (
+    PreviousRelease,
+    changes_of,
+    check_release,
+    previous_release,
+    release_notes,
+)
 from prompt_processing.release.recorded_versions import (
     RecordedVersions,
     installed_schemas,
@@ -79,6 +85,13 @@ def test_notes_name_middleware_and_schemas_and_whether_they_changed() -> None:
     assert "| `numpy` | 2.5.5 | **changed** from 2.5.4 |" in notes
     assert "Faster." in notes
     assert "- Warp in half the time (A)" in notes
+
+
+def test_notes_have_the_releases_own_section_of_the_change_log() -> None:
+    log = "# Changelog\n\n## Unreleased\n\n- New.\n\n## 1.2.3 (2026-11-01)\n\n- Old.\n"
+    assert changes_of(parse("1.2.3"), log) == "- Old."
+    assert changes_of(parse("1.3.0"), log) == "- New."
+    assert changes_of(parse("1.3.0"), "") == ""
 
 
 @pytest.mark.parametrize("changed", [{"apdb_schema": "10.1.0"}, {"alert_schema": "12.0"}])

@@ -1,0 +1,118 @@
+"""The workflows: valid, pinned, with few rights, and made of scripts that also run by hand."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from prompt_processing.services.installation import MissingSoftwareError
+from prompt_processing.services.software import Software
+
+PROJECT = Path(__file__).parents[3]
+FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yaml"))
+SCRIPT = re.compile(r"(bin|\.ci)/[a-z-]+")
+
+
+def workflow(path: Path) -> dict[str, Any]:
+    return yaml.load(path.read_text("utf-8"), Loader=yaml.BaseLoader)
+
+
+def jobs(path: Path) -> dict[str, dict[str, Any]]:
+    return workflow(path)["jobs"]
+
+
+def steps() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in FILES:
+        for job in jobs(path).values():
+            for step in job["steps"]:
+                yield path.name, step
+
+
+def test_the_workflows_of_the_playbook_are_there() -> None:
+    assert {path.stem for path in FILES} >= {
+        "ci",
+        "build-base",
+        "build-service",
+        "ci-release",
+        "publish-charts",
+    }
+
+
+def test_actionlint_has_nothing_to_say() -> None:
+    try:
+        actionlint = Software().actionlint().path
+    except MissingSoftwareError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    done = subprocess.run(
+        [actionlint, "-no-color", *map(str, FILES)], capture_output=True, text=True, cwd=PROJECT, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_actions_are_pinned_by_digest() -> None:
+    used = [(name, step["uses"]) for name, step in steps() if "uses" in step]
+    assert used
+    assert [each for each in used if not re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", each[1])] == []
+
+
+def test_steps_run_a_script_and_nothing_else() -> None:
+    ran = [(name, step["run"]) for name, step in steps() if "run" in step]
+    assert ran
+    for name, command in ran:
+        script, *arguments = command.split()
+        assert SCRIPT.fullmatch(script), (name, command)
+        assert os.access(PROJECT / script, os.X_OK), (name, script)
+        # What an expression expands to would be read by the shell: it comes by the environment.
+        assert "${{" not in command, (name, command)
+        assert all(re.fullmatch(r'"\$[A-Z_]+"|--[a-z-]+', each) for each in arguments), (name, command)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_rights_are_named_and_writing_is_rare(path: Path) -> None:
+    rights = workflow(path)["permissions"]
+    assert rights["contents"] == "read"
+    assert set(rights) <= {"contents", "packages"}
+    for name, job in jobs(path).items():
+        if job.get("permissions", {}).get("contents") == "write":
+            assert (path.stem, name) in {("ci-release", "release"), ("dependencies", "lock")}
+    assert all("timeout-minutes" in job for job in jobs(path).values())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_workflow_runs_a_forks_code_with_our_secrets(path: Path) -> None:
+    assert "pull_request_target" not in workflow(path)["on"]
+
+
+def test_base_is_built_by_hand_with_label_and_box() -> None:
+    inputs = workflow(PROJECT / ".github/workflows/build-base.yaml")["on"]["workflow_dispatch"]["inputs"]
+    assert inputs["stack"]["type"] == "string"
+    assert inputs["latest"]["type"] == "boolean"
+
+
+def test_service_is_built_on_latest_unless_a_branch_says_otherwise() -> None:
+    text = workflow(PROJECT / ".github/workflows/build-service.yaml")
+    assert text["env"]["BASE_TAG_LIST"].split()[0] == "latest"
+    assert {"pull_request", "workflow_dispatch"} <= set(text["on"])
+
+
+def test_release_goes_to_two_registries() -> None:
+    (job,) = jobs(PROJECT / ".github/workflows/ci-release.yaml").values()
+    assert re.findall(r"[a-z.]+\.io", job["env"]["CONTAINER_REGISTRIES"]) == ["ghcr.io", "docker.io"]
+
+
+@pytest.mark.parametrize(
+    "script", sorted((PROJECT / "bin").iterdir()) + sorted((PROJECT / ".ci").iterdir()), ids=str
+)
+def test_scripts_can_be_read_by_bash(script: Path) -> None:
+    bash = shutil.which("bash")
+    assert bash is not None
+    done = subprocess.run([bash, "-n", str(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
