@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS, Sip
+from astropy.wcs.utils import proj_plane_pixel_scales
+from lsst.sphgeom import ConvexPolygon, LonLat, Region
 from numpy.typing import NDArray
 
 from .mask import Mask
@@ -71,6 +73,19 @@ class Exposure:
         """Return where any of the given mask planes is set; shape (height, width)."""
         return (self.mask & int(planes)) != 0
 
+    def part(self, rows: slice, columns: slice) -> Exposure:
+        """Return a copy of some rows and columns, with WCS and PSF of their own pixels."""
+        x0, y0 = columns.start, rows.start
+        return replace(
+            self,
+            image=self.image[rows, columns].copy(),
+            mask=self.mask[rows, columns].copy(),
+            variance=self.variance[rows, columns].copy(),
+            wcs=None if self.wcs is None else shifted_wcs(self.wcs, x0, y0),
+            psf=None if self.psf is None else self.psf.shifted(x0, y0),
+            metadata=dict(self.metadata),
+        )
+
     def cutout(self, x: float, y: float, size: int) -> Exposure:
         """Return a copy of a square around a position; what lies off the image is NaN and ``NO_DATA``.
 
@@ -103,6 +118,41 @@ class Exposure:
         return Exposure(
             image, mask, variance, wcs, psf, self.photo_calib, self.visit_info, dict(self.metadata)
         )
+
+
+def box_around(region: Region, wcs: WCS, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Return the rows and columns of an image that a region of the sky is on.
+
+    Parameters
+    ----------
+    region : `~lsst.sphgeom.Region`
+        Part of the sky; its bounding circle's part of the image is returned
+        where it is no convex polygon.
+    wcs : `~astropy.wcs.WCS`
+        Of the image.
+    shape : `tuple` of `int`
+        Height and width of the image, pixels.
+
+    Returns
+    -------
+    rows, columns : `slice`
+        Not empty: a region off the image gives the pixels nearest to it.
+    """
+    circle = region.getBoundingCircle()
+    polygon = region if isinstance(region, ConvexPolygon) else None
+    vectors = [circle.getCenter()] if polygon is None else polygon.getVertices()
+    places = [LonLat(vector) for vector in vectors]
+    degrees = [(place.getLon().asDegrees(), place.getLat().asDegrees()) for place in places]
+    x, y = wcs.all_world2pix(*zip(*degrees, strict=True), 0, quiet=True)
+    margin = 2.0
+    if polygon is None:
+        margin += circle.getOpeningAngle().asDegrees() / float(np.min(proj_plane_pixel_scales(wcs)))
+
+    def span(values: NDArray[np.float64], length: int) -> slice:
+        first = int(np.clip(np.floor(values.min() - margin), 0, length - 1))
+        return slice(first, int(np.clip(np.ceil(values.max() + margin) + 1, first + 1, length)))
+
+    return span(y, shape[0]), span(x, shape[1])
 
 
 def shifted_wcs(wcs: WCS, x0: int, y0: int) -> WCS:

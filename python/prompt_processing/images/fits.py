@@ -15,9 +15,10 @@ import fitsio
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
+from lsst.sphgeom import Region
 from numpy.typing import NDArray
 
-from .exposure import Exposure
+from .exposure import Exposure, box_around, shifted_wcs
 from .mask import Mask
 from .photo_calib import PhotoCalib
 from .psf import Psf
@@ -38,6 +39,8 @@ _VISIT_INFO_KEYS = {
 }
 _OWN_KEYS = {*_VISIT_INFO_KEYS.values(), "CALIBM", "CALIBE", "CHECKSUM", "DATASUM", "EXTNAME"}
 _STRUCTURE = {"SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "COMMENT", "HISTORY", "LONGSTRN", ""}
+
+_PLANES = ("IMAGE", "MASK", "VARIANCE")
 
 Cards = list[dict[str, Any]]
 
@@ -80,11 +83,33 @@ def write_exposure(path: str | Path, exposure: Exposure) -> None:
             )
 
 
-def read_exposure(path: str | Path) -> Exposure:
-    """Read what `write_exposure` wrote."""
-    with fitsio.FITS(str(path)) as file:
-        image, mask, variance = (_native(file[name].read()) for name in ("IMAGE", "MASK", "VARIANCE"))
+def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
+    """Read what `write_exposure` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    region : `~lsst.sphgeom.Region`, optional
+        If given and the image has a WCS, only the rows and columns that this
+        part of the sky is on; no others are decompressed.
+
+    Returns
+    -------
+    exposure : `Exposure`
+        With WCS and PSF of its own pixels.
+    """
     parts = read_exposure_parts(path)
+    with fitsio.FITS(str(path)) as file:
+        if region is None or parts["wcs"] is None:
+            planes = [_native(file[name].read()) for name in _PLANES]
+        else:
+            rows, columns = box_around(region, parts["wcs"], file["IMAGE"].get_dims())
+            planes = [np.ascontiguousarray(_native(file[name][rows, :])[:, columns]) for name in _PLANES]
+            parts["wcs"] = shifted_wcs(parts["wcs"], columns.start, rows.start)
+            if parts["psf"] is not None:
+                parts["psf"] = parts["psf"].shifted(columns.start, rows.start)
+    image, mask, variance = planes
     return Exposure(image, mask.astype(np.int32, copy=False), variance, **parts)
 
 

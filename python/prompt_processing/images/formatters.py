@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import fitsio
 from lsst.daf.butler import FormatterV2, StorageClassDelegate
 from lsst.resources import ResourcePath
 
-from .exposure import Exposure
+from .exposure import Exposure, box_around
 from .fits import read_exposure, read_exposure_parts, write_exposure
 
 _PLANES = {"image": "IMAGE", "mask": "MASK", "variance": "VARIANCE"}
@@ -31,7 +32,7 @@ class ExposureFormatter(FormatterV2):
     def read_from_local_file(self, path: str, component: str | None = None, expected_size: int = -1) -> Any:
         """Read a file, or one component of it."""
         if component is None:
-            return read_exposure(path)
+            return read_exposure(path, (self.file_descriptor.parameters or {}).get("region"))
         if component in _PARTS:
             return read_exposure_parts(path)[_PARTS[component]]
         with fitsio.FITS(path) as file:
@@ -54,6 +55,16 @@ class ExposureDelegate(StorageClassDelegate):
             height, width = exposure.shape
             return width, height
         return getattr(exposure, _PARTS.get(componentName, componentName))
+
+    def handleParameters(  # noqa: N802
+        self, inMemoryDataset: Any, parameters: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Cut an exposure that is already in memory."""
+        region = (parameters or {}).get("region")
+        exposure: Exposure = inMemoryDataset
+        if region is None or exposure.wcs is None:
+            return exposure
+        return exposure.part(*box_around(region, exposure.wcs, exposure.shape))
 
 
 class FitsFormatter(FormatterV2):

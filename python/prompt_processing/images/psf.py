@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,6 +58,10 @@ class Psf:
     def size(self) -> int:
         """Width of the image, pixels."""
         return int(self.coefficients.shape[-1])
+
+    def shifted(self, x0: float, y0: float) -> Psf:
+        """Return the PSF of the part of an image that begins at pixel ``(x0, y0)``."""
+        return replace(self, x_centre=self.x_centre - x0, y_centre=self.y_centre - y0)
 
     def image_at(self, x: float, y: float) -> NDArray[np.float64]:
         """Return the PSF at a position, centred on its middle pixel, of sum 1; shape (size, size)."""

@@ -34,6 +34,8 @@ class PreloadedData:
         All inputs, whether they had to be copied or not.
     calibrations : `list` [`Certified`]
         Those of them that are valid for a time.
+    region : `~lsst.sphgeom.Region` or `None`
+        What the detector may see, for which they were looked up.
     copied : `int`
         How many were not in the local repository.
     seconds : `dict` [`str`, `float`]
@@ -42,6 +44,7 @@ class PreloadedData:
 
     refs: list[DatasetRef] = field(default_factory=list)
     calibrations: list[Certified] = field(default_factory=list)
+    region: Region | None = None
     copied: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -111,7 +114,7 @@ def find_inputs(
         data_id["physical_filter"] = visit.filters
     if band is not None:
         data_id["band"] = band
-    data = PreloadedData()
+    data = PreloadedData(region=region)
     when = visit_timespan(visit)
     for name, (dataset_type, kind) in wanted.items():
         start = time.monotonic()
@@ -165,7 +168,7 @@ def copy_inputs(
     data.seconds["copy"] = time.monotonic() - start
     start = time.monotonic()
     # Decompressing them takes seconds, which are idle now and precious once the image is there.
-    local.read_ahead(data.refs)
+    local.read_ahead(data.refs, data.region)
     data.seconds["read"] = time.monotonic() - start
 
 

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
-from uuid import UUID
 
 from lsst.daf.butler import (  # type: ignore[attr-defined]
     Butler,
@@ -22,8 +21,10 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
     Timespan,
 )
 from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.sphgeom import Region
 
 from .collections import Collections
+from .held_images import HeldImages
 
 _LOG = logging.getLogger("lsst.activator.storage.local_repository")
 
@@ -79,7 +80,7 @@ class LocalRepository:
         self.collections = collections
         self._search_order: tuple[str, ...] = ()
         self._certified: set[Certified] = set()
-        self._read: dict[UUID, DatasetRef] = {}
+        self._images = HeldImages(*self._datastores())
         self._chain: tuple[str, ...] = ()
         butler.collections.register(collections.raw)
         butler.collections.register(collections.defaults, CollectionType.CHAINED)
@@ -114,28 +115,28 @@ class LocalRepository:
 
         What has been in memory only is written now.
         """
-        # There is no public way to learn this without a query for each dataset.
-        memory, files = self.butler._datastore.datastores  # type: ignore[attr-defined]
+        memory, files = self._datastores()
         for ref in refs:
             if ref.datasetType.name in HELD_IN_MEMORY and not files.exists(ref):
                 files.put(memory.get(ref), ref)
         return list(files.export(refs))
 
-    def read_ahead(self, refs: Iterable[DatasetRef]) -> None:
+    def read_ahead(self, refs: Iterable[DatasetRef], region: Region | None) -> None:
         """Read images into memory, where the tasks find them; those of the visit before are let go.
 
         Parameters
         ----------
         refs : iterable of `~lsst.daf.butler.DatasetRef`
-            What the visit needs; only images are read, other inputs are small.
+            What the visit needs.
+        region : `~lsst.sphgeom.Region` or `None`
+            What the detector may see.
         """
+        self._images.hold(refs, region)
+
+    def _datastores(self) -> tuple[Any, Any]:
+        """Return the parts of the datastore, which has no public way to tell what is held in memory."""
         memory, files = self.butler._datastore.datastores  # type: ignore[attr-defined]
-        wanted = {ref.id: ref for ref in refs if ref.datasetType.storageClass_name == "ExposureF"}
-        for identity in self._read.keys() - wanted.keys():
-            memory.remove(self._read.pop(identity))
-        for identity in wanted.keys() - self._read.keys():
-            memory.put(files.get(wanted[identity]), wanted[identity])
-            self._read[identity] = wanted[identity]
+        return memory, files
 
     def set_search_order(self, collections: Sequence[str]) -> None:
         """Remember in which order the central repository searches its input collections."""
@@ -208,7 +209,7 @@ class LocalRepository:
             return
         ids = {ref.id for ref in refs}
         self.butler.pruneDatasets(refs, disassociate=True, unstore=True, purge=True)
-        self._read = {identity: ref for identity, ref in self._read.items() if identity not in ids}
+        self._images.forget(ids)
         self._certified = {known for known in self._certified if known.ref.id not in ids}
 
     def datasets(self, runs: Iterable[str]) -> list[DatasetRef]:
