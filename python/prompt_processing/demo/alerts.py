@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import signal
 import sys
 import time
@@ -15,9 +16,10 @@ from typing import Any
 import fastavro
 from confluent_kafka import Consumer
 from lsst.alert.packet import Schema, get_path_to_latest_schema
+from pydantic import SecretStr
 
 from prompt_processing.transport.kafka import KafkaSettings, make_consumer
-from prompt_processing.transport.schema_registry import unframe
+from prompt_processing.transport.schema_registry import SchemaRegistry, unframe
 
 _FETCH_BYTES = 16 * 2**20
 
@@ -66,18 +68,25 @@ def decode_alert(message: bytes) -> dict[str, Any]:
     UnreadableAlertError
         It is not framed, not of the newest schema, or the two readings differ.
     """
-    return _Decoder().decode(message)
+    return _Decoder(None).decode(message)
 
 
-def read_alerts(folder: Path) -> Iterator[AlertSummary]:
+def read_alerts(folder: Path, registry_url: str | None = None) -> Iterator[AlertSummary]:
     """Decode all alerts that were written to a folder.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        Of the files.
+    registry_url : `str`, optional
+        Schema registry that has the alerts' schema; without, it is that of the alert package.
 
     Raises
     ------
     UnreadableAlertError
         One of them cannot be read.
     """
-    decoder = _Decoder()
+    decoder = _Decoder(registry_url)
     for path in sorted(folder.glob("*.avro")):
         try:
             alert = decoder.decode(path.read_bytes())
@@ -98,11 +107,15 @@ def read_alerts(folder: Path) -> Iterator[AlertSummary]:
 
 
 class _Decoder:
-    def __init__(self) -> None:
+    def __init__(self, registry_url: str | None) -> None:
         self._schema = Schema.from_file()
         self._schema_id = self._schema.get_schema_id()
-        # From the files themselves: the other has been put together by the package.
-        self._plain_schema = fastavro.schema.load_schema(get_path_to_latest_schema())
+        # From where consumers get it, or from the files: the other has been put together by the package.
+        self._plain_schema = (
+            SchemaRegistry(registry_url).schema(self._schema_id)
+            if registry_url
+            else fastavro.schema.load_schema(get_path_to_latest_schema())
+        )
 
     def decode(self, message: bytes) -> dict[str, Any]:
         try:
@@ -127,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m prompt_processing.demo.alerts",
         description="Read alerts from a Kafka topic, from its beginning, and write each to a file.",
+        epilog="AP_KAFKA_PRODUCER_USERNAME and AP_KAFKA_PRODUCER_PASSWORD, where set, are who reads.",
     )
     parser.add_argument("broker", help="bootstrap servers, host:port")
     parser.add_argument("topic")
@@ -136,8 +150,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopped.append(received))
     options.folder.mkdir(parents=True, exist_ok=True)
+    username = os.environ.get("AP_KAFKA_PRODUCER_USERNAME")
+    password = os.environ.get("AP_KAFKA_PRODUCER_PASSWORD")
     consumer = make_consumer(
-        KafkaSettings(bootstrap_servers=options.broker),
+        KafkaSettings(
+            bootstrap_servers=options.broker,
+            username=SecretStr(username) if username else None,
+            password=SecretStr(password) if password else None,
+        ),
         f"alert-reader-{time.time_ns()}",
         auto_offset_reset="earliest",
         fetch_wait_max_ms=50,

@@ -18,10 +18,20 @@ from prompt_processing.instruments import Camera, load_camera
 
 from .processes import Processes, ProcessFailedError
 from .progress import Progress
+from .real_services import RealServices
 from .results import NightResult, count_datasets
-from .story import DemoOptions, NightFailedError, check_night, make_world, remove_work, take_night
+from .story import (
+    DemoOptions,
+    NightFailedError,
+    check_night,
+    make_surroundings,
+    make_world,
+    remove_work,
+    take_night,
+)
+from .surroundings import Folders
 from .table import print_tables, save_tables
-from .world import Folders, World
+from .world import World
 
 __all__ = ["main"]
 
@@ -37,9 +47,11 @@ _MARKER = ".prompt-processing-demo"
 _DESCRIPTION = """\
 Run prompt processing on a simulated night, with full-size detectors and real protocols.
 
-Kafka and S3 are stand-ins that speak the wire protocols; Butler registry and APDB are SQLite. A sky is
-simulated, observed and processed: announcement, preload, image, alert production, APDB, alerts. At the end
-there is a table of what was found and how long it took, and a folder of pictures.
+Kafka and S3 are stand-ins that speak the wire protocols; Butler registry and APDB are SQLite. With --services
+they are Apache Kafka, a schema registry, versitygw, PostgreSQL and, for stream workers, Redis: installed
+where they are missing, started on free ports of this machine, and stopped at the end. A sky is simulated,
+observed and processed: announcement, preload, image, alert production, APDB, alerts. At the end there is a
+table of what was found and how long it took, and a folder of pictures.
 """
 
 
@@ -52,8 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _empty(folders.output)
-        with Processes(folders.logs, {}) as processes:
-            world = make_world(options, folders, processes, progress)
+        surroundings = make_surroundings(options, folders)
+        if isinstance(surroundings, RealServices):
+            with progress.step("Installing servers that are missing"):
+                surroundings.install()
+        with surroundings, Processes(folders.logs, {}) as processes:
+            world = make_world(options, folders, surroundings, processes, progress)
             result = _run(options, world, processes, progress, console)
             if keep:
                 _stay(options, world, console)
@@ -143,9 +159,21 @@ def _parse(arguments: Sequence[str] | None) -> tuple[DemoOptions, Folders, bool]
     parser.add_argument(
         "--pause", type=float, default=0.0, help="more seconds between two visits (default: %(default)s)"
     )
+    parser.add_argument(
+        "--services", action="store_true", help="on real servers, which are installed where they are missing"
+    )
+    parser.add_argument(
+        "--platform",
+        choices=("knative", "keda"),
+        default="knative",
+        help="how visits come to the workers: over HTTP, or (with --services) from a Redis stream "
+        "(default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     if options.visits < 1:
         parser.error("--visits must be at least 1")
+    if options.platform == "keda" and not options.services:
+        parser.error("--platform keda needs --services: there is no stand-in for Redis")
     camera = load_camera(options.instrument)
     try:
         detectors = _detector_ids(camera, options.detectors or _DEFAULT_DETECTORS[options.instrument])
@@ -161,6 +189,8 @@ def _parse(arguments: Sequence[str] | None) -> tuple[DemoOptions, Folders, bool]
         exposure=options.exposure,
         pause=options.pause,
         night=options.night,
+        services=options.services,
+        platform=options.platform,
     )
     output = options.output.resolve()
     night = output / "work" / "night" if options.night is None else options.night.resolve()
@@ -199,6 +229,8 @@ def _stay(options: DemoOptions, world: World, console: Console) -> None:
     """Tell how to talk to the services, and wait until interrupted."""
     exports = _exports(world.environment)
     path = world.folders.output / "environment.sh"
+    # It may hold credentials.
+    path.touch(mode=0o600)
     path.write_text(exports)
     tester = Path(__file__).resolve().parents[2] / "tester" / "upload.py"
     programs = Path(sys.executable).parent
@@ -211,7 +243,7 @@ def _stay(options: DemoOptions, world: World, console: Console) -> None:
     {programs}/butler query-datasets $CENTRAL_REPO --collections {world.output_collection()}
     {programs}/butler query-collections $CENTRAL_REPO
     {programs}/apdb-cli metadata show $CONFIG_APDB
-    tail -f {world.folders.logs}/activator.log
+    tail -f {world.folders.logs}/{"activator" if options.platform == "knative" else "worker-1"}.log
 """,
         highlight=False,
         soft_wrap=True,

@@ -16,8 +16,8 @@ from rich.console import Console
 from .processes import Processes, ProcessFailedError
 from .progress import Progress
 from .results import count_datasets
-from .story import DemoOptions, NightFailedError, check_night, make_world, take_night
-from .world import Folders
+from .story import DemoOptions, NightFailedError, check_night, make_surroundings, make_world, take_night
+from .surroundings import Folders
 
 __all__ = ["main"]
 
@@ -38,8 +38,8 @@ def main() -> int:
         folders = Folders(Path(name), Path(name) / "work" / "night")
         progress = Progress(Console(file=nowhere))
         try:
-            with Processes(folders.logs, {}) as processes:
-                world = make_world(_OPTIONS, folders, processes, progress)
+            with make_surroundings(_OPTIONS, folders) as services, Processes(folders.logs, {}) as processes:
+                world = make_world(_OPTIONS, folders, services, processes, progress)
                 result, query = take_night(_OPTIONS, world, processes, progress)
                 count_datasets(world, query)
                 check_night(_OPTIONS, result)

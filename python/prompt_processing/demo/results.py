@@ -122,7 +122,8 @@ def collect(world: World, outcomes: Sequence[VisitOutcome]) -> NightResult:
     use_butler_types()
     uploads = pd.DataFrame([json.loads(line) for line in world.folders.manifest.read_text().splitlines()])
     alerts: dict[tuple[int, int], list[AlertSummary]] = {}
-    for alert in read_alerts(world.folders.alerts):
+    registry = world.environment.get("KAFKA_SCHEMA_REGISTRY_URL")
+    for alert in read_alerts(world.folders.alerts, registry):
         alerts.setdefault((alert.visit, alert.detector), []).append(alert)
     with Butler.from_config(world.central_repository) as butler:
         camera = _get(butler, "camera", world.environment["RUBIN_INSTRUMENT"])

@@ -12,22 +12,17 @@ from pathlib import Path
 
 from prompt_processing.simulation.night import Night, build_night
 
-from .outcomes import LogFollower, VisitOutcome
+from .embedded import EmbeddedServices
+from .outcomes import VisitOutcome
 from .processes import Process, Processes, ProcessFailedError
 from .progress import Progress
+from .real_services import RealServices
 from .results import NightResult, collect, start_query
-from .world import (
-    ALERT_TOPIC,
-    Folders,
-    World,
-    activator_settings,
-    await_workers,
-    fan_out_settings,
-    make_repository,
-    start_services,
-)
+from .surroundings import ALERT_TOPIC, Folders, Surroundings
+from .workers import Platform, Workers, start_workers, write_fan_out_settings
+from .world import World, make_repository
 
-__all__ = ["DemoOptions", "NightFailedError", "make_world", "take_night"]
+__all__ = ["DemoOptions", "NightFailedError", "make_surroundings", "make_world", "take_night"]
 
 _PATIENCE_S = 240.0
 """Without news of any visit for so long, no more is waited for."""
@@ -86,6 +81,10 @@ class DemoOptions:
         Seconds of the tester's schedule.
     night : `~pathlib.Path` or `None`
         Folder of a simulated night, used if it holds one and filled if not; None makes one that is removed.
+    services : `bool`
+        Whether it takes place among real servers instead of stand-ins.
+    platform : `str`
+        What workers get their visits from: ``knative``, HTTP; ``keda``, a Redis stream.
     """
 
     instrument: str
@@ -97,9 +96,24 @@ class DemoOptions:
     exposure: float = 18.0
     pause: float = 0.0
     night: Path | None = None
+    services: bool = False
+    platform: Platform = "knative"
 
 
-def make_world(options: DemoOptions, folders: Folders, processes: Processes, progress: Progress) -> World:
+def make_surroundings(options: DemoOptions, folders: Folders) -> Surroundings:
+    """Give what the demo takes place in, not yet started."""
+    if options.services:
+        return RealServices(folders.work / "services", options.platform)
+    return EmbeddedServices()
+
+
+def make_world(
+    options: DemoOptions,
+    folders: Folders,
+    surroundings: Surroundings,
+    processes: Processes,
+    progress: Progress,
+) -> World:
     """Start the services and fill them: repository, APDB and pool of raws.
 
     Raises
@@ -119,8 +133,8 @@ def make_world(options: DemoOptions, folders: Folders, processes: Processes, pro
         AWS_RESPONSE_CHECKSUM_VALIDATION="when_required",
     )
     folders.work.mkdir(parents=True, exist_ok=True)
-    with progress.step("Starting Kafka and S3, making an APDB"):
-        environment = start_services(processes, folders)
+    with progress.step(surroundings.description):
+        environment = surroundings.start(processes, folders)
         # For this process, too, and for all that it starts.
         os.environ.update(environment)
     with progress.step(
@@ -129,9 +143,11 @@ def make_world(options: DemoOptions, folders: Folders, processes: Processes, pro
     ):
         night = _make_night(options, folders)
     with progress.step("Making the central repository"):
-        environment |= make_repository(night, environment, folders)
+        place = surroundings.repository_place(folders)
+        environment |= make_repository(night, environment["S3_ENDPOINT_URL"], place)
         os.environ.update(environment)
-    return World(folders, environment)
+        companions = surroundings.start_companions(processes, folders, place.root, options.instrument)
+    return World(folders, environment, surroundings, companions)
 
 
 def _make_night(options: DemoOptions, folders: Folders) -> Night:
@@ -150,24 +166,35 @@ def _make_night(options: DemoOptions, folders: Folders) -> Night:
 
 def start_prompt_processing(
     options: DemoOptions, world: World, processes: Processes, progress: Progress
-) -> tuple[Process, Process, Process]:
-    """Prepare the night and start the activator, the fan-out, the tester and the alerts' reader.
+) -> tuple[Workers, Process, Process]:
+    """Prepare the night and start the workers, the fan-out, the tester and the alerts' reader.
 
     Returns
     -------
-    activator, upload, reader : `Process`
-        The activator; the tester, which announces a visit with each line that it gets; the alerts' reader.
+    workers : `Workers`
+        The workers, ready.
+    upload, reader : `Process`
+        The tester, which announces a visit with each line that it gets; the alerts' reader.
     """
     # One worker a detector: a detector's next visit then comes after the last one's end, which makes its
     # DiaObjects known.
     n_workers = len(options.detectors)
-    settings = activator_settings(world.folders, n_workers)
     with progress.step("Writing the night's init-outputs, starting the activator and the fan-out"):
-        # The activator looks for init-outputs with its first visit, which has yet to be announced.
-        activator = processes.start("activator", ["python", "-m", "prompt_processing.activator"], settings)
+        # Workers look for init-outputs with their first visit, which has yet to be announced.
+        workers = start_workers(
+            processes,
+            world.folders,
+            options.platform,
+            options.instrument,
+            n_workers,
+            world.companions.workers,
+        )
         initializer = processes.start("initializer", ["prompt-initializer"])
-        fan_out = fan_out_settings(world.folders, options.instrument, options.detectors, settings["PORT"])
-        processes.start("fan-out", ["prompt-fanout"], fan_out)
+        fan_out = write_fan_out_settings(
+            world.folders, options.platform, options.instrument, options.detectors, workers.destination
+        )
+        event_stream = world.companions.event_stream
+        processes.start("fan-out", ["prompt-fanout"], {**fan_out, **event_stream})
         reader = processes.start(
             "alert-reader",
             [
@@ -193,12 +220,13 @@ def start_prompt_processing(
                 f"--manifest={world.folders.manifest}",
                 "--step",
             ],
+            event_stream,
             takes_lines=True,
         )
         if initializer.wait(120) != 0:
             initializer.check()
-        await_workers(activator, settings["METRICS_PORT"], n_workers, 120)
-    return activator, upload, reader
+        workers.await_ready(120)
+    return workers, upload, reader
 
 
 def take_night(
@@ -218,35 +246,36 @@ def take_night(
     ProcessFailedError
         A process ended that should not have.
     """
-    activator, upload, reader = start_prompt_processing(options, world, processes, progress)
+    workers, upload, reader = start_prompt_processing(options, world, processes, progress)
     with progress.step(
         f"Taking {options.n_visits} visits: upload.py {options.instrument} {options.n_visits}"
     ):
-        outcomes = _await_outcomes(options, activator, upload, processes, progress)
+        outcomes = _await_outcomes(options, workers, upload, processes, progress)
     with progress.step("Reading alerts, the APDB and the central repository"):
         _finish_reading(reader, world, outcomes)
         if not world.folders.manifest.exists():
             raise ProcessFailedError(f"No visit was taken; see {upload.log}\n{upload.log_tail()}")
+        world.surroundings.await_outputs()
         query = start_query(world)
         return collect(world, outcomes), query
 
 
 def _await_outcomes(
-    options: DemoOptions, activator: Process, upload: Process, processes: Processes, progress: Progress
+    options: DemoOptions, workers: Workers, upload: Process, processes: Processes, progress: Progress
 ) -> list[VisitOutcome]:
-    follower = LogFollower(activator.log, _REVISIT_AFTER_TASK)
+    workers.follow(_REVISIT_AFTER_TASK)
     outcomes: list[VisitOutcome] = []
     expected = options.n_visits * len(options.detectors)
     n_announced = 0
     last_news = time.monotonic()
     while _n_final(outcomes) < expected and time.monotonic() < last_news + _PATIENCE_S:
         processes.check()
-        activator.check()
-        for outcome in follower.read():
+        workers.check()
+        for outcome in workers.read_outcomes():
             outcomes.append(outcome)
             progress.tell(_describe(outcome))
             last_news = time.monotonic()
-        n_past = len(follower.past_milestone)
+        n_past = len(workers.past_milestone)
         if n_announced < options.n_visits and n_past >= n_announced * len(options.detectors):
             upload.send_line()
             n_announced += 1
