@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self, cast
 
 from lsst.daf.butler import (  # type: ignore[attr-defined]
@@ -25,6 +22,8 @@ from lsst.sphgeom import Region
 
 from .collections import Collections
 from .held_images import HeldImages
+from .local_folder import LocalFolder
+from .repository_errors import passing
 
 _LOG = logging.getLogger("lsst.activator.storage.local_repository")
 
@@ -38,6 +37,15 @@ HELD_IN_MEMORY = (
 )
 """Images that one task hands to the next. Compressing one takes longer than most tasks do, so they become
 files only when they are exported, after the alerts have left."""
+
+
+_FILE_NAME = (
+    "{run:/}/{datasetType}/{day_obs|visit.day_obs|exposure.day_obs:?}/{visit:?}/{exposure.obs_id|group:?}/"
+    "{datasetType}_{instrument:?}_{tract:?}_{patch:?}_{band:?}_{physical_filter:?}_{visit:?}_"
+    "{exposure.obs_id|group:?}_{detector.full_name:?}_{id}"
+)
+"""With the dataset's id, so that two attempts at a visit never write to the same file of the central datastore,
+where outputs have the same names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +82,9 @@ class LocalRepository:
         Names.
     """
 
-    def __init__(self, folder: Path, butler: Butler, collections: Collections) -> None:
-        self.folder = folder
+    def __init__(self, folder: LocalFolder, butler: Butler, collections: Collections) -> None:
+        self.folder = folder.path
+        self._held = folder
         self.butler = butler
         self.collections = collections
         self._search_order: tuple[str, ...] = ()
@@ -97,18 +106,28 @@ class LocalRepository:
             Of the central repository: datasets and records go back and forth.
         collections : `Collections`
             Names.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the disk is full, or the directory is not there.
         """
-        folder = Path(tempfile.mkdtemp(prefix="butler-", dir=parent))
-        config = Config({"datastore": _memory_before_files()})
-        Butler.makeRepo(str(folder), config=config, dimensionConfig=universe.dimensionConfig)
-        butler = Butler.from_config(str(folder), writeable=True)
-        _LOG.info("Made the local repository %s.", folder)
+        with passing(f"Making a local repository in {parent}"):
+            folder = LocalFolder.make(parent)
+            config = Config({"datastore": _memory_before_files()})
+            try:
+                Butler.makeRepo(str(folder.path), config=config, dimensionConfig=universe.dimensionConfig)
+                butler = Butler.from_config(str(folder.path), writeable=True)
+            except Exception:
+                folder.remove()
+                raise
+        _LOG.info("Made the local repository %s.", folder.path)
         return cls(folder, butler, collections)
 
     def close(self) -> None:
         """Remove the repository."""
         self.butler.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._held.remove()
 
     def export_files(self, refs: Sequence[DatasetRef]) -> list[FileDataset]:
         """Tell where the files of datasets are, relative to the datastore's root, and who reads them.
@@ -245,6 +264,7 @@ def _memory_before_files() -> dict[str, Any]:
                 "datastore": {
                     "cls": f"{package}.fileDatastore.FileDatastore",
                     "root": "<butlerRoot>/files",
+                    "templates": {"default": _FILE_NAME, "physical_filter+detector+exposure": _FILE_NAME},
                     # Every file is on a local disk already.
                     "cached": {"expiry": {"mode": "disabled"}},
                 }
