@@ -24,6 +24,8 @@ from prompt_processing.activator.storage.collections import Collections
 from prompt_processing.activator.storage.repository_errors import PASSING_FAILURES, try_twice
 from prompt_processing.transport.butler_messages import VisitOutputs
 
+from .datastore_files import remove_unknown
+
 __all__ = ["CentralButler", "RejectedOutputsError"]
 
 _log = logging.getLogger("lsst.butler_writer.central")
@@ -48,7 +50,19 @@ _FAULTS_OF_A_MESSAGE: tuple[type[Exception], ...] = (
 
 
 class RejectedOutputsError(Exception):
-    """Outputs cannot be entered, now or ever."""
+    """Outputs cannot be entered, now or ever.
+
+    Parameters
+    ----------
+    reason : `str`
+        Why.
+    is_duplicate : `bool`, optional
+        Whether other outputs of the same visit are there already.
+    """
+
+    def __init__(self, reason: str, *, is_duplicate: bool = False) -> None:
+        super().__init__(reason)
+        self.is_duplicate = is_duplicate
 
 
 class CentralButler:
@@ -89,23 +103,30 @@ class CentralButler:
             self._register_types(outputs)
             datasets = [dataset for one in outputs for dataset in self._datasets(one)]
             self._register_runs({ref.run for dataset in datasets for ref in dataset.refs})
-            with self._butler.registry.caching_context():
-                try_twice(
-                    # Sizes are not looked up: that would be a request to the store for each file.
-                    lambda: self._butler.ingest(
-                        *datasets, transfer=None, skip_existing=True, record_validation_info=False
-                    ),
-                    self._retry_delay,
-                    also=(sqlalchemy.exc.IntegrityError,),
-                )
+            try:
+                self._ingest(datasets)
+            except ConflictingDefinitionError as error:
+                if len(outputs) == 1:
+                    # Nobody would ever find the files of a worker that came second.
+                    remove_unknown(self._butler, outputs[0])
+                raise RejectedOutputsError(_first_line(error), is_duplicate=True) from error
         except FileNotFoundError as error:
             raise RejectedOutputsError(str(error)) from error
         except PASSING_FAILURES:
             raise
         except _FAULTS_OF_A_MESSAGE as error:
-            # The rest may be a statement with all its parameters.
-            reason = (str(error).splitlines() or [""])[0]
-            raise RejectedOutputsError(f"{type(error).__name__}: {reason}") from error
+            raise RejectedOutputsError(_first_line(error)) from error
+
+    def _ingest(self, datasets: Sequence[FileDataset]) -> None:
+        with self._butler.registry.caching_context():
+            try_twice(
+                # Sizes are not looked up: that would be a request to the store for each file.
+                lambda: self._butler.ingest(
+                    *datasets, transfer=None, skip_existing=True, record_validation_info=False
+                ),
+                self._retry_delay,
+                also=(sqlalchemy.exc.IntegrityError,),
+            )
 
     def _insert_records(self, outputs: Iterable[VisitOutputs]) -> None:
         universe = self._butler.dimensions
@@ -179,3 +200,8 @@ class CentralButler:
                 self._retry_delay,
                 also=(sqlalchemy.exc.IntegrityError,),
             )
+
+
+def _first_line(error: Exception) -> str:
+    # The rest may be a statement with all its parameters.
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -12,9 +12,11 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.resources import ResourcePath
 
 from prompt_processing.activator.storage.central_repository import CentralRepository
+from prompt_processing.activator.storage.export_journal import ExportJournal
 from prompt_processing.activator.storage.local_repository import LocalRepository
 from prompt_processing.activator.storage.repository_errors import passing, try_twice
 from prompt_processing.domain.errors import NonRetriableError
+from prompt_processing.transport.butler_messages import VisitOutputs
 
 _LOG = logging.getLogger("lsst.activator.services.export")
 
@@ -89,6 +91,7 @@ class Exporter:
         refs = self.outputs(source, runs)
         if not refs:
             return 0
+        records = list(records)
         central = self._central
         writer = central.writer
         with passing("Export to the central repository"):
@@ -104,19 +107,26 @@ class Exporter:
                     also=(sqlalchemy.exc.IntegrityError,),
                 )
             try_twice(lambda: self._refuse_duplicate(refs), central.retry_delay)
-            datasets, files = destinations(source, datastore_root(writer), refs)
-            # Before the transaction, so that its locks are not held for the time of an upload.
-            copy_files(files, central.retry_delay)
-            try:
-                with writer.registry.caching_context():
-                    try_twice(
-                        lambda: writer.ingest(*datasets, transfer=None, skip_existing=True),
-                        central.retry_delay,
-                    )
-            except ConflictingDefinitionError as error:
+            root = datastore_root(writer)
+            datasets, files = destinations(source, root, refs)
+            conflict: ConflictingDefinitionError | None = None
+            with ExportJournal(root, central.retry_delay).noted(outputs_message(datasets, records)):
+                # Before the transaction, so that its locks are not held for the time of an upload.
+                copy_files(files, central.retry_delay)
+                try:
+                    with writer.registry.caching_context():
+                        try_twice(
+                            lambda: writer.ingest(*datasets, transfer=None, skip_existing=True),
+                            central.retry_delay,
+                        )
+                except ConflictingDefinitionError as error:
+                    conflict = error
+                    for _, copied in files:
+                        copied.remove()
+            if conflict is not None:
                 raise NonRetriableError(
-                    f"The central repository already has outputs of this visit: {error}", "useless"
-                ) from error
+                    f"The central repository already has outputs of this visit: {conflict}", "useless"
+                ) from conflict
         return len(refs)
 
     def outputs(self, source: LocalRepository, runs: Collection[str]) -> list[DatasetRef]:
@@ -124,10 +134,9 @@ class Exporter:
         return [ref for ref in source.datasets(runs) if self.wants(ref.datasetType)]
 
     def _refuse_duplicate(self, refs: Collection[DatasetRef]) -> None:
-        """Look whether the visit was handed over before, by one of the outputs of each run.
+        """Look, before anything is copied, whether the visit was handed over before.
 
-        Files are named after the visit: copying first would overwrite those
-        of the first time.
+        One of the outputs of each run tells.
         """
         one_of_each_run = {ref.run: ref for ref in sorted(refs)}
         for run, ref in one_of_each_run.items():
@@ -173,6 +182,26 @@ def copy_files(files: Sequence[tuple[ResourcePath, ResourcePath]], retry_delay: 
         Seconds before a second attempt, if the store does not answer.
     """
     try_twice(lambda: ResourcePath.mtransfer("copy", files, overwrite=True), retry_delay)
+
+
+def outputs_message(
+    datasets: Sequence[FileDataset], records: Iterable[tuple[str, list[DimensionRecord]]]
+) -> VisitOutputs:
+    """Write down what is exported, in the form that the writer service reads.
+
+    Parameters
+    ----------
+    datasets : sequence of `~lsst.daf.butler.FileDataset`
+        With paths relative to the root of the central datastore.
+    records : iterable of `tuple` [`str`, `list`]
+        Dimension records of the visit, by element.
+    """
+    types = {ref.datasetType.name: ref.datasetType for dataset in datasets for ref in dataset.refs}
+    return VisitOutputs(
+        dimension_records=[record.to_simple() for _, rows in records for record in rows],
+        datasets=[dataset.to_simple() for dataset in datasets],
+        dataset_types=[types[name].to_simple() for name in sorted(types)],
+    )
 
 
 def destinations(

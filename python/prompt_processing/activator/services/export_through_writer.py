@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from lsst.daf.butler import DimensionRecord
 
 from prompt_processing.activator.storage.central_repository import CentralRepository
+from prompt_processing.activator.storage.export_journal import ExportJournal
 from prompt_processing.activator.storage.local_repository import LocalRepository
 from prompt_processing.activator.storage.repository_errors import passing
 from prompt_processing.activator.storage.writer_topic import WriterTopic
-from prompt_processing.transport.butler_messages import VisitOutputs
 
-from .export import Exporter, copy_files, datastore_root, destinations
+from .export import Exporter, copy_files, datastore_root, destinations, outputs_message
 
 
 class ExporterThroughWriter(Exporter):
@@ -34,6 +34,7 @@ class ExporterThroughWriter(Exporter):
         super().__init__(central, patterns)
         self._there = datastore_root(central.writer)
         self._retry_delay = central.retry_delay
+        self._journal = ExportJournal(self._there, central.retry_delay)
         self._topic = topic
 
     def export(
@@ -64,14 +65,9 @@ class ExporterThroughWriter(Exporter):
         if not refs:
             return 0
         datasets, files = destinations(source, self._there, refs)
-        with passing("Copying outputs to the central datastore"):
-            copy_files(files, self._retry_delay)
-        types = {ref.datasetType.name: ref.datasetType for ref in refs}
-        self._topic.publish(
-            VisitOutputs(
-                dimension_records=[record.to_simple() for _, rows in records for record in rows],
-                datasets=[dataset.to_simple() for dataset in datasets],
-                dataset_types=[types[name].to_simple() for name in sorted(types)],
-            )
-        )
+        outputs = outputs_message(datasets, records)
+        with self._journal.noted(outputs):
+            with passing("Copying outputs to the central datastore"):
+                copy_files(files, self._retry_delay)
+            self._topic.publish(outputs)
         return len(refs)

@@ -19,8 +19,8 @@ _LOCK = "in-use"
 class LocalFolder:
     """A new folder that is this process's as long as it lives.
 
-    Make it with `make`. A process that is killed cannot remove its folder, but its lock goes with it: the next
-    worker that makes a folder beside it removes those that nobody holds.
+    Make it with `make`. A process that is killed cannot remove its folder, but its lock goes with it: the
+    next worker that makes a folder beside it removes those that nobody holds.
 
     Attributes
     ----------
