@@ -12,7 +12,7 @@ import (
 )
 
 // checkPod applies the restricted pod security standard, and what a cluster would only find out late.
-func checkPod(template *core.PodTemplateSpec) []string {
+func checkPod(template *core.PodTemplateSpec, claims ...core.PersistentVolumeClaim) []string {
 	var problems []string
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	if err != nil {
@@ -30,6 +30,9 @@ func checkPod(template *core.PodTemplateSpec) []string {
 	volumes := map[string]bool{}
 	for _, volume := range template.Spec.Volumes {
 		volumes[volume.Name] = true
+	}
+	for _, claim := range claims {
+		volumes[claim.Name] = true
 	}
 	for _, container := range append(template.Spec.InitContainers, template.Spec.Containers...) {
 		problems = append(problems, checkContainer(&container, volumes)...)

@@ -145,10 +145,14 @@ func (v *validator) checkTyped(typed any) []string {
 	case *apps.Deployment:
 		return append(checkSelector(object.Spec.Selector, &object.Spec.Template), checkPod(&object.Spec.Template)...)
 	case *apps.StatefulSet:
-		return append(checkSelector(object.Spec.Selector, &object.Spec.Template), checkPod(&object.Spec.Template)...)
+		return append(checkSelector(object.Spec.Selector, &object.Spec.Template),
+			checkPod(&object.Spec.Template, object.Spec.VolumeClaimTemplates...)...)
 	case *batch.Job:
 		return checkPod(&object.Spec.Template)
 	case *batch.CronJob:
+		if len(object.Name) > 52 {
+			return []string{"metadata.name: longer than 52 characters, its jobs could not be named"}
+		}
 		return checkPod(&object.Spec.JobTemplate.Spec.Template)
 	case *keda.ScaledJob:
 		return append(checkPod(&object.Spec.JobTargetRef.Template), checkTriggers(object.Spec.Triggers)...)

@@ -1,9 +1,9 @@
 {{- /* The release's name where it names the chart already, as Argo CD's releases do. */ -}}
 {{- define "prompt-common.fullname" -}}
 {{- if contains .Chart.Name .Release.Name -}}
-{{ .Release.Name | trunc 52 | trimSuffix "-" }}
+{{ .Release.Name | trunc 42 | trimSuffix "-" }}
 {{- else -}}
-{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimSuffix "-" }}
+{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 42 | trimSuffix "-" }}
 {{- end -}}
 {{- end -}}
 

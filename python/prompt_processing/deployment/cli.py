@@ -1,0 +1,128 @@
+"""``bin/charts``: write what follows from the charts, render them, and check what they render to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from prompt_processing.services.installation import MissingSoftwareError
+
+from .chart_values import ChartValuesError
+from .dashboard import dashboard
+from .documents import chart_documents
+from .helm import ChartTree, HelmError
+from .validation import ManifestError, validate_manifests
+
+__all__ = ["documents", "main", "renderings"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments : sequence of `str`, optional
+        Of the command line.
+
+    Returns
+    -------
+    status : `int`
+        0; 1 if something is wrong with the charts; 3 if software is missing.
+    """
+    parser = argparse.ArgumentParser(prog="bin/charts", description=__doc__)
+    parser.add_argument(
+        "--project", type=Path, default=Path.cwd(), help="folder of charts/, applications/ and argocd/"
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("document", help="write READMEs and schemas of charts, and the dashboard")
+    actions.add_parser("check", help="lint, render and validate everything for every environment")
+    render = actions.add_parser("render", help="show the manifests of an application in an environment")
+    render.add_argument("application", help="such as prompt-proto-service-lsstcam, or argocd")
+    render.add_argument("environment", help="such as usdfdev-prompt-processing")
+    options = parser.parse_args(arguments)
+    try:
+        match options.action:
+            case "document":
+                _document(options.project)
+            case "check":
+                _check(options.project)
+            case "render":
+                with tempfile.TemporaryDirectory() as folder:
+                    tree = ChartTree(options.project, Path(folder))
+                    name = options.application
+                    chart = name if name == "argocd" else f"applications/{name}"
+                    if options.environment not in tree.environments(chart):
+                        raise HelmError(f"{chart} has no values of {options.environment}")
+                    print(tree.render(chart, tree.values(chart, options.environment)))
+    except MissingSoftwareError as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
+    except (ChartValuesError, HelmError, ManifestError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def documents(project: Path) -> dict[Path, str]:
+    """Return every file that follows from others, with its content as it has to be.
+
+    Parameters
+    ----------
+    project : `~pathlib.Path`
+        Folder of the charts.
+    """
+    found: dict[Path, str] = {}
+    for file in sorted((*project.glob("charts/*/Chart.yaml"), *project.glob("applications/*/Chart.yaml"))):
+        found |= chart_documents(file.parent)
+    if (project / "argocd" / "Chart.yaml").is_file():
+        found |= chart_documents(project / "argocd")
+    found[project / "charts/prompt-monitoring/dashboards/prompt-processing.json"] = dashboard()
+    return found
+
+
+def renderings(tree: ChartTree) -> Iterator[tuple[str, str, str]]:
+    """Lint and render everything.
+
+    Parameters
+    ----------
+    tree : `ChartTree`
+        The charts.
+
+    Yields
+    ------
+    chart, environment, manifests : `str`
+        Charts by themselves, with the least that they have to be told, are of the environment ``alone``.
+    """
+    for chart in tree.charts:
+        values = tree.least_values(chart)
+        tree.lint(chart, values)
+        yield chart, "alone", tree.render(chart, values)
+    for application in (*tree.applications, "argocd"):
+        for environment in tree.environments(application):
+            files = tree.values(application, environment)
+            tree.lint(application, files)
+            yield application, environment, tree.render(application, files)
+
+
+def _document(project: Path) -> None:
+    for path, content in documents(project).items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+            print(path.relative_to(project))
+
+
+def _check(project: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for chart, environment, manifests in renderings(ChartTree(project, Path(folder) / "tree")):
+            files.append(Path(folder) / f"{Path(chart).name}-{environment}.yaml")
+            files[-1].write_text(manifests)
+        print(validate_manifests(files))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Helm: charts with what they depend on, checked and rendered."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from prompt_processing.services.software import Software
+
+__all__ = ["ChartTree", "HelmError"]
+
+
+class HelmError(RuntimeError):
+    """Helm refuses; the message is its own."""
+
+
+class ChartTree:
+    """A copy of the project's charts in which dependencies can be put into place.
+
+    Parameters
+    ----------
+    project : `~pathlib.Path`
+        Folder of ``charts``, ``applications`` and ``argocd``.
+    folder : `~pathlib.Path`
+        For the copy: Helm puts dependencies into the charts that need them.
+    software : `~prompt_processing.services.software.Software`, optional
+        Finds Helm.
+    """
+
+    def __init__(self, project: Path, folder: Path, software: Software | None = None) -> None:
+        self._folder = folder
+        self._helm = str((software or Software()).helm().path)
+        self._complete: set[str] = set()
+        for name in ("charts", "applications", "argocd"):
+            if (project / name).is_dir():
+                shutil.copytree(project / name, folder / name, dirs_exist_ok=True)
+
+    @property
+    def charts(self) -> list[str]:
+        """Charts that can be installed, such as ``charts/prompt-keda``."""
+        return [name for name in self._names("charts") if self._kind(name) != "library"]
+
+    @property
+    def applications(self) -> list[str]:
+        """Applications, such as ``applications/prompt-keda-hsc``."""
+        return self._names("applications")
+
+    def path(self, chart: str) -> Path:
+        """Return the folder of a chart's copy."""
+        return self._folder / chart
+
+    def environments(self, chart: str) -> list[str]:
+        """Return the environments that a chart has values for."""
+        files = self.path(chart).glob("values-*.yaml")
+        return sorted(file.stem.removeprefix("values-") for file in files)
+
+    def values(self, application: str, environment: str) -> list[Path]:
+        """Return the files of values of an application in an environment, as Argo CD gives them to Helm."""
+        folder = self.path(application)
+        return [folder / "values.yaml", folder / f"values-{environment}.yaml"]
+
+    def least_values(self, chart: str) -> list[Path]:
+        """Return the files with the least that a chart has to be told."""
+        return sorted(self.path(chart).glob("ci/*-values.yaml"))
+
+    def lint(self, chart: str, values: Sequence[Path]) -> None:
+        """Check a chart.
+
+        Raises
+        ------
+        HelmError
+            Raised with what is wrong.
+        """
+        self._complete_dependencies(chart)
+        self._run("lint", "--strict", "--quiet", str(self.path(chart)), *_files(values))
+
+    def render(self, chart: str, values: Sequence[Path], release: str | None = None, *settings: str) -> str:
+        """Render a chart's manifests.
+
+        Parameters
+        ----------
+        chart : `str`
+            Such as ``applications/prompt-keda-hsc``.
+        values : sequence of `~pathlib.Path`
+            Files of values; later ones win.
+        release : `str`, optional
+            Name of the release, by default the chart's own, as Argo CD has it.
+        *settings : `str`
+            As ``helm template --set`` takes them.
+
+        Returns
+        -------
+        manifests : `str`
+            YAML documents.
+
+        Raises
+        ------
+        HelmError
+            Raised if values or templates are not right.
+        """
+        self._complete_dependencies(chart)
+        name = release or Path(chart).name
+        words = [word for setting in settings for word in ("--set", setting)]
+        return self._run(
+            "template", name, str(self.path(chart)), "--namespace", name, *_files(values), *words
+        )
+
+    def _complete_dependencies(self, chart: str) -> None:
+        if chart in self._complete:
+            return
+        if self._chart(chart).get("dependencies"):
+            self._run("dependency", "update", "--skip-refresh", str(self.path(chart)))
+        self._complete.add(chart)
+
+    def _names(self, below: str) -> list[str]:
+        files = (self._folder / below).glob("*/Chart.yaml")
+        return sorted(str(file.parent.relative_to(self._folder)) for file in files)
+
+    def _chart(self, chart: str) -> dict[str, object]:
+        content: dict[str, object] = yaml.safe_load((self.path(chart) / "Chart.yaml").read_text())
+        return content
+
+    def _kind(self, chart: str) -> object:
+        return self._chart(chart).get("type")
+
+    def _run(self, *arguments: str) -> str:
+        # A user's own Helm configuration has nothing to do with it.
+        state = self._folder / ".helm"
+        done = subprocess.run(
+            [self._helm, *arguments],
+            env={
+                "HELM_CACHE_HOME": str(state),
+                "HELM_CONFIG_HOME": str(state),
+                "HELM_DATA_HOME": str(state),
+                "HOME": str(state),
+                "PATH": "/usr/bin:/bin",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        if done.returncode != 0:
+            raise HelmError((done.stderr + done.stdout).strip())
+        return done.stdout
+
+
+def _files(values: Sequence[Path]) -> list[str]:
+    return [word for file in values for word in ("--values", str(file))]
