@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,20 +24,31 @@ class VisitReceiver(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.visits: list[dict[str, Any]] = []
         self.delay = 0.0
+        self.now = self.most_at_once = 0
+        self._lock = threading.Lock()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.count(1)
                 time.sleep(receiver.delay)
                 receiver.visits.append(json.loads(body))
-                self.send_response(200)
-                self.end_headers()
+                receiver.count(-1)
+                # Whoever asked may be dead by now.
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    self.send_response(200)
+                    self.end_headers()
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
         super().__init__(("127.0.0.1", 0), Handler)
+
+    def count(self, change: int) -> None:
+        with self._lock:
+            self.now += change
+            self.most_at_once = max(self.most_at_once, self.now)
 
     def await_visits(self, n_visits: int) -> list[dict[str, Any]]:
         deadline = time.monotonic() + 40
@@ -44,6 +56,12 @@ class VisitReceiver(ThreadingHTTPServer):
             assert time.monotonic() < deadline, f"only {len(self.visits)} of {n_visits} came"
             time.sleep(0.05)
         return self.visits
+
+    def await_many_at_once(self, n_visits: int) -> None:
+        deadline = time.monotonic() + 40
+        while self.now < n_visits:
+            assert time.monotonic() < deadline, f"only {self.now} of {n_visits} came at once"
+            time.sleep(0.02)
 
 
 @pytest.fixture

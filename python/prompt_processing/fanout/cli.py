@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from prometheus_client import start_http_server
 from pydantic import SecretStr
 
@@ -23,6 +23,7 @@ __all__ = ["main"]
 _log = logging.getLogger("lsst.fanout")
 
 _EXIT_MISCONFIGURED = 3
+_KAFKA_TIMEOUT_S = 20.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         _log.critical("%s", error)
         return _EXIT_MISCONFIGURED
-    asyncio.run(_run(settings, detectors))
+    try:
+        asyncio.run(_run(settings, detectors))
+    except KafkaException as error:
+        # Whoever started this process starts it again.
+        _log.critical("Kafka: %s", error.args[0].str())
+        return 1
     return 0
 
 
@@ -61,13 +67,17 @@ async def _run(settings: FanOutSettings, detectors: DetectorMap) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    consumer = _consumer(settings)
+    standing = await asyncio.to_thread(_standing_queue, consumer, settings)
+    consumer.subscribe([settings.next_visit_topic])
     service = FanOutService(
         settings,
         detectors,
-        _consumer(settings),
+        consumer,
         _destination(settings, detectors, metrics),
         registry,
         metrics,
+        standing,
     )
     _log.info(
         "Ready for %s on %s", ", ".join(sorted(settings.supported_instruments)), settings.next_visit_topic
@@ -84,7 +94,7 @@ def _consumer(settings: FanOutSettings) -> Consumer:
         mechanism=settings.sasl_mechanism,
         security_protocol=settings.security_protocol or None,
     )
-    consumer = make_consumer(
+    return make_consumer(
         kafka,
         settings.consumer_group,
         enable_auto_commit=False,
@@ -92,8 +102,22 @@ def _consumer(settings: FanOutSettings) -> Consumer:
         # A visit is announced 20 s ahead: the default 5 min until a topic made later is noticed is too long.
         topic_metadata_refresh_interval_ms=10_000,
     )
-    consumer.subscribe([settings.next_visit_topic])
-    return consumer
+
+
+def _standing_queue(consumer: Consumer, settings: FanOutSettings) -> dict[int, int]:
+    """Return the end of each partition of the topic, if what is before it is not to be sent on."""
+    if settings.standing_queue == "keep":
+        return {}
+    topic = settings.next_visit_topic
+    partitions = consumer.list_topics(topic, timeout=_KAFKA_TIMEOUT_S).topics[topic].partitions
+    ends = {
+        partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_KAFKA_TIMEOUT_S)[
+            1
+        ]
+        for partition in partitions
+    }
+    _log.info("Visits of %s before %s are not sent on", topic, ends)
+    return ends
 
 
 def _destination(settings: FanOutSettings, detectors: DetectorMap, metrics: FanOutMetrics) -> Destination:

@@ -36,15 +36,19 @@ class FanOutSettings(BaseSettings):
     """Shared by all replicas of the fan-out, so that each visit is sent on once."""
     next_visit_topic: str = "next-visit-topic"
     offset: Literal["earliest", "latest"] = "latest"
-    """Where a consumer group without a committed offset begins."""
+    """Where a consumer group without a committed offset begins; one with goes on where it left off."""
+    standing_queue: Literal["keep", "flush"] = "keep"
+    """What to do with the visits that were on the topic before this process started: send on those that
+    nobody has and that are not stale, or none."""
     message_expiration: float = Field(default=3600.0, gt=0)
     """Age in seconds past which a visit is not sent on any more."""
     kafka_schema_registry_url: str = ""
     """Where schemas of Avro messages are; without it, messages are plain JSON."""
     max_fan_out_messages: int = Field(default=1000, gt=0)
-    """How many visit-detectors may be awaiting their answer at once."""
+    """How many visit-detectors may be awaiting their answer at once; with that many accepted, no further
+    visit is taken from the topic."""
     retry_knative_requests: bool = False
-    """Whether to send again what was answered with 503."""
+    """Whether to send again what was answered with 503, or not at all."""
     platform: Literal["knative", "keda"] = "knative"
     redis_host: str = ""
     """``host`` or ``host:port`` of the Redis server; needed on the platform ``keda``."""

@@ -5,8 +5,9 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 import redis.asyncio
@@ -21,15 +22,37 @@ _log = logging.getLogger("lsst.fanout.destinations")
 
 _DEFAULT_RETRY_AFTER_S = 30.0
 _MAX_RETRY_AFTER_S = 300.0
+_UNREACHABLE_PAUSE_S = 2.0
 _REDIS_CONNECTIONS = 8
 _REDIS_PAUSE_S = 1.0
+
+OnOut = Callable[[], object]
+"""Told when a message has left this process for the first time."""
+
+
+def _tell_nobody() -> None:
+    pass
+
+
+class _Answer(NamedTuple):
+    status: str
+    retry_after_s: float
 
 
 class Destination(Protocol):
     """Something that takes the visits of single detectors."""
 
-    async def send(self, visit: FannedOutVisit) -> str:
-        """Hand the visit over and return in one word what became of it; never raises for its refusal."""
+    async def send(self, visit: FannedOutVisit, on_out: OnOut = _tell_nobody) -> str:
+        """Hand the visit over and return in one word what became of it; never raises for its refusal.
+
+        Parameters
+        ----------
+        visit
+            What to send.
+        on_out
+            Called as soon as it is out of our hands, long before it is known what becomes of it; not at all
+            if that never comes. May be called again.
+        """
         ...
 
     async def close(self) -> None:
@@ -49,7 +72,8 @@ class KnativeServices:
     max_in_flight
         How many requests may be awaiting their answer at once.
     retry
-        Whether to send again what was answered with 503, after its ``Retry-After``.
+        Whether to send again what was answered with 503, after its ``Retry-After``, and what got no answer,
+        after a pause: whoever gets it then finds out whether anything permanent was written.
     expiration_s
         A visit of that age (s) is not sent again.
     metrics
@@ -71,14 +95,24 @@ class KnativeServices:
         self._expiration_s = expiration_s
         self._metrics = metrics
         self._slots = asyncio.Semaphore(max_in_flight)
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_chunk_sent.append(_body_is_out)
         # The answer comes when the visit has been processed: its time limit is the service's to keep.
         self._session = aiohttp.ClientSession(
+            trace_configs=[tracing],
             connector=aiohttp.TCPConnector(limit=max_in_flight, force_close=True),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=30.0),
         )
 
-    async def send(self, visit: FannedOutVisit) -> str:
+    async def send(self, visit: FannedOutVisit, on_out: OnOut = _tell_nobody) -> str:
         """Post the visit, again while it is answered with 503 and that is wanted, until it is stale.
+
+        Parameters
+        ----------
+        visit
+            What to send.
+        on_out
+            Called when the request is on the wire.
 
         Returns
         -------
@@ -86,17 +120,17 @@ class KnativeServices:
             The last answer's HTTP status, or ``unreachable``.
         """
         while True:
-            status, retry_after_s = await self._post_once(visit)
-            self._metrics.answers.labels(visit.instrument, status).inc()
-            if status != "503" or not self._retry:
-                return status
-            if visit.age(time.time()) + retry_after_s > self._expiration_s:
-                return status
+            answer = await self._post_once(visit, on_out)
+            self._metrics.answers.labels(visit.instrument, answer.status).inc()
+            if answer.status not in ("503", "unreachable") or not self._retry:
+                return answer.status
+            if visit.age(time.time()) + answer.retry_after_s > self._expiration_s:
+                return answer.status
             self._metrics.retries.labels(visit.instrument).inc()
             # All detectors of a visit are refused together; they should not come back together.
-            await asyncio.sleep(retry_after_s * random.uniform(1.0, 1.1))
+            await asyncio.sleep(answer.retry_after_s * random.uniform(1.0, 1.1))
 
-    async def _post_once(self, visit: FannedOutVisit) -> tuple[str, float]:
+    async def _post_once(self, visit: FannedOutVisit, on_out: OnOut) -> _Answer:
         headers = {
             "Content-Type": "application/json",
             "ce-id": str(uuid.uuid4()),
@@ -109,7 +143,7 @@ class KnativeServices:
             with self._metrics.in_flight.track_inprogress():
                 try:
                     async with self._session.post(
-                        self._urls[visit.instrument], data=body, headers=headers
+                        self._urls[visit.instrument], data=body, headers=headers, trace_request_ctx=on_out
                     ) as response:
                         text = await response.text(errors="replace")
                         status, retry_after = str(response.status), response.headers.get("Retry-After")
@@ -121,7 +155,7 @@ class KnativeServices:
                         self._urls[visit.instrument],
                         error or type(error).__name__,
                     )
-                    return "unreachable", 0.0
+                    return _Answer("unreachable", _UNREACHABLE_PAUSE_S)
         _log.log(
             logging.INFO if status == "200" else logging.WARNING,
             "Group %s detector %d answered with %s%s",
@@ -130,7 +164,7 @@ class KnativeServices:
             status,
             "" if status == "200" else f": {text[:500]}",
         )
-        return status, _seconds(retry_after)
+        return _Answer(status, _seconds(retry_after))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -170,10 +204,17 @@ class RedisStreams:
         )
         self._client = redis.asyncio.Redis.from_pool(pool)
 
-    async def send(self, visit: FannedOutVisit) -> str:
+    async def send(self, visit: FannedOutVisit, on_out: OnOut = _tell_nobody) -> str:
         """Add an entry, again while Redis does not answer, until the visit is stale.
 
         An entry whose acknowledgement was lost comes twice; the workers see to it that nothing else does.
+
+        Parameters
+        ----------
+        visit
+            What to send.
+        on_out
+            Called when Redis has taken it.
 
         Returns
         -------
@@ -185,6 +226,7 @@ class RedisStreams:
             try:
                 await self._client.xadd(self._streams[visit.instrument], entry)
                 status = "accepted"
+                on_out()
             except (RedisError, OSError) as error:
                 _log.error("Group %s detector %d: Redis refused: %s", visit.groupId, visit.detector, error)
                 status = "unreachable"
@@ -198,6 +240,14 @@ class RedisStreams:
         """Close the connections."""
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
+
+
+async def _body_is_out(
+    _session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    _parameters: aiohttp.TraceRequestChunkSentParams,
+) -> None:
+    context.trace_request_ctx()
 
 
 def _seconds(retry_after: str | None) -> float:

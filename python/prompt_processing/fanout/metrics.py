@@ -1,6 +1,6 @@
 """What the fan-out counts, for Prometheus."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 __all__ = ["FanOutMetrics"]
 
@@ -27,6 +27,19 @@ class FanOutMetrics:
         )
         self.in_flight = Gauge(
             "fan_out_requests_in_flight", "Visit-detectors awaiting their answer", registry=self.registry
+        )
+        self.waiting = Gauge(
+            "fan_out_waiting_visit_detectors",
+            "Visit-detectors that were accepted and are not settled; no visit is taken from "
+            "MAX_FAN_OUT_MESSAGES of them on",
+            registry=self.registry,
+        )
+        self.seconds_until_out = Histogram(
+            "fan_out_seconds",
+            "Seconds from a visit's reading until its last message is out",
+            ["instrument"],
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+            registry=self.registry,
         )
         self.answers = Counter(
             "fan_out_answers",

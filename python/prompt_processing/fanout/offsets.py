@@ -62,19 +62,9 @@ class OffsetTracker:
         """
         begun = self._begun.get((position.topic, position.partition), OrderedDict())
         if position.offset not in begun:
-            return []  # Already committed by `finish_all`.
+            return []  # Committed before: it was finished twice.
         begun[position.offset] = True
         due = None
         while begun and begun[next(iter(begun))]:
             due, _ = begun.popitem(last=False)
         return [] if due is None else [Position(position.topic, position.partition, due + 1)]
-
-    def finish_all(self) -> list[Position]:
-        """Note that everything begun counts as finished; returns the offsets to commit."""
-        commits = [
-            Position(topic, partition, next(reversed(begun)) + 1)
-            for (topic, partition), begun in self._begun.items()
-            if begun
-        ]
-        self._begun.clear()
-        return commits

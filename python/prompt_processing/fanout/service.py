@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from confluent_kafka import TopicPartition
@@ -22,6 +22,7 @@ __all__ = ["Consumer", "FanOutService"]
 _log = logging.getLogger("lsst.fanout.service")
 
 _POLL_S = 0.5
+_OUT_POLL_S = 0.05
 _REGISTRY_PAUSES_S = (0.5, 2.0, 5.0)
 
 
@@ -30,6 +31,18 @@ class Consumer(Protocol):
 
     def poll(self, timeout: float) -> Message | None:
         """Return the next message or error event."""
+        ...
+
+    def assignment(self) -> list[TopicPartition]:
+        """Return the partitions that are this process's."""
+        ...
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        """Give no messages of these partitions until further notice."""
+        ...
+
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        """Give messages of these partitions again."""
         ...
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> object:
@@ -41,12 +54,41 @@ class Consumer(Protocol):
         ...
 
 
+class _Sending:
+    """A visit on its way to its detectors.
+
+    Parameters
+    ----------
+    position
+        Of its announcement.
+    detectors
+        Whose messages are not out yet.
+    """
+
+    def __init__(self, position: Position, detectors: Iterable[int]) -> None:
+        self.position = position
+        self.begun = time.monotonic()
+        self._left = set(detectors)
+
+    @property
+    def out(self) -> bool:
+        """Whether all its messages have left this process."""
+        return not self._left
+
+    def note_out(self, detector: int) -> bool:
+        """Note that a detector's message has; returns whether it was the last."""
+        was_out = self.out
+        self._left.discard(detector)
+        return self.out and not was_out
+
+
 class FanOutService:
     """Sends each visit of the topic on to all active detectors of its instrument.
 
     Several visits may be on their way at once: the answer for one comes when it has been processed, which is
     after the next has been announced. Offsets are committed in order, each when all answers of its visit
-    are in, so that a crash sends again rather than loses.
+    are in, so that a crash sends again rather than loses. Once told to stop, what is out counts as done, so
+    that nobody sends it again while its answers are awaited.
 
     Parameters
     ----------
@@ -60,6 +102,8 @@ class FanOutService:
         To decode Avro with; None reads plain JSON.
     metrics
         What to count with.
+    standing
+        Offset of each partition before which visits are passed over; none by default.
     """
 
     def __init__(
@@ -70,6 +114,7 @@ class FanOutService:
         destination: Destination,
         registry: SchemaRegistry | None,
         metrics: FanOutMetrics,
+        standing: Mapping[int, int] | None = None,
     ) -> None:
         self._settings = settings
         self._detectors = detectors
@@ -78,19 +123,38 @@ class FanOutService:
         self._registry = registry
         self._metrics = metrics
         self._offsets = OffsetTracker()
-        self._underway: set[asyncio.Task[None]] = set()
+        self._standing = dict(standing or {})
+        self._underway: dict[asyncio.Task[None], _Sending] = {}
+        self._n_waiting = 0
+        self._held_back = False
+        self._stopping = False
+        self._left_group = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop, then await the answers still on their way, and leave the group."""
         try:
             while not stop.is_set():
+                self._hold_back()
                 message = await asyncio.to_thread(self._consumer.poll, _POLL_S)
                 if message is not None:
                     await self._receive(message)
             await self._finish()
         finally:
-            await asyncio.to_thread(self._consumer.close)
+            await self._leave_group()
             await self._destination.close()
+
+    def _hold_back(self) -> None:
+        """Take no further visits as long as enough are waiting."""
+        full = self._n_waiting >= self._settings.max_fan_out_messages
+        if full != self._held_back:
+            _log.info("Taking no further visits for now" if full else "Taking visits again")
+        if full:
+            # Each time, since partitions may have come meanwhile. Polling goes on: a consumer that did not
+            # would be taken for dead after a few minutes, and its visits be sent by another.
+            self._consumer.pause(self._consumer.assignment())
+        elif self._held_back:
+            self._consumer.resume(self._consumer.assignment())
+        self._held_back = full
 
     async def _receive(self, message: Message) -> None:
         if (error := message.error()) is not None:
@@ -98,6 +162,10 @@ class FanOutService:
             return
         self._metrics.received.inc()
         position = self._offsets.begin(message)
+        if position.offset < self._standing.get(position.partition, 0):
+            self._metrics.skipped.labels("standing-queue").inc()
+            self._commit(self._offsets.finish(position))
+            return
         visit = await self._decode(message)
         detectors = self._detectors_to_send(visit) if visit is not None else []
         if visit is None or not detectors:
@@ -106,9 +174,12 @@ class FanOutService:
         _log.info(
             "Group %s of %s: sending on to %d detectors", visit.groupId, visit.instrument, len(detectors)
         )
-        task = asyncio.create_task(self._send_all(visit, detectors, position))
-        self._underway.add(task)
-        task.add_done_callback(self._underway.discard)
+        sending = _Sending(position, detectors)
+        self._n_waiting += len(detectors)
+        self._metrics.waiting.set(self._n_waiting)
+        task = asyncio.create_task(self._send_all(visit, detectors, sending))
+        self._underway[task] = sending
+        task.add_done_callback(self._underway.pop)
 
     async def _decode(self, message: Message) -> NextVisit | None:
         where = f"{message.topic()}[{message.partition()}]@{message.offset()}"
@@ -145,31 +216,58 @@ class FanOutService:
             _log.info("Group %s of %s skipped: %s", visit.groupId, visit.instrument or "nothing", reason)
         return detectors
 
-    async def _send_all(self, visit: NextVisit, detectors: Iterable[int], position: Position) -> None:
+    async def _send_all(self, visit: NextVisit, detectors: Sequence[int], sending: _Sending) -> None:
         answers = await asyncio.gather(
-            *(self._destination.send(visit.for_detector(detector)) for detector in detectors),
-            return_exceptions=True,
+            *(self._send_one(visit, detector, sending) for detector in detectors), return_exceptions=True
         )
         for answer in answers:
             if isinstance(answer, BaseException):
                 _log.error("Group %s: not sent to a detector", visit.groupId, exc_info=answer)
-        self._commit(self._offsets.finish(position))
+        self._commit(self._offsets.finish(sending.position))
+
+    async def _send_one(self, visit: NextVisit, detector: int, sending: _Sending) -> None:
+        def on_out() -> None:
+            if not sending.note_out(detector):
+                return
+            seconds = time.monotonic() - sending.begun
+            self._metrics.seconds_until_out.labels(visit.instrument).observe(seconds)
+            if self._stopping:
+                self._commit(self._offsets.finish(sending.position))
+
+        try:
+            await self._destination.send(visit.for_detector(detector), on_out)
+        finally:
+            self._n_waiting -= 1
+            self._metrics.waiting.set(self._n_waiting)
 
     def _commit(self, positions: list[Position]) -> None:
-        if positions:
+        if positions and not self._left_group:
             self._consumer.commit(
                 offsets=[TopicPartition(*position) for position in positions], asynchronous=True
             )
 
     async def _finish(self) -> None:
+        self._stopping = True
+        deadline = time.monotonic() + self._settings.shutdown_grace_s
         # Whoever takes over the partitions must not send again what this process is about to see through.
-        self._commit(self._offsets.finish_all())
-        if not self._underway:
-            return
-        _log.info("Awaiting the answers for %d visits", len(self._underway))
-        _, late = await asyncio.wait(self._underway, timeout=self._settings.shutdown_grace_s)
-        for task in late:
-            task.cancel()
-        if late:
+        for sending in self._underway.values():
+            if sending.out:
+                self._commit(self._offsets.finish(sending.position))
+        if self._underway:
+            _log.info("Awaiting the answers for %d visits", len(self._underway))
+        while time.monotonic() < deadline and not all(sending.out for sending in self._underway.values()):
+            await asyncio.sleep(_OUT_POLL_S)
+        # What is not out by now is the next one's, who gets the partitions at once.
+        await self._leave_group()
+        if self._underway:
+            await asyncio.wait([*self._underway], timeout=max(0.0, deadline - time.monotonic()))
+        if late := list(self._underway):
+            for task in late:
+                task.cancel()
             _log.error("Stopped without the answers for %d visits", len(late))
             await asyncio.wait(late)
+
+    async def _leave_group(self) -> None:
+        if not self._left_group:
+            self._left_group = True
+            await asyncio.to_thread(self._consumer.close)

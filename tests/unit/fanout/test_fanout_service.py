@@ -71,17 +71,28 @@ class FakeConsumer:
         self.waiting = [FakeMessage(value, offset) for offset, value in enumerate(values)]
         self.committed: list[int] = []
         self.closed = False
+        self.paused = False
 
     def poll(self, timeout: float) -> FakeMessage | None:
-        if self.waiting:
+        if self.waiting and not self.paused:
             return self.waiting.pop(0)
         time.sleep(0.01)
         return None
+
+    def assignment(self) -> list[Any]:
+        return ["all"]
+
+    def pause(self, partitions: list[Any]) -> None:
+        self.paused = True
+
+    def resume(self, partitions: list[Any]) -> None:
+        self.paused = False
 
     def commit(self, *, offsets: list[Any], asynchronous: bool) -> None:
         self.committed += [position.offset for position in offsets]
 
     def close(self) -> None:
+        assert not self.closed
         self.closed = True
 
 
@@ -152,6 +163,7 @@ def fan_out(
     values: list[bytes | None],
     until: Callable[[FakeConsumer, FanOutMetrics], bool],
     n_detectors: int = 3,
+    standing: dict[int, int] | None = None,
     **fields: object,
 ) -> tuple[FakeConsumer, FanOutMetrics]:
     """Run the service until a condition holds (at most 20 s), then stop it."""
@@ -173,7 +185,7 @@ def fan_out(
             chosen.message_expiration,
             metrics,
         )
-        service = FanOutService(chosen, detectors, consumer, destination, None, metrics)
+        service = FanOutService(chosen, detectors, consumer, destination, None, metrics, standing)
         stop = asyncio.Event()
         work: Awaitable[None] = asyncio.create_task(service.run(stop))
         deadline = time.monotonic() + 20
@@ -337,6 +349,69 @@ def test_stopping_gives_up_after_the_grace_period(receiver: Receiver) -> None:
     fan_out(receiver, [message()], lambda *_: len(receiver.events) == 3, shutdown_grace_s=0.2)
     assert time.monotonic() - start < 5
     released.set()
+
+
+def test_no_further_visit_is_taken_while_enough_are_waiting(receiver: Receiver) -> None:
+    released = threading.Event()
+    receiver.answer = lambda _: (200 if released.wait(10) else 500, {})
+    taken: list[int] = []
+
+    def all_answered(consumer: FakeConsumer, metrics: FanOutMetrics) -> bool:
+        if len(receiver.events) == 5 and consumer.paused and not released.is_set():
+            time.sleep(0.1)
+            taken.append(10 - len(consumer.waiting))
+            released.set()
+        return consumer.committed[-1:] == [10]
+
+    _, metrics = fan_out(receiver, [message()] * 10, all_answered, max_fan_out_messages=5)
+    # Three detectors each: the second visit reaches the limit, and is sent as far as the limit goes.
+    assert taken == [2]
+    assert len(receiver.events) == 30
+    assert count(metrics, "fan_out_waiting_visit_detectors") == 0
+
+
+def test_visit_that_is_not_out_when_it_stops_is_left_to_the_next(receiver: Receiver) -> None:
+    released = threading.Event()
+    receiver.answer = lambda _: (200 if released.wait(10) else 500, {})
+    # One request at a time: the second detector waits for its turn.
+    consumer, _ = fan_out(
+        receiver,
+        [message()],
+        lambda *_: len(receiver.events) == 1,
+        max_fan_out_messages=1,
+        shutdown_grace_s=0.3,
+    )
+    released.set()
+    assert consumer.committed == []
+
+
+def test_standing_queue_is_passed_over(receiver: Receiver) -> None:
+    values: list[bytes | None] = [message(groupId="old"), b"rubbish", message(groupId="new")]
+    _, metrics = fan_out(receiver, values, committed(3), standing={0: 2, 1: 7})
+    assert {body["groupId"] for _, body in receiver.events} == {"new"}
+    assert count(metrics, "next_visit_skipped_visits_total", reason="standing-queue") == 2
+
+
+def test_service_that_is_away_is_tried_again_where_retries_are_on(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prompt_processing.fanout.destinations._UNREACHABLE_PAUSE_S", 0.05)
+    receiver.url = "http://127.0.0.1:9/next-visit"
+    consumer, _ = fan_out(
+        receiver,
+        [message()],
+        lambda _, metrics: count(metrics, "fan_out_retries_total", instrument="LSSTCam") > 5,
+        retry_knative_requests=True,
+        shutdown_grace_s=0.2,
+    )
+    # Nothing was out, so whoever comes next begins with it.
+    assert consumer.committed == []
+
+
+def test_time_until_the_last_message_is_out_is_measured(receiver: Receiver) -> None:
+    _, metrics = fan_out(receiver, [message()], committed(1), n_detectors=188)
+    assert len(receiver.events) == 188
+    assert count(metrics, "fan_out_seconds_count", instrument="LSSTCam") == 1
 
 
 def test_offsets_are_committed_only_up_to_the_first_unfinished_message() -> None:
