@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from astropy.io import fits
 from astropy.time import Time, TimeDelta
 from astropy.utils.exceptions import AstropyUserWarning
-from lsst.daf.butler import DatasetRef, DimensionRecord, FileDataset, Timespan
+from lsst.daf.butler import Butler, DatasetRef, DimensionRecord, FileDataset, Timespan
 from lsst.resources import ResourcePath
 from lsst.sphgeom import ConvexPolygon
 from scipy.spatial import ConvexHull
 
-from prompt_processing.activator.storage.local_repository import LocalRepository
+from prompt_processing.activator.storage.collections import Collections
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import Camera, Detector
 from prompt_processing.instruments.errors import HeaderError, RawFileError
@@ -36,6 +36,17 @@ _ONE_TO_ONE = 0
 _VISIT_SYSTEM_NAMES = {0: "one-to-one", 1: "by-group-metadata", 2: "by-seq-start-end"}
 
 VisitRecords = dict[str, list[DimensionRecord]]
+
+
+class Destination(Protocol):
+    """What an `Ingester` needs of the repository that it fills; `LocalRepository` is one."""
+
+    folder: Path
+    butler: Butler
+    collections: Collections
+
+    def insert(self, element: str, records: Iterable[DimensionRecord], *, replace: bool = False) -> None:
+        """Insert dimension records; those that are there stay, or are replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +71,7 @@ class Ingester:
 
     Parameters
     ----------
-    local : `LocalRepository`
+    local : `Destination`
         Where to.
     camera : `Camera`
         Gives the regions.
@@ -74,7 +85,7 @@ class Ingester:
 
     def __init__(
         self,
-        local: LocalRepository,
+        local: Destination,
         camera: Camera,
         instrument_record: DimensionRecord,
         filters: Collection[str],
