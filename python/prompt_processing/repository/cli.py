@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from prompt_processing.instruments.camera import camera_names, load_camera
 from prompt_processing.simulation.night import Night
 
-from .central import add_instrument, make_central_repository
+from .central import add_instrument, create_repository, make_central_repository
 from .content import RepositoryContent, simulated_content
 from .errors import RepositoryProblemError
 
@@ -29,7 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="the repository is there: add the instrument to it, or what of it is missing",
     )
-    parser.add_argument("--instrument", choices=camera_names(), help="default: that of --content")
+    parser.add_argument(
+        "--instrument",
+        choices=camera_names(),
+        help="default: that of --content; without either the repository is empty, for exports to fill it",
+    )
     parser.add_argument(
         "--content",
         metavar="FOLDER",
@@ -56,9 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    if options.content is None and options.instrument is None:
-        parser.error("one of --instrument and --content is needed")
+    if options.add and options.content is None and options.instrument is None:
+        parser.error("--add needs one of --instrument and --content")
     try:
+        if options.content is None and options.instrument is None:
+            create_repository(options.root, options.database, options.datastore, options.namespace)
+            return 0
         if options.content is None:
             camera, content = load_camera(options.instrument), RepositoryContent()
         else:

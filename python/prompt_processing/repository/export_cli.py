@@ -64,6 +64,11 @@ def _visits(
     parser.add_argument(
         "--no-raws", action="store_true", help="leave the raws away: a central repository gets its own"
     )
+    parser.add_argument(
+        "--all-inputs",
+        action="store_true",
+        help="all calibrations and reference stars there are, whatever raws need, and no raws",
+    )
     parser.add_argument("--skymap", help="name of the sky map (default: all there are)")
     parser.add_argument(
         "--refcat", action="append", default=[], metavar="TYPE", help="reference catalogues (default: all)"
@@ -75,12 +80,15 @@ def _visits(
     def select(butler: Butler, selection: Selection) -> None:
         raws = Selection()
         exposures: list[DimensionRecord] = []
-        for one in collections.split(","):
+        for one in () if options.all_inputs else collections.split(","):
             if not exposures:
                 exposures = add_raws(
                     raws, butler, name, one, options.where, options.detectors, options.n_exposures
                 )
-        regions = regions_of(exposures, load_camera(name), options.detectors)
+        regions = filters = None
+        if not options.all_inputs:
+            regions = regions_of(exposures, load_camera(name), options.detectors)
+            filters = {str(record.physical_filter) for record in exposures}
         for one in collections.split(","):
             add_calibrations(
                 selection,
@@ -88,7 +96,7 @@ def _visits(
                 name,
                 one,
                 detectors=options.detectors,
-                filters={str(record.physical_filter) for record in exposures},
+                filters=filters,
                 timespan=_span(exposures),
             )
             add_sky(

@@ -146,7 +146,8 @@ def _new_records(
             if butler.getURI(ref).read() != (folder / record["path"]).read_bytes():
                 raise RepositoryProblemError(
                     f"{folder} has another {name} of {record['data_id'][0]} in the run {run} than the "
-                    "repository; nothing was entered. One of the runs has to be called otherwise."
+                    "repository; nothing was entered. Read it into an empty repository, to which the rest of "
+                    "the instrument is added afterwards, or call one of the runs otherwise."
                 )
             known_as[identities[0]] = ref.id
             imported.present += 1

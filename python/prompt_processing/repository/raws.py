@@ -1,0 +1,174 @@
+"""Take raws into a repository that are on disk or in a bucket, with their exposures and visits."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lsst.daf.butler import Butler, DatasetRef, DimensionRecord, FileDataset
+from lsst.resources import ResourcePath
+
+from prompt_processing.activator.services.ingest import Ingester, check_complete
+from prompt_processing.activator.storage.collections import Collections
+from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.images import use_butler_types
+from prompt_processing.instruments.camera import load_camera
+from prompt_processing.instruments.errors import RawError
+from prompt_processing.instruments.headers import Observation, read_header, translate
+
+from .errors import RepositoryProblemError
+
+_LOG = logging.getLogger("lsst.repository.raws")
+
+_ENDINGS = (".fits", ".fits.fz", ".fz", ".fits.gz")
+
+
+@dataclass(slots=True)
+class _Central:
+    """The central repository, as that which raws go into."""
+
+    folder: Path
+    butler: Butler
+    collections: Collections
+
+    def insert(self, element: str, records: Iterable[DimensionRecord], *, replace: bool = False) -> None:
+        self.butler.registry.insertDimensionData(element, *records, skip_existing=True)
+
+
+def import_raws(
+    butler: Butler, files: Iterable[ResourcePath], run: str | None = None, padding_arcsec: float = 30.0
+) -> int:
+    """Take in raws, and define a visit of each exposure.
+
+    Parameters
+    ----------
+    butler : `~lsst.daf.butler.Butler`
+        Writeable; knows the instrument.
+    files : iterable of `~lsst.resources.ResourcePath`
+        Raws; they are copied.
+    run : `str`, optional
+        Run to put them into, ``<INSTRUMENT>/raw/all`` by default.
+    padding_arcsec : `float`, optional
+        Added to the regions of the detectors.
+
+    Returns
+    -------
+    number : `int`
+        Raws that the repository did not have.
+
+    Raises
+    ------
+    RepositoryProblemError
+        The repository does not know the instrument of a raw.
+    RawError
+        A file is not a raw, or is not complete.
+    """
+    ingesters: dict[str, Ingester] = {}
+    number = 0
+    for file in files:
+        with file.as_local() as local:
+            path = Path(local.ospath)
+            check_complete(path)
+            observation = translate(read_header(path), str(file))
+            instrument = observation.instrument
+            if instrument not in ingesters:
+                ingesters[instrument] = _ingester(butler, instrument, padding_arcsec)
+            target = run or Collections(instrument).raw
+            butler.collections.register(target)
+            data_id = {
+                "instrument": instrument,
+                "exposure": observation.exposure_id,
+                "detector": observation.detector,
+            }
+            ingester = ingesters[instrument]
+            with butler.transaction():
+                # Others may know the visit already, from another detector: what they have stays.
+                for element, rows in ingester.dimension_records(_as_visit(observation), observation).items():
+                    butler.registry.insertDimensionData(element, *rows, skip_existing=True)
+                if butler.find_dataset("raw", data_id, collections=target) is not None:
+                    continue
+                kind = butler.get_dataset_type("raw")
+                full = butler.registry.expandDataId(data_id, dimensions=kind.dimensions)
+                ref = DatasetRef(kind, full, run=target)
+                butler.ingest(FileDataset(path=str(path), refs=[ref]), transfer="copy")
+        number += 1
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Take in raws; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="import_raws",
+        description="Copy raws into a repository, and define their exposures and visits.",
+    )
+    parser.add_argument("repo", help="the repository: path, URI or alias")
+    parser.add_argument("raws", nargs="+", help="files or folders, s3:// too")
+    parser.add_argument("--run", help="run to put them into (default: <INSTRUMENT>/raw/all)")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(message)s")
+    use_butler_types()
+    try:
+        files = list(_files(options.raws))
+        with Butler.from_config(options.repo, writeable=True) as butler:
+            number = import_raws(butler, files, options.run)
+    except (RepositoryProblemError, RawError, FileNotFoundError) as error:
+        _LOG.critical("%s", error)
+        return 1
+    _LOG.info("%d of %d raws are new to %s.", number, len(files), options.repo)
+    return 0
+
+
+def _files(names: Iterable[str]) -> Iterable[ResourcePath]:
+    for name in names:
+        uri = ResourcePath(name, forceAbsolute=True)
+        if uri.isdir():
+            for folder, _, found in uri.walk():
+                yield from (folder.join(one) for one in sorted(found) if one.endswith(_ENDINGS))
+        elif uri.exists():
+            yield uri
+        else:
+            raise FileNotFoundError(f"There is no {uri}.")
+
+
+def _ingester(butler: Butler, instrument: str, padding_arcsec: float) -> Ingester:
+    records = butler.query_dimension_records("instrument", instrument=instrument, explain=False)
+    if not records:
+        raise RepositoryProblemError(
+            f"The repository does not know {instrument}; bin/make-central-repo --add enters it."
+        )
+    filters = butler.query_dimension_records("physical_filter", instrument=instrument, limit=None)
+    return Ingester(
+        _Central(Path(tempfile.gettempdir()), butler, Collections(instrument)),
+        load_camera(instrument),
+        records[0],
+        {str(record.name) for record in filters},
+        padding_arcsec,
+    )
+
+
+def _as_visit(observation: Observation) -> FannedOutVisit:
+    """Return the announcement that such a raw would have had, as far as records depend on it."""
+    return FannedOutVisit.parse(
+        {
+            "salIndex": 0,
+            "scriptSalIndex": 0,
+            "groupId": observation.group,
+            "coordinateSystem": 1,
+            "position": [0.0, 0.0],
+            "startTime": observation.begin.unix_tai,
+            "rotationSystem": 1,
+            "cameraAngle": 0.0,
+            "filters": observation.physical_filter,
+            "duration": 0.0,
+            "nimages": 1,
+            "instrument": observation.instrument,
+            "survey": "",
+            "private_sndStamp": observation.begin.unix_tai,
+            "detector": observation.detector,
+        }
+    )
