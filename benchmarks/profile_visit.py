@@ -33,13 +33,13 @@ from pathlib import Path
 from typing import Any
 
 from lsst.dax.apdb.sql import ApdbSql
-from lsst.pipe.base import TaskFactory
 from lsst.resources import ResourcePath
 from rich.console import Console
 from rich.table import Table
 
 from prompt_processing.activator.config import Settings
 from prompt_processing.activator.services import pipelines as pipeline_runs
+from prompt_processing.activator.services.visit_outputs import VisitOutputs
 from prompt_processing.activator.services.workspace import Repositories, Workspace
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.images import use_butler_types
@@ -51,6 +51,8 @@ from prompt_processing.tasks import associate_apdb
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 TARGET_SECONDS, TARGET_OVERHEAD_SECONDS, TARGET_MIB = 4.0, 1.0, 2048
+MIDDLEWARE = {"get", "put", "store", "from_uri", "build_quantum_graph", "_importDatasets", "transfer_from"}
+BOILERPLATE = {"execute", "watched_execute", "call", "watched", "in_bands"}
 CALLS_SHOWN, CALL_SECONDS = 12, 0.02
 
 
@@ -107,12 +109,6 @@ def watch_tasks(ledger: Ledger) -> None:
 
     executor.execute = watched_execute
 
-    class WatchedFactory(TaskFactory):
-        def makeTask(self, task_node: Any, butler: Any, init_input_refs: Any) -> Any:  # noqa: N802
-            task = super().makeTask(task_node, butler, init_input_refs)
-            task.run = timed(task.run, lambda: task_node.label)
-            return task
-
     def timed(function: Callable[..., Any], label: Callable[[], str]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             start = time.monotonic()
@@ -123,12 +119,36 @@ def watch_tasks(ledger: Ledger) -> None:
 
         return call
 
-    pipeline_runs.TaskFactory = WatchedFactory  # type: ignore[attr-defined]
+    factory: Any = pipeline_runs._ConnectedTaskFactory
+    make_task = factory.makeTask
+
+    def watched_make_task(self: Any, task_node: Any, *args: Any) -> Any:
+        task = make_task(self, task_node, *args)
+        task.run = timed(task.run, lambda: task_node.label)
+        return task
+
+    factory.makeTask = watched_make_task
+    for owner, method, name in (
+        (pipeline_runs.PipelineRun, "build", "quantum graph"),
+        (VisitOutputs, "hand_over", "hand over"),
+    ):
+        watch_method(ledger, owner, method, name)
     # This task talks to the APDB and to Kafka in between: its arithmetic is the association alone.
     associate_apdb.associate_visit = timed(  # type: ignore[attr-defined]
         associate_apdb.associate_visit,  # type: ignore[attr-defined]
         lambda: "associateApdb",
     )
+
+
+def watch_method(ledger: Ledger, owner: Any, method: str, name: str) -> None:
+    """Make every call of a method a step."""
+    original = getattr(owner, method)
+
+    def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with ledger.step(name):
+            return original(self, *args, **kwargs)
+
+    setattr(owner, method, watched)
 
 
 def main() -> None:
@@ -230,6 +250,9 @@ def process(ledger: Ledger, workspace: Workspace, raws: list[ResourcePath], *, e
         workspace.preload()
     with ledger.step("Preprocessing pipeline"):
         workspace.run_preprocessing()
+    # Its parts are in it, and have the names of those of the main pipeline.
+    for step in ("quantum graph", "hand over"):
+        ledger.now.pop(step, None)
     arrival = time.time()
     with ledger.step("ingest"):
         workspace.ingest(raws)
@@ -262,7 +285,15 @@ def process(ledger: Ledger, workspace: Workspace, raws: list[ResourcePath], *, e
         workspace.clean()
 
 
-OFF_PATH = {"preload", "Preprocessing pipeline", "loadDiaCatalogs", "mpSkyEphemerisQuery", "export", "clean"}
+OFF_PATH = {
+    "preload",
+    "Preprocessing pipeline",
+    "loadDiaCatalogs",
+    "mpSkyEphemerisQuery",
+    "hand over",
+    "export",
+    "clean",
+}
 
 
 def show(ledger: Ledger, console: Console) -> None:

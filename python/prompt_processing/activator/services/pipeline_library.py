@@ -61,6 +61,14 @@ class ReadyPipeline:
             else:
                 yield node.dataset_type, InputKind.OTHER
 
+    def last_readers(self) -> dict[str, str]:
+        """Return the label of the last task that reads each overall input, by the dataset type's name."""
+        readers: dict[str, str] = {}
+        for label, task in self.graph.tasks.items():
+            for edge in task.inputs.values():
+                readers[edge.parent_dataset_type_name] = label
+        return {name: readers[name] for name, _ in self.graph.iter_overall_inputs() if name in readers}
+
     def init_outputs(self) -> Iterator[str]:
         """Yield the names of what the initializer writes into an output run."""
         for task in self.graph.tasks.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -42,6 +42,8 @@ from .pipeline_library import ReadyPipeline
 from .visit_outputs import VisitOutputs
 
 _LOG = logging.getLogger("lsst.activator.services.pipelines")
+
+Release = Callable[[Iterable[DatasetRef]], None]
 
 _THIRTY_DAYS = 30 * 86400.0
 
@@ -118,10 +120,22 @@ class TaskFailedError(RuntimeError):
 
 
 class _WatchedExecutor(SingleQuantumExecutor):
-    """Keep each task's time and metadata, which would otherwise have to be read back."""
+    """Keep each task's time and metadata, which would otherwise have to be read back.
 
-    def __init__(self, **kwargs: Any) -> None:
+    Parameters
+    ----------
+    release : callable
+        Called after each task with the inputs that no later one reads.
+    last_readers : mapping
+        Label of the last task that reads a dataset type, by its name.
+    **kwargs
+        For the base class.
+    """
+
+    def __init__(self, release: Release, last_readers: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._release = release
+        self._last_readers = last_readers
         self.seconds: dict[str, float] = {}
         self.metadata: dict[str, TaskMetadata] = {}
 
@@ -142,6 +156,9 @@ class _WatchedExecutor(SingleQuantumExecutor):
         finally:
             elapsed = time.monotonic() - start
             self.seconds[task_node.label] = self.seconds.get(task_node.label, 0.0) + elapsed
+            for dataset_type, refs in quantum.inputs.items():
+                if self._last_readers.get(dataset_type.name) == task_node.label:
+                    self._release(refs)
         if result.task_metadata is not None:
             self.metadata[task_node.label] = result.task_metadata
         return result
@@ -177,11 +194,16 @@ class PipelineRun:
         The pipeline.
     apdb : `~prompt_processing.alert_production.apdb_connection.ApdbConnection`
         The worker's.
+    release : callable
+        Takes datasets that no task will read again.
     """
 
-    def __init__(self, butler: Butler, pipeline: ReadyPipeline, apdb: ApdbConnection) -> None:
+    def __init__(
+        self, butler: Butler, pipeline: ReadyPipeline, apdb: ApdbConnection, release: Release
+    ) -> None:
         self._butler = butler
         self._apdb = apdb
+        self._release = release
         self._pipeline = pipeline
         self._executor = SeparablePipelineExecutor(
             butler, clobber_output=False, skip_existing_in=None, raise_on_partial_outputs=True
@@ -228,6 +250,8 @@ class PipelineRun:
             raise RuntimeError(f"Pipeline {self._pipeline.path} is not built.")
         outputs = VisitOutputs(self._butler)
         watched = _WatchedExecutor(
+            self._release,
+            self._pipeline.last_readers(),
             limited_butler_factory=lambda quantum: outputs,
             task_factory=_ConnectedTaskFactory(self._apdb),
             resources=ExecutionResources(),

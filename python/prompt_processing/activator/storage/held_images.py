@@ -60,6 +60,12 @@ class HeldImages:
             self._memory.put(image, ref)
             self._held[identity] = ref, region if of_sky else None
 
+    def release(self, refs: Iterable[DatasetRef]) -> None:
+        """Let go of coadds that no task will ask for again; calibrations are the next visit's too."""
+        for ref in refs:
+            if "patch" in ref.datasetType.dimensions and self._held.pop(ref.id, None) is not None:
+                self._memory.remove(ref)
+
     def forget(self, identities: Iterable[UUID]) -> None:
         """Take note that datasets were removed."""
         for identity in identities:

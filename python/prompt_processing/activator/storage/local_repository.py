@@ -44,8 +44,8 @@ _FILE_NAME = (
     "{datasetType}_{instrument:?}_{tract:?}_{patch:?}_{band:?}_{physical_filter:?}_{visit:?}_"
     "{exposure.obs_id|group:?}_{detector.full_name:?}_{id}"
 )
-"""With the dataset's id, so that two attempts at a visit never write to the same file of the central datastore,
-where outputs have the same names."""
+"""With the dataset's id, so that two attempts at a visit never write to the same file of the central
+datastore, where outputs have the same names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,10 @@ class LocalRepository:
             What the detector may see.
         """
         self._images.hold(refs, region)
+
+    def release(self, refs: Iterable[DatasetRef]) -> None:
+        """Let go of images that no task of the visit will ask for again; their files stay."""
+        self._images.release(refs)
 
     def _datastores(self) -> tuple[Any, Any]:
         """Return the parts of the datastore, which has no public way to tell what is held in memory."""
