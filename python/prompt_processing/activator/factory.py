@@ -163,12 +163,26 @@ class ProcessContext:
         except PromptError as error:
             _log.error("Not everything could be made ready: %s", error.reason)
 
+    def start_afresh(self) -> None:
+        """Remove the local repository, whatever is in it, and make a new one.
+
+        Raises
+        ------
+        RetriableError
+            Raised if that is not possible now; the next visit tries again.
+        """
+        self._close_repositories()
+        self.repositories()
+
     def close(self) -> None:
         """End all connections."""
         self.notices.close()
-        if self._repositories is not None:
-            self._repositories.close()
-            self._repositories = None
+        self._close_repositories()
+
+    def _close_repositories(self) -> None:
+        repositories, self._repositories = self._repositories, None
+        if repositories is not None:
+            repositories.close()
 
 
 class Factory:
@@ -201,4 +215,5 @@ class Factory:
             metrics=context.metrics,
             log_context=context.log_context,
             sasquatch=context.sasquatch,
+            start_afresh=context.start_afresh,
         )

@@ -8,16 +8,18 @@ import sys
 import threading
 from types import FrameType
 
-from prometheus_client import start_http_server
-
 from prompt_processing.activator.config import BOOT_FAILURE, Settings, SettingsError
 from prompt_processing.activator.factory import Factory, ProcessContext
 from prompt_processing.activator.services.serve_stream import ServeStream
 from prompt_processing.activator.storage.apdb_version import ApdbVersionError
 from prompt_processing.activator.storage.universe import UniverseError
 from prompt_processing.activator.storage.visit_stream import VisitStream
+from prompt_processing.activator.stream_worker_server import StreamWorkerServer
 
 _log = logging.getLogger("lsst.activator.stream_worker")
+
+_MARGIN = 60.0
+"""Seconds that a visit is given on top of its own time to end by itself."""
 
 
 def load_settings() -> Settings:
@@ -91,9 +93,9 @@ def serve(context: ProcessContext) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, registry=context.metrics.registry)
     stream = make_stream(settings)
+    server = StreamWorkerServer(settings.metrics_port, context.metrics.registry, lambda: context.ready)
+    server.start()
     try:
         context.warm()
         service = ServeStream(
@@ -102,6 +104,7 @@ def serve(context: ProcessContext) -> int:
             settings.fanned_out_msg_listen_timeout,
             settings.worker_restart_freq,
             settings.redis_retry_delay,
+            stuck_after=settings.worker_timeout + _MARGIN,
         )
         _log.info("Ready for visits of %s.", stream)
         n_visits = service.run(stop)
@@ -112,6 +115,7 @@ def serve(context: ProcessContext) -> int:
     finally:
         stream.close()
         context.close()
+        server.stop()
     return 0
 
 

@@ -241,6 +241,7 @@ class World:
             Interruption(self.timeout, self.grace),
             self.metrics,
             self.log_context,
+            start_afresh=lambda: self.workspace.log.append("start afresh"),
             now=self.clock,
         )
 

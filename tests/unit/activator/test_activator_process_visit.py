@@ -1,6 +1,7 @@
 """The story of a visit and its outcome, whatever happens on the way."""
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import time
 
 import pytest
 
+from prompt_processing.alert_production.apdb_write import AlreadyInApdbError
 from prompt_processing.domain.errors import NonRetriableError, RetriableError
 
 ALL_STEPS = ["subscribe", "preload", "preprocessing", "ingest", "pipeline", "export", "unsubscribe", "clean"]
@@ -201,6 +203,45 @@ def test_an_apdb_that_cannot_be_asked_may_be_asked_later(world):
 def test_cleaning_that_fails_does_not_change_the_outcome(world):
     world.workspace.during["clean"] = raiser(OSError("disk"))
     assert ended(world.process()) == (200, None)
+
+
+def test_repository_that_cannot_be_cleaned_is_replaced(world):
+    world.process()
+    assert "start afresh" not in world.workspace.log
+    world.workspace.during["clean"] = raiser(OSError("disk"))
+    world.process()
+    assert world.workspace.log[-1] == "start afresh"
+
+
+@pytest.mark.parametrize("step", EARLY)
+def test_a_full_disk_may_be_emptier_later(world, step):
+    world.workspace.during[step] = raiser(OSError(errno.ENOSPC, "No space left on device"))
+    assert ended(world.process()) == (503, None)
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_pipeline_that_failed_for_good_hands_over_what_it_has(world, written):
+    world.workspace.during["pipeline"] = raiser(NonRetriableError("never"))
+    world.apdb = [False, written]
+    outcome = world.process()
+    assert outcome.status.http == 500
+    assert (world.workspace.log[-3:], outcome.exported) == (["export", "unsubscribe", "clean"], 12)
+
+
+@pytest.mark.parametrize("error", [RetriableError("later"), AlreadyInApdbError(1, 2)])
+def test_outputs_of_an_attempt_that_is_not_the_last_or_not_the_first_stay_here(world, error):
+    world.workspace.during["pipeline"] = raiser(error)
+    world.apdb = [False, isinstance(error, AlreadyInApdbError)]
+    assert world.process().exported is None
+    assert "export" not in world.workspace.log
+
+
+def test_outputs_of_a_failed_pipeline_that_cannot_be_handed_over_do_not_change_the_outcome(world):
+    world.workspace.during["pipeline"] = raiser(NonRetriableError("never"))
+    world.workspace.during["export"] = raiser(RetriableError("gone"))
+    outcome = world.process()
+    assert ended(outcome) == (500, "useless")
+    assert "never" in outcome.reason
 
 
 def test_a_second_visit_is_as_good_as_the_first(world):

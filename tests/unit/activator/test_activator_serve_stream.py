@@ -8,13 +8,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import requests
 
 from prompt_processing.activator.config import SettingsError
 from prompt_processing.activator.services.serve_stream import MAX_DELIVERIES, ServeStream
 from prompt_processing.activator.storage.visit_stream import StreamEntry, StreamUnavailableError
 from prompt_processing.activator.stream_worker import load_settings
+from prompt_processing.activator.stream_worker_server import StreamWorkerServer
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.services.service import free_port
+from prompt_processing.telemetry.metrics import Metrics
 
 
 def entry(number: int = 1, deliveries: int = 1, **fields: str) -> StreamEntry:
@@ -217,3 +221,43 @@ def test_missing_redis_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings()
     monkeypatch.setenv("REDIS_STREAM_HOST", "redis:6379")
     assert load_settings().redis_stream_claim_idle == 60.0
+
+
+def test_worker_whose_visit_does_not_end_gives_up() -> None:
+    """Its signs of life go on: nobody else would ever get the visit."""
+    stream, process, given_up = FakeStream([entry()]), FakeProcess(), threading.Event()
+    process.before = lambda: given_up.wait(10.0) or None
+    stop = threading.Event()
+    stream.idle = stop.set
+    worker = ServeStream(stream, process, 60.0, 0, retry_delay=0.01, stuck_after=0.1, give_up=given_up.set)
+    worker.run(stop)
+    assert given_up.is_set()
+
+
+def test_worker_whose_visit_ends_does_not_give_up() -> None:
+    stream, given_up = FakeStream([entry()]), threading.Event()
+    stop = threading.Event()
+    stream.idle = stop.set
+    ServeStream(stream, FakeProcess(), 60.0, 0, retry_delay=0.01, stuck_after=0.2, give_up=given_up.set).run(
+        stop
+    )
+    assert not given_up.wait(0.5)
+
+
+def test_stream_worker_tells_whether_it_lives_and_is_ready() -> None:
+    port, ready = free_port(), [False]
+    metrics = Metrics("LSSTCam")
+    server = StreamWorkerServer(port, metrics.registry, lambda: ready[0])
+    server.start()
+    try:
+        url = f"http://127.0.0.1:{port}"
+        assert requests.get(f"{url}/health/live", timeout=5).status_code == 200
+        assert requests.get(f"{url}/health", timeout=5).status_code == 503
+        ready[0] = True
+        assert requests.get(f"{url}/health/ready", timeout=5).json() == {"live": True, "ready": True}
+        assert "prompt_instances_running" in requests.get(f"{url}/metrics", timeout=5).text
+        assert requests.get(f"{url}/other", timeout=5).status_code == 404
+    finally:
+        server.stop()
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{url}/health/live", timeout=5)

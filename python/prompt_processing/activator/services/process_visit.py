@@ -14,6 +14,8 @@ from prompt_processing.activator.services.visit_rules import VisitRules
 from prompt_processing.activator.services.visit_workspace import PipelineRun, VisitWorkspace
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
 from prompt_processing.activator.storage.image_bucket import ArrivedImage
+from prompt_processing.activator.storage.repository_errors import is_passing
+from prompt_processing.alert_production.apdb_write import AlreadyInApdbError
 from prompt_processing.domain.errors import (
     IgnorableVisitError,
     InvalidVisitError,
@@ -71,6 +73,9 @@ class ProcessVisit:
         Names the visit in the log.
     sasquatch : `~prompt_processing.telemetry.sasquatch.Sasquatch`, optional
         Takes metric bundles.
+    start_afresh : callable, optional
+        Replaces the local repository by a new one, if a visit's data cannot
+        be taken out of it.
     now : callable, optional
         Unix seconds, UTC.
     """
@@ -85,6 +90,7 @@ class ProcessVisit:
         metrics: Metrics,
         log_context: LogContext,
         sasquatch: Sasquatch | None = None,
+        start_afresh: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._rules = rules
@@ -95,6 +101,7 @@ class ProcessVisit:
         self._metrics = metrics
         self._log_context = log_context
         self._sasquatch = sasquatch
+        self._start_afresh = start_afresh
         self._now = now
 
     def process(self, visit: FannedOutVisit) -> Outcome:
@@ -165,7 +172,10 @@ class ProcessVisit:
         except (Exception, Interrupted) as error:  # noqa: BLE001
             # The last place where a failure can become an outcome that the sender understands.
             with self._interruption.held():
-                return self._judge(error, visit, progress)
+                end = self._judge(error, visit, progress)
+            if end[0] is Status.FAILED and not isinstance(error, AlreadyInApdbError | Interrupted):
+                self._export_rest(progress)
+            return end
         finally:
             with self._interruption.held():
                 self._clean(progress)
@@ -211,6 +221,17 @@ class ProcessVisit:
             progress.exported = workspace.export()
         return _summary(visit, progress)
 
+    def _export_rest(self, progress: _Progress) -> None:
+        """Hand over what a pipeline has left that failed for good: it tells why, or is in the APDB."""
+        if progress.workspace is None or not progress.pipeline_started or progress.result is not None:
+            return
+        try:
+            with self._interruption.finishing(), progress.times.measure("export"):
+                progress.exported = progress.workspace.export()
+        except (Exception, Interrupted):  # noqa: BLE001
+            # The failure before is the outcome.
+            _log.exception("The outputs of the failed pipeline are not handed over.")
+
     def _require_unwritten(self, visit: FannedOutVisit, progress: _Progress) -> None:
         written = self._in_apdb(progress.exposures, visit.detector)
         if written is None:
@@ -237,7 +258,10 @@ class ProcessVisit:
             reason = f"{type(error).__name__}: {error}"
         if progress.pipeline_started and self._in_apdb(progress.exposures, visit.detector) is not False:
             return Status.FAILED, f"{reason} The APDB was changed, or may have been.", "unsafe"
-        if isinstance(error, RetriableError | Interrupted):
+        if isinstance(error, RetriableError | Interrupted) or (
+            # A full disk, say; nobody nearer to it has a name for it.
+            isinstance(error, Exception) and is_passing(error)
+        ):
             return Status.RETRIABLE, reason, None
         return Status.FAILED, reason, error.retry if isinstance(error, NonRetriableError) else "useless"
 
@@ -248,8 +272,16 @@ class ProcessVisit:
                 progress.workspace.clean()
                 progress.workspace = None
         except Exception:  # noqa: BLE001
-            # The outcome stands; what is left behind is the next visit's problem, and the log tells.
-            _log.exception("Cleaning failed.")
+            # The outcome stands. What is left behind would spoil the next visit, or this one's next attempt.
+            _log.exception("Cleaning failed; the local repository is replaced.")
+            self._replace_repository()
+
+    def _replace_repository(self) -> None:
+        try:
+            self._start_afresh()
+        except Exception:  # noqa: BLE001
+            # The next visit tries again.
+            _log.exception("There is no local repository for now.")
 
     def _read_counts(self, progress: _Progress) -> None:
         if progress.result is None:

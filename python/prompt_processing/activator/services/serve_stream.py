@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from prompt_processing.activator.storage.visit_stream import StreamEntry, StreamUnavailableError
@@ -18,6 +19,9 @@ _log = logging.getLogger("lsst.activator.services.serve_stream")
 
 MAX_DELIVERIES = 3
 """Workers that may try a visit; one that has brought down that many is not given to another."""
+
+_STUCK = 70
+"""Exit status of a worker that gives up."""
 
 _LISTEN_SECONDS = 1.0
 _CLAIM_SECONDS = 5.0
@@ -76,6 +80,10 @@ class ServeStream:
         Visits after which the worker ends; 0 for no limit.
     retry_delay : `float`
         Seconds before Redis is asked again after a failure.
+    stuck_after : `float`, optional
+        Seconds after which a visit has not ended by itself and never will; for ever, by default.
+    give_up : callable, optional
+        Ends the process then, so that the visit is another's; called in another thread.
     monotonic : callable, optional
         A clock that never goes back, seconds.
     """
@@ -88,6 +96,8 @@ class ServeStream:
         max_visits: int,
         retry_delay: float,
         *,
+        stuck_after: float | None = None,
+        give_up: Callable[[], None] = lambda: os._exit(_STUCK),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream
@@ -95,6 +105,8 @@ class ServeStream:
         self._listen_timeout = listen_timeout
         self._max_visits = max_visits
         self._retry_delay = retry_delay
+        self._stuck_after = stuck_after
+        self._give_up = give_up
         self._monotonic = monotonic
         self._next_claim = 0.0
 
@@ -156,12 +168,35 @@ class ServeStream:
             return
         if entry.deliveries > 1:
             _log.warning("%s is taken over, delivery %d of it.", visit, entry.deliveries)
-        with self._stream.held(entry):
+        with self._bounded(entry), self._stream.held(entry):
             outcome = self._process.process(visit)
         if outcome.status is Status.RETRIABLE and (stop.is_set() or entry.deliveries < MAX_DELIVERIES):
             self._give_back(entry, stop)
         else:
             self._settle(lambda: self._stream.acknowledge(entry), entry, stop)
+
+    @contextmanager
+    def _bounded(self, entry: StreamEntry) -> Iterator[None]:
+        """End the process if a visit does not react to the end of its time.
+
+        A call that never returns, of a database behind a network that swallows everything, cannot be
+        interrupted; and the signs of life go on meanwhile, so that nobody else would ever get the visit.
+        """
+        if self._stuck_after is None:
+            yield
+            return
+
+        def give_up() -> None:
+            _log.critical("Visit %s does not end; this worker does.", entry.id)
+            self._give_up()
+
+        timer = threading.Timer(self._stuck_after, give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _give_back(self, entry: StreamEntry, stop: threading.Event) -> None:
         # One who has to end leaves the visit to another at once; what failed needs time to pass.
