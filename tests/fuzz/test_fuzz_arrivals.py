@@ -208,7 +208,7 @@ ANSWER = {
 
 
 @pytest.mark.parametrize("status", [200, 500])
-@many_inputs()
+@many_inputs(0.5)
 @given(
     body=st.one_of(
         json_bytes(ANSWER), spoilt(ANSWER, VALUES | NASTY_TEXT).map(lambda a: json.dumps(a).encode())

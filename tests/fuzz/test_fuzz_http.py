@@ -110,7 +110,7 @@ def test_any_binary_event_is_answered(app, body, headers, content_type):
     check(app.test_client().post("/next-visit", data=body, headers=sendable, content_type=content_type))
 
 
-@many_inputs(0.5)
+@many_inputs()
 @given(
     path=st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=40),
     method=st.sampled_from(["GET", "PUT", "DELETE", "HEAD", "OPTIONS"]),

@@ -68,7 +68,7 @@ def use(observation: Observation) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(HEADERS))
-@many_inputs(0.3)
+@many_inputs(0.1)
 @given(data=st.data())
 def test_any_header_is_an_observation_or_is_refused(name, data):
     header = data.draw(spoilt(HEADERS[name], CARD_VALUES))
@@ -110,7 +110,7 @@ KINDS = [*(f"{name}, {how}" for name in HEADER_OF for how in ("compressed", "pla
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@many_inputs(0.2)
+@many_inputs(0.15)
 @given(data=st.data())
 def test_any_file_is_a_raw_or_is_refused(tmp_path_factory, files, kind, data):
     # Half of the damage goes where headers are, of which pixels are many more.

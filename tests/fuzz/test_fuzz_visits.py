@@ -77,7 +77,7 @@ def use(visit: NextVisit) -> None:
 
 
 @pytest.mark.parametrize("kind", [NextVisit, FannedOutVisit])
-@many_inputs()
+@many_inputs(0.5)
 @given(message=st.one_of(json_bytes(SHARE), VALUES, spoilt(SHARE)))
 def test_anything_is_a_visit_or_malformed(kind, message):
     try:
@@ -217,7 +217,7 @@ def test_any_visit_of_the_schema_is_a_visit_or_malformed(registry, visit):
         return
 
 
-@many_inputs(0.5)
+@many_inputs()
 @given(
     answer=st.one_of(
         json_bytes({"schema": json.dumps(VISIT_SCHEMA)}),

@@ -23,10 +23,9 @@ DEADLINE_MS = 3000
 
 
 def many_inputs(share: float = 1.0) -> Callable[[Any], Any]:
-    """Give a test the number of inputs of the profile, or in CI a share of it where one input takes long."""
-    examples = EXAMPLES[PROFILE]
+    """Give a test the number of inputs of the profile, or its share where several tests try one decoder."""
     return settings(
-        max_examples=examples if PROFILE == "nightly" else int(examples * share),
+        max_examples=int(EXAMPLES[PROFILE] * share),
         deadline=DEADLINE_MS,
         # The same inputs on each commit, so that a failure is the commit's own; the nightly run explores.
         derandomize=PROFILE == "ci",

@@ -70,7 +70,7 @@ def make_app(process_visit: ProcessVisit, counts: Metrics, *, ready: Callable[[]
         A WSGI application.
     """
     app = Flask("prompt_processing.activator")
-    # More is answered with 413, by its announced length or, where none is announced, as soon as it is reached.
+    # More is answered with 413: by its announced length or, where none is announced, when it is reached.
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
     app.register_blueprint(next_visit.make_blueprint(process_visit))
     app.register_blueprint(health.make_blueprint(ready))

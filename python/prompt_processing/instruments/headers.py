@@ -320,7 +320,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
             header = plain_header(fits[0].read_header())
             if len(fits) > 1 and header.get("NAXIS", 0) == 0:
                 header = {**plain_header(fits[1].read_header()), **header}
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # ValueError: bytes in the header that are no text.
         lines = str(error).strip().splitlines()
         raise RawFileError(str(path), f"unreadable: {lines[-1] if lines else error!r}") from error
     return header

@@ -75,11 +75,11 @@ def held_to_limits(observation: Observation, source: str | None) -> Observation:
     begin, end = float(observation.begin.unix_tai), float(observation.end.unix_tai)
     if not 0 < begin <= end < _LAST_SECOND:
         raise HeaderError("DATE-BEG", "it does not begin and end between 1970 and 2099.", source)
-    shortened = {
+    shortened: dict[str, Any] = {
         name: "".join(c for c in getattr(observation, name) if c.isprintable())[:longest]
         for name, longest in _DESCRIPTIONS.items()
     }
-    finite = {
+    finite: dict[str, Any] = {
         name: None
         for name in ("ra", "dec", "airmass", "azimuth", "zenith_angle")
         if (value := getattr(observation, name)) is not None and not math.isfinite(value)

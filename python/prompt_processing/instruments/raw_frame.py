@@ -157,7 +157,8 @@ def read_raw(path: str | Path, *, instrument: str | None = None, detector: int |
                 if wanted is not None and wanted != got:
                     raise RawFileError(source, f"it is of {what} {got}, not {wanted}.")
             images = [fits[number].read() for number in numbers]
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # ValueError: bytes in a header that are no text, sizes that are none.
         raise RawFileError(source, f"unreadable or truncated: {_first_line(error)}") from error
     if found[0] == "HSC":
         segments = _cut_channels(images[0], header, source)

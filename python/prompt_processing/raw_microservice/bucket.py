@@ -7,10 +7,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from astropy.io import fits
 from botocore.exceptions import BotoCoreError, ClientError
 
 from prompt_processing.domain.json_text import parse_json
+from prompt_processing.instruments.fits_cards import find_cards
 from prompt_processing.instruments.raw_key import RawKey, lsst_exposure_id, visit_prefixes
 
 from .index import ExposureIdentity
@@ -129,10 +129,10 @@ def _header(start: bytes, key: str) -> Mapping[str, Any]:
     try:
         if key.endswith(".gz"):
             start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, _HEADER_BYTES)
-        return dict(fits.Header.fromstring(start.split(b"END" + b" " * 77)[0].decode("latin-1")))
-    except (ValueError, zlib.error, fits.VerifyError) as error:
-        _log.warning("The header of %s cannot be read: %s", key, error)
+    except zlib.error as error:
+        _log.warning("%s is not compressed as its name tells: %s", key, error)
         return {}
+    return find_cards(start, "GROUPID", "CURINDEX", "MAXINDEX")
 
 
 def _exposure_of(folder: str) -> int | None:

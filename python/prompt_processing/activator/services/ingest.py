@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from astropy.io import fits
 from astropy.time import Time, TimeDelta
-from astropy.utils.exceptions import AstropyUserWarning
 from lsst.daf.butler import Butler, DatasetRef, DimensionRecord, FileDataset, Timespan
 from lsst.resources import ResourcePath
 from lsst.sphgeom import ConvexPolygon
@@ -21,6 +18,7 @@ from prompt_processing.activator.storage.collections import Collections
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import Camera, Detector
 from prompt_processing.instruments.errors import HeaderError, RawFileError
+from prompt_processing.instruments.fits_cards import promised_length
 from prompt_processing.instruments.geometry import detector_region
 from prompt_processing.instruments.headers import (
     Observation,
@@ -304,12 +302,9 @@ def check_complete(path: Path) -> None:
         # Its length tells nothing; decompression fails at the end if it is cut.
         return
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyUserWarning)
-            with fits.open(path, lazy_load_hdus=False, disable_image_compression=True) as hdus:
-                last: Mapping[str, Any] = hdus[-1].fileinfo()
-                promised = last["datLoc"] + last["datSpan"]
-    except (OSError, fits.VerifyError) as error:
+        with path.open("rb") as file:
+            promised = promised_length(file)
+    except (OSError, ValueError) as error:
         raise RawFileError(str(path), f"not a FITS file: {error}") from error
     size = path.stat().st_size
     if size < promised:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote
 
-from astropy.io import fits
 from botocore.exceptions import BotoCoreError, ClientError
 from lsst.resources import ResourcePath
 
@@ -18,6 +17,7 @@ from prompt_processing.domain.errors import RetriableError
 from prompt_processing.domain.json_text import parse_json
 from prompt_processing.domain.notices import ArrivalNotice
 from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.instruments.fits_cards import find_cards
 from prompt_processing.instruments.raw_key import RawKey, format_raw_key, lsst_exposure_id, visit_prefixes
 
 if TYPE_CHECKING:
@@ -307,12 +307,5 @@ def _header_value(start: bytes, key: str, keyword: str) -> str | None:
         except zlib.error as error:
             _log.warning("%s is not compressed as its name tells: %s", key, error)
             return None
-    if not start.startswith(b"SIMPLE"):
-        _log.warning("%s does not begin as a FITS file.", key)
-        return None
-    try:
-        value = fits.Header.fromstring(start.split(b"END" + b" " * 77)[0].decode("latin-1")).get(keyword)
-    except (ValueError, fits.VerifyError) as error:
-        _log.warning("The header of %s cannot be read: %s", key, error)
-        return None
+    value = find_cards(start, keyword).get(keyword)
     return None if value is None else str(value)
