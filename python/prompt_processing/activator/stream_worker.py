@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from types import FrameType
 
 from prompt_processing.activator.config import BOOT_FAILURE, Settings, SettingsError
@@ -54,14 +56,26 @@ def make_stream(settings: Settings) -> VisitStream:
     )
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a worker.
+
+    Parameters
+    ----------
+    arguments : sequence of `str`, optional
+        Of the command line; there is nothing but ``--help``.
 
     Returns
     -------
     status : `int`
         0 after an orderly end, for whatever reason; 3 for unusable settings.
     """
+    argparse.ArgumentParser(
+        prog="prompt-stream-worker",
+        description="Process the visits of a Redis stream, one at a time, until none has come for a while.",
+        epilog="Settings are environment variables: those of prompt-activator, and REDIS_STREAM_HOST, "
+        "REDIS_STREAM_NAME, REDIS_STREAM_CONSUMER_GROUP, REDIS_STREAM_CLAIM_IDLE, REDIS_RETRY_DELAY, "
+        "FANNED_OUT_MSG_LISTEN_TIMEOUT.",
+    ).parse_args(arguments)
     try:
         settings = load_settings()
     except SettingsError as error:
