@@ -27,7 +27,7 @@ spec:
 {{- end -}}
 
 {{- /*
-Call with (dict "root" . "name" NAME "component" COMPONENT "ingress" (list of rules as YAML text)).
+Call with (dict "root" . "name" NAME "component" COMPONENT "ingress" (list RULE ...)), the rules as text.
 */ -}}
 {{- define "prompt-common.networkPolicy" -}}
 {{- if .root.Values.networkPolicy.enabled }}
@@ -83,7 +83,7 @@ ports:
 {{- end }}
 {{- end -}}
 
-{{- /* Call with (dict "root" . "component" COMPONENT). */ -}}
+{{- /* Call with (dict "root" . "component" COMPONENT "port" PORT). */ -}}
 {{- define "prompt-common.podMonitor" -}}
 {{- if .root.Values.monitoring.podMonitor }}
 apiVersion: monitoring.coreos.com/v1
@@ -97,7 +97,7 @@ spec:
     matchLabels:
       {{- include "prompt-common.selectorLabels" . | nindent 6 }}
   podMetricsEndpoints:
-    - portNumber: {{ .port | default 8000 }}
+    - portNumber: {{ .port }}
       path: /metrics
       interval: {{ .root.Values.monitoring.interval }}
 {{- end }}

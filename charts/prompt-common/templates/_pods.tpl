@@ -54,8 +54,9 @@ volumeMounts:
     mountPath: /tmp
 {{- end -}}
 
+{{- /* Call with the port. */ -}}
 {{- define "prompt-common.scrapeAnnotations" -}}
 prometheus.io/scrape: "true"
 prometheus.io/path: /metrics
-prometheus.io/port: "8000"
+prometheus.io/port: {{ . | quote }}
 {{- end -}}

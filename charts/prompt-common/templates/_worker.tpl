@@ -111,6 +111,6 @@
   value: {{ . | quote }}
 {{- end }}
 - name: METRICS_PORT
-  value: "8000"
+  value: {{ .Values.ports.metrics | quote }}
 {{- include "prompt-common.furtherEnv" . }}
 {{- end -}}
