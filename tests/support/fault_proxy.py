@@ -1,0 +1,96 @@
+"""A TCP proxy that can be slow, silent, or gone."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import suppress
+
+_CHUNK = 1 << 16
+
+
+class Proxy:
+    """Forward connections to a server on this machine.
+
+    Attributes
+    ----------
+    delay : `float`
+        Seconds before each piece of an answer is handed on.
+    refusing : `bool`
+        Whether new connections are closed at once.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.delay = 0.0
+        self.refusing = False
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._sockets: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def stall(self) -> None:
+        """Hand nothing on, and keep the connections open: a network that swallows everything."""
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        """Be an honest proxy again."""
+        self.refusing = False
+        self.delay = 0.0
+        self._flowing.set()
+
+    def cut(self) -> None:
+        """Close all connections that there are."""
+        with self._lock:
+            sockets, self._sockets = self._sockets, set()
+        for one in sockets:
+            _close(one)
+
+    def close(self) -> None:
+        """End."""
+        self._listener.close()
+        self.flow()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.refusing:
+                _close(client)
+                continue
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target), timeout=5.0)
+            except OSError:
+                _close(client)
+                continue
+            server.settimeout(None)
+            with self._lock:
+                self._sockets |= {client, server}
+            for source, sink, is_answer in ((client, server, False), (server, client, True)):
+                threading.Thread(target=self._pump, args=(source, sink, is_answer), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, is_answer: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(_CHUNK):
+                if is_answer and self.delay:
+                    time.sleep(self.delay)
+                self._flowing.wait()
+                sink.sendall(data)
+        for one in (source, sink):
+            _close(one)
+        with self._lock:
+            self._sockets -= {source, sink}
+
+
+def _close(one: socket.socket) -> None:
+    # Both directions, so that a thread that is reading from it wakes up.
+    with suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()
