@@ -177,6 +177,8 @@ class ProcessContext:
     def close(self) -> None:
         """End all connections."""
         self.notices.close()
+        if self.sasquatch is not None:
+            self.sasquatch.close()
         self._close_repositories()
 
     def _close_repositories(self) -> None:

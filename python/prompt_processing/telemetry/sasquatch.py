@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import queue
+import re
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -13,15 +18,43 @@ from uuid import uuid4
 import requests
 from pydantic import SecretStr
 
+__all__ = ["Bundle", "Sasquatch", "SasquatchError"]
+
 _log = logging.getLogger("lsst.activator.sasquatch")
 
 _CONTENT_TYPE = "application/vnd.kafka.avro.v2+json"
+_ACCEPT = "application/vnd.kafka.v2+json"
+_MOST_WAITING = 20
+"""Visits whose metrics wait for a proxy that is slow or away; those of further ones are not sent."""
 
 Value = float | int | str | bool
 
 
+class SasquatchError(Exception):
+    """The proxy did not take a bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Metrics that go to one topic.
+
+    Attributes
+    ----------
+    name : `str`
+        Of the bundle, such as ``promptPreload_metrics``.
+    values : mapping
+        Metrics by name; what is not finite is left out.
+    identity : mapping
+        What the metrics are about: instrument, group, detector and so on.
+    """
+
+    name: str
+    values: Mapping[str, Value]
+    identity: Mapping[str, str | int]
+
+
 class Sasquatch:
-    """Post metric bundles; a failure is logged and fails nothing.
+    """Post metric bundles in the background; a failure is logged and fails nothing.
 
     Parameters
     ----------
@@ -42,47 +75,106 @@ class Sasquatch:
         self._namespace = namespace
         self._timeout = timeout
         self._session = requests.Session()
-        self._session.headers["Content-Type"] = _CONTENT_TYPE
+        self._session.headers.update({"Content-Type": _CONTENT_TYPE, "Accept": _ACCEPT})
         if token is not None:
             self._session.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
+        self._waiting: queue.Queue[Sequence[Bundle] | None] = queue.Queue(_MOST_WAITING)
+        self._thread: threading.Thread | None = None
 
-    def post(self, bundle: str, values: Mapping[str, Value], identity: Mapping[str, str | int]) -> bool:
-        """Post one bundle.
+    def submit(self, bundles: Sequence[Bundle]) -> None:
+        """Let bundles be posted in the background.
 
         Parameters
         ----------
-        bundle : `str`
-            Name of the bundle, such as ``promptPreload_metrics``.
-        values : mapping
-            Metrics by name.
-        identity : mapping
-            What the metrics are about: instrument, group, detector and so on.
-
-        Returns
-        -------
-        posted : `bool`
-            Whether the proxy took it.
+        bundles : sequence of `Bundle`
+            If one of them is not taken, those after it are not tried.
         """
-        record: dict[str, Any] = {
+        if self._thread is None:
+            # Made with the first visit, in the process that has it: threads do not survive a fork.
+            self._thread = threading.Thread(target=self._work, name="sasquatch", daemon=True)
+            self._thread.start()
+        try:
+            self._waiting.put_nowait(bundles)
+        except queue.Full:
+            _log.warning("Sasquatch is too slow: %d bundles of metrics are not sent.", len(bundles))
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Post what is waiting, as far as that takes no longer than some seconds."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        try:
+            self._waiting.put(None, timeout=timeout)
+        except queue.Full:
+            _log.warning("Sasquatch is too slow: the last visits' metrics are not sent.")
+            return
+        thread.join(timeout)
+
+    def _work(self) -> None:
+        while (bundles := self._waiting.get()) is not None:
+            for number, bundle in enumerate(bundles):
+                try:
+                    self.post(bundle)
+                except SasquatchError as error:
+                    left = len(bundles) - number
+                    _log.warning("%d bundles of metrics did not reach Sasquatch: %s", left, error)
+                    break
+                except Exception:  # noqa: BLE001
+                    # Without this thread there would be no metrics for the rest of the night.
+                    _log.exception("The metrics %s are not sent.", bundle.name)
+
+    def post(self, bundle: Bundle) -> None:
+        """Post one bundle, and wait until the proxy has taken it.
+
+        Parameters
+        ----------
+        bundle : `Bundle`
+            The bundle.
+
+        Raises
+        ------
+        SasquatchError
+            Raised if the proxy does not answer, or refuses it.
+        """
+        record: dict[str, Value] = {
             "id": str(uuid4()),
             "timestamp": int(time.time() * 1e6),
-            **{_field_name(name): value for name, value in {**identity, **values}.items()},
+            **{_field_name(name): value for name, value in bundle.identity.items()},
+            # Neither JSON nor the database behind the proxy has a NaN.
+            **{_field_name(name): value for name, value in bundle.values.items() if _is_finite(value)},
         }
         schema = {
             "type": "record",
             "namespace": self._namespace,
-            "name": bundle,
+            "name": bundle.name,
             "fields": [{"name": name, "type": _avro_type(value)} for name, value in record.items()],
         }
         body = {"value_schema": json.dumps(schema), "records": [{"value": record}]}
-        url = f"{self._url}/topics/{quote(f'{self._namespace}.{bundle}')}"
+        url = f"{self._url}/topics/{quote(f'{self._namespace}.{bundle.name}')}"
         try:
-            response = self._session.post(url, data=json.dumps(body), timeout=self._timeout)
+            response = self._session.post(url, data=json.dumps(body, allow_nan=False), timeout=self._timeout)
             response.raise_for_status()
         except requests.RequestException as error:
-            _log.warning("The metrics %s did not reach Sasquatch: %s", bundle, error)
-            return False
-        return True
+            raise SasquatchError(f"{bundle.name}: {error}") from error
+        if refusal := _refusal(response):
+            raise SasquatchError(f"{bundle.name}: {refusal}")
+
+
+def _refusal(response: requests.Response) -> str | None:
+    """Return what the proxy says of a record that Kafka did not take, in an answer that is a success."""
+    try:
+        answer: Any = response.json()
+    except ValueError:
+        return None
+    offsets = answer.get("offsets") if isinstance(answer, dict) else None
+    for record in offsets or []:
+        if isinstance(record, dict) and record.get("error_code"):
+            return f"error {record['error_code']}: {record.get('error')}"
+    return None
+
+
+def _is_finite(value: Value) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _avro_type(value: Value) -> str:
@@ -94,5 +186,6 @@ def _avro_type(value: Value) -> str:
 
 
 def _field_name(name: str) -> str:
-    # Avro's names know no dots or dashes.
-    return "".join(letter if letter.isalnum() else "_" for letter in name)
+    # Avro's names know letters, digits and underscores of ASCII, and no digit at the beginning.
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return f"_{plain}" if plain[:1].isdigit() or not plain else plain

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from prompt_processing.activator.services.interruption import Interrupted, Interruption
+from prompt_processing.activator.services.metric_bundles import bundles_of_visit, task_metrics
 from prompt_processing.activator.services.visit_rules import VisitRules
 from prompt_processing.activator.services.visit_workspace import PipelineRun, VisitWorkspace
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
@@ -42,6 +42,7 @@ class _Progress:
 
     times: StageTimes
     workspace: VisitWorkspace | None = None
+    preload_metrics: Mapping[str, float] = field(default_factory=dict)
     pipeline_started: bool = False
     exposures: tuple[int, ...] = ()
     image_arrival: float | None = None
@@ -124,7 +125,7 @@ class ProcessVisit:
             status_and_reason = self._watch(visit, progress)
             outcome = self._tell(visit, progress, *status_and_reason)
             self.record(outcome)
-            self._post_bundles(visit, outcome)
+            self._post_bundles(visit, outcome, progress)
         return outcome
 
     def record(self, outcome: Outcome) -> None:
@@ -142,19 +143,10 @@ class ProcessVisit:
                 timer_logger(stage).debug("%s took %.3f s", stage, outcome.stages[stage])
         self._metrics.visit_ended(outcome.status.label, outcome.stages, outcome.arrival_to_alert)
 
-    def _post_bundles(self, visit: FannedOutVisit, outcome: Outcome) -> None:
-        if self._sasquatch is None or "preload" not in outcome.stages:
-            return
-        identity: dict[str, str | int] = {
-            "instrument": visit.instrument,
-            "group": visit.groupId,
-            "detector": visit.detector,
-            "survey": visit.survey,
-        }
-        self._sasquatch.post("promptPreload_metrics", {"preloadTime": outcome.stages["preload"]}, identity)
-        if outcome.exposures and outcome.counts:
-            about = {**identity, "visit": outcome.exposures[0]}
-            self._sasquatch.post(f"{_ALERTING_TASK}_metrics", outcome.counts, about)
+    def _post_bundles(self, visit: FannedOutVisit, outcome: Outcome, progress: _Progress) -> None:
+        if self._sasquatch is not None:
+            metadata = {} if progress.result is None else progress.result.metadata
+            self._sasquatch.submit([*bundles_of_visit(visit, outcome, progress.preload_metrics, metadata)])
 
     def _watch(self, visit: FannedOutVisit, progress: _Progress) -> tuple[Status, str, Any]:
         try:
@@ -190,7 +182,7 @@ class ProcessVisit:
             self._snaps.subscribe()
         with progress.times.measure("preload"):
             progress.workspace = workspace = self._open_workspace(visit)
-            workspace.preload()
+            progress.preload_metrics = workspace.preload() or {}
             self._interruption.check()
             if preprocessing:
                 workspace.run_preprocessing()
@@ -286,7 +278,7 @@ class ProcessVisit:
     def _read_counts(self, progress: _Progress) -> None:
         if progress.result is None:
             return
-        scalars = _scalars(progress.result.metadata.get(_ALERTING_TASK), _ALERTING_TASK)
+        scalars = task_metrics(progress.result.metadata, _ALERTING_TASK)
         progress.counts = {
             name: value for name, value in scalars.items() if name.startswith("num") or name == "apdbWritten"
         }
@@ -329,14 +321,3 @@ def _summary(visit: FannedOutVisit, progress: _Progress) -> str:
     pipeline = progress.result.pipeline if progress.result else "no pipeline"
     snaps = f"{len(progress.exposures)} of {visit.nimages or 'any number of'} snap(s)"
     return f"{pipeline} ran on {snaps}, {progress.exported} dataset(s) handed over."
-
-
-def _scalars(metadata: Any, label: str) -> dict[str, Any]:
-    """Find a task's own numbers in its metadata, which also holds those of its execution."""
-    if metadata is None:
-        return {}
-    values: Any = metadata
-    with suppress(KeyError):
-        values = metadata[label]
-    as_dict = values.to_dict() if hasattr(values, "to_dict") else dict(values)
-    return {name: value for name, value in as_dict.items() if isinstance(value, bool | int | float)}

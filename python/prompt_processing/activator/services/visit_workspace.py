@@ -27,8 +27,8 @@ class PipelineRun(Protocol):
 class VisitWorkspace(Protocol):
     """The repositories, as one visit sees them."""
 
-    def preload(self) -> None:
-        """Load what is needed before the images arrive."""
+    def preload(self) -> Mapping[str, float] | None:
+        """Load what is needed before the images arrive; give the metrics of that, if there are any."""
 
     def run_preprocessing(self) -> None:
         """Run the pipeline for the time before the images arrive."""

@@ -76,8 +76,13 @@ class Workspace:
         self._records: VisitRecords = {}
         self.preloaded = PreloadedData()
 
-    def preload(self) -> None:
+    def preload(self) -> dict[str, float]:
         """Copy everything that the pipelines need and that is known before the images come.
+
+        Returns
+        -------
+        metrics : `dict` [`str`, `float`]
+            How long that took, and how much it was; as in the dataset ``promptPreload_metrics``.
 
         Raises
         ------
@@ -113,7 +118,7 @@ class Workspace:
             self._preload_init_outputs(pipeline)
         self._put_region_time_info()
         seconds = time.monotonic() - start
-        self._put_metrics(seconds)
+        metrics = self._put_metrics(seconds)
         _LOG.info(
             "Preloaded %d datasets for %s, of which %d were copied, in %.2f s.",
             len(self.preloaded.refs),
@@ -121,6 +126,7 @@ class Workspace:
             self.preloaded.copied,
             seconds,
         )
+        return metrics
 
     def run_preprocessing(self) -> None:
         """Run the first preprocessing pipeline that can be built, if any is configured.
@@ -296,9 +302,9 @@ class Workspace:
         if region is not None:
             self._put(RegionTimeInfo(region=region, timespan=visit_timespan(visit)), "regionTimeInfo")
 
-    def _put_metrics(self, seconds: float) -> None:
+    def _put_metrics(self, seconds: float) -> dict[str, float]:
         steps = {f"{step}Time": elapsed for step, elapsed in self.preloaded.seconds.items()}
-        metrics = {
+        metrics: dict[str, float] = {
             "totalTime": seconds,
             "numDatasets": len(self.preloaded.refs),
             "numCopied": self.preloaded.copied,
@@ -313,6 +319,7 @@ class Workspace:
             },
             "promptPreload_metrics",
         )
+        return metrics
 
     def _put(self, product: Any, dataset_type: str) -> None:
         self._repositories.local.butler.put(
