@@ -14,7 +14,7 @@ from real_central import use_environment
 
 from prompt_processing.instruments import exposure_dimension_record_fields, read_header, translate
 from prompt_processing.repository import export_cli, import_cli
-from prompt_processing.repository.central import create_repository, make_central_repository
+from prompt_processing.repository.central import add_instrument, create_repository, make_central_repository
 from prompt_processing.repository.content import RepositoryContent
 from prompt_processing.services.object_store import ObjectStore
 from prompt_processing.services.postgresql import PostgreSql
@@ -71,8 +71,9 @@ def test_exports_fill_an_empty_repository_that_a_worker_can_start_from(
     ingest_raws(central_folder, [world.EXPOSURE])
     folders = export_all(central_folder)
     new = str(tmp_path / "new")
-    make_central_repository(new, world.small_camera(), RepositoryContent())
+    create_repository(new)
     assert import_cli.main([new, *folders]) == 0
+    add_instrument(new, world.small_camera(), RepositoryContent())
     worker = open_butler_worker(central_repo=new)
     result, _ = worker.process(exposure=world.EXPOSURE + 1)
     assert result.pipeline == "ApPipe"
@@ -102,7 +103,7 @@ def test_import_can_be_repeated_and_keeps_what_is_there(central_folder: Path, tm
     ingest_raws(central_folder, [world.EXPOSURE])
     folders = export_all(central_folder)
     new = str(tmp_path / "new")
-    make_central_repository(new, world.small_camera(), RepositoryContent())
+    create_repository(new)
     assert import_cli.main([new, *folders]) == 0
     once = datasets(new)
     assert import_cli.main([new, *folders]) == 0

@@ -19,6 +19,7 @@ from .errors import RepositoryProblemError
 from .export_selection import (
     Selection,
     add_calibrations,
+    add_instrument_records,
     add_preloaded,
     add_raws,
     add_sky,
@@ -78,6 +79,7 @@ def _visits(
     collections = options.collection or f"{name}/raw/all,{name}/defaults"
 
     def select(butler: Butler, selection: Selection) -> None:
+        add_instrument_records(selection, butler, name)
         raws = Selection()
         exposures: list[DimensionRecord] = []
         for one in () if options.all_inputs else collections.split(","):
@@ -111,7 +113,7 @@ def _visits(
             add_sky_map(selection, butler, one, options.skymap)
         if not options.no_raws:
             selection.refs |= raws.refs
-            selection.records |= {**raws.records, **selection.records}
+            selection.records |= raws.records
 
     return _run(options, select)
 
@@ -167,10 +169,12 @@ def make_preloaded_export(arguments: Sequence[str] | None = None) -> int:
         "--where", default="", help="which visits, such as \"group = '...' AND detector = 94\""
     )
     options = parser.parse_args(arguments)
-    return _run(
-        options,
-        lambda butler, selection: add_preloaded(selection, butler, options.instrument, options.where),
-    )
+
+    def select(butler: Butler, selection: Selection) -> None:
+        add_instrument_records(selection, butler, options.instrument)
+        add_preloaded(selection, butler, options.instrument, options.where)
+
+    return _run(options, select)
 
 
 def _parser(program: str, description: str) -> argparse.ArgumentParser:

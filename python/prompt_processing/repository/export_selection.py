@@ -24,6 +24,7 @@ from prompt_processing.instruments.geometry import detector_region
 
 from .errors import RepositoryProblemError
 
+_OF_INSTRUMENT = ("instrument", "detector", "physical_filter", "visit_system")
 _OF_VISIT = ("visit", "visit_system_membership", "visit_detector_region")
 
 
@@ -70,6 +71,22 @@ class Selection:
         members = self.chains.setdefault(chain, [])
         if collection not in members:
             members.append(collection)
+
+
+def add_instrument_records(selection: Selection, butler: Butler, instrument: str) -> None:
+    """Add all that an empty repository has to know of an instrument.
+
+    Parameters
+    ----------
+    selection : `Selection`
+        Added to.
+    butler : `~lsst.daf.butler.Butler`
+        The repository.
+    instrument : `str`
+        Short name.
+    """
+    for element in _OF_INSTRUMENT:
+        selection.records[element] = _records(butler, element, instrument)
 
 
 def add_raws(

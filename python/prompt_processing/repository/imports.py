@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy.exc
 import yaml
 from lsst.daf.butler import (  # type: ignore[attr-defined]
     Butler,
@@ -87,6 +88,11 @@ def import_export(butler: Butler, folder: Path, transfer: str = "copy") -> Impor
     except ConflictingDefinitionError as error:
         raise RepositoryProblemError(
             f"{folder} contradicts what the repository has; nothing of it was entered: {error}"
+        ) from error
+    except sqlalchemy.exc.IntegrityError as error:
+        raise RepositoryProblemError(
+            f"{folder} speaks of records that are neither in it nor in the repository; nothing of it was "
+            f"entered: {str(error).partition(chr(10))[0]}"
         ) from error
     for chain, members in _chains(folder).items():
         if added := add_to_chain(butler, chain, members):
