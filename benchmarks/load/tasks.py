@@ -21,49 +21,37 @@ GROUP = ("instrument", "group", "detector")
 VISIT = ("instrument", "visit", "detector")
 EXPOSURE = ("instrument", "exposure", "detector")
 
-HISTORY = (
-    "preloaded_dia_object",
-    "preloaded_dia_source",
-    "preloaded_dia_forced_source",
-    "preloaded_ss_object",
-)
-"""What preprocessing leaves, as tables."""
+HISTORY = {
+    "preloaded_dia_object": "DataFrame",
+    "preloaded_dia_source": "DataFrame",
+    "preloaded_dia_forced_source": "DataFrame",
+    "preloaded_ss_object": "ArrowAstropy",
+}
+"""What preprocessing leaves, with its storage classes."""
 
-IMAGES = (
-    "preliminary_visit_image",
-    "template_detector",
-    "template_matched",
-    "difference_image_predetection",
-    "difference_image",
-)
-"""What alert production leaves as images."""
+OUTPUTS = {
+    "preliminary_visit_image": "ExposureF",
+    "template_detector": "ExposureF",
+    "template_matched": "ExposureF",
+    "difference_image_predetection": "ExposureF",
+    "difference_image": "ExposureF",
+    "single_visit_star": "ArrowAstropy",
+    "dia_source_unfiltered": "ArrowAstropy",
+    "dia_source_filtered": "ArrowAstropy",
+    "rejected_dia_source": "ArrowAstropy",
+    "dia_source_reliability": "ArrowAstropy",
+    "ss_source_detector": "ArrowAstropy",
+    "dia_source_detector": "DataFrame",
+    "dia_source_apdb": "DataFrame",
+    "dia_forced_source_apdb": "DataFrame",
+    "dia_object_apdb": "DataFrame",
+    "apdb_marker": "StructuredDataDict",
+}
+"""What alert production leaves."""
 
-TABLES = (
-    "single_visit_star",
-    "dia_source_unfiltered",
-    "rejected_dia_source",
-    "dia_source_reliability",
-    "dia_source_detector",
-    "dia_source_apdb",
-    "dia_forced_source_apdb",
-    "dia_object_apdb",
-    "ss_source_detector",
-)
-"""What it leaves as tables."""
-
-RECORDS = ("difference_kernel", "preliminary_visit_image_background", "apdb_marker")
-"""What it leaves as small dictionaries."""
-
-DATASETS_OF_A_VISIT = (
-    len(HISTORY)
-    + len(IMAGES)
-    + len(TABLES)
-    + len(RECORDS)
-    # Metadata and log of both tasks, region and metrics of the preload.
-    + 4
-    + 2
-)
-"""How many datasets of each visit-detector are handed over."""
+DATASETS_OF_A_VISIT = len(HISTORY) + len(OUTPUTS) + 4 + 2
+"""How many datasets of each visit-detector are handed over, with metadata and log of both tasks, and the
+region and the metrics of the preload."""
 
 _SIDE = 24
 _ROWS = 20
@@ -73,8 +61,8 @@ class HistoryConnections(PipelineTaskConnections, dimensions=GROUP):
     info = ct.Input(name="regionTimeInfo", storageClass="RegionTimeInfo", dimensions=GROUP)
 
     def __init__(self, *, config: Any = None) -> None:
-        for name in HISTORY:
-            setattr(self, name, ct.Output(name=name, storageClass="ArrowAstropy", dimensions=GROUP))
+        for name, storage_class in HISTORY.items():
+            setattr(self, name, ct.Output(name=name, storageClass=storage_class, dimensions=GROUP))
 
 
 class HistoryConfig(PipelineTaskConfig, pipelineConnections=HistoryConnections):
@@ -88,7 +76,7 @@ class HistoryTask(PipelineTask):
     _DefaultName = "loadDiaCatalogs"
 
     def run(self, info: Any) -> Struct:
-        return Struct(**{name: _table() for name in HISTORY})
+        return Struct(**{name: _product(storage_class) for name, storage_class in HISTORY.items()})
 
 
 def _calibration(name: str, storage_class: str, *dimensions: str) -> ct.PrerequisiteInput:
@@ -123,16 +111,11 @@ class OutputsConnections(PipelineTaskConnections, dimensions=VISIT):
         multiple=True,
         deferLoad=True,
     )
-    history = ct.Input(name=HISTORY[0], storageClass="ArrowAstropy", dimensions=GROUP)
+    history = ct.Input(name="preloaded_dia_object", storageClass="DataFrame", dimensions=GROUP)
 
     def __init__(self, *, config: Any = None) -> None:
-        for names, storage_class in (
-            (IMAGES, "ExposureF"),
-            (TABLES, "ArrowAstropy"),
-            (RECORDS, "StructuredDataDict"),
-        ):
-            for name in names:
-                setattr(self, name, ct.Output(name=name, storageClass=storage_class, dimensions=VISIT))
+        for name, storage_class in OUTPUTS.items():
+            setattr(self, name, ct.Output(name=name, storageClass=storage_class, dimensions=VISIT))
 
 
 class OutputsConfig(PipelineTaskConfig, pipelineConnections=OutputsConnections):
@@ -146,11 +129,7 @@ class OutputsTask(PipelineTask):
     _DefaultName = "alertProduction"
 
     def run(self, **inputs: Any) -> Struct:
-        return Struct(
-            **{name: Exposure.blank((_SIDE, _SIDE)) for name in IMAGES},
-            **{name: _table() for name in TABLES},
-            **{name: {"value": 1.0} for name in RECORDS},
-        )
+        return Struct(**{name: _product(storage_class) for name, storage_class in OUTPUTS.items()})
 
 
 def write_pipelines(folder: Path) -> dict[str, str]:
@@ -167,5 +146,13 @@ def write_pipelines(folder: Path) -> dict[str, str]:
     return paths
 
 
-def _table() -> Table:
-    return Table({"id": np.arange(_ROWS), "flux": np.linspace(1.0, 2.0, _ROWS)})
+def _product(storage_class: str) -> Any:
+    table = Table({"id": np.arange(_ROWS), "flux": np.linspace(1.0, 2.0, _ROWS)})
+    match storage_class:
+        case "ExposureF":
+            return Exposure.blank((_SIDE, _SIDE))
+        case "DataFrame":
+            return table.to_pandas()
+        case "StructuredDataDict":
+            return {"visit": 1}
+    return table

@@ -189,8 +189,8 @@ class World:
 
     def settings(self, *, through_writer: bool = True) -> Settings:
         """The same as a worker in this process reads it."""
-        environment = self.worker_environment(through_writer=through_writer)
-        os.environ.update(environment)
+        os.environ.pop("USE_KAFKA_BUTLER_WRITER", None)
+        os.environ.update(self.worker_environment(through_writer=through_writer))
         return Settings.load()
 
     def statements(self) -> StatementCounter:
@@ -223,8 +223,8 @@ class World:
             InitializerSettings(
                 rubin_instrument=INSTRUMENT,
                 central_repo=self.central,
-                preprocessing_pipelines_config=f"- pipelines: [{self.pipelines['Preprocessing']}]",  # type: ignore[arg-type]
-                main_pipelines_config=f"- pipelines: [{self.pipelines['ApPipe']}]",  # type: ignore[arg-type]
+                preprocessing_pipelines_config=f"- pipelines: [{self.pipelines['Preprocessing']}]",
+                main_pipelines_config=f"- pipelines: [{self.pipelines['ApPipe']}]",
                 config_apdb=self.apdb,
             ),
             night(time.time()),
