@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
@@ -14,6 +15,10 @@ from .row_bands import in_bands
 
 TOGETHER = 6
 """Blocks worked on at once: few enough to stay in a core's cache."""
+
+BLOCKS_PER_NODE = 5
+"""Kernels are computed at every so many blocks of a row and interpolated between: making the spectrum of one
+takes longer than applying it, and a kernel is all but linear over a few hundred pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,30 +117,40 @@ def convolve_blocks(
     grid : `BlockGrid`
         Its margin must hold the widest kernel.
     spectra : callable
-        Called in threads as ``spectra(x, y)`` with the centres of one row of
-        blocks. Returns for each output, for each input, the spectra
-        (`kernel_spectra`) of the kernels, first axis one per block or 1; `None`
-        where the input does not go into the output.
+        Called in threads as ``spectra(x, y)`` with nodes of one row of
+        blocks, between which its kernels are interpolated. Returns for each
+        output, for each input, the spectra (`kernel_spectra`) of the kernels, first
+        axis one per node or 1; `None` where the input does not go into the output.
     """
     rows, columns = grid.count
     x, y = grid.centres()
     n, block, margin = grid.transform, grid.block, grid.margin
     height, width = grid.shape
 
+    nodes = np.linspace(x[0], x[-1], max(2, round(columns / BLOCKS_PER_NODE) + 1)) if columns > 1 else x
+    place = np.interp(x, nodes, np.arange(len(nodes)))
+
     def convolve_rows(start: int, stop: int) -> None:
-        buffer = np.empty((min(TOGETHER, columns), n, n), np.float32)
+        together = min(TOGETHER, columns)
+        buffer = np.empty((together, n, n), np.float32)
+        mixed = np.empty((together, n, n // 2 + 1), np.complex64)
         for row in range(start, stop):
             y0 = row * block
             bottom = min(block, height - y0)
+            mixtures = spectra(nodes, float(y[row]))
             for first in range(0, columns, TOGETHER):
                 chosen = range(first, min(first + TOGETHER, columns))
                 part = buffer[: len(chosen)]
                 transformed = [_transform(image, part, row, chosen, grid) for image in inputs]
-                mixtures = spectra(x[first : chosen.stop], float(y[row]))
                 for output, factors in zip(outputs, mixtures, strict=True):
+                    total = mixed[: len(chosen)]
+                    total[...] = 0
+                    for image, factor in zip(transformed, factors, strict=True):
+                        if factor is not None:
+                            _add_product(total, image, factor, place[first : chosen.stop])
                     # Only the rows that are kept need the second half of the transform back.
-                    total = fft.ifft(_mixed(transformed, factors), axis=-2, overwrite_x=True)
-                    convolved = fft.irfft(total[:, margin : margin + bottom], n, axis=-1, overwrite_x=True)
+                    back = fft.ifft(total, axis=-2, overwrite_x=True)
+                    convolved = fft.irfft(back[:, margin : margin + bottom], n, axis=-1, overwrite_x=True)
                     for k, column in enumerate(chosen):
                         x0 = column * block
                         right = min(block, width - x0)
@@ -144,19 +159,41 @@ def convolve_blocks(
     in_bands(convolve_rows, rows)
 
 
-def _mixed(
-    transformed: Sequence[NDArray[np.complex64]], factors: Sequence[NDArray[np.complex64] | None]
-) -> NDArray[np.complex64]:
-    """Return the sum of products, zeros where there is no factor at all."""
-    total: NDArray[np.complex64] | None = None
-    for image, factor in zip(transformed, factors, strict=True):
-        if factor is None:
-            continue
-        if total is None:
-            total = image * factor
-        else:
-            total += image * factor
-    return np.zeros_like(transformed[0]) if total is None else total
+@numba.njit(cache=True, nogil=True)
+def _add_product(
+    total: NDArray[np.complex64],
+    image: NDArray[np.complex64],
+    factor: NDArray[np.complex64],
+    place: NDArray[np.float64],
+) -> None:
+    """Add products of spectra with factors that are interpolated between nodes.
+
+    Parameters
+    ----------
+    total, image : `~numpy.ndarray`, shape (n_blocks, n, n // 2 + 1)
+        Sum so far, and the blocks' spectra.
+    factor : `~numpy.ndarray`, shape (n_nodes, n or 1, n // 2 + 1 or 1)
+        At the nodes; of one node it is the same everywhere.
+    place : `~numpy.ndarray`, shape (n_blocks,)
+        Where each block is, in nodes.
+    """
+    n_nodes, n_rows, n_columns = factor.shape
+    for k in range(total.shape[0]):
+        before = min(int(place[k]), max(n_nodes - 2, 0))
+        after = min(before + 1, n_nodes - 1)
+        share = np.float32(min(place[k] - before, 1.0))
+        rest = np.float32(1) - share
+        for j in range(total.shape[1]):
+            row = min(j, n_rows - 1)
+            if n_columns == 1:
+                constant = rest * factor[before, row, 0] + share * factor[after, row, 0]
+                for i in range(total.shape[2]):
+                    total[k, j, i] += image[k, j, i] * constant
+            else:
+                for i in range(total.shape[2]):
+                    total[k, j, i] += image[k, j, i] * (
+                        rest * factor[before, row, i] + share * factor[after, row, i]
+                    )
 
 
 def _transform(
