@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.polynomial.hermite_e import hermeval
 from numpy.typing import NDArray
-from scipy import signal
+from scipy import fft
 
 from ..images import polynomial_terms
 from ..images.kernel import MatchingKernel
@@ -292,6 +292,18 @@ class _Equations:
     overlap: NDArray[np.float64]
 
 
+def _convolve(images: NDArray[np.float64], kernel: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Convolve images with one kernel, zeros around them, at their own size.
+
+    As `scipy.signal.fftconvolve` does; but that module takes longer to import than the rest of SciPy.
+    """
+    shape = tuple(a + b - 1 for a, b in zip(images.shape[1:], kernel.shape, strict=True))
+    size = tuple(fft.next_fast_len(length, real=True) for length in shape)
+    product = fft.irfft2(fft.rfft2(images, s=size) * fft.rfft2(kernel, s=size), s=size)
+    top, left = ((length - 1) // 2 for length in kernel.shape)
+    return np.asarray(product[:, top : top + images.shape[1], left : left + images.shape[2]])
+
+
 def _normal_equations(stamps: Stamps, basis: GaussHermiteBasis, options: KernelOptions) -> _Equations:
     n, window = len(stamps.x), stamps.target.shape[1]
     n_basis, half = len(basis.pairs), basis.half
@@ -300,7 +312,7 @@ def _normal_equations(stamps: Stamps, basis: GaussHermiteBasis, options: KernelO
     images = basis.images()
     coloured = images
     if stamps.correlation is not None:
-        coloured = signal.fftconvolve(images, stamps.correlation[np.newaxis], mode="same", axes=(1, 2))
+        coloured = _convolve(images, stamps.correlation)
     overlap = NOISE_REMOVED * images.reshape(n_basis, -1) @ coloured.reshape(n_basis, -1).T
     overlap = 0.5 * (overlap + overlap.T)
     for first in range(0, n, 32):

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
-from scipy.interpolate import make_interp_spline
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +30,9 @@ class Background:
 
     def image(self) -> NDArray[np.float32]:
         """Interpolate to every pixel with a bicubic spline; shape (height, width)."""
+        # Imported late: it takes half a second, which a worker that starts for a visit has not got.
+        from scipy.interpolate import make_interp_spline
+
         height, width = self.shape
         rows, columns = self.values.shape
         y = np.minimum((np.arange(rows) + 0.5) * self.box_size, height) - 0.5
