@@ -80,7 +80,8 @@ class Subtraction:
         PSF is that of a source which is only in the science image.
     matched : `Exposure`
         The template as subtracted, before whitening: with the science
-        image's PSF (or a smoother one), or with its own where the science image was convolved.
+        image's PSF (or a smoother one), or with its own where the science image was
+        convolved. Mask and variance are the template's own arrays.
     kernel : `MatchingKernel`
     metrics : `dict`
         Numbers that tell how well it went.
@@ -174,8 +175,9 @@ def subtract(
     common = (science.wcs, psf, science.photo_calib, science.visit_info)
     difference = Exposure(image, mask, variance, *common, dict(metrics))
     matched_psf = filters.matched_psf(science.psf, template.psf)
+    # Nothing writes to these planes any more: they need not be there twice.
     matched_exposure = Exposure(
-        *(matched, template.mask.copy(), template.variance.copy(), science.wcs, matched_psf),
+        *(matched, template.mask, template.variance, science.wcs, matched_psf),
         *(science.photo_calib, science.visit_info, dict(template.metadata)),
     )
     return Subtraction(difference, matched_exposure, kernel, metrics)
