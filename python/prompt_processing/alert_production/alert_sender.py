@@ -178,6 +178,20 @@ class _Delivery:
             self.report.kept += 1
 
 
+@dataclass(slots=True)
+class _ClientErrors:
+    """Remembers why the broker lets nobody in: of an alert that waits for it only the time runs out."""
+
+    refusal: str | None = None
+
+    def __call__(self, error: KafkaError) -> None:
+        if error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
+            self.refusal = "it does not accept AP_KAFKA_PRODUCER_USERNAME with AP_KAFKA_PRODUCER_PASSWORD"
+        else:
+            # librdkafka reconnects by itself.
+            _LOG.warning("Kafka: %s", error.str())
+
+
 def send_alerts(
     settings: AlertStreamSettings, visit: int, detector: int, alerts: Iterable[Alert]
 ) -> SendReport:
@@ -213,16 +227,18 @@ def send_alerts(
             settings.keep_directory,
         )
         return delivery.report
-    producer = _make_producer(settings)
+    errors = _ClientErrors()
+    producer = _make_producer(settings, errors)
     _produce(producer, settings, delivery, alerts)
     if delivery.report.kept or delivery.report.lost:
         _LOG.error(
-            "The broker %s did not take %d alerts of visit %d, detector %d (%s); %d are kept in %s.",
+            "The broker %s did not take %d alerts of visit %d, detector %d (%s); %d are kept in %s, from "
+            "where prompt-resend-alerts sends them.",
             settings.broker.bootstrap_servers,
             delivery.report.kept + delivery.report.lost,
             visit,
             detector,
-            delivery.first_error,
+            errors.refusal or delivery.first_error,
             delivery.report.kept,
             settings.keep_directory,
         )
@@ -244,7 +260,8 @@ def resend_kept_alerts(settings: AlertStreamSettings) -> SendReport:
     """
     if settings.broker is None:
         raise ValueError("There is no broker to send to: AP_KAFKA_SERVER or AP_KAFKA_TOPIC is not set.")
-    producer = _make_producer(settings)
+    errors = _ClientErrors()
+    producer = _make_producer(settings, errors)
     total = SendReport()
     kept = KeptAlerts(settings.keep_directory)
     by_group: dict[str, list[Path]] = {}
@@ -262,13 +279,16 @@ def resend_kept_alerts(settings: AlertStreamSettings) -> SendReport:
         total.kept += delivery.report.kept
         total.lost += delivery.report.lost
         total.last_acknowledged = delivery.report.last_acknowledged or total.last_acknowledged
+    if errors.refusal:
+        _LOG.error("The broker %s takes no alerts: %s.", settings.broker.bootstrap_servers, errors.refusal)
     return total
 
 
-def _make_producer(settings: AlertStreamSettings) -> Producer:
+def _make_producer(settings: AlertStreamSettings, errors: _ClientErrors) -> Producer:
     assert settings.broker is not None
     return make_producer(
         settings.broker,
+        on_error=errors,
         enable_idempotence=True,
         linger_ms=5,
         compression_type="snappy",
