@@ -97,7 +97,7 @@ class ExportJournal:
         with passing("Looking for unfinished exports in the central datastore"):
             if self._folder.scheme == "file" and not self._folder.exists():
                 return []
-            found = ResourcePath.findFileResources([self._folder], file_filter=r"/\d+-[0-9a-f]{32}\.json$")
+            found = ResourcePath.findFileResources([self._folder], file_filter=r"^\d+-[0-9a-f]{32}\.json$")
             return sorted(
                 (ExportNote(uri, float(uri.basename().partition("-")[0])) for uri in found),
                 key=lambda note: note.written,
