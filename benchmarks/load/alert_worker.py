@@ -1,4 +1,4 @@
-"""A worker's last stage alone: alerts of a few visits, made and sent, with a report of what became of them."""
+"""A worker's last stage alone: the alerts of a few visits, made and sent, and what became of them."""
 
 from __future__ import annotations
 

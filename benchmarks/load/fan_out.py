@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from prompt_processing.transport.kafka import make_producer
 
 from .content import FIELDS, FILTER, INSTRUMENT
 from .figures import Figure, Measured, percentile, wait_for
-from .world import World
+from .world import WORKERS, World
 
 _TARGET_S = 0.5
+N_DETECTORS = 189
+"""Science detectors; the corner rafts' are not sent on."""
 
 
 def fan_out_settings(
@@ -89,52 +91,54 @@ def measure_fan_out(world: World, measured: Measured, processes: Processes, n_vi
     machine's clock; the time begins before the announcement is handed to
     Kafka.
     """
-    detectors = tuple(world.camera.detectors)
-    for platform in ("keda", "knative"):
+    log, port = world.folder / "received.jsonl", world.folder / "receiver.port"
+    receiver = ["python", "-m", f"{__package__}.fan_out", str(world.folder)]
+    processes.start("receiver", receiver, world.environment(WORKERS))
+    wait_for(port.exists, "the receiver listens", 60)
+    stream = f"fan-out:{world.name}"
+    for platform, name, times in (
+        ("keda", "Redis", lambda: _stream_times(world, stream)),
+        ("knative", "HTTP", lambda: _request_times(log)),
+    ):
         topic = f"{world.name}-{platform}"
-        stream = f"fan-out:{topic}"
         world.stack.service(Kafka).create_topics(topic)
-        url = "http://127.0.0.1:9/unused"
-        times: Callable[[], dict[str, list[float]]] = lambda stream=stream: _stream_times(world, stream)  # type: ignore[misc]
-        if platform == "knative":
-            receiver = processes.start(
-                "receiver",
-                ["python", "-m", f"{__package__}.fan_out", str(world.folder)],
-                world.environment("workers"),
-            )
-            port_file = world.folder / "receiver.port"
-            wait_for(port_file.exists, "the receiver listens", 60)
-            url = f"http://127.0.0.1:{port_file.read_text()}/next-visit"
-            times = lambda: _request_times(world.folder / "received.jsonl")  # noqa: E731
-        settings = fan_out_settings(world, platform, topic, url, stream, detectors)
+        url = f"http://127.0.0.1:{port.read_text()}/next-visit"
+        settings = fan_out_settings(world, platform, topic, url, stream, range(N_DETECTORS))
         fan_out = start_fan_out(processes, f"fan-out-{platform}", settings)
-        announcer = Announcer(make_producer(world.stack.service(Kafka).plain, linger_ms=0), topic, None)
-        sent: dict[str, float] = {}
-        for number in range(n_visits + 1):
-            group = f"{topic} {number}"
-            sent[group] = time.time()
-            announcer.publish(make_announcement(group, number % 2))
-            wait_for(
-                lambda group=group: len(times().get(group, ())) >= len(detectors),  # type: ignore[misc]
-                f"all requests of visit {number}",
-                120,
-                0.25,
-            )
+        seconds = _announce(world, topic, times, n_visits)
         fan_out.terminate()
         fan_out.wait(60)
-        arrived = times()
-        # The first meets a fan-out that has no connection yet.
-        seconds = [max(arrived[group]) - begin for group, begin in list(sent.items())[1:]]
-        name = {"keda": "Redis", "knative": "HTTP"}[platform]
         measured.figures += [
             Figure(
-                f"fan-out over {name}: next_visit to the last of {len(detectors)} requests, p99",
+                f"fan-out over {name}: next_visit to the last of {N_DETECTORS} requests, p99",
                 percentile(seconds, 99),
                 "s",
                 _TARGET_S,
             ),
             Figure(f"fan-out over {name}: median", percentile(seconds, 50), "s"),
         ]
+
+
+def _announce(
+    world: World, topic: str, times: Callable[[], dict[str, list[float]]], n_visits: int
+) -> list[float]:
+    """Announce visits one after the other; return how long each took to be there for all detectors."""
+    announcer = Announcer(make_producer(world.stack.service(Kafka).plain, linger_ms=0), topic, None)
+    seconds = []
+    for number in range(n_visits + 1):
+        group = f"{topic} {number}"
+        begin = time.time()
+        announcer.publish(make_announcement(group, number % 2))
+        arrived: list[float] = []
+
+        def all_there(group: str = group, arrived: list[float] = arrived) -> bool:
+            arrived[:] = times().get(group, [])
+            return len(arrived) >= N_DETECTORS
+
+        wait_for(all_there, f"all requests of visit {number}", 120, 0.25)
+        seconds.append(max(arrived) - begin)
+    # The first meets a fan-out that has no connection yet.
+    return seconds[1:]
 
 
 def _stream_times(world: World, stream: str) -> dict[str, list[float]]:
@@ -161,36 +165,31 @@ def _request_times(path: Path) -> dict[str, list[float]]:
     return found
 
 
-class _Receiver(ThreadingHTTPServer):
-    # As many connections as a focal plane has detectors come in one moment.
-    request_queue_size = 1024
-    daemon_threads = True
+async def receive(folder: Path) -> None:
+    """Take requests for ever, and note when each was there.
 
-
-def receive(folder: Path) -> None:
-    """Take requests for ever, and note when each was there."""
-    lock = threading.Lock()
+    A loop of its own, since a thread for each of 189 requests would be most
+    of what is measured.
+    """
     with (folder / "received.jsonl").open("w", buffering=1) as log:
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                when = time.time()
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                with lock:
-                    log.write(json.dumps([json.loads(body)["groupId"], when]) + "\n")
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await reader.readuntil(b"\r\n\r\n")
+            when = time.time()
+            length = re.search(rb"(?i)content-length: *(\d+)", head)
+            body = json.loads(await reader.readexactly(int(length[1]) if length else 0))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+            writer.close()
+            log.write(json.dumps([body["groupId"], when]) + "\n")
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        with _Receiver(("127.0.0.1", 0), Handler) as server:
-            port = folder / "receiver.part"
-            port.write_text(str(server.server_port))
-            port.rename(folder / "receiver.port")
-            server.serve_forever()
+        # As many connections as a focal plane has detectors come in one moment.
+        server = await asyncio.start_server(take, "127.0.0.1", 0, backlog=1024)
+        port = folder / "receiver.part"
+        port.write_text(str(server.sockets[0].getsockname()[1]))
+        port.rename(folder / "receiver.port")
+        await server.serve_forever()
 
 
 if __name__ == "__main__":
-    receive(Path(sys.argv[1]))
+    asyncio.run(receive(Path(sys.argv[1])))

@@ -87,8 +87,9 @@ def markdown(measured: Measured) -> str:
         parts.append("\n".join(lines))
     machine = measured.machine
     parts.append(
-        f"{machine['date']}: {machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB, "
-        f"{machine['system']}, Python {machine['python']}; load before the run {machine['load_before']}."
+        f"{machine['date']}: {machine['cores']} cores of {machine['processor']}, "
+        f"{machine['memory_gib']} GiB, {machine['system']}, Python {machine['python']}; "
+        f"load before the run {machine['load_before']}."
     )
     return "\n\n".join(parts) + "\n"
 

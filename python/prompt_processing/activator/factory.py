@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Sequence
 from typing import Self
@@ -162,6 +163,10 @@ class ProcessContext:
             self.notices.stop()
         except PromptError as error:
             _log.error("Not everything could be made ready: %s", error.reason)
+        # A million objects that live as long as the process: each full collection would stop a visit to go
+        # through them, and write to the memory that workers share.
+        gc.freeze()
+        gc.enable()
 
     def start_afresh(self) -> None:
         """Remove the local repository, whatever is in it, and make a new one.

@@ -7,6 +7,7 @@ them answers ``/metrics`` and ``/health`` while all workers are busy.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import shutil
@@ -95,6 +96,17 @@ def on_starting(server: Any) -> None:
         raise SystemExit(BOOT_FAILURE) from error
     # Imported here once, workers share it in memory and are ready sooner. Clients are made after the fork.
     importlib.import_module("prompt_processing.activator.app")
+    gc.freeze()
+
+
+def when_ready(server: Any) -> None:
+    """Collect garbage from now on; nothing large is imported here any more."""
+    gc.enable()
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Import the rest without collecting garbage; the worker begins with that when it is ready."""
+    gc.disable()
 
 
 def post_worker_init(worker: Any) -> None:
