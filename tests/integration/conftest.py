@@ -1,6 +1,7 @@
 """Fixtures of the tests that need real repositories."""
 
 from butler_fixtures import butler_worker, central_folder, open_butler_worker, pristine_central
+from chart_fixtures import chart_software, chart_tree, exactly, rendered
 from embedded_services import embedded
 from fan_out_processes import receiver
 from real_services import (
@@ -16,7 +17,10 @@ from real_services import (
 __all__ = [
     "butler_worker",
     "central_folder",
+    "chart_software",
+    "chart_tree",
     "embedded",
+    "exactly",
     "kafka",
     "new_name",
     "object_store",
@@ -25,6 +29,7 @@ __all__ = [
     "pristine_central",
     "receiver",
     "redis_server",
+    "rendered",
     "schema_registry",
     "service_stack",
 ]

@@ -3,11 +3,15 @@
 detectors:
 {{- range $name, $items := .Values.detectors }}
   {{ $name }}:
-    {{- $inactive := index $.Values.inactiveDetectors $name | default list }}
+    {{- $inactive := list }}
+    {{- range index $.Values.inactiveDetectors $name }}
+    {{- $inactive = append $inactive (toString .) }}
+    {{- end }}
     {{- range $item := $items }}
     {{- $ends := splitList "-" (toString $item) }}
     {{- range $id := untilStep (first $ends | int) (add1 (last $ends | int) | int) 1 }}
-    {{ $id }}: {{ not (has $id $inactive) }}
+    {{- /* As text: numbers of a file of values are not of the type of those that are counted here. */}}
+    {{ $id }}: {{ not (has (toString $id) $inactive) }}
     {{- end }}
     {{- end }}
 {{- end }}

@@ -94,12 +94,12 @@ def renderings(tree: ChartTree) -> Iterator[tuple[str, str, str]]:
     Yields
     ------
     chart, environment, manifests : `str`
-        Charts by themselves, with the least that they have to be told, are of the environment ``alone``.
+        For a chart by itself, the name of its example instead of an environment.
     """
     for chart in tree.charts:
-        values = tree.least_values(chart)
-        tree.lint(chart, values)
-        yield chart, "alone", tree.render(chart, values)
+        for example, file in tree.examples(chart).items():
+            tree.lint(chart, [file])
+            yield chart, example, tree.render(chart, [file])
     for application in (*tree.applications, "argocd"):
         for environment in tree.environments(application):
             files = tree.values(application, environment)

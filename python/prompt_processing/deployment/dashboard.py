@@ -80,10 +80,11 @@ _PANELS = (
     ),
     _Panel(
         "Backlog",
-        "Visit-detectors that are sent on and await their answer, and those that nobody works on yet.",
+        "Visit-detectors that are not settled, and those of them that nobody works on yet.",
         (
-            ("sum(fan_out_requests_in_flight)", "sent on"),
-            ("sum(fan_out_requests_in_flight) - sum(prompt_instances_processing)", "waiting"),
+            ("sum(fan_out_waiting_visit_detectors)", "accepted"),
+            ("sum(fan_out_requests_in_flight)", "posted"),
+            ("sum(fan_out_waiting_visit_detectors) - sum(prompt_instances_processing)", "without a worker"),
         ),
         width=8,
     ),
@@ -126,6 +127,13 @@ _PANELS = (
         "ops",
     ),
     _Panel(
+        "Announcement to its last message",
+        "Seconds from the reading of a visit until it is out for all detectors.",
+        _quantiles("fan_out_seconds", f"{{{_INSTRUMENT}}}", "instrument"),
+        "s",
+        width=6,
+    ),
+    _Panel(
         "Messages that nobody can read",
         "Of the telescope, and arrival notices.",
         (
@@ -136,6 +144,7 @@ _PANELS = (
                 "{{topic}}",
             ),
         ),
+        width=6,
     ),
     _Panel(
         "Butler writer",

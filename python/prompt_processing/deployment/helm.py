@@ -63,9 +63,10 @@ class ChartTree:
         folder = self.path(application)
         return [folder / "values.yaml", folder / f"values-{environment}.yaml"]
 
-    def least_values(self, chart: str) -> list[Path]:
-        """Return the files with the least that a chart has to be told."""
-        return sorted(self.path(chart).glob("ci/*-values.yaml"))
+    def examples(self, chart: str) -> dict[str, Path]:
+        """Return a chart's examples of values: the ``least`` that it has to be told, and ``full``."""
+        files = self.path(chart).glob("ci/*-values.yaml")
+        return {file.stem.removesuffix("-values"): file for file in sorted(files)}
 
     def lint(self, chart: str, values: Sequence[Path]) -> None:
         """Check a chart.
@@ -78,8 +79,10 @@ class ChartTree:
         self._complete_dependencies(chart)
         self._run("lint", "--strict", "--quiet", str(self.path(chart)), *_files(values))
 
-    def render(self, chart: str, values: Sequence[Path], release: str | None = None, *settings: str) -> str:
-        """Render a chart's manifests.
+    def render(
+        self, chart: str, values: Sequence[Path], settings: Sequence[str] = (), *, check_values: bool = True
+    ) -> str:
+        """Render a chart's manifests, for a release of its own name as Argo CD's releases are.
 
         Parameters
         ----------
@@ -87,10 +90,10 @@ class ChartTree:
             Such as ``applications/prompt-keda-hsc``.
         values : sequence of `~pathlib.Path`
             Files of values; later ones win.
-        release : `str`, optional
-            Name of the release, by default the chart's own, as Argo CD has it.
-        *settings : `str`
+        settings : sequence of `str`, optional
             As ``helm template --set`` takes them.
+        check_values : `bool`, optional
+            Whether values are held against their schema.
 
         Returns
         -------
@@ -103,8 +106,10 @@ class ChartTree:
             Raised if values or templates are not right.
         """
         self._complete_dependencies(chart)
-        name = release or Path(chart).name
+        name = Path(chart).name
         words = [word for setting in settings for word in ("--set", setting)]
+        if not check_values:
+            words.append("--skip-schema-validation")
         return self._run(
             "template", name, str(self.path(chart)), "--namespace", name, *_files(values), *words
         )

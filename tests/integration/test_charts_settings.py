@@ -1,0 +1,169 @@
+"""Settings that the charts give are those that the code knows, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chart_fixtures import PROJECT, applications, container_of, only
+from pydantic_settings import BaseSettings
+
+from prompt_processing.activator.config import Settings
+from prompt_processing.activator.stream_worker import load_settings, make_stream
+from prompt_processing.butler_writer.config import WriterSettings
+from prompt_processing.deployment.helm import ChartTree
+from prompt_processing.deployment.manifests import containers, read_manifests
+from prompt_processing.fanout.config import DetectorMap, FanOutSettings
+from prompt_processing.initializer.config import InitializerSettings
+from prompt_processing.instruments.camera import load_camera
+from prompt_processing.raw_microservice.config import MicroserviceSettings
+
+pytestmark = pytest.mark.services
+
+Exactly = Callable[[Mapping[str, str]], None]
+
+OF_OTHERS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "LSST_DB_AUTH_CREDENTIALS"}
+"""What libraries read by themselves: boto3 and lsst.utils."""
+
+STREAMS = {
+    "REDIS_STREAM_HOST",
+    "REDIS_STREAM_NAME",
+    "REDIS_STREAM_CONSUMER_GROUP",
+    "REDIS_RETRY_DELAY",
+    "REDIS_STREAM_CLAIM_IDLE",
+    "FANNED_OUT_MSG_LISTEN_TIMEOUT",
+}
+
+SERVICES: dict[str, tuple[str, str, type[BaseSettings], set[str]]] = {
+    # Knative gives the port itself.
+    "knative": ("charts/prompt-proto-service", "Service", Settings, STREAMS | {"PORT"}),
+    "keda": ("charts/prompt-keda", "ScaledJob", Settings, {"PORT", "WEB_CONCURRENCY"}),
+    "fan-out": ("charts/next-visit-fan-out", "Deployment", FanOutSettings, set()),
+    "writer": ("charts/prompt-butler-writer", "Deployment", WriterSettings, set()),
+    "raw-microservice": ("charts/prompt-raw-microservice", "Deployment", MicroserviceSettings, set()),
+    "initializer-knative": ("charts/prompt-proto-service", "CronJob", InitializerSettings, set()),
+    "initializer-keda": ("charts/prompt-keda", "CronJob", InitializerSettings, set()),
+}
+
+OF_THE_INITIALIZERS_LIBRARIES = {"S3_ENDPOINT_URL", "LSST_DISABLE_BUCKET_VALIDATION"}
+"""Settings of the worker that lsst.resources reads in the initializer and the writer."""
+
+
+def secrets() -> Any:
+    class Every(dict[str, str]):
+        def __missing__(self, key: str) -> str:
+            return "[]"
+
+    return Every()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_charts_give_every_setting_and_no_other(chart_tree: ChartTree, name: str) -> None:
+    chart, kind, settings, withheld = SERVICES[name]
+    container = container_of(chart_tree.render(chart, [chart_tree.examples(chart)["full"]]), kind)
+    known = {field.upper() for field in settings.model_fields}
+    others = OF_OTHERS | (OF_THE_INITIALIZERS_LIBRARIES - known)
+    assert container.variables - others == known - withheld
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_defaults_of_charts_and_code_agree(chart_tree: ChartTree, exactly: Exactly, name: str) -> None:
+    chart, kind, settings, _ = SERVICES[name]
+    container = container_of(chart_tree.render(chart, [chart_tree.examples(chart)["least"]]), kind)
+    exactly(container.environment(secrets()))
+    given = settings.load()  # type: ignore[attr-defined]
+    different = {
+        field
+        for field, about in settings.model_fields.items()
+        if not about.is_required() and getattr(given, field) != about.get_default(call_default_factory=True)
+    }
+    chosen = {
+        # A stock Knative gives a request up after 600 s.
+        "knative": {"worker_timeout"},
+        # Written out, so that the stream in the trigger and that of the worker are the same.
+        "keda": {"redis_stream_host", "redis_stream_name", "redis_stream_consumer_group"},
+        # Answered again where the code by itself leaves that to the sender.
+        "fan-out": {"retry_knative_requests", "metrics_port"},
+        "writer": {"metrics_port"},
+    }
+    assert different == chosen.get(name, set())
+
+
+def test_each_application_in_each_environment_has_settings_that_the_code_takes(
+    rendered: dict[tuple[str, str], str], exactly: Exactly, tmp_path: Path
+) -> None:
+    n_checked = 0
+    for application, environment, text in applications(rendered):
+        where = f"{application} in {environment}"
+        manifests = read_manifests(text)
+        for container in containers(manifests):
+            exactly(container.environment(secrets()))
+            match container.command[0]:
+                case "prompt-activator":
+                    check_worker(Settings.load(), where)
+                case "prompt-stream-worker":
+                    check_worker(load_settings(), where)
+                    trigger = only(manifests, "ScaledJob")["spec"]["triggers"][0]["metadata"]
+                    assert str(make_stream(load_settings())).endswith(trigger["stream"]), where
+                    assert trigger["address"] == load_settings().redis_stream_host, where
+                case "prompt-initializer":
+                    InitializerSettings.load()
+                case "prompt-fanout":
+                    file = tmp_path / "instruments.yaml"
+                    file.write_text(only(manifests, "ConfigMap")["data"]["instruments.yaml"])
+                    check_fan_out(FanOutSettings.load(), DetectorMap.load(file), where)
+                case "prompt-butler-writer":
+                    WriterSettings.load()
+                case "prompt-raw-microservice":
+                    MicroserviceSettings.load()
+                case "redis-server":
+                    pass
+                case unknown:
+                    raise AssertionError(f"{where} starts {unknown}")
+            n_checked += 1
+    assert n_checked > 50
+
+
+def check_worker(settings: Settings, where: str) -> None:
+    paths = (*settings.preprocessing_pipelines_config.paths, *settings.main_pipelines_config.paths)
+    assert paths, where
+    for path in paths:
+        assert Path(path).is_relative_to(PROJECT / "pipelines" / settings.rubin_instrument), where
+        assert Path(path).is_file(), where
+
+
+def check_fan_out(settings: FanOutSettings, detectors: DetectorMap, where: str) -> None:
+    detectors.check(settings)
+    for name, chosen in detectors.detectors.items():
+        camera = load_camera(name.partition("-TEST-")[0])
+        assert chosen.keys() <= camera.detectors.keys(), f"{where}: {name}"
+    for name in settings.supported_instruments:
+        assert any(detectors.detectors[name].values()), f"{where}: {name}"
+
+
+def test_visits_are_posted_and_streamed_to_where_the_workers_are(
+    rendered: dict[tuple[str, str], str],
+) -> None:
+    text = rendered["applications/next-visit-fan-out", "usdfdev-prompt-processing"]
+    file = only(read_manifests(text), "ConfigMap")["data"]["instruments.yaml"]
+    for instrument in ("HSC", "LATISS", "LSSTCam"):
+        name = f"prompt-proto-service-{instrument.lower()}"
+        service = rendered[f"applications/{name}", "usdfdev-prompt-processing"]
+        knative = [one for one in read_manifests(service) if one["apiVersion"].startswith("serving.")]
+        # Namespaces have the names of their applications.
+        assert f"http://{knative[0]['metadata']['name']}.{name}/next-visit" in file
+        assert f"instrument:{instrument.lower()}" in file
+
+
+def test_lists_and_ranges_of_detectors_become_a_detector_map(chart_tree: ChartTree, tmp_path: Path) -> None:
+    chart = "charts/next-visit-fan-out"
+    values = tmp_path / "values.yaml"
+    values.write_text("detectors: {LSSTCam: [3, 5-7, 188], LATISS: [0]}\ninactiveDetectors: {LSSTCam: [6]}\n")
+    text = chart_tree.render(chart, [chart_tree.examples(chart)["least"], values])
+    file = tmp_path / "instruments.yaml"
+    file.write_text(only(read_manifests(text), "ConfigMap")["data"]["instruments.yaml"])
+    detectors = DetectorMap.load(file).detectors
+    assert detectors["LSSTCam"] == {3: True, 5: True, 6: False, 7: True, 188: True}
+    assert detectors["LATISS"] == {0: True}

@@ -1,0 +1,76 @@
+"""Fixtures around the charts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from prompt_processing.deployment.cli import renderings
+from prompt_processing.deployment.helm import ChartTree
+from prompt_processing.deployment.manifests import Container, Manifest, containers, read_manifests
+from prompt_processing.services.installation import MissingSoftwareError
+from prompt_processing.services.software import Software
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def chart_software() -> Software:
+    """Helm and the validator, installed."""
+    software = Software()
+    try:
+        software.install_tools()
+    except MissingSoftwareError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"The charts cannot be tested: {error}")
+        pytest.skip(str(error))
+    return software
+
+
+@pytest.fixture(scope="session")
+def chart_tree(chart_software: Software, tmp_path_factory: pytest.TempPathFactory) -> ChartTree:
+    """The project's charts."""
+    return ChartTree(PROJECT, tmp_path_factory.mktemp("charts"), chart_software)
+
+
+@pytest.fixture(scope="session")
+def rendered(chart_tree: ChartTree) -> dict[tuple[str, str], str]:
+    """All manifests, by chart and environment or example."""
+    return {(chart, where): manifests for chart, where, manifests in renderings(chart_tree)}
+
+
+def applications(rendered: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str, str]]:
+    """Give name, environment and manifests of the applications."""
+    for (chart, environment), manifests in rendered.items():
+        if chart.startswith("applications/"):
+            yield Path(chart).name, environment, manifests
+
+
+def container_of(manifests: str, kind: str) -> Container:
+    """Return the only container of the only object of a kind that has pods."""
+    found = [one for one in containers(read_manifests(manifests)) if one.kind == kind]
+    assert len(found) == 1, f"{len(found)} containers of {kind}"
+    return found[0]
+
+
+def only(manifests: list[Manifest], kind: str) -> Manifest:
+    found = [manifest for manifest in manifests if manifest["kind"] == kind]
+    assert len(found) == 1, f"{len(found)} of {kind}"
+    return found[0]
+
+
+@pytest.fixture
+def exactly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], None]:
+    """Replace the whole environment, but for what the image sets."""
+
+    def exactly(environment: Mapping[str, str]) -> None:
+        for name in list(os.environ):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("PROMPT_PROCESSING_DIR", str(PROJECT))
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+
+    return exactly
