@@ -55,12 +55,13 @@ if LONG:
     KILLS = list(PAUSES)
 
 
-def _prepare(world: FaultWorld, stage: str) -> None:
+def _prepare(world: FaultWorld, stage: str, seconds: float) -> None:
     visit = world.stream_visit(world.visit(duration=4.0))
     if stage not in ("preload", "wait"):
         world.put_raw(visit)
     world.close(stage)
-    world.start_stream_worker()
+    # Three attempts in a row must not all fall into the time without the server.
+    world.start_stream_worker(REDIS_STREAM_CLAIM_IDLE=f"{max(3.0, seconds / 2 + 3.0)}")
     world.await_gate(stage)
     if stage in ("preload", "wait"):
         world.put_raw(visit)
@@ -82,7 +83,7 @@ def test_server_that_pauses(
     fault_world: FaultWorld, servers: Servers, name: str, stage: str, seconds: float
 ) -> None:
     server = servers.stack.server(KINDS[name])
-    _prepare(fault_world, stage)
+    _prepare(fault_world, stage, seconds)
     server.pause()
     try:
         fault_world.open(stage)
@@ -97,7 +98,7 @@ def test_server_that_is_killed_and_comes_back(
     fault_world: FaultWorld, servers: Servers, name: str, stage: str, seconds: float
 ) -> None:
     server = servers.stack.server(KINDS[name])
-    _prepare(fault_world, stage)
+    _prepare(fault_world, stage, seconds)
     server.kill()
     try:
         fault_world.open(stage)

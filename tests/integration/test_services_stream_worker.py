@@ -303,7 +303,7 @@ def test_many_workers_share_a_focal_plane_and_none_does_a_visit_twice(stream_wor
                 done.append(visit.detector)
             return Outcome(Status.PROCESSED, "")
 
-        def record(self, outcome: Outcome) -> None:
+        def record(self, outcome: Outcome, visit: FannedOutVisit | None = None) -> None:
             raise AssertionError(outcome)
 
     stop = threading.Event()

@@ -97,7 +97,7 @@ class FakeProcess:
         self.visits.append(visit.groupId)
         return Outcome(self.status, "reason")
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, outcome: Outcome, visit: FannedOutVisit | None = None) -> None:
         self.recorded.append(outcome)
 
 
@@ -130,9 +130,13 @@ def test_visit_that_failed_for_a_passing_reason_is_tried_again_later() -> None:
 
 
 def test_visit_is_not_tried_for_ever() -> None:
-    stream = FakeStream([], [entry(deliveries=MAX_DELIVERIES)])
-    serve(stream, FakeProcess(Status.RETRIABLE))
+    stream, process = FakeStream([], [entry(deliveries=MAX_DELIVERIES)]), FakeProcess(Status.RETRIABLE)
+    serve(stream, process)
     assert stream.told[-1] == ("acknowledge", "1-0")
+    # Retriable is no end; this is the one that is counted.
+    (outcome,) = process.recorded
+    assert (outcome.status, outcome.retry) == (Status.FAILED, None)
+    assert "reason" in outcome.reason
 
 
 def test_visit_that_brings_workers_down_is_reported_and_not_processed() -> None:

@@ -128,14 +128,20 @@ class ProcessVisit:
             self._post_bundles(visit, outcome, progress)
         return outcome
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, outcome: Outcome, visit: FannedOutVisit | None = None) -> None:
         """Log and count an outcome.
 
         Parameters
         ----------
         outcome : `~prompt_processing.domain.outcome.Outcome`
             The outcome.
+        visit : `~prompt_processing.domain.visit.FannedOutVisit`, optional
+            Whose it is, if that visit is not being processed.
         """
+        if visit is not None:
+            with self._log_context.visit(visit, self._now()):
+                self.record(outcome)
+            return
         as_dict = outcome.as_dict()
         _outcome_log.info("%s: %s", outcome.status.label, outcome.reason, extra={"outcome": as_dict})
         for stage in STAGES:

@@ -57,8 +57,8 @@ class Process(Protocol):
     def process(self, visit: FannedOutVisit) -> Outcome:
         """Process a visit; every failure becomes an outcome."""
 
-    def record(self, outcome: Outcome) -> None:
-        """Log and count an outcome."""
+    def record(self, outcome: Outcome, visit: FannedOutVisit | None = None) -> None:
+        """Log and count an outcome that is found without processing."""
 
 
 class ServeStream:
@@ -163,7 +163,7 @@ class ServeStream:
             return
         if entry.deliveries > MAX_DELIVERIES:
             reason = f"{entry.deliveries - 1} workers did not finish {visit}; it is not given to another."
-            self._process.record(Outcome(Status.FAILED, reason, "unsafe"))
+            self._process.record(Outcome(Status.FAILED, reason, "unsafe"), visit)
             self._settle(lambda: self._stream.acknowledge(entry), entry, stop)
             return
         if entry.deliveries > 1:
@@ -172,8 +172,12 @@ class ServeStream:
             outcome = self._process.process(visit)
         if outcome.status is Status.RETRIABLE and (stop.is_set() or entry.deliveries < MAX_DELIVERIES):
             self._give_back(entry, stop)
-        else:
-            self._settle(lambda: self._stream.acknowledge(entry), entry, stop)
+            return
+        if outcome.status is Status.RETRIABLE:
+            # Nobody tries again; somebody may, by hand.
+            reason = f"{visit} is not tried again after {entry.deliveries} attempts: {outcome.reason}"
+            self._process.record(Outcome(Status.FAILED, reason), visit)
+        self._settle(lambda: self._stream.acknowledge(entry), entry, stop)
 
     @contextmanager
     def _bounded(self, entry: StreamEntry) -> Iterator[None]:
