@@ -52,7 +52,7 @@ def _check_idle(world: FaultWorld, worker: RunningWorker) -> None:
         busy = 'prompt_instances_processing{instrument="LSSTCam"} 1.0'
         assert busy not in text, f"a worker is stuck\n{world.logs()}"
     elif world.sent:
-        world.wait_until(world.stream_is_settled, "the stream is not settled", 30.0)
+        world.wait_until(world.stream_is_settled, "the stream is not settled", 60.0)
 
 
 def _enter_all_outputs(world: FaultWorld) -> None:

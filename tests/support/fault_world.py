@@ -111,7 +111,7 @@ class FaultWorld:
         for name in names:
             (self.gates / f"closed-{name}").unlink(missing_ok=True)
 
-    def await_gate(self, name: str, seconds: float = 60.0) -> None:
+    def await_gate(self, name: str, seconds: float = 120.0) -> None:
         """Wait until a worker stands before a gate."""
         self.wait_until((self.gates / f"at-{name}").exists, f"nobody came to the gate {name}", seconds)
 
@@ -274,7 +274,7 @@ class FaultWorld:
             self._senders.append(thread)
         return visit
 
-    def await_answers(self, seconds: float = 90.0) -> None:
+    def await_answers(self, seconds: float = 180.0) -> None:
         """Wait until every posted visit is answered, or its connection is lost."""
         for thread in self._senders:
             thread.join(seconds)
@@ -304,7 +304,7 @@ class FaultWorld:
 
     # Waiting.
 
-    def wait_until(self, condition: Callable[[], bool], otherwise: str, seconds: float = 60.0) -> None:
+    def wait_until(self, condition: Callable[[], bool], otherwise: str, seconds: float = 120.0) -> None:
         """Wait, or fail with all logs."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -316,7 +316,7 @@ class FaultWorld:
         records = [record for worker in self.workers for record in worker.outcomes()]
         return [record for record in records if record["outcome"]["status"] != "retriable"]
 
-    def await_outcomes(self, count: int = 1, seconds: float = 90.0) -> list[dict[str, Any]]:
+    def await_outcomes(self, count: int = 1, seconds: float = 180.0) -> list[dict[str, Any]]:
         """Wait for final outcomes, and return their outcome parts in order of time."""
         self.wait_until(lambda: len(self.final_outcomes()) >= count, f"no {count} outcome(s)", seconds)
         records = sorted(self.final_outcomes(), key=lambda record: record["asctime"])
