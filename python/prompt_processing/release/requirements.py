@@ -12,6 +12,9 @@ __all__ = ["PROJECT", "needed_distributions", "select_from_lock"]
 
 PROJECT = "prompt-processing"
 
+_PYTHON_OF_CONTAINERS = {"python_version": "3.11", "python_full_version": "3.11.2"}
+"""Debian 12's, which needs what newer ones have in their standard library."""
+
 _BEGINNING = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==")
 
 
@@ -28,13 +31,12 @@ def needed_distributions(extras: Iterable[str] = (), distribution: str = PROJECT
     Returns
     -------
     names : `set` [`str`]
-        In their normal form. What is needed only on other systems, or other versions of Python, than this
-        one is not among them.
+        In their normal form: what this Python needs, and what that of the containers does.
 
     Raises
     ------
     ReleaseError
-        Raised if one of them is not installed.
+        Raised if the distribution is not installed.
     """
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
@@ -50,9 +52,15 @@ def needed_distributions(extras: Iterable[str] = (), distribution: str = PROJECT
         try:
             lines = metadata.requires(name) or []
         except metadata.PackageNotFoundError as error:
-            raise ReleaseError(f"{name} is needed but not installed here: run bin/test once.") from error
+            if name == begin:
+                raise ReleaseError(f"{name} is not installed here: run bin/test once.") from error
+            # Only the containers' Python needs it.
+            continue
         for requirement in map(Requirement, lines):
-            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            marker = requirement.marker
+            if marker is None or any(
+                marker.evaluate({"extra": extra, **python}) for python in ({}, _PYTHON_OF_CONTAINERS)
+            ):
                 needed = canonicalize_name(requirement.name)
                 waiting += [(needed, each) for each in ("", *requirement.extras)]
     return {str(name) for name, _ in found} - {str(begin)}

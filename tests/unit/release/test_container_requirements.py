@@ -35,6 +35,10 @@ def test_service_needs_neither_demo_nor_developers_tools() -> None:
     assert not {"galsim", "moto", "matplotlib", "pytest", "mypy", "prompt-processing"} & needed
 
 
+def test_containers_older_python_gets_what_newer_ones_have_themselves() -> None:
+    assert "async-timeout" in needed_distributions()
+
+
 def test_everything_that_containers_need_is_locked_with_hashes() -> None:
     names = needed_distributions(["demo"]) | {"pip", "setuptools"}
     chosen = select_from_lock((PROJECT / "requirements.lock").read_text("utf-8"), names)

@@ -1,0 +1,94 @@
+"""Simulated nights that are short enough to be followed by hand."""
+
+import dataclasses
+
+import pytest
+from scaling.keda import KedaSettings
+from scaling.knative import KnativeSettings
+from scaling.night import Cluster, Night, Simulation, Survey, Worker
+
+# No randomness: 57 s from the announcement to the image, 12 s to the alerts, 8 s of export.
+EXACT = Worker(preload_s=1.0, first_preload_s=8.0, to_last_alert_s=12.0, export_s=8.0, spread=0.0)
+STILL = Cluster(cold_start_s=10.0, cold_start_spread=0.0, preload_database_s=0.0, export_database_s=0.0)
+ONE = Survey(detectors=1, hours=30 / 3600, pauses=())
+
+
+def run(scaling: KnativeSettings | KedaSettings, survey: Survey, **changes: object) -> Night:
+    cluster = dataclasses.replace(STILL, **changes)  # type: ignore[arg-type]
+    return Simulation(scaling, survey, EXACT, cluster).run()
+
+
+def test_one_visit_from_nothing_waits_for_its_pod_and_not_for_its_alerts() -> None:
+    (visit,) = run(KnativeSettings(initial_scale=0), ONE).visits
+    # Decided at 2 s, ready 10 s later; the image at 57 s.
+    assert (visit.started, visit.alerted, visit.done) == (12.0, 69.0, 77.0)
+
+
+def test_keda_looks_at_the_stream_when_it_polls() -> None:
+    (visit,) = run(KedaSettings(polling_interval_s=5.0), ONE).visits
+    assert (visit.started, visit.alerted, visit.done) == (15.0, 69.0, 77.0)
+
+
+def test_visits_overlap_and_need_a_pod_each() -> None:
+    survey = Survey(detectors=1, hours=80 / 3600, pauses=())
+    night = run(KedaSettings(), survey)
+    # Announced at 0, 37 and 74; the first pod is free at 77, so that a third is there for 3 s of overlap.
+    assert [visit.announced for visit in night.visits] == [0.0, 37.0, 74.0]
+    assert night.pods_made == 3
+    assert all(visit.alerted == visit.image + 12.0 for visit in night.visits)
+    # The third visit did not wait for its pod: the first became free before.
+    assert night.visits[2].started == 77.0
+
+
+def test_pods_cost_from_their_making_to_their_end() -> None:
+    night = run(KedaSettings(listen_timeout_s=100.0), ONE)
+    # Made at 2 s, free at 77 s, ends when the poll after 177 s finds it idle: at 178 s.
+    assert night.pod_seconds == 176.0
+    assert night.busy_seconds == 65.0
+
+
+def test_visits_wait_for_pods_where_there_are_too_few() -> None:
+    survey = dataclasses.replace(ONE, detectors=2)
+    first, second = run(KedaSettings(max_replicas=1), survey).visits
+    assert second.started == first.done == 77.0
+    # Its image is there already: a second of preload, no waiting.
+    assert second.alerted == 90.0
+
+
+def test_activator_gives_up_visits_that_wait_too_long() -> None:
+    survey = dataclasses.replace(ONE, detectors=2)
+    visits = run(KnativeSettings(max_scale=1, timeout_s=70.0, initial_scale=1), survey).visits
+    assert [visit.lost for visit in visits] == ["", "timed out in the queue"]
+
+
+def test_activator_refuses_what_its_queue_cannot_hold() -> None:
+    survey = dataclasses.replace(ONE, detectors=5)
+    visits = run(KnativeSettings(max_scale=1, initial_scale=0, queue_depth=3), survey).visits
+    assert [visit.lost for visit in visits].count("refused") == 2
+
+
+def test_slow_database_makes_visits_wait_for_each_other() -> None:
+    survey = dataclasses.replace(ONE, detectors=4)
+    visits = run(KedaSettings(), survey, database_connections=1, export_database_s=5.0).visits
+    assert sorted(visit.done for visit in visits) == [82.0, 87.0, 92.0, 97.0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_visit_has_one_end_whatever_fails(seed: int) -> None:
+    survey = Survey(detectors=20, hours=0.5, pauses=((0.5, 300.0),))
+    cluster = Cluster(node_failures=20.0, pods_per_node=5, node_back_s=60.0)
+    for scaling in (KnativeSettings(scale_down_delay_s=120.0), KedaSettings(), KedaSettings(max_replicas=30)):
+        night = Simulation(scaling, survey, Worker(), cluster, seed).run()
+        assert night.pods_lost > 0
+        assert all((visit.done >= 0) != bool(visit.lost) for visit in night.visits)
+        assert night.busy_seconds <= night.pod_seconds
+
+
+def test_visit_of_a_dead_worker_is_anothers_on_a_stream_and_lost_on_knative() -> None:
+    survey = Survey(detectors=20, hours=0.5, pauses=())
+    cluster = Cluster(node_failures=10.0, pods_per_node=5)
+    knative = Simulation(KnativeSettings(), survey, Worker(), cluster).run()
+    keda = Simulation(KedaSettings(), survey, Worker(), cluster).run()
+    assert {visit.lost for visit in knative.visits} == {"", "worker died"}
+    assert {visit.lost for visit in keda.visits} == {""}
+    assert max(visit.deliveries for visit in keda.visits) >= 2
