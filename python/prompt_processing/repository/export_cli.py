@@ -24,10 +24,9 @@ from .export_selection import (
     add_raws,
     add_sky,
     add_sky_map,
-    circle,
-    regions_of,
 )
 from .export_writer import write_export
+from .sky_regions import circle, regions_of
 
 _LOG = logging.getLogger("lsst.repository.export")
 

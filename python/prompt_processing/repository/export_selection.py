@@ -11,7 +11,6 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
     Butler,
     CollectionType,
     DatasetRef,
-    DatasetType,
     DimensionRecord,
     MissingCollectionError,
     MissingDatasetTypeError,
@@ -19,10 +18,9 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
 )
 
 from prompt_processing.activator.storage.collections import Collections
-from prompt_processing.instruments.camera import Camera
-from prompt_processing.instruments.geometry import detector_region
 
 from .errors import RepositoryProblemError
+from .sky_regions import lies_in
 
 _OF_INSTRUMENT = ("instrument", "detector", "physical_filter", "visit_system")
 _OF_VISIT = ("visit", "visit_system_membership", "visit_detector_region")
@@ -57,7 +55,7 @@ class Selection:
             self.refs[ref.id] = ref
             number += 1
             if chain is not None:
-                self._into(chain, ref.run)
+                self.place(chain, ref.run)
         return number
 
     def counts(self) -> dict[str, int]:
@@ -67,7 +65,8 @@ class Selection:
             counts[ref.datasetType.name] = counts.get(ref.datasetType.name, 0) + 1
         return dict(sorted(counts.items()))
 
-    def _into(self, chain: str, collection: str) -> None:
+    def place(self, chain: str, collection: str) -> None:
+        """Note that a collection belongs in a chain."""
         members = self.chains.setdefault(chain, [])
         if collection not in members:
             members.append(collection)
@@ -216,12 +215,12 @@ def add_calibrations(
                     if valid and wanted(one.ref):
                         found[one.ref.id] = one.ref
                         selection.collections.add(info.name)
-                        selection._into(target.calib, info.name)
+                        selection.place(target.calib, info.name)
             elif info.type is CollectionType.RUN:
                 unbounded = [ref for ref in _query(butler, kind.name, info.name) if wanted(ref)]
                 for ref in unbounded:
                     found[ref.id] = ref
-                    selection._into(target.calib, info.name)
+                    selection.place(target.calib, info.name)
     # Associations come without dimension records.
     return selection.add(ref if ref.dataId.hasRecords() else _expanded(butler, ref) for ref in found.values())
 
@@ -273,7 +272,7 @@ def add_sky(
     number = 0
     for kind in kinds:
         refs = [ref for ref in _query(butler, kind.name, collection) if accept(ref)]
-        number += selection.add((ref for ref in refs if _lies_in(ref, kind, regions)), chain)
+        number += selection.add((ref for ref in refs if lies_in(ref, kind, regions)), chain)
     return number
 
 
@@ -311,55 +310,6 @@ def add_preloaded(selection: Selection, butler: Butler, instrument: str, where: 
         selection.add(_query(butler, kind, f"{instrument}/prompt/output-*", condition, find_first=False))
         for kind in kinds
     )
-
-
-def regions_of(
-    exposures: Iterable[DimensionRecord], camera: Camera, detectors: Collection[int] | None = None
-) -> list[lsst.sphgeom.Region]:
-    """Return the regions of the detectors of some exposures, from their pointings.
-
-    Parameters
-    ----------
-    exposures : iterable of `~lsst.daf.butler.DimensionRecord`
-        Records of the dimension ``exposure``; those without a pointing have no region.
-    camera : `Camera`
-        The instrument.
-    detectors : collection of `int`, optional
-        Detectors wanted; by default all.
-    """
-    return [
-        detector_region(
-            camera,
-            detector,
-            record.tracking_ra,
-            record.tracking_dec,
-            record.sky_angle or 0.0,
-            padding_arcsec=60,
-        )
-        for record in exposures
-        if record.tracking_ra is not None and record.tracking_dec is not None
-        for detector in camera.detectors.values()
-        if detectors is None or detector.id in detectors
-    ]
-
-
-def circle(ra: float, dec: float, radius: float) -> lsst.sphgeom.Region:
-    """Return a circle on the sky; all in degrees."""
-    centre = lsst.sphgeom.UnitVector3d(lsst.sphgeom.LonLat.fromDegrees(ra, dec))
-    return lsst.sphgeom.Circle(centre, lsst.sphgeom.Angle.fromDegrees(radius))
-
-
-def _lies_in(ref: DatasetRef, kind: DatasetType, regions: Sequence[lsst.sphgeom.Region] | None) -> bool:
-    if regions is None:
-        return True
-    family = next(iter(kind.dimensions.spatial)).choose(kind.dimensions)
-    skypix = kind.dimensions.universe.skypix_dimensions.get(family.name)
-    if skypix is not None:
-        own = skypix.pixelization.pixel(int(ref.dataId[family.name]))
-    else:
-        record = ref.dataId.records[family.name]
-        own = None if record is None else record.region
-    return own is not None and any(region.overlaps(own) is not False for region in regions)
 
 
 def _query(
