@@ -16,6 +16,8 @@ from prompt_processing.images import Exposure, Mask, PhotoCalib, Psf, polynomial
 
 PIXEL_ARCSEC = 0.2
 POINTS_PER_GALAXY = 80
+ALONE = 20.0
+"""Pixels between two changes at least: the sky does not change twice in one place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,19 +277,28 @@ def _make_changes(scene: PairScene, sky: _Sky, rng: np.random.Generator) -> Tabl
     inside &= (sky.galaxy_y > edge) & (sky.galaxy_y < height - edge)
     hosts = np.flatnonzero(inside)
     rows: list[tuple[float, float, float, str, int]] = []
+
+    def alone(x: float, y: float) -> bool:
+        return all(math.hypot(x - row[0], y - row[1]) > ALONE for row in rows)
+
     for i in range(scene.transients):
         flux = unit * 4 * 10 ** rng.uniform(0, 2)
-        if i % 2 and hosts.size:
-            host = rng.choice(hosts)
-            x = float(sky.galaxy_x[host] + rng.normal(0, 3))
-            y = float(sky.galaxy_y[host] + rng.normal(0, 3))
-        else:
-            x, y = float(rng.uniform(edge, width - edge)), float(rng.uniform(edge, height - edge))
+        while True:
+            if i % 2 and hosts.size > scene.transients // 2:
+                host = rng.choice(hosts)
+                x = float(sky.galaxy_x[host] + rng.normal(0, 3))
+                y = float(sky.galaxy_y[host] + rng.normal(0, 3))
+            else:
+                x, y = float(rng.uniform(edge, width - edge)), float(rng.uniform(edge, height - edge))
+            if alone(x, y):
+                break
         rows.append((x, y, float(flux), "transient", -1))
     good = sky.star & (sky.x > edge) & (sky.x < width - edge) & (sky.y > edge) & (sky.y < height - edge)
     good &= (sky.flux > 20 * unit) & (sky.flux < 3e5)
     candidates = np.flatnonzero(good)
     for source in rng.choice(candidates, min(scene.variables, candidates.size), replace=False):
+        if not alone(float(sky.x[source]), float(sky.y[source])):
+            continue
         change = float(sky.flux[source] * rng.choice([-1, 1]) * rng.uniform(0.1, 0.6))
         rows.append((float(sky.x[source]), float(sky.y[source]), change, "variable", int(source)))
     for _ in range(scene.movers):

@@ -43,6 +43,9 @@ class KernelOptions:
         the brightest stars from deciding alone.
     prior : `float`
         Expected size of the weights of the unit-norm basis images.
+    flux_variation : `float`
+        Expected variation of the flux ratio over the image, as a fraction: what is left of
+        flat fields and clouds. Without it, corners without stars would have any flux scale.
     """
 
     degrees: tuple[int, ...] = (6, 4, 2)
@@ -54,6 +57,7 @@ class KernelOptions:
     clip: float = 3.5
     model_error: float = 0.001
     prior: float = 0.015
+    flux_variation: float = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -258,7 +262,7 @@ def fit_kernel(
     weights = np.zeros((normal.shape[1], terms.shape[1]))
     condition = np.inf
     for iteration in range(options.iterations):
-        weights, condition = _solve(terms[used], normal[used], right[used], options.prior)
+        weights, condition = _solve(terms[used], normal[used], right[used], options)
         local = terms @ weights.T
         squares = np.einsum("ni,nij,nj->n", local, normal, local, optimize=True)
         squares += equations.noise * np.einsum("ni,ij,nj->n", local, equations.overlap, local, optimize=True)
@@ -342,7 +346,10 @@ def _normal_equations(stamps: Stamps, basis: GaussHermiteBasis, options: KernelO
 
 
 def _solve(
-    terms: NDArray[np.float64], normal: NDArray[np.float64], right: NDArray[np.float64], prior: float
+    terms: NDArray[np.float64],
+    normal: NDArray[np.float64],
+    right: NDArray[np.float64],
+    options: KernelOptions,
 ) -> tuple[NDArray[np.float64], float]:
     """Solve for the weights (n_basis, n_terms) of all stamps together; also return the condition number."""
     n_terms, n_basis = terms.shape[1], normal.shape[1]
@@ -350,10 +357,11 @@ def _solve(
     blocks = (products.T @ normal.reshape(len(terms), -1)).reshape(n_terms, n_terms, n_basis, n_basis)
     matrix = blocks.transpose(2, 0, 3, 1).reshape(n_basis * n_terms, -1)
     vector = np.einsum("nb,nt->bt", right, terms, optimize=True).ravel()
-    # The flux ratio is left free; all else is expected to be small, and smaller where it varies.
-    precision = np.full((n_basis, n_terms), prior**-2)
+    # The mean flux ratio is left free; all else is expected to be small, and smaller where it varies.
+    precision = np.full((n_basis, n_terms), options.prior**-2)
     precision[:, 1:] *= 4
-    precision[0] = 0.0
+    precision[0] = options.flux_variation**-2
+    precision[0, 0] = 0.0
     matrix[np.diag_indices_from(matrix)] += precision.ravel()
     # Where the noise is smoother than white, taking it out may leave less than nothing of a sharp term.
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-300))

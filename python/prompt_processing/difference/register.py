@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import sep
 from astropy.table import Table
 from astropy.wcs import WCS
 from lsst.pipe.base import AlgorithmError
@@ -90,10 +91,10 @@ def register(science: PreparedImage, template: PreparedImage, align: bool = True
     offset, rms, common, ratio, stars = 0.0, float("nan"), 0, 1.0, science.stars
     if fit is not None:
         stars = science.stars[np.asarray(science.stars["snr"]) > MIN_SNR][fit.source]
-        pixel = float(np.sqrt(abs(np.linalg.det(science_wcs.pixel_scale_matrix)))) * 3600
+        pixel, other = (_pixel_arcsec(wcs) for wcs in (science_wcs, template_wcs))
         offset, rms = fit.offset_arcsec / pixel, fit.rms_mas / 1000 / pixel
         common = int(fit.used.sum())
-        ratio = _flux_ratio(science, template, fit)
+        ratio = _flux_ratio(science, template, fit, pixel / other)
     if same_grid and _coincide(fit, science_wcs, science.exposure.shape):
         moved = template.exposure
         placed = Exposure(
@@ -164,6 +165,10 @@ def pixel_wcs(shape: tuple[int, int]) -> WCS:
     return wcs
 
 
+def _pixel_arcsec(wcs: WCS) -> float:
+    return float(np.sqrt(abs(np.linalg.det(wcs.pixel_scale_matrix)))) * 3600
+
+
 def _overlap(science: WCS, template: WCS, shape: tuple[int, int], template_shape: tuple[int, int]) -> float:
     """Return which fraction of the science image lies on the template, by the headers."""
     y, x = (a.ravel() for a in np.mgrid[0 : shape[0] - 1 : 24j, 0 : shape[1] - 1 : 24j])
@@ -193,7 +198,7 @@ def _fit(
     if min(len(stars), len(others)) < 2 * MIN_STARS:
         return None
     ra, dec = template_wcs.all_pix2world(np.asarray(others["x"]), np.asarray(others["y"]), 0)
-    pixel = float(np.sqrt(abs(np.linalg.det(science_wcs.pixel_scale_matrix)))) * 3600
+    pixel = _pixel_arcsec(science_wcs)
     error = np.where(stars["clean"], np.asarray(stars["xErr"], float), np.inf)
     options = AstrometryOptions(
         max_offset_arcsec=MAX_OFFSET_PIXELS * pixel,
@@ -231,14 +236,22 @@ def _coincide(fit: AstrometricFit | None, said: WCS, shape: tuple[int, int]) -> 
     return bool(np.hypot(is_x - x, is_y - y).max() < ALIGNED_PIXELS)
 
 
-def _flux_ratio(science: PreparedImage, template: PreparedImage, fit: AstrometricFit) -> float:
-    """Return the median ratio of the common stars' fluxes, the brightest and cleanest of them."""
+def _flux_ratio(
+    science: PreparedImage, template: PreparedImage, fit: AstrometricFit, pixels_ratio: float
+) -> float:
+    """Return the median ratio of the common stars' fluxes, in apertures that the wings do not leave.
+
+    The ratio of PSF fluxes would be that of the two models' wings as well.
+    """
     stars, others = (i.stars[np.asarray(i.stars["snr"]) > MIN_SNR] for i in (science, template))
     rows, partners = stars[fit.source], others[fit.reference]
     clean: NDArray[np.bool_] = np.asarray(rows["clean"], bool) & np.asarray(partners["clean"], bool)
-    flux, other = np.asarray(rows["psfFlux"], float), np.asarray(partners["psfFlux"], float)
-    clean &= (flux > 0) & (other > 0)
-    if not clean.any():
-        return 1.0
-    best = np.flatnonzero(clean)[:100]
-    return float(np.median(flux[best] / other[best]))
+    best = np.flatnonzero(clean)[:150]
+    radius = 2.0 * max(science.fwhm, template.fwhm / pixels_ratio)
+    fluxes = []
+    for image, table, size in ((science, rows, radius), (template, partners, radius * pixels_ratio)):
+        x, y = (np.asarray(table[name], float)[best] for name in ("x", "y"))
+        flux, _, _ = sep.sum_circle(image.exposure.image, x, y, size, subpix=5)
+        fluxes.append(np.asarray(flux, float))
+    good = (fluxes[0] > 0) & (fluxes[1] > 0)
+    return float(np.median(fluxes[0][good] / fluxes[1][good])) if good.any() else 1.0

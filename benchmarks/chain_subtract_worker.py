@@ -1,0 +1,97 @@
+"""Runs in the peers' environment, which has nothing of this project: one subtraction, timed.
+
+    python chain_subtract_worker.py sfft|properimage|ois PAIR.npz OUT.npz
+
+Pixels that are unusable are set to the sky's level before; each package is called as its own
+documentation shows, with a kernel that varies in second degree where it can.
+"""
+
+import json
+import os
+import sys
+import time
+
+import numpy as np
+
+
+def with_sfft(science, template, bad, fwhms):
+    from astropy.io import fits
+    from sfft.CustomizedPacket import Customized_Packet
+
+    convolved = "REF" if fwhms[1] <= fwhms[0] else "SCI"
+    half = int(np.clip(np.ceil(2.0 * max(fwhms) / 2), 4, 8))
+    names = {}
+    for name, image in (("REF", template), ("SCI", science), ("mREF", template), ("mSCI", science)):
+        data = np.where(bad, 0, image) if name.startswith("m") else image
+        names[name] = f"sfft_{name}.fits"
+        fits.PrimaryHDU(data.astype(np.float32)).writeto(names[name], overwrite=True)
+
+    def call():
+        _, difference = Customized_Packet.CP(
+            FITS_REF=names["REF"], FITS_SCI=names["SCI"], FITS_mREF=names["mREF"], FITS_mSCI=names["mSCI"],
+            ForceConv=convolved, GKerHW=half, KerPolyOrder=2, BGPolyOrder=0, ConstPhotRatio=True,
+            BACKEND_4SUBTRACT="Numpy", NUM_CPU_THREADS_4SUBTRACT=1, VERBOSE_LEVEL=0,
+        )[:2]  # fmt: skip
+        return np.asarray(difference).T
+
+    # The first call compiles.
+    first = call()
+    return call, first, f"kernel {2 * half + 1} x {2 * half + 1}, degree 2, on the {convolved}"
+
+
+def with_properimage(science, template, bad, fwhms):
+    from properimage.operations import subtract
+    from properimage.single_image import SingleImage
+
+    def call():
+        new = SingleImage(np.ma.array(science.astype(np.float64), mask=bad), smooth_psf=False)
+        ref = SingleImage(np.ma.array(template.astype(np.float64), mask=bad), smooth_psf=False)
+        with new, ref:
+            difference, *_ = subtract(
+                ref=ref, new=new, smooth_psf=False, fitted_psf=True, align=False, iterative=False, beta=False,
+                shift=False,
+            )  # fmt: skip
+        return np.real(np.ma.filled(difference, np.nan))
+
+    return call, None, "Gaussian PSFs, constant over the image"
+
+
+def with_ois(science, template, bad, fwhms):
+    from ois import optimal_system
+
+    swap = fwhms[1] > fwhms[0]
+    half = int(np.clip(np.ceil(max(fwhms)), 4, 8))
+    image, reference = (template, science) if swap else (science, template)
+
+    def call():
+        # More Gaussians or degrees, as HOTPANTS has them, make its unscaled polynomials diverge.
+        difference = optimal_system(
+            np.ma.array(image.astype(np.float64), mask=bad),
+            np.ma.array(reference.astype(np.float64), mask=bad),
+            kernelshape=(2 * half + 1, 2 * half + 1), method="Alard-Lupton", bkgdegree=None,
+            gausslist=[{"sx": 1.5, "sy": 1.5, "modPolyDeg": 2}], gridshape=(2, 2),
+        )[0]  # fmt: skip
+        return np.asarray(np.ma.filled(difference, np.nan)) * (-1 if swap else 1)
+
+    return call, None, "Alard-Lupton, one Gaussian of degree 2, on a 2 x 2 grid"
+
+
+def main():
+    name, pair, out = sys.argv[1:]
+    with np.load(pair) as data:
+        science, template, bad, fwhms = (data[key] for key in ("science", "template", "bad", "fwhms"))
+    science, template = np.where(bad, 0, science), np.where(bad, 0, template)
+    maker = {"sfft": with_sfft, "properimage": with_properimage, "ois": with_ois}[name]
+    call, _, remark = maker(science, template, bad, tuple(float(f) for f in fwhms))
+    start, cpu = time.perf_counter(), sum(os.times()[:4])
+    difference = call()
+    numbers = {
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": sum(os.times()[:4]) - cpu,
+        "remark": remark,
+    }
+    np.savez(out, difference=np.asarray(difference, np.float32), numbers=json.dumps(numbers))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Image subtraction by the packages of PyPI, in an environment of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SUBTRACTORS = ("sfft", "properimage", "ois")
+WORKER = Path(__file__).with_name("chain_subtract_worker.py")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PeerSubtraction:
+    """A peer's difference.
+
+    Attributes
+    ----------
+    seconds, cpu_seconds : `float`
+        Of the call alone: no imports, no files, compiled code warm.
+    difference : `~numpy.ndarray` or `None`
+        `None` if it failed.
+    remark : `str`
+        Why it failed, or how it was called.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    difference: np.ndarray | None
+    remark: str
+
+
+def cache_folder() -> Path:
+    """Return where the peers' environment is kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "prompt-processing" / "peers"
+
+
+def peers_python() -> Path:
+    """Return the Python of an environment with the peers, made at the first call (minutes)."""
+    folder = cache_folder()
+    python = folder / "bin" / "python"
+    done = folder / "complete"
+    if done.exists():
+        return python
+    print(f"Making an environment for the peers in {folder} ...", flush=True)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*install, "numpy", "setuptools", "wheel", "cython"], check=True)
+    subprocess.run([*install, "sfft", "properimage"], check=True)
+    # ois 0.2 imports numpy in its setup without saying that it needs it.
+    subprocess.run([*install, "--no-build-isolation", "ois"], check=True)
+    done.write_text(subprocess.run([python, "-m", "pip", "freeze"], capture_output=True, text=True).stdout)
+    return python
+
+
+def subtract_with(
+    name: str,
+    science: np.ndarray,
+    template: np.ndarray,
+    bad: np.ndarray,
+    fwhms: tuple[float, float],
+    folder: Path,
+    seconds: float,
+) -> PeerSubtraction:
+    """Subtract with one of `SUBTRACTORS`.
+
+    Parameters
+    ----------
+    name : `str`
+        Of the package.
+    science, template : `~numpy.ndarray`
+        On one grid, without sky.
+    bad : `~numpy.ndarray` of bool
+        Pixels that are unusable in either.
+    fwhms : `tuple` of `float`
+        Seeing of the two, pixels.
+    folder : `~pathlib.Path`
+        For files.
+    seconds : `float`
+        After which it is given up.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "pair.npz", science=science, template=template, bad=bad, fwhms=fwhms)
+    out = folder / f"{name}.npz"
+    out.unlink(missing_ok=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONPATH": ""}
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(
+            [peers_python(), WORKER, name, folder / "pair.npz", out], cwd=folder, env=environment,
+            capture_output=True, text=True, timeout=seconds, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return PeerSubtraction(time.perf_counter() - start, float("nan"), None, f"more than {seconds:.0f} s")
+    if done.returncode != 0 or not out.exists():
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        return PeerSubtraction(time.perf_counter() - start, float("nan"), None, last[:160])
+    with np.load(out) as results:
+        numbers = json.loads(str(results["numbers"]))
+        return PeerSubtraction(
+            numbers["seconds"], numbers["cpu_seconds"], results["difference"], numbers["remark"]
+        )
