@@ -17,7 +17,7 @@ from lsst.dax.apdb import Apdb, ApdbSql
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
 from prompt_processing.alert_production.alert_packets import Alert, AlertContent, AlertEncoder, PreparedAlerts
-from prompt_processing.alert_production.alert_sender import AlertStreamSettings, send_alerts
+from prompt_processing.alert_production.alert_sender import AlertsOnDemand, AlertStreamSettings, send_alerts
 from prompt_processing.alert_production.apdb_tables import ApdbSchemas
 from prompt_processing.alert_production.associate_visit import PreloadedCatalogs, associate_visit
 from prompt_processing.alert_production.ephemerides import no_ephemerides
@@ -97,9 +97,12 @@ def main(folder: Path, name: str, n_sources: int, n_visits: int, *, paced: bool)
                 time.sleep(_PACE_S)
             yield alert
 
+    def on_demand(one: PreparedAlerts) -> AlertsOnDemand:
+        return AlertsOnDemand(lambda: alerts(one))
+
     if not paced:
         # The connection, and whatever is made once a process.
-        send_alerts(settings, visits[0], DETECTOR, alerts(prepared[0]))
+        send_alerts(settings, visits[0], DETECTOR, on_demand(prepared[0]))
         size = 0
     made: list[int] = []
     sent = 0
@@ -109,7 +112,7 @@ def main(folder: Path, name: str, n_sources: int, n_visits: int, *, paced: bool)
         # From here on its sources are in the APDB, and each is owed an alert.
         _write(folder / f"{name}.made", made)
         (folder / f"{name}.begun").touch()
-        sent += send_alerts(settings, visit, DETECTOR, alerts(one)).sent
+        sent += send_alerts(settings, visit, DETECTOR, on_demand(one)).sent
     seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
     report = {"made": len(made), "sent": sent, "rate": len(made) / seconds, "cpu": cpu, "bytes": size}
     if not paced:

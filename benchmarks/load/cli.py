@@ -15,6 +15,7 @@ from rich.console import Console
 
 from prompt_processing.demo.processes import Processes
 from prompt_processing.demo.progress import Progress
+from prompt_processing.services.installation import MissingSoftwareError
 from prompt_processing.services.stack import ServiceStack
 
 from .alerts import measure_alerts
@@ -85,7 +86,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; 0 if all targets are met, 1 if not."""
+    """Run the benchmark; 0 if all targets are met, 1 if not, 3 if a server cannot be had."""
     options = parse(arguments)
     logging.basicConfig(level=logging.ERROR)
     console = Console()
@@ -97,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stack = start_services(folder / "services")
         with stack:
             run(folder, stack, options, measured, progress)
+    except MissingSoftwareError as error:
+        console.print(str(error), style="red")
+        return 3
     finally:
         if options.keep:
             console.print(f"Logs and data are in {folder}.")

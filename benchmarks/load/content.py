@@ -17,12 +17,12 @@ from prompt_processing.repository.content import CalibrationProduct, RepositoryC
 
 INSTRUMENT = "LSSTCam"
 FILTER, BAND = "r_57", "r"
-FIELDS = ((150.0, 2.0, 30.0), (152.5, 1.0, 75.0))
+FIELDS = ((150.0, 2.0, 30.0), (150.8, 1.6, 75.0))
 """RA, Dec and rotation of the fields that the telescope points at, degrees; neighbours, so that one tract
 holds both."""
 
 SKY_MAP = "load"
-_PIXEL, _PATCH, _OVERLAP, _PATCHES = 0.2, 4000, 100, 30
+_PIXEL, _PATCH, _OVERLAP, _PATCHES = 0.2, 4000, 100, 22
 _BREAK = Time("2026-01-01T12:00:00", scale="tai")
 
 
@@ -71,7 +71,7 @@ def _seen_patches(sky_map: SkyMap, camera: Camera, detectors: Sequence[int]) -> 
 
 def _stars() -> Table:
     """Stars all over both fields, a few in each shard."""
-    ra, dec = np.meshgrid(np.arange(147.5, 155.1, 0.25), np.arange(-1.5, 4.6, 0.25))
+    ra, dec = np.meshgrid(np.arange(147.8, 153.1, 0.25), np.arange(-0.6, 4.3, 0.25))
     ra, dec = ra.ravel(), dec.ravel()
     return Table(
         {
