@@ -13,6 +13,7 @@ from typing import Any
 from lsst.daf.butler import Butler
 
 from prompt_processing.demo.processes import Process, Processes
+from prompt_processing.domain.clock import day_obs
 from prompt_processing.services.kafka import Kafka
 from prompt_processing.services.object_store import ObjectStore
 from prompt_processing.services.redis_server import RedisServer
@@ -27,7 +28,6 @@ from .tasks import DATASETS_OF_A_VISIT
 from .world import WORKERS, WRITER, World
 from .writer import entered, start_writer
 
-_DAY = 20260611
 _AFTER_ANNOUNCEMENT_S = 2.0
 """Simulated exposures take no time; images still come after their announcement."""
 
@@ -123,7 +123,7 @@ class Night:
             self._announcer.publish(make_announcement(group, field))
             self.expected += len(detectors)
             time.sleep(_AFTER_ANNOUNCEMENT_S)
-            self._raws.put_visit(detectors, _DAY * 100_000 + self._sequence, group, FIELDS[field])
+            self._raws.put_visit(detectors, day_obs(time.time()) * 100_000 + self._sequence, group, FIELDS[field])
         wait_for(self._all_entered, f"{self.expected} visit-detectors are entered", 3600, 0.25)
         return time.monotonic() - begin
 
