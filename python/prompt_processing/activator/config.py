@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -21,7 +20,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from prompt_processing.activator.pipelines_config import parse_selection
+from prompt_processing.domain.addresses import split_address
 from prompt_processing.domain.selection import PipelineSelection
+from prompt_processing.domain.yaml_text import parse_yaml
 from prompt_processing.instruments.camera import camera_names
 from prompt_processing.transport.kafka import KafkaSettings
 
@@ -58,10 +59,7 @@ def _parse_selection(value: Any) -> Any:
 def _parse_patterns(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    try:
-        patterns = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ValueError(f"not YAML: {error}") from error
+    patterns = parse_yaml(value)
     if patterns is None:
         return ()
     if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
@@ -69,7 +67,7 @@ def _parse_patterns(value: Any) -> Any:
     for pattern in patterns:
         try:
             re.compile(pattern)
-        except re.error as error:
+        except (re.error, RecursionError, OverflowError) as error:
             raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
     return tuple(patterns)
 
@@ -89,6 +87,11 @@ def _parse_levels(value: Any) -> Any:
 def _known_instrument(value: str) -> str:
     if value not in camera_names():
         raise ValueError(f"{value!r} is not one of {', '.join(camera_names())}")
+    return value
+
+
+def _is_address(value: str) -> str:
+    split_address(value, 6379)
     return value
 
 
@@ -179,7 +182,7 @@ class Settings(BaseSettings):
     daf_butler_sasquatch_namespace: str = "lsst.prompt"
     """Namespace of the metrics' topics."""
 
-    redis_stream_host: str | None = None
+    redis_stream_host: Annotated[str, AfterValidator(_is_address)] | None = None
     """Redis server that streams visits, for stream workers."""
     redis_stream_name: str | None = None
     """Redis stream, ``instrument:<lower-case name>`` by default."""

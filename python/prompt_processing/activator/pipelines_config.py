@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, Self
 
 import astropy.units as u
 import numpy as np
-import yaml
 from astropy.coordinates import ICRS, BarycentricMeanEcliptic, Galactic, SkyCoord
 from astropy.io import fits
 from astropy_healpix import HEALPix
@@ -15,9 +14,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from prompt_processing.domain.selection import DegreeRange, PipelineSelection, SelectionNode
+from prompt_processing.domain.yaml_text import parse_yaml
 
 _UNKNOWN = 16
 """Value of a binary map's pixel that nobody has classified."""
+
+_LARGEST_NSIDE = 8192
+"""Pixels of half an arcminute; such a map has 800 million of them."""
 
 _FRAMES = {"C": ICRS(), "G": Galactic(), "E": BarycentricMeanEcliptic()}
 
@@ -98,6 +101,8 @@ class BinaryMap:
             explicit = str(header.get("INDXSCHM", "IMPLICIT")).strip() == "EXPLICIT"
             values = np.asarray(rows.field(1 if explicit else 0)).ravel()
             nside = int(header["NSIDE"])
+            if not 0 < nside <= _LARGEST_NSIDE:
+                raise ValueError(f"NSIDE is {nside}")
             if explicit:
                 full = np.full(12 * nside**2, _UNKNOWN, values.dtype)
                 full[np.asarray(rows.field(0)).ravel()] = values
@@ -106,9 +111,9 @@ class BinaryMap:
                 raise ValueError(f"{values.size} pixels do not make a map of NSIDE {nside}")
             frame = _FRAMES[str(header.get("COORDSYS", "C")).strip()[:1]]
             order = "nested" if str(header["ORDERING"]).strip().upper().startswith("NEST") else "ring"
-        except (OSError, StopIteration, KeyError, IndexError, ValueError) as error:
+            return cls(values, HEALPix(nside=nside, order=order, frame=frame))
+        except (OSError, StopIteration, LookupError, ValueError, TypeError, fits.VerifyError) as error:
             raise ValueError(f"the binary map {path} cannot be read: {error!r}") from error
-        return cls(values, HEALPix(nside=nside, order=order, frame=frame))
 
     def __call__(self, ra: float, dec: float) -> bool | None:
         """Tell the map's value.
@@ -149,10 +154,7 @@ def parse_selection(text: str) -> PipelineSelection:
     ValueError
         Raised if the text is no list of nodes; all that is wrong is told.
     """
-    try:
-        content = _nothing_if_none(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise ValueError(f"not YAML: {error}") from error
+    content = _nothing_if_none(parse_yaml(text))
     if content == []:
         return PipelineSelection((SelectionNode(pipelines=()),))
     try:

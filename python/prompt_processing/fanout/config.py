@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ..domain.addresses import split_address
 from ..domain.visit import NextVisit
+from ..domain.yaml_text import parse_yaml
 
 __all__ = ["ConfigurationError", "DetectorMap", "FanOutSettings"]
 
@@ -72,6 +73,11 @@ class FanOutSettings(BaseSettings):
     def _redis_is_named(self) -> "FanOutSettings":
         if self.platform == "keda" and not self.redis_host:
             raise ValueError("REDIS_HOST is needed with PLATFORM=keda")
+        if self.redis_host:
+            try:
+                split_address(self.redis_host, 6379)
+            except ValueError as error:
+                raise ValueError(f"REDIS_HOST is {error}") from error
         return self
 
     @classmethod
@@ -109,11 +115,11 @@ class DetectorMap(BaseModel):
             If it cannot be read, or is not what it should be.
         """
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text()))
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigurationError(f"{path}: {error}") from error
+            return cls.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
         except ValidationError as error:
             raise ConfigurationError(f"{path}: {_all_problems(error, upper_case=False)}") from error
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{path}: {error}") from error
 
     def check(self, settings: FanOutSettings) -> None:
         """Make sure that each supported instrument has detectors and a destination.

@@ -13,6 +13,7 @@ import aiohttp
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from ..domain.addresses import split_address
 from ..domain.visit import FannedOutVisit
 from .metrics import FanOutMetrics
 
@@ -189,14 +190,14 @@ class RedisStreams:
     def __init__(
         self, streams: Mapping[str, str], host: str, expiration_s: float, metrics: FanOutMetrics
     ) -> None:
-        name, _, port = host.partition(":")
+        name, port = split_address(host, 6379)
         self._streams = streams
         self._expiration_s = expiration_s
         self._metrics = metrics
         # A focal plane's entries take turns on a few connections: the client's own pool refuses the 101st.
         pool = redis.asyncio.BlockingConnectionPool(
             host=name,
-            port=int(port or 6379),
+            port=port,
             max_connections=_REDIS_CONNECTIONS,
             timeout=None,
             socket_connect_timeout=3.0,

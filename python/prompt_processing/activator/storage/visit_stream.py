@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
+from prompt_processing.domain.addresses import split_address
 from prompt_processing.domain.errors import PromptError
 
 _log = logging.getLogger("lsst.activator.storage.visit_stream")
@@ -84,10 +85,10 @@ class VisitStream:
     """
 
     def __init__(self, host: str, stream: str, group: str, claim_idle: float) -> None:
-        name, _, port = host.partition(":")
+        name, port = split_address(host, 6379)
         self._redis = redis.Redis(
             host=name,
-            port=int(port or 6379),
+            port=port,
             decode_responses=True,
             socket_connect_timeout=3.0,
             socket_timeout=10.0,

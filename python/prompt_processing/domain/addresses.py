@@ -1,0 +1,37 @@
+"""Addresses as operators write them."""
+
+from __future__ import annotations
+
+
+def split_address(address: str, default_port: int) -> tuple[str, int]:
+    """Split ``host`` or ``host:port``.
+
+    Parameters
+    ----------
+    address : `str`
+        The address; an IPv6 one in brackets.
+    default_port : `int`
+        Where none is given.
+
+    Returns
+    -------
+    host : `str`
+        Without brackets.
+    port : `int`
+        From 1 to 65535.
+
+    Raises
+    ------
+    ValueError
+        Raised if it is neither. The message does not repeat the address, which may hold more than it should.
+    """
+    host, separator, port = address.strip().rpartition(":")
+    if not separator or port.endswith("]"):
+        host, port = address.strip(), str(default_port)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host or "/" in host or "@" in host:
+        raise ValueError("not of the form host or host:port")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65536:
+        raise ValueError("not of the form host or host:port")
+    return host, int(port)
