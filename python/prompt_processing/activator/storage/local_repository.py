@@ -42,7 +42,7 @@ files only when they are exported, after the alerts have left."""
 _FILE_NAME = (
     "{run:/}/{datasetType}/{day_obs|visit.day_obs|exposure.day_obs:?}/{visit:?}/{exposure.obs_id|group:?}/"
     "{datasetType}_{instrument:?}_{tract:?}_{patch:?}_{band:?}_{physical_filter:?}_{visit:?}_"
-    "{exposure.obs_id|group:?}_{detector.full_name:?}_{id}"
+    "{exposure.obs_id|group:?}_{detector.full_name:?}_{skymap:?}_{skypix:?}_{id}"
 )
 """With the dataset's id, so that two attempts at a visit never write to the same file of the central
 datastore, where outputs have the same names."""
