@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,8 +132,8 @@ def draw_course(nights: Sequence[tuple[str, Night]], pause: tuple[float, float],
 
 
 def draw_limits(
-    limits: dict[str, Sequence[tuple[int, Summary]]],
-    delays: dict[str, Sequence[tuple[float, Summary]]],
+    limits: Mapping[str, Sequence[tuple[int, Summary]]],
+    delays: Mapping[str, Sequence[tuple[float, Summary]]],
     path: Path,
 ) -> None:
     """Draw what the limit of pods, and how long idle ones stay, does to visits and cost."""
@@ -154,7 +154,7 @@ def draw_limits(
     plt.close(figure)
 
 
-def _draw_delays(axis: Axes, delays: dict[str, Sequence[tuple[float, Summary]]]) -> None:
+def _draw_delays(axis: Axes, delays: Mapping[str, Sequence[tuple[float, Summary]]]) -> None:
     twin = axis.twinx()
     for name, points in delays.items():
         minutes = [delay / 60 for delay, _ in points]

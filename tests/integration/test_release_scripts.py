@@ -1,0 +1,157 @@
+"""What the workflows' scripts do, with stand-ins for the programs that build and publish."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from prompt_processing.release.recorded_versions import recorded_versions
+
+pytestmark = pytest.mark.integration
+
+PROJECT = Path(__file__).parents[2]
+VERSIONS = recorded_versions(PROJECT)
+
+STAND_IN = """#!/bin/bash
+echo "$(basename "$0") $*" >>"$CALLS"
+case "$*" in
+    login*) [[ $(cat) == secret ]] || exit 9 ;;
+    *--format*stack*) echo "$STACK_OF_BASE" ;;
+    "release view"*) exit 1 ;;
+esac
+"""
+
+
+class Calls:
+    """Programs that only tell how they were called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "calls"
+        self.programs = folder / "programs"
+        self.programs.mkdir()
+        for name in ("buildah", "gh"):
+            program = self.programs / name
+            program.write_text(STAND_IN)
+            program.chmod(0o755)
+
+    def run(self, *command: str, **environment: str) -> list[str]:
+        self.log.write_text("")
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("GITHUB_", "REGISTRY_", "CONTAINER_", "BASE_TAG"))
+        }
+        done = subprocess.run(
+            [str(PROJECT / command[0]), *command[1:]],
+            env={
+                **inherited,
+                "PATH": f"{self.programs}:{os.environ['PATH']}",
+                "CALLS": str(self.log),
+                "STACK_OF_BASE": VERSIONS.stack.name,
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return self.log.read_text().splitlines()
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Calls:
+    return Calls(tmp_path)
+
+
+def pushed(lines: list[str]) -> list[str]:
+    return [line.removeprefix("buildah push ") for line in lines if line.startswith("buildah push")]
+
+
+def tagged(lines: list[str]) -> list[str]:
+    return [line.split()[-1] for line in lines if line.startswith("buildah tag")]
+
+
+def test_release_publishes_both_containers_in_both_registries_once_both_are_built(calls: Calls) -> None:
+    version = VERSIONS.project
+    lines = calls.run(
+        ".ci/release",
+        version,
+        CONTAINER_REGISTRIES="ghcr.io/lsst-dm docker.io/lsstdm",
+        REGISTRY_LOGINS="ghcr.io docker.io",
+        REGISTRY_USER_GHCR_IO="user",
+        REGISTRY_PASSWORD_GHCR_IO="secret",
+        REGISTRY_USER_DOCKER_IO="user",
+        REGISTRY_PASSWORD_DOCKER_IO="secret",
+    )
+    assert pushed(lines) == [
+        f"{registry}/{name}:{version}"
+        for name in ("prompt-base", "prompt-service")
+        for registry in ("ghcr.io/lsst-dm", "docker.io/lsstdm")
+    ]
+    builds = [index for index, line in enumerate(lines) if line.startswith("buildah build")]
+    pushes = [index for index, line in enumerate(lines) if line.startswith("buildah push")]
+    assert len(builds) == 2
+    assert max(builds) < min(pushes)
+    assert lines[-1].startswith(f"gh release create {version} --verify-tag")
+    assert not any("secret " in line or line.endswith("secret") for line in lines if "--secret" not in line)
+
+
+def test_release_that_may_not_be_made_builds_nothing(calls: Calls) -> None:
+    with pytest.raises(RuntimeError, match="must be the same"):
+        calls.run(".ci/release", "987.0.0")
+    assert calls.log.read_text() == ""
+
+
+def test_release_without_the_logins_publishes_nothing(calls: Calls) -> None:
+    with pytest.raises(RuntimeError, match="REGISTRY_USER_GHCR_IO and REGISTRY_PASSWORD_GHCR_IO must be set"):
+        calls.run(".ci/release", VERSIONS.project, REGISTRY_LOGINS="ghcr.io")
+    assert calls.log.read_text() == ""
+
+
+def test_pull_requests_service_is_built_on_latest_under_its_tickets_tags(calls: Calls) -> None:
+    lines = calls.run(
+        ".ci/build-service",
+        GITHUB_EVENT_NAME="pull_request",
+        GITHUB_HEAD_REF="tickets/DM-12345",
+        GITHUB_REF_NAME="7/merge",
+        PUBLISH="false",
+    )
+    (build,) = [line for line in lines if line.startswith("buildah build")]
+    assert "--build-arg BASE_TAG=latest" in build
+    assert "--label org.opencontainers.image.revision=" in build
+    assert tagged(lines) == [
+        "localhost/prompt-service:DM-12345-latest",
+        f"localhost/prompt-service:DM-12345-{VERSIONS.stack.name}",
+    ]
+    assert pushed(lines) == []
+
+
+def test_service_of_main_is_built_on_every_base_of_the_list(calls: Calls) -> None:
+    lines = calls.run(
+        ".ci/build-service",
+        GITHUB_EVENT_NAME="push",
+        GITHUB_REF_NAME="main",
+        BASE_TAG_LIST="latest w_2026_30",
+    )
+    assert tagged(lines) == ["localhost/prompt-service:latest", "localhost/prompt-service:w_2026_30"]
+
+
+def test_base_of_a_branch_is_refused_on_main(calls: Calls) -> None:
+    with pytest.raises(RuntimeError, match="must not be merged"):
+        calls.run(
+            ".ci/build-service",
+            GITHUB_EVENT_NAME="push",
+            GITHUB_REF_NAME="main",
+            BASE_TAG_LIST="DM-12345-latest",
+        )
+
+
+def test_automatic_base_of_main_is_latest(calls: Calls) -> None:
+    lines = calls.run(".ci/build-base", GITHUB_EVENT_NAME="push", GITHUB_REF_NAME="main", LATEST="false")
+    names = [VERSIONS.stack.name, "latest"]
+    assert tagged(lines) == [f"localhost/prompt-base:{name}" for name in names]
+    (build,) = [line for line in lines if line.startswith("buildah build")]
+    assert f"--label org.lsst.prompt-processing.stack={VERSIONS.stack.name}" in build
+    assert "--secret id=pip.conf" in build
