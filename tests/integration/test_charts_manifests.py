@@ -354,3 +354,28 @@ class _Any(dict[str, str]):
 
     def __missing__(self, key: str) -> str:
         return "[]"
+
+
+def test_commands_of_the_playbook_name_what_there_is(
+    chart_tree: ChartTree, rendered: dict[tuple[str, str], str]
+) -> None:
+    page = (PROJECT / "doc/playbook/deployment.md").read_text()
+    shown = re.findall(r"^    bin/charts render (\S+) (\S+)$", page, flags=re.MULTILINE)
+    assert len(shown) == 2
+    for name, environment in shown:
+        assert (name if name == "argocd" else f"applications/{name}", environment) in rendered
+    objects = {
+        f"{manifest['kind'].lower()}/{manifest['metadata']['name']}"
+        for _, _, text in applications(rendered)
+        for manifest in read_manifests(text)
+    }
+    (job,) = re.findall(r"--from=(cronjob/\S+)", page)
+    assert job.replace("$application", "prompt-proto-service-lsstcam") in objects
+    assert "service/prompt-proto-service-lsstcam" in objects
+    settings = re.findall(r"--set(?:-string)? prompt-proto-service\.(\S+)=", page)
+    known = {value.name for value in read_values(PROJECT / KNATIVE / "values.yaml")}
+    assert settings
+    assert set(settings) <= known
+    keda = {value.name for value in read_values(PROJECT / KEDA / "values.yaml")}
+    named = set(re.findall(r"`((?:knative|keda|redis|worker|workspace|image)\.\w+)`", page))
+    assert named <= known | keda
