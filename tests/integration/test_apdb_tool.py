@@ -92,6 +92,15 @@ def test_reset_asks_names_what_it_destroys_and_keeps_the_mark(
     assert apdb_cli.main(["reset", "--yes", config]) == 0
 
 
+def test_file_is_found_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert apdb_cli.main(["create", "sqlite:///apdb.db", "apdb.yaml"]) == 0
+    monkeypatch.chdir("/")
+    assert status(str(tmp_path / "apdb.yaml"), capsys)["database"] == f"sqlite:///{tmp_path}/apdb.db"
+
+
 def test_nobody_there_to_answer_means_no(sqlite: tuple[str, str]) -> None:
     url, config = sqlite
     assert apdb_cli.main(["create", "--development", url, config]) == 0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +64,7 @@ def test_missing_collection_is_told_and_repaired_as_told(
     status, bad = check(central_folder, capsys)
     assert status == 1
     assert bad[f"collection {chain}"]["message"] == "is missing"
-    assert "bin/make-central-repo --add" in bad[f"collection {chain}"]["remedy"]
+    assert "prompt-make-central-repo --add" in bad[f"collection {chain}"]["remedy"]
     assert cli.main(["--add", "--instrument=LSSTCam", central]) == 0
     status, bad = check(central_folder, capsys)
     assert status == 0, bad
@@ -143,13 +146,42 @@ def test_worker_does_not_start_between_two_universes(central_folder: Path, tmp_p
     """What is read from one could not be written to the other."""
     own = DimensionUniverse().version
     make_repository_of_version(tmp_path / "older", own - 1)
-    context = ProcessContext(
-        world.make_settings(central_folder, read_central_repo=str(central_folder / "central"))
+    settings = world.make_settings(
+        central_folder,
+        central_repo=str(tmp_path / "older"),
+        read_central_repo=str(central_folder / "central"),
     )
-    context.close()
-    settings = world.make_settings(central_folder, central_repo=str(tmp_path / "older"))
-    settings = settings.model_copy(update={"read_central_repo": str(central_folder / "central")})
     context = ProcessContext(settings, world.small_camera())
     with pytest.raises(UniverseError, match=f"{own}.*{own - 1}.*migrate the older one"):
         context.repositories()
     assert not list((central_folder / "local").iterdir())
+
+
+def test_process_that_finds_another_universe_ends_with_status_three_and_says_what_to_do(
+    central_folder: Path, tmp_path: Path
+) -> None:
+    make_repository_of_version(tmp_path / "older", DimensionUniverse().version - 1)
+    pipeline = world.write_pipelines(central_folder / "pipelines")["Isr"]
+    (tmp_path / "local").mkdir(exist_ok=True)
+    environment = os.environ | {
+        "RUBIN_INSTRUMENT": "LSSTCam",
+        "SKYMAP": "tiny",
+        "CENTRAL_REPO": str(tmp_path / "older"),
+        "READ_CENTRAL_REPO": str(central_folder / "central"),
+        "LOCAL_REPOS": str(tmp_path / "local"),
+        "IMAGE_BUCKET": "none",
+        "KAFKA_CLUSTER": "127.0.0.1:9",
+        "BUCKET_TOPIC": "none",
+        "CONFIG_APDB": str(central_folder / "apdb.yaml"),
+        "PREPROCESSING_PIPELINES_CONFIG": "- pipelines: []",
+        "MAIN_PIPELINES_CONFIG": f"- pipelines: [{pipeline}]",
+        "PYTHONPATH": str(Path(world.__file__).parent),
+    }
+    code = "from prompt_processing.activator.app import create_app; create_app()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    assert "butler migrate upgrade" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "local").iterdir())

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy
@@ -86,6 +87,7 @@ def create(
     RepositoryProblemError
         There is an APDB already, or the database cannot be reached.
     """
+    database = _absolute(database)
     wanted = ApdbSqlConfig(db_url=database, namespace=namespace)
     if present := _tables(wanted):
         raise RepositoryProblemError(
@@ -204,8 +206,20 @@ def require_development(found: ApdbStatus, config_uri: str) -> None:
 
 def shown(config: ApdbSqlConfig) -> str:
     """Return the URL of an APDB's database without its password, with the namespace."""
-    url = sqlalchemy.engine.make_url(config.db_url).render_as_string(hide_password=True)
+    parsed = sqlalchemy.engine.make_url(config.db_url)
+    if parsed.get_backend_name() == "sqlite":
+        # The middleware writes it with flags that keep SQLite from making an empty file.
+        return f"sqlite:///{(parsed.database or '').removeprefix('file:')}"
+    url = parsed.render_as_string(hide_password=True)
     return f"{url} (namespace {config.namespace})" if config.namespace else url
+
+
+def _absolute(database: str) -> str:
+    """Return the URL of a database, which the worker's current directory must not change."""
+    url = sqlalchemy.engine.make_url(database)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return database
+    return url.set(database=str(Path(url.database).absolute())).render_as_string(hide_password=False)
 
 
 def _load(config_uri: str) -> ApdbSqlConfig:

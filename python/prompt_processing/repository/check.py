@@ -108,7 +108,7 @@ def _universe(butler: Butler) -> Finding:
 
 
 def _instrument(butler: Butler, camera: Camera) -> Finding:
-    remedy = f"bin/make-central-repo --add --instrument {camera.name} <repository>"
+    remedy = f"prompt-make-central-repo --add --instrument {camera.name} <repository>"
     records = butler.query_dimension_records("instrument", instrument=camera.name, explain=False)
     if not records:
         return Finding(Severity.PROBLEM, "instrument", f"{camera.name} is not known", remedy)
@@ -146,7 +146,7 @@ def _filters(butler: Butler, camera: Camera) -> Finding:
             Severity.WARNING,
             "filters",
             f"not known: {_some(missing)}; visits in them fail",
-            f"bin/make-central-repo --add --instrument {camera.name} <repository>",
+            f"prompt-make-central-repo --add --instrument {camera.name} <repository>",
         )
     return Finding(Severity.OK, "filters", f"{len(known)}")
 
@@ -304,7 +304,7 @@ def _find(butler: Butler, kind: str, collection: str) -> Sequence[DatasetRef]:
 
 
 def _repair(names: Collections, what: str) -> str:
-    return f"bin/make-central-repo --add --instrument {names.instrument} <repository> {what}"
+    return f"prompt-make-central-repo --add --instrument {names.instrument} <repository> {what}"
 
 
 def _some(things: Iterable[object]) -> str:

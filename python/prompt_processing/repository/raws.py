@@ -139,7 +139,7 @@ def _ingester(butler: Butler, instrument: str, padding_arcsec: float) -> Ingeste
     records = butler.query_dimension_records("instrument", instrument=instrument, explain=False)
     if not records:
         raise RepositoryProblemError(
-            f"The repository does not know {instrument}; bin/make-central-repo --add enters it."
+            f"The repository does not know {instrument}; prompt-make-central-repo --add enters it."
         )
     filters = butler.query_dimension_records("physical_filter", instrument=instrument, limit=None)
     return Ingester(
