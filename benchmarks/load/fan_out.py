@@ -24,6 +24,9 @@ from .figures import Figure, Measured, percentile, wait_for
 from .world import WORKERS, World
 
 _TARGET_S = 0.5
+WARM_UP, WARM_UP_DETECTORS = 999, 4
+"""Script queue whose visits are for a few detectors only."""
+
 N_DETECTORS = 189
 """Science detectors; the corner rafts' are not sent on."""
 
@@ -36,7 +39,10 @@ def fan_out_settings(
     configuration.write_text(
         yaml.safe_dump(
             {
-                "detectors": {INSTRUMENT: dict.fromkeys(detectors, True)},
+                "detectors": {
+                    INSTRUMENT: dict.fromkeys(detectors, True),
+                    f"{INSTRUMENT}-TEST-{WARM_UP}": dict.fromkeys(detectors[:WARM_UP_DETECTORS], True),
+                },
                 "knative-urls": {INSTRUMENT: url},
                 "redis-streams": {INSTRUMENT: stream},
             }
@@ -66,13 +72,13 @@ def start_fan_out(processes: Processes, name: str, settings: dict[str, str]) -> 
     return fan_out
 
 
-def make_announcement(group: str, field: int) -> Any:
+def make_announcement(group: str, field: int, sal_index: int = 1) -> Any:
     """Announce a visit of all detectors, now."""
     ra, dec, rotation = FIELDS[field]
     return make_next_visit(
         instrument=INSTRUMENT,
         group=group,
-        sal_index=1,
+        sal_index=sal_index,
         ra=ra,
         dec=dec,
         rotation=rotation,

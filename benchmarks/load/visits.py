@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,12 @@ from prompt_processing.tester.publish import Announcer
 from prompt_processing.transport.kafka import make_producer
 
 from .content import FIELDS, INSTRUMENT
-from .fan_out import fan_out_settings, make_announcement, start_fan_out
+from .fan_out import WARM_UP, WARM_UP_DETECTORS, fan_out_settings, make_announcement, start_fan_out
 from .figures import wait_for
 from .raws import RawBucket
 from .tasks import DATASETS_OF_A_VISIT
 from .world import WORKERS, WRITER, World
-from .writer import entered, start_writer
+from .writer import Entered, start_writer
 
 _AFTER_ANNOUNCEMENT_S = 2.0
 """Simulated exposures take no time; images still come after their announcement."""
@@ -94,8 +95,14 @@ class Night:
         wait_for(lambda: all(self._is_ready(worker) for worker in self._workers), "the workers listen", 180)
         self._announcer = Announcer(make_producer(kafka.plain), self._topic, None)
         self._raws = RawBucket(world.stack.service(ObjectStore), world.image_bucket, world.camera)
+        self._entered = Entered(world, world.writer_topic)
         self._sequence = 0
         self.expected = 0
+
+    def warm_up(self) -> None:
+        """Let the workers learn what holds for the night, by a visit of a few detectors."""
+        self._announce(self._world.detectors[:WARM_UP_DETECTORS], WARM_UP)
+        wait_for(self._all_entered, "the first outputs are entered", 600, 0.25)
 
     def run(self, n_visits: int, cadence: float) -> float:
         """Announce visits, and wait until all their outputs are entered.
@@ -113,17 +120,10 @@ class Night:
             From the first announcement to the last entry.
         """
         begin = time.monotonic()
-        detectors = self._world.detectors
         for number in range(n_visits):
             if (early := begin + number * cadence - time.monotonic()) > 0:
                 time.sleep(early)
-            self._sequence += 1
-            field = self._sequence % len(FIELDS)
-            group = f"{self._world.name} {self._sequence}"
-            self._announcer.publish(make_announcement(group, field))
-            self.expected += len(detectors)
-            time.sleep(_AFTER_ANNOUNCEMENT_S)
-            self._raws.put_visit(detectors, day_obs(time.time()) * 100_000 + self._sequence, group, FIELDS[field])
+            self._announce(self._world.detectors, sal_index=1)
         wait_for(self._all_entered, f"{self.expected} visit-detectors are entered", 3600, 0.25)
         return time.monotonic() - begin
 
@@ -138,16 +138,27 @@ class Night:
 
     def stop(self) -> list[dict[str, Any]]:
         """End all processes; return the workers' reports."""
+        self._entered.close()
         for process in (self._fan_out, *self._workers, self._writer):
             process.terminate()
         for process in (self._fan_out, *self._workers, self._writer):
             process.wait(120)
         return [json.loads(report.read_text()) for report in self._reports]
 
+    def _announce(self, detectors: Sequence[int], sal_index: int) -> None:
+        self._sequence += 1
+        field = self._sequence % len(FIELDS)
+        group = f"{self._world.name} {self._sequence}"
+        self._announcer.publish(make_announcement(group, field, sal_index))
+        self.expected += len(detectors)
+        time.sleep(_AFTER_ANNOUNCEMENT_S)
+        exposure = day_obs(time.time()) * 100_000 + self._sequence
+        self._raws.put_visit(detectors, exposure, group, FIELDS[field])
+
     def _all_entered(self) -> bool:
         for process in (self._fan_out, *self._workers, self._writer):
             process.check()
-        return entered(self._world, self._world.writer_topic) >= self.expected
+        return self._entered.count() >= self.expected
 
     def _is_ready(self, worker: Process) -> bool:
         worker.check()
@@ -159,8 +170,8 @@ def measure_visits(
 ) -> dict[str, float]:
     """Measure what visits cost those whom all workers share.
 
-    The first visit, in which each worker learns what holds for the night, is
-    not counted.
+    A visit of a few detectors, in which the workers learn what holds for the
+    night, is not counted.
 
     Returns
     -------
@@ -170,7 +181,7 @@ def measure_visits(
     store = world.stack.service(ObjectStore)
     counter = world.statements()
     night = Night(world, processes, n_workers)
-    night.run(1, 0.0)
+    night.warm_up()
     warm = night.expected
     before = {user: counter.read(user) for user in (WORKERS, WRITER)}
     log_begin = store.access_log.stat().st_size

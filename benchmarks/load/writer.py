@@ -118,14 +118,29 @@ def publish(world: World, topic: str, messages: list[bytes]) -> None:
         raise TimeoutError(f"Kafka does not take the messages for {topic}.")
 
 
-def entered(world: World, topic: str) -> int:
-    """Return how many messages the writers have committed."""
-    consumer = make_consumer(world.stack.service(Kafka).plain, GROUP, enable_auto_commit=False)
-    try:
-        (position,) = consumer.committed([TopicPartition(topic, 0)], timeout=20)
+class Entered:
+    """Tells how many messages of a topic the writers have committed.
+
+    Parameters
+    ----------
+    world : `World`
+        Servers.
+    topic : `str`
+        What the writers read.
+    """
+
+    def __init__(self, world: World, topic: str) -> None:
+        self._place = TopicPartition(topic, 0)
+        self._consumer = make_consumer(world.stack.service(Kafka).plain, GROUP, enable_auto_commit=False)
+
+    def count(self) -> int:
+        """Return the number."""
+        (position,) = self._consumer.committed([self._place], timeout=20)
         return max(0, int(position.offset))
-    finally:
-        consumer.close()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._consumer.close()
 
 
 def measure_writer(
@@ -160,13 +175,15 @@ def measure_writer(
     publish(world, topic, warm_up)
     counter = world.statements()
     writer = start_writer(world, processes, topic)
-    wait_for(lambda: entered(world, topic) >= n_before, "the writer enters the first messages", 300)
+    entered = Entered(world, topic)
+    wait_for(lambda: entered.count() >= n_before, "the writer enters the first messages", 300)
     before = counter.read(WRITER)
     cpu_before = _cpu_seconds(writer.pid)
     start = time.monotonic()
     publish(world, topic, timed)
-    wait_for(lambda: entered(world, topic) >= n_before + n_messages, "the writer enters all", 900, 0.05)
+    wait_for(lambda: entered.count() >= n_before + n_messages, "the writer enters all", 900, 0.05)
     seconds = time.monotonic() - start
+    entered.close()
     asked = counter.read(WRITER) - before
     cpu = _cpu_seconds(writer.pid) - cpu_before
     writer.terminate()
