@@ -263,13 +263,21 @@ class PipelineRun:
         try:
             self._executor.run_pipeline(self._graph, graph_executor=runner)
         except MPGraphExecutorError as error:
+            _hand_over_rest(outputs)
             if isinstance(error.__cause__, TaskFailedError):
                 raise error.__cause__ from error.__cause__.__cause__
             raise
-        finally:
-            # Also of a pipeline that failed: its metadata and logs tell why.
-            outputs.hand_over()
+        outputs.hand_over()
         return PipelineResult(self._pipeline.stem, watched.metadata, watched.seconds)
+
+
+def _hand_over_rest(outputs: VisitOutputs) -> None:
+    """Keep what a pipeline made before it failed: metadata and logs tell why."""
+    try:
+        outputs.hand_over()
+    except Exception:  # noqa: BLE001
+        # Whatever it is, the task's failure came first and decides.
+        _LOG.exception("The outputs of the failed pipeline are lost.")
 
 
 def first_buildable(runs: Sequence[PipelineRun], data: DataSelection) -> PipelineRun | None:
