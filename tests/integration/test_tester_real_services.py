@@ -22,7 +22,7 @@ from prompt_processing.services.kafka import Kafka
 from prompt_processing.services.object_store import NOTICES_TOPIC, ObjectStore
 from prompt_processing.services.schema_registry import SchemaRegistryServer
 from prompt_processing.simulation.night import Night, build_night
-from prompt_processing.tester import upload, upload_hsc_rc2
+from prompt_processing.tester import fill_pool, upload, upload_hsc_rc2
 from prompt_processing.transport.kafka import KafkaSettings, make_consumer
 from prompt_processing.transport.schema_registry import SchemaRegistry, unframe
 
@@ -70,10 +70,7 @@ class Observatory:
             miniature=(40, 60),
             n_template=0,
         )
-        for path in night.pool.rglob("*"):
-            if path.is_file():
-                key = f"unobserved/{path.relative_to(night.pool)}"
-                self.s3.upload_file(str(path), self.users, key)
+        assert fill_pool.main([str(night.pool)]) == 0
         return night
 
     def raws(self) -> list[RawKey]:

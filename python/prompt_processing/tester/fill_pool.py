@@ -1,0 +1,69 @@
+"""Puts raws into the pool that ``upload.py`` draws from."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from prompt_processing.instruments import RawKey
+
+from .settings import make_store
+
+__all__ = ["main"]
+
+_log = logging.getLogger("lsst.tester")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Upload raws to the pool; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="fill_pool.py",
+        description="Upload raws, and the sidecars beside them, to the pool that upload.py draws from: "
+        "unobserved/ of the users' bucket.",
+        epilog="environment variables: S3_ENDPOINT_URL, USERS_BUCKET, and credentials as boto3 reads them",
+    )
+    parser.add_argument(
+        "folder",
+        type=Path,
+        help="has each raw under the key of the image bucket, <INSTRUMENT>/...; simulate-night makes one",
+    )
+    parser.add_argument(
+        "--users-bucket",
+        default=os.environ.get("USERS_BUCKET") or "rubin-pp-dev-users",
+        help="where the pool is (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
+    keys = {
+        path.relative_to(options.folder).as_posix(): path
+        for path in sorted(options.folder.rglob("*"))
+        if path.is_file()
+    }
+    raws = [key for key in keys if RawKey.parse(key) is not None]
+    if not raws:
+        _log.critical("There is no raw under %s whose path is a key of the image bucket.", options.folder)
+        return 1
+    store = make_store()
+
+    def put(key: str) -> None:
+        store.put_object(Bucket=options.users_bucket, Key=f"unobserved/{key}", Body=keys[key].read_bytes())
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(put, keys))
+    except (BotoCoreError, ClientError) as error:
+        _log.critical("The S3 store does not do as it should: %s", error)
+        return 1
+    _log.info("%d raws are in s3://%s/unobserved/", len(raws), options.users_bucket)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
