@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask import Flask
 
@@ -13,6 +13,7 @@ from prompt_processing.activator.handlers import health, metrics, next_visit
 from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.activator.storage.apdb_version import ApdbVersionError
 from prompt_processing.activator.storage.universe import UniverseError
+from prompt_processing.telemetry.credentials import CredentialMask
 from prompt_processing.telemetry.metrics import Metrics
 
 LARGEST_REQUEST = 256 * 1024
@@ -47,12 +48,19 @@ def create_app(context: ProcessContext | None = None) -> Flask:
             sys.stderr.write(f"{error}\n")
             raise SystemExit(BOOT_FAILURE) from error
     bound = context
-    app = make_app(Factory(context).process_visit(), context.metrics, ready=lambda: bound.ready)
+    app = make_app(
+        Factory(context).process_visit(),
+        context.metrics,
+        ready=lambda: bound.ready,
+        secrets=context.settings.secrets,
+    )
     app.extensions["prompt_processing"] = context
     return app
 
 
-def make_app(process_visit: ProcessVisit, counts: Metrics, *, ready: Callable[[], bool]) -> Flask:
+def make_app(
+    process_visit: ProcessVisit, counts: Metrics, *, ready: Callable[[], bool], secrets: Sequence[str] = ()
+) -> Flask:
     """Make the application around a service.
 
     Parameters
@@ -63,6 +71,8 @@ def make_app(process_visit: ProcessVisit, counts: Metrics, *, ready: Callable[[]
         What ``/metrics`` shows.
     ready : callable
         Tells whether a visit would be taken at once.
+    secrets : sequence of `str`, optional
+        What no answer may show.
 
     Returns
     -------
@@ -72,7 +82,7 @@ def make_app(process_visit: ProcessVisit, counts: Metrics, *, ready: Callable[[]
     app = Flask("prompt_processing.activator")
     # More is answered with 413: by its announced length or, where none is announced, when it is reached.
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
-    app.register_blueprint(next_visit.make_blueprint(process_visit))
+    app.register_blueprint(next_visit.make_blueprint(process_visit, CredentialMask(secrets)))
     app.register_blueprint(health.make_blueprint(ready))
     app.register_blueprint(metrics.make_blueprint(counts))
     return app

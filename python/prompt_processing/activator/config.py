@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
@@ -33,9 +32,6 @@ _LEVELS = ("TRACE", "VERBOSE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 BOOT_FAILURE = 3
 """Exit status of a process with unusable settings; gunicorn ends as a whole when a worker exits with it."""
-
-_SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD", "LSST_DB_PASSWORD")
-"""Credentials that other libraries read by themselves."""
 
 
 class SettingsError(Exception):
@@ -229,11 +225,12 @@ class Settings(BaseSettings):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Credentials that no log may show, those that other libraries take from the environment included."""
-        own = (getattr(self, name) for name in type(self).model_fields)
+        """Credentials that no log may show."""
+        # A user's name is none, and may be a word that logs are full of.
+        names = (name for name in type(self).model_fields if not name.endswith("_username"))
+        own = (getattr(self, name) for name in names)
         return (
             *(secret.get_secret_value() for secret in own if isinstance(secret, SecretStr)),
-            *(os.environ[name] for name in _SECRET_VARIABLES if os.environ.get(name)),
         )
 
     @property

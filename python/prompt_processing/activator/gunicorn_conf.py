@@ -69,7 +69,7 @@ _OWN_FOLDER_PREFIX = "prompt-metrics-"
 wsgi_app = "prompt_processing.activator.app:create_app()"
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.web_concurrency
-worker_class = "sync"
+worker_class = "prompt_processing.activator.request_worker.RequestWorker"
 # A visit ends by itself at WORKER_TIMEOUT, with an answer. This is for one that does not.
 timeout = int(_settings.worker_timeout + _MARGIN)
 graceful_timeout = max(1, int(_settings.worker_grace_period))

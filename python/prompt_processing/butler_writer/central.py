@@ -32,8 +32,8 @@ _log = logging.getLogger("lsst.butler_writer.central")
 
 _RUN = re.compile(r"(?P<chain>(?P<instrument>[^/]+)/prompt/output-\d{4}-\d\d-\d\d)/[^/]+/[^/]+")
 
-_FORMATTERS = re.compile(r"(lsst|prompt_processing)(\.\w+)+")
-"""Classes that a message may ask to be imported."""
+_FORMATTERS = re.compile(r"(lsst|prompt_processing)(\.(?![Pp]ickle)\w+)+")
+"""Classes that a message may ask to be imported; none that would run what it reads."""
 
 _FAULTS_OF_A_MESSAGE: tuple[type[Exception], ...] = (
     ButlerUserError,

@@ -64,9 +64,7 @@ class WriterSettings(BaseSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no log may show."""
-        return tuple(
-            secret.get_secret_value() for secret in (self.kafka_username, self.kafka_password) if secret
-        )
+        return () if self.kafka_password is None else (self.kafka_password.get_secret_value(),)
 
     @classmethod
     def load(cls) -> Self:

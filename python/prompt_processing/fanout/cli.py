@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from prometheus_client import start_http_server
 from pydantic import SecretStr
 
+from ..telemetry.logs import LogContext, configure_logging
 from ..transport.kafka import KafkaSettings, make_consumer
 from ..transport.schema_registry import SchemaRegistry
 from .config import ConfigurationError, DetectorMap, FanOutSettings
@@ -35,11 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         + ", ".join(n.upper() for n in FanOutSettings.model_fields),
     )
     parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    configure_logging(LogContext())
     try:
         settings = FanOutSettings.load()
         detectors = DetectorMap.load(settings.instrument_config_file)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 import re
-import sys
 import time
 from collections.abc import Sequence
+
+from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from prompt_processing.activator.config import SettingsError
 from prompt_processing.activator.storage.repository_errors import passing
 from prompt_processing.domain.clock import night
 from prompt_processing.domain.errors import RetriableError
+from prompt_processing.telemetry.logs import LogContext, configure_logging
 
 from .config import InitializerSettings
 from .night import initialize_night
@@ -34,11 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--night", type=_night, help="day of observation of the processing, YYYY-MM-DD (default: today's)"
     )
     options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    configure_logging(LogContext())
     try:
         settings = InitializerSettings.load()
         with passing(f"Initializing the central repository {settings.central_repo}"):
@@ -48,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _EXIT_MISCONFIGURED
     except RetriableError as error:
         _LOG.critical("%s", error)
+        return 1
+    except ConflictingDefinitionError as error:
+        # Runs are named after code and configuration: one of these has changed, and its name has not.
+        _LOG.critical("The night has init-outputs that are not these pipelines': %s", error)
         return 1
     return 0
 

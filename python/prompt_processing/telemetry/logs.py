@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any, TextIO
 
 from prompt_processing.domain.clock import day_obs
 from prompt_processing.domain.visit import NextVisit
+from prompt_processing.telemetry.credentials import CredentialMask
 
 _DEFAULT_LEVELS = {".": "WARNING", "lsst": "INFO", "lsst.activator": "DEBUG", "prompt_processing": "DEBUG"}
 
 _EXTRA_LEVELS = {"TRACE": 5, "VERBOSE": 15}
 """Levels that the Rubin middleware adds to Python's."""
-
-_URL_PASSWORD = re.compile(r"(://[^\s:/@\"]*):([^\s/@\"]+)@")
-_MASK = "********"
 
 
 class LogContext:
@@ -86,15 +85,13 @@ class JsonFormatter(logging.Formatter):
         What the process is doing.
     secrets : sequence of `str`, optional
         Strings that are masked wherever they appear, even in a message or a
-        traceback of somebody else's.
+        traceback of somebody else's; with them, what the environment holds.
     """
 
     def __init__(self, context: LogContext, secrets: Sequence[str] = ()) -> None:
         super().__init__()
         self._context = context
-        forms = {form for secret in secrets if secret for form in (secret, json.dumps(secret)[1:-1])}
-        # Longest first, so that a secret that holds another one is masked whole.
-        self._secrets = sorted(forms, key=len, reverse=True)
+        self._mask = CredentialMask(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record.
@@ -128,24 +125,7 @@ class JsonFormatter(logging.Formatter):
         outcome = getattr(record, "outcome", None)
         if outcome is not None:
             line["outcome"] = outcome
-        return self.mask(json.dumps(line, default=str))
-
-    def mask(self, text: str) -> str:
-        """Replace credentials.
-
-        Parameters
-        ----------
-        text : `str`
-            Any text.
-
-        Returns
-        -------
-        masked : `str`
-            The text without known secrets and without passwords in URLs.
-        """
-        for secret in self._secrets:
-            text = text.replace(secret, _MASK)
-        return _URL_PASSWORD.sub(rf"\1:{_MASK}@", text)
+        return json.dumps(self._mask.value(line))
 
 
 def configure_logging(
@@ -180,6 +160,27 @@ def configure_logging(
         number = _EXTRA_LEVELS.get(level.upper(), level.upper())
         logging.getLogger("" if name == "." else name).setLevel(number)
     logging.captureWarnings(True)
+    # Python would write these with whatever the exception has to tell.
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger("lsst.activator.uncaught").critical(
+        "The process ends: %s", error, exc_info=(kind, error, traceback)
+    )
+
+
+def _log_uncaught_in_thread(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_value is None or issubclass(failure.exc_type, SystemExit):
+        return
+    logging.getLogger("lsst.activator.uncaught").error(
+        "A thread ends: %s",
+        failure.exc_value,
+        exc_info=(failure.exc_type, failure.exc_value, failure.exc_traceback),
+    )
 
 
 def timer_logger(stage: str) -> logging.Logger:

@@ -5,6 +5,7 @@ import pytest
 from astropy.io import fits
 
 from prompt_processing.activator.config import Settings, SettingsError
+from prompt_processing.telemetry.credentials import CredentialMask
 from prompt_processing.activator.pipelines_config import parse_selection
 from prompt_processing.domain.visit import NextVisit
 
@@ -118,7 +119,8 @@ def test_credentials_are_shown_nowhere(environment, monkeypatch):
     )
     settings = Settings.load()
     assert "hush" not in repr(settings) + str(settings) + settings.model_dump_json()
-    assert {"hush-token", "hush-kafka", "hush-s3"} <= set(settings.secrets)
+    assert {"hush-token", "hush-kafka"} <= set(settings.secrets)
+    assert "hush" not in CredentialMask(settings.secrets).text("hush-token hush-kafka hush-s3")
     environment(SASQUATCH_TOKEN="hush-token", IMAGE_TIMEOUT="hush-soon")
     assert "hush" not in str(problems())
 

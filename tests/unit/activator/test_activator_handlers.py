@@ -4,9 +4,8 @@ import base64
 import json
 
 import pytest
-from flask import Flask
 
-from prompt_processing.activator.handlers import health, metrics, next_visit
+from prompt_processing.activator.app import LARGEST_REQUEST, make_app
 from prompt_processing.domain.errors import RetriableError
 
 ATTRIBUTES = {"specversion": "1.0", "id": "1", "source": "next-visit-topic", "type": "com.example.kafka"}
@@ -14,10 +13,9 @@ ATTRIBUTES = {"specversion": "1.0", "id": "1", "source": "next-visit-topic", "ty
 
 @pytest.fixture
 def client(world):
-    app = Flask("test")
-    app.register_blueprint(next_visit.make_blueprint(world.service()))
-    app.register_blueprint(health.make_blueprint(lambda: world.open_failure is None))
-    app.register_blueprint(metrics.make_blueprint(world.metrics))
+    app = make_app(
+        world.service(), world.metrics, ready=lambda: world.open_failure is None, secrets=["hush-hush"]
+    )
     return app.test_client()
 
 
@@ -129,3 +127,20 @@ def test_metrics_are_prometheus_text(client):
     response = client.get("/metrics")
     assert response.content_type.startswith("text/plain")
     assert "# TYPE prompt_visits_total counter" in response.text
+
+
+def test_a_request_that_is_too_large_is_refused_by_its_length(client):
+    response = binary(client, b" " * (LARGEST_REQUEST + 1))
+    assert response.status_code == 413
+    assert "bytes" in response.json["message"]
+
+
+def test_an_answer_shows_no_credentials(world, client):
+    world.open_failure = RetriableError(
+        "postgresql://user:very-secret@host/db does not know the password hush-hush"
+    )
+    response = structured(client, data=world.message())
+    assert response.status_code == 503
+    assert "postgresql://user:********@host/db" in response.json["message"]
+    assert "very-secret" not in response.text
+    assert "hush-hush" not in response.text

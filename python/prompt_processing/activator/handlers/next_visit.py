@@ -13,6 +13,7 @@ from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.domain.errors import MalformedMessageError
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.telemetry.credentials import CredentialMask
 
 _log = logging.getLogger("lsst.activator.handlers.next_visit")
 
@@ -20,13 +21,15 @@ RETRY_AFTER = "30"
 """Seconds after which a sender may retry."""
 
 
-def make_blueprint(process_visit: ProcessVisit) -> Blueprint:
+def make_blueprint(process_visit: ProcessVisit, mask: CredentialMask) -> Blueprint:
     """Make the routes.
 
     Parameters
     ----------
     process_visit : `~prompt_processing.activator.services.process_visit.ProcessVisit`
         The service.
+    mask : `~prompt_processing.telemetry.credentials.CredentialMask`
+        Takes credentials out of what other people's errors tell.
 
     Returns
     -------
@@ -50,7 +53,7 @@ def make_blueprint(process_visit: ProcessVisit) -> Blueprint:
             process_visit.record(outcome)
         else:
             outcome = process_visit.process(visit)
-        return _answer(outcome)
+        return _answer(outcome, mask)
 
     return blueprint
 
@@ -63,8 +66,8 @@ def _too_large() -> Response:
     return response
 
 
-def _answer(outcome: Outcome) -> Response:
-    response = jsonify({"message": outcome.reason, "outcome": outcome.as_dict()})
+def _answer(outcome: Outcome, mask: CredentialMask) -> Response:
+    response = jsonify(mask.value({"message": outcome.reason, "outcome": outcome.as_dict()}))
     response.status_code = outcome.status.http
     if outcome.status is Status.RETRIABLE:
         response.headers["Retry-After"] = RETRY_AFTER
