@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import random
+import time
 
 from lsst.daf.butler import Butler, CollectionType  # type: ignore[attr-defined]
+from lsst.daf.butler.registry import ConflictingDefinitionError
 
-from prompt_processing.activator.services.pipeline_library import PipelineLibrary
+from prompt_processing.activator.services.pipeline_library import PipelineLibrary, ReadyPipeline
 from prompt_processing.activator.storage.collections import NO_PIPELINE, Collections
 from prompt_processing.activator.storage.deployment import deployment_id
 from prompt_processing.images import use_butler_types
@@ -14,6 +17,8 @@ from prompt_processing.images import use_butler_types
 from .config import InitializerSettings
 
 _LOG = logging.getLogger("lsst.initializer")
+
+_ATTEMPTS = 10
 
 
 def initialize_night(settings: InitializerSettings, night: str) -> tuple[str, ...]:
@@ -39,7 +44,7 @@ def initialize_night(settings: InitializerSettings, night: str) -> tuple[str, ..
 
     Notes
     -----
-    It can be called any number of times: what is there is compared and left.
+    It can be called any number of times, and by several jobs at once: what is there is compared and left.
     """
     use_butler_types()
     paths = (*settings.preprocessing_pipelines_config.paths, *settings.main_pipelines_config.paths)
@@ -54,7 +59,7 @@ def initialize_night(settings: InitializerSettings, night: str) -> tuple[str, ..
         for pipeline in library:
             run = collections.output_run(night, pipeline.stem, deployment)
             butler.collections.register(run)
-            pipeline.to_graph().init_output_run(butler.clone(run=run))
+            _write_init_outputs(pipeline, butler.clone(run=run))
             runs.append(run)
             _LOG.info("Wrote init-outputs of %s to %s.", pipeline.path, run)
         butler.collections.register(runs[0])
@@ -64,3 +69,16 @@ def initialize_night(settings: InitializerSettings, night: str) -> tuple[str, ..
         if new:
             butler.collections.prepend_chain(chain, new)
     return tuple(dict.fromkeys(runs))
+
+
+def _write_init_outputs(pipeline: ReadyPipeline, butler: Butler) -> None:
+    for attempts_left in range(_ATTEMPTS - 1, -1, -1):
+        try:
+            pipeline.to_graph().init_output_run(butler)
+        except ConflictingDefinitionError:
+            # Somebody else writes the same at the same time. What is there by the next attempt is compared.
+            if not attempts_left:
+                raise
+            time.sleep(random.uniform(0.2, 1.0))
+        else:
+            return
