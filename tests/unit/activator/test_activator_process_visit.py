@@ -228,10 +228,24 @@ def test_a_pipeline_that_failed_for_good_hands_over_what_it_has(world, written):
     assert (world.workspace.log[-3:], outcome.exported) == (["export", "unsubscribe", "clean"], 12)
 
 
-@pytest.mark.parametrize("error", [RetriableError("later"), AlreadyInApdbError(1, 2)])
-def test_outputs_of_an_attempt_that_is_not_the_last_or_not_the_first_stay_here(world, error):
+def caused_by_another_worker():
+    """As the workspace wraps it."""
+    failure = NonRetriableError("Task associateApdb failed", "unsafe")
+    failure.__cause__ = AlreadyInApdbError(1, 2)
+    return failure
+
+
+@pytest.mark.parametrize(
+    ("error", "written"),
+    [
+        (RetriableError("later"), False),
+        (AlreadyInApdbError(1, 2), True),
+        (caused_by_another_worker(), True),
+    ],
+)
+def test_outputs_of_an_attempt_that_is_not_the_last_or_not_the_first_stay_here(world, error, written):
     world.workspace.during["pipeline"] = raiser(error)
-    world.apdb = [False, isinstance(error, AlreadyInApdbError)]
+    world.apdb = [False, written]
     assert world.process().exported is None
     assert "export" not in world.workspace.log
 

@@ -171,7 +171,7 @@ class ProcessVisit:
             # The last place where a failure can become an outcome that the sender understands.
             with self._interruption.held():
                 end = self._judge(error, visit, progress)
-            if end[0] is Status.FAILED and not isinstance(error, AlreadyInApdbError | Interrupted):
+            if end[0] is Status.FAILED and not _is_anothers(error) and not isinstance(error, Interrupted):
                 self._export_rest(progress)
             return end
         finally:
@@ -312,6 +312,15 @@ class ProcessVisit:
             image_arrival=progress.image_arrival,
             last_alert=progress.last_alert,
         )
+
+
+def _is_anothers(error: BaseException | None) -> bool:
+    """Tell whether another worker has processed the visit, whose outputs are the ones that count."""
+    while error is not None:
+        if isinstance(error, AlreadyInApdbError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _last_arrival(images: Sequence[ArrivedImage]) -> float | None:
