@@ -22,7 +22,7 @@ from .alerts import measure_alerts
 from .fan_out import measure_fan_out
 from .figures import Measured
 from .one_worker import OneWorker, measure_one_worker
-from .report import markdown, plot_growth, show
+from .report import markdown, plot_growth, show, update_document
 from .start import measure_start
 from .visits import measure_visits
 from .world import World, start_services
@@ -30,6 +30,7 @@ from .writer import measure_writer, read_messages
 
 _ALL_DETECTORS = 189
 _CENTRE = 94
+_DOC = Path(__file__).parents[2] / "doc"
 PARTS = ("fan-out", "worker", "writer", "start", "alerts", "visits")
 
 _DESCRIPTION = """\
@@ -49,7 +50,7 @@ telescope nor exposures take time.
 
 examples:
   python benchmarks/focal_plane.py --quick                     a look at everything, a few minutes
-  python benchmarks/focal_plane.py                             the measured table of the documentation
+  python benchmarks/focal_plane.py --document                  the measured table of the documentation
   python benchmarks/focal_plane.py --cadence 37 --visits 3     as the telescope does it
   python benchmarks/focal_plane.py --only worker writer        two parts of it
 """
@@ -112,6 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (options.output / "results.json").write_text(json.dumps(measured.as_dict(), indent=2))
         (options.output / "table.md").write_text(markdown(measured))
         plot_growth(measured, options.output / "growth.png")
+    if options.document:
+        plot_growth(measured, _DOC / "images" / "load-growth.png")
+        update_document(measured, _DOC / "load.md")
     return int(any(figure.met is False for figure in measured.figures))
 
 

@@ -14,6 +14,8 @@ from .figures import Measured
 NEEDED_PER_SECOND = 189 / 37
 """Visit-detectors a second of a full camera."""
 
+_BEGIN, _END = "<!-- measured -->", "<!-- end of measured -->"
+
 _ROWS = (
     ("statements_workers", "statements of the worker on the central database"),
     ("statements_writer", "statements of the writer"),
@@ -92,6 +94,13 @@ def markdown(measured: Measured) -> str:
         f"load before the run {machine['load_before']}."
     )
     return "\n\n".join(parts) + "\n"
+
+
+def update_document(measured: Measured, path: Path) -> None:
+    """Put the tables into a page, between the two marks that are for them."""
+    head, _, rest = path.read_text().partition(_BEGIN)
+    _, _, tail = rest.partition(_END)
+    path.write_text(f"{head}{_BEGIN}\n\n{markdown(measured)}\n{_END}{tail}")
 
 
 def _line(cells: Sequence[str]) -> str:
