@@ -255,7 +255,9 @@ class ProcessVisit:
             _log.error("Failed in stage %s.", stage, exc_info=error)
             reason = f"{type(error).__name__}: {error}"
         if progress.pipeline_started and self._in_apdb(progress.exposures, visit.detector) is not False:
-            return Status.FAILED, f"{reason} The APDB was changed, or may have been.", "unsafe"
+            if not (isinstance(error, NonRetriableError) and error.retry == "unsafe"):
+                reason = f"{reason} The APDB was changed, or may have been."
+            return Status.FAILED, reason, "unsafe"
         if isinstance(error, RetriableError | Interrupted) or (
             # A full disk, say; nobody nearer to it has a name for it.
             isinstance(error, Exception) and is_passing(error)
