@@ -40,8 +40,6 @@ class Observatory:
         self.images, self.users, self.topic = name("images"), name("users"), name("next-visit")
         self.kafka, self.store, self.registry = kafka, store, registry
         self.s3: S3Client = store.client()
-        for bucket in (self.images, self.users):
-            self.s3.create_bucket(Bucket=bucket)
         kafka.create_topics(self.topic)
 
     def environment(self) -> dict[str, str]:
@@ -70,7 +68,7 @@ class Observatory:
             miniature=(40, 60),
             n_template=0,
         )
-        assert fill_pool.main([str(night.pool)]) == 0
+        assert fill_pool.main(["--make-buckets", str(night.pool)]) == 0
         return night
 
     def raws(self) -> list[RawKey]:

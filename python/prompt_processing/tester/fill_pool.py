@@ -39,6 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=os.environ.get("USERS_BUCKET") or "rubin-pp-dev-users",
         help="where the pool is (default: %(default)s)",
     )
+    parser.add_argument(
+        "--make-buckets",
+        action="store_true",
+        help="make this bucket and that of the images (IMAGE_BUCKET) first, if they are not there",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     keys = {
@@ -56,6 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         store.put_object(Bucket=options.users_bucket, Key=f"unobserved/{key}", Body=keys[key].read_bytes())
 
     try:
+        if options.make_buckets:
+            there = {bucket["Name"] for bucket in store.list_buckets()["Buckets"]}
+            for bucket in {options.users_bucket, os.environ.get("IMAGE_BUCKET") or "rubin-pp-dev"} - there:
+                store.create_bucket(Bucket=bucket)
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(put, keys))
     except (BotoCoreError, ClientError) as error:
