@@ -10,8 +10,10 @@ from flask import Flask
 from prompt_processing.activator.config import BOOT_FAILURE, SettingsError
 from prompt_processing.activator.factory import Factory, ProcessContext
 from prompt_processing.activator.handlers import health, metrics, next_visit
+from prompt_processing.activator.handlers import version as handlers_version
 from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.activator.storage.apdb_version import ApdbVersionError
+from prompt_processing.activator.storage.running_version import RunningVersion
 from prompt_processing.activator.storage.universe import UniverseError
 from prompt_processing.telemetry.credentials import CredentialMask
 from prompt_processing.telemetry.metrics import Metrics
@@ -53,13 +55,19 @@ def create_app(context: ProcessContext | None = None) -> Flask:
         context.metrics,
         ready=lambda: bound.ready,
         secrets=context.settings.secrets,
+        version=context.version,
     )
     app.extensions["prompt_processing"] = context
     return app
 
 
 def make_app(
-    process_visit: ProcessVisit, counts: Metrics, *, ready: Callable[[], bool], secrets: Sequence[str] = ()
+    process_visit: ProcessVisit,
+    counts: Metrics,
+    *,
+    ready: Callable[[], bool],
+    secrets: Sequence[str] = (),
+    version: Callable[[], RunningVersion] = RunningVersion.of_this_process,
 ) -> Flask:
     """Make the application around a service.
 
@@ -73,6 +81,8 @@ def make_app(
         Tells whether a visit would be taken at once.
     secrets : sequence of `str`, optional
         What no answer may show.
+    version : callable, optional
+        Tells what runs.
 
     Returns
     -------
@@ -85,4 +95,5 @@ def make_app(
     app.register_blueprint(next_visit.make_blueprint(process_visit, CredentialMask(secrets)))
     app.register_blueprint(health.make_blueprint(ready))
     app.register_blueprint(metrics.make_blueprint(counts))
+    app.register_blueprint(handlers_version.make_blueprint(version))
     return app

@@ -20,6 +20,7 @@ from prompt_processing.activator.storage.arrival_notices import ArrivalNotices
 from prompt_processing.activator.storage.arrived_images import ArrivedImages
 from prompt_processing.activator.storage.image_bucket import ImageBucket
 from prompt_processing.activator.storage.raw_microservice import RawMicroservice
+from prompt_processing.activator.storage.running_version import RunningVersion
 from prompt_processing.activator.storage.universe import UniverseError, check_universes
 from prompt_processing.domain.errors import PromptError
 from prompt_processing.domain.visit import FannedOutVisit
@@ -144,6 +145,12 @@ class ProcessContext:
         """Tell whether the APDB holds any of some exposures of a detector; `None` if it cannot be told."""
         return self.repositories().apdb.contains(exposures, detector)
 
+    def version(self) -> RunningVersion:
+        """Tell what runs, with the deployment's id if the repositories are open."""
+        return RunningVersion.of_this_process(
+            None if self._repositories is None else self._repositories.deployment
+        )
+
     def warm(self) -> None:
         """Do what would otherwise make the first visit late.
 
@@ -163,6 +170,7 @@ class ProcessContext:
             self.notices.stop()
         except PromptError as error:
             _log.error("Not everything could be made ready: %s", error.reason)
+        _log.info("Running %s.", self.version())
         # A million objects that live as long as the process: each full collection would stop a visit to go
         # through them, and write to the memory that workers share.
         gc.freeze()

@@ -14,6 +14,8 @@ REQUEST_TIMEOUT = 10.0
 
 _FAREWELL = 2.0
 """Seconds for which a client that has not finished may still send what nobody reads."""
+_FAREWELL_BYTES = 8 * 1024 * 1024
+"""And how much of it."""
 
 
 class RequestWorker(SyncWorker):
@@ -54,8 +56,10 @@ def _hang_up(connection: socket.socket) -> None:
         except BlockingIOError:
             return
         connection.shutdown(socket.SHUT_WR)
-        end = time.monotonic() + _FAREWELL
-        while (left := end - time.monotonic()) > 0:
+        end, received = time.monotonic() + _FAREWELL, 0
+        while (left := end - time.monotonic()) > 0 and received < _FAREWELL_BYTES:
             connection.settimeout(left)
-            if not connection.recv(65536):
+            part = connection.recv(65536)
+            if not part:
                 return
+            received += len(part)

@@ -28,6 +28,12 @@ class _Handler(BaseHTTPRequestHandler):
                 workers = workers_ready()
                 body = json.dumps({"live": True, "ready": workers > 0, "workers": workers})
                 self._answer(200 if workers else 503, "application/json", body.encode())
+            case "/version":
+                # The deployment's id is known to those who read the pipelines: the workers.
+                from prompt_processing.activator.storage.running_version import RunningVersion
+
+                body = json.dumps(RunningVersion.of_this_process().as_dict())
+                self._answer(200, "application/json", body.encode())
             case _:
                 self._answer(404, "text/plain", b"Not found.\n")
 

@@ -41,7 +41,7 @@ def make_blueprint(process_visit: ProcessVisit, mask: CredentialMask) -> Bluepri
     @blueprint.post("/next-visit")
     def next_visit() -> Response:
         try:
-            visit = FannedOutVisit.parse(event_data(dict(request.headers), request.get_data()))
+            visit = FannedOutVisit.parse(event_data(dict(request.headers), _body()))
         except RequestEntityTooLarge:
             return _too_large()
         except (OSError, ParseException) as error:
@@ -56,6 +56,15 @@ def make_blueprint(process_visit: ProcessVisit, mask: CredentialMask) -> Bluepri
         return _answer(outcome, mask)
 
     return blueprint
+
+
+def _body() -> bytes:
+    body = request.get_data()
+    limit = request.max_content_length
+    if request.content_length is None and limit is not None and len(body) >= limit:
+        # Without an announced length, werkzeug reads up to the limit and keeps silent about the rest.
+        raise RequestEntityTooLarge
+    return body
 
 
 def _too_large() -> Response:

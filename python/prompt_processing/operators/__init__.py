@@ -1,0 +1,1 @@
+"""What operators look with: at logs, into a pod, and at the dependencies."""

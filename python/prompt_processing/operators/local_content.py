@@ -1,0 +1,124 @@
+"""What the local repositories of a pod's workers hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lsst.daf.butler import Butler, MissingDatasetTypeError
+
+from prompt_processing.images import use_butler_types
+
+
+@dataclass(frozen=True)
+class TypeContent:
+    """Datasets of one type.
+
+    Attributes
+    ----------
+    name, storage_class : `str`
+        The dataset type.
+    datasets : `int`
+        How many the repository knows.
+    files : `int`
+        Those of them that are files; the others are in the worker's memory.
+    size : `int`
+        Bytes of the files.
+    """
+
+    name: str
+    storage_class: str
+    datasets: int
+    files: int
+    size: int
+
+
+@dataclass(frozen=True)
+class RepositoryContent:
+    """One worker's repository.
+
+    Attributes
+    ----------
+    path : `~pathlib.Path`
+        Where it is.
+    universe : `str`
+        Namespace and version of its dimension universe.
+    types : `tuple` [`TypeContent`]
+        Those that it holds any of, by name.
+    size : `int`
+        Bytes of all that is below the folder, the database included.
+    """
+
+    path: Path
+    universe: str
+    types: tuple[TypeContent, ...]
+    size: int
+
+
+def find_repositories(parent: str) -> list[Path]:
+    """Find workers' local repositories.
+
+    Parameters
+    ----------
+    parent : `str`
+        ``LOCAL_REPOS``.
+    """
+    return sorted(path.parent for path in Path(parent).glob("butler-????????/butler.yaml"))
+
+
+def read_content(path: Path) -> RepositoryContent:
+    """Look into a repository, without writing to it.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The repository; its worker may be busy with it.
+
+    Raises
+    ------
+    OSError
+        Raised if it is gone.
+    """
+    use_butler_types()
+    butler = Butler.from_config(str(path), writeable=False)
+    try:
+        universe = butler.dimensions
+        types = tuple(
+            found
+            for dataset_type in sorted(butler.registry.queryDatasetTypes(), key=lambda one: one.name)
+            if (found := _content_of(butler, dataset_type.name, dataset_type.storageClass_name)).datasets
+        )
+    finally:
+        butler.close()
+    return RepositoryContent(path, f"{universe.namespace} {universe.version}", types, sum(_sizes(path)))
+
+
+def _content_of(butler: Butler, name: str, storage_class: str) -> TypeContent:
+    try:
+        refs = set(butler.registry.queryDatasets(name, collections="*", findFirst=False))
+    except MissingDatasetTypeError:
+        refs = set()
+    size = n_files = 0
+    if refs:
+        for uris in butler._datastore.getManyURIs(refs, predict=True, allow_missing=True).values():
+            for uri in uris.iter_all():
+                if uri.scheme != "file" or uri.fragment == "predicted":
+                    continue
+                try:
+                    size += os.stat(uri.ospath).st_size
+                    n_files += 1
+                except FileNotFoundError:
+                    # The worker has let go of it in the meantime.
+                    continue
+    return TypeContent(name, storage_class, len(refs), n_files, size)
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                yield os.lstat(os.path.join(root, name)).st_size
+            except FileNotFoundError:
+                continue

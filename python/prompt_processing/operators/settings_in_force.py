@@ -1,0 +1,80 @@
+"""The settings that a process would start with here, without their secrets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from prompt_processing.activator.config import Settings, SettingsError
+from prompt_processing.domain.selection import PipelineSelection
+from prompt_processing.telemetry.credentials import CredentialMask
+
+
+@dataclass(frozen=True)
+class SettingInForce:
+    """One setting.
+
+    Attributes
+    ----------
+    name : `str`
+        Of the environment variable.
+    value : `str`
+        What is in force; of a secret only whether it is set.
+    source : `str`
+        ``environment`` or ``default``.
+    """
+
+    name: str
+    value: str
+    source: str
+
+
+def settings_in_force(environment: Mapping[str, str] | None = None) -> tuple[list[SettingInForce], list[str]]:
+    """Tell the activator's settings.
+
+    Parameters
+    ----------
+    environment : mapping, optional
+        Tells where they come from; by default the process's.
+
+    Returns
+    -------
+    settings : `list` [`SettingInForce`]
+        In the order of the settings class; empty if they are not usable.
+    problems : `list` [`str`]
+        What is wrong with them.
+    """
+    given = {name.upper() for name, value in (environment or os.environ).items() if value}
+    try:
+        settings = Settings.load()
+    except SettingsError as error:
+        return [], [f"{name}: {problem}" for name, problem in error.problems.items()]
+    mask = CredentialMask(settings.secrets)
+    return [
+        SettingInForce(
+            name.upper(),
+            _shown(getattr(settings, name), mask),
+            "environment" if name.upper() in given else "default",
+        )
+        for name in type(settings).model_fields
+    ], []
+
+
+def _shown(value: object, mask: CredentialMask) -> str:
+    match value:
+        case SecretStr():
+            return "(set, not shown)"
+        case None:
+            return "(not set)"
+        case PipelineSelection():
+            return mask.text(", ".join(value.paths) or "nothing is run")
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return mask.text(" ".join(str(item) for item in value))
+        case dict():
+            return mask.text(" ".join(f"{key}={item}" for key, item in value.items()) or "(none)")
+    return mask.text(str(value))
