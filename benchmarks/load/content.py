@@ -36,6 +36,8 @@ def make_content(folder: Path, camera: Camera, detectors: Sequence[int]) -> Repo
     folder.mkdir(parents=True, exist_ok=True)
     image = folder / "image.fits"
     write_exposure(image, Exposure.blank((16, 16)))
+    defects = folder / "defects.fits"
+    Defects(np.zeros((0, 4), np.int32)).write_fits(defects)
     ra, dec = np.mean([field[:2] for field in FIELDS], axis=0)
     sky_map = SkyMap(SKY_MAP, _PIXEL, _PATCH, _OVERLAP, _PATCHES, (Tract(1, float(ra), float(dec)),))
 
@@ -46,7 +48,7 @@ def make_content(folder: Path, camera: Camera, detectors: Sequence[int]) -> Repo
                 yield CalibrationProduct("dark", number, image, begin=begin, end=end)
                 for physical_filter in (FILTER, "g_6"):
                     yield CalibrationProduct("flat", number, image, physical_filter, begin=begin, end=end)
-            yield CalibrationProduct("defects", number, Defects(np.zeros((0, 4), np.int32)))
+            yield CalibrationProduct("defects", number, defects)
 
     return RepositoryContent(
         sky_map,

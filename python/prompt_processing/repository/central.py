@@ -176,7 +176,8 @@ def _put_calibrations(
     if butler.find_dataset("camera", instrument=camera.name, collections=unbounded) is None:
         camera_ref = butler.put(camera, "camera", instrument=camera.name, run=unbounded)
         butler.registry.certify(certified, [camera_ref], Timespan(None, None))
-    certified_for: list[tuple[DatasetRef, Timespan]] = []
+    # Each call asks whether anything else is valid then: of a whole camera, one a type and validity will do.
+    certified_for: dict[tuple[str, Timespan], list[DatasetRef]] = {}
     files: list[FileDataset] = []
     for product in products:
         data_id: dict[str, Any] = {"instrument": camera.name, "detector": product.detector}
@@ -187,10 +188,11 @@ def _put_calibrations(
         run = f"{certified}/{epoch}"
         butler.collections.register(run)
         ref = _put(butler, product.product, product.dataset_type, data_id, run, files)
-        certified_for.append((ref, Timespan(product.begin, product.end)))
+        validity = Timespan(product.begin, product.end)
+        certified_for.setdefault((product.dataset_type, validity), []).append(ref)
     butler.ingest(*files, transfer="copy")
-    for ref, timespan in certified_for:
-        butler.registry.certify(certified, [ref], timespan)
+    for (_, timespan), refs in certified_for.items():
+        butler.registry.certify(certified, refs, timespan)
     add_to_chain(butler, collections.calib, [certified, unbounded])
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 from lsst.daf.butler import (  # type: ignore[attr-defined]
     Butler,
+    ButlerConfig,
     CollectionType,
     DatasetRef,
     DatasetType,
@@ -38,7 +39,7 @@ class CentralRepository:
     ----------
     reader, writer : `~lsst.daf.butler.Butler`
         Of the repository that inputs come from and of the one that outputs
-        go to; the same object if they are the same repository.
+        go to; they may be the same object.
     collections : `Collections`
         Names.
     retry_delay : `float`
@@ -63,10 +64,12 @@ class CentralRepository:
             Raised if a repository cannot be reached.
         """
         with passing(f"Opening the central repository {settings.central_repo}"):
-            reader = writer = Butler.from_config(settings.central_repo, writeable=True)
-        if settings.input_repo != settings.central_repo:
-            with passing(f"Opening the central repository {settings.input_repo}"):
-                reader = Butler.from_config(settings.input_repo, writeable=False)
+            config = ButlerConfig(settings.central_repo)
+            writer = Butler.from_config(config, writeable=True)
+        # One connection does for both, but where whoever may write keeps all others from writing.
+        shared = settings.input_repo == settings.central_repo and not _is_sqlite(config)
+        with passing(f"Opening the central repository {settings.input_repo}"):
+            reader = writer if shared else Butler.from_config(settings.input_repo, writeable=False)
         return cls(reader, writer, Collections(settings.rubin_instrument), settings.repo_retry_delay)
 
     def close(self) -> None:
@@ -294,3 +297,7 @@ class CentralRepository:
             return attempt()
         with passing(f"{what} in the central repository"):
             return try_twice(attempt, self.retry_delay)
+
+
+def _is_sqlite(config: ButlerConfig) -> bool:
+    return str(config.get(("registry", "db"), "")).startswith("sqlite")
