@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 from astropy.table import Table
 
@@ -9,6 +11,7 @@ from ..domain.ids import pack_ids
 from ..images import Exposure
 from .dia_detection import DetectionOptions, detect_dia_sources
 from .dia_measurement import measure_dia_sources
+from .streaks import mask_streaks
 
 
 def detect_and_measure(
@@ -19,7 +22,7 @@ def detect_and_measure(
     Parameters
     ----------
     difference : `Exposure`
-        Its mask gets ``DETECTED`` and ``DETECTED_NEGATIVE``, in place.
+        Its mask gets ``STREAK``, ``DETECTED`` and ``DETECTED_NEGATIVE``, in place.
     science, matched : `Exposure`
         Science image and matched template, for forced fluxes.
     options : `DetectionOptions`, optional
@@ -28,8 +31,10 @@ def detect_and_measure(
     Returns
     -------
     sources : `~astropy.table.Table`
-        As `measure_dia_sources`, with ``diaSourceId``. Most significant first.
+        As `measure_dia_sources`, with ``diaSourceId``. Most significant first. ``meta["streaks"]`` is the
+        list of masked streaks, each a `dict` of `~prompt_processing.alert_production.streaks.Streak`.
     """
+    streaks = mask_streaks(difference)
     peaks = detect_dia_sources(difference, options)
     table = measure_dia_sources(difference, science, matched, peaks)
     if difference.visit_info is None:
@@ -38,4 +43,5 @@ def detect_and_measure(
         visit = difference.visit_info
         ids = pack_ids(visit.exposure, visit.detector, np.arange(1, len(table) + 1))
     table.add_column(ids, name="diaSourceId", index=0)
+    table.meta["streaks"] = [asdict(streak) for streak in streaks]
     return table

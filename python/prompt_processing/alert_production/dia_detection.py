@@ -113,7 +113,7 @@ def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = 
 
 def _usable(difference: Exposure) -> NDArray[np.bool_]:
     """Return where pixels count: at the image's edge they do, the filters decide on those later."""
-    planes = int(UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE)
+    planes = int(UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE | Mask.STREAK)
     usable = (difference.mask & np.int32(planes)) == 0
     usable &= np.isfinite(difference.image)
     usable &= difference.variance > 0

@@ -167,7 +167,8 @@ def summary_table(result: DifferenceResult) -> RichTable:
     )
     table.add_row(
         "changed",
-        f"{s['sources']} sources ({s['fainter']} fainter than before); {s['rejected']} more were rejected",
+        f"{s['sources']} sources ({s['fainter']} fainter than before); {s['rejected']} more were rejected"
+        + (f"; {s['streaks']} streaks masked" if s["streaks"] else ""),
     )
     table.add_row(
         "time", f"{number('seconds'):.1f} s, of it {number('subtractionSeconds'):.2f} s for the subtraction"

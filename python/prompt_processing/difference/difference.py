@@ -162,6 +162,7 @@ def difference_images(
     detections = detect_and_measure(
         result.difference, image.exposure, result.matched, DetectionOptions(threshold=options.threshold)
     )
+    streaks = detections.meta.pop("streaks")
     kept, rejected = filter_dia_sources(detections, FilterOptions(minimum_snr=options.threshold))
     kept["reliability"] = ReliabilityModel.load().score(kept)
     residuals = measure_residuals(result.difference, registration.stars)
@@ -171,6 +172,7 @@ def difference_images(
         "sources": len(kept),
         "fainter": int(np.count_nonzero(kept["isNegative"])),
         "rejected": len(rejected),
+        "streaks": len(streaks),
         "subtractionSeconds": seconds,
         "subtractionCpuSeconds": cpu_seconds,
         "seconds": time.perf_counter() - start,

@@ -90,6 +90,14 @@ class DetectAndMeasureDiaSourceTask(PipelineTask):
         """
         options = DetectionOptions(threshold=self.config.detectionThreshold)
         sources = detect_and_measure(difference, science, matched, options)
+        streaks = sources.meta.pop("streaks")
+        for number, streak in enumerate(streaks):
+            self.log.info(
+                "Streak %d: from (%.0f, %.0f) to (%.0f, %.0f), %d pixels masked.",
+                number, streak["x0"], streak["y0"], streak["x1"], streak["y1"], streak["pixels"],
+            )  # fmt: skip
+        self.metadata["numStreaks"] = len(streaks)
+        self.metadata["streakPixels"] = sum(streak["pixels"] for streak in streaks)
         negative = int(np.count_nonzero(sources["isNegative"]))
         self.metadata["numDiaSources"] = len(sources)
         self.metadata["numNegative"] = negative

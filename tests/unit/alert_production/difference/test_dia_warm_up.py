@@ -8,6 +8,7 @@ from prompt_processing.alert_production import (
     difference_variance,
     psf_flux,
     spline_filter,
+    streaks,
     warp,
 )
 from prompt_processing.alert_production.difference_warm_up import compile_difference_imaging
@@ -19,10 +20,11 @@ def test_every_entry_point_is_compiled_ahead():
         dia_detection: ("_normalise", "_find_peaks", "_clean"),
         dia_measurement: ("_measure",),
         difference_background: ("_find_quiet",),
-        difference_masks: ("_fill", "_combine", "_find", "_paint", "_flood"),
+        difference_masks: ("_fill", "_combine", "_find", "_find_wide", "_paint", "_flood"),
         difference_variance: ("_bin", "_enlarge"),
         psf_flux: ("_forced_fluxes",),
         spline_filter: ("_along_rows", "_along_columns"),
+        streaks: ("_bin", "_hough", "_profile", "_paint_line"),
         warp: ("_warp_patch",),
     }
     idle = [name for module, names in entries.items() for name in names if not vars(module)[name].signatures]
