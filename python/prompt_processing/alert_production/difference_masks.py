@@ -165,6 +165,52 @@ def _paint(seeds: NDArray[np.uint8], mask: NDArray[np.int32], new: int, radius: 
                     mask[j, i] |= new
 
 
+def spread_holes(mask: NDArray[np.int32], hole: int, new: int, radius: int, rim: int = 2) -> None:
+    """Set a plane around holes, in place: far around wide ones, little around narrow ones.
+
+    Parameters
+    ----------
+    mask : `~numpy.ndarray` of int32, shape (height, width)
+        Changed in place.
+    hole, new : `int`
+        Plane of the holes, and the one to set.
+    radius : `int`
+        Around holes in which a square of 5 x 5 pixels has room: nothing is known there, and the kernel
+        carries that as far as it reaches; pixels.
+    rim : `int`
+        Around all others, which `filled_image` fills from their sides; pixels.
+    """
+    wide, narrow = np.zeros(mask.shape, np.uint8), np.zeros(mask.shape, np.uint8)
+    in_bands(lambda start, stop: _find_wide(mask, np.int32(hole), wide, narrow, start, stop), mask.shape[0])
+    # The middle of a hole is 2 pixels from its rim.
+    _paint(wide, mask, np.int32(new), radius + 2)
+    _paint(narrow, mask, np.int32(new), rim)
+
+
+@numba.njit(cache=True, nogil=True)
+def _find_wide(
+    mask: NDArray[np.int32],
+    hole: int,
+    wide: NDArray[np.uint8],
+    narrow: NDArray[np.uint8],
+    start: int,
+    stop: int,
+) -> None:
+    height, width = mask.shape
+    for row in range(start, stop):
+        for column in range(width):
+            if not mask[row, column] & hole:
+                continue
+            narrow[row, column] = 1
+            whole = True
+            for j in range(max(row - 2, 0), min(row + 3, height)):
+                for i in range(max(column - 2, 0), min(column + 3, width)):
+                    if not mask[j, i] & hole:
+                        whole = False
+            if whole:
+                wide[row, column] = 1
+
+
 def flag_bright_surroundings(
     mask: NDArray[np.int32],
     seeds: int,

@@ -15,7 +15,13 @@ from ..images.kernel import MatchingKernel
 from .block_convolution import BlockGrid, convolve_blocks
 from .decorrelation import DifferenceFilters
 from .difference_background import quiet_pixels, remove_residual_background, scale_variance
-from .difference_masks import combined_mask, filled_image, flag_bright_surroundings, spread_plane
+from .difference_masks import (
+    combined_mask,
+    filled_image,
+    flag_bright_surroundings,
+    spread_holes,
+    spread_plane,
+)
 from .difference_variance import filtered_variance
 from .errors import BadKernelError, TooFewKernelStarsError
 from .kernel import KernelFit, KernelOptions, fit_kernel, kernel_sigma, make_basis
@@ -304,7 +310,7 @@ def _difference_mask(
     # A filled hole is right to a few per cent at its rim, so 2 pixels do; no data is no data.
     for plane in (Mask.BAD, Mask.CR):
         spread_plane(mask, int(plane), int(plane), 1)
-    spread_plane(mask, int(Mask.NO_DATA), int(Mask.EDGE), reach)
+    spread_holes(mask, int(Mask.NO_DATA), int(Mask.EDGE), reach)
     for border in (mask[:reach], mask[-reach:], mask[:, :reach], mask[:, -reach:]):
         border |= np.int32(int(Mask.EDGE))
     return mask

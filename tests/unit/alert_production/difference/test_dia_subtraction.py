@@ -112,3 +112,17 @@ def test_saturated_star_is_flagged_beyond_its_core(subtracted):
     if not saturated.any():
         pytest.skip("This simulated field has no saturated star.")
     assert ((case.result.difference.mask & int(Mask.SAT)) != 0).sum() > 4 * saturated.sum()
+
+
+def test_pinhole_of_the_template_costs_its_rim_and_a_wide_hole_what_the_kernel_reaches(subtracted):
+    case = subtracted(0.95, 0.7)
+    template = copy_of(case.pair.template)
+    template.mask[400, 400] |= int(Mask.NO_DATA)
+    template.image[400, 400] = template.variance[400, 400] = np.nan
+    template.mask[600:640, 600:640] |= int(Mask.NO_DATA)
+    template.image[600:640, 600:640] = template.variance[600:640, 600:640] = np.nan
+    edge = subtract(case.pair.science, template, case.stars).difference.has(Mask.EDGE)
+    assert edge[399:402, 399:402].all()
+    assert not edge[400, 404]
+    assert edge[620, 640:644].all()
+    assert edge[600:640, 600:640].all()
