@@ -76,3 +76,7 @@ class TooFewKernelStarsError(_MeasuredError):
 
 class BadKernelError(_MeasuredError):
     """The PSF-matching kernel is absurd, or leaves residuals that nothing could be told from."""
+
+
+class AbsurdVisitError(_MeasuredError):
+    """PSF, zero point, astrometry or number of DiaSources cannot be true: a circuit breaker opened."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -45,7 +46,7 @@ def robust_sigma(values: NDArray[np.floating]) -> float:
 
 
 def measure_residuals(
-    difference: Exposure, stars: Table | None = None, minimum_snr: float = 20.0
+    difference: Exposure, stars: Table | None = None, minimum_snr: float = 20.0, most: int = 400
 ) -> Residuals:
     """Measure the scatter of a difference.
 
@@ -57,22 +58,21 @@ def measure_residuals(
         Sources of the science image: ``x, y`` (pixels), ``snr``.
     minimum_snr : `float`, optional
         Of the stars.
+    most : `int`, optional
+        Only that many stars are looked at, evenly over their brightness.
     """
-    planes = int(UNUSABLE | Mask.SAT_TEMPLATE | Mask.STREAK)
-    usable = (difference.mask & np.int32(planes)) == 0
-    usable &= np.isfinite(difference.image)
-    usable &= difference.variance > 0
+    # A million pixels tell the scatter to a thousandth.
     step = max(min(difference.shape) // 1000, 1)
     part = np.s_[::step, ::step]
-    quiet = usable[part] & ((difference.mask[part] & int(Mask.DETECTED | Mask.DETECTED_NEGATIVE)) == 0)
-    sky = robust_sigma(difference.image[part][quiet] / np.sqrt(difference.variance[part][quiet]))
+    sky = robust_sigma(_normalised(difference, part, int(Mask.DETECTED | Mask.DETECTED_NEGATIVE)))
     if stars is None or not len(stars):
         return Residuals(sky, float("nan"), float("nan"), 0)
     snr = np.asarray(stars["snr"], float)
     chosen = np.flatnonzero(np.isfinite(snr) & (snr > minimum_snr))
     chosen = chosen[np.argsort(-snr[chosen])]
+    chosen = chosen[:: max(len(chosen) // most, 1)]
     fwhm = 4.0 if difference.psf is None else difference.psf.fwhm_at()
-    ratios = _around(difference, usable, stars[chosen], max(fwhm / 2, 1.0))
+    ratios = _around(difference, stars[chosen], max(fwhm / 2, 1.0))
     if not len(ratios):
         return Residuals(sky, float("nan"), float("nan"), 0)
     brightest = ratios[: max(len(ratios) // 10, 1)]
@@ -84,9 +84,17 @@ def measure_residuals(
     )
 
 
-def _around(
-    difference: Exposure, usable: NDArray[np.bool_], stars: Table, radius: float
-) -> list[NDArray[np.float32]]:
+def _normalised(difference: Exposure, part: Any, planes: int = 0) -> NDArray[np.float32]:
+    """Return the usable pixels of a part of the difference over the root of their variance."""
+    planes |= int(UNUSABLE | Mask.SAT_TEMPLATE | Mask.STREAK)
+    image, variance = difference.image[part], difference.variance[part]
+    usable = (difference.mask[part] & np.int32(planes)) == 0
+    usable &= np.isfinite(image)
+    usable &= variance > 0
+    return np.asarray(image[usable] / np.sqrt(variance[usable]), np.float32)
+
+
+def _around(difference: Exposure, stars: Table, radius: float) -> list[NDArray[np.float32]]:
     """Return the normalised residuals in a disc around each star, of those that are wholly usable."""
     height, width = difference.shape
     half = int(np.ceil(radius))
@@ -97,7 +105,7 @@ def _around(
     for x, y in zip(np.asarray(stars["x"], float), np.asarray(stars["y"], float), strict=True):
         if not (half <= x < width - half - 1 and half <= y < height - half - 1):
             continue
-        at = round(float(y)) + dy, round(float(x)) + dx
-        if usable[at].all():
-            found.append(difference.image[at] / np.sqrt(difference.variance[at]))
+        ratios = _normalised(difference, (round(float(y)) + dy, round(float(x)) + dx))
+        if len(ratios) == len(dy):
+            found.append(ratios)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
@@ -25,6 +26,12 @@ from ..alert_production.alert_sender import AlertsOnDemand, AlertStreamSettings,
 from ..alert_production.apdb_tables import ApdbSchemas
 from ..alert_production.apdb_write import require_not_in_apdb, write_visit_detector
 from ..alert_production.associate_visit import AssociatedVisit, PreloadedCatalogs, associate_visit
+from ..alert_production.visit_quality import (
+    VisitLimits,
+    metric_bundle,
+    require_sane_visit,
+    visit_metrics,
+)
 from ..images import Exposure, VisitInfo
 from .apdb_task import ApdbTask
 
@@ -117,6 +124,12 @@ class AssociateApdbConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
         storageClass="ArrowAstropy",
         dimensions=_DIMENSIONS,
     )
+    metrics = connectionTypes.Output(
+        doc="Seeing, zero point, depth, kernel, residuals and counts.",
+        name="alertProduction_metrics",
+        storageClass="MetricMeasurementBundle",
+        dimensions=_DIMENSIONS,
+    )
     marker = connectionTypes.Output(
         doc="Says that the APDB has the visit-detector, or that there was nothing to write.",
         name="apdb_marker",
@@ -126,7 +139,7 @@ class AssociateApdbConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
 
 
 class AssociateApdbConfig(PipelineTaskConfig, pipelineConnections=AssociateApdbConnections):
-    """Radii of association; the APDB and the broker come from the environment unless given here."""
+    """Radii and circuit breakers; the APDB and the broker come from the environment unless given here."""
 
     apdb_config_uri = Field[str](
         doc="URI of the APDB's configuration; if empty, CONFIG_APDB of the environment.", default=""
@@ -141,6 +154,27 @@ class AssociateApdbConfig(PipelineTaskConfig, pipelineConnections=AssociateApdbC
     alert_timeout_seconds = Field[float](
         doc="How long the broker may take to acknowledge a visit's alerts.", default=15.0
     )
+
+    maximum_seeing = Field[float](doc="Circuit breaker: seeing, arcsec; 0 is off, as below.", default=3.5)
+    maximum_ellipticity = Field[float](doc="Circuit breaker: ellipticity of the PSF.", default=0.4)
+    maximum_zero_point_scatter = Field[float](
+        doc="Circuit breaker: scatter of stars about the zero point, mag.", default=0.2
+    )
+    maximum_astrometric_rms = Field[float](doc="Circuit breaker: rms of the astrometry, mas.", default=250.0)
+    maximum_residual = Field[float](
+        doc="Circuit breaker: scatter of the difference at stars over that of noise.", default=3.0
+    )
+    minimum_usable_fraction = Field[float](
+        doc="Circuit breaker: usable fraction of the difference.", default=0.02
+    )
+    maximum_dia_sources = Field[int](doc="Circuit breaker: DiaSources of a detector.", default=20_000)
+    maximum_negative_share = Field[float](
+        doc="Circuit breaker: share of negative ones among 100 DiaSources or more.", default=0.9
+    )
+
+    def visit_limits(self) -> VisitLimits:
+        """Return the thresholds of the circuit breakers."""
+        return VisitLimits(**{field.name: getattr(self, field.name) for field in fields(VisitLimits)})
 
 
 class AssociateApdbTask(ApdbTask):
@@ -206,6 +240,8 @@ class AssociateApdbTask(ApdbTask):
         ------
         AlreadyInApdbError
             If the visit-detector was written before; nothing is changed.
+        AbsurdVisitError
+            If the visit's numbers pass a circuit breaker; nothing is changed.
         RetriableError
             If the APDB failed and has nothing of the visit-detector.
         NonRetriableError
@@ -213,6 +249,8 @@ class AssociateApdbTask(ApdbTask):
         """
         visit_info = _visit_info(difference, science)
         visit, detector = visit_info.exposure, visit_info.detector
+        metrics = visit_metrics(science.metadata, difference.metadata, dia_sources)
+        require_sane_visit(metrics, self.config.visit_limits())
         apdb = self.open_apdb(self.config.apdb_config_uri)
         require_not_in_apdb(apdb, visit, detector)
         schemas = ApdbSchemas.of(apdb)
@@ -273,6 +311,7 @@ class AssociateApdbTask(ApdbTask):
             forced_sources=associated.forced_sources,
             objects=associated.objects,
             ss_sources=Table.from_pandas(associated.ss_sources),
+            metrics=metric_bundle(metrics),
             marker=marker,
             prepared_alerts=prepared,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from astropy.table import Table
@@ -13,6 +14,7 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
+from ..alert_production.residuals import measure_residuals
 from ..alert_production.subtraction import subtract
 from ..images import Exposure
 
@@ -92,6 +94,11 @@ class SubtractImagesTask(PipelineTask):
             Raised if no sensible kernel can be found.
         """
         result = subtract(science, template, stars)
-        for name, value in result.metrics.items():
+        residuals = measure_residuals(result.difference, stars)
+        seen = {"residualSky": residuals.sky, "residualStars": residuals.stars}
+        # Metadata and FITS headers hold no NaN.
+        metrics = {k: v for k, v in {**result.metrics, **seen}.items() if math.isfinite(v)}
+        for name, value in metrics.items():
             self.metadata[name] = value
+        result.difference.metadata.update(metrics)
         return Struct(difference=result.difference, matched=result.matched, kernel=result.kernel)
