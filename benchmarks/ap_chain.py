@@ -117,7 +117,8 @@ def run_regime(
         add_ours(result, run)
         print(
             f"{name}, seed {seed}: {run.cpu_seconds:.2f} s CPU, subtraction {run.subtraction_cpu:.2f}; "
-            f"found {run.score.bright_found}/{run.score.bright} and {run.score.faint_found}/{run.score.faint}, "
+            f"found {run.score.bright_found}/{run.score.bright} and "
+            f"{run.score.faint_found}/{run.score.faint}, "
             f"spurious {run.score.spurious_bright} and {run.score.spurious_faint}"
             + (f"; missed {', '.join(run.score.missed)}" if run.score.missed else ""),
             flush=True,
@@ -153,6 +154,10 @@ def main() -> None:
     options = parser.parse_args()
     if not options.no_peers:
         check_peers()
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        # Libraries make their threads when they are imported; these would wait by spinning.
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **threads})
     # Inherited by every program that is started.
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     seeds = list(range(options.first_seed, options.first_seed + options.seeds))

@@ -78,7 +78,7 @@ def quality_tables(results: dict[str, RegimeResult], regimes: dict[str, Regime])
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {result.ours.bright} + {result.ours.faint} |")
     lines += ["", "Peers on the first seed of each regime, ours on all:", ""]
     lines.append(
-        "| regime | package | found, S/N > 10 | spurious, S/N > 10 | at stars | at bright ones | correlation |"
+        "| regime | package | found, S/N > 10 | spurious, S/N > 10 | at stars | at bright | correlation |"
     )
     lines.append("|---" * 7 + "|")
     for name, result in results.items():

@@ -303,19 +303,19 @@ def _make_changes(scene: PairScene, sky: _Sky, rng: np.random.Generator) -> Tabl
         rows.append((float(sky.x[source]), float(sky.y[source]), change, "variable", int(source)))
     for _ in range(scene.movers):
         x, y = float(rng.uniform(edge, width - edge)), float(rng.uniform(edge, height - edge))
-        rows.append((x, y, float(unit * rng.uniform(15, 150)), "mover", -1))
+        rows.append((x, y, float(unit * rng.uniform(20, 200)), "mover", -1))
     return Table(
         rows=rows, names=("x", "y", "flux", "kind", "source"), dtype=(float, float, float, "U10", int)
     )
 
 
 def _draw_new(image: NDArray[np.float64], new: Table, psf: _MoffatField, beta: float, sigma: float) -> None:
-    """Draw what is only in the science image; movers as trails of 1 to 8 pixels."""
+    """Draw what is only in the science image; movers as trails of 1 to 24 pixels, more short than long."""
     for i, row in enumerate(new):
         n = 1
         length = 0.0
         if row["kind"] == "mover":
-            n, length = 24, 1.0 + (i * 2.7) % 7
+            n, length = 48, 1.0 + 23.0 * ((i * 0.37) % 1.0) ** 2
         steps = np.linspace(-0.5, 0.5, n) * length if n > 1 else np.zeros(1)
         x, y = row["x"] + steps * math.cos(i), row["y"] + steps * math.sin(i)
         _draw(image, x, y, np.full(n, row["flux"] / n), psf.parameters(x, y), beta, sigma * 0.02 / n)

@@ -1,6 +1,7 @@
 """Train the reliability model on simulated pairs, and test it on others.
 
-    python benchmarks/train_reliability.py [--scenes 24] [--output python/.../reliability_model.json]
+    python benchmarks/train_reliability.py [--scenes 24] [--size 1500] [--keep]
+        [--output python/.../reliability_model.json] [--picture doc/images/reliability.png]
 
 The scenes are those of the Moffat-profile generator beside this file, so that the package's own simulation
 stays unseen; seeds up to the number of scenes train, seeds from 1001 on test. Detection goes down to
@@ -16,13 +17,19 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table, vstack
 from difference_scenes import PairScene, make_pair
+from matplotlib.figure import Figure
 from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 
 from prompt_processing.alert_production.detect_and_measure import detect_and_measure
 from prompt_processing.alert_production.dia_detection import DetectionOptions
 from prompt_processing.alert_production.dia_filters import FilterOptions, filter_dia_sources
-from prompt_processing.alert_production.reliability import FEATURES, design_matrix, features
+from prompt_processing.alert_production.reliability import (
+    FEATURES,
+    ReliabilityModel,
+    design_matrix,
+    features,
+)
 from prompt_processing.alert_production.subtraction import subtract
 from prompt_processing.alert_production.warp import warp_template
 
@@ -33,20 +40,20 @@ SEEINGS = ((0.9, 0.7), (0.7, 0.9), (0.8, 0.8), (1.2, 0.7), (0.65, 1.1), (1.0, 0.
 LOOSE = FilterOptions(minimum_snr=4.5, misfit=0.6, contrast=0.005, halo=0.0005)
 
 
-def scene(seed: int) -> tuple[Table, np.ndarray]:
+def scene(seed: int, size: int) -> tuple[Table, np.ndarray]:
     """Return the filtered sources of one scene and which of them are real."""
     rng = np.random.default_rng(seed)
     science_fwhm, template_fwhm = SEEINGS[seed % len(SEEINGS)]
     pair = make_pair(
         PairScene(
-            shape=(1500, 1500),
+            shape=(size, size),
             science_fwhm=science_fwhm,
             template_fwhm=template_fwhm,
             stars=int(10 ** rng.uniform(2.8, 4.0)),
             galaxies=int(rng.integers(200, 600)),
             transients=60,
             variables=20,
-            movers=5,
+            movers=8,
             cosmic_rays=60,
             masked_fraction=float(rng.choice([0, 0.01])),
             astrometric_scatter=float(rng.choice([0, 0.01, 0.03])),
@@ -67,9 +74,9 @@ def scene(seed: int) -> tuple[Table, np.ndarray]:
     return kept, np.asarray((distance < MATCH_PIXELS) & same_sign)
 
 
-def gather(seeds: range) -> tuple[Table, np.ndarray]:
+def gather(seeds: range, size: int) -> tuple[Table, np.ndarray]:
     """Return the sources of several scenes."""
-    tables, labels = zip(*(scene(seed) for seed in seeds), strict=True)
+    tables, labels = zip(*(scene(seed, size) for seed in seeds), strict=True)
     for table in tables:
         table.meta.clear()
     return vstack(list(tables)), np.concatenate(labels)
@@ -114,36 +121,90 @@ def area_under_curve(scores: np.ndarray, real: np.ndarray) -> float:
     return float((ranks[real].sum() - n_real * (n_real + 1) / 2) / max(n_real * n_spurious, 1))
 
 
-def main() -> None:
-    default = Path(__file__).parents[1] / "python/prompt_processing/alert_production/reliability_model.json"
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=24)
-    parser.add_argument("--output", type=Path, default=default)
-    arguments = parser.parse_args()
-    train, train_real = gather(range(1, arguments.scenes + 1))
-    test, test_real = gather(range(1001, 1001 + max(arguments.scenes // 3, 3)))
-    model = fit(features(train), train_real)
-    scores = score(model, features(test))
-    calibration = []
-    print(f"train: {train_real.sum()} real, {(~train_real).sum()} spurious")
-    print(f"test:  {test_real.sum()} real, {(~test_real).sum()} spurious")
-    print(f"area under the curve {area_under_curve(scores, test_real):.4f}")
-    for low, high in ((0, 0.1), (0.1, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 1.001)):
+def calibration_curve(scores: np.ndarray, real: np.ndarray) -> list[list[float | int | None]]:
+    """Return low and high score, number of sources, and the share of them that is real."""
+    edges = ((0, 0.1), (0.1, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 0.97), (0.97, 1.001))
+    rows: list[list[float | int | None]] = []
+    for low, high in edges:
         chosen = (scores >= low) & (scores < high)
-        share = float(test_real[chosen].mean()) if chosen.any() else float("nan")
-        print(f"score {low:.1f}-{min(high, 1):.1f}: {chosen.sum():5d} sources, {share:.3f} real")
-        calibration.append([low, min(high, 1.0), int(chosen.sum()), None if share != share else share])
+        share = float(real[chosen].mean()) if chosen.any() else None
+        rows.append([low, min(high, 1.0), int(chosen.sum()), share])
+    return rows
+
+
+def draw_calibration(path: Path, scores: np.ndarray, real: np.ndarray) -> None:
+    """Draw the calibration curve with its errors, and the scores' histograms."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], [0, 1], color="0.6", lw=1)
+    for low, high, count, share in calibration_curve(scores, real):
+        if not count or share is None or low is None or high is None:
+            continue
+        inside = (scores >= low) & (scores <= high)
+        # Wilson's interval of one sigma: it stays within 0 and 1.
+        middle = (share + 0.5 / count) / (1 + 1 / count)
+        error = np.sqrt(share * (1 - share) / count + 0.25 / count**2) / (1 + 1 / count)
+        left.errorbar(float(scores[inside].mean()), middle, error, fmt="o", color="#c44e52", capsize=3)
+    left.set_xlabel("mean score")
+    left.set_ylabel("share that is real")
+    left.set_title("calibration, scenes that were not trained on", fontsize=9)
+    bins = np.linspace(0, 1, 26)
+    right.hist([scores[real], scores[~real]], bins, label=["real", "spurious"], color=["#4c72b0", "#c44e52"])
+    right.set_yscale("log")
+    right.set_xlabel("score")
+    right.legend()
+    figure.savefig(path, dpi=110)
+
+
+def report(title: str, scores: np.ndarray, real: np.ndarray) -> None:
+    """Print what a model reaches."""
+    print(f"{title}: area under the curve {area_under_curve(scores, real):.4f}")
+    for low, high, count, share in calibration_curve(scores, real):
+        told = "" if share is None else f", {share:.3f} real"
+        print(f"  score {low:.2f}-{high:.2f}: {count:5d} sources{told}")
     for threshold in (0.1, 0.3, 0.5):
         kept = scores >= threshold
-        print(f"above {threshold}: {test_real[kept].sum() / test_real.sum():.4f} of the real, "
-              f"{(~test_real)[kept].sum() / test_real.sum():.4f} spurious per real")  # fmt: skip
-    model["trained_on"] = {
-        "scenes": arguments.scenes,
-        "real": int(train_real.sum()),
-        "spurious": int((~train_real).sum()),
-    }
-    model["test"] = {"area_under_curve": area_under_curve(scores, test_real), "calibration": calibration}
-    arguments.output.write_text(json.dumps(model, indent=1) + "\n", encoding="utf-8")
+        print(
+            f"  above {threshold}: {real[kept].sum() / real.sum():.4f} of the real, "
+            f"{(~real)[kept].sum() / real.sum():.4f} spurious per real"
+        )
+
+
+def main() -> None:
+    root = Path(__file__).parents[1]
+    default = root / "python/prompt_processing/alert_production/reliability_model.json"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scenes", type=int, default=24)
+    parser.add_argument("--size", type=int, default=1500, help="width of the scenes, pixels")
+    parser.add_argument("--output", type=Path, default=default)
+    parser.add_argument("--picture", type=Path, default=root / "doc/images/reliability.png")
+    parser.add_argument(
+        "--keep", action="store_true", help="do not train: test and draw the model that there is"
+    )
+    arguments = parser.parse_args()
+    test, test_real = gather(range(1001, 1001 + max(arguments.scenes // 3, 3)), arguments.size)
+    print(f"test:  {test_real.sum()} real, {(~test_real).sum()} spurious", flush=True)
+    scores = np.asarray(ReliabilityModel.load().score(test), float)
+    report("the package's model", scores, test_real)
+    if not arguments.keep:
+        train, train_real = gather(range(1, arguments.scenes + 1), arguments.size)
+        print(f"train: {train_real.sum()} real, {(~train_real).sum()} spurious")
+        model = fit(features(train), train_real)
+        scores = score(model, features(test))
+        report("the new model", scores, test_real)
+        model["trained_on"] = {
+            "scenes": arguments.scenes,
+            "real": int(train_real.sum()),
+            "spurious": int((~train_real).sum()),
+        }
+        model["test"] = {
+            "area_under_curve": area_under_curve(scores, test_real),
+            "calibration": calibration_curve(scores, test_real),
+        }
+        arguments.output.write_text(json.dumps(model, indent=1) + "\n", encoding="utf-8")
+    draw_calibration(arguments.picture, scores, test_real)
 
 
 if __name__ == "__main__":

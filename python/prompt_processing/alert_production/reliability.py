@@ -28,6 +28,18 @@ FEATURES = (
 )
 """Names of the columns of `features`, in order."""
 
+_USUAL = dict(
+    zip(FEATURES, (1.0, 0.0, 0.0, 0.0, 0.1, 1.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.1, -1.0), strict=True)
+)
+"""Features of an undisturbed point source."""
+
+TRAIL_LENGTH = 2.5
+"""Of what is taken for a trail, in sigmas of the PSF, at least ..."""
+TRAIL_GAIN = 0.3
+"""... with at most this share of the chi squared beyond noise that is left by a point source ..."""
+TRAIL_MISFIT = 0.15
+"""... and no more of it than this times the significance squared."""
+
 _FLAGS = (
     "pixelFlags_bad",
     "pixelFlags_cr",
@@ -72,28 +84,47 @@ def features(sources: Table) -> NDArray[np.float64]:
     flagged = sum((_column(sources, name, 0.0) for name in _FLAGS), np.zeros(len(sources)))
     usable = n_data / max(float(np.max(n_data, initial=1.0)), 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        columns = [
-            np.log10(snr),
-            np.log(chi2),
-            _column(sources, "apFlux", np.nan) / flux - 1,
-            np.log(area / psf_area),
-            spread,
-            usable,
-            (flux < 0).astype(float),
-            np.log10(science / size),
-            np.log10(template / size),
-            np.minimum(flagged, 3.0),
-            np.log(_column(sources, "sharpness", np.nan)),
-            _column(sources, "misfit", np.nan),
-            _column(sources, "oppositeShare", np.nan),
-            np.log10(_column(sources, "nearbyFlux", np.nan) / size),
-        ]
-    usual = (1.0, 0.0, 0.0, 0.0, 0.1, 1.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.1, -1.0)
+        of_shape = {
+            "reduced_chi2": np.log(chi2),
+            "aperture_to_psf": _column(sources, "apFlux", np.nan) / flux - 1,
+            "size_to_psf": np.log(area / psf_area),
+            "elongation": spread,
+            "sharpness": np.log(_column(sources, "sharpness", np.nan)),
+            "misfit": _column(sources, "misfit", np.nan),
+        }
+        columns = {
+            "log_snr": np.log10(snr),
+            "usable_fraction": usable,
+            "negative": (flux < 0).astype(float),
+            "science_contrast": np.log10(science / size),
+            "template_contrast": np.log10(template / size),
+            "flagged": np.minimum(flagged, 3.0),
+            "opposite_share": _column(sources, "oppositeShare", np.nan),
+            "nearby_contrast": np.log10(_column(sources, "nearbyFlux", np.nan) / size),
+        }
+        trailed, of_trail = _trails(sources, snr, chi2 * n_data - n_data)
+    for name, values in of_shape.items():
+        # A source that a trail fits is as good as one that the PSF fits: it is judged by that fit.
+        columns[name] = np.where(trailed, of_trail.get(name, _USUAL[name]), values)
     table = np.stack(
-        [np.where(np.isfinite(column), column, value) for column, value in zip(columns, usual, strict=True)],
-        axis=-1,
+        [np.where(np.isfinite(columns[name]), columns[name], _USUAL[name]) for name in FEATURES], axis=-1
     )
     return np.clip(table, -3.0, 3.0)
+
+
+def _trails(
+    sources: Table, snr: NDArray[np.float64], excess: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.float64]]]:
+    """Return which sources are trails, explained far better so than as points, and their fit's features."""
+    n_data = np.maximum(_column(sources, "trailNdata", 0.0), 1.0)
+    chi2 = _column(sources, "trailChi2", np.nan)
+    left = chi2 - n_data
+    length = _column(sources, "trailLength", np.nan) / np.sqrt(
+        np.maximum(_column(sources, "ixxPSF", np.nan), 1e-12)
+    )
+    trailed = np.isfinite(chi2) & (length > TRAIL_LENGTH) & (left < TRAIL_GAIN * excess)
+    trailed &= left < TRAIL_MISFIT * snr**2 + 3 * np.sqrt(2 * n_data)
+    return trailed, {"reduced_chi2": np.log(chi2 / n_data), "misfit": left / np.maximum(snr**2, 1.0)}
 
 
 @dataclass(frozen=True, slots=True)
