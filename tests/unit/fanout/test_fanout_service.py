@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -406,6 +407,25 @@ def test_service_that_is_away_is_tried_again_where_retries_are_on(
     )
     # Nothing was out, so whoever comes next begins with it.
     assert consumer.committed == []
+
+
+def test_visit_of_a_worker_that_dies_is_sent_again_where_retries_are_on(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prompt_processing.fanout.destinations._UNREACHABLE_PAUSE_S", 0.05)
+    seen: list[int] = []
+
+    def die_with_the_first(body: dict[str, Any]) -> tuple[int, dict[str, str]]:
+        seen.append(body["detector"])
+        if seen.count(body["detector"]) == 1:
+            sys.exit()  # Of the thread: the connection closes without an answer.
+        return 200, {}
+
+    receiver.answer = die_with_the_first
+    _, metrics = fan_out(receiver, [message()], committed(1), retry_knative_requests=True)
+    assert sorted(seen) == [0, 0, 1, 1, 2, 2]
+    assert count(metrics, "fan_out_answers_total", instrument="LSSTCam", status="unreachable") == 3
+    assert count(metrics, "fan_out_answers_total", instrument="LSSTCam", status="200") == 3
 
 
 def test_time_until_the_last_message_is_out_is_measured(receiver: Receiver) -> None:
