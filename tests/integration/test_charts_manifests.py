@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from chart_fixtures import PROJECT, applications, container_of, only
+from chart_fixtures import PROJECT, EverySecret, applications, container_of
 from prometheus_client import CollectorRegistry
 
 from prompt_processing.butler_writer.metrics import WriterMetrics
@@ -230,68 +230,6 @@ def _merged(mappings: Any) -> dict[str, Any]:
     return result
 
 
-def test_secrets_that_are_used_are_those_that_are_described(rendered: dict[tuple[str, str], str]) -> None:
-    used: dict[str, set[str]] = {}
-    for name, _, manifests in applications(rendered):
-        for container in containers(read_manifests(manifests)):
-            for secret, key in container.secret_keys.values():
-                assert secret == name
-                used.setdefault(name, set()).add(key)
-    for folder in sorted((PROJECT / "applications").iterdir()):
-        described = yaml.safe_load((folder / "secrets.yaml").read_text())
-        assert used.get(folder.name, set()) <= described.keys(), folder.name
-        always = {key for key, about in described.items() if "if" not in about}
-        assert always <= used.get(folder.name, set()), folder.name
-        for about in described.values():
-            assert about["description"]
-
-
-def test_conditions_of_secrets_name_values_of_the_charts() -> None:
-    for file in sorted(PROJECT.glob("applications/*/secrets.yaml")):
-        for about in yaml.safe_load(file.read_text()).values():
-            if "if" in about:
-                chart, _, value = about["if"].partition(".")
-                known = {one.name for one in read_values(PROJECT / "charts" / chart / "values.yaml")}
-                assert value in known, file
-
-
-def test_secret_comes_from_vault_where_there_is_one(chart_tree: ChartTree) -> None:
-    application = "applications/prompt-proto-service-lsstcam"
-    values = chart_tree.values(application, "usdfdev-prompt-processing")
-    manifests = read_manifests(
-        chart_tree.render(application, values, ["global.vaultSecretsPath=secret/here"])
-    )
-    assert only(manifests, "VaultSecret")["spec"]["path"] == "secret/here/prompt-proto-service-lsstcam"
-    assert "VaultSecret" not in chart_tree.render(application, values)
-
-
-def test_argo_cd_knows_each_application_and_its_values(rendered: dict[tuple[str, str], str]) -> None:
-    known = {(name, environment) for name, environment, _ in applications(rendered)}
-    deployed = set()
-    for (chart, environment), text in rendered.items():
-        if chart != "argocd":
-            continue
-        allowed = {
-            (entry["group"], entry["kind"])
-            for entry in only(read_manifests(text), "AppProject")["spec"]["namespaceResourceWhitelist"]
-        }
-        for manifest in read_manifests(text):
-            if manifest["kind"] != "Application":
-                continue
-            name = manifest["metadata"]["name"]
-            source = manifest["spec"]["source"]
-            assert source["path"] == f"applications/{name}"
-            assert source["helm"]["valueFiles"] == ["values.yaml", f"values-{environment}.yaml"]
-            assert manifest["spec"]["destination"]["namespace"] == name
-            assert "automated" not in manifest["spec"]["syncPolicy"]
-            deployed.add((name, environment))
-            for one in read_manifests(rendered[f"applications/{name}", environment]):
-                group = one["apiVersion"].rpartition("/")[0]
-                assert (group, one["kind"]) in allowed, name
-    assert deployed <= known
-    assert {name for name, _ in deployed} == {name for name, _ in known}
-
-
 def test_rules_and_dashboard_ask_for_all_metrics_that_are_exported_and_no_others(
     rendered: dict[tuple[str, str], str], chart_software: Software, tmp_path: Path
 ) -> None:
@@ -337,45 +275,15 @@ def test_knative_waits_longer_than_a_visit_may_take(rendered: dict[tuple[str, st
             if "WORKER_TIMEOUT" not in container.variables or container.kind != "Service":
                 continue
             assert container.pod["containerConcurrency"] == 1
-            assert container.pod["timeoutSeconds"] > float(container.environment(_Any())["WORKER_TIMEOUT"])
+            assert container.pod["timeoutSeconds"] > float(
+                container.environment(EverySecret())["WORKER_TIMEOUT"]
+            )
 
 
 def test_a_pod_that_ends_has_the_time_that_its_process_takes(rendered: dict[tuple[str, str], str]) -> None:
     for text in rendered.values():
         for container in containers(read_manifests(text)):
-            environment = container.environment(_Any())
+            environment = container.environment(EverySecret())
             for name in ("WORKER_GRACE_PERIOD", "SHUTDOWN_GRACE_S"):
                 if name in environment and container.kind != "Service":
                     assert container.pod["terminationGracePeriodSeconds"] > float(environment[name])
-
-
-class _Any(dict[str, str]):
-    """Has every secret."""
-
-    def __missing__(self, key: str) -> str:
-        return "[]"
-
-
-def test_commands_of_the_playbook_name_what_there_is(
-    chart_tree: ChartTree, rendered: dict[tuple[str, str], str]
-) -> None:
-    page = (PROJECT / "doc/playbook/deployment.md").read_text()
-    shown = re.findall(r"^    bin/charts render (\S+) (\S+)$", page, flags=re.MULTILINE)
-    assert len(shown) == 2
-    for name, environment in shown:
-        assert (name if name == "argocd" else f"applications/{name}", environment) in rendered
-    objects = {
-        f"{manifest['kind'].lower()}/{manifest['metadata']['name']}"
-        for _, _, text in applications(rendered)
-        for manifest in read_manifests(text)
-    }
-    (job,) = re.findall(r"--from=(cronjob/\S+)", page)
-    assert job.replace("$application", "prompt-proto-service-lsstcam") in objects
-    assert "service/prompt-proto-service-lsstcam" in objects
-    settings = re.findall(r"--set(?:-string)? prompt-proto-service\.(\S+)=", page)
-    known = {value.name for value in read_values(PROJECT / KNATIVE / "values.yaml")}
-    assert settings
-    assert set(settings) <= known
-    keda = {value.name for value in read_values(PROJECT / KEDA / "values.yaml")}
-    named = set(re.findall(r"`((?:knative|keda|redis|worker|workspace|image)\.\w+)`", page))
-    assert named <= known | keda

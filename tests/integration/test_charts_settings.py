@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-from chart_fixtures import PROJECT, applications, container_of, only
+from chart_fixtures import PROJECT, EverySecret, applications, container_of, only
 from pydantic_settings import BaseSettings
 
 from prompt_processing.activator.config import Settings
@@ -51,14 +50,6 @@ OF_THE_INITIALIZERS_LIBRARIES = {"S3_ENDPOINT_URL", "LSST_DISABLE_BUCKET_VALIDAT
 """Settings of the worker that lsst.resources reads in the initializer and the writer."""
 
 
-def secrets() -> Any:
-    class Every(dict[str, str]):
-        def __missing__(self, key: str) -> str:
-            return "[]"
-
-    return Every()
-
-
 @pytest.mark.parametrize("name", SERVICES)
 def test_charts_give_every_setting_and_no_other(chart_tree: ChartTree, name: str) -> None:
     chart, kind, settings, withheld = SERVICES[name]
@@ -72,7 +63,7 @@ def test_charts_give_every_setting_and_no_other(chart_tree: ChartTree, name: str
 def test_defaults_of_charts_and_code_agree(chart_tree: ChartTree, exactly: Exactly, name: str) -> None:
     chart, kind, settings, _ = SERVICES[name]
     container = container_of(chart_tree.render(chart, [chart_tree.examples(chart)["least"]]), kind)
-    exactly(container.environment(secrets()))
+    exactly(container.environment(EverySecret()))
     given = settings.load()  # type: ignore[attr-defined]
     different = {
         field
@@ -99,7 +90,7 @@ def test_each_application_in_each_environment_has_settings_that_the_code_takes(
         where = f"{application} in {environment}"
         manifests = read_manifests(text)
         for container in containers(manifests):
-            exactly(container.environment(secrets()))
+            exactly(container.environment(EverySecret()))
             match container.command[0]:
                 case "prompt-activator":
                     check_worker(Settings.load(), where)

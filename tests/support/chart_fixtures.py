@@ -17,6 +17,13 @@ from prompt_processing.services.software import Software
 PROJECT = Path(__file__).parents[2]
 
 
+class EverySecret(dict[str, str]):
+    """Has every key."""
+
+    def __missing__(self, key: str) -> str:
+        return "[]"
+
+
 @pytest.fixture(scope="session")
 def chart_software() -> Software:
     """Helm and the validator, installed."""

@@ -59,6 +59,9 @@ metadata:
     argocd.argoproj.io/hook: Sync
     argocd.argoproj.io/hook-delete-policy: BeforeHookCreation
     argocd.argoproj.io/sync-wave: "-1"
+    # For Helm by itself; Argo CD passes these over where there are its own.
+    helm.sh/hook: post-install,pre-upgrade
+    helm.sh/hook-delete-policy: before-hook-creation
 spec:
   {{- include "prompt-common.initializerJob" . | nindent 2 }}
 {{- end }}

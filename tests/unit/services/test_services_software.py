@@ -49,6 +49,30 @@ def test_new_enough_program_of_the_path_is_used(tmp_path: Path, on_path: Path) -
     assert software(tmp_path).redis().path == program
 
 
+def test_helm_of_the_path_is_used_if_argo_cd_has_the_same_major_version(
+    tmp_path: Path, on_path: Path
+) -> None:
+    program = fake_program(on_path / "helm", "v3.18.1+gabc")
+    assert software(tmp_path).helm().path == program
+    for answer in ("v3.2.0+gabc", "v4.0.1+gabc"):
+        fake_program(on_path / "helm", answer)
+        with pytest.raises(MissingSoftwareError, match="helm is not on the PATH"):
+            software(tmp_path).helm()
+
+
+def test_validator_is_built_again_when_its_sources_change(tmp_path: Path, on_path: Path) -> None:
+    fake_program(on_path / "go", "").write_text(
+        "#!/bin/sh\nwhile [ $# -gt 1 ]; do if [ $1 = -o ]; then echo made > $2; fi; shift; done\n"
+    )
+    old = tmp_path / "services" / "validate-manifests-0123" / "validate-manifests"
+    old.parent.mkdir(parents=True)
+    made = software(tmp_path).manifest_validator().path
+    assert made.read_text() == "made\n"
+    assert not old.parent.exists()
+    (on_path / "go").unlink()
+    assert software(tmp_path).manifest_validator().path == made
+
+
 @pytest.mark.parametrize("answer", ["Redis server v=6.2.1", "nonsense"])
 def test_too_old_program_is_passed_over_and_the_message_says_what_to_install(
     tmp_path: Path, on_path: Path, answer: str
