@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -418,7 +417,7 @@ def test_visit_of_a_worker_that_dies_is_sent_again_where_retries_are_on(
     def die_with_the_first(body: dict[str, Any]) -> tuple[int, dict[str, str]]:
         seen.append(body["detector"])
         if seen.count(body["detector"]) == 1:
-            sys.exit()  # Of the thread: the connection closes without an answer.
+            raise ConnectionAbortedError  # The connection closes without an answer.
         return 200, {}
 
     receiver.answer = die_with_the_first
