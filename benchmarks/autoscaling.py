@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,67 +26,71 @@ from scaling.report import Summary, draw_course, draw_limits, table
 
 MOST = 400
 # What the charts say, with the limit of LSSTCam.
-KNATIVE = KnativeSettings(max_scale=MOST, scale_down_delay_s=600.0, retention_s=1800.0)
+KNATIVE = KnativeSettings(max_scale=MOST, scale_down_delay_s=300.0, retention_s=1800.0)
 KEDA = KedaSettings(max_replicas=MOST, listen_timeout_s=300.0)
+CHOSEN = ", as the charts say"
 LIMITS = (80, 100, 110, 120, 130, 140, 160, 200, 250, 300, 400, 600)
 DELAYS = (0.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 
 
-@dataclass
-class Scenarios:
-    """Nights of one survey and one kind of worker."""
+@dataclass(frozen=True)
+class Case:
+    """One night to simulate."""
 
+    name: str
+    scaling: KnativeSettings | KedaSettings
     survey: Survey
     worker: Worker
     cluster: Cluster = field(default_factory=Cluster)
 
-    def night(self, scaling: KnativeSettings | KedaSettings, **cluster: float) -> Night:
-        """Simulate one."""
-        changed = replace(self.cluster, **cluster)  # type: ignore[arg-type]
-        return Simulation(scaling, self.survey, self.worker, changed).run()
+    def night(self) -> Night:
+        """Simulate it."""
+        return Simulation(self.scaling, self.survey, self.worker, self.cluster).run()
 
-    def summary(self, name: str, scaling: KnativeSettings | KedaSettings, **cluster: float) -> Summary:
-        """Simulate one and sum it up."""
-        return Summary.of(name, self.night(scaling, **cluster))
+    def summary(self) -> Summary:
+        """Simulate it and sum it up."""
+        return Summary.of(self.name, self.night())
 
-    def settings(self) -> list[Summary]:
-        """Nights that differ in how they scale."""
-        return [
-            self.summary("Knative, as the chart says", KNATIVE),
-            self.summary("idle pods go at once", replace(KNATIVE, scale_down_delay_s=0.0)),
-            self.summary(
-                "70 % utilization, 600 pods", replace(KNATIVE, target_utilization=0.7, max_scale=600)
-            ),
-            self.summary("600 pods at most", replace(KNATIVE, max_scale=600)),
-            self.summary("200 pods at most", replace(KNATIVE, max_scale=200)),
-            self.summary("120 pods at most", replace(KNATIVE, max_scale=120)),
-            self.summary("30 pods at most", replace(KNATIVE, max_scale=30)),
-            self.summary("400 pods always", replace(KNATIVE, min_scale=400)),
-            self.summary("KEDA, as the chart says", KEDA),
-            self.summary("polling every 30 s", replace(KEDA, polling_interval_s=30.0)),
-            self.summary(
-                "strategy accurate, 600 workers", replace(KEDA, strategy="accurate", max_replicas=600)
-            ),
-            self.summary("strategy eager, 600 workers", replace(KEDA, strategy="eager", max_replicas=600)),
-            self.summary("600 workers at most", replace(KEDA, max_replicas=600)),
-            self.summary("200 workers at most", replace(KEDA, max_replicas=200)),
-            self.summary("120 workers at most", replace(KEDA, max_replicas=120)),
-            self.summary("idle workers stay 30 s", replace(KEDA, listen_timeout_s=30.0)),
-        ]
 
-    def troubles(self) -> list[Summary]:
-        """Nights in which something is not as it should be."""
-        rows: list[Summary] = []
-        for name, scaling in (("Knative", KNATIVE), ("KEDA", KEDA)):
-            rows += [
-                self.summary(f"{name}: 3 nodes of 30 pods fail", scaling, node_failures=3.0),
-                self.summary(f"{name}: cold start of 60 s", scaling, cold_start_s=60.0),
-                self.summary(f"{name}: database with 4 connections", scaling, database_connections=4),
-                self.summary(f"{name}: database with 2 connections", scaling, database_connections=2),
-                self.summary(f"{name}: the same, outputs through the writer", scaling, database_connections=2,
-                             export_database_s=0.01),
-            ]  # fmt: skip
-        return rows
+def settings(survey: Survey, worker: Worker) -> list[Case]:
+    """Return nights that differ in how they scale."""
+    different: list[tuple[str, KnativeSettings | KedaSettings]] = [
+        (f"Knative{CHOSEN}", KNATIVE),
+        ("idle pods go at once", replace(KNATIVE, scale_down_delay_s=0.0)),
+        ("idle pods stay 30 min", replace(KNATIVE, scale_down_delay_s=1800.0)),
+        ("400 pods always", replace(KNATIVE, min_scale=400)),
+        ("70 % utilization, 600 pods", replace(KNATIVE, target_utilization=0.7, max_scale=600)),
+        ("600 pods at most", replace(KNATIVE, max_scale=600)),
+        ("200 pods at most", replace(KNATIVE, max_scale=200)),
+        ("120 pods at most", replace(KNATIVE, max_scale=120)),
+        ("30 pods at most", replace(KNATIVE, max_scale=30)),
+        (f"KEDA{CHOSEN}", KEDA),
+        ("polling every 30 s", replace(KEDA, polling_interval_s=30.0)),
+        ("idle workers stay 30 s", replace(KEDA, listen_timeout_s=30.0)),
+        ("600 workers at most", replace(KEDA, max_replicas=600)),
+        ("the same, strategy accurate", replace(KEDA, strategy="accurate", max_replicas=600)),
+        ("the same, strategy eager", replace(KEDA, strategy="eager", max_replicas=600)),
+        ("200 workers at most", replace(KEDA, max_replicas=200)),
+        ("120 workers at most", replace(KEDA, max_replicas=120)),
+    ]
+    return [Case(name, scaling, survey, worker) for name, scaling in different]
+
+
+def troubles(survey: Survey, worker: Worker) -> list[Case]:
+    """Return nights in which something is not as it should be."""
+    slow = Cluster(database_connections=2)
+    different = [
+        ("3 nodes of 30 pods fail", Cluster(node_failures=3.0)),
+        ("cold start of 60 s", Cluster(cold_start_s=60.0)),
+        ("database with 4 connections", Cluster(database_connections=4)),
+        ("database with 2 connections", slow),
+        ("the same, outputs through the writer", replace(slow, export_database_s=0.01)),
+    ]
+    return [
+        Case(f"{name}: {trouble}", scaling, survey, worker, cluster)
+        for name, scaling in (("Knative", KNATIVE), ("KEDA", KEDA))
+        for trouble, cluster in different
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,33 +98,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=150)
     options = _parse(arguments)
     worker = Worker(to_last_alert_s=options.to_last_alert, export_s=options.export)
-    scenarios = Scenarios(Survey(detectors=options.detectors, hours=options.hours), worker)
-    if options.images:
-        _draw(scenarios, options.images)
-        return 0
-    tables = [scenarios.settings(), scenarios.troubles()]
+    survey = Survey(detectors=options.detectors, hours=options.hours)
+    with ProcessPoolExecutor(options.processes) as pool:
+        if options.images:
+            _draw(survey, worker, options.images, pool)
+            return 0
+        tables = [list(pool.map(Case.summary, make(survey, worker))) for make in (settings, troubles)]
     for rows in tables:
         console.print(table(rows, options.price, options.markdown), soft_wrap=options.markdown)
-    chosen = [row for row in tables[0] if row.name.endswith("as the chart says")]
+    chosen = [row for row in tables[0] if row.name.endswith(CHOSEN)]
     return int(any(row.lost or row.late for row in chosen))
 
 
-def _draw(scenarios: Scenarios, folder: Path) -> None:
-    hours = scenarios.survey.hours
-    share, length = scenarios.survey.pauses[-1]
-    nights = [("Knative", scenarios.night(KNATIVE)), ("KEDA", scenarios.night(KEDA))]
-    draw_course(nights, (share * hours * 3600, length), folder / "scaling-course.png")
-    # Two hours tell the limits and the delays as well as ten.
-    short = replace(scenarios, survey=replace(scenarios.survey, hours=2.0))
+def _draw(survey: Survey, worker: Worker, folder: Path, pool: Executor) -> None:
+    # Three hours have it all: dusk, pauses, dawn.
+    survey = replace(survey, hours=min(survey.hours, 3.0))
+    share, length = survey.pauses[-1]
+    courses = [Case("Knative", KNATIVE, survey, worker), Case("KEDA", KEDA, survey, worker)]
+    nights = [(case.name, night) for case, night in zip(courses, pool.map(Case.night, courses), strict=True)]
+    draw_course(nights, (share * survey.hours * 3600, length), folder / "scaling-course.png")
+
+    def summaries(scalings: Sequence[KnativeSettings | KedaSettings]) -> list[Summary]:
+        return list(pool.map(Case.summary, [Case("", each, survey, worker) for each in scalings]))
+
     limits = {
-        "Knative": [(most, short.summary("", replace(KNATIVE, max_scale=most))) for most in LIMITS],
-        "KEDA": [(most, short.summary("", replace(KEDA, max_replicas=most))) for most in LIMITS],
+        "Knative": summaries([replace(KNATIVE, max_scale=most) for most in LIMITS]),
+        "KEDA": summaries([replace(KEDA, max_replicas=most) for most in LIMITS]),
     }
     delays = {
-        "Knative": [(stay, short.summary("", replace(KNATIVE, scale_down_delay_s=stay))) for stay in DELAYS],
-        "KEDA": [(stay, short.summary("", replace(KEDA, listen_timeout_s=stay))) for stay in DELAYS],
+        "Knative": summaries([replace(KNATIVE, scale_down_delay_s=stay) for stay in DELAYS]),
+        "KEDA": summaries([replace(KEDA, listen_timeout_s=stay) for stay in DELAYS]),
     }
-    draw_limits(limits, delays, folder / "scaling-limits.png")
+    draw_limits(
+        {name: list(zip(LIMITS, rows, strict=True)) for name, rows in limits.items()},
+        {name: list(zip(DELAYS, rows, strict=True)) for name, rows in delays.items()},
+        folder / "scaling-limits.png",
+    )
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -130,6 +144,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--detectors", type=int, default=189)
     parser.add_argument("--to-last-alert", type=float, default=Worker.to_last_alert_s, metavar="S")
     parser.add_argument("--export", type=float, default=Worker.export_s, metavar="S")
+    parser.add_argument("--processes", type=int, help="at a time; default: one a core")
     parser.add_argument("--price", type=float, default=0.05, help="of a pod for an hour")
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="draw pictures there, instead")
     parser.add_argument("--markdown", action="store_true")

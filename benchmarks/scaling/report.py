@@ -166,4 +166,4 @@ def _draw_delays(axis: Axes, delays: Mapping[str, Sequence[tuple[float, Summary]
     twin.set_ylabel("pods made (dashed)")
     twin.set_yscale("log")
     axis.set_ylim(0)
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="upper center")
