@@ -77,24 +77,27 @@ def test_visit_of_a_worker_that_is_told_to_end_ends_once(fault_world: FaultWorld
     balance(fault_world)
 
 
-@pytest.mark.parametrize("gate", ["pipeline", "sending"])
-def test_sender_of_a_killed_request_knows_of_no_answer(
-    make_world: Callable[..., FaultWorld], gate: str
+@pytest.mark.parametrize(
+    ("gate", "retry", "answer"),
+    [("pipeline", False, "unreachable"), ("pipeline", True, "200"), ("sending", True, "500")],
+)
+def test_visit_whose_connection_dies_is_sent_again_or_counted_by_the_sender(
+    make_world: Callable[..., FaultWorld], gate: str, retry: bool, answer: str
 ) -> None:
-    """Over HTTP nobody takes the visit over; the fan-out's count of lost answers is the record of it."""
+    """Over HTTP nobody takes a visit over; if it is not sent again, the count of the fan-out is its record."""
     fault_world = make_world(through_writer=False)
     worker = fault_world.start_web_worker()
     first = fault_world.visit()
     fault_world.put_raw(first)
     fault_world.close(gate)
-    fault_world.post_visit(first, worker)
+    fault_world.post_visit(first, worker, retry=retry)
     fault_world.await_gate(gate)
     # The process that has the visit, as the kernel ends it when there is no memory left.
     (busy,) = {record["process"] for record in worker.records() if record.get("group") == first.groupId}
     os.kill(busy, 9)
-    fault_world.await_answers()
-    assert fault_world.answers[first.groupId, first.detector] == ["unreachable"]
     fault_world.open(gate)
+    fault_world.await_answers()
+    assert fault_world.answers[first.groupId, first.detector] == [answer]
     second = fault_world.visit()
     fault_world.put_raw(second)
     fault_world.post_visit(second, worker)

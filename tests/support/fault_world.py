@@ -251,7 +251,9 @@ class FaultWorld:
         self.sent.append(visit)
         return visit
 
-    def post_visit(self, visit: FannedOutVisit, *workers: RunningWorker) -> FannedOutVisit:
+    def post_visit(
+        self, visit: FannedOutVisit, *workers: RunningWorker, retry: bool = False
+    ) -> FannedOutVisit:
         """Send a visit as the fan-out does for Knative, to each of some workers at once; do not wait."""
         if visit not in self.sent:
             self.sent.append(visit)
@@ -260,7 +262,7 @@ class FaultWorld:
         def send(worker: RunningWorker) -> None:
             async def post() -> str:
                 url = f"http://127.0.0.1:{worker.port}/next-visit"
-                services = KnativeServices({world.INSTRUMENT: url}, "t", 4, False, 3600.0, FanOutMetrics())
+                services = KnativeServices({world.INSTRUMENT: url}, "t", 4, retry, 3600.0, FanOutMetrics())
                 try:
                     return await services.send(visit)
                 finally:
