@@ -84,7 +84,7 @@ def test_visit_of_a_worker_that_is_told_to_end_ends_once(fault_world: FaultWorld
 def test_visit_whose_connection_dies_is_sent_again_or_counted_by_the_sender(
     make_world: Callable[..., FaultWorld], gate: str, retry: bool, answer: str
 ) -> None:
-    """Over HTTP nobody takes a visit over; if it is not sent again, the count of the fan-out is its record."""
+    """Nobody takes such a visit over; if it is not sent again, the count of the fan-out is its record."""
     fault_world = make_world(through_writer=False)
     worker = fault_world.start_web_worker()
     first = fault_world.visit()
