@@ -207,7 +207,7 @@ class ChartWorld:
                 },
             },
             "repository": {"central": self.uri},
-            "images": {"bucket": self.name, "endpointUrl": self.store.url},
+            "images": {"bucket": self.name, "endpointUrl": self.store.url, "timeout": 60},
             "notices": {"kafkaCluster": self.kafka.bootstrap_servers, "topic": NOTICES_TOPIC},
             "apdb": {"config": str(self.folder / "apdb.yaml")},
             # Where the small pipelines' tasks are.
