@@ -16,6 +16,7 @@ from prompt_processing.services.postgresql import PostgreSql
 from prompt_processing.services.redis_server import RedisServer
 from prompt_processing.services.schema_registry import SchemaRegistryServer
 from prompt_processing.services.service import Service
+from prompt_processing.services.software import Software
 from prompt_processing.services.stack import ServiceStack
 
 
@@ -38,6 +39,17 @@ def started(stack: ServiceStack, kind: type[_S]) -> _S:
             pytest.fail(f"A test needs {kind.name}: {error}")
         pytest.skip(str(error))
     return stack.service(kind)
+
+
+@pytest.fixture(scope="session")
+def all_software() -> None:
+    """See to it that all servers can be started; start none."""
+    try:
+        Software().install()
+    except MissingSoftwareError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"A test needs all servers: {error}")
+        pytest.skip(str(error))
 
 
 @pytest.fixture
