@@ -86,7 +86,7 @@ class Night:
         self._reports = [world.folder / f"worker-{number}.json" for number in range(n_workers)]
         self._workers = [
             processes.start(
-                report.stem,
+                f"{report.stem}-{world.name}",
                 ["python", "-m", f"{__package__}.worker", str(report)],
                 world.worker_environment(),
             )
