@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from astropy.time import Time
-from lsst.dax.apdb import Apdb, ApdbSql
+from lsst.dax.apdb import Apdb
+from lsst.dax.apdb.sql import ApdbSql
 from lsst.sphgeom import Angle, Box, Circle, ConvexPolygon, LonLat, Region, UnitVector3d, Vector3d
 from numpy.typing import NDArray
 from sqlalchemy import String
