@@ -77,14 +77,17 @@ def _after(name: str, action: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _in_the_middle(name: str, send: Callable[..., Any]) -> Callable[..., Any]:
-    def halfway(alerts: Iterable[Any]) -> Iterator[Any]:
+    def halfway(alerts: Iterable[Any], stops: Iterator[bool]) -> Iterator[Any]:
         every = list(alerts)
         yield from every[: len(every) // 2]
-        gate(name)
+        if next(stops, False):
+            gate(name)
         yield from every[len(every) // 2 :]
 
     def gated(settings: Any, visit: int, detector: int, alerts: Iterable[Any]) -> Any:
-        return send(settings, visit, detector, AlertsOnDemand(lambda: halfway(alerts)))
+        # Who has to end goes through them once more, to keep them.
+        stops = iter([True])
+        return send(settings, visit, detector, AlertsOnDemand(lambda: halfway(alerts, stops)))
 
     return gated
 
