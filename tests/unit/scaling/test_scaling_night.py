@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from autoscaling import main
 from scaling.keda import KedaSettings
 from scaling.knative import KnativeSettings
 from scaling.night import Cluster, Night, Simulation, Survey, Worker
@@ -92,3 +93,8 @@ def test_visit_of_a_dead_worker_is_anothers_on_a_stream_and_lost_on_knative() ->
     assert {visit.lost for visit in knative.visits} == {"", "worker died"}
     assert {visit.lost for visit in keda.visits} == {""}
     assert max(visit.deliveries for visit in keda.visits) >= 2
+
+
+def test_the_charts_settings_keep_every_visit_on_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--hours", "0.2", "--detectors", "20", "--processes", "2", "--markdown"]) == 0
+    assert "| KEDA, as the charts say |" in capsys.readouterr().out
