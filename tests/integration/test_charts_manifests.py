@@ -57,6 +57,8 @@ def test_each_manifest_is_taken_by_its_own_api(
         ),
         (KNATIVE, "Service", f"{POD}.volumeMounts.0.name", "none", "none"),
         (KEDA, "ScaledJob", "scalingStrategy.kind", "x", 'unknown field "kind"'),
+        (KEDA, "ScaledJob", "scalingStrategy.strategy", 3, "strategy"),
+        (KEDA, "ScaledJob", "jobTargetRef.template.spec.containers", None, "containers"),
         (KEDA, "ScaledJob", "triggers.0.metadata.streamlength", "1", "streamlength"),
         (KEDA, "ScaledJob", "triggers.0.metadata.address", "", "address"),
         (KEDA, "NetworkPolicy", "podSelectors", {}, 'unknown field "podSelectors"'),

@@ -58,7 +58,7 @@ def _run(files: Sequence[Path], software: Software, *options: str) -> str:
     command = [
         str(software.manifest_validator().path),
         "-crds",
-        str(software.argo_cd_definitions()),
+        str(software.resource_definitions()),
         *options,
         *map(str, files),
     ]

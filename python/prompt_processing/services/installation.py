@@ -163,31 +163,31 @@ def go_program_from_sources(sources: Path, target: Path) -> None:
     shutil.rmtree(work)
 
 
-def go_module_files(module: str, version: str, pattern: str, target: Path) -> None:
-    """Fetch files of a Go module.
+def go_module_files(wanted: Sequence[tuple[str, str, str]], target: Path) -> None:
+    """Fetch files of Go modules.
 
     Parameters
     ----------
-    module, version : `str`
-        What ``go get`` calls it.
-    pattern : `str`
-        Which files, relative to the module.
+    wanted : sequence of `tuple` [`str`, `str`, `str`]
+        Module and version as ``go get`` calls them, and a pattern of files relative to the module.
     target : `~pathlib.Path`
         Folder for copies of them; appears complete or not at all.
 
     Raises
     ------
     MissingSoftwareError
-        Raised if Go is not there or fails, or the module has no such files.
+        Raised if Go is not there or fails, or a module has no such files.
     """
-    go = _go(f"{module}'s files")
+    go = _go(target.name)
     work = _fresh(target)
-    answer = _run([go, "mod", "download", "-json", f"{module}@{version}"], f"{module}@{version}", folder=work)
-    files = sorted(Path(json.loads(answer)["Dir"]).glob(pattern))
-    if not files:
-        raise MissingSoftwareError(f"{module}@{version} has no {pattern}.")
-    for file in files:
-        shutil.copyfile(file, work / file.name)
+    for module, version, pattern in wanted:
+        name = f"{module}@{version}"
+        answer = _run([go, "mod", "download", "-json", name], name, folder=work)
+        files = sorted(Path(json.loads(answer)["Dir"]).glob(pattern))
+        if not files:
+            raise MissingSoftwareError(f"{name} has no {pattern}.")
+        for file in files:
+            shutil.copyfile(file, work / file.name)
     work.rename(target)
 
 

@@ -102,7 +102,7 @@ class Software:
         """
         self.helm()
         self.manifest_validator()
-        self.argo_cd_definitions()
+        self.resource_definitions()
         self.actionlint()
 
     def java(self) -> Program:
@@ -247,7 +247,7 @@ class Software:
         MissingSoftwareError
             Raised if it cannot be built.
         """
-        sources = Path(__file__).resolve().parents[3] / "tools" / "validate-manifests"
+        sources = _validator_sources()
         digest = hashlib.sha256()
         for path in sorted((*sources.glob("*.go"), *sources.glob("go.*"))):
             digest.update(path.read_bytes())
@@ -276,20 +276,26 @@ class Software:
                 go_program("github.com/rhysd/actionlint/cmd/actionlint", version, target)
         return Program(target)
 
-    def argo_cd_definitions(self) -> Path:
-        """Return a folder with Argo CD's resource definitions.
+    def resource_definitions(self) -> Path:
+        """Return a folder with the resource definitions of Argo CD and KEDA.
 
         Raises
         ------
         MissingSoftwareError
             Raised if they are not there and cannot be fetched.
         """
-        version = self.versions.argo_cd.version
-        target = self.folder / f"argo-cd-definitions-{version}"
+        argo_cd = self.versions.argo_cd.version
+        # Of the same version as the types that the validator is built with.
+        keda = _required_module("github.com/kedacore/keda/v2")
+        target = self.folder / f"definitions-argo-cd-{argo_cd}-keda-{keda}"
         with locked(self.folder):
             if not target.is_dir():
                 go_module_files(
-                    "github.com/argoproj/argo-cd/v3", version, "manifests/crds/app*-crd.yaml", target
+                    [
+                        ("github.com/argoproj/argo-cd/v3", argo_cd, "manifests/crds/app*-crd.yaml"),
+                        ("github.com/kedacore/keda/v2", keda, "config/crd/bases/keda.sh_scaledjobs.yaml"),
+                    ],
+                    target,
                 )
         return target
 
@@ -314,6 +320,17 @@ def _postgresql_folders() -> Iterator[Path]:
         yield from sorted(Path("/").glob(pattern.lstrip("/")), key=lambda path: version_numbers(str(path)))[
             ::-1
         ]
+
+
+def _validator_sources() -> Path:
+    return Path(__file__).resolve().parents[3] / "tools" / "validate-manifests"
+
+
+def _required_module(module: str) -> str:
+    for line in (_validator_sources() / "go.mod").read_text(encoding="utf-8").splitlines():
+        if line.split()[:1] == [module]:
+            return line.split()[1]
+    raise MissingSoftwareError(f"{_validator_sources()}/go.mod does not name {module}.")
 
 
 def _is_helm(program: str, minimum: str) -> bool:

@@ -73,6 +73,21 @@ def test_validator_is_built_again_when_its_sources_change(tmp_path: Path, on_pat
     assert software(tmp_path).manifest_validator().path == made
 
 
+def test_resource_definitions_come_from_the_modules_of_their_programs(tmp_path: Path, on_path: Path) -> None:
+    module = tmp_path / "module"
+    for file in ("manifests/crds/application-crd.yaml", "config/crd/bases/keda.sh_scaledjobs.yaml"):
+        (module / file).parent.mkdir(parents=True)
+        (module / file).write_text("{}")
+    fake_program(on_path / "go", f'{{"Dir": "{module}"}}')
+    folder = software(tmp_path).resource_definitions()
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "application-crd.yaml",
+        "keda.sh_scaledjobs.yaml",
+    ]
+    (on_path / "go").unlink()
+    assert software(tmp_path).resource_definitions() == folder
+
+
 @pytest.mark.parametrize("answer", ["Redis server v=6.2.1", "nonsense"])
 def test_too_old_program_is_passed_over_and_the_message_says_what_to_install(
     tmp_path: Path, on_path: Path, answer: str
