@@ -16,9 +16,10 @@ VERSIONS = recorded_versions(PROJECT)
 STAND_IN = """#!/bin/bash
 echo "$(basename "$0") $*" >>"$CALLS"
 case "$*" in
-    login*) [[ $(cat) == secret ]] || exit 9 ;;
+    login* | "registry login"*) [[ $(cat) == secret ]] || exit 9 ;;
     *--format*stack*) echo "$STACK_OF_BASE" ;;
     "release view"*) exit 1 ;;
+    package*) touch "${@: -1}/$(basename "$2")-$4.tgz" ;;
 esac
 """
 
@@ -30,7 +31,7 @@ class Calls:
         self.log = folder / "calls"
         self.programs = folder / "programs"
         self.programs.mkdir()
-        for name in ("buildah", "gh"):
+        for name in ("buildah", "gh", "helm"):
             program = self.programs / name
             program.write_text(STAND_IN)
             program.chmod(0o755)
@@ -155,3 +156,23 @@ def test_automatic_base_of_main_is_latest(calls: Calls) -> None:
     (build,) = [line for line in lines if line.startswith("buildah build")]
     assert f"--label org.lsst.prompt-processing.stack={VERSIONS.stack.name}" in build
     assert "--secret id=pip.conf" in build
+
+
+def test_charts_are_published_with_the_version_of_the_containers(calls: Calls) -> None:
+    lines = calls.run(
+        "bin/publish-charts",
+        "--push",
+        "2.0.0rc1",
+        CHART_REGISTRY="oci://ghcr.io/lsst-dm/charts",
+        REGISTRY_USER_GHCR_IO="user",
+        REGISTRY_PASSWORD_GHCR_IO="secret",
+    )
+    packaged = [line for line in lines if line.startswith("helm package")]
+    assert all("--version 2.0.0-rc1 " in line for line in packaged)
+    (worker,) = [line for line in packaged if "prompt-proto-service" in line]
+    assert "--app-version 2.0.0rc1" in worker
+    # The library is in the others, and not a chart to install.
+    assert not [line for line in packaged if "prompt-common" in line]
+    published = [line for line in lines if line.startswith("helm push")]
+    assert len(published) == len(packaged)
+    assert all(line.endswith("oci://ghcr.io/lsst-dm/charts") for line in published)
