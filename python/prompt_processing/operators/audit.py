@@ -51,7 +51,7 @@ def problems_of(lock: str) -> list[str]:
         seen[name] = match["version"]
         if not any(_HASH.fullmatch(word) for word in words):
             problems.append(f"{requirement}: has no hash")
-    if not seen:
+    if not lines:
         problems.append("no requirement at all")
     return problems
 

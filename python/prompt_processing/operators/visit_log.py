@@ -11,6 +11,9 @@ from .log_lines import LEVELS, LogLine
 
 _GOOD_ENDS = {"processed", "skipped"}
 
+_EPILOGUE_SECONDS = 10.0
+"""For which a process may have something to say about a visit after its outcome."""
+
 
 @dataclass(frozen=True)
 class Filter:
@@ -95,6 +98,7 @@ class VisitCollector:
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str, int, int | None], VisitLog] = {}
+        self._ended: dict[tuple[str, str, int, int | None], datetime | None] = {}
         self.others: list[LogLine] = []
 
     def add(self, line: LogLine) -> VisitLog | None:
@@ -120,11 +124,19 @@ class VisitCollector:
         if line.outcome is None:
             return None
         visit.outcome = line.outcome
+        self._ended[key] = line.time
         return self._open.pop(key)
 
     def unfinished(self) -> list[VisitLog]:
         """Return the visits whose end has not come, the oldest first."""
-        return list(self._open.values())
+        return [visit for key, visit in self._open.items() if not self._is_epilogue(key, visit)]
+
+    def _is_epilogue(self, key: tuple[str, str, int, int | None], visit: VisitLog) -> bool:
+        """Tell whether these are only the last words about a visit that has ended, such as its times."""
+        if key not in self._ended:
+            return False
+        end, last = self._ended[key], visit.lines[-1].time
+        return end is None or last is None or (last - end).total_seconds() < _EPILOGUE_SECONDS
 
 
 def collect(lines: Iterable[LogLine], wanted: Filter) -> Iterator[VisitLog]:

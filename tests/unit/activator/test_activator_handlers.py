@@ -144,3 +144,11 @@ def test_an_answer_shows_no_credentials(world, client):
     assert "postgresql://user:********@host/db" in response.json["message"]
     assert "very-secret" not in response.text
     assert "hush-hush" not in response.text
+
+
+def test_the_version_is_told(client):
+    version = client.get("/version").json
+    assert version["middleware"].startswith("w_")
+    assert set(version["schemas"]) == {"alert", "apdb"}
+    assert version["distributions"]["lsst-daf-butler"]
+    assert version["deployment"] is None
