@@ -39,4 +39,4 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": True}
 
-suppress_warnings = ["toc.empty_glob", "toc.not_readable", "myst.xref_missing"]
+suppress_warnings = ["toc.empty_glob"]
