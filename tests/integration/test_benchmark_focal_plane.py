@@ -20,9 +20,9 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "focal_plane.py"
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Results of a run that also balances its books: outcomes, stream, registry, local repositories."""
     folder = tmp_path_factory.mktemp("focal-plane")
-    options = "--quick --detectors 2 --workers 1 --visits 1 --only visits worker --output".split()
+    size = ["--quick", "--detectors", "2", "--workers", "1", "--visits", "1"]
     done = subprocess.run(
-        [sys.executable, str(BENCHMARK), *options, str(folder)],
+        [sys.executable, str(BENCHMARK), *size, "--only", "visits", "worker", "--output", str(folder)],
         capture_output=True,
         text=True,
         check=False,
