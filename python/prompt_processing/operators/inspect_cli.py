@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prompt-inspect",
         description="Show what runs here: versions, settings without secrets, workers' local repositories.",
-        epilog="Example: kubectl exec deploy/prompt-proto-service-lsstcam -- prompt-inspect",
+        epilog="Example: kubectl exec <pod> -- prompt-inspect",
     )
     parser.add_argument("--versions", action="store_true", help="only versions")
     parser.add_argument("--settings", action="store_true", help="only settings")

@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prompt-logs",
         description="Show the service's log by visit and detector: how each ended and what took its time.",
-        epilog="Example: kubectl logs -f deploy/prompt-proto-service-lsstcam | prompt-logs -f --detector 94",
+        epilog="Example: kubectl logs -f <pod> | prompt-logs -f --detector 94",
     )
     parser.add_argument("file", nargs="*", help="logs; standard input by default")
     parser.add_argument(
