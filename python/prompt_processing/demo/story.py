@@ -24,8 +24,8 @@ from .world import World, make_repository
 
 __all__ = ["DemoOptions", "NightFailedError", "make_surroundings", "make_world", "take_night"]
 
-_PATIENCE_S = 240.0
-"""Without news of any visit for so long, no more is waited for."""
+_PATIENCE_S = 360.0
+"""Without news of any visit for so long, no more is waited for; longer than a worker's visit may take."""
 _ALERT_READER_TIMEOUT_S = 20.0
 _REVISIT_AFTER_TASK = "associateApdb"
 """A telescope comes back to a field after half an hour. Here it does so as soon as a worker will be free, and
