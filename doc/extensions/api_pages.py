@@ -63,8 +63,13 @@ def write_pages(app: Sphinx) -> None:
 
 
 def skip(app: Sphinx, what: str, name: str, thing: object, skipped: bool, options: object) -> bool | None:
-    """Leave out names for types such as ``tuple[slice, slice]``, for which autodoc finds no signature."""
-    return True if isinstance(thing, types.GenericAlias) else None
+    """Leave out what is not ours: types such as ``tuple[slice, slice]``, and classes that are imported."""
+    if isinstance(thing, types.GenericAlias):
+        # Autodoc finds no signature for it.
+        return True
+    if isinstance(thing, type) and not str(thing.__module__).startswith("prompt_processing"):
+        return True
+    return None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
