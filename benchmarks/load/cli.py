@@ -79,6 +79,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS)
     )
+    parser.add_argument("--document", action="store_true", help="put tables and plot into doc/load.md")
     parser.add_argument("--output", type=Path, help="folder for results.json, table.md and growth.png")
     parser.add_argument(
         "--keep", action="store_true", help="leave logs and data where they are, and say where"
