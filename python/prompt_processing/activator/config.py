@@ -229,9 +229,7 @@ class Settings(BaseSettings):
         # A user's name is none, and may be a word that logs are full of.
         names = (name for name in type(self).model_fields if not name.endswith("_username"))
         own = (getattr(self, name) for name in names)
-        return (
-            *(secret.get_secret_value() for secret in own if isinstance(secret, SecretStr)),
-        )
+        return (*(secret.get_secret_value() for secret in own if isinstance(secret, SecretStr)),)
 
     @property
     def input_repo(self) -> str:

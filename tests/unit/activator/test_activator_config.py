@@ -5,9 +5,9 @@ import pytest
 from astropy.io import fits
 
 from prompt_processing.activator.config import Settings, SettingsError
-from prompt_processing.telemetry.credentials import CredentialMask
 from prompt_processing.activator.pipelines_config import parse_selection
 from prompt_processing.domain.visit import NextVisit
+from prompt_processing.telemetry.credentials import CredentialMask
 
 REQUIRED = {
     "RUBIN_INSTRUMENT": "LSSTCam",

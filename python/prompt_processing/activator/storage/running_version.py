@@ -71,7 +71,8 @@ class RunningVersion:
         commit = f" ({self.commit})" if self.commit else ""
         return (
             f"prompt-processing {self.prompt_processing}{commit}, "
-            f"deployment {self.deployment or 'not known'}, middleware {self.middleware}, {schemas}, Python {self.python}"
+            f"deployment {self.deployment or 'not known'}, middleware {self.middleware}, {schemas}, "
+            f"Python {self.python}"
         )
 
 
