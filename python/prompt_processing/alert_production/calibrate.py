@@ -20,6 +20,7 @@ from .detection import Detections, detect
 from .errors import NoReferenceStarsError, TooManyCosmicRaysError
 from .photometry import PhotometryOptions, ZeroPoint, fit_zero_point
 from .psf_model import PsfModel, PsfOptions, model_psf
+from .row_bands import copy_plane, pixels_with
 from .snaps import combine_snaps
 from .star_catalogue import StarMeasurements, measure_stars, star_table
 from .star_selection import StarCandidates, select_stars
@@ -194,17 +195,17 @@ def _find_sources(
     exposure: Exposure, predicted: WCS, options: CalibrateOptions
 ) -> tuple[Background, SkyEstimate, Detections, StarCandidates]:
     """Subtract the background in two passes, detect, and choose stars; the image is changed."""
-    unusable = exposure.has(UNUSABLE)
+    unusable = pixels_with(exposure.mask, int(UNUSABLE))
     scale = float(np.sqrt(abs(np.linalg.det(predicted.pixel_scale_matrix)))) * 3600
     fwhm = options.seeing_guess_arcsec / scale
     box = max(options.background_box, round(32 * fwhm))
     first = estimate_sky(exposure.image, unusable, box)
     exposure.image -= first.background.image()
     # Cores of saturated stars stay in: a ring would be taken for several sources.
-    hidden = exposure.has(Mask.BAD | Mask.NO_DATA) & ~exposure.has(Mask.INTRP)
+    hidden = pixels_with(exposure.mask, int(Mask.BAD | Mask.NO_DATA), none=int(Mask.INTRP))
     detections = detect(exposure.image, first.rms.image(), fwhm, options.detection_threshold, hidden)
     candidates = select_stars(exposure, detections, options.star_snr)
-    covered = unusable.copy()
+    covered = copy_plane(unusable)
     catalogue = detections.catalogue
     sep.mask_ellipse(
         covered, catalogue["x"], catalogue["y"],

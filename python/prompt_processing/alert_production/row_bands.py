@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def available_cores(limit: int = 8) -> int:
@@ -38,3 +42,43 @@ def in_bands(function: Callable[[int, int], None], length: int, threads: int | N
     with ThreadPoolExecutor(threads) as pool:
         # Through list, so that an exception of a part is raised here.
         list(pool.map(function, edges[:-1], edges[1:]))
+
+
+def copy_plane(plane: NDArray[Any]) -> NDArray[Any]:
+    """Copy an image plane, shape (height, width), in threads: touching new memory is what takes time."""
+    out = np.empty_like(plane)
+
+    def copy(start: int, stop: int) -> None:
+        out[start:stop] = plane[start:stop]
+
+    in_bands(copy, plane.shape[0])
+    return out
+
+
+def pixels_with(mask: NDArray[np.int32], some: int, none: int = 0) -> NDArray[np.bool_]:
+    """Find pixels by their mask, in threads.
+
+    Parameters
+    ----------
+    mask : `~numpy.ndarray` of int32, shape (height, width)
+        Bits of `~prompt_processing.images.Mask`.
+    some : `int`
+        Planes of which at least one is set.
+    none : `int`, optional
+        Planes of which none is set.
+
+    Returns
+    -------
+    pixels : `~numpy.ndarray` of bool, shape (height, width)
+        Where both hold.
+    """
+    out = np.empty(mask.shape, np.bool_)
+
+    def find(start: int, stop: int) -> None:
+        band = mask[start:stop]
+        np.not_equal(band & np.int32(some), 0, out=out[start:stop])
+        if none:
+            out[start:stop] &= (band & np.int32(none)) == 0
+
+    in_bands(find, mask.shape[0])
+    return out

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from ..images import UNUSABLE, Exposure, Mask
-from .row_bands import in_bands
+from .row_bands import copy_plane, in_bands
 
 _UNUSABLE = int(UNUSABLE)
 _CR = int(Mask.CR)
@@ -74,7 +74,7 @@ def combine_snaps(exposures: Sequence[Exposure]) -> Exposure:
         raise ValueError(f"A visit has 1 or 2 snaps, not {len(exposures)}.")
     first = exposures[0]
     combined = Exposure(
-        first.image.copy(), first.mask.copy(), first.variance.copy(), first.wcs,
+        copy_plane(first.image), copy_plane(first.mask), copy_plane(first.variance), first.wcs,
         visit_info=first.visit_info, metadata=dict(first.metadata),
     )  # fmt: skip
     if len(exposures) == 1:
