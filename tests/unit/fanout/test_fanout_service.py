@@ -129,7 +129,11 @@ class Receiver:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            # A whole focal plane connects at once; of five at a time the others would try again for long.
+            request_queue_size = 256
+
+        server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{server.server_port}/next-visit"
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
