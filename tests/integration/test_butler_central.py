@@ -109,15 +109,16 @@ def test_workers_use_the_runs_of_the_initializer(
 
 
 def test_initializer_names_all_missing_settings(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("RUBIN_INSTRUMENT", "CENTRAL_REPO", "CONFIG_APDB"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MAIN_PIPELINES_CONFIG", "{")
     monkeypatch.setenv("PREPROCESSING_PIPELINES_CONFIG", "None")
     assert initialize([]) == 3
+    told = capsys.readouterr().err
     for name in ("RUBIN_INSTRUMENT", "CENTRAL_REPO", "CONFIG_APDB", "MAIN_PIPELINES_CONFIG"):
-        assert name in caplog.text
+        assert name in told
 
 
 def _process_some(folder: Path, first: int, n_visits: int) -> int:
