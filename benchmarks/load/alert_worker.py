@@ -16,6 +16,7 @@ from astropy.time import Time
 from lsst.dax.apdb import Apdb, ApdbSql
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
+from prompt_processing.alert_production.alert_connection import AlertConnection
 from prompt_processing.alert_production.alert_packets import Alert, AlertContent, AlertEncoder, PreparedAlerts
 from prompt_processing.alert_production.alert_sender import AlertsOnDemand, AlertStreamSettings, send_alerts
 from prompt_processing.alert_production.apdb_tables import ApdbSchemas
@@ -84,6 +85,7 @@ def flushed_rate(settings: AlertStreamSettings, alerts: Sequence[Alert]) -> floa
 def main(folder: Path, name: str, n_sources: int, n_visits: int, *, paced: bool) -> None:
     """Send alerts, and report."""
     settings = AlertStreamSettings.from_environment(os.environ)
+    connection = AlertConnection()
     visits = [FIRST_VISIT + number for number in range(n_visits)]
     difference, science, template = (make_exposure(_SIZE, seed) for seed in range(3))
     prepared = prepare(folder, n_sources, (difference, science, template), visits)
@@ -102,7 +104,7 @@ def main(folder: Path, name: str, n_sources: int, n_visits: int, *, paced: bool)
 
     if not paced:
         # The connection, and whatever is made once a process.
-        send_alerts(settings, visits[0], DETECTOR, on_demand(prepared[0]))
+        send_alerts(settings, visits[0], DETECTOR, on_demand(prepared[0]), connection)
         size = 0
     made: list[int] = []
     sent = 0
@@ -112,7 +114,7 @@ def main(folder: Path, name: str, n_sources: int, n_visits: int, *, paced: bool)
         # From here on its sources are in the APDB, and each is owed an alert.
         _write(folder / f"{name}.made", made)
         (folder / f"{name}.begun").touch()
-        sent += send_alerts(settings, visit, DETECTOR, on_demand(one)).sent
+        sent += send_alerts(settings, visit, DETECTOR, on_demand(one), connection).sent
     seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
     report = {"made": len(made), "sent": sent, "rate": len(made) / seconds, "cpu": cpu, "bytes": size}
     if not paced:

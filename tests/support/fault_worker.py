@@ -84,10 +84,10 @@ def _in_the_middle(name: str, send: Callable[..., Any]) -> Callable[..., Any]:
             gate(name)
         yield from every[len(every) // 2 :]
 
-    def gated(settings: Any, visit: int, detector: int, alerts: Iterable[Any]) -> Any:
+    def gated(settings: Any, visit: int, detector: int, alerts: Iterable[Any], *rest: Any) -> Any:
         # Who has to end goes through them once more, to keep them.
         stops = iter([True])
-        return send(settings, visit, detector, AlertsOnDemand(lambda: halfway(alerts, stops)))
+        return send(settings, visit, detector, AlertsOnDemand(lambda: halfway(alerts, stops)), *rest)
 
     return gated
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from pydantic import SecretStr
 
-from ..transport.kafka import KafkaSettings, make_producer
+from ..transport.kafka import KafkaSettings
+from .alert_connection import AlertConnection
 from .alert_packets import Alert
 
 _LOG = logging.getLogger("lsst.prompt_processing.alerts")
@@ -178,22 +179,12 @@ class _Delivery:
             self.report.kept += 1
 
 
-@dataclass(slots=True)
-class _ClientErrors:
-    """Remembers why the broker lets nobody in: of an alert that waits for it only the time runs out."""
-
-    refusal: str | None = None
-
-    def __call__(self, error: KafkaError) -> None:
-        if error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
-            self.refusal = "it does not accept AP_KAFKA_PRODUCER_USERNAME with AP_KAFKA_PRODUCER_PASSWORD"
-        else:
-            # librdkafka reconnects by itself.
-            _LOG.warning("Kafka: %s", error.str())
-
-
 def send_alerts(
-    settings: AlertStreamSettings, visit: int, detector: int, alerts: Iterable[Alert]
+    settings: AlertStreamSettings,
+    visit: int,
+    detector: int,
+    alerts: Iterable[Alert],
+    connection: AlertConnection | None = None,
 ) -> SendReport:
     """Send the alerts of one visit-detector.
 
@@ -210,6 +201,8 @@ def send_alerts(
     alerts : iterable of `Alert`
         Made while others are already on their way. An `AlertsOnDemand` lets
         those be kept too that were not made yet when the worker has to end.
+    connection : `~prompt_processing.alert_production.alert_connection.AlertConnection`, optional
+        Of the visits of this process; by default one for these alerts alone.
 
     Returns
     -------
@@ -227,10 +220,11 @@ def send_alerts(
             settings.keep_directory,
         )
         return delivery.report
-    errors = _ClientErrors()
-    producer = _make_producer(settings, errors)
-    _produce(producer, settings, delivery, alerts)
-    if delivery.report.kept or delivery.report.lost:
+    connection = connection or AlertConnection()
+    with connection.producer(settings.broker, settings.timeout_seconds) as ours:
+        _produce(ours.producer, settings, delivery, alerts)
+        ours.sound = not (delivery.report.kept or delivery.report.lost)
+    if not ours.sound:
         _LOG.error(
             "The broker %s did not take %d alerts of visit %d, detector %d (%s); %d are kept in %s, from "
             "where prompt-resend-alerts sends them.",
@@ -238,7 +232,7 @@ def send_alerts(
             delivery.report.kept + delivery.report.lost,
             visit,
             detector,
-            errors.refusal or delivery.first_error,
+            ours.refusal or delivery.first_error,
             delivery.report.kept,
             settings.keep_directory,
         )
@@ -260,40 +254,27 @@ def resend_kept_alerts(settings: AlertStreamSettings) -> SendReport:
     """
     if settings.broker is None:
         raise ValueError("There is no broker to send to: AP_KAFKA_SERVER or AP_KAFKA_TOPIC is not set.")
-    errors = _ClientErrors()
-    producer = _make_producer(settings, errors)
     total = SendReport()
     kept = KeptAlerts(settings.keep_directory)
     by_group: dict[str, list[Path]] = {}
     for path in kept:
         by_group.setdefault(path.parent.name, []).append(path)
-    for group, paths in by_group.items():
-        delivery = _Delivery(kept, group)
-        acknowledged: set[int] = set()
-        alerts = (Alert(int(path.stem), path.read_bytes()) for path in paths)
-        _produce(producer, settings, delivery, alerts, acknowledged)
-        for path in paths:
-            if int(path.stem) in acknowledged:
-                path.unlink()
-        total.sent += delivery.report.sent
-        total.kept += delivery.report.kept
-        total.lost += delivery.report.lost
-        total.last_acknowledged = delivery.report.last_acknowledged or total.last_acknowledged
-    if errors.refusal:
-        _LOG.error("The broker %s takes no alerts: %s.", settings.broker.bootstrap_servers, errors.refusal)
+    with AlertConnection().producer(settings.broker, settings.timeout_seconds) as ours:
+        for group, paths in by_group.items():
+            delivery = _Delivery(kept, group)
+            acknowledged: set[int] = set()
+            alerts = (Alert(int(path.stem), path.read_bytes()) for path in paths)
+            _produce(ours.producer, settings, delivery, alerts, acknowledged)
+            for path in paths:
+                if int(path.stem) in acknowledged:
+                    path.unlink()
+            total.sent += delivery.report.sent
+            total.kept += delivery.report.kept
+            total.lost += delivery.report.lost
+            total.last_acknowledged = delivery.report.last_acknowledged or total.last_acknowledged
+    if ours.refusal:
+        _LOG.error("The broker %s takes no alerts: %s.", settings.broker.bootstrap_servers, ours.refusal)
     return total
-
-
-def _make_producer(settings: AlertStreamSettings, errors: _ClientErrors) -> Producer:
-    assert settings.broker is not None
-    return make_producer(
-        settings.broker,
-        on_error=errors,
-        enable_idempotence=True,
-        linger_ms=5,
-        compression_type="snappy",
-        message_timeout_ms=int(1000 * settings.timeout_seconds),
-    )
 
 
 def _produce(

@@ -8,7 +8,7 @@ from typing import Any
 from lsst.dax.apdb import Apdb
 from lsst.pipe.base import PipelineTask
 
-from ..alert_production.apdb_connection import ApdbConnection
+from ..alert_production.connections import Connections
 from ..alert_production.preloaded_catalogs import apdb_uri
 
 __all__ = ["ApdbTask"]
@@ -19,13 +19,13 @@ class ApdbTask(PipelineTask):
 
     Attributes
     ----------
-    connection : `~prompt_processing.alert_production.apdb_connection.ApdbConnection`
-        Its own, unless whoever runs the pipeline gives it one that visits share.
+    connections : `~prompt_processing.alert_production.connections.Connections`
+        Its own, unless whoever runs the pipeline gives it those that visits share.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.connection = ApdbConnection()
+        self.connections = Connections()
 
     def open_apdb(self, configured: str) -> Apdb:
         """Return the APDB that is configured, or else that of ``CONFIG_APDB``.
@@ -37,4 +37,4 @@ class ApdbTask(PipelineTask):
         RetriableError
             If it cannot be reached.
         """
-        return self.connection.get(apdb_uri(configured, os.environ))
+        return self.connections.apdb.get(apdb_uri(configured, os.environ))

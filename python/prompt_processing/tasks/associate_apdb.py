@@ -345,6 +345,7 @@ class AssociateApdbTask(ApdbTask):
                 visit_info.exposure,
                 visit_info.detector,
                 AlertsOnDemand(lambda: prepared.alerts(difference, science, template)),
+                self.connections.alerts,
             )
             sent, kept, last_acknowledged = report.sent, report.kept, report.last_acknowledged
             self.log.info("%d alerts sent, %d kept.", sent, kept)

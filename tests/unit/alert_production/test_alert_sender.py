@@ -4,6 +4,7 @@ import time
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from prompt_processing.alert_production.alert_connection import AlertConnection
 from prompt_processing.alert_production.alert_packets import Alert
 from prompt_processing.alert_production.alert_sender import (
     AlertsOnDemand,
@@ -55,6 +56,30 @@ def test_every_alert_reaches_the_topic_and_none_is_kept(broker, tmp_path) -> Non
     assert before <= report.last_acknowledged <= time.time()
     assert sorted(_consume(server, 20)) == sorted(alert.message for alert in ALERTS)
     assert list(KeptAlerts(tmp_path)) == []
+
+
+def test_visits_of_a_process_share_a_producer(broker, tmp_path) -> None:
+    _, server = broker
+    settings, connection = _settings(server, tmp_path), AlertConnection()
+    assert settings.broker is not None
+    reports = [send_alerts(settings, visit, 2, ALERTS, connection) for visit in (1, 2)]
+    assert [(report.sent, report.kept) for report in reports] == [(20, 0), (20, 0)]
+    used = []
+    for _ in range(2):
+        with connection.producer(settings.broker, settings.timeout_seconds) as ours:
+            used.append(ours.producer)
+            ours.sound = True
+    assert used[0] is used[1]
+
+
+def test_producer_that_was_not_answered_is_used_no_more(tmp_path) -> None:
+    settings, connection = _settings("127.0.0.1:9", tmp_path, timeout=0.5), AlertConnection()
+    assert settings.broker is not None
+    with connection.producer(settings.broker, settings.timeout_seconds) as ours:
+        first, ours.sound = ours.producer, True
+    assert send_alerts(settings, 1, 2, ALERTS, connection).kept == 20
+    with connection.producer(settings.broker, settings.timeout_seconds) as ours:
+        assert ours.producer is not first
 
 
 def test_without_a_broker_alerts_are_kept_and_the_log_says_where(tmp_path, caplog) -> None:

@@ -34,7 +34,7 @@ from lsst.pipe.base.quantum_graph_executor import QuantumExecutionResult
 from lsst.pipe.base.separable_pipeline_executor import SeparablePipelineExecutor
 from lsst.pipe.base.single_quantum_executor import SingleQuantumExecutor
 
-from prompt_processing.alert_production.apdb_connection import ApdbConnection
+from prompt_processing.alert_production.connections import Connections
 from prompt_processing.domain.errors import NonRetriableError, PromptError, RetriableError
 from prompt_processing.tasks.apdb_task import ApdbTask
 
@@ -165,11 +165,11 @@ class _WatchedExecutor(SingleQuantumExecutor):
 
 
 class _ConnectedTaskFactory(TaskFactory):
-    """Give tasks that talk to the APDB the connection that the worker keeps."""
+    """Give tasks that talk to the APDB the connections that the worker keeps."""
 
-    def __init__(self, apdb: ApdbConnection) -> None:
+    def __init__(self, connections: Connections) -> None:
         super().__init__()
-        self._apdb = apdb
+        self._connections = connections
 
     def makeTask(  # noqa: N802
         self,
@@ -179,7 +179,7 @@ class _ConnectedTaskFactory(TaskFactory):
     ) -> PipelineTask:
         task = super().makeTask(task_node, butler, initInputRefs)
         if isinstance(task, ApdbTask):
-            task.connection = self._apdb
+            task.connections = self._connections
         return task
 
 
@@ -192,17 +192,17 @@ class PipelineRun:
         Local; its collections and run are the pipeline's inputs and output.
     pipeline : `ReadyPipeline`
         The pipeline.
-    apdb : `~prompt_processing.alert_production.apdb_connection.ApdbConnection`
+    connections : `~prompt_processing.alert_production.connections.Connections`
         The worker's.
     release : callable
         Takes datasets that no task will read again.
     """
 
     def __init__(
-        self, butler: Butler, pipeline: ReadyPipeline, apdb: ApdbConnection, release: Release
+        self, butler: Butler, pipeline: ReadyPipeline, connections: Connections, release: Release
     ) -> None:
         self._butler = butler
-        self._apdb = apdb
+        self._connections = connections
         self._release = release
         self._pipeline = pipeline
         self._executor = SeparablePipelineExecutor(
@@ -253,7 +253,7 @@ class PipelineRun:
             self._release,
             self._pipeline.last_readers(),
             limited_butler_factory=lambda quantum: outputs,
-            task_factory=_ConnectedTaskFactory(self._apdb),
+            task_factory=_ConnectedTaskFactory(self._connections),
             resources=ExecutionResources(),
             # The run was empty before the visit: existence checks would cost time for nothing.
             assume_no_existing_outputs=True,

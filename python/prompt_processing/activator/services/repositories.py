@@ -14,6 +14,7 @@ from prompt_processing.activator.storage.known_inputs import KnownInputs
 from prompt_processing.activator.storage.local_repository import LocalRepository
 from prompt_processing.activator.storage.repository_errors import passing
 from prompt_processing.activator.storage.writer_topic import WriterTopic
+from prompt_processing.alert_production.connections import Connections
 from prompt_processing.images import use_butler_types
 from prompt_processing.instruments.camera import Camera, load_camera
 
@@ -59,7 +60,8 @@ class Repositories:
             if settings.use_kafka_butler_writer
             else Exporter(central, settings.export_type_regexp)
         )
-        self.apdb = ApdbRecord(settings.config_apdb)
+        self.connections = Connections()
+        self.apdb = ApdbRecord(settings.config_apdb, self.connections.apdb)
         self.search_order: tuple[str, ...] = ()
         self.bands = {record.name: record.band for record in instrument_records["physical_filter"]}
         self.ingester = Ingester(

@@ -277,7 +277,7 @@ class Workspace:
         butler: Butler = local.butler.clone(
             collections=[*inputs, local.collections.raw, local.collections.defaults], run=output
         )
-        return PipelineRun(butler, pipeline, self._repositories.apdb.connection, local.release)
+        return PipelineRun(butler, pipeline, self._repositories.connections, local.release)
 
     def _preload_init_outputs(self, pipeline: ReadyPipeline) -> None:
         repositories = self._repositories

@@ -17,16 +17,13 @@ class ApdbRecord:
     ----------
     config_uri : `str`
         Configuration of the APDB.
-
-    Attributes
-    ----------
     connection : `~prompt_processing.alert_production.apdb_connection.ApdbConnection`
         The one of this process; the tasks use it too.
     """
 
-    def __init__(self, config_uri: str) -> None:
+    def __init__(self, config_uri: str, connection: ApdbConnection) -> None:
         self._config_uri = config_uri
-        self.connection = ApdbConnection()
+        self._connection = connection
 
     def contains(self, visits: Iterable[int], detector: int) -> bool | None:
         """Tell whether any of some visits was written.
@@ -47,7 +44,7 @@ class ApdbRecord:
         if not wanted:
             return False
         try:
-            apdb = self.connection.get(self._config_uri)
+            apdb = self._connection.get(self._config_uri)
             return any(apdb.containsVisitDetector(visit, detector) for visit in wanted)
         except Exception as error:  # noqa: BLE001
             # Each implementation fails in its own way, and all mean the same here: it cannot be told.
