@@ -41,6 +41,7 @@ def start_services(folder: Path) -> ServiceStack:
     stack = ServiceStack(folder)
     try:
         stack.start(Kafka, PostgreSql, RedisServer, ObjectStore)
+    # Ctrl-C included: servers that are up already would go on alone.
     except BaseException:
         stack.stop()
         raise

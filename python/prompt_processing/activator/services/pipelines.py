@@ -151,6 +151,7 @@ class _WatchedExecutor(SingleQuantumExecutor):
         start = time.monotonic()
         try:
             result = super().execute(task_node, quantum, quantum_id, log_records=log_records)
+        # A task may raise anything; what counts here is which task it was.
         except Exception as error:
             raise TaskFailedError(task_node.label) from error
         finally:

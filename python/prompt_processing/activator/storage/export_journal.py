@@ -13,7 +13,7 @@ from lsst.resources import ResourcePath
 
 from prompt_processing.transport.butler_messages import VisitOutputs
 
-from .repository_errors import is_passing, passing, try_twice
+from .repository_errors import MAY_BE_PASSING, is_passing, passing, try_twice
 
 _LOG = logging.getLogger("lsst.activator.storage.export_journal")
 
@@ -80,7 +80,7 @@ class ExportJournal:
         yield
         try:
             note.remove()
-        except Exception as error:
+        except MAY_BE_PASSING as error:
             if not is_passing(error):
                 raise
             # Who finishes it will find all done.

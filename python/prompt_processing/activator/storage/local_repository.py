@@ -118,6 +118,7 @@ class LocalRepository:
             try:
                 Butler.makeRepo(str(folder.path), config=config, dimensionConfig=universe.dimensionConfig)
                 butler = Butler.from_config(str(folder.path), writeable=True)
+            # Whatever it was, it goes on; but half a repository would stay for the pod's life.
             except Exception:
                 folder.remove()
                 raise

@@ -30,6 +30,9 @@ PASSING_FAILURES: tuple[type[Exception], ...] = (
 )
 """Failures of the database, the object store or the network, not of the request."""
 
+MAY_BE_PASSING: tuple[type[Exception], ...] = (*PASSING_FAILURES, ExceptionGroup)
+"""What to catch before `is_passing` is asked: several transfers at once fail with a group."""
+
 
 @contextmanager
 def passing(what: str) -> Iterator[None]:
@@ -47,7 +50,7 @@ def passing(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except MAY_BE_PASSING as error:
         if not is_passing(error):
             raise
         raise RetriableError(f"{what} failed: {_first_line(error)}") from error
@@ -73,7 +76,7 @@ def try_twice(action: Callable[[], _T], delay: float, also: tuple[type[Exception
     """
     try:
         return action()
-    except Exception as error:
+    except (*MAY_BE_PASSING, *also) as error:
         if not is_passing(error) and not isinstance(error, also):
             raise
         wait = delay * random.uniform(0.5, 1.5)
