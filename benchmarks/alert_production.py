@@ -21,7 +21,7 @@ from confluent_kafka import Producer
 from lsst.dax.apdb import Apdb, ApdbSql
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
-from prompt_processing.alert_production.alert_packets import AlertContent, AlertEncoder
+from prompt_processing.alert_production.alert_packets import AlertEncoder
 from prompt_processing.alert_production.alert_sender import AlertStreamSettings, send_alerts
 from prompt_processing.alert_production.apdb_tables import ApdbSchemas
 from prompt_processing.alert_production.apdb_write import write_visit_detector
@@ -118,16 +118,7 @@ def main() -> None:
         preloaded = PreloadedCatalogs(known.objects, known.sources, known.forced_sources, no_ephemerides())
         found = associate_visit(sources, preloaded, difference, science, info, schemas, processed)
         watch.lap("associate")
-        prepared = encoder.prepare(
-            AlertContent(
-                found.sources,
-                found.objects,
-                found.history,
-                found.forced_history,
-                found.ss_sources,
-                found.orbits,
-            )
-        )
+        prepared = encoder.prepare(found.alert_content())
         watch.lap("prepare")
         write_visit_detector(
             apdb, visit, DETECTOR, processed, found.objects, found.sources, found.forced_sources

@@ -17,7 +17,7 @@ from lsst.dax.apdb import Apdb, ApdbSql
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
 from prompt_processing.alert_production.alert_connection import AlertConnection
-from prompt_processing.alert_production.alert_packets import Alert, AlertContent, AlertEncoder, PreparedAlerts
+from prompt_processing.alert_production.alert_packets import Alert, AlertEncoder, PreparedAlerts
 from prompt_processing.alert_production.alert_sender import AlertsOnDemand, AlertStreamSettings, send_alerts
 from prompt_processing.alert_production.apdb_tables import ApdbSchemas
 from prompt_processing.alert_production.associate_visit import PreloadedCatalogs, associate_visit
@@ -56,18 +56,7 @@ def prepare(folder: Path, n_sources: int, images: Images, visits: Sequence[int])
         table = measured(n_sources, difference, visit)
         sources = standardize_dia_sources(table, None, info, schemas.dia_source, processed).sources
         found = associate_visit(sources, preloaded, difference, science, info, schemas, processed)
-        prepared.append(
-            encoder.prepare(
-                AlertContent(
-                    found.sources,
-                    found.objects,
-                    found.history,
-                    found.forced_history,
-                    found.ss_sources,
-                    found.orbits,
-                )
-            )
-        )
+        prepared.append(encoder.prepare(found.alert_content()))
     return prepared
 
 

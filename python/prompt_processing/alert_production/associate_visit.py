@@ -11,6 +11,7 @@ from astropy.table import Table
 from astropy.time import Time
 
 from ..images import Exposure, VisitInfo
+from .alert_packets import AlertContent
 from .apdb_tables import ApdbSchemas
 from .association import associate_dia_sources
 from .dia_object_summary import summarize_dia_objects
@@ -65,6 +66,21 @@ class AssociatedVisit:
     n_new_objects: int
     n_updated_objects: int
     n_ss_expected: int
+
+    def alert_content(
+        self, observation_reason: str | None = None, target_name: str | None = None
+    ) -> AlertContent:
+        """Return what the alerts are made of; the scheduler's words are of the image's header."""
+        return AlertContent(
+            self.sources,
+            self.objects,
+            self.history,
+            self.forced_history,
+            self.ss_sources,
+            self.orbits,
+            observation_reason,
+            target_name,
+        )
 
 
 def associate_visit(
