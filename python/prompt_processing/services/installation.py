@@ -132,12 +132,9 @@ def go_program(package: str, version: str, target: Path) -> None:
     MissingSoftwareError
         Raised if Go is not there or fails.
     """
-    go = _go(target.name)
-    work = _fresh(target)
-    _log.info("Building %s %s (two minutes or so) ...", package, version)
-    _run([go, "install", f"{package}@{version}"], f"{package}@{version}", {"GOBIN": str(work)})
-    (work / target.name).rename(target)
-    shutil.rmtree(work)
+    name = f"{package}@{version}"
+    with _building(name, target) as (go, work):
+        _run([go, "install", name], name, {"GOBIN": str(work)})
 
 
 def go_program_from_sources(sources: Path, target: Path) -> None:
@@ -155,12 +152,8 @@ def go_program_from_sources(sources: Path, target: Path) -> None:
     MissingSoftwareError
         Raised if Go is not there or fails.
     """
-    go = _go(target.name)
-    work = _fresh(target)
-    _log.info("Building %s (two minutes or so) ...", sources)
-    _run([go, "build", "-mod=readonly", "-o", str(work / target.name), "."], target.name, folder=sources)
-    (work / target.name).rename(target)
-    shutil.rmtree(work)
+    with _building(str(sources), target) as (go, work):
+        _run([go, "build", "-mod=readonly", "-o", str(work / target.name), "."], target.name, folder=sources)
 
 
 def go_module_files(wanted: Sequence[tuple[str, str, str]], target: Path) -> None:
@@ -226,6 +219,17 @@ def _go(what: str) -> str:
             f"{what} is not on the PATH and Go, to build it with, is neither: install one of them (https://go.dev/dl)."
         )
     return go
+
+
+@contextmanager
+def _building(what: str, target: Path) -> Iterator[tuple[str, Path]]:
+    """Give Go and a folder; the program of the target's name that is in it afterwards becomes the target."""
+    go = _go(target.name)
+    work = _fresh(target)
+    _log.info("Building %s (two minutes or so) ...", what)
+    yield go, work
+    (work / target.name).rename(target)
+    shutil.rmtree(work)
 
 
 def _maven(
