@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from prompt_processing.instruments import RawKey
 
-from .settings import make_store
+from .settings import add_pool_argument, make_store
 
 __all__ = ["main"]
 
@@ -34,11 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         help="has each raw under the key of the image bucket, <INSTRUMENT>/...; simulate-night makes one",
     )
-    parser.add_argument(
-        "--users-bucket",
-        default=os.environ.get("USERS_BUCKET") or "rubin-pp-dev-users",
-        help="where the pool is (default: %(default)s)",
-    )
+    add_pool_argument(parser)
     parser.add_argument(
         "--make-buckets",
         action="store_true",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ENVIRONMENT_HELP",
     "add_arguments",
+    "add_pool_argument",
     "check_environment",
     "make_announcer",
     "make_image_writer",
@@ -76,6 +77,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("PUBLISH_BUCKET_NOTICES", "") in ("1", "true", "yes"),
         help="publish the arrival notices as well, for stores that publish none, such as moto "
         "(also: PUBLISH_BUCKET_NOTICES=1)",
+    )
+
+
+def add_pool_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option of those that fill or use the pool of raws."""
+    parser.add_argument(
+        "--users-bucket",
+        default=os.environ.get("USERS_BUCKET") or "rubin-pp-dev-users",
+        help="where the pool is (default: %(default)s)",
     )
 
 

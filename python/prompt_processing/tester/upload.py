@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import random
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from .publish import PublishError
 from .settings import (
     ENVIRONMENT_HELP,
     add_arguments,
+    add_pool_argument,
     check_environment,
     make_announcer,
     make_image_writer,
@@ -87,11 +87,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("instrument", choices=_INSTRUMENTS, help="camera whose raws are used")
     parser.add_argument("n_groups", type=_count, metavar="n_groups", help="how many visits")
-    parser.add_argument(
-        "--users-bucket",
-        default=os.environ.get("USERS_BUCKET") or "rubin-pp-dev-users",
-        help="where the pool is (default: %(default)s)",
-    )
+    add_pool_argument(parser)
     parser.add_argument(
         "--seed",
         type=int,
