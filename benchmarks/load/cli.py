@@ -84,7 +84,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--keep", action="store_true", help="leave logs and data where they are, and say where"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.document and set(options.only) != set(PARTS):
+        parser.error("--document needs all parts: the others' rows would be gone from the page")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -68,7 +68,7 @@ def tables(measured: Measured) -> list[Table]:
     for row in measured.growth:
         pace = f"every {row['cadence']:g} s" if row["cadence"] else "as fast as it goes"
         growth.add_column(f"{row['detectors']:.0f} detectors, {row['visits']:.0f} visits, {pace}")
-    for name, words in _ROWS:
+    for name, words in _ROWS if measured.growth else ():
         growth.add_row(words, *(number(row[name]) if name in row else "" for row in measured.growth))
     return [table for table in (targets, peers, growth) if table.row_count]
 
