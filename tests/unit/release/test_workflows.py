@@ -41,6 +41,7 @@ def test_the_workflows_of_the_playbook_are_there() -> None:
         "build-service",
         "ci-release",
         "publish-charts",
+        "nightly",
     }
 
 
@@ -95,6 +96,16 @@ def test_base_is_built_by_hand_with_label_and_box() -> None:
     inputs = workflow(PROJECT / ".github/workflows/build-base.yaml")["on"]["workflow_dispatch"]["inputs"]
     assert inputs["stack"]["type"] == "string"
     assert inputs["latest"]["type"] == "boolean"
+
+
+def test_long_profiles_run_every_night() -> None:
+    text = workflow(PROJECT / ".github/workflows/nightly.yaml")
+    assert text["on"]["schedule"]
+    (job,) = text["jobs"].values()
+    script = (PROJECT / ".ci/nightly").read_text("utf-8")
+    assert job["strategy"]["matrix"]["part"] == re.findall(r"^    (\w+)\)", script, re.MULTILINE)
+    assert "HYPOTHESIS_PROFILE=nightly" in script
+    assert "PROMPT_FAULTS=long" in script
 
 
 def test_service_is_built_on_latest_unless_a_branch_says_otherwise() -> None:
