@@ -50,6 +50,8 @@ class Calls:
                 "PATH": f"{self.programs}:{os.environ['PATH']}",
                 "CALLS": str(self.log),
                 "STACK_OF_BASE": VERSIONS.stack.name,
+                # What is tested need not be on main.
+                "RELEASE_BRANCH": "",
                 **environment,
             },
             capture_output=True,
@@ -102,6 +104,12 @@ def test_release_publishes_both_containers_in_both_registries_once_both_are_buil
 def test_release_that_may_not_be_made_builds_nothing(calls: Calls) -> None:
     with pytest.raises(RuntimeError, match="must be the same"):
         calls.run(".ci/release", "987.0.0")
+    assert calls.log.read_text() == ""
+
+
+def test_release_of_another_branchs_commit_builds_nothing(calls: Calls) -> None:
+    with pytest.raises(RuntimeError, match="not on releases/0"):
+        calls.run(".ci/release", VERSIONS.project, RELEASE_BRANCH="releases/0")
     assert calls.log.read_text() == ""
 
 

@@ -83,6 +83,8 @@ def _notes(options: argparse.Namespace) -> str:
     versions = recorded_versions(options.project)
     previous = _previous(options, version)
     check_release(version, versions, previous)
+    if options.on:
+        ProjectHistory(options.project).require_on(options.on)
     changes = changes_of(version, options.changes.read_text("utf-8")) if options.changes else ""
     commits = ProjectHistory(options.project).summaries_since(previous.version if previous else None)
     return release_notes(version, versions, previous, changes, commits)
@@ -161,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         made = command(name, run, text)
         made.add_argument("version")
+    made.add_argument("--on", metavar="BRANCH", help="refuse a commit that is not on this branch")
     made.add_argument("--changes", type=Path, metavar="FILE", help="change log")
     record = command("record", _record, f"write the schemas that are installed to {RECORD}")
     record.add_argument("--check", action="store_true", help="fail if they differ")

@@ -38,6 +38,18 @@ class ProjectHistory:
         """Return the name of the branch that is checked out."""
         return self._git("rev-parse", "--abbrev-ref", "HEAD")
 
+    def require_on(self, branch: str) -> None:
+        """Make sure that a branch, here or in the repository that this is a clone of, has the commit.
+
+        Raises
+        ------
+        ReleaseError
+            Raised if it has not.
+        """
+        refs = (f"refs/heads/{branch}", f"refs/remotes/origin/{branch}")
+        if not self._git("for-each-ref", "--contains", "HEAD", *refs):
+            raise ReleaseError(f"This commit is not on {branch}: releases are made from there.")
+
     def tags(self) -> list[str]:
         """Return all tags."""
         return self._git("tag", "--list").split()

@@ -1,6 +1,7 @@
 """What a release says of itself, and which must not be made."""
 
 import datetime
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from prompt_processing.release.notes import (
     previous_release,
     release_notes,
 )
+from prompt_processing.release.project_history import ProjectHistory
 from prompt_processing.release.recorded_versions import (
     RecordedVersions,
     installed_schemas,
@@ -107,6 +109,23 @@ def test_changed_schema_without_a_major_version_is_refused(changed: dict[str, st
 def test_release_under_another_version_than_the_projects_is_refused() -> None:
     with pytest.raises(ReleaseError, match=r"pyproject.toml has version 1\.3\.0"):
         check_release(parse("1.4.0"), NEW, PREVIOUS)
+
+
+def test_release_is_made_of_a_commit_of_its_branch(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        name = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+        subprocess.run(["git", "-C", str(tmp_path), *name, *arguments], check=True, capture_output=True)
+
+    git("init", "--initial-branch", "main")
+    git("commit", "--allow-empty", "-m", "one")
+    git("checkout", "-b", "tickets/DM-1")
+    ProjectHistory(tmp_path).require_on("main")
+    git("commit", "--allow-empty", "-m", "two")
+    with pytest.raises(ReleaseError, match="not on main"):
+        ProjectHistory(tmp_path).require_on("main")
+    # As a workflow has it: a clone whose only branch is a tag's commit.
+    git("update-ref", "refs/remotes/origin/main", "HEAD")
+    ProjectHistory(tmp_path).require_on("main")
 
 
 def test_recorded_schemas_are_those_that_are_installed() -> None:
