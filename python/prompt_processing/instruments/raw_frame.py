@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,8 +145,10 @@ def read_raw(path: str | Path, *, instrument: str | None = None, detector: int |
             numbers = [number for number, hdu in enumerate(fits) if _holds_image(hdu)]
             if not numbers:
                 raise RawFileError(source, "there is no image in the file.")
+            as_written = [fits[number].read_header() for number in numbers]
             headers = [
-                primary if number == 0 else plain_header(fits[number].read_header()) for number in numbers
+                primary if number == 0 else plain_header(each)
+                for number, each in zip(numbers, as_written, strict=True)
             ]
             header = {**headers[0], **primary} if numbers[0] else primary
             found = header_identity(header, source)
@@ -156,7 +158,7 @@ def read_raw(path: str | Path, *, instrument: str | None = None, detector: int |
             ):
                 if wanted is not None and wanted != got:
                     raise RawFileError(source, f"it is of {what} {got}, not {wanted}.")
-            images = [fits[number].read() for number in numbers]
+            images = _read_images(source, fits, numbers, as_written)
     except (OSError, ValueError) as error:
         # ValueError: bytes in a header that are no text, sizes that are none.
         raise RawFileError(source, f"unreadable or truncated: {_first_line(error)}") from error
@@ -184,6 +186,18 @@ def read_raw(path: str | Path, *, instrument: str | None = None, detector: int |
 
 def _holds_image(hdu: Any) -> bool:
     return hdu.get_exttype() in ("IMAGE_HDU", 0) and hdu.get_info()["ndims"] == 2
+
+
+def _read_images(
+    source: str, fits: Any, numbers: Sequence[int], headers: Sequence[Mapping[str, Any]]
+) -> list[NDArray[Any]]:
+    # Imported late: Numba takes half a second, which programs that read no pixels have not got.
+    from .rice import is_row_compressed, read_row_compressed
+
+    if Path(source).suffix != ".gz" and all(is_row_compressed(header) for header in headers):
+        starts = [int(fits[number].get_offsets()["data_start"]) for number in numbers]
+        return list(read_row_compressed(source, list(zip(headers, starts, strict=True))))
+    return [fits[number].read() for number in numbers]
 
 
 def _first_line(error: Exception) -> str:
