@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 import pytest
-from fault_books import alerts_kept, balance
+from fault_books import alerts_kept, alerts_sent, balance
 from fault_pipeline import N_SOURCES
 from fault_world import FaultWorld
 
@@ -33,6 +33,9 @@ def test_visit_of_a_killed_worker_ends_once(fault_world: FaultWorld, gate: str) 
         assert outcome["status"] == "processed"
     else:
         assert (outcome["status"], outcome["retry"]) == ("failed", "unsafe")
+        # The next worker sends what the dead one had no time for.
+        fault_world.wait_until(lambda: not alerts_kept(fault_world), "alerts are still unsent")
+        assert len(alerts_sent(fault_world)) == N_SOURCES
     balance(fault_world)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from prompt_processing.alert_production.alert_files import kept_files
 from prompt_processing.alert_production.alert_packets import Alert
+from prompt_processing.alert_production.alert_resending import resend_kept_alerts
 from prompt_processing.alert_production.alert_sender import (
     AlertStreamSettings,
-    KeptAlerts,
-    resend_kept_alerts,
     send_alerts,
 )
 from prompt_processing.services.kafka import Kafka
@@ -79,5 +79,5 @@ def test_wrong_password_keeps_the_alerts_and_names_the_settings(
     assert "AP_KAFKA_PRODUCER_PASSWORD" in caplog.text
     assert WRONG not in caplog.text
     assert resend_kept_alerts(settings(kafka, topic, tmp_path, kafka.password, 30.0)).sent == 20
-    assert list(KeptAlerts(tmp_path)) == []
+    assert kept_files(tmp_path) == []
     assert sorted(consume(kafka, topic, 20)) == sorted(alert.message for alert in ALERTS)

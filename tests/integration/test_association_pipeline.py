@@ -19,6 +19,7 @@ from lsst.pipe.base.separable_pipeline_executor import SeparablePipelineExecutor
 from lsst.pipe.base.utils import RegionTimeInfo
 from lsst.sphgeom import ConvexPolygon, LonLat, UnitVector3d
 
+from prompt_processing.alert_production.alert_files import kept_files, read_alerts
 from prompt_processing.domain.ids import pack_ids
 from prompt_processing.images import Exposure, Psf, VisitInfo
 
@@ -190,8 +191,11 @@ def test_each_visit_gets_the_catalogues_of_its_own_group(butler: Butler, tmp_pat
     assert apdb.containsVisitDetector(first, DETECTOR)
     assert len(apdb.getDiaObjects(_region())) == 3
     schema = Schema.from_file().definition
-    for path in (tmp_path / "kept" / f"{second}_{DETECTOR}").glob("*.avro"):
-        alert = fastavro.schemaless_reader(io.BytesIO(path.read_bytes()[5:]), schema)
+    (path,) = (
+        path for path in kept_files(tmp_path / "kept") if path.name.startswith(f"{second}_{DETECTOR}.")
+    )
+    for packet in read_alerts(path):
+        alert = fastavro.schemaless_reader(io.BytesIO(packet.message[5:]), schema)
         assert [source["visit"] for source in alert["prvDiaSources"]] == [first]
         assert alert["diaSource"]["reliability"] == 0.5
 

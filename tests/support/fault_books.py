@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import fastavro
@@ -17,6 +18,9 @@ from fault_world import FaultWorld
 from lsst.alert.packet import Schema
 from lsst.daf.butler import Butler
 
+from prompt_processing.alert_production.alert_files import kept_files, read_alerts, underway_files
+from prompt_processing.alert_production.alert_resending import settle_underway
+from prompt_processing.alert_production.preloaded_catalogs import open_apdb
 from prompt_processing.butler_writer.unfinished import finish_exports
 from prompt_processing.transport.kafka import make_consumer
 
@@ -139,18 +143,17 @@ def _check_alerts(
     finals: dict[tuple[str, int], dict[str, Any]],
     written: dict[tuple[int, int], set[int]],
 ) -> None:
-    """Every DiaSource of a successful visit has its alert sent or kept; no alert is of anything else."""
+    """Every DiaSource in the APDB has its alert sent or kept; no alert is of anything else."""
     sent, kept = alerts_sent(world), alerts_kept(world)
     everything = {source for sources in written.values() for source in sources}
     assert sent | kept <= everything, "there are alerts of what is not in the APDB"
+    missing = everything - sent - kept
+    assert not missing, f"{len(missing)} alerts are neither sent nor kept\n{world.logs()}"
+    assert not underway_files(world.kept), "the alerts of a dead worker are not judged"
     for (group, detector), outcome in finals.items():
         if outcome["status"] != "processed":
             continue
         for exposure in outcome["exposures"]:
-            missing = written.get((exposure, detector), set()) - sent - kept
-            assert not missing, (
-                f"{group}, detector {detector}: {len(missing)} alerts are neither sent nor kept"
-            )
             assert written.get((exposure, detector)), f"{group}, {detector} is processed and not in the APDB"
 
 
@@ -182,9 +185,14 @@ def alerts_sent(world: FaultWorld) -> set[int]:
 
 
 def alerts_kept(world: FaultWorld) -> set[int]:
-    """DiaSources whose alert is in the local directory."""
+    """DiaSources whose alert is in the local directory, after dead workers' have been judged."""
+    settle_underway(world.kept, lambda: open_apdb(world.apdb_uri))
     schema = Schema.from_file().definition
-    return {_dia_source(path.read_bytes(), schema) for path in world.kept.glob("*/*.avro")}
+    paths = (*kept_files(world.kept), *underway_files(world.kept))
+    with suppress(FileNotFoundError):
+        return {_dia_source(alert.message, schema) for path in paths for alert in read_alerts(path)}
+    # A worker has just sent some of them.
+    return alerts_kept(world)
 
 
 def _dia_source(message: bytes, schema: Any) -> int:

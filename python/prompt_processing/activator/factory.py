@@ -22,6 +22,7 @@ from prompt_processing.activator.storage.image_bucket import ImageBucket
 from prompt_processing.activator.storage.raw_microservice import RawMicroservice
 from prompt_processing.activator.storage.running_version import RunningVersion
 from prompt_processing.activator.storage.universe import UniverseError, check_universes
+from prompt_processing.activator.storage.unsent_alerts import UnsentAlerts
 from prompt_processing.domain.errors import PromptError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import Camera, load_camera
@@ -75,6 +76,7 @@ class ProcessContext:
                 settings.sasquatch_url, settings.daf_butler_sasquatch_namespace, settings.sasquatch_token
             )
         )
+        self.unsent_alerts = UnsentAlerts(settings.config_apdb)
         self._repositories: Repositories | None = None
 
     @classmethod
@@ -171,6 +173,7 @@ class ProcessContext:
         except PromptError as error:
             _log.error("Not everything could be made ready: %s", error.reason)
         _log.info("Running %s.", self.version())
+        self.unsent_alerts.begin()
         # A million objects that live as long as the process: each full collection would stop a visit to go
         # through them, and write to the memory that workers share.
         gc.freeze()
@@ -189,6 +192,7 @@ class ProcessContext:
 
     def close(self) -> None:
         """End all connections."""
+        self.unsent_alerts.end()
         self.notices.close()
         if self.sasquatch is not None:
             self.sasquatch.close()

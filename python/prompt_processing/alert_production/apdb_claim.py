@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from lsst.dax.apdb import Apdb
 from lsst.dax.apdb.apdbSchema import ApdbTables
 from lsst.dax.apdb.sql import ApdbSql
-from sqlalchemy import Connection, Engine, column, event, func, select, table, text
+from sqlalchemy import Connection, Engine, TableClause, column, event, func, select, table, text
 
-__all__ = ["VisitDetectorTakenError", "claimed"]
+__all__ = ["VisitDetectorTakenError", "claimed", "was_committed"]
 
 _LOCK_TIMEOUT_S = 60
 """Another writer of the same visit-detector has ended by then, or is stuck."""
@@ -47,12 +47,7 @@ def claimed(apdb: Apdb, visit: int, detector: int) -> Iterator[None]:
     engine: Engine = apdb._engine
 
     def claim(connection: Connection) -> None:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_S}s'"))
-            key = f"{apdb.config.namespace}/{apdb.config.prefix}/{visit}/{detector}"
-            connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
-        elif engine.dialect.name == "sqlite":
-            connection.execute(text("BEGIN IMMEDIATE"))
+        _lock(connection, apdb, visit, detector)
         if _holds(connection, apdb, visit, detector):
             raise VisitDetectorTakenError(f"Visit {visit}, detector {detector} was written meanwhile.")
 
@@ -63,14 +58,59 @@ def claimed(apdb: Apdb, visit: int, detector: int) -> Iterator[None]:
         event.remove(engine, "begin", claim)
 
 
+def was_committed(apdb: Apdb, visit: int, detector: int, processed_mjd: float) -> bool:
+    """Tell whether one certain write of a visit-detector's DiaSources has happened.
+
+    A write that is not at its end, of a worker that has just died for example, is waited for.
+
+    Parameters
+    ----------
+    apdb : `~lsst.dax.apdb.Apdb`
+        Where to. One that is not in a SQL database does not tell writes from each other.
+    visit, detector : `int`
+        What was written.
+    processed_mjd : `float`
+        ``timeProcessedMjdTai`` of its DiaSources, days.
+
+    Raises
+    ------
+    sqlalchemy.exc.SQLAlchemyError
+        If the database does not tell.
+    """
+    if not isinstance(apdb, ApdbSql):
+        return bool(apdb.containsVisitDetector(visit, detector))
+    engine: Engine = apdb._engine
+    with engine.begin() as connection:
+        _lock(connection, apdb, visit, detector)
+        rows = _rows(apdb, ApdbTables.DiaSource)
+        ours = (rows.c.visit == visit) & (rows.c.detector == detector)
+        ours &= rows.c.timeProcessedMjdTai == processed_mjd
+        return connection.execute(select(rows.c.visit).where(ours).limit(1)).first() is not None
+
+
+def _lock(connection: Connection, apdb: ApdbSql, visit: int, detector: int) -> None:
+    """Wait for other writers of the visit-detector, and keep them out until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_S}s'"))
+        key = f"{apdb.config.namespace}/{apdb.config.prefix}/{visit}/{detector}"
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+    elif connection.dialect.name == "sqlite":
+        connection.execute(text("BEGIN IMMEDIATE"))
+
+
+def _rows(apdb: ApdbSql, name: ApdbTables) -> TableClause:
+    return table(
+        name.table_name(apdb.config.prefix),
+        column("visit"),
+        column("detector"),
+        column("timeProcessedMjdTai"),
+        schema=apdb.config.namespace,
+    )
+
+
 def _holds(connection: Connection, apdb: ApdbSql, visit: int, detector: int) -> bool:
     for name in (ApdbTables.DiaSource, ApdbTables.DiaForcedSource):
-        rows = table(
-            name.table_name(apdb.config.prefix),
-            column("visit"),
-            column("detector"),
-            schema=apdb.config.namespace,
-        )
+        rows = _rows(apdb, name)
         of_visit = (rows.c.visit == visit) & (rows.c.detector == detector)
         if connection.execute(select(rows.c.visit).where(of_visit).limit(1)).first() is not None:
             return True

@@ -8,15 +8,20 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
-from .alert_sender import AlertStreamSettings, resend_kept_alerts
+from lsst.dax.apdb import Apdb
+
+from .alert_resending import resend_kept_alerts, resend_stored_alerts
+from .alert_sender import AlertStreamSettings
+from .preloaded_catalogs import apdb_uri, open_apdb
 
 _LOG = logging.getLogger("lsst.prompt_processing.alerts")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Send kept alerts, by ``AP_KAFKA_*``, ``ALERT_KEEP_DIR`` and ``LOCAL_REPOS`` of the environment.
+    """Send kept alerts, by ``AP_KAFKA_*``, ``ALERT_KEEP_*``, ``LOCAL_REPOS`` and ``CONFIG_APDB``.
 
     Parameters
     ----------
@@ -31,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="prompt-resend-alerts",
         description="Send alerts that were kept because the broker did not take them; what it acknowledges "
-        "is removed. Consumers may see an alert twice, with the same diaSourceId.",
+        "is removed. Of what a killed worker left, the APDB (CONFIG_APDB) tells whether it is to be sent. "
+        "Consumers may see an alert twice, with the same diaSourceId.",
     )
     parser.add_argument("directory", nargs="?", type=Path, help="by default where the environment says")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds for the alerts of one visit")
@@ -41,9 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.directory is not None:
         settings = dataclasses.replace(settings, keep_directory=options.directory)
     try:
-        report = resend_kept_alerts(settings)
+        reports = {str(settings.keep_directory): resend_kept_alerts(settings, _apdb)}
+        if settings.keep_store is not None and options.directory is None:
+            reports[settings.keep_store] = resend_stored_alerts(settings, _apdb)
     except ValueError as exc:
         _LOG.error("%s", exc)
         return 2
-    _LOG.info("%d alerts sent, %d remain in %s.", report.sent, report.kept, settings.keep_directory)
-    return 1 if report.kept or report.lost else 0
+    for where, report in reports.items():
+        _LOG.info("%d alerts sent, %d remain in %s.", report.sent, report.kept, where)
+    return 1 if any(report.kept or report.lost for report in reports.values()) else 0
+
+
+@cache
+def _apdb() -> Apdb:
+    return open_apdb(apdb_uri("", os.environ))

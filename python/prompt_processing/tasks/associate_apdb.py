@@ -21,11 +21,12 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from ..alert_production.alert_packets import AlertContent, AlertEncoder, PreparedAlerts
+from ..alert_production.alert_files import AlertFile, write_underway
+from ..alert_production.alert_packets import AlertEncoder, PreparedAlerts
 from ..alert_production.alert_sender import AlertsOnDemand, AlertStreamSettings, send_alerts
 from ..alert_production.apdb_tables import ApdbSchemas
 from ..alert_production.apdb_write import require_not_in_apdb, write_visit_detector
-from ..alert_production.associate_visit import AssociatedVisit, PreloadedCatalogs, associate_visit
+from ..alert_production.associate_visit import PreloadedCatalogs, associate_visit
 from ..alert_production.visit_quality import (
     VisitLimits,
     metric_bundle,
@@ -198,12 +199,12 @@ class AssociateApdbTask(ApdbTask):
             butlerQC.put(result, outputRefs)
         finally:
             # What the APDB has is alerted of, be the disk full or the worker told to end.
-            self.send(result.prepared_alerts, **inputs)
+            self.send(result.prepared_alerts, result.alert_file, **inputs)
 
     def run(self, **inputs: Any) -> Struct:
         """Do everything at once; for use outside of a pipeline.  See `write` and `send`."""
         result = self.write(**inputs)
-        self.send(result.prepared_alerts, **inputs)
+        self.send(result.prepared_alerts, result.alert_file, **inputs)
         return result
 
     def write(
@@ -234,7 +235,7 @@ class AssociateApdbTask(ApdbTask):
         Returns
         -------
         result : `~lsst.pipe.base.Struct`
-            The output datasets, and ``prepared_alerts``.
+            The output datasets, ``prepared_alerts``, and ``alert_file`` with them on disk.
 
         Raises
         ------
@@ -273,18 +274,36 @@ class AssociateApdbTask(ApdbTask):
             solar_system_radius=self.config.solar_system_radius_arcsec,
         )
         # Prepared before the write: a catalogue that no packet can hold must not be found out after it.
-        prepared = None
+        prepared = alert_file = None
         if self.config.produce_alerts:
-            prepared = AlertEncoder().prepare(_alert_content(associated, science))
-        written = write_visit_detector(
-            apdb,
-            visit,
-            detector,
-            processed,
-            associated.objects,
-            associated.sources,
-            associated.forced_sources,
-        )
+            content = associated.alert_content(
+                _text(science, "REASON", "OBSREASON"), _text(science, "OBJECT", "TARGET")
+            )
+            prepared = AlertEncoder().prepare(content)
+            # And on the disk before it, since who is killed after it can send nothing.
+            start = time.monotonic()
+            alert_file = write_underway(
+                AlertStreamSettings.from_environment(os.environ).keep_directory,
+                visit,
+                detector,
+                associated.sources["timeProcessedMjdTai"],
+                prepared.alerts(difference, science, template),
+            )
+            self.metadata["alertsOnDiskSeconds"] = time.monotonic() - start
+        try:
+            written = write_visit_detector(
+                apdb,
+                visit,
+                detector,
+                processed,
+                associated.objects,
+                associated.sources,
+                associated.forced_sources,
+            )
+        except BaseException as exc:
+            if alert_file is not None:
+                alert_file.judge(exc)
+            raise
         counts = {
             "numDiaSources": len(associated.sources),
             "numNewDiaObjects": associated.n_new_objects,
@@ -314,11 +333,13 @@ class AssociateApdbTask(ApdbTask):
             metrics=metric_bundle(metrics),
             marker=marker,
             prepared_alerts=prepared,
+            alert_file=alert_file,
         )
 
     def send(
         self,
         prepared: PreparedAlerts | None,
+        file: AlertFile | None = None,
         *,
         science: Exposure,
         template: Exposure,
@@ -331,6 +352,8 @@ class AssociateApdbTask(ApdbTask):
         ----------
         prepared : `~prompt_processing.alert_production.alert_packets.PreparedAlerts` or `None`
             As from `write`; `None` if no alerts are wanted.
+        file : `~prompt_processing.alert_production.alert_files.AlertFile`, optional
+            Likewise.
         science, template, difference : `~prompt_processing.images.Exposure`
             To be cut.
         """
@@ -344,13 +367,15 @@ class AssociateApdbTask(ApdbTask):
                 settings,
                 visit_info.exposure,
                 visit_info.detector,
-                AlertsOnDemand(lambda: prepared.alerts(difference, science, template)),
+                file or AlertsOnDemand(lambda: prepared.alerts(difference, science, template)),
                 self.connections.alerts,
+                file,
             )
             sent, kept, last_acknowledged = report.sent, report.kept, report.last_acknowledged
             self.log.info("%d alerts sent, %d kept.", sent, kept)
             self.metadata["numAlertsLost"] = report.lost
-        self.metadata["alertsSeconds"] = time.monotonic() - start
+        on_disk = float(self.metadata.get("alertsOnDiskSeconds", 0.0))
+        self.metadata["alertsSeconds"] = on_disk + time.monotonic() - start
         self.metadata["numAlertsSent"] = sent
         self.metadata["numAlertsKept"] = kept
         # Metadata holds no null: 0 says that nothing was acknowledged.
@@ -364,17 +389,5 @@ def _visit_info(difference: Exposure, science: Exposure) -> VisitInfo:
     return visit_info
 
 
-def _alert_content(associated: AssociatedVisit, science: Exposure) -> AlertContent:
-    def text(*keywords: str) -> str | None:
-        return next((str(science.metadata[k]) for k in keywords if science.metadata.get(k)), None)
-
-    return AlertContent(
-        associated.sources,
-        associated.objects,
-        associated.history,
-        associated.forced_history,
-        associated.ss_sources,
-        associated.orbits,
-        text("REASON", "OBSREASON"),
-        text("OBJECT", "TARGET"),
-    )
+def _text(science: Exposure, *keywords: str) -> str | None:
+    return next((str(science.metadata[k]) for k in keywords if science.metadata.get(k)), None)

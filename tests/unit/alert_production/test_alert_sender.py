@@ -5,12 +5,12 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from prompt_processing.alert_production.alert_connection import AlertConnection
+from prompt_processing.alert_production.alert_files import KEPT, UNDERWAY, AlertFile, kept_files, read_alerts
 from prompt_processing.alert_production.alert_packets import Alert
+from prompt_processing.alert_production.alert_resending import resend_kept_alerts
 from prompt_processing.alert_production.alert_sender import (
     AlertsOnDemand,
     AlertStreamSettings,
-    KeptAlerts,
-    resend_kept_alerts,
     send_alerts,
 )
 from prompt_processing.alert_production.resend_alerts import main
@@ -34,6 +34,11 @@ def _settings(server: str, directory, timeout: float = 10.0) -> AlertStreamSetti
     return AlertStreamSettings.from_environment(environment, timeout)
 
 
+def _kept(directory) -> list[Alert]:
+    alerts = (alert for path in kept_files(directory) for alert in read_alerts(path))
+    return sorted(alerts, key=lambda alert: alert.dia_source_id)
+
+
 def _consume(server: str, n: int) -> list[bytes]:
     consumer = Consumer({"bootstrap.servers": server, "group.id": "test", "auto.offset.reset": "earliest"})
     partitions = consumer.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions
@@ -55,7 +60,7 @@ def test_every_alert_reaches_the_topic_and_none_is_kept(broker, tmp_path) -> Non
     assert (report.sent, report.kept, report.lost) == (20, 0, 0)
     assert before <= report.last_acknowledged <= time.time()
     assert sorted(_consume(server, 20)) == sorted(alert.message for alert in ALERTS)
-    assert list(KeptAlerts(tmp_path)) == []
+    assert _kept(tmp_path) == []
 
 
 def test_visits_of_a_process_share_a_producer(broker, tmp_path) -> None:
@@ -85,10 +90,9 @@ def test_producer_that_was_not_answered_is_used_no_more(tmp_path) -> None:
 def test_without_a_broker_alerts_are_kept_and_the_log_says_where(tmp_path, caplog) -> None:
     report = send_alerts(_settings("", tmp_path), 2025060900001, 94, ALERTS)
     assert (report.sent, report.kept, report.last_acknowledged) == (0, 20, None)
-    paths = list(KeptAlerts(tmp_path))
-    assert len(paths) == 20
-    assert {path.parent.name for path in paths} == {"2025060900001_94"}
-    assert paths[0].read_bytes() in {alert.message for alert in ALERTS}
+    (path,) = kept_files(tmp_path)
+    assert path.name.startswith("2025060900001_94.")
+    assert _kept(tmp_path) == ALERTS
     assert str(tmp_path) in caplog.text
     assert "AP_KAFKA_SERVER" in caplog.text
 
@@ -106,7 +110,7 @@ def test_alert_that_the_client_refuses_is_kept_and_others_are_sent(broker, tmp_p
     huge = Alert(99, bytes(3_000_000))
     report = send_alerts(_settings(server, tmp_path), 1, 2, [*ALERTS, huge])
     assert (report.sent, report.kept) == (20, 1)
-    assert [path.name for path in KeptAlerts(tmp_path)] == ["99.avro"]
+    assert _kept(tmp_path) == [huge]
 
 
 def test_directory_that_cannot_be_written_loses_alerts_but_raises_nothing(tmp_path, caplog) -> None:
@@ -114,7 +118,7 @@ def test_directory_that_cannot_be_written_loses_alerts_but_raises_nothing(tmp_pa
     blocked.write_text("not a directory")
     report = send_alerts(_settings("", blocked), 1, 2, ALERTS[:2])
     assert (report.kept, report.lost) == (0, 2)
-    assert "is lost" in caplog.text
+    assert "2 alerts of visit 1, detector 2 are lost" in caplog.text
 
 
 def test_kept_alerts_are_resent_once_and_removed(broker, tmp_path) -> None:
@@ -124,7 +128,7 @@ def test_kept_alerts_are_resent_once_and_removed(broker, tmp_path) -> None:
     report = resend_kept_alerts(_settings(server, tmp_path))
     assert (report.sent, report.kept) == (5, 0)
     assert sorted(_consume(server, 5)) == sorted(alert.message for alert in ALERTS[:5])
-    assert list(KeptAlerts(tmp_path)) == []
+    assert _kept(tmp_path) == []
     assert resend_kept_alerts(_settings(server, tmp_path)).sent == 0
 
 
@@ -132,7 +136,7 @@ def test_alerts_that_cannot_be_resent_stay(tmp_path) -> None:
     send_alerts(_settings("", tmp_path), 1, 2, ALERTS[:3])
     report = resend_kept_alerts(_settings("127.0.0.1:9", tmp_path, timeout=0.5))
     assert (report.sent, report.kept) == (0, 3)
-    assert len(list(KeptAlerts(tmp_path))) == 3
+    assert len(_kept(tmp_path)) == 3
 
 
 def test_resending_without_a_broker_says_what_is_missing(tmp_path) -> None:
@@ -186,7 +190,7 @@ def test_resend_command_empties_the_directory_and_its_status_tells(broker, tmp_p
     assert main([str(tmp_path), "--timeout", "0.5"]) == 1
     monkeypatch.setenv("AP_KAFKA_SERVER", server)
     assert main([str(tmp_path)]) == 0
-    assert list(KeptAlerts(tmp_path)) == []
+    assert _kept(tmp_path) == []
 
 
 class WorkerEndsError(BaseException):
@@ -206,7 +210,7 @@ def test_worker_that_has_to_end_keeps_what_has_no_answer(tmp_path, n_made) -> No
 
     with pytest.raises(WorkerEndsError):
         send_alerts(_settings("127.0.0.1:9", tmp_path), 1, 2, AlertsOnDemand(make))
-    assert sorted(int(path.stem) for path in KeptAlerts(tmp_path)) == list(range(20))
+    assert _kept(tmp_path) == ALERTS
 
 
 def test_worker_that_has_to_end_keeps_nothing_that_was_acknowledged(broker, tmp_path) -> None:
@@ -225,5 +229,44 @@ def test_worker_that_has_to_end_keeps_nothing_that_was_acknowledged(broker, tmp_
 
     with pytest.raises(WorkerEndsError):
         send_alerts(_settings(server, tmp_path), 1, 2, AlertsOnDemand(make))
-    kept = {int(path.stem) for path in KeptAlerts(tmp_path)}
+    kept = {alert.dia_source_id for alert in _kept(tmp_path)}
     assert set(range(11, 20)) <= kept <= set(range(10, 20))
+
+
+def test_file_of_alerts_is_removed_when_the_broker_has_them(broker, tmp_path) -> None:
+    _, server = broker
+    file = AlertFile.write(tmp_path, 1, 2, 60000.5, ALERTS, UNDERWAY)
+    assert send_alerts(_settings(server, tmp_path), 1, 2, file, file=file).sent == 20
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_of_alerts_that_nobody_takes_is_kept_whole(tmp_path) -> None:
+    file = AlertFile.write(tmp_path, 1, 2, 60000.5, ALERTS, UNDERWAY)
+    report = send_alerts(_settings("127.0.0.1:9", tmp_path, timeout=0.5), 1, 2, file, file=file)
+    assert (report.sent, report.kept, report.lost) == (0, 20, 0)
+    assert [path.name.endswith(KEPT) for path in tmp_path.iterdir()] == [True]
+    assert _kept(tmp_path) == ALERTS
+
+
+def test_of_a_file_only_what_has_no_answer_is_kept(broker, tmp_path) -> None:
+    _, server = broker
+    huge = Alert(99, bytes(3_000_000))
+    file = AlertFile.write(tmp_path, 1, 2, 60000.5, [*ALERTS, huge], UNDERWAY)
+    report = send_alerts(_settings(server, tmp_path), 1, 2, file, file=file)
+    assert (report.sent, report.kept, report.lost) == (20, 1, 0)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert _kept(tmp_path) == [huge]
+
+
+def test_without_room_for_what_has_no_answer_the_whole_file_is_kept(broker, tmp_path, monkeypatch) -> None:
+    _, server = broker
+    huge = Alert(99, bytes(3_000_000))
+    file = AlertFile.write(tmp_path, 1, 2, 60000.5, [*ALERTS, huge], UNDERWAY)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert send_alerts(_settings(server, tmp_path), 1, 2, file, file=file).kept == 1
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(_kept(tmp_path)) == 21

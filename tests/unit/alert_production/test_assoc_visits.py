@@ -13,6 +13,8 @@ from lsst.alert.packet import Schema
 from lsst.dax.apdb import Apdb
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
+from prompt_processing.alert_production.alert_files import kept_files, read_alerts, underway_files
+from prompt_processing.alert_production.alert_resending import settle_underway
 from prompt_processing.alert_production.apdb_tables import ApdbSchemas
 from prompt_processing.alert_production.apdb_write import AlreadyInApdbError, write_visit_detector
 from prompt_processing.alert_production.ephemerides import no_ephemerides
@@ -56,8 +58,10 @@ def _process(dia_field, apdb: Apdb, number: int, ra, dec, flux, band: str = "r")
 def _kept_alerts(tmp_path, visit: int) -> dict[int, dict]:
     schema = Schema.from_file().definition
     records = [
-        fastavro.schemaless_reader(io.BytesIO(path.read_bytes()[5:]), schema)
-        for path in (tmp_path / "kept").glob(f"{visit}_*/*.avro")
+        fastavro.schemaless_reader(io.BytesIO(alert.message[5:]), schema)
+        for path in kept_files(tmp_path / "kept")
+        for alert in read_alerts(path)
+        if path.name.startswith(f"{visit}_")
     ]
     return {record["diaSourceId"]: record for record in records}
 
@@ -203,7 +207,7 @@ def test_read_only_apdb_may_be_tried_again(dia_field, apdb, tmp_path, monkeypatc
     monkeypatch.setenv("CONFIG_APDB", str(tmp_path / "read_only.yaml"))
     with pytest.raises(RetriableError, match="readonly"):
         AssociateApdbTask().run(**inputs)
-    assert not (tmp_path / "kept").exists()
+    assert list((tmp_path / "kept").iterdir()) == []
 
 
 def test_database_that_stays_locked_may_be_tried_again(dia_field, apdb, apdb_config, tmp_path) -> None:
@@ -227,6 +231,45 @@ def test_missing_apdb_is_named(dia_field, apdb, tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("CONFIG_APDB")
     with pytest.raises(NonRetriableError, match="CONFIG_APDB"):
         AssociateApdbTask().run(**inputs)
+
+
+def test_alerts_are_on_the_disk_before_the_write_and_leave_with_it(
+    dia_field, apdb, tmp_path, monkeypatch
+) -> None:
+    """A worker that is killed after the commit has left what another needs, and a refused write nothing."""
+    inputs = _inputs(dia_field, apdb, 0, *dia_field.grid(4), [3000.0] * 4)
+    task = AssociateApdbTask()
+    result = task.write(**inputs)
+    assert [len(file) for file in [result.alert_file]] == [4]
+    assert result.alert_file.path in underway_files(tmp_path / "kept")
+    # As long as the worker lives they are its own.
+    settle_underway(tmp_path / "kept", lambda: apdb)
+    assert kept_files(tmp_path / "kept") == []
+    result.alert_file.release()
+    settle_underway(tmp_path / "kept", lambda: apdb)
+    assert len(_kept_alerts(tmp_path, dia_field.first_visit)) == 4
+    with pytest.raises(AlreadyInApdbError):
+        AssociateApdbTask().write(**inputs)
+    assert underway_files(tmp_path / "kept") == []
+
+
+def test_alerts_of_another_write_of_the_visit_are_not_sent(dia_field, apdb, tmp_path, monkeypatch) -> None:
+    """One worker was killed before its commit, and another has processed the visit since."""
+    first = _inputs(dia_field, apdb, 0, *dia_field.grid(4), [3000.0] * 4)
+    second = _inputs(dia_field, apdb, 0, *dia_field.grid(4), [3000.0] * 4)
+    second["dia_sources"]["timeProcessedMjdTai"] += 1e-6
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("prompt_processing.tasks.associate_apdb.write_visit_detector", dies)
+        with pytest.raises(KeyboardInterrupt):
+            AssociateApdbTask().write(**first)
+    assert len(underway_files(tmp_path / "kept")) == 1
+    AssociateApdbTask().write(**second).alert_file.remove()
+    settle_underway(tmp_path / "kept", lambda: apdb)
+    assert list((tmp_path / "kept").iterdir()) == []
 
 
 def test_alerts_reach_a_broker_and_decode_independently(dia_field, apdb, tmp_path, monkeypatch) -> None:
