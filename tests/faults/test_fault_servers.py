@@ -8,6 +8,7 @@ import time
 import pytest
 from fault_books import balance
 from fault_servers import Servers
+from fault_worker import GATES
 from fault_world import FaultWorld
 
 from prompt_processing.services.kafka import Kafka
@@ -25,18 +26,6 @@ KINDS: dict[str, type[Service]] = {
     "postgresql": PostgreSql,
     "redis": RedisServer,
 }
-STAGES = (
-    "preload",
-    "wait",
-    "ingest",
-    "pipeline",
-    "apdb",
-    "alerts",
-    "sending",
-    "export",
-    "copied",
-    "exported",
-)
 
 PAUSES: list[tuple[str, str, float]] = [
     ("kafka", "alerts", 5.0),
@@ -51,7 +40,7 @@ KILLS: list[tuple[str, str, float]] = [
     ("redis", "pipeline", 5.0),
 ]
 if LONG:
-    PAUSES = [(name, stage, seconds) for name in KINDS for stage in STAGES for seconds in (5.0, 60.0)]
+    PAUSES = [(name, stage, seconds) for name in KINDS for stage in GATES for seconds in (5.0, 60.0)]
     KILLS = list(PAUSES)
 
 

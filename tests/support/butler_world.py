@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -154,21 +154,25 @@ class HopelessError(RepeatableQuantumError):
 
 NO_WORK = NoWorkFound("no overlap")
 
-_TASKS = {
-    "Preprocessing": {"loadDiaCatalogs": "PrepareTask"},
-    "Isr": {"isr": "IsrTask"},
-    "SingleFrame": {"isr": "IsrTask", "calibrateImage": "CalibrateTask"},
-    "ApPipe": {"isr": "IsrTask", "calibrateImage": "CalibrateTask", "buildTemplate": "TemplateTask"},
+TASKS = {
+    "Preprocessing": {"loadDiaCatalogs": "butler_world.PrepareTask"},
+    "Isr": {"isr": "butler_world.IsrTask"},
+    "SingleFrame": {"isr": "butler_world.IsrTask", "calibrateImage": "butler_world.CalibrateTask"},
+    "ApPipe": {
+        "isr": "butler_world.IsrTask",
+        "calibrateImage": "butler_world.CalibrateTask",
+        "buildTemplate": "butler_world.TemplateTask",
+    },
 }
 
 
-def write_pipelines(folder: Path) -> dict[str, str]:
-    """Write the pipeline files; paths by stem."""
+def write_pipelines(folder: Path, pipelines: Mapping[str, Mapping[str, str]] = TASKS) -> dict[str, str]:
+    """Write pipeline files, given as their tasks by label; paths by stem."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {}
-    for stem, tasks in _TASKS.items():
+    for stem, tasks in pipelines.items():
         path = folder / f"{stem}.yaml"
-        lines = [f"  {label}: butler_world.{name}\n" for label, name in tasks.items()]
+        lines = [f"  {label}: {name}\n" for label, name in tasks.items()]
         path.write_text(f"description: {stem}\ntasks:\n{''.join(lines)}")
         paths[stem] = str(path)
     return paths

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,7 +85,7 @@ def _wcs(shape: tuple[int, ...]) -> WCS:
     return wcs
 
 
-_TASKS = {
+TASKS = {
     "Preprocessing": {"loadDiaCatalogs": "prompt_processing.tasks.load_dia_catalogs.LoadDiaCatalogsTask"},
     "ApPipe": {
         "isr": "butler_world.IsrTask",
@@ -95,15 +94,3 @@ _TASKS = {
         "associateApdb": "prompt_processing.tasks.associate_apdb.AssociateApdbTask",
     },
 }
-
-
-def write_pipelines(folder: Path) -> dict[str, str]:
-    """Write the pipeline files; paths by stem."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {}
-    for stem, tasks in _TASKS.items():
-        path = folder / f"{stem}.yaml"
-        lines = [f"  {label}: {name}\n" for label, name in tasks.items()]
-        path.write_text(f"description: {stem}\ntasks:\n{''.join(lines)}")
-        paths[stem] = str(path)
-    return paths

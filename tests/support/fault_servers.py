@@ -64,7 +64,7 @@ def make_servers(stack: ServiceStack, folder: Path, patch: pytest.MonkeyPatch) -
         patch.setenv(name, value)
     store.client().create_bucket(Bucket=CENTRAL_BUCKET)
     camera = world.small_camera()
-    paths = fault_pipeline.write_pipelines(folder / "pipelines")
+    paths = world.write_pipelines(folder / "pipelines", fault_pipeline.TASKS)
     database = postgresql.create_database(PRISTINE)
     make_central_repository(
         str(folder / "central"),

@@ -120,7 +120,7 @@ class FaultWorld:
     def settings(self, **changed: str) -> dict[str, str]:
         """Environment of a worker."""
         servers = self.servers
-        paths = fault_pipeline.write_pipelines(self.folder / "pipelines")
+        paths = world.write_pipelines(self.folder / "pipelines", fault_pipeline.TASKS)
         inherited = {
             name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields
         }
