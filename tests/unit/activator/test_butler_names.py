@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import butler_world as world
@@ -39,3 +42,28 @@ def test_deployment_id_tells_pipelines_and_apdb_apart(tmp_path: Path) -> None:
     assert other_apdb != same
     Path(paths["Isr"]).write_text("description: other\ntasks:\n  other: butler_world.IsrTask\n")
     assert deployment_id(paths.values(), "s3://apdb").split("-config-")[0] != same.split("-config-")[0]
+
+
+def test_processes_of_one_deployment_agree_on_its_id(tmp_path: Path) -> None:
+    path = tmp_path / "ApPipe.yaml"
+    tasks = [f"task{number}" for number in range(8)]
+    path.write_text(
+        "description: x\ntasks:\n"
+        + "".join(f"  {task}: butler_world.IsrTask\n" for task in tasks)
+        + f"subsets:\n  prompt:\n    subset: [{', '.join(tasks)}]\n"
+    )
+    code = "import sys\nfrom prompt_processing.activator.storage.deployment import deployment_id\n"
+    code += "print(deployment_id(sys.argv[1:], 's3://apdb'))"
+
+    def told(seed: str) -> str:
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    assert {told(seed) for seed in ("1", "2", "3")} == {deployment_id([str(path)], "s3://apdb")}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import sysconfig
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 from lsst.pipe.base import Pipeline
 
 import prompt_processing
+from prompt_processing.domain.yaml_text import parse_yaml
 
 _DIGITS = 7
 
@@ -33,12 +36,22 @@ def deployment_id(pipelines: Iterable[str], apdb_config: str) -> str:
         expanded from their imports, and ``apdb_config``.
     """
     software = hashlib.sha256()
-    for distribution in sorted({f"{d.name}=={d.version}" for d in metadata.distributions()}):
+    # Not sys.path: whoever has imported setuptools has its private copies of packages there as well.
+    folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    for distribution in sorted({f"{d.name}=={d.version}" for d in metadata.distributions(path=folders)}):
         software.update(distribution.encode() + b"\n")
     package = Path(prompt_processing.__path__[0])
     for source in sorted(package.rglob("*.py")):
         software.update(str(source.relative_to(package)).encode() + b"\n" + source.read_bytes())
     for path in sorted(set(pipelines)):
-        software.update(f"{Path(path).stem}\n{Pipeline.from_uri(path)}".encode())
+        software.update(f"{Path(path).stem}\n{_expanded(path)}".encode())
     configuration = hashlib.sha256(apdb_config.encode())
     return f"pipelines-{software.hexdigest()[:_DIGITS]}-config-{configuration.hexdigest()[:_DIGITS]}"
+
+
+def _expanded(path: str) -> str:
+    pipeline = parse_yaml(str(Pipeline.from_uri(path)))
+    # The middleware keeps a subset's tasks as a set, and writes them in another order in each process.
+    for subset in pipeline.get("subsets", {}).values():
+        subset["subset"].sort()
+    return json.dumps(pipeline, default=str)
