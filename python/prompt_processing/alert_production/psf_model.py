@@ -13,10 +13,14 @@ from ..images import UNUSABLE, Exposure, Psf, polynomial_terms
 from .errors import BadPsfError, TooFewStarsError
 from .measurement import fit_psf
 from .psf_stamps import SplinePsf, shifted_stamp, spline_at
+from .psf_wings import elliptical_radius, mean_wings, shape_variation
 from .row_bands import in_bands
 
 MIN_MISMATCH = 0.06
 """Stars that differ from the model by less than this fraction of their flux are never thrown out."""
+
+PIXELWISE_STARS_PER_TERM = 25
+"""With fewer stars for each term of the variation only the PSF's size and shape vary, not each pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,20 +301,27 @@ def _corrected(
     # Beyond a signal-to-noise ratio of about 200 the model's own errors count, not the star's noise.
     noise = np.sqrt(np.median(exposure.variance[::50, ::50])) * fwhm * 1.5
     weight = 1.0 / ((noise / flux) ** 2 + 0.005**2)
+    values = _clipped(centred)
     if psf is None:
         coefficients = np.zeros((terms.shape[1], size, size))
-        values = _clipped(centred)
     else:
         coefficients = _resized(psf.coefficients.astype(np.float64), terms.shape[1])
-        values = _clipped(centred)
-    normal = (terms * weight[:, None]).T @ terms
-    right = np.tensordot(terms * weight[:, None], values, axes=(0, 0))
-    step = np.linalg.solve(normal, right.reshape(terms.shape[1], -1)).reshape(right.shape)
     core = _taper(size, fwhm)
-    # In the wings the sky's error counts, which is least for the brightest: it would go into the model's sum.
-    wings = np.tensordot(flux**2, values, axes=(0, 0)) / np.sum(flux**2)
+    if n >= PIXELWISE_STARS_PER_TERM * terms.shape[1]:
+        normal = (terms * weight[:, None]).T @ terms
+        right = np.tensordot(terms * weight[:, None], values, axes=(0, 0))
+        step = np.linalg.solve(normal, right.reshape(terms.shape[1], -1)).reshape(right.shape)
+        step[1:] *= _taper(size, 1.5 * fwhm)
+    else:
+        step = np.zeros_like(coefficients)
+        trust = np.ones(n)
+        if psf is not None:
+            step[1:], trust = shape_variation(values, coefficients[0], terms, weight, core)
+            values = values - np.tensordot(terms[:, 1:], step[1:], axes=1)
+        step[0] = np.tensordot(weight * trust, values, axes=(0, 0)) / np.sum(weight * trust)
+    # In the wings the sky's error and neighbours count: either would go into the model's sum.
+    wings = mean_wings(values, flux, elliptical_radius(coefficients[0] + core * step[0], fwhm))
     step[0] = core * step[0] + (1 - core) * wings
-    step[1:] *= core
     coefficients = coefficients + step
     coefficients /= coefficients[0].sum()
     return Psf(coefficients.astype(np.float32), order, *centre)
@@ -336,6 +347,6 @@ def _taper(size: int, fwhm: float) -> NDArray[np.float64]:
     """Return 1 in the core and 0 in the wings, whose variation over the image is below their noise."""
     half = size // 2
     rows, columns = np.mgrid[-half : half + 1, -half : half + 1]
-    inner, outer = 2.0 * fwhm, 3.2 * fwhm
+    inner, outer = 1.3 * fwhm, 2.0 * fwhm
     share = np.clip((outer - np.hypot(rows, columns)) / (outer - inner), 0, 1)
     return np.asarray(share * share * (3 - 2 * share))

@@ -29,6 +29,9 @@ MAX_SOURCES = 20_000
 SHARPEST = 3.0
 """FWHM, pixels, below which a star is too much like a cosmic ray to look for those."""
 
+PSF_STAR_SNR = 80.0
+"""Least significance of a star for the PSF, if there are enough; compact galaxies show by then."""
+
 MAX_PSF_SIZE = 61
 """Width of a PSF's image, pixels."""
 
@@ -125,7 +128,7 @@ def _find_stars(exposure: Exposure, fwhm: float) -> tuple[SkyEstimate, Detection
     rms = sky.rms.image()
     for _ in range(3):
         detections = detect(exposure.image, rms, fwhm, 5.0, unusable)
-        candidates = select_stars(exposure, detections, 40.0)
+        candidates = select_stars(exposure, detections, PSF_STAR_SNR)
         if 0.75 < candidates.fwhm / fwhm < 1.33:
             break
         fwhm = float(np.clip(candidates.fwhm, 1.5, 20.0))
