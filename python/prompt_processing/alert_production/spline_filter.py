@@ -29,12 +29,17 @@ def spline_coefficients(image: NDArray[np.float32]) -> NDArray[np.float32]:
     recursive filter each way along each axis.
     """
     out = np.array(image, np.float32)
-    height, width = out.shape
-    if min(height, width) < 2:
-        return out
-    in_bands(lambda start, stop: _along_rows(out, start, stop), height)
-    in_bands(lambda start, stop: _along_columns(out, start, stop), width)
+    filter_spline(out)
     return out
+
+
+def filter_spline(image: NDArray[np.float32]) -> None:
+    """Do as `spline_coefficients`, in place."""
+    height, width = image.shape
+    if min(height, width) < 2:
+        return
+    in_bands(lambda start, stop: _along_rows(image, start, stop), height)
+    in_bands(lambda start, stop: _along_columns(image, start, stop), width)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)

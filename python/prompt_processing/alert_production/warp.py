@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
@@ -15,16 +14,14 @@ from ..images import Exposure, Mask, PhotoCalib, Psf, polynomial_terms
 from .difference_masks import spread_plane
 from .errors import NoTemplateOverlapError
 from .row_bands import in_bands
-from .spline_filter import spline_coefficients
+from .spline_filter import filter_spline
+from .warp_pixels import CELL, begin_planes, cut_patch, finish_planes, warp_patch
 
 HOLE_REACH = 3
 """Pixels around a hole where the spline through its filling is not to be trusted."""
 
 MARGIN = 16
 """Pixels around the needed part of a patch, for the spline to forget where it began."""
-CELL = 32
-"""Pixels between the exactly transformed points; in between, positions are bilinear (to 1e-4 pixel)."""
-
 AFFINE_KEYS = ("WARP_XX", "WARP_XY", "WARP_YX", "WARP_YY")
 """Metadata of a warped template: patch pixels along x and y per pixel of the image along x and y."""
 
@@ -86,9 +83,12 @@ def warp_template(
     """
     options = options or WarpOptions()
     height, width = shape
-    image = np.full(shape, np.nan, np.float32)
-    variance = np.full(shape, -1, np.float32)
-    mask = np.zeros(shape, np.int32)
+    image, variance, mask = (
+        np.empty(shape, np.float32),
+        np.empty(shape, np.float32),
+        np.empty(shape, np.int32),
+    )
+    in_bands(lambda start, stop: begin_planes(image, variance, mask, start, stop), height)
     x_nodes = np.arange(0, width + CELL, CELL, dtype=float)
     y_nodes = np.arange(0, height + CELL, CELL, dtype=float)
     grid_x, grid_y = np.meshgrid(x_nodes, y_nodes)
@@ -97,21 +97,14 @@ def warp_template(
     for patch in patches:
         if patch.wcs is None:
             raise ValueError("A template patch has no WCS.")
-        px, py = _to_pixels(patch.wcs, ra, dec)
+        px, py = (nodes.reshape(grid_x.shape) for nodes in _to_pixels(patch.wcs, ra, dec))
         factor = 1.0 if patch.photo_calib is None else patch.photo_calib.njy_per_unit
         part = _needed_part(patch.shape, px, py)
         if part is None:
             continue
-        rows, columns = part
-        part_mask = np.ascontiguousarray(patch.mask[rows, columns])
-        coefficients = _coefficients(patch.image[rows, columns], patch.variance[rows, columns], part_mask)
-        cells = (
-            px.reshape(grid_x.shape) - columns.start,
-            py.reshape(grid_x.shape) - rows.start,
-        )
-        # Contiguous whatever the part, so that one compiled version serves all.
-        part_variance = np.ascontiguousarray(patch.variance[rows, columns])
-        planes = (coefficients, part_variance, part_mask)
+        rows, columns, (first, last) = part
+        planes = _prepared(patch, rows, columns)
+        cells = (px - columns.start, py - rows.start)
 
         def fill(
             start: int,
@@ -119,14 +112,15 @@ def warp_template(
             planes: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]] = planes,
             cells: tuple[NDArray[np.float64], NDArray[np.float64]] = cells,
             factor: float = factor,
+            first: int = first,
         ) -> None:
-            _warp_patch(*planes, *cells, factor, no_data, image, variance, mask, start, stop)
+            warp_patch(*planes, *cells, factor, no_data, image, variance, mask, first + start, first + stop)
 
-        in_bands(fill, len(y_nodes) - 1)
-    holes = variance < 0
-    variance[holes] = np.nan
-    mask[holes] |= no_data
-    covered = holes.size - int(np.count_nonzero(holes))
+        # Only the rows that the patch reaches: else it would be one thread's alone.
+        in_bands(fill, last - first)
+    counts: list[int] = []
+    in_bands(lambda start, stop: counts.append(finish_planes(variance, mask, no_data, start, stop)), height)
+    covered = sum(counts)
     if covered == 0:
         raise NoTemplateOverlapError(
             "No template patch reaches the image.", patches=len(patches), width=width, height=height
@@ -150,8 +144,11 @@ def _to_pixels(
 
 def _needed_part(
     shape: tuple[int, int], px: NDArray[np.float64], py: NDArray[np.float64]
-) -> tuple[slice, slice] | None:
-    """Return the rows and columns of a patch that the positions fall on, with a margin."""
+) -> tuple[slice, slice, tuple[int, int]] | None:
+    """Return the rows and columns of a patch that the positions fall on, with a margin.
+
+    Also the first row of the cells between the positions that it reaches, and the one after the last.
+    """
     finite = np.isfinite(px) & np.isfinite(py)
     inside = finite & (px > -2 * CELL) & (px < shape[1] + 2 * CELL)
     inside &= (py > -2 * CELL) & (py < shape[0] + 2 * CELL)
@@ -163,118 +160,35 @@ def _needed_part(
         reach = 2 * CELL + MARGIN
         bounds.append(slice(max(int(values.min()) - reach, 0), min(int(values.max()) + reach, length)))
     rows, columns = bounds
-    return rows, columns
+    reached = np.flatnonzero(inside.any(axis=1))
+    return rows, columns, (max(int(reached[0]) - 1, 0), min(int(reached[-1]) + 1, len(px) - 1))
 
 
-def _coefficients(
-    image: NDArray[np.float32], variance: NDArray[np.float32], mask: NDArray[np.int32]
-) -> NDArray[np.float32]:
-    """Return the spline through an image, its holes filled; ``NO_DATA`` grows around them in place."""
+def _prepared(
+    patch: Exposure, rows: slice, columns: slice
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+    """Return spline, variance and mask of a part of a patch; ``NO_DATA`` has grown around its holes."""
+    shape = (rows.stop - rows.start, columns.stop - columns.start)
+    spline, variance, mask = (
+        np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.int32),
+    )  # fmt: skip
+    # Whole planes and an offset, so that one compiled version serves all parts.
+    planes = [np.ascontiguousarray(plane) for plane in (patch.image, patch.variance, patch.mask)]
     no_data = int(Mask.NO_DATA)
-    missing = np.isnan(image)
-    missing |= np.isnan(variance)
-    missing |= (mask & np.int32(no_data)) != 0
-    if missing.any():
-        mask[missing] |= np.int32(no_data)
-        image = np.where(missing, np.float32(0), image)
+    missing: list[int] = []
+
+    def cut(start: int, stop: int) -> None:
+        missing.append(
+            cut_patch(
+                *planes, rows.start, columns.start, np.int32(no_data), spline, variance, mask, start, stop
+            )
+        )
+
+    in_bands(cut, shape[0])
+    if sum(missing):
         spread_plane(mask, no_data, no_data, HOLE_REACH)
-    return spline_coefficients(image)
-
-
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"})
-def _warp_patch(
-    spline: NDArray[np.float32],
-    patch_variance: NDArray[np.float32],
-    patch_mask: NDArray[np.int32],
-    px: NDArray[np.float64],
-    py: NDArray[np.float64],
-    factor: float,
-    no_data: int,
-    image: NDArray[np.float32],
-    variance: NDArray[np.float32],
-    mask: NDArray[np.int32],
-    start: int,
-    stop: int,
-) -> None:
-    """Fill what has no value yet (variance below 0) from one patch."""
-    height, width = image.shape
-    patch_height, patch_width = spline.shape
-    n_columns = px.shape[1] - 1
-    one, two, sixth, third2 = np.float32(1), np.float32(2), np.float32(1 / 6), np.float32(2 / 3)
-    half = np.float32(0.5)
-    wx = np.empty(4, np.float32)
-    for cell_row in range(start, stop):
-        for cell_column in range(n_columns):
-            x00, x01 = px[cell_row, cell_column], px[cell_row, cell_column + 1]
-            x10, x11 = px[cell_row + 1, cell_column], px[cell_row + 1, cell_column + 1]
-            y00, y01 = py[cell_row, cell_column], py[cell_row, cell_column + 1]
-            y10, y11 = py[cell_row + 1, cell_column], py[cell_row + 1, cell_column + 1]
-            # A point behind the projection is NaN, which passes neither comparison.
-            if not (max(x00, x01, x10, x11) >= 1 and min(x00, x01, x10, x11) < patch_width - 2):
-                continue
-            if not (max(y00, y01, y10, y11) >= 1 and min(y00, y01, y10, y11) < patch_height - 2):
-                continue
-            # Sides of the cell's middle in patch pixels: area of one pixel, as the flux scales with it.
-            ax = 0.5 * (x01 - x00 + x11 - x10) / CELL
-            ay = 0.5 * (y01 - y00 + y11 - y10) / CELL
-            bx = 0.5 * (x10 - x00 + x11 - x01) / CELL
-            by = 0.5 * (y10 - y00 + y11 - y01) / CELL
-            scale = np.float32(factor * abs(ax * by - ay * bx))
-            for r in range(CELL):
-                row = cell_row * CELL + r
-                if row >= height:
-                    break
-                t = r / CELL
-                x, y = x00 + t * (x10 - x00), y00 + t * (y10 - y00)
-                dx = (x01 + t * (x11 - x01) - x) / CELL
-                dy = (y01 + t * (y11 - y01) - y) / CELL
-                for c in range(CELL):
-                    column = cell_column * CELL + c
-                    if column >= width:
-                        break
-                    xc, yc = x + c * dx, y + c * dy
-                    if xc < 1 or yc < 1 or variance[row, column] >= 0:
-                        continue
-                    ix, iy = int(xc), int(yc)
-                    if ix > patch_width - 3 or iy > patch_height - 3:
-                        continue
-                    flags = (
-                        patch_mask[iy, ix]
-                        | patch_mask[iy, ix + 1]
-                        | patch_mask[iy + 1, ix]
-                        | patch_mask[iy + 1, ix + 1]
-                    )
-                    if flags & no_data:
-                        continue
-                    fx, fy = np.float32(xc - ix), np.float32(yc - iy)
-                    gx, gy = one - fx, one - fy
-                    wx[0] = gx * gx * gx * sixth
-                    wx[1] = third2 - half * fx * fx * (two - fx)
-                    wx[2] = third2 - half * gx * gx * (two - gx)
-                    wx[3] = fx * fx * fx * sixth
-                    total = np.float32(0)
-                    for j in range(4):
-                        line = spline[iy - 1 + j]
-                        part = np.float32(0)
-                        for i in range(4):
-                            part += wx[i] * line[ix - 1 + i]
-                        if j == 0:
-                            weight = gy * gy * gy * sixth
-                        elif j == 1:
-                            weight = third2 - half * fy * fy * (two - fy)
-                        elif j == 2:
-                            weight = third2 - half * gy * gy * (two - gy)
-                        else:
-                            weight = fy * fy * fy * sixth
-                        total += weight * part
-                    noise = gy * (gx * patch_variance[iy, ix] + fx * patch_variance[iy, ix + 1]) + fy * (
-                        gx * patch_variance[iy + 1, ix] + fx * patch_variance[iy + 1, ix + 1]
-                    )
-                    if not noise >= 0:
-                        continue
-                    image[row, column] = total * scale
-                    variance[row, column] = noise * scale * scale
-                    mask[row, column] = flags
+    filter_spline(spline)
+    return spline, variance, mask
 
 
 def _affine(patch: Exposure, wcs: WCS, shape: tuple[int, int]) -> list[float]:

@@ -1,0 +1,149 @@
+"""The warp's compiled passes over pixels."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+CELL = 32
+"""Pixels between the exactly transformed points; in between, positions are bilinear (to 1e-4 pixel)."""
+
+
+@numba.njit(cache=True, nogil=True)
+def cut_patch(  # type: ignore[no-untyped-def]
+    patch_image, patch_variance, patch_mask, row0, column0, no_data, image, variance, mask, start, stop
+):  # fmt: skip
+    """Copy a part of a patch, zero where a value is missing; return how many are."""
+    missing = 0
+    for row in range(start, stop):
+        for column in range(image.shape[1]):
+            value = patch_image[row0 + row, column0 + column]
+            noise = patch_variance[row0 + row, column0 + column]
+            flags = patch_mask[row0 + row, column0 + column]
+            if np.isnan(value) or np.isnan(noise) or flags & no_data:
+                value = np.float32(0)
+                flags |= no_data
+                missing += 1
+            image[row, column] = value
+            variance[row, column] = noise
+            mask[row, column] = flags
+    return missing
+
+
+@numba.njit(cache=True, nogil=True)
+def begin_planes(image, variance, mask, start, stop):  # type: ignore[no-untyped-def]
+    """Fill with what stands for no value yet: variance below 0."""
+    image[start:stop] = np.nan
+    variance[start:stop] = -1
+    mask[start:stop] = 0
+
+
+@numba.njit(cache=True, nogil=True)
+def finish_planes(variance, mask, no_data, start, stop):  # type: ignore[no-untyped-def]
+    """Mark what has no value in the end; return how many pixels have one."""
+    covered = 0
+    for row in range(start, stop):
+        for column in range(variance.shape[1]):
+            if variance[row, column] < 0:
+                variance[row, column] = np.nan
+                mask[row, column] |= no_data
+            else:
+                covered += 1
+    return covered
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"})
+def warp_patch(
+    spline: NDArray[np.float32],
+    patch_variance: NDArray[np.float32],
+    patch_mask: NDArray[np.int32],
+    px: NDArray[np.float64],
+    py: NDArray[np.float64],
+    factor: float,
+    no_data: int,
+    image: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    mask: NDArray[np.int32],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill what has no value yet (variance below 0) from one patch."""
+    height, width = image.shape
+    patch_height, patch_width = spline.shape
+    n_columns = px.shape[1] - 1
+    one, two, sixth, third2 = np.float32(1), np.float32(2), np.float32(1 / 6), np.float32(2 / 3)
+    half = np.float32(0.5)
+    wx = np.empty(4, np.float32)
+    for cell_row in range(start, stop):
+        for cell_column in range(n_columns):
+            x00, x01 = px[cell_row, cell_column], px[cell_row, cell_column + 1]
+            x10, x11 = px[cell_row + 1, cell_column], px[cell_row + 1, cell_column + 1]
+            y00, y01 = py[cell_row, cell_column], py[cell_row, cell_column + 1]
+            y10, y11 = py[cell_row + 1, cell_column], py[cell_row + 1, cell_column + 1]
+            # A point behind the projection is NaN, which passes neither comparison.
+            if not (max(x00, x01, x10, x11) >= 1 and min(x00, x01, x10, x11) < patch_width - 2):
+                continue
+            if not (max(y00, y01, y10, y11) >= 1 and min(y00, y01, y10, y11) < patch_height - 2):
+                continue
+            # Sides of the cell's middle in patch pixels: area of one pixel, as the flux scales with it.
+            ax = 0.5 * (x01 - x00 + x11 - x10) / CELL
+            ay = 0.5 * (y01 - y00 + y11 - y10) / CELL
+            bx = 0.5 * (x10 - x00 + x11 - x01) / CELL
+            by = 0.5 * (y10 - y00 + y11 - y01) / CELL
+            scale = np.float32(factor * abs(ax * by - ay * bx))
+            for r in range(CELL):
+                row = cell_row * CELL + r
+                if row >= height:
+                    break
+                t = r / CELL
+                x, y = x00 + t * (x10 - x00), y00 + t * (y10 - y00)
+                dx = (x01 + t * (x11 - x01) - x) / CELL
+                dy = (y01 + t * (y11 - y01) - y) / CELL
+                for c in range(CELL):
+                    column = cell_column * CELL + c
+                    if column >= width:
+                        break
+                    xc, yc = x + c * dx, y + c * dy
+                    if xc < 1 or yc < 1 or variance[row, column] >= 0:
+                        continue
+                    ix, iy = int(xc), int(yc)
+                    if ix > patch_width - 3 or iy > patch_height - 3:
+                        continue
+                    flags = (
+                        patch_mask[iy, ix]
+                        | patch_mask[iy, ix + 1]
+                        | patch_mask[iy + 1, ix]
+                        | patch_mask[iy + 1, ix + 1]
+                    )
+                    if flags & no_data:
+                        continue
+                    fx, fy = np.float32(xc - ix), np.float32(yc - iy)
+                    gx, gy = one - fx, one - fy
+                    wx[0] = gx * gx * gx * sixth
+                    wx[1] = third2 - half * fx * fx * (two - fx)
+                    wx[2] = third2 - half * gx * gx * (two - gx)
+                    wx[3] = fx * fx * fx * sixth
+                    total = np.float32(0)
+                    for j in range(4):
+                        line = spline[iy - 1 + j]
+                        part = np.float32(0)
+                        for i in range(4):
+                            part += wx[i] * line[ix - 1 + i]
+                        if j == 0:
+                            weight = gy * gy * gy * sixth
+                        elif j == 1:
+                            weight = third2 - half * fy * fy * (two - fy)
+                        elif j == 2:
+                            weight = third2 - half * gy * gy * (two - gy)
+                        else:
+                            weight = fy * fy * fy * sixth
+                        total += weight * part
+                    noise = gy * (gx * patch_variance[iy, ix] + fx * patch_variance[iy, ix + 1]) + fy * (
+                        gx * patch_variance[iy + 1, ix] + fx * patch_variance[iy + 1, ix + 1]
+                    )
+                    if not noise >= 0:
+                        continue
+                    image[row, column] = total * scale
+                    variance[row, column] = noise * scale * scale
+                    mask[row, column] = flags
