@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import gc
 import io
 import os
 import pstats
@@ -223,6 +224,8 @@ def run(night: Night, folder: Path, options: argparse.Namespace, console: Consol
     )
     del content
     repositories = Repositories.open(settings, night.camera)
+    # As a worker that is ready does.
+    gc.freeze()
     ledger = Ledger()
     watch_tasks(ledger)
     announcements = [(group, detector) for group in night.groups for detector in group["detectors"]]
@@ -375,4 +378,7 @@ def announcement(group: dict[str, Any], detector: int) -> FannedOutVisit:
 
 
 if __name__ == "__main__":
+    if "OPENBLAS_NUM_THREADS" not in os.environ:
+        # As a worker has it; NumPy, which is imported by now, looks only once.
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"OPENBLAS_NUM_THREADS": "1"})
     main()
