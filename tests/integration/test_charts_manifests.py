@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from chart_fixtures import PROJECT, EverySecret, applications, container_of
+from chart_fixtures import PROJECT, EverySecret, applications, container_of, only
 from prometheus_client import CollectorRegistry
 
 from prompt_processing.butler_writer.metrics import WriterMetrics
@@ -289,3 +289,29 @@ def test_a_pod_that_ends_has_the_time_that_its_process_takes(rendered: dict[tupl
             for name in ("WORKER_GRACE_PERIOD", "SHUTDOWN_GRACE_S"):
                 if name in environment and container.kind != "Service":
                     assert container.pod["terminationGracePeriodSeconds"] > float(environment[name])
+
+
+@pytest.mark.parametrize("chart", ["charts/prompt-proto-service", "charts/prompt-keda"])
+def test_what_dead_workers_left_is_settled_every_day(chart_tree: ChartTree, chart: str) -> None:
+    examples = chart_tree.examples(chart)
+    full = chart_tree.render(chart, [examples["full"]])
+    exports = container_of(full, "CronJob", "prompt-finish-exports")
+    alerts = container_of(full, "CronJob", "prompt-resend-alerts")
+    environment = alerts.environment(EverySecret())
+    assert exports.command[1] == environment["CENTRAL_REPO"]
+    for name in ("ALERT_KEEP_STORE", "AP_KAFKA_SERVER", "CONFIG_APDB", "AWS_ACCESS_KEY_ID"):
+        assert environment[name]
+    (worker,) = (one for one in containers(read_manifests(full)) if one.kind in ("Service", "ScaledJob"))
+    assert worker.environment(EverySecret())["ALERT_KEEP_STORE"] == environment["ALERT_KEEP_STORE"]
+    # Without a place that outlives the pods there is nothing to send.
+    least = containers(read_manifests(chart_tree.render(chart, [examples["least"]])))
+    programs = [one.command[0] for one in least if one.kind == "CronJob"]
+    assert sorted(programs) == ["prompt-finish-exports", "prompt-initializer"]
+
+
+def test_killed_stream_worker_begins_again_where_its_unsent_alerts_are(chart_tree: ChartTree) -> None:
+    chart = "charts/prompt-keda"
+    text = chart_tree.render(chart, [chart_tree.examples(chart)["least"]])
+    job = only(read_manifests(text), "ScaledJob")["spec"]["jobTargetRef"]
+    assert job["template"]["spec"]["restartPolicy"] == "OnFailure"
+    assert job["backoffLimit"] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pydantic_settings import BaseSettings
 
 from prompt_processing.activator.config import Settings
 from prompt_processing.activator.stream_worker import load_settings, make_stream
+from prompt_processing.alert_production.alert_sender import AlertStreamSettings
 from prompt_processing.butler_writer.config import WriterSettings
 from prompt_processing.deployment.helm import ChartTree
 from prompt_processing.deployment.manifests import containers, read_manifests
@@ -37,14 +39,17 @@ STREAMS = {
 
 SERVICES: dict[str, tuple[str, str, type[BaseSettings], set[str]]] = {
     # Knative gives the port itself.
-    "knative": ("charts/prompt-proto-service", "Service", Settings, STREAMS | {"PORT"}),
-    "keda": ("charts/prompt-keda", "ScaledJob", Settings, {"PORT", "WEB_CONCURRENCY"}),
+    "knative": ("charts/prompt-proto-service", "Service", Settings, STREAMS | {"PORT", "ALERT_KEEP_DIR"}),
+    "keda": ("charts/prompt-keda", "ScaledJob", Settings, {"PORT", "WEB_CONCURRENCY", "ALERT_KEEP_DIR"}),
     "fan-out": ("charts/next-visit-fan-out", "Deployment", FanOutSettings, set()),
     "writer": ("charts/prompt-butler-writer", "Deployment", WriterSettings, set()),
     "raw-microservice": ("charts/prompt-raw-microservice", "Deployment", MicroserviceSettings, set()),
     "initializer-knative": ("charts/prompt-proto-service", "CronJob", InitializerSettings, set()),
     "initializer-keda": ("charts/prompt-keda", "CronJob", InitializerSettings, set()),
 }
+
+PROGRAMS = {"CronJob": "prompt-initializer"}
+"""Which container is meant where there are several."""
 
 OF_THE_INITIALIZERS_LIBRARIES = {"S3_ENDPOINT_URL", "LSST_DISABLE_BUCKET_VALIDATION"}
 """Settings of the worker that lsst.resources reads in the initializer and the writer."""
@@ -53,7 +58,9 @@ OF_THE_INITIALIZERS_LIBRARIES = {"S3_ENDPOINT_URL", "LSST_DISABLE_BUCKET_VALIDAT
 @pytest.mark.parametrize("name", SERVICES)
 def test_charts_give_every_setting_and_no_other(chart_tree: ChartTree, name: str) -> None:
     chart, kind, settings, withheld = SERVICES[name]
-    container = container_of(chart_tree.render(chart, [chart_tree.examples(chart)["full"]]), kind)
+    container = container_of(
+        chart_tree.render(chart, [chart_tree.examples(chart)["full"]]), kind, PROGRAMS.get(kind)
+    )
     known = {field.upper() for field in settings.model_fields}
     others = OF_OTHERS | (OF_THE_INITIALIZERS_LIBRARIES - known)
     assert container.variables - others == known - withheld
@@ -62,7 +69,8 @@ def test_charts_give_every_setting_and_no_other(chart_tree: ChartTree, name: str
 @pytest.mark.parametrize("name", SERVICES)
 def test_defaults_of_charts_and_code_agree(chart_tree: ChartTree, exactly: Exactly, name: str) -> None:
     chart, kind, settings, _ = SERVICES[name]
-    container = container_of(chart_tree.render(chart, [chart_tree.examples(chart)["least"]]), kind)
+    manifests = chart_tree.render(chart, [chart_tree.examples(chart)["least"]])
+    container = container_of(manifests, kind, PROGRAMS.get(kind))
     exactly(container.environment(EverySecret()))
     given = settings.load()  # type: ignore[attr-defined]
     different = {
@@ -99,8 +107,12 @@ def test_each_application_in_each_environment_has_settings_that_the_code_takes(
                     trigger = only(manifests, "ScaledJob")["spec"]["triggers"][0]["metadata"]
                     assert str(make_stream(load_settings())).endswith(trigger["stream"]), where
                     assert trigger["address"] == load_settings().redis_stream_host, where
-                case "prompt-initializer":
+                case "prompt-initializer" | "prompt-finish-exports":
                     InitializerSettings.load()
+                case "prompt-resend-alerts":
+                    settings = AlertStreamSettings.from_environment(os.environ)
+                    assert settings.broker is not None, where
+                    assert settings.keep_store is not None, where
                 case "prompt-fanout":
                     file = tmp_path / "instruments.yaml"
                     file.write_text(only(manifests, "ConfigMap")["data"]["instruments.yaml"])

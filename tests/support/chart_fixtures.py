@@ -56,9 +56,13 @@ def applications(rendered: Mapping[tuple[str, str], str]) -> Iterator[tuple[str,
             yield Path(chart).name, environment, manifests
 
 
-def container_of(manifests: str, kind: str) -> Container:
-    """Return the only container of the only object of a kind that has pods."""
-    found = [one for one in containers(read_manifests(manifests)) if one.kind == kind]
+def container_of(manifests: str, kind: str, program: str | None = None) -> Container:
+    """Return the only container of a kind of objects that have pods, or the only one that runs a program."""
+    found = [
+        one
+        for one in containers(read_manifests(manifests))
+        if one.kind == kind and program in (None, one.command[0])
+    ]
     assert len(found) == 1, f"{len(found)} containers of {kind}"
     return found[0]
 

@@ -221,7 +221,9 @@ class ChartWorld:
         return self.tree.render(f"charts/{chart}", [file])
 
     def start(self, manifests: str, kind: str, **options: Any) -> Pod:
-        container = container_of(manifests, kind)
+        # Of the two jobs the one that the workers wait for.
+        program = "prompt-initializer" if kind == "CronJob" else None
+        container = container_of(manifests, kind, program)
         name = container.specification["name"]
         folder = self.folder / f"{name}-{len(self.pods)}"
         folder.mkdir()

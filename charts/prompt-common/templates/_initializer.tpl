@@ -28,6 +28,66 @@ template:
     {{- include "prompt-common.volumes" . | nindent 4 }}
 {{- end -}}
 
+{{- /* What dead workers left: outputs copied and never entered, alerts that no broker took. */ -}}
+{{- define "prompt-common.settle" -}}
+{{- if .Values.settle.enabled }}
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: {{ include "prompt-common.fullname" . }}-settle
+  labels:
+    {{- include "prompt-common.labels" (dict "root" . "component" "initializer") | nindent 4 }}
+spec:
+  schedule: {{ .Values.settle.schedule | quote }}
+  timeZone: Etc/UTC
+  # Two at once would send alerts twice.
+  concurrencyPolicy: Forbid
+  startingDeadlineSeconds: 3600
+  successfulJobsHistoryLimit: 3
+  failedJobsHistoryLimit: 3
+  jobTemplate:
+    spec:
+      # What is left is tried again the next day; until then the failed job says so.
+      backoffLimit: 1
+      activeDeadlineSeconds: {{ .Values.settle.deadline }}
+      ttlSecondsAfterFinished: 86400
+      template:
+        metadata:
+          labels:
+            {{- include "prompt-common.labels" (dict "root" . "component" "initializer") | nindent 12 }}
+          annotations:
+            sidecar.istio.io/inject: "false"
+        spec:
+          {{- include "prompt-common.podBasics" . | nindent 10 }}
+          {{- include "prompt-common.placement" . | nindent 10 }}
+          restartPolicy: Never
+          terminationGracePeriodSeconds: 30
+          containers:
+            - name: finish-exports
+              args: ["prompt-finish-exports", {{ .Values.repository.central | quote }}]
+              {{- include "prompt-common.settleContainer" . | nindent 14 }}
+            {{- if and .Values.alerts.server .Values.alerts.store }}
+            - name: resend-alerts
+              args: ["prompt-resend-alerts"]
+              {{- include "prompt-common.settleContainer" . | nindent 14 }}
+            {{- end }}
+          {{- include "prompt-common.volumes" . | nindent 10 }}
+{{- end }}
+{{- end -}}
+
+{{- define "prompt-common.settleContainer" -}}
+image: {{ include "prompt-common.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+env:
+  {{- include "prompt-common.runEnv" . | nindent 2 }}
+  {{- include "prompt-common.alertEnv" . | nindent 2 }}
+  {{- include "prompt-common.furtherEnv" . | nindent 2 }}
+resources:
+  {{- toYaml .Values.initializer.resources | nindent 2 }}
+{{ include "prompt-common.securityContext" . }}
+{{ include "prompt-common.volumeMounts" . }}
+{{- end -}}
+
 {{- define "prompt-common.initializer" -}}
 {{- if .Values.initializer.enabled }}
 apiVersion: batch/v1

@@ -27,6 +27,24 @@
   value: {{ ternary "1" "0" .Values.images.disableBucketValidation | quote }}
 {{- end -}}
 
+{{- define "prompt-common.alertEnv" -}}
+{{- if .Values.alerts.server }}
+- name: AP_KAFKA_SERVER
+  value: {{ .Values.alerts.server | quote }}
+- name: AP_KAFKA_TOPIC
+  value: {{ .Values.alerts.topic | quote }}
+{{- with .Values.alerts.username }}
+- name: AP_KAFKA_PRODUCER_USERNAME
+  value: {{ . | quote }}
+{{ include "prompt-common.secretEnv" (list $ "AP_KAFKA_PRODUCER_PASSWORD" "alert_kafka_password") }}
+{{- end }}
+{{- end }}
+{{- with .Values.alerts.store }}
+- name: ALERT_KEEP_STORE
+  value: {{ . | quote }}
+{{- end }}
+{{- end -}}
+
 {{- define "prompt-common.workerEnv" -}}
 {{ include "prompt-common.runEnv" . }}
 - name: SKYMAP
@@ -74,17 +92,7 @@
 {{ include "prompt-common.secretEnv" (list $ "BUTLER_WRITER_KAFKA_PASSWORD" "butler_writer_kafka_password") }}
 {{- end }}
 {{- end }}
-{{- if .Values.alerts.server }}
-- name: AP_KAFKA_SERVER
-  value: {{ .Values.alerts.server | quote }}
-- name: AP_KAFKA_TOPIC
-  value: {{ .Values.alerts.topic | quote }}
-{{- with .Values.alerts.username }}
-- name: AP_KAFKA_PRODUCER_USERNAME
-  value: {{ . | quote }}
-{{ include "prompt-common.secretEnv" (list $ "AP_KAFKA_PRODUCER_PASSWORD" "alert_kafka_password") }}
-{{- end }}
-{{- end }}
+{{- include "prompt-common.alertEnv" . }}
 {{- with .Values.mpSky.url }}
 - name: MP_SKY_URL
   value: {{ . | quote }}

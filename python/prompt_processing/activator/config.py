@@ -210,6 +210,10 @@ class Settings(BaseSettings):
     """User of the alert brokers' Kafka (SASL SCRAM-SHA-512); plain text without."""
     ap_kafka_producer_password: SecretStr | None = None
     """Password of that user."""
+    alert_keep_dir: str | None = None
+    """Directory of alerts on their way and of those that no broker took; by default below ``LOCAL_REPOS``."""
+    alert_keep_store: str | None = None
+    """URI of a folder that the latter are moved to, if the directory ends with the pod."""
 
     port: int = Field(default=8080, ge=0, lt=65536)
     """Port of ``/next-visit``."""

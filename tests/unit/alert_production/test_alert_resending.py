@@ -1,0 +1,164 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from lsst.dax.apdb import Apdb
+
+from prompt_processing.alert_production.alert_files import (
+    KEPT,
+    UNDERWAY,
+    AlertFile,
+    AlertFileError,
+    kept_files,
+    read_alerts,
+    underway_files,
+)
+from prompt_processing.alert_production.alert_packets import Alert
+from prompt_processing.alert_production.alert_resending import (
+    move_to_store,
+    resend_kept_alerts,
+    resend_stored_alerts,
+    settle_underway,
+)
+from prompt_processing.alert_production.alert_sender import AlertStreamSettings
+from prompt_processing.domain.errors import RetriableError
+
+ALERTS = [Alert(number, b"\0\0\0\x04\x4d" + bytes([number]) * 1000) for number in range(5)]
+
+
+@pytest.fixture
+def broker():
+    """librdkafka's own cluster; lives as long as the client that made it."""
+    host = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "none"})
+    metadata = host.list_topics(timeout=10)
+    yield ",".join(f"{node.host}:{node.port}" for node in metadata.brokers.values())
+    del host
+
+
+def _settings(tmp_path: Path, server: str = "", timeout: float = 10.0) -> AlertStreamSettings:
+    return AlertStreamSettings.from_environment(
+        {
+            "AP_KAFKA_SERVER": server,
+            "AP_KAFKA_TOPIC": "alerts",
+            "ALERT_KEEP_DIR": str(tmp_path / "kept"),
+            "ALERT_KEEP_STORE": str(tmp_path / "store"),
+        },
+        timeout,
+    )
+
+
+def _away() -> Apdb:
+    raise RetriableError("The APDB is away.")
+
+
+def _never() -> Apdb:
+    raise AssertionError("nobody has to ask the APDB")
+
+
+def _write(folder: Path, suffix: str, visit: int = 1) -> None:
+    AlertFile.write(folder, visit, 2, 60000.5, ALERTS, suffix).release()
+
+
+def test_file_tells_whose_alerts_it_has_and_which(tmp_path) -> None:
+    _write(tmp_path, UNDERWAY, visit=2025060900001)
+    (path,) = underway_files(tmp_path)
+    file = AlertFile.claim(path)
+    assert file is not None
+    assert (file.visit, file.detector, file.processed_mjd, len(file)) == (2025060900001, 2, 60000.5, 5)
+    assert list(file) == ALERTS
+    file.release()
+
+
+def test_file_is_one_processs_at_a_time(tmp_path) -> None:
+    held = AlertFile.write(tmp_path, 1, 2, 60000.5, ALERTS, KEPT)
+    assert AlertFile.claim(held.path) is None
+    held.release()
+    again = AlertFile.claim(held.path)
+    assert again is not None
+    again.remove()
+    assert AlertFile.claim(held.path) is None
+
+
+def test_file_that_is_cut_off_is_refused_by_name(tmp_path, broker) -> None:
+    _write(tmp_path / "kept", KEPT)
+    (path,) = kept_files(tmp_path / "kept")
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(AlertFileError, match=path.name):
+        AlertFile.claim(path)
+    assert resend_kept_alerts(_settings(tmp_path, broker)).sent == 0
+    assert path.exists()
+
+
+def test_what_cannot_be_written_is_not_there_at_all(tmp_path) -> None:
+    def fails():
+        yield ALERTS[0]
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        AlertFile.write(tmp_path, 1, 2, 60000.5, fails(), UNDERWAY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_alerts_stay_until_the_apdb_tells_whether_they_are_to_be_sent(tmp_path, caplog) -> None:
+    _write(tmp_path, UNDERWAY)
+    settle_underway(tmp_path, _away)
+    assert len(underway_files(tmp_path)) == 1
+    assert "The APDB is away" in caplog.text
+
+
+def test_half_a_file_of_a_dead_worker_is_removed_and_that_of_a_living_one_stays(tmp_path) -> None:
+    with AlertFile.write(tmp_path, 1, 2, 60000.5, ALERTS, UNDERWAY)._file as file:
+        (path,) = underway_files(tmp_path)
+        path.rename(path.with_name(path.name + ".part"))
+        (tmp_path / "1_3.abcdefgh.underway.part").write_bytes(b"half")
+        settle_underway(tmp_path, _never)
+        assert [one.name for one in tmp_path.iterdir()] == [f"{path.name}.part"]
+        assert not file.closed
+
+
+def test_unsent_alerts_move_to_the_store_and_are_sent_from_there(tmp_path, broker) -> None:
+    settings = _settings(tmp_path, broker)
+    _write(settings.keep_directory, KEPT)
+    move_to_store(settings)
+    assert list(settings.keep_directory.iterdir()) == []
+    (stored,) = (tmp_path / "store").iterdir()
+    assert list(read_alerts(stored)) == ALERTS
+    assert resend_kept_alerts(settings, _never).sent == 0
+    assert resend_stored_alerts(settings, _never).sent == 5
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_what_the_broker_does_not_take_stays_in_the_store(tmp_path) -> None:
+    settings = _settings(tmp_path, "127.0.0.1:9", timeout=0.5)
+    _write(settings.keep_directory, KEPT)
+    move_to_store(settings)
+    assert resend_stored_alerts(settings, _never).kept == 5
+    (stored,) = (tmp_path / "store").iterdir()
+    assert list(read_alerts(stored)) == ALERTS
+
+
+def test_what_a_killed_worker_left_is_judged_in_the_store_too(tmp_path, broker) -> None:
+    settings = _settings(tmp_path, broker)
+    _write(settings.keep_directory, UNDERWAY)
+    move_to_store(settings)
+    assert resend_stored_alerts(settings, _away).sent == 0
+    assert len(list((tmp_path / "store").iterdir())) == 1
+
+
+def test_store_that_is_away_leaves_the_alerts_where_they_are(tmp_path, caplog) -> None:
+    (tmp_path / "file").touch()
+    settings = replace(_settings(tmp_path), keep_store=str(tmp_path / "file" / "store"))
+    _write(settings.keep_directory, KEPT)
+    move_to_store(settings)
+    assert len(kept_files(settings.keep_directory)) == 1
+    assert "5 alerts of visit 1, detector 2 stay in" in caplog.text
+
+
+def test_broker_that_takes_nothing_is_asked_once(tmp_path) -> None:
+    settings = _settings(tmp_path, "127.0.0.1:9", timeout=0.5)
+    for visit in range(3):
+        _write(settings.keep_directory, KEPT, visit)
+    report = resend_kept_alerts(settings)
+    assert (report.sent, report.kept) == (0, 15)
+    assert len(kept_files(settings.keep_directory)) == 3
