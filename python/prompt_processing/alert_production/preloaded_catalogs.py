@@ -17,6 +17,7 @@ from sqlalchemy import String
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..domain.errors import NonRetriableError, RetriableError
+from ..transport.refusals import explain_refusal
 from .apdb_tables import ApdbSchemas
 from .association import ARCSEC, unit_vectors
 
@@ -65,7 +66,8 @@ def open_apdb(uri: str) -> Apdb:
     try:
         apdb = Apdb.from_uri(uri)
     except (SQLAlchemyError, OSError) as exc:
-        raise RetriableError(f"The APDB of {uri} cannot be opened: {type(exc).__name__}.") from exc
+        why = explain_refusal(exc) or type(exc).__name__
+        raise RetriableError(f"The APDB of {uri} cannot be opened: {why}.") from exc
     if isinstance(apdb, ApdbSql):
         _leave_types_of_nulls_to_the_database(apdb)
     return apdb

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from prompt_processing.activator.storage.repository_errors import PASSING_FAILURES
 from prompt_processing.transport.butler_messages import BatchIngested, DatasetBatch, VisitOutputs
+from prompt_processing.transport.refusals import explain_refusal
 
 from .central import RejectedOutputsError
 from .metrics import WriterMetrics
@@ -177,7 +178,7 @@ class WriterService:
                 return action()
             except PASSING_FAILURES as error:
                 # Only the first line: the rest may be a statement with all its parameters.
-                reason = (str(error).splitlines() or [""])[0]
+                reason = explain_refusal(error) or (str(error).splitlines() or [""])[0]
                 _log.error("%s failed, again in %.1f s: %s: %s", what, pause, type(error).__name__, reason)
                 self._metrics.failures.inc()
                 if stop.wait(pause):

@@ -13,6 +13,8 @@ import aiohttp
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from prompt_processing.transport.refusals import explain_refusal
+
 from ..domain.addresses import split_address
 from ..domain.visit import FannedOutVisit
 from .metrics import FanOutMetrics
@@ -229,7 +231,12 @@ class RedisStreams:
                 status = "accepted"
                 on_out()
             except (RedisError, OSError) as error:
-                _log.error("Group %s detector %d: Redis refused: %s", visit.groupId, visit.detector, error)
+                _log.error(
+                    "Group %s detector %d: Redis refused: %s",
+                    visit.groupId,
+                    visit.detector,
+                    explain_refusal(error) or error,
+                )
                 status = "unreachable"
             self._metrics.answers.labels(visit.instrument, status).inc()
             if status == "accepted" or visit.age(time.time()) + _REDIS_PAUSE_S > self._expiration_s:

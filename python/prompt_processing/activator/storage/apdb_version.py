@@ -9,6 +9,8 @@ from lsst.dax.apdb import Apdb, IncompatibleVersionError
 
 __all__ = ["ApdbVersionError", "check_apdb_version"]
 
+from prompt_processing.transport.refusals import explain_refusal
+
 _LOG = logging.getLogger("lsst.activator.storage.apdb_version")
 
 
@@ -39,4 +41,5 @@ def check_apdb_version(config_uri: str) -> None:
         ) from error
     except (OSError, sqlalchemy.exc.SQLAlchemyError, ValueError) as error:
         # The first line only: what follows may quote the statement.
-        _LOG.error("The APDB of %s cannot be opened: %s", config_uri, str(error).partition("\n")[0])
+        why = explain_refusal(error) or str(error).partition("\n")[0]
+        _LOG.error("The APDB of %s cannot be opened: %s", config_uri, why)

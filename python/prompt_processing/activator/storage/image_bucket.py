@@ -19,6 +19,7 @@ from prompt_processing.domain.notices import ArrivalNotice
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.fits_cards import find_cards
 from prompt_processing.instruments.raw_key import RawKey, format_raw_key, lsst_exposure_id, visit_prefixes
+from prompt_processing.transport.refusals import explain_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -266,7 +267,8 @@ class ImageBucket:
         try:
             return question()
         except (BotoCoreError, ClientError, OSError) as error:
-            raise RetriableError(f"The image bucket {self._bucket} cannot be asked: {error}") from error
+            why = explain_refusal(error) or error
+            raise RetriableError(f"The image bucket {self._bucket} cannot be asked: {why}") from error
 
 
 def detector_file_name(instrument: str, detector: int) -> str:

@@ -80,6 +80,8 @@ class RawMicroservice:
                 raise MicroserviceError(f"The raw microservice failed: {answer.get('message')}")
             if not answer["present"]:
                 return None
+            if not answer["uri"]:
+                raise MicroserviceError("The raw microservice failed: an image that is there has no URI.")
             return PresentRaw(uri=str(answer["uri"]), arrival=_unix_time(answer.get("date")))
         except (requests.RequestException, ValueError, KeyError, TypeError) as error:
             raise MicroserviceError(

@@ -14,6 +14,7 @@ import requests
 import sqlalchemy.exc
 
 from prompt_processing.domain.errors import RetriableError
+from prompt_processing.transport.refusals import explain_refusal
 
 _LOG = logging.getLogger("lsst.activator.storage.repository_errors")
 _T = TypeVar("_T")
@@ -93,6 +94,8 @@ def is_passing(error: Exception) -> bool:
 
 
 def _first_line(error: Exception) -> str:
+    if (refusal := explain_refusal(error)) is not None:
+        return refusal
     if isinstance(error, ExceptionGroup):
         return f"{error.message}, the first: {_first_line(error.exceptions[0])}"
     # SQLAlchemy appends the whole statement and its parameters.

@@ -19,6 +19,7 @@ from redis.retry import Retry
 
 from prompt_processing.domain.addresses import split_address
 from prompt_processing.domain.errors import PromptError
+from prompt_processing.transport.refusals import explain_refusal
 
 _log = logging.getLogger("lsst.activator.storage.visit_stream")
 _T = TypeVar("_T")
@@ -268,4 +269,5 @@ class VisitStream:
                 # Redis has come back without its data: what was in there is lost, what comes is not.
                 _log.error("The stream %s has lost its consumer group; it is made again.", self._stream)
                 self.open()
-            raise StreamUnavailableError(f"Redis, stream {self._stream}: {error}") from error
+            why = explain_refusal(error) or error
+            raise StreamUnavailableError(f"Redis, stream {self._stream}: {why}") from error
