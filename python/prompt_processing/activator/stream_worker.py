@@ -108,7 +108,9 @@ def serve(context: ProcessContext) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
     stream = make_stream(settings)
-    server = StreamWorkerServer(settings.metrics_port, context.metrics.registry, lambda: context.ready)
+    server = StreamWorkerServer(
+        settings.metrics_port, context.metrics.registry, lambda: context.ready, context.version
+    )
     server.start()
     try:
         context.warm()

@@ -1,4 +1,4 @@
-"""``/metrics`` and ``/health`` of a stream worker, which nobody sends requests otherwise."""
+"""``/metrics``, ``/health`` and ``/version`` of a stream worker, which nobody sends requests otherwise."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from prompt_processing.activator.storage.running_version import RunningVersion
 
 
 class StreamWorkerServer:
@@ -26,12 +28,21 @@ class StreamWorkerServer:
         The metrics.
     ready : callable
         Tells whether the repositories are open.
+    version : callable
+        Tells what runs.
     """
 
-    def __init__(self, port: int, registry: CollectorRegistry, ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        port: int,
+        registry: CollectorRegistry,
+        ready: Callable[[], bool],
+        version: Callable[[], RunningVersion],
+    ) -> None:
         self._port = port
         self._registry = registry
         self._ready = ready
+        self._version = version
         self._server: ThreadingHTTPServer | None = None
 
     def start(self) -> None:
@@ -65,6 +76,8 @@ class StreamWorkerServer:
                 ready = self._ready()
                 body = json.dumps({"live": True, "ready": ready}).encode()
                 return 200 if ready else 503, "application/json", body
+            case "/version":
+                return 200, "application/json", json.dumps(self._version().as_dict()).encode()
             case _:
                 return 404, "text/plain", b"Not found.\n"
 

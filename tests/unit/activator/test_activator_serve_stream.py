@@ -12,6 +12,7 @@ import requests
 
 from prompt_processing.activator.config import SettingsError
 from prompt_processing.activator.services.serve_stream import MAX_DELIVERIES, ServeStream
+from prompt_processing.activator.storage.running_version import RunningVersion
 from prompt_processing.activator.storage.visit_stream import StreamEntry, StreamUnavailableError
 from prompt_processing.activator.stream_worker import load_settings
 from prompt_processing.activator.stream_worker_server import StreamWorkerServer
@@ -251,7 +252,12 @@ def test_worker_whose_visit_ends_does_not_give_up() -> None:
 def test_stream_worker_tells_whether_it_lives_and_is_ready() -> None:
     port, ready = free_port(), [False]
     metrics = Metrics("LSSTCam")
-    server = StreamWorkerServer(port, metrics.registry, lambda: ready[0])
+    server = StreamWorkerServer(
+        port,
+        metrics.registry,
+        lambda: ready[0],
+        lambda: RunningVersion.of_this_process("pipelines-1-config-2"),
+    )
     server.start()
     try:
         url = f"http://127.0.0.1:{port}"
@@ -260,6 +266,8 @@ def test_stream_worker_tells_whether_it_lives_and_is_ready() -> None:
         ready[0] = True
         assert requests.get(f"{url}/health/ready", timeout=5).json() == {"live": True, "ready": True}
         assert "prompt_instances_running" in requests.get(f"{url}/metrics", timeout=5).text
+        version = requests.get(f"{url}/version", timeout=5).json()
+        assert version == RunningVersion.of_this_process("pipelines-1-config-2").as_dict()
         assert requests.get(f"{url}/other", timeout=5).status_code == 404
     finally:
         server.stop()
