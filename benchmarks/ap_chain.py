@@ -142,9 +142,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=3, help="scenes of each regime")
-    parser.add_argument("--size", type=int, default=1400, help="width of the scenes, pixels")
     parser.add_argument(
-        "--full", action="store_true", help="one scene of a whole detector for the speeds, too"
+        "--size",
+        type=int,
+        default=1400,
+        help="width of the scenes, pixels; the sparse ones are a whole detector each",
+    )
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="one scene of a whole detector for the speeds, too (ours only, with --peers-on)",
     )
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--regime", action="append", choices=list(REGIMES), help="only these")
@@ -166,9 +173,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in options.regime or REGIMES:
             peers = not options.no_peers and name in (options.peers_on or REGIMES)
-            results[name] = run_regime(name, seeds, (options.size, options.size), Path(folder), peers)
+            shape = FULL if REGIMES[name].whole else (options.size, options.size)
+            results[name] = run_regime(name, seeds, shape, Path(folder), peers)
         if options.full:
-            full = run_regime("typical", seeds[:1], FULL, Path(folder), not options.no_peers)
+            peers = not options.no_peers and not options.peers_on
+            full = run_regime("typical", seeds[:1], FULL, Path(folder), peers)
     text = quality_tables(results, REGIMES) + speed_table(results, full)
     print("\n" + text)
     if options.markdown is not None:

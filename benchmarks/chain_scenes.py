@@ -36,6 +36,8 @@ class Regime:
         Shares of the science image's and the template's pixels.
     relaxed : `bool`
         Whether the targets may be missed by up to a factor of 2 here.
+    whole : `bool`
+        Whether it is always a whole detector: a part would have too few stars to be told by.
     """
 
     science_fwhm: float = 0.9
@@ -45,6 +47,7 @@ class Regime:
     masked: float = 0.003
     missing: float = 0.0
     relaxed: bool = True
+    whole: bool = False
 
 
 REGIMES = {
@@ -52,7 +55,7 @@ REGIMES = {
     "template sharper": Regime(1.4, 0.6),
     "equal seeing": Regime(0.8, 0.8),
     "template blurrier": Regime(0.6, 1.4),
-    "sparse, 1 000 stars": Regime(stars=1000),
+    "sparse, 1 000 stars": Regime(stars=1000, whole=True),
     "crowded, 50 000 stars": Regime(stars=50_000),
     "galaxies": Regime(galaxies=20_000),
     "3 % masked": Regime(masked=0.03),

@@ -30,6 +30,15 @@ MIN_SNR = 10.0
 MAX_OFFSET_PIXELS = 60.0
 """How wrong the two WCS, or the alignment, may be."""
 
+MIN_STEADY = 20
+"""With fewer stars of unchanged flux all are taken to match the PSFs."""
+
+RATIO_SCATTER = 0.02
+"""Relative error of an aperture's flux that is not noise: neighbours."""
+
+MAX_RATIO_STARS = 300
+"""Brightest of the common stars, for the flux ratio."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Registration:
@@ -94,7 +103,9 @@ def register(science: PreparedImage, template: PreparedImage, align: bool = True
         pixel, other = (_pixel_arcsec(wcs) for wcs in (science_wcs, template_wcs))
         offset, rms = fit.offset_arcsec / pixel, fit.rms_mas / 1000 / pixel
         common = int(fit.used.sum())
-        ratio = _flux_ratio(science, template, fit, pixel / other)
+        ratio, steady = _flux_ratio(science, template, fit, pixel / other)
+        if steady.sum() >= MIN_STEADY:
+            stars = stars[steady]
     if same_grid and _coincide(fit, science_wcs, science.exposure.shape):
         moved = template.exposure
         placed = Exposure(
@@ -238,20 +249,43 @@ def _coincide(fit: AstrometricFit | None, said: WCS, shape: tuple[int, int]) -> 
 
 def _flux_ratio(
     science: PreparedImage, template: PreparedImage, fit: AstrometricFit, pixels_ratio: float
-) -> float:
-    """Return the median ratio of the common stars' fluxes, in apertures that the wings do not leave.
+) -> tuple[float, NDArray[np.bool_]]:
+    """Return the commonest ratio of the common stars' fluxes, and which stars have not clearly another one.
 
-    The ratio of PSF fluxes would be that of the two models' wings as well.
+    Fluxes in apertures that the wings do not leave: the ratio of PSF fluxes would be that of the two
+    models' wings as well.
     """
     stars, others = (i.stars[np.asarray(i.stars["snr"]) > MIN_SNR] for i in (science, template))
     rows, partners = stars[fit.source], others[fit.reference]
-    clean: NDArray[np.bool_] = np.asarray(rows["clean"], bool) & np.asarray(partners["clean"], bool)
-    best = np.flatnonzero(clean)[:150]
     radius = 2.0 * max(science.fwhm, template.fwhm / pixels_ratio)
-    fluxes = []
+    fluxes, errors = [], []
     for image, table, size in ((science, rows, radius), (template, partners, radius * pixels_ratio)):
-        x, y = (np.asarray(table[name], float)[best] for name in ("x", "y"))
+        x, y = (np.asarray(table[name], float) for name in ("x", "y"))
         flux, _, _ = sep.sum_circle(image.exposure.image, x, y, size, subpix=5)
         fluxes.append(np.asarray(flux, float))
-    good = (fluxes[0] > 0) & (fluxes[1] > 0)
-    return float(np.median(fluxes[0][good] / fluxes[1][good])) if good.any() else 1.0
+        errors.append(image.noise * size * np.sqrt(np.pi))
+    clean: NDArray[np.bool_] = np.asarray(rows["clean"], bool) & np.asarray(partners["clean"], bool)
+    clean &= (fluxes[0] > 0) & (fluxes[1] > 0)
+    if not clean.any():
+        return 1.0, np.ones(len(rows), np.bool_)
+    ratios = np.log(np.where(clean, fluxes[0], 1.0) / np.where(clean, fluxes[1], 1.0))
+    error = np.hypot(errors[0] / np.where(clean, fluxes[0], 1.0), errors[1] / np.where(clean, fluxes[1], 1.0))
+    error = np.hypot(error, RATIO_SCATTER)
+    best = np.flatnonzero(clean)[:MAX_RATIO_STARS]
+    middle = _mode(ratios[best])
+    for _ in range(5):
+        near = best[np.abs(ratios[best] - middle) < 2.5 * error[best]]
+        if near.size:
+            middle = float(np.average(ratios[near], weights=error[near] ** -2))
+    # What brightened or faded between the images says nothing of their PSFs.
+    return float(np.exp(middle)), ~clean | (np.abs(ratios - middle) < 4 * error)
+
+
+def _mode(values: NDArray[np.float64]) -> float:
+    """Return the half-sample mode (Bickel 2002): the shortest interval with half, again and again."""
+    window = np.sort(values)
+    while len(window) > 8:
+        n = len(window) // 2
+        start = int(np.argmin(window[n:] - window[: len(window) - n]))
+        window = window[start : start + n + 1]
+    return float(np.median(window))
