@@ -20,7 +20,14 @@ from .detection import Detections, detect
 from .errors import NoReferenceStarsError, TooManyCosmicRaysError
 from .photometry import PhotometryOptions, ZeroPoint, fit_zero_point
 from .psf_model import PsfModel, PsfOptions, model_psf
-from .row_bands import copy_plane, pixels_with
+from .row_bands import (
+    background_plane,
+    copy_plane,
+    in_bands,
+    pixels_with,
+    scale_plane,
+    subtract_background,
+)
 from .snaps import combine_snaps
 from .star_catalogue import StarMeasurements, measure_stars, star_table
 from .star_selection import StarCandidates, select_stars
@@ -153,8 +160,8 @@ def calibrate_image(
     )
     _mark_detected(exposure, detections)
     summary = _summary(exposure, sky, model, sources, astrometry, zero_point, n_cosmic, len(exposures))
-    exposure.image *= np.float32(factor)
-    exposure.variance *= np.float32(factor**2)
+    scale_plane(exposure.image, factor)
+    scale_plane(exposure.variance, factor**2)
     exposure.photo_calib = PhotoCalib(1.0, zero_point.photo_calib.njy_per_unit_err / factor)
     exposure.metadata.update({"BUNIT": "nJy", **summary})
     scaled = replace(background, values=(background.values * factor).astype(np.float32))
@@ -200,10 +207,12 @@ def _find_sources(
     fwhm = options.seeing_guess_arcsec / scale
     box = max(options.background_box, round(32 * fwhm))
     first = estimate_sky(exposure.image, unusable, box)
-    exposure.image -= first.background.image()
+    subtract_background(exposure.image, first.background)
     # Cores of saturated stars stay in: a ring would be taken for several sources.
     hidden = pixels_with(exposure.mask, int(Mask.BAD | Mask.NO_DATA), none=int(Mask.INTRP))
-    detections = detect(exposure.image, first.rms.image(), fwhm, options.detection_threshold, hidden)
+    detections = detect(
+        exposure.image, background_plane(first.rms), fwhm, options.detection_threshold, hidden
+    )
     candidates = select_stars(exposure, detections, options.star_snr)
     covered = copy_plane(unusable)
     catalogue = detections.catalogue
@@ -213,7 +222,7 @@ def _find_sources(
         catalogue["theta"], r=4.0,
     )  # fmt: skip
     second = estimate_sky(exposure.image, covered, box)
-    exposure.image -= second.background.image()
+    subtract_background(exposure.image, second.background)
     total = replace(first.background, values=first.background.values + second.background.values)
     sky = replace(second, background=total, level=first.level + second.level)
     return total, sky, detections, candidates
@@ -256,9 +265,13 @@ def _solve_photometry(
 
 
 def _mark_detected(exposure: Exposure, detections: Detections) -> None:
-    np.bitwise_or(
-        exposure.mask, np.int32(int(Mask.DETECTED)), out=exposure.mask, where=detections.segmentation > 0
-    )
+    detected = np.int32(int(Mask.DETECTED))
+
+    def mark(start: int, stop: int) -> None:
+        band = exposure.mask[start:stop]
+        np.bitwise_or(band, detected, out=band, where=detections.segmentation[start:stop] > 0)
+
+    in_bands(mark, exposure.shape[0])
 
 
 def _summary(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..images import UNUSABLE, Mask
 from ..images.background import Background
-from .row_bands import in_bands
+from .row_bands import in_bands, scale_plane, subtract_background
 
 SAMPLING = 3
 """Every third pixel along each axis is enough for medians of thousands."""
@@ -79,7 +79,7 @@ def remove_residual_background(image: NDArray[np.float32], quiet: NDArray[np.boo
     if np.isnan(values).all():
         return 0.0
     values[np.isnan(values)] = np.nanmedian(values)
-    image -= Background(values, box, (height, width)).image()
+    subtract_background(image, Background(values, box, (height, width)))
     return float(np.sqrt(np.mean(values**2)))
 
 
@@ -101,5 +101,5 @@ def scale_variance(
     ratio = image[part][good] / np.sqrt(variance[part][good])
     low, high = np.percentile(ratio, [15.865, 84.135])
     factor = float((0.5 * (high - low)) ** 2)
-    variance *= np.float32(factor)
+    scale_plane(variance, factor)
     return factor

@@ -124,45 +124,71 @@ def spread_plane(mask: NDArray[np.int32], planes: int, new: int, radius: int) ->
     radius : `int`
         Of the disc, pixels.
     """
-    seeds = np.empty(mask.shape, np.uint8)
+    # Memory that is never written is never touched either: seeds are few.
+    seeds = np.zeros(mask.shape, np.uint8)
+    positions = _seeds(mask, planes, seeds)
+    _paint(positions, seeds, mask, np.int32(new), radius)
+
+
+def _seeds(mask: NDArray[np.int32], planes: int, seeds: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Set ``seeds`` where any of the planes is set, and return those positions in the flat image."""
     wanted = np.int32(planes)
-    in_bands(lambda start, stop: _find(mask, wanted, seeds, start, stop), mask.shape[0])
-    _paint(seeds, mask, np.int32(new), radius)
+    found: list[NDArray[np.int64]] = []
+    in_bands(
+        lambda start, stop: found.append(_find(mask, wanted, seeds, start, stop)),
+        mask.shape[0],
+    )
+    return np.concatenate(found)
 
 
 @numba.njit(cache=True, nogil=True)
-def _find(mask: NDArray[np.int32], planes: int, seeds: NDArray[np.uint8], start: int, stop: int) -> None:
+def _find(
+    mask: NDArray[np.int32], planes: int, seeds: NDArray[np.uint8], start: int, stop: int
+) -> NDArray[np.int64]:
+    width = mask.shape[1]
+    count = 0
     for row in range(start, stop):
-        for column in range(mask.shape[1]):
-            seeds[row, column] = (mask[row, column] & planes) != 0
+        for column in range(width):
+            count += (mask[row, column] & planes) != 0
+    positions = np.empty(count, np.int64)
+    if count == 0:
+        return positions
+    count = 0
+    for row in range(start, stop):
+        for column in range(width):
+            if mask[row, column] & planes:
+                seeds[row, column] = 1
+                positions[count] = np.int64(row) * width + column
+                count += 1
+    return positions
 
 
 @numba.njit(cache=True, nogil=True)
-def _paint(seeds: NDArray[np.uint8], mask: NDArray[np.int32], new: int, radius: int) -> None:
+def _paint(
+    positions: NDArray[np.int64], seeds: NDArray[np.uint8], mask: NDArray[np.int32], new: int, radius: int
+) -> None:
     """Draw a disc at every seed on the border of its region, a single pixel inside."""
     height, width = mask.shape
     reach = np.empty(2 * radius + 1, np.int64)
     for j in range(-radius, radius + 1):
         reach[j + radius] = int(np.sqrt((radius + 0.3) ** 2 - j * j))
-    for row in range(height):
-        for column in range(width):
-            if not seeds[row, column]:
-                continue
-            mask[row, column] |= new
-            inner = (
-                0 < row < height - 1
-                and 0 < column < width - 1
-                and seeds[row - 1, column]
-                and seeds[row + 1, column]
-                and seeds[row, column - 1]
-                and seeds[row, column + 1]
-            )
-            if inner:
-                continue
-            for j in range(max(row - radius, 0), min(row + radius + 1, height)):
-                span = reach[j - row + radius]
-                for i in range(max(column - span, 0), min(column + span + 1, width)):
-                    mask[j, i] |= new
+    for position in positions:
+        row, column = position // width, position % width
+        mask[row, column] |= new
+        inner = (
+            0 < row < height - 1
+            and 0 < column < width - 1
+            and seeds[row - 1, column]
+            and seeds[row + 1, column]
+            and seeds[row, column - 1]
+            and seeds[row, column + 1]
+        )
+        if inner:
+            continue
+        for j in range(max(row - radius, 0), min(row + radius + 1, height)):
+            span = reach[j - row + radius]
+            for i in range(max(column - span, 0), min(column + span + 1, width)):
+                mask[j, i] |= new
 
 
 def spread_holes(mask: NDArray[np.int32], hole: int, new: int, radius: int, rim: int = 2) -> None:
@@ -181,34 +207,31 @@ def spread_holes(mask: NDArray[np.int32], hole: int, new: int, radius: int, rim:
         Around all others, which `filled_image` fills from their sides; pixels.
     """
     wide, narrow = np.zeros(mask.shape, np.uint8), np.zeros(mask.shape, np.uint8)
-    in_bands(lambda start, stop: _find_wide(mask, np.int32(hole), wide, narrow, start, stop), mask.shape[0])
+    positions = _seeds(mask, hole, narrow)
+    middles = positions[_find_wide(positions, narrow, wide)]
     # The middle of a hole is 2 pixels from its rim.
-    _paint(wide, mask, np.int32(new), radius + 2)
-    _paint(narrow, mask, np.int32(new), rim)
+    _paint(middles, wide, mask, np.int32(new), radius + 2)
+    _paint(positions, narrow, mask, np.int32(new), rim)
 
 
 @numba.njit(cache=True, nogil=True)
 def _find_wide(
-    mask: NDArray[np.int32],
-    hole: int,
-    wide: NDArray[np.uint8],
-    narrow: NDArray[np.uint8],
-    start: int,
-    stop: int,
-) -> None:
-    height, width = mask.shape
-    for row in range(start, stop):
-        for column in range(width):
-            if not mask[row, column] & hole:
-                continue
-            narrow[row, column] = 1
-            whole = True
-            for j in range(max(row - 2, 0), min(row + 3, height)):
-                for i in range(max(column - 2, 0), min(column + 3, width)):
-                    if not mask[j, i] & hole:
-                        whole = False
-            if whole:
-                wide[row, column] = 1
+    positions: NDArray[np.int64], holes: NDArray[np.uint8], wide: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """Tell which pixels of holes have only such around them, and set ``wide`` there."""
+    height, width = holes.shape
+    found = np.zeros(len(positions), np.bool_)
+    for k in range(len(positions)):
+        row, column = positions[k] // width, positions[k] % width
+        whole = True
+        for j in range(max(row - 2, 0), min(row + 3, height)):
+            for i in range(max(column - 2, 0), min(column + 3, width)):
+                if not holes[j, i]:
+                    whole = False
+        if whole:
+            wide[row, column] = 1
+            found[k] = True
+    return found
 
 
 def flag_bright_surroundings(
@@ -244,39 +267,50 @@ def flag_bright_surroundings(
         Number of pixels reached before adding the radius.
     """
     region = np.zeros(mask.shape, np.uint8)
-    count = int(_flood(mask, np.int32(seeds), brightness, threshold, region))
-    if count:
-        _paint(region, mask, np.int32(new), radius)
-    return count
+    reached = _flood(_seeds(mask, seeds, region), np.int32(seeds), mask, brightness, threshold, region)
+    _paint(reached, region, mask, np.int32(new), radius)
+    return len(reached)
 
 
 @numba.njit(cache=True, nogil=True)
 def _flood(
-    mask: NDArray[np.int32],
+    positions: NDArray[np.int64],
     seeds: int,
+    mask: NDArray[np.int32],
     brightness: NDArray[np.float32],
     threshold: float,
     region: NDArray[np.uint8],
-) -> int:
+) -> NDArray[np.int64]:
+    """Grow a region from the pixels that it has; return the positions of all that it has then."""
     height, width = mask.shape
-    stack = [np.int64(0)]
-    stack.pop()
-    count = 0
-    for row in range(height):
-        for column in range(width):
-            if (mask[row, column] & seeds) and not region[row, column]:
-                region[row, column] = 1
-                stack.append(np.int64(row) * width + column)
-            while len(stack) > 0:
-                position = stack.pop()
-                count += 1
-                j, i = position // width, position % width
-                for step in range(4):
-                    jj = j + (step == 0) - (step == 1)
-                    ii = i + (step == 2) - (step == 3)
-                    if jj < 0 or jj >= height or ii < 0 or ii >= width or region[jj, ii]:
-                        continue
-                    if brightness[jj, ii] > threshold or (mask[jj, ii] & seeds):
-                        region[jj, ii] = 1
-                        stack.append(jj * width + ii)
-    return count
+    found = list(positions)
+    done = 0
+    while done < len(found):
+        j, i = found[done] // width, found[done] % width
+        done += 1
+        for step in range(4):
+            jj = j + (step == 0) - (step == 1)
+            ii = i + (step == 2) - (step == 3)
+            if jj < 0 or jj >= height or ii < 0 or ii >= width or region[jj, ii]:
+                continue
+            if brightness[jj, ii] > threshold or (mask[jj, ii] & seeds):
+                region[jj, ii] = 1
+                found.append(jj * width + ii)
+    return np.array(found)
+
+
+def blank(mask: NDArray[np.int32], plane: int, *images: NDArray[np.float32]) -> None:
+    """Set images to NaN, in place, where a plane of the mask is set."""
+    for image in images:
+        in_bands(
+            lambda start, stop, image=image: _blank(mask, np.int32(plane), image, start, stop),  # type: ignore[misc]
+            mask.shape[0],
+        )
+
+
+@numba.njit(cache=True, nogil=True)
+def _blank(mask: NDArray[np.int32], plane: int, image: NDArray[np.float32], start: int, stop: int) -> None:
+    for row in range(start, stop):
+        for column in range(mask.shape[1]):
+            if mask[row, column] & plane:
+                image[row, column] = np.nan

@@ -10,6 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..images import Background
+
+ROWS = 256
+"""Of a background that are interpolated at once: few enough to stay in a core's cache."""
+
 
 def available_cores(limit: int = 8) -> int:
     """Return how many cores this process may run on, at most ``limit``."""
@@ -53,6 +58,39 @@ def copy_plane(plane: NDArray[Any]) -> NDArray[Any]:
 
     in_bands(copy, plane.shape[0])
     return out
+
+
+def scale_plane(plane: NDArray[np.float32], factor: float) -> None:
+    """Multiply an image plane, shape (height, width), in place and in threads."""
+
+    def multiply(start: int, stop: int) -> None:
+        plane[start:stop] *= np.float32(factor)
+
+    in_bands(multiply, plane.shape[0])
+
+
+def background_plane(background: Background) -> NDArray[np.float32]:
+    """Return what `Background.image` does, made in threads."""
+    out = np.empty(background.shape, np.float32)
+
+    def interpolate(start: int, stop: int) -> None:
+        for first in range(start, stop, ROWS):
+            last = min(first + ROWS, stop)
+            out[first:last] = background.rows(first, last)
+
+    in_bands(interpolate, background.shape[0])
+    return out
+
+
+def subtract_background(image: NDArray[np.float32], background: Background) -> None:
+    """Subtract a background from an image of its shape, in place and in threads."""
+
+    def subtract(start: int, stop: int) -> None:
+        for first in range(start, stop, ROWS):
+            last = min(first + ROWS, stop)
+            image[first:last] -= background.rows(first, last)
+
+    in_bands(subtract, image.shape[0])
 
 
 def pixels_with(mask: NDArray[np.int32], some: int, none: int = 0) -> NDArray[np.bool_]:

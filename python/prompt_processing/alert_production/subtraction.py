@@ -16,6 +16,7 @@ from .block_convolution import BlockGrid, convolve_blocks
 from .decorrelation import DifferenceFilters
 from .difference_background import quiet_pixels, remove_residual_background, scale_variance
 from .difference_masks import (
+    blank,
     combined_mask,
     filled_image,
     flag_bright_surroundings,
@@ -158,10 +159,8 @@ def subtract(
     quiet, usable_fraction = quiet_pixels(image, variance, mask)
     background = remove_residual_background(image, quiet, options.background_box)
     scale = scale_variance(image, variance, quiet)
-    holes = np.flatnonzero(mask & np.int32(int(Mask.NO_DATA)))
-    image.flat[holes] = np.nan
-    variance.flat[holes] = np.nan
-    matched.flat[np.flatnonzero(template.mask & np.int32(int(Mask.NO_DATA)))] = np.nan
+    blank(mask, int(Mask.NO_DATA), image, variance)
+    blank(template.mask, int(Mask.NO_DATA), matched)
     ratios = kernel.weights_at(grid_x, grid_y)[:, 0]
     metrics: dict[str, float | int | bool] = {
         "scienceConvolved": kernel.convolves_science,

@@ -30,6 +30,10 @@ class Background:
 
     def image(self) -> NDArray[np.float32]:
         """Interpolate to every pixel with a bicubic spline; shape (height, width)."""
+        return self.rows(0, self.shape[0])
+
+    def rows(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Interpolate to the pixels of some rows; shape (stop - start, width)."""
         # Imported late: it takes half a second, which a worker that starts for a visit has not got.
         from scipy.interpolate import make_interp_spline
 
@@ -38,9 +42,9 @@ class Background:
         y = np.minimum((np.arange(rows) + 0.5) * self.box_size, height) - 0.5
         x = np.minimum((np.arange(columns) + 0.5) * self.box_size, width) - 0.5
         if rows < 2 or columns < 2:
-            return np.full(self.shape, float(self.values.mean()), np.float32)
+            return np.full((stop - start, width), float(self.values.mean()), np.float32)
         # Held constant outside the outermost centres: an extrapolated cubic runs away.
-        at_y = np.clip(np.arange(height), y[0], y[-1])
+        at_y = np.clip(np.arange(start, stop), y[0], y[-1])
         at_x = np.clip(np.arange(width), x[0], x[-1])
         # An interpolating spline is linear in its values: two thin products instead of 16 million sums.
         along_y = make_interp_spline(y, np.eye(rows), k=min(3, rows - 1))(at_y).astype(np.float32)
