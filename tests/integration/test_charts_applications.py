@@ -9,6 +9,7 @@ import yaml
 from chart_fixtures import PROJECT, EverySecret, applications, only
 
 from prompt_processing.deployment.chart_values import read_values
+from prompt_processing.deployment.cli import main
 from prompt_processing.deployment.helm import ChartTree
 from prompt_processing.deployment.manifests import containers, read_manifests
 
@@ -50,6 +51,20 @@ def test_secret_comes_from_vault_where_there_is_one(chart_tree: ChartTree) -> No
     )
     assert only(manifests, "VaultSecret")["spec"]["path"] == "secret/here/prompt-proto-service-lsstcam"
     assert "VaultSecret" not in chart_tree.render(application, values)
+
+
+def test_development_release_can_be_looked_at(
+    chart_tree: ChartTree, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del chart_tree
+    application = ("prompt-proto-service-lsstcam", "usdfdev-prompt-processing")
+    release = ("--set", "prompt-proto-service.image.tag=my-branch")
+    assert main(["--project", str(PROJECT), "render", *application, *release]) == 0
+    images = set(re.findall(r"image: *(.*)", capsys.readouterr().out))
+    assert images == {'"ghcr.io/lsst-dm/prompt-service:my-branch"'}
+    wrong = ("--set", "prompt-proto-service.knative.maxScale=many")
+    assert main(["--project", str(PROJECT), "render", *application, *wrong]) == 1
+    assert "/knative/maxScale" in capsys.readouterr().err
 
 
 def test_argo_cd_knows_each_application_and_its_values(rendered: dict[tuple[str, str], str]) -> None:
@@ -110,8 +125,8 @@ def test_commands_of_the_playbook_name_what_there_is(
     chart_tree: ChartTree, rendered: dict[tuple[str, str], str]
 ) -> None:
     page = (PROJECT / "doc/playbook/deployment.md").read_text()
-    shown = re.findall(r"^    bin/charts render (\S+) (\S+)$", page, flags=re.MULTILINE)
-    assert len(shown) == 2
+    shown = re.findall(r"^    bin/charts render (\S+) (\S+)", page, flags=re.MULTILINE)
+    assert len(shown) == 3
     for name, environment in shown:
         assert (name if name == "argocd" else f"applications/{name}", environment) in rendered
     objects = {

@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     render = actions.add_parser("render", help="show the manifests of an application in an environment")
     render.add_argument("application", help="such as prompt-proto-service-lsstcam, or argocd")
     render.add_argument("environment", help="such as usdfdev-prompt-processing")
+    render.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="another value; as Helm takes it"
+    )
     options = parser.parse_args(arguments)
     try:
         match options.action:
@@ -56,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     chart = name if name == "argocd" else f"applications/{name}"
                     if options.environment not in tree.environments(chart):
                         raise HelmError(f"{chart} has no values of {options.environment}")
-                    print(tree.render(chart, tree.values(chart, options.environment)))
+                    print(tree.render(chart, tree.values(chart, options.environment), options.set))
     except MissingSoftwareError as error:
         sys.stderr.write(f"{error}\n")
         return 3
