@@ -233,17 +233,18 @@ def _stay(options: DemoOptions, world: World, console: Console) -> None:
     path.touch(mode=0o600)
     path.write_text(exports)
     tester = Path(__file__).resolve().parents[2] / "tester" / "upload.py"
-    programs = Path(sys.executable).parent
+    log = world.folders.logs / f"{'activator' if options.platform == 'knative' else 'worker-1'}.log"
     console.print(
         f"""
 [bold]The services stay up until you press Ctrl-C.[/bold] In another terminal:
 
     source {path}
-    {sys.executable} {tester} {options.instrument} 1          another visit
-    {programs}/butler query-datasets $CENTRAL_REPO --collections {world.output_collection()}
-    {programs}/butler query-collections $CENTRAL_REPO
-    {programs}/apdb-cli metadata show $CONFIG_APDB
-    tail -f {world.folders.logs}/{"activator" if options.platform == "knative" else "worker-1"}.log
+    prompt-logs -f {log}
+    python {tester} {options.instrument} 1          another visit
+    butler query-datasets $CENTRAL_REPO "*" --collections {world.output_collection()}
+    prompt-check-repo
+    prompt-apdb status
+    prompt-inspect
 """,
         highlight=False,
         soft_wrap=True,
@@ -257,7 +258,9 @@ def _stay(options: DemoOptions, world: World, console: Console) -> None:
 def _exports(environment: Mapping[str, str]) -> str:
     names = [*environment, *(name for name in os.environ if name.startswith("AWS_"))]
     values = {name: environment.get(name) or os.environ[name] for name in names}
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(values.items()))
+    exports = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(values.items())]
+    # The programs that the demo itself runs.
+    return "".join([f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH\n", *exports])
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:

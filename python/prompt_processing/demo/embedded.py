@@ -48,12 +48,12 @@ class EmbeddedServices:
             "s3", ["python", "-m", "prompt_processing.demo.object_store"], tells_ready=True
         )
         apdb = processes.start(
-            "apdb-cli",
+            "apdb",
             [
-                "apdb-cli",
-                "create-sql",
-                # Workers wait for each other's writes (s): SQLite has one writer at a time. The command's own
-                # option for it does not work with SQLite.
+                "prompt-apdb",
+                "create",
+                "--development",
+                # Workers wait for each other's writes (s): SQLite has one writer at a time.
                 f"sqlite:///{folders.work / 'apdb.db'}?timeout=60",
                 str(folders.work / "apdb.yaml"),
             ],

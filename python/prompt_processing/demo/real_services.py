@@ -108,10 +108,11 @@ class RealServices:
     def _make_apdb(self, processes: Processes, folders: Folders) -> Process:
         database = self._stack.service(PostgreSql)
         return processes.start(
-            "apdb-cli",
+            "apdb",
             [
-                "apdb-cli",
-                "create-sql",
+                "prompt-apdb",
+                "create",
+                "--development",
                 f"--namespace={_APDB_SCHEMA}",
                 database.url,
                 str(folders.work / "apdb.yaml"),

@@ -17,6 +17,8 @@ from .show import show_line, show_summary, show_visit
 from .visit_log import Filter, VisitCollector, VisitLog
 
 _POLL_SECONDS = 0.25
+_WIDTH_OF_FILES = 1000
+"""A file or a pipe does not mind, and nothing of a message is cut off."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     wanted = Filter(frozenset(options.detector), frozenset(options.group), options.level)
     console = Console(
+        width=None if sys.stdout.isatty() else _WIDTH_OF_FILES,
         force_terminal=None if options.color == "auto" else options.color == "always",
         no_color=options.color == "never" or None,
         highlight=False,

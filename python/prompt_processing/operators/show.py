@@ -73,7 +73,7 @@ def show_visit(console: Console, visit: VisitLog, *, least_level: str = "WARNING
             if line.traceback:
                 message.append(f"\n{line.traceback}", style="dim")
             tree.add(message)
-    console.print(tree, soft_wrap=True)
+    console.print(tree)
 
 
 def _add_times(tree: Tree, visit: VisitLog) -> None:
