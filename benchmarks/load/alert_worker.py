@@ -17,6 +17,7 @@ from lsst.dax.apdb import Apdb, ApdbSql
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
 from prompt_processing.alert_production.alert_connection import AlertConnection
+from prompt_processing.alert_production.alert_files import UNDERWAY, AlertFile
 from prompt_processing.alert_production.alert_packets import Alert, AlertEncoder, PreparedAlerts
 from prompt_processing.alert_production.alert_sender import AlertsOnDemand, AlertStreamSettings, send_alerts
 from prompt_processing.alert_production.apdb_tables import ApdbSchemas
@@ -84,26 +85,35 @@ def main(folder: Path, name: str, n_sources: int, n_visits: int, *, paced: bool)
         nonlocal size
         for alert in one.alerts(difference, science, template):
             size += len(alert.message)
-            if paced:
-                time.sleep(_PACE_S)
             yield alert
 
-    def on_demand(one: PreparedAlerts) -> AlertsOnDemand:
-        return AlertsOnDemand(lambda: alerts(one))
+    def write(visit: int, one: PreparedAlerts) -> AlertFile:
+        return AlertFile.write(settings.keep_directory, visit, DETECTOR, 0.0, alerts(one), UNDERWAY)
+
+    def slowly(file: AlertFile) -> Iterator[Alert]:
+        for alert in file:
+            time.sleep(_PACE_S)
+            yield alert
+
+    def send(visit: int, file: AlertFile) -> int:
+        source = AlertsOnDemand(lambda: slowly(file)) if paced else file
+        return send_alerts(settings, visit, DETECTOR, source, connection, file).sent
 
     if not paced:
         # The connection, and whatever is made once a process.
-        send_alerts(settings, visits[0], DETECTOR, on_demand(prepared[0]), connection)
+        send(visits[0], write(visits[0], prepared[0]))
         size = 0
     made: list[int] = []
     sent = 0
     begin, cpu = time.perf_counter(), time.process_time()
     for visit, one in zip(visits, prepared, strict=True):
         made += one.source_ids
+        # As a worker does: on the disk before the commit, and from there to the broker.
+        file = write(visit, one)
         # From here on its sources are in the APDB, and each is owed an alert.
         _write(folder / f"{name}.made", made)
         (folder / f"{name}.begun").touch()
-        sent += send_alerts(settings, visit, DETECTOR, on_demand(one), connection).sent
+        sent += send(visit, file)
     seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
     report = {"made": len(made), "sent": sent, "rate": len(made) / seconds, "cpu": cpu, "bytes": size}
     if not paced:
