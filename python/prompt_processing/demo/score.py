@@ -27,6 +27,8 @@ SNR_THRESHOLD = 10.0
 
 _CHANGED_SNR = 3.0
 _GOOD_STAR_SNR = 50.0
+_OWN_LIGHT = 0.5
+"""A star gives at least this part of the light that was measured at its place."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,6 +203,10 @@ def score_stars(truth: pd.DataFrame, stars: pd.DataFrame) -> StarScore:
         points["dec"].to_numpy(float),
         MATCH_RADIUS_ARCSEC,
     )
+    # A faint star in the light of a bright galaxy is not what was measured there.
+    share = points["flux"].to_numpy(float)[other] / measured["psfFlux"].to_numpy(float)[index]
+    own = share > _OWN_LIGHT
+    index, other = index[own], other[own]
     if len(index) == 0:
         return StarScore(0, np.nan, np.nan)
     ra, dec = points["ra"].to_numpy(float)[other], points["dec"].to_numpy(float)[other]

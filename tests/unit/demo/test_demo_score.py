@@ -139,6 +139,14 @@ def test_flagged_and_faint_stars_are_left_out() -> None:
     assert score_stars(stars, measured).n_stars == 2
 
 
+def test_faint_star_in_the_light_of_a_galaxy_is_not_what_was_measured() -> None:
+    stars = truth(3, kind="star", flux=[1e4, 1e4, 2e3])
+    measured = found(stars, psfFlux=1e4, snr=100.0, dec=60 + np.array([0.0, 0.0, 0.48]) * ARCSEC)
+    score = score_stars(stars, measured)
+    assert score.n_stars == 2
+    assert score.astrometry_mas == pytest.approx(0, abs=1e-3)
+
+
 def test_magnitudes_are_ab() -> None:
     assert magnitude(np.array([3631e9, -1.0])) == pytest.approx([0.0, 31.4], abs=1e-3)
 
