@@ -77,11 +77,12 @@ def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = 
     options = options or DetectionOptions()
     if difference.psf is None:
         raise ValueError("The difference has no PSF.")
-    usable = _usable(difference)
+    usable, image = _usable(difference)
     half = min(options.half, difference.psf.size // 2)
-    filtered = _correlate(np.where(usable, difference.image, np.float32(0)), difference.psf, half)
+    filtered = _correlate(image, difference.psf, half)
+    # The score takes its place: new memory costs as much as a pass over it.
+    score = image
     stamps, grid = _psf_grid(difference.psf, difference.shape, half)
-    score = np.zeros(difference.shape, np.float32)
     sample = difference.variance[::16, ::16][usable[::16, ::16]]
     sky = float(np.median(sample)) if sample.size else 0.0
     area = float(np.sum(stamps[len(stamps) // 2] ** 2))
@@ -95,8 +96,17 @@ def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = 
         difference.shape[0],
     )
     positive, negative = np.int32(int(Mask.DETECTED)), np.int32(int(Mask.DETECTED_NEGATIVE))
-    difference.mask &= np.int32(~int(positive | negative))
-    table = _find_peaks(score, difference.mask, options.threshold, positive, negative)
+    above: dict[int, NDArray[np.int64]] = {}
+
+    def find(start: int, stop: int) -> None:
+        difference.mask[start:stop] &= ~(positive | negative)
+        above[start] = _find_above(score, options.threshold, start, stop)
+
+    in_bands(find, difference.shape[0])
+    positions = np.concatenate([above[start] for start in sorted(above)])
+    # By NumPy, which leaves memory untouched that stays zero.
+    label = np.zeros(score.shape, np.int32)
+    table = _find_peaks(score, positions, label, difference.mask, options.threshold, positive, negative)
     if not len(table):
         return np.zeros(0, PEAK)
     columns = table[np.argsort(-np.abs(table[:, 2]))]
@@ -111,13 +121,39 @@ def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = 
     return peaks
 
 
-def _usable(difference: Exposure) -> NDArray[np.bool_]:
-    """Return where pixels count: at the image's edge they do, the filters decide on those later."""
-    planes = int(UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE | Mask.STREAK)
-    usable = (difference.mask & np.int32(planes)) == 0
-    usable &= np.isfinite(difference.image)
-    usable &= difference.variance > 0
-    return np.asarray(usable)
+def _usable(difference: Exposure) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Return where pixels count, and the image with 0 elsewhere.
+
+    At the image's edge they do count: the filters decide on those later.
+    """
+    planes = np.int32(int(UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE | Mask.STREAK))
+    usable, image = np.empty(difference.shape, np.bool_), np.empty(difference.shape, np.float32)
+    in_bands(
+        lambda start, stop: _find_usable(
+            difference.image, difference.variance, difference.mask, planes, usable, image, start, stop
+        ),
+        difference.shape[0],
+    )
+    return usable, image
+
+
+@numba.njit(cache=True, nogil=True)
+def _find_usable(
+    image: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    mask: NDArray[np.int32],
+    planes: int,
+    usable: NDArray[np.bool_],
+    out: NDArray[np.float32],
+    start: int,
+    stop: int,
+) -> None:
+    for row in range(start, stop):
+        for column in range(image.shape[1]):
+            value = image[row, column]
+            good = not mask[row, column] & planes and np.isfinite(value) and variance[row, column] > 0
+            usable[row, column] = good
+            out[row, column] = value if good else np.float32(0)
 
 
 def _correlate(image: NDArray[np.float32], psf: Psf, half: int) -> NDArray[np.float32]:
@@ -166,18 +202,25 @@ def _score_scatter(
     step, columns = int(grid[0]), int(grid[1])
     height, width = filtered.shape
     out = np.ones(len(stamps))
-    for cell, stamp in enumerate(stamps):
+
+    def measure(cell: int) -> None:
         # Cells overlap by half of their width each way, for more pixels and no steps.
         y, x = (cell // columns) * step, (cell % columns) * step
         rows = slice(max(y - step // 2, 0), min(y + step + step // 2, height), 5)
         part = rows, slice(max(x - step // 2, 0), min(x + step + step // 2, width), 5)
         good = usable[part]
         if np.count_nonzero(good) < 1000:
-            continue
-        noise = np.sqrt(variance[part][good] * np.sum(stamp.astype(float) ** 2))
+            return
+        noise = np.sqrt(variance[part][good] * np.sum(stamps[cell].astype(float) ** 2))
         ratio = filtered[part][good] / noise
         low, high = np.percentile(ratio[np.abs(ratio) < 4], [15.865, 84.135])
         out[cell] = np.clip(0.5 * (high - low), 0.9, 1.5)
+
+    def measure_some(start: int, stop: int) -> None:
+        for cell in range(start, stop):
+            measure(cell)
+
+    in_bands(measure_some, len(stamps))
     return out
 
 
@@ -203,6 +246,7 @@ def _normalise(
     for row in range(start, stop):
         for column in range(width):
             value = filtered[row, column]
+            score[row, column] = 0.0
             if not (value > least or value < -least) or not usable[row, column]:
                 continue
             cell = (row // step) * columns + column // step
@@ -219,58 +263,76 @@ def _normalise(
 
 
 @numba.njit(cache=True, nogil=True)
+def _find_above(score: NDArray[np.float32], threshold: float, start: int, stop: int) -> NDArray[np.int64]:
+    """Return where in the flat image the score is beyond the threshold, in reading order."""
+    width = score.shape[1]
+    found = [np.int64(0)]
+    found.pop()
+    for row in range(start, stop):
+        for column in range(width):
+            if not abs(score[row, column]) < threshold:
+                found.append(np.int64(row) * width + column)
+    return np.array(found)
+
+
+@numba.njit(cache=True, nogil=True)
 def _find_peaks(
-    score: NDArray[np.float32], mask: NDArray[np.int32], threshold: float, positive: int, negative: int
+    score: NDArray[np.float32],
+    positions: NDArray[np.int64],
+    label: NDArray[np.int32],
+    mask: NDArray[np.int32],
+    threshold: float,
+    positive: int,
+    negative: int,
 ) -> NDArray[np.float64]:
     """Label connected regions beyond the threshold; return one row of `PEAK` per local maximum."""
     height, width = score.shape
-    label = np.zeros(score.shape, np.int32)
     rows = [np.zeros(9)]
     rows.pop()
     stack = [np.int64(0)]
     stack.pop()
     n_footprints = 0
-    for row in range(height):
-        for column in range(width):
-            value = score[row, column]
-            if abs(value) < threshold or label[row, column] != 0:
-                continue
-            n_footprints += 1
-            sign = 1.0 if value > 0 else -1.0
-            plane = positive if value > 0 else negative
-            first = len(rows)
-            area = 0
-            x_min = x_max = column
-            y_min = y_max = row
-            label[row, column] = n_footprints
-            stack.append(np.int64(row) * width + column)
-            while len(stack) > 0:
-                position = stack.pop()
-                j, i = position // width, position % width
-                area += 1
-                mask[j, i] |= plane
-                x_min, x_max, y_min, y_max = min(x_min, i), max(x_max, i), min(y_min, j), max(y_max, j)
-                here = sign * score[j, i]
-                is_peak = True
-                for dj in range(-1, 2):
-                    for di in range(-1, 2):
-                        jj, ii = j + dj, i + di
-                        if (dj == 0 and di == 0) or jj < 0 or jj >= height or ii < 0 or ii >= width:
-                            continue
-                        other = sign * score[jj, ii]
-                        # Of equal neighbours the first in reading order is the peak.
-                        if other > here or (other == here and (dj < 0 or (dj == 0 and di < 0))):
-                            is_peak = False
-                        if other >= threshold and label[jj, ii] == 0:
-                            label[jj, ii] = n_footprints
-                            stack.append(jj * width + ii)
-                if is_peak:
-                    peak = np.zeros(9)
-                    peak[0], peak[1], peak[2], peak[3] = i, j, score[j, i], n_footprints
-                    rows.append(peak)
-            for k in range(first, len(rows)):
-                rows[k][4] = area
-                rows[k][5], rows[k][6], rows[k][7], rows[k][8] = x_min, y_min, x_max, y_max
+    for begin in positions:
+        row, column = begin // width, begin % width
+        value = score[row, column]
+        if label[row, column] != 0:
+            continue
+        n_footprints += 1
+        sign = 1.0 if value > 0 else -1.0
+        plane = positive if value > 0 else negative
+        first = len(rows)
+        area = 0
+        x_min = x_max = column
+        y_min = y_max = row
+        label[row, column] = n_footprints
+        stack.append(np.int64(row) * width + column)
+        while len(stack) > 0:
+            position = stack.pop()
+            j, i = position // width, position % width
+            area += 1
+            mask[j, i] |= plane
+            x_min, x_max, y_min, y_max = min(x_min, i), max(x_max, i), min(y_min, j), max(y_max, j)
+            here = sign * score[j, i]
+            is_peak = True
+            for dj in range(-1, 2):
+                for di in range(-1, 2):
+                    jj, ii = j + dj, i + di
+                    if (dj == 0 and di == 0) or jj < 0 or jj >= height or ii < 0 or ii >= width:
+                        continue
+                    other = sign * score[jj, ii]
+                    # Of equal neighbours the first in reading order is the peak.
+                    if other > here or (other == here and (dj < 0 or (dj == 0 and di < 0))):
+                        is_peak = False
+                    if other >= threshold and label[jj, ii] == 0:
+                        label[jj, ii] = n_footprints
+                        stack.append(jj * width + ii)
+            if is_peak:
+                peak = np.zeros(9)
+                peak[0], peak[1], peak[2], peak[3] = i, j, score[j, i], n_footprints
+                rows.append(peak)
+        for k in range(first, len(rows)):
+            rows[k][4] = area
+            rows[k][5], rows[k][6], rows[k][7], rows[k][8] = x_min, y_min, x_max, y_max
     out = np.zeros((len(rows), 9))
     for k in range(len(rows)):
         out[k] = rows[k]

@@ -17,7 +17,7 @@ from prompt_processing.alert_production.difference_warm_up import compile_differ
 def test_every_entry_point_is_compiled_ahead():
     assert compile_difference_imaging() > 0
     entries = {
-        dia_detection: ("_normalise", "_find_peaks", "_clean"),
+        dia_detection: ("_find_usable", "_normalise", "_find_above", "_find_peaks", "_clean"),
         dia_measurement: ("_measure",),
         difference_background: ("_find_quiet",),
         difference_masks: ("_fill", "_combine", "_find", "_find_wide", "_paint", "_flood", "_blank"),
