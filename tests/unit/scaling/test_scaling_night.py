@@ -10,7 +10,9 @@ from scaling.night import Cluster, Night, Simulation, Survey, Worker
 
 # No randomness: 57 s from the announcement to the image, 12 s to the alerts, 8 s of export.
 EXACT = Worker(preload_s=1.0, first_preload_s=8.0, to_last_alert_s=12.0, export_s=8.0, spread=0.0)
-STILL = Cluster(cold_start_s=10.0, cold_start_spread=0.0, preload_database_s=0.0, export_database_s=0.0)
+STILL = Cluster(
+    placing_s=5.0, start_s=5.0, cold_start_spread=0.0, preload_database_s=0.0, export_database_s=0.0
+)
 ONE = Survey(detectors=1, hours=30 / 3600, pauses=())
 
 
