@@ -16,6 +16,7 @@ import numpy as np
 from astropy.io import fits
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from picture_visit import draw_astrometry, draw_isr, make_visit
 
 from prompt_processing.alert_production.background import estimate_sky
 from prompt_processing.alert_production.detect_and_measure import detect_and_measure
@@ -243,6 +244,8 @@ def main() -> None:
         "detection": draw_detection(result, pair),
         "streak": draw_streak(pair, result),
     }
+    visit = make_visit()
+    figures |= {"isr": draw_isr(visit), "astrometry": draw_astrometry(visit)}
     if example.science.psf is not None:
         figures["psf"] = draw_psf(example.science.psf, example.science.shape)
     for name, figure in figures.items():
