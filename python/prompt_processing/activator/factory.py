@@ -52,6 +52,7 @@ class ProcessContext:
         self.camera = load_camera(settings.rubin_instrument) if camera is None else camera
         self.log_context = LogContext(settings.rubin_instrument)
         self.metrics = Metrics(settings.rubin_instrument)
+        self.metrics.expect_messages(settings.bucket_topic)
         self.notices = ArrivalNotices(
             settings.notices_kafka,
             settings.bucket_topic,

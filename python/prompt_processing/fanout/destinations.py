@@ -93,6 +93,7 @@ class KnativeServices:
         metrics: FanOutMetrics,
     ) -> None:
         self._urls = urls
+        metrics.expect_answers(urls)
         self._source = source
         self._retry = retry
         self._expiration_s = expiration_s
@@ -194,6 +195,7 @@ class RedisStreams:
     ) -> None:
         name, port = split_address(host, 6379)
         self._streams = streams
+        metrics.expect_answers(streams)
         self._expiration_s = expiration_s
         self._metrics = metrics
         # A focal plane's entries take turns on a few connections: the client's own pool refuses the 101st.

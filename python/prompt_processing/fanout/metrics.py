@@ -1,5 +1,7 @@
 """What the fan-out counts, for Prometheus."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 __all__ = ["FanOutMetrics"]
@@ -50,3 +52,14 @@ class FanOutMetrics:
         self.retries = Counter(
             "fan_out_retries", "Requests sent again after a 503", ["instrument"], registry=self.registry
         )
+
+    def expect_answers(self, instruments: Iterable[str]) -> None:
+        """Begin to count at 0: Prometheus sees a counter grow from the first value that it reads.
+
+        Parameters
+        ----------
+        instruments
+            Whose visits will be sent on.
+        """
+        for instrument in instruments:
+            self.answers.labels(instrument, "unreachable")

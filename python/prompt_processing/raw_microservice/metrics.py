@@ -31,6 +31,10 @@ class MicroserviceMetrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8),
         )
 
+        # Prometheus sees a counter grow from the first value that it reads.
+        for answer in ("present", "absent", "impossible", "unknown"):
+            self._questions.labels(answer)
+
     def answered(self, answer: str, seconds: float) -> None:
         """Count a question.
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
+from prompt_processing.domain.outcome import STAGES, Status
+
 _STAGE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600)
 
 
@@ -68,6 +70,12 @@ class Metrics:
             registry=self.registry,
         )
         self._instrument = instrument
+        # Prometheus sees a counter grow from the first value that it reads, which must be 0.
+        for status in Status:
+            self._visits.labels(instrument, status.label)
+        for stage in STAGES:
+            self._stages.labels(instrument, stage)
+        self._delay.labels(instrument)
 
     def ready(self) -> None:
         """Tell that this process can take a visit."""
@@ -99,6 +107,16 @@ class Metrics:
             self._stages.labels(self._instrument, stage).observe(max(0.0, seconds))
         if arrival_to_alert is not None:
             self._delay.labels(self._instrument).observe(max(0.0, arrival_to_alert))
+
+    def expect_messages(self, topic: str) -> None:
+        """Begin to count what cannot be read on a topic, at 0.
+
+        Parameters
+        ----------
+        topic : `str`
+            What will be read.
+        """
+        self._undecodable.labels(self._instrument, topic)
 
     def undecodable_message(self, topic: str) -> None:
         """Count a message that was skipped.
