@@ -259,6 +259,18 @@ class Software:
                 go_program_from_sources(sources, target)
         return Program(target)
 
+    def promtool(self) -> Program:
+        """Return the program that evaluates alert rules.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is not there and cannot be installed.
+        """
+        if found := shutil.which("promtool"):
+            return Program(Path(found))
+        return self._debian(self.versions.prometheus.package, "usr/bin/promtool")
+
     def actionlint(self) -> Program:
         """Return the program that checks workflows.
 

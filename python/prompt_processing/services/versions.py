@@ -42,6 +42,10 @@ class _Helm(BaseModel):
     minimum: str
 
 
+class _Prometheus(BaseModel):
+    package: str
+
+
 class _Actionlint(BaseModel):
     version: str
 
@@ -62,6 +66,7 @@ class Versions(BaseModel):
     redis: _Package
     helm: _Helm
     argo_cd: _ArgoCd
+    prometheus: _Prometheus
     actionlint: _Actionlint
     maven_dependency_plugin: str
 
