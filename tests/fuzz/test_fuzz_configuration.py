@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from prompt_processing.activator.config import Settings, SettingsError
 from prompt_processing.activator.pipelines_config import BinaryMap, parse_selection
 from prompt_processing.activator.stream_worker import load_settings, make_stream
-from prompt_processing.butler_writer.config import WriterSettings, WriterSettingsError
+from prompt_processing.butler_writer.config import WriterSettings
 from prompt_processing.domain.errors import NonRetriableError
 from prompt_processing.domain.visit import NextVisit
 from prompt_processing.fanout.config import ConfigurationError, DetectorMap, FanOutSettings
 from prompt_processing.initializer.config import InitializerSettings
-from prompt_processing.raw_microservice.config import MicroserviceSettings, MicroserviceSettingsError
+from prompt_processing.raw_microservice.config import MicroserviceSettings
+from prompt_processing.transport.kafka_service import ServiceSettingsError
 
 SECRET = "hush-it-is-a-secret"
 NODE = {
@@ -253,8 +254,8 @@ PROCESSES = {
     "activator": (ACTIVATOR, Settings.load, SettingsError),
     "stream worker": (ACTIVATOR, load_settings, SettingsError),
     "fan-out": (FAN_OUT, FanOutSettings.load, ConfigurationError),
-    "writer": (WRITER, WriterSettings.load, WriterSettingsError),
-    "raw microservice": (MICROSERVICE, MicroserviceSettings.load, MicroserviceSettingsError),
+    "writer": (WRITER, WriterSettings.load, ServiceSettingsError),
+    "raw microservice": (MICROSERVICE, MicroserviceSettings.load, ServiceSettingsError),
     "initializer": (INITIALIZER, InitializerSettings.load, SettingsError),
 }
 ANY_VALUE = st.one_of(

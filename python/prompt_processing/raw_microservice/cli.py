@@ -12,11 +12,12 @@ from gunicorn.app.base import BaseApplication
 
 from prompt_processing.activator.storage.arrival_notices import ArrivalNotices
 from prompt_processing.telemetry.logs import LogContext, configure_logging
+from prompt_processing.transport.kafka_service import ServiceSettingsError
 from prompt_processing.transport.s3 import make_s3_client
 
 from .app import create_app
 from .bucket import RawBucket
-from .config import MicroserviceSettings, MicroserviceSettingsError
+from .config import MicroserviceSettings
 from .follower import NoticeFollower
 from .index import RawIndex
 from .service import PresenceService
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.parse_args(arguments)
     try:
         settings = MicroserviceSettings.load()
-    except MicroserviceSettingsError as error:
+    except ServiceSettingsError as error:
         sys.stderr.write(f"The settings are not usable:\n{error}\n")
         return _EXIT_MISCONFIGURED
     configure_logging(
