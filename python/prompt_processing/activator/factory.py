@@ -236,4 +236,5 @@ class Factory:
             log_context=context.log_context,
             sasquatch=context.sasquatch,
             start_afresh=context.start_afresh,
+            store_alerts=context.unsent_alerts.store,
         )

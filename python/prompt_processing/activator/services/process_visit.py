@@ -77,6 +77,8 @@ class ProcessVisit:
     start_afresh : callable, optional
         Replaces the local repository by a new one, if a visit's data cannot
         be taken out of it.
+    store_alerts : callable, optional
+        Moves alerts that no broker took to where they outlive the pod; called after each visit.
     now : callable, optional
         Unix seconds, UTC.
     """
@@ -92,6 +94,7 @@ class ProcessVisit:
         log_context: LogContext,
         sasquatch: Sasquatch | None = None,
         start_afresh: Callable[[], None] = lambda: None,
+        store_alerts: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._rules = rules
@@ -103,6 +106,7 @@ class ProcessVisit:
         self._log_context = log_context
         self._sasquatch = sasquatch
         self._start_afresh = start_afresh
+        self._store_alerts = store_alerts
         self._now = now
 
     def process(self, visit: FannedOutVisit) -> Outcome:
@@ -126,6 +130,7 @@ class ProcessVisit:
             outcome = self._tell(visit, progress, *status_and_reason)
             self.record(outcome)
             self._post_bundles(visit, outcome, progress)
+            self._store_alerts()
         return outcome
 
     def record(self, outcome: Outcome, visit: FannedOutVisit | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 
 from lsst.dax.apdb import Apdb
 
@@ -37,17 +38,28 @@ class UnsentAlerts:
         """Send what a process before this one has left, beside whatever else this one does."""
         settings = AlertStreamSettings.from_environment(os.environ)
         folder = settings.keep_directory
-        if not (kept_files(folder) or underway_files(folder)):
-            return
-        self._thread = threading.Thread(target=self._resend, args=(settings,), name="alerts", daemon=True)
-        self._thread.start()
+        if kept_files(folder) or underway_files(folder):
+            self._start(self._resend, settings)
+
+    def store(self) -> None:
+        """Begin to move what no broker took to where it outlives the pod, if such a place is configured."""
+        settings = AlertStreamSettings.from_environment(os.environ)
+        if settings.keep_store is not None and not self._busy() and kept_files(settings.keep_directory):
+            self._start(move_to_store, settings)
 
     def end(self) -> None:
-        """Move what is left to where it outlives the pod, if such a place is configured."""
+        """Move what is left likewise, and wait for it."""
         if self._thread is not None:
             # Whatever it does not get done in this time stays on the disk.
             self._thread.join(5.0)
         move_to_store(AlertStreamSettings.from_environment(os.environ))
+
+    def _busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _start(self, action: Callable[[AlertStreamSettings], None], settings: AlertStreamSettings) -> None:
+        self._thread = threading.Thread(target=action, args=(settings,), name="alerts", daemon=True)
+        self._thread.start()
 
     def _resend(self, settings: AlertStreamSettings) -> None:
         try:
