@@ -26,6 +26,7 @@ from lsst.pipe.base import (
     TaskFactory,
     TaskMetadata,
 )
+from lsst.pipe.base.all_dimensions_quantum_graph_builder import AllDimensionsQuantumGraphBuilder
 from lsst.pipe.base.mp_graph_executor import MPGraphExecutor, MPGraphExecutorError
 from lsst.pipe.base.pipeline_graph import TaskNode
 from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
@@ -184,6 +185,15 @@ class _ConnectedTaskFactory(TaskFactory):
         return task
 
 
+def _builder_for_empty_run(*args: Any, **kwargs: Any) -> AllDimensionsQuantumGraphBuilder:
+    """Make a builder of quantum graphs for a run in which there is nothing of the visit yet."""
+    builder = AllDimensionsQuantumGraphBuilder(*args, **kwargs)
+    # It has found the night's init-outputs by now. A query for each other output would come back empty, and
+    # they are a third of the graph's time.
+    builder.output_run_exists = False
+    return builder
+
+
 class PipelineRun:
     """One pipeline, built for one visit.
 
@@ -226,7 +236,13 @@ class PipelineRun:
         """
         where, bind = data.for_pipeline(self._pipeline)
         try:
-            graph = self._executor.build_quantum_graph(cast(Pipeline, self._pipeline), where=where, bind=bind)
+            graph = self._executor.build_quantum_graph(
+                cast(Pipeline, self._pipeline),
+                where=where,
+                bind=bind,
+                # Whatever makes one will do.
+                builder_class=cast(Any, _builder_for_empty_run),
+            )
         except NOT_BUILDABLE as error:
             _LOG.info("Pipeline %s cannot be built: %s", self._pipeline.path, error)
             return False
