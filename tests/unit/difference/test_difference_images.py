@@ -18,6 +18,7 @@ from prompt_processing.difference.errors import (
 )
 from prompt_processing.difference.read import ReadOptions, open_image, split_extension
 from prompt_processing.images import Mask
+from prompt_processing.simulation.pair import simulate_pair
 
 
 def found(sources, truth, shape, minimum_snr=12.0, radius=2.5, border=10):
@@ -50,6 +51,24 @@ def test_turned_template_of_another_flux_scale_is_subtracted_to_noise(simulated,
     assert n >= 5
     assert share > 0.9
     assert (np.asarray(result.sources["reliability"]) <= 1).all()
+
+
+def test_stars_that_changed_do_not_tell_the_flux_ratio(write_pair):
+    pair = simulate_pair(33, (640, 640), 0.85, 0.75, density=1.5)
+    files = write_pair(pair)
+    steady = difference_images(files.science, files.template).summary
+    rng = np.random.default_rng(3)
+    for x, y in rng.uniform(40, 600, (30, 2)):
+        # In both images, but each brighter in the science image by another factor.
+        for exposure, flux in ((pair.science, rng.uniform(3500, 12_000)), (pair.template, 3000.0)):
+            stamp, x0, y0 = exposure.psf.stamp_at(x, y)
+            square = np.s_[y0 : y0 + stamp.shape[0], x0 : x0 + stamp.shape[1]]
+            exposure.image[square] += (flux * stamp).astype(np.float32)
+    files = write_pair(pair)
+    changed = difference_images(files.science, files.template).summary
+    assert changed["commonStars"] > steady["commonStars"] + 15
+    assert changed["fluxRatio"] == pytest.approx(steady["fluxRatio"], rel=0.01)
+    assert changed["kernelSum"] == pytest.approx(steady["kernelSum"], rel=0.015)
 
 
 def test_aligned_images_without_wcs_are_left_on_their_pixels(same_grid, write_pair):
