@@ -224,7 +224,8 @@ def run(night: Night, folder: Path, options: argparse.Namespace, console: Consol
     )
     del content
     repositories = Repositories.open(settings, night.camera)
-    # As a worker that is ready does.
+    # As a worker that is ready does; it has made no repository before.
+    gc.collect()
     gc.freeze()
     ledger = Ledger()
     watch_tasks(ledger)

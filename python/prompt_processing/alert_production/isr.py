@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..images import Defects, Exposure, Mask, VisitInfo
 from ..instruments import Amplifier, Detector
@@ -23,9 +23,6 @@ from .overscan import fit_overscan
 from .row_bands import available_cores, in_bands
 
 _LOG = logging.getLogger(__name__)
-
-MANY_SATURATED = 300_000
-"""Above this many pixels, growing the whole plane is faster than growing each pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +135,8 @@ def run_isr(
     if defects is not None:
         defects.apply(mask)
     n_saturated = sum(result[2] for result in results)
-    if n_saturated and options.saturation_growth:
-        _grow_saturation(mask, options.saturation_growth, n_saturated)
+    if options.saturation_growth:
+        _grow_saturation(mask, options.saturation_growth)
     n_cosmic = 0
     if options.interpolate:
         interpolate_bad_columns(image, variance, mask)
@@ -218,26 +215,40 @@ def _dark_seconds(header: dict[str, Any], visit_info: VisitInfo | None) -> float
     return 0.0
 
 
-def _grow_saturation(mask: NDArray[np.int32], growth: int, n_saturated: int) -> None:
+def _grow_saturation(mask: NDArray[np.int32], growth: int) -> None:
     """Mark the square around each saturated pixel, in place."""
-    saturated = int(Mask.SAT)
-    if n_saturated > MANY_SATURATED:
-        everywhere = ndimage.binary_dilation(
-            (mask & saturated) != 0, np.ones((3, 3), np.bool_), iterations=growth
-        )
-        mask[everywhere] |= saturated
-        return
-    parts: dict[int, tuple[NDArray[np.intp], NDArray[np.intp]]] = {}
+    saturated = np.int32(int(Mask.SAT))
+    parts: list[NDArray[np.int32]] = []
+    in_bands(lambda start, stop: parts.append(_find_saturated(mask, saturated, start, stop)), mask.shape[0])
+    # Not before all are found, which would grow what has grown.
+    for pixels in parts:
+        _mark_around(mask, pixels, growth, saturated)
 
-    def find(start: int, stop: int) -> None:
-        rows, columns = np.nonzero(mask[start:stop] & saturated)
-        parts[start] = rows + start, columns
 
-    in_bands(find, mask.shape[0])
+@numba.njit(cache=True, nogil=True)
+def _find_saturated(mask: NDArray[np.int32], saturated: int, start: int, stop: int) -> NDArray[np.int32]:
+    """Return rows and columns of pixels with a plane; shape (n, 2)."""
+    n = 0
+    for row in range(start, stop):
+        for column in range(mask.shape[1]):
+            n += (mask[row, column] & saturated) != 0
+    pixels = np.empty((n, 2), np.int32)
+    if n == 0:
+        return pixels
+    n = 0
+    for row in range(start, stop):
+        for column in range(mask.shape[1]):
+            if mask[row, column] & saturated:
+                pixels[n, 0], pixels[n, 1] = row, column
+                n += 1
+    return pixels
+
+
+@numba.njit(cache=True, nogil=True)
+def _mark_around(mask: NDArray[np.int32], pixels: NDArray[np.int32], growth: int, plane: int) -> None:
     height, width = mask.shape
-    for rows, columns in parts.values():
-        for dy in range(-growth, growth + 1):
-            for dx in range(-growth, growth + 1):
-                y, x = rows + dy, columns + dx
-                inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-                mask[y[inside], x[inside]] |= saturated
+    for k in range(pixels.shape[0]):
+        row, column = pixels[k, 0], pixels[k, 1]
+        for j in range(max(row - growth, 0), min(row + growth + 1, height)):
+            for i in range(max(column - growth, 0), min(column + growth + 1, width)):
+                mask[j, i] |= plane

@@ -95,29 +95,7 @@ def warp_template(
     ra, dec = wcs.all_pix2world(grid_x.ravel(), grid_y.ravel(), 0)
     no_data = np.int32(int(Mask.NO_DATA))
     for patch in patches:
-        if patch.wcs is None:
-            raise ValueError("A template patch has no WCS.")
-        px, py = (nodes.reshape(grid_x.shape) for nodes in _to_pixels(patch.wcs, ra, dec))
-        factor = 1.0 if patch.photo_calib is None else patch.photo_calib.njy_per_unit
-        part = _needed_part(patch.shape, px, py)
-        if part is None:
-            continue
-        rows, columns, (first, last) = part
-        planes = _prepared(patch, rows, columns)
-        cells = (px - columns.start, py - rows.start)
-
-        def fill(
-            start: int,
-            stop: int,
-            planes: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]] = planes,
-            cells: tuple[NDArray[np.float64], NDArray[np.float64]] = cells,
-            factor: float = factor,
-            first: int = first,
-        ) -> None:
-            warp_patch(*planes, *cells, factor, no_data, image, variance, mask, first + start, first + stop)
-
-        # Only the rows that the patch reaches: else it would be one thread's alone.
-        in_bands(fill, last - first)
+        _fill_from(patch, (ra.reshape(grid_x.shape), dec.reshape(grid_x.shape)), (image, variance, mask))
     counts: list[int] = []
     in_bands(lambda start, stop: counts.append(finish_planes(variance, mask, no_data, start, stop)), height)
     covered = sum(counts)
@@ -129,6 +107,35 @@ def warp_template(
     metadata = {"COVERAGE": covered / (height * width), "NPATCHES": len(patches)}
     metadata |= dict(zip(AFFINE_KEYS, _affine(patches[0], wcs, shape), strict=True))
     return Exposure(image, mask, variance, wcs, psf, PhotoCalib(1.0), None, metadata)
+
+
+def _fill_from(
+    patch: Exposure,
+    sky: tuple[NDArray[np.float64], NDArray[np.float64]],
+    planes: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]],
+) -> None:
+    """Fill image, variance and mask from one patch where they have no value yet.
+
+    ``sky`` is right ascension and declination (degrees) at the corners of the cells, both of shape
+    (rows of cells + 1, columns of cells + 1).
+    """
+    if patch.wcs is None:
+        raise ValueError("A template patch has no WCS.")
+    px, py = (nodes.reshape(sky[0].shape) for nodes in _to_pixels(patch.wcs, sky[0].ravel(), sky[1].ravel()))
+    factor = 1.0 if patch.photo_calib is None else patch.photo_calib.njy_per_unit
+    part = _needed_part(patch.shape, px, py)
+    if part is None:
+        return
+    rows, columns, (first, last) = part
+    source = _prepared(patch, rows, columns)
+    cells = (px - columns.start, py - rows.start)
+    no_data = np.int32(int(Mask.NO_DATA))
+
+    def fill(start: int, stop: int) -> None:
+        warp_patch(*source, *cells, factor, no_data, *planes, first + start, first + stop)
+
+    # Only the rows that the patch reaches: else it would be one thread's alone.
+    in_bands(fill, last - first)
 
 
 def _to_pixels(

@@ -1,10 +1,14 @@
 from prompt_processing.alert_production.cosmic_rays import _grow, _halo, _repair
+from prompt_processing.alert_production.isr import _find_saturated, _mark_around
 from prompt_processing.alert_production.measurement import _fit_sources
 from prompt_processing.alert_production.snaps import _average
 from prompt_processing.alert_production.warm_up import compile_calibration
+from prompt_processing.instruments.rice import decode_rows
 
 
 def test_warm_up_compiles_what_a_visit_needs() -> None:
     assert compile_calibration() < 120
-    for compiled in (_fit_sources, _average, _grow, _halo, _repair):
+    for compiled in (
+        decode_rows, _find_saturated, _mark_around, _fit_sources, _average, _grow, _halo, _repair,
+    ):  # fmt: skip
         assert compiled.signatures

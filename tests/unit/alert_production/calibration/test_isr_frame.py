@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from prompt_processing.alert_production.cosmic_rays import CosmicRayOptions
 from prompt_processing.alert_production.errors import UnusableCalibrationError
@@ -96,14 +97,19 @@ def test_saturation_is_decided_before_the_bias_and_grown(digitize) -> None:
     assert exposure.metadata["LSST ISR SATURATED PIXELS"] == 1
 
 
-def test_growth_of_a_flooded_frame_agrees_with_that_of_a_few_pixels(digitize, monkeypatch) -> None:
+@pytest.mark.parametrize("growth", [1, 3])
+def test_saturation_grows_by_a_square_around_each_pixel_up_to_the_edges(digitize, growth) -> None:
     small = small_detector()
     electrons = np.full((small.height, small.width), 100.0)
     electrons[10:14, 20:29] = 2e5
+    electrons[0, 0] = electrons[-1, -1] = electrons[small.height // 2 - 1, 40] = 2e5
     raw = digitize(electrons, small)
-    one_by_one = run_isr(raw, small, options=NO_SEARCH).mask
-    monkeypatch.setattr("prompt_processing.alert_production.isr.MANY_SATURATED", 1)
-    assert np.array_equal(run_isr(raw, small, options=NO_SEARCH).mask, one_by_one)
+    options = replace(NO_SEARCH, saturation_growth=0)
+    seeds = run_isr(raw, small, options=options).has(Mask.SAT)
+    grown = run_isr(raw, small, options=replace(options, saturation_growth=growth)).has(Mask.SAT)
+    width = 2 * growth + 1
+    assert seeds.sum() == 39
+    assert np.array_equal(grown, ndimage.binary_dilation(seeds, np.ones((width, width))))
 
 
 def test_defects_are_marked_and_bridged(digitize) -> None:
