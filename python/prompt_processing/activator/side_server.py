@@ -2,51 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+
+from .side_answers import NOT_FOUND, Answer, answer_json, handler_of
 
 _log = logging.getLogger("lsst.activator.side_server")
 
 
-class _Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        # Imported late: the client library looks at its environment once, and gunicorn_conf sets that first.
-        from prometheus_client import CONTENT_TYPE_LATEST
+def _answer(path: str) -> Answer:
+    # Imported late: the client library looks at its environment once, and gunicorn_conf sets that first.
+    from prometheus_client import CONTENT_TYPE_LATEST
 
-        from prompt_processing.telemetry.metrics import render_all, workers_ready
+    from prompt_processing.telemetry.metrics import render_all, workers_ready
 
-        match self.path.split("?")[0].rstrip("/"):
-            case "/metrics":
-                self._answer(200, CONTENT_TYPE_LATEST, render_all())
-            case "/health/live":
-                self._answer(200, "application/json", json.dumps({"live": True}).encode())
-            case "/health" | "/health/ready":
-                workers = workers_ready()
-                body = json.dumps({"live": True, "ready": workers > 0, "workers": workers})
-                self._answer(200 if workers else 503, "application/json", body.encode())
-            case "/version":
-                # The deployment's id is known to those who read the pipelines: the workers.
-                from prompt_processing.activator.storage.running_version import RunningVersion
+    match path:
+        case "/metrics":
+            return 200, CONTENT_TYPE_LATEST, render_all()
+        case "/health/live":
+            return answer_json({"live": True})
+        case "/health" | "/health/ready":
+            workers = workers_ready()
+            return answer_json(
+                {"live": True, "ready": workers > 0, "workers": workers}, 200 if workers else 503
+            )
+        case "/version":
+            # The deployment's id is known to those who read the pipelines: the workers.
+            from prompt_processing.activator.storage.running_version import RunningVersion
 
-                body = json.dumps(RunningVersion.of_this_process().as_dict())
-                self._answer(200, "application/json", body.encode())
-            case _:
-                self._answer(404, "text/plain", b"Not found.\n")
-
-    def _answer(self, status: int, content_type: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        # Probes come every few seconds.
-        pass
+            return answer_json(RunningVersion.of_this_process().as_dict())
+        case _:
+            return NOT_FOUND
 
 
 class SideServer:
@@ -75,7 +64,7 @@ class SideServer:
         """
         if not self._port:
             return
-        server = ThreadingHTTPServer(("", self._port), _Handler)
+        server = ThreadingHTTPServer(("", self._port), handler_of(_answer))
         parent = os.getpid()
         self._pid = os.fork()
         if self._pid:

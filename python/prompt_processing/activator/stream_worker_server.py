@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from prompt_processing.activator.storage.running_version import RunningVersion
+
+from .side_answers import NOT_FOUND, Answer, answer_json, handler_of
 
 
 class StreamWorkerServer:
@@ -55,7 +56,7 @@ class StreamWorkerServer:
         """
         if not self._port:
             return
-        self._server = ThreadingHTTPServer(("", self._port), self._handler())
+        self._server = ThreadingHTTPServer(("", self._port), handler_of(self._answer))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
 
@@ -66,35 +67,16 @@ class StreamWorkerServer:
             self._server.server_close()
             self._server = None
 
-    def _answer(self, path: str) -> tuple[int, str, bytes]:
-        match path.split("?")[0].rstrip("/"):
+    def _answer(self, path: str) -> Answer:
+        match path:
             case "/metrics":
                 return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
             case "/health/live":
-                return 200, "application/json", json.dumps({"live": True}).encode()
+                return answer_json({"live": True})
             case "/health" | "/health/ready":
                 ready = self._ready()
-                body = json.dumps({"live": True, "ready": ready}).encode()
-                return 200 if ready else 503, "application/json", body
+                return answer_json({"live": True, "ready": ready}, 200 if ready else 503)
             case "/version":
-                return 200, "application/json", json.dumps(self._version().as_dict()).encode()
+                return answer_json(self._version().as_dict())
             case _:
-                return 404, "text/plain", b"Not found.\n"
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        answer = self._answer
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                status, content_type, body = answer(self.path)
-                self.send_response(status)
-                self.send_header("Content-Type", content_type)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                # Probes come every few seconds.
-                pass
-
-        return Handler
+                return NOT_FOUND
