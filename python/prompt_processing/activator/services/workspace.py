@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Sequence
@@ -245,6 +246,8 @@ class Workspace:
         self._runs.clear()
         self._exposures.clear()
         self._records.clear()
+        # Images that hang in cycles of references would still be there when the next visit has its own.
+        gc.collect()
 
     def _data_selection(self, exposures: Sequence[int] | None = None) -> DataSelection:
         where = "instrument = the_instrument AND detector = the_detector"
