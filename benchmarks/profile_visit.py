@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import cProfile
-import gc
 import io
 import os
 import pstats
@@ -224,9 +223,6 @@ def run(night: Night, folder: Path, options: argparse.Namespace, console: Consol
     )
     del content
     repositories = Repositories.open(settings, night.camera)
-    # As a worker that is ready does; it has made no repository before.
-    gc.collect()
-    gc.freeze()
     ledger = Ledger()
     watch_tasks(ledger)
     announcements = [(group, detector) for group in night.groups for detector in group["detectors"]]
