@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Self
 
 from pydantic import ValidationError
@@ -50,3 +51,11 @@ class InitializerSettings(BaseSettings):
                 message = "not set" if item["type"] == "missing" else item["msg"]
                 problems[str(item["loc"][0]).upper()] = message.removeprefix("Value error, ")
             raise SettingsError(problems) from error
+        except UnicodeEncodeError as error:
+            # Bytes in the environment that are not UTF-8; which variable has them, pydantic does not tell.
+            names = [name for name in cls.model_fields if not _is_text(os.environ.get(name.upper(), ""))]
+            raise SettingsError(dict.fromkeys(map(str.upper, names), "not UTF-8")) from error
+
+
+def _is_text(value: str) -> bool:
+    return value.isprintable() or not any("\ud800" <= character <= "\udfff" for character in value)
