@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import sep
 from numpy.typing import NDArray
@@ -112,12 +113,11 @@ def _isolated(
     x: NDArray[np.float64], y: NDArray[np.float64], flux: NDArray[np.float64], rows: NDArray[np.intp]
 ) -> NDArray[np.bool_]:
     """Tell which rows have no neighbour of a fifth of their flux within 12 pixels."""
-    tree = cKDTree(np.column_stack([x, y]))
-    alone = np.ones(len(rows), np.bool_)
-    for i, row in enumerate(rows):
-        others = [k for k in tree.query_ball_point([x[row], y[row]], 12.0) if k != row]
-        alone[i] = not others or float(flux[others].max()) < 0.2 * flux[rows[i]]
-    return alone
+    pairs = cKDTree(np.column_stack([x, y])).query_pairs(12.0, output_type="ndarray")
+    brightest = np.full(len(x), -np.inf)
+    for one, other in (pairs.T, pairs.T[::-1]):
+        np.maximum.at(brightest, one, flux[other])
+    return np.asarray(brightest[rows] < 0.2 * flux[rows])
 
 
 def _common_size(sizes: NDArray[np.float64]) -> tuple[float, float]:
@@ -138,22 +138,15 @@ def _common_size(sizes: NDArray[np.float64]) -> tuple[float, float]:
     return mode, min(max(spread, 0.01 * mode), 0.08 * mode)
 
 
-def _touches(
-    mask: NDArray[np.int32], x: NDArray[np.float64], y: NDArray[np.float64], reach: int, planes: int
-) -> NDArray[np.bool_]:
+@numba.njit(cache=True, nogil=True)
+def _touches(mask, x, y, reach, planes):  # type: ignore[no-untyped-def]
     """Tell which positions have a pixel of the given planes in the square around them."""
-    return np.array(
-        [
-            bool(
-                np.any(
-                    mask[
-                        max(int(yy) - reach, 0) : int(yy) + reach + 1,
-                        max(int(xx) - reach, 0) : int(xx) + reach + 1,
-                    ]
-                    & planes
-                )
-            )
-            for xx, yy in zip(x, y, strict=True)
-        ],
-        np.bool_,
-    )
+    height, width = mask.shape
+    touches = np.zeros(len(x), np.bool_)
+    for i in range(len(x)):
+        column, row = int(x[i]), int(y[i])
+        for j in range(max(row - reach, 0), min(row + reach + 1, height)):
+            for k in range(max(column - reach, 0), min(column + reach + 1, width)):
+                if mask[j, k] & planes:
+                    touches[i] = True
+    return touches
