@@ -13,6 +13,7 @@ the demo reaches on one core, and in two nights on two. The random numbers are t
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -104,7 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     worker = Worker(to_last_alert_s=options.to_last_alert, export_s=options.export)
     survey = Survey(detectors=options.detectors, hours=options.hours)
-    with ProcessPoolExecutor(options.processes) as pool:
+    # Not forked: threads of the numerics may hold a lock just then.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.processes, mp_context=context) as pool:
         if options.images:
             _draw(survey, worker, options.images, pool)
             return 0
