@@ -1,6 +1,6 @@
 """Train the reliability model on simulated pairs, and test it on others.
 
-    python benchmarks/train_reliability.py [--scenes 24] [--size 1500] [--keep]
+    python benchmarks/train_reliability.py [--scenes 150] [--size 1500] [--keep]
         [--output python/.../reliability_model.json] [--picture doc/images/reliability.png]
 
 The scenes are those of the Moffat-profile generator beside this file, so that the package's own simulation
@@ -33,7 +33,7 @@ from prompt_processing.alert_production.reliability import (
 from prompt_processing.alert_production.subtraction import subtract
 from prompt_processing.alert_production.warp import warp_template
 
-VERSION = "logit-1"
+VERSION = "logit-2"
 MATCH_PIXELS = 4.0
 RIDGE = 3.0
 SEEINGS = ((0.9, 0.7), (0.7, 0.9), (0.8, 0.8), (1.2, 0.7), (0.65, 1.1), (1.0, 0.9))
@@ -176,7 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--scenes", type=int, default=24)
+    parser.add_argument("--scenes", type=int, default=150)
     parser.add_argument("--size", type=int, default=1500, help="width of the scenes, pixels")
     parser.add_argument("--output", type=Path, default=default)
     parser.add_argument("--picture", type=Path, default=root / "doc/images/reliability.png")
