@@ -12,6 +12,7 @@ from scipy import fft
 from ..images import polynomial_terms
 from ..images.kernel import MatchingKernel
 from .errors import TooFewKernelStarsError
+from .row_bands import in_bands
 
 NOISE_REMOVED = 0.9
 """Share of the convolved image's noise power that is taken out of the normal equations; the rest
@@ -319,8 +320,8 @@ def _normal_equations(stamps: Stamps, basis: GaussHermiteBasis, options: KernelO
         coloured = _convolve(images, stamps.correlation)
     overlap = NOISE_REMOVED * images.reshape(n_basis, -1) @ coloured.reshape(n_basis, -1).T
     overlap = 0.5 * (overlap + overlap.T)
-    for first in range(0, n, 32):
-        part = slice(first, min(first + 32, n))
+
+    def fill(part: slice) -> None:
         design = basis.convolve(stamps.source[part], window)
         core = stamps.source[part, half : half + window, half : half + window]
         floor = options.model_error * np.maximum(core, 0).astype(np.float64)
@@ -342,6 +343,13 @@ def _normal_equations(stamps: Stamps, basis: GaussHermiteBasis, options: KernelO
         right[part] = np.einsum("nbp,np->nb", design, data, optimize=True)
         constant[part] = np.sum(data**2, axis=1)
         dof[part] = np.sum(weight > 0, axis=1)
+
+    def set_up(start: int, stop: int) -> None:
+        # As many at once as stay in a core's cache.
+        for first in range(start, stop, 32):
+            fill(slice(first, min(first + 32, stop)))
+
+    in_bands(set_up, n)
     return _Equations(normal, right, constant, np.maximum(dof, 1.0), noise, overlap)
 
 
