@@ -198,7 +198,9 @@ def _get(butler: Butler, dataset_type: str, instrument: str) -> Any:
 
 
 def _stars(butler: Butler, world: World, visit: int, detector: int) -> pd.DataFrame:
-    empty = pd.DataFrame({name: pd.Series(dtype=float) for name in ("ra", "dec", "psfFlux", "snr")})
+    empty = pd.DataFrame(
+        {name: pd.Series(dtype=float) for name in ("ra", "dec", "psfFlux", "snr", "extendedness")}
+    )
     ref = find_datasets(butler, world, "single_visit_star").get((visit, detector))
     if ref is None:
         return empty

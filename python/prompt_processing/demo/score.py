@@ -190,10 +190,13 @@ def score_stars(truth: pd.DataFrame, stars: pd.DataFrame) -> StarScore:
     truth : `~pandas.DataFrame`
         ``kind``, ``ra``, ``dec`` (degrees), ``flux`` (nJy).
     stars : `~pandas.DataFrame`
-        ``ra``, ``dec``, ``psfFlux`` (nJy), ``snr`` and any flags: boolean columns that mark the unusable.
+        ``ra``, ``dec``, ``psfFlux`` (nJy), ``snr``, ``extendedness`` and any flags: boolean columns that mark
+        the unusable.
     """
     flags = [name for name in stars.columns if stars[name].dtype == bool and not name.endswith("_used")]
-    good = (stars["snr"] > _GOOD_STAR_SNR) & ~stars[flags].any(axis=1)
+    # What is wider than a star is a galaxy or a blend, and its middle not that of the star in it.
+    point_like = stars["extendedness"] < 0.5
+    good = (stars["snr"] > _GOOD_STAR_SNR) & point_like & ~stars[flags].any(axis=1)
     measured = stars[good].reset_index(drop=True)
     points = truth[truth["kind"].isin(["star", "variable"])].reset_index(drop=True)
     index, other, _ = match_positions(

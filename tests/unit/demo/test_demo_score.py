@@ -38,6 +38,7 @@ def found(catalogue: pd.DataFrame, **columns: object) -> pd.DataFrame:
             "ra": catalogue["ra"],
             "dec": catalogue["dec"],
             "snr": catalogue["snr"],
+            "extendedness": 0.0,
         }
         | columns
     )
@@ -142,6 +143,16 @@ def test_flagged_and_faint_stars_are_left_out() -> None:
 def test_faint_star_in_the_light_of_a_galaxy_is_not_what_was_measured() -> None:
     stars = truth(3, kind="star", flux=[1e4, 1e4, 2e3])
     measured = found(stars, psfFlux=1e4, snr=100.0, dec=60 + np.array([0.0, 0.0, 0.48]) * ARCSEC)
+    score = score_stars(stars, measured)
+    assert score.n_stars == 2
+    assert score.astrometry_mas == pytest.approx(0, abs=1e-3)
+
+
+def test_blend_that_is_wider_than_a_star_tells_no_position() -> None:
+    stars = truth(3, kind="star")
+    measured = found(
+        stars, psfFlux=1e4, snr=100.0, dec=60 + np.array([0, 0, 0.4]) * ARCSEC, extendedness=[0, 0, 1.0]
+    )
     score = score_stars(stars, measured)
     assert score.n_stars == 2
     assert score.astrometry_mas == pytest.approx(0, abs=1e-3)
