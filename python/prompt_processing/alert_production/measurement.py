@@ -9,9 +9,11 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..images import UNUSABLE, Exposure, Psf
+from ..images import UNUSABLE, Exposure, Mask, Psf
 from .psf_stamps import SplinePsf, shifted_stamp_and_slopes, spline_at
 from .row_bands import in_bands
+
+_EDGE = int(Mask.EDGE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +31,7 @@ class PsfFits:
     n_pixels : `~numpy.ndarray` of int32, shape (n,)
         Pixels fitted.
     planes : `~numpy.ndarray` of int32, shape (n,)
-        All mask planes within the fit radius.
+        All mask planes within the fit radius, and ``EDGE`` where the image ends there.
     moved : `~numpy.ndarray` of bool, shape (n,)
         Whether the position converged.
     """
@@ -91,7 +93,9 @@ def _fit_sources(  # type: ignore[no-untyped-def]
             pp = px_ = py_ = xx = xy = yy = dp = 0.0
             vpp = 0.0
             n = 0
-            seen = 0
+            # What is left of a source beyond the image tells neither its place nor its flux.
+            cut = min(px, py) < radius or px > width - 1 - radius or py > height - 1 - radius
+            seen = _EDGE if cut else 0
             for r in range(size):
                 j = row - half + r
                 if j < 0 or j >= height:

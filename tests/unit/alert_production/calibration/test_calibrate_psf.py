@@ -138,6 +138,14 @@ def test_flux_is_right_when_part_of_a_star_is_masked(star_field) -> None:
     assert (fits.planes[inside] & int(Mask.CR)).all()
 
 
+def test_source_that_the_image_cuts_off_says_so(star_field) -> None:
+    field = star_field(flux_range=(1e5, 2e5))
+    exposure = without_sky(field)
+    exposure.psf = exact_psf(field.fwhm / 2.3548)
+    fits = fit_psf(exposure, [1.5, 350.0, 350.0], [350.0, 350.0, 698.0], radius=5.0)
+    assert list(fits.planes & int(Mask.EDGE) != 0) == [True, False, True]
+
+
 def test_source_that_is_not_there_keeps_its_place_and_gets_a_flux() -> None:
     exposure = Exposure.blank((60, 60), psf=exact_psf(1.7))
     exposure.image[:] = np.random.default_rng(0).normal(0, 1, (60, 60))
