@@ -20,9 +20,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
+from scaling.conditions import Cluster, Survey, Worker
 from scaling.keda import KedaSettings
 from scaling.knative import KnativeSettings
-from scaling.night import Cluster, Night, Simulation, Survey, Worker
+from scaling.night import Night, Simulation
 from scaling.report import Summary, draw_course, draw_limits, table
 
 MOST = 400

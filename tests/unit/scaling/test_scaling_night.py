@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 from autoscaling import main
+from scaling.conditions import Cluster, Survey, Worker
 from scaling.keda import KedaSettings
 from scaling.knative import KnativeSettings
-from scaling.night import Cluster, Night, Simulation, Survey, Worker
+from scaling.night import Night, Simulation
 
 # No randomness: 57 s from the announcement to the image, 12 s to the alerts, 8 s of export.
 EXACT = Worker(preload_s=1.0, first_preload_s=8.0, to_last_alert_s=12.0, export_s=8.0, spread=0.0)
