@@ -123,6 +123,7 @@ class AlertFile:
             unfinished.rename(path)
             _sync_folder(folder)
         except BaseException:
+            # Told to end in the middle, too: half a file is nobody's.
             unfinished.unlink(missing_ok=True)
             file.close()
             raise

@@ -301,6 +301,7 @@ class AssociateApdbTask(ApdbTask):
                 associated.forced_sources,
             )
         except BaseException as exc:
+            # The end of the visit's time included: what is on disk tells of a commit or of none.
             if alert_file is not None:
                 alert_file.judge(exc)
             raise
