@@ -15,16 +15,16 @@ from fuzz_inputs import NASTY_TEXT, VALUES, VISIT, damaged, many_inputs, spoilt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prompt_processing.activator.config import Settings, SettingsError
+from prompt_processing.activator.config import Settings
 from prompt_processing.activator.pipelines_config import BinaryMap, parse_selection
 from prompt_processing.activator.stream_worker import load_settings, make_stream
 from prompt_processing.butler_writer.config import WriterSettings
 from prompt_processing.domain.errors import NonRetriableError
+from prompt_processing.domain.settings import SettingsError
 from prompt_processing.domain.visit import NextVisit
 from prompt_processing.fanout.config import ConfigurationError, DetectorMap, FanOutSettings
 from prompt_processing.initializer.config import InitializerSettings
 from prompt_processing.raw_microservice.config import MicroserviceSettings
-from prompt_processing.transport.kafka_service import ServiceSettingsError
 
 SECRET = "hush-it-is-a-secret"
 NODE = {
@@ -251,12 +251,12 @@ INITIALIZER = {
     )
 }
 PROCESSES = {
-    "activator": (ACTIVATOR, Settings.load, SettingsError),
-    "stream worker": (ACTIVATOR, load_settings, SettingsError),
-    "fan-out": (FAN_OUT, FanOutSettings.load, ConfigurationError),
-    "writer": (WRITER, WriterSettings.load, ServiceSettingsError),
-    "raw microservice": (MICROSERVICE, MicroserviceSettings.load, ServiceSettingsError),
-    "initializer": (INITIALIZER, InitializerSettings.load, SettingsError),
+    "activator": (ACTIVATOR, Settings.load),
+    "stream worker": (ACTIVATOR, load_settings),
+    "fan-out": (FAN_OUT, FanOutSettings.load),
+    "writer": (WRITER, WriterSettings.load),
+    "raw microservice": (MICROSERVICE, MicroserviceSettings.load),
+    "initializer": (INITIALIZER, InitializerSettings.load),
 }
 ANY_VALUE = st.one_of(
     NASTY_TEXT,
@@ -285,7 +285,7 @@ def environment(variables):
 @many_inputs()
 @given(data=st.data())
 def test_any_environment_is_settings_or_is_refused_without_telling_secrets(process, data):
-    good, load, refusal = PROCESSES[process]
+    good, load = PROCESSES[process]
     drawn = data.draw(spoilt(good, ANY_VALUE))
     # What no environment can hold cannot come out of one.
     sendable = {
@@ -296,7 +296,7 @@ def test_any_environment_is_settings_or_is_refused_without_telling_secrets(proce
     with environment(sendable):
         try:
             settings = load()
-        except refusal as error:
+        except SettingsError as error:
             assert str(error)  # noqa: PT017
             assert SECRET not in f"{error} {error!r}"  # noqa: PT017
             return
@@ -312,9 +312,19 @@ def test_any_environment_is_settings_or_is_refused_without_telling_secrets(proce
 
 @pytest.mark.parametrize("process", sorted(PROCESSES))
 def test_the_good_environment_is_good(process):
-    good, load, _ = PROCESSES[process]
+    good, load = PROCESSES[process]
     with environment(good):
         load()
+
+
+@pytest.mark.parametrize("process", sorted(PROCESSES))
+def test_settings_that_are_not_utf_8_are_named(process):
+    good, load = PROCESSES[process]
+    malformed = {"KAFKA_CLUSTER": os.fsdecode(b"kafka\xff"), "CENTRAL_REPO": os.fsdecode(b"\xfe")}
+    with environment({**good, **malformed}), pytest.raises(SettingsError, match="not UTF-8") as caught:
+        load()
+    assert set(caught.value.problems) == malformed.keys() & good.keys()
+    str(caught.value).encode()
 
 
 def test_yaml_of_the_project_is_read_safely_where_it_is_hostile(tmp_path):

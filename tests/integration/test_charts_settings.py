@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from chart_fixtures import PROJECT, EverySecret, applications, container_of, only
-from pydantic_settings import BaseSettings
 
 from prompt_processing.activator.config import Settings
 from prompt_processing.activator.stream_worker import load_settings, make_stream
@@ -16,6 +15,7 @@ from prompt_processing.alert_production.alert_sender import AlertStreamSettings
 from prompt_processing.butler_writer.config import WriterSettings
 from prompt_processing.deployment.helm import ChartTree
 from prompt_processing.deployment.manifests import containers, read_manifests
+from prompt_processing.domain.settings import EnvironmentSettings
 from prompt_processing.fanout.config import DetectorMap, FanOutSettings
 from prompt_processing.initializer.config import InitializerSettings
 from prompt_processing.instruments.camera import load_camera
@@ -37,7 +37,7 @@ STREAMS = {
     "FANNED_OUT_MSG_LISTEN_TIMEOUT",
 }
 
-SERVICES: dict[str, tuple[str, str, type[BaseSettings], set[str]]] = {
+SERVICES: dict[str, tuple[str, str, type[EnvironmentSettings], set[str]]] = {
     # Knative gives the port itself.
     "knative": ("charts/prompt-proto-service", "Service", Settings, STREAMS | {"PORT", "ALERT_KEEP_DIR"}),
     "keda": ("charts/prompt-keda", "ScaledJob", Settings, {"PORT", "WEB_CONCURRENCY", "ALERT_KEEP_DIR"}),

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from pydantic_settings import BaseSettings
 
 import prompt_processing
+from prompt_processing.domain.settings import EnvironmentSettings
 
 pytestmark = pytest.mark.integration
 
@@ -97,7 +97,7 @@ def test_every_settings_class_has_its_table() -> None:
         module = ".".join(("prompt_processing", *path.relative_to(package).with_suffix("").parts))
         for name, base in re.findall(r"^class (\w+)\((\w+)\)", path.read_text(), re.MULTILINE):
             bases[f"{module}.{name}"] = base
-    settings = {name for name, base in bases.items() if base == BaseSettings.__name__}
+    settings = {name for name, base in bases.items() if base == EnvironmentSettings.__name__}
     shared = {name for name in settings if name.rpartition(".")[2] in bases.values()}
     also = {name for name, base in bases.items() if base in {each.rpartition(".")[2] for each in shared}}
     classes = settings - shared | also

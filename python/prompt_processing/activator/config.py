@@ -16,11 +16,12 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
 from prompt_processing.activator.pipelines_config import parse_selection
 from prompt_processing.domain.addresses import split_address
 from prompt_processing.domain.selection import PipelineSelection
+from prompt_processing.domain.settings import EnvironmentSettings
 from prompt_processing.domain.yaml_text import parse_yaml
 from prompt_processing.instruments.camera import camera_names
 from prompt_processing.transport.kafka import KafkaSettings
@@ -32,20 +33,6 @@ _LEVELS = ("TRACE", "VERBOSE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 BOOT_FAILURE = 3
 """Exit status of a process with unusable settings; gunicorn ends as a whole when a worker exits with it."""
-
-
-class SettingsError(Exception):
-    """Settings are missing or malformed.
-
-    Parameters
-    ----------
-    problems : `dict` [`str`, `str`]
-        What is wrong, by the name of the environment variable.
-    """
-
-    def __init__(self, problems: dict[str, str]) -> None:
-        super().__init__("\n".join(f"{name}: {problem}" for name, problem in problems.items()))
-        self.problems = problems
 
 
 def _parse_selection(value: Any) -> Any:
@@ -96,21 +83,8 @@ Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_patterns)
 Levels = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_levels)]
 
 
-class Settings(BaseSettings):
-    """Settings of the activator; each is the environment variable of its name in capitals.
-
-    Make them with `Settings.load`, which tells everything that is wrong at
-    once. An empty variable counts as one that is not set.
-    """
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="ignore",
-        env_ignore_empty=True,
-        use_attribute_docstrings=True,
-        arbitrary_types_allowed=True,
-        hide_input_in_errors=True,
-    )
+class Settings(EnvironmentSettings):
+    """Settings of the activator; each is the environment variable of its name in capitals."""
 
     rubin_instrument: Annotated[str, AfterValidator(_known_instrument)]
     """Short name of the instrument whose visits are processed."""
@@ -239,35 +213,6 @@ class Settings(BaseSettings):
     def input_repo(self) -> str:
         """URI of the repository that inputs come from."""
         return self.read_central_repo or self.central_repo
-
-    @classmethod
-    def load(cls, **overrides: Any) -> Self:
-        """Read the environment.
-
-        Parameters
-        ----------
-        **overrides
-            Settings that do not come from the environment.
-
-        Returns
-        -------
-        settings : `Settings`
-            Checked settings.
-
-        Raises
-        ------
-        SettingsError
-            Raised with all that is missing or malformed.
-        """
-        try:
-            return cls(**overrides)
-        except ValidationError as error:
-            problems: dict[str, list[str]] = {}
-            for item in error.errors(include_input=False, include_url=False):
-                name = str(item["loc"][0]).upper() if item["loc"] else "SETTINGS"
-                message = "not set" if item["type"] == "missing" else item["msg"]
-                problems.setdefault(name, []).append(message.removeprefix("Value error, "))
-            raise SettingsError({name: "; ".join(texts) for name, texts in problems.items()}) from error
 
     @model_validator(mode="wrap")
     @classmethod

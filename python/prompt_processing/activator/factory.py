@@ -86,7 +86,7 @@ class ProcessContext:
 
         Raises
         ------
-        ~prompt_processing.activator.config.SettingsError
+        ~prompt_processing.domain.settings.SettingsError
             Raised with all that is missing or malformed.
         """
         context = cls(Settings.load())

@@ -15,9 +15,9 @@ from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 from prometheus_client import start_http_server
 
+from prompt_processing.domain.settings import SettingsError
 from prompt_processing.images import use_butler_types
 from prompt_processing.telemetry.logs import LogContext, configure_logging
-from prompt_processing.transport.kafka_service import ServiceSettingsError
 
 from .central import CentralButler
 from .config import WriterSettings
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.parse_args(arguments)
     try:
         settings = WriterSettings.load()
-    except ServiceSettingsError as error:
+    except SettingsError as error:
         sys.stderr.write(f"The settings are not usable:\n{error}\n")
         return _EXIT_MISCONFIGURED
     levels = {"lsst.butler_writer": settings.writer_debug_level}

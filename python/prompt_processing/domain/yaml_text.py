@@ -16,6 +16,13 @@ class _PlainLoader(yaml.SafeLoader):
             raise yaml.YAMLError("it is nested too deeply")
         super().fetch_flow_collection_start(token_class)
 
+    def construct_scalar(self, node: Any) -> Any:
+        value = super().construct_scalar(node)
+        # An escape may name half of a character, which nobody can write to a log or a database afterwards.
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            raise yaml.YAMLError(f"{value!a} has half of a character\n{node.start_mark}")
+        return value
+
 
 def parse_yaml(text: str | bytes) -> Any:
     """Read YAML with plain values only, whoever wrote it.
@@ -34,7 +41,7 @@ def parse_yaml(text: str | bytes) -> Any:
     ------
     ValueError
         Raised if it is no YAML, nested too deeply, asks for Python objects, or has a value that looks like a
-        date or a number and is none.
+        date or a number and is none, or that is no Unicode text.
     """
     try:
         return yaml.load(text, Loader=_PlainLoader)

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from prometheus_client import start_http_server
 from pydantic import SecretStr
 
+from ..domain.settings import SettingsError
 from ..telemetry.logs import LogContext, configure_logging
 from ..transport.kafka import KafkaSettings, make_consumer
 from ..transport.schema_registry import SchemaRegistry
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = FanOutSettings.load()
         detectors = DetectorMap.load(settings.instrument_config_file)
         detectors.check(settings)
-    except ConfigurationError as error:
+    except (SettingsError, ConfigurationError) as error:
         _log.critical("%s", error)
         return _EXIT_MISCONFIGURED
     try:

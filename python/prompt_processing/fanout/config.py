@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
 from ..domain.addresses import split_address
+from ..domain.settings import EnvironmentSettings, problems_of
 from ..domain.visit import NextVisit
 from ..domain.yaml_text import parse_yaml
 
@@ -15,17 +16,15 @@ __all__ = ["ConfigurationError", "DetectorMap", "FanOutSettings"]
 
 
 class ConfigurationError(Exception):
-    """The settings or the instrument configuration cannot be used; the message names everything wrong."""
+    """The instrument configuration cannot be used; the message names everything wrong."""
 
 
-class FanOutSettings(BaseSettings):
+class FanOutSettings(EnvironmentSettings):
     """What the environment tells the fan-out; every variable has the upper-case name of its field.
 
     The Kafka credentials (``SASL_USERNAME``, ``SASL_PASSWORD``, ``SASL_MECHANISM``, ``SECURITY_PROTOCOL``)
     are read with them, and never shown.
     """
-
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     supported_instruments: Annotated[frozenset[str], NoDecode] = Field(min_length=1)
     """Instruments whose visits are sent on; blank-separated in the environment."""
@@ -80,20 +79,6 @@ class FanOutSettings(BaseSettings):
                 raise ValueError(f"REDIS_HOST is {error}") from error
         return self
 
-    @classmethod
-    def load(cls) -> "FanOutSettings":
-        """Read the environment.
-
-        Raises
-        ------
-        ConfigurationError
-            Naming every variable that is missing or malformed.
-        """
-        try:
-            return cls()
-        except ValidationError as error:
-            raise ConfigurationError(_all_problems(error, upper_case=True)) from error
-
 
 class DetectorMap(BaseModel):
     """Which detectors of which instrument are processed, and where their visits are sent."""
@@ -117,7 +102,8 @@ class DetectorMap(BaseModel):
         try:
             return cls.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
         except ValidationError as error:
-            raise ConfigurationError(f"{path}: {_all_problems(error, upper_case=False)}") from error
+            problems = (f"{where}: {what}".lstrip(": ") for where, what in problems_of(error).items())
+            raise ConfigurationError(f"{path}: {'; '.join(problems)}") from error
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"{path}: {error}") from error
 
@@ -148,12 +134,3 @@ class DetectorMap(BaseModel):
         test_group = f"{visit.instrument}-TEST-{visit.salIndex}"
         chosen = self.detectors.get(test_group, self.detectors.get(visit.instrument, {}))
         return sorted(detector for detector, active in chosen.items() if active)
-
-
-def _all_problems(error: ValidationError, upper_case: bool) -> str:
-    # Values are left out on purpose: one of them may be a password.
-    found = []
-    for problem in error.errors(include_url=False, include_input=False):
-        where = ".".join(str(part) for part in problem["loc"])
-        found.append(f"{where.upper() if upper_case else where}: {problem['msg']}".lstrip(": "))
-    return "; ".join(found)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
-from prompt_processing.activator.config import SettingsError
 from prompt_processing.activator.storage.repository_errors import passing
 from prompt_processing.domain.clock import night
 from prompt_processing.domain.errors import RetriableError
+from prompt_processing.domain.settings import SettingsError
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 
 from .config import InitializerSettings

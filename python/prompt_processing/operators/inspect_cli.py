@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from prompt_processing.activator.config import Settings, SettingsError
+from prompt_processing.activator.config import Settings
 from prompt_processing.activator.storage.deployment import deployment_id
 from prompt_processing.activator.storage.running_version import RunningVersion
+from prompt_processing.domain.settings import SettingsError
 
 from .local_content import RepositoryContent, find_repositories, read_content
 from .settings_in_force import settings_in_force

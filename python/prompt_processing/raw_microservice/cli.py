@@ -11,8 +11,8 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from prompt_processing.activator.storage.arrival_notices import ArrivalNotices
+from prompt_processing.domain.settings import SettingsError
 from prompt_processing.telemetry.logs import LogContext, configure_logging
-from prompt_processing.transport.kafka_service import ServiceSettingsError
 from prompt_processing.transport.s3 import make_s3_client
 
 from .app import create_app
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.parse_args(arguments)
     try:
         settings = MicroserviceSettings.load()
-    except ServiceSettingsError as error:
+    except SettingsError as error:
         sys.stderr.write(f"The settings are not usable:\n{error}\n")
         return _EXIT_MISCONFIGURED
     configure_logging(

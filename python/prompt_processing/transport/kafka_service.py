@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import SecretStr, model_validator
+
+from prompt_processing.domain.settings import EnvironmentSettings
 
 from .kafka import KafkaSettings
 
-__all__ = ["KafkaServiceSettings", "ServiceSettingsError"]
+__all__ = ["KafkaServiceSettings"]
 
 
-class ServiceSettingsError(Exception):
-    """Settings are missing or malformed; the message names all of them, and no value."""
-
-
-class KafkaServiceSettings(BaseSettings):
+class KafkaServiceSettings(EnvironmentSettings):
     """Settings of a service; each is the environment variable of its name in capitals."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="ignore",
-        env_ignore_empty=True,
-        use_attribute_docstrings=True,
-        hide_input_in_errors=True,
-    )
 
     kafka_cluster: str
     """Bootstrap servers."""
@@ -51,22 +40,3 @@ class KafkaServiceSettings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """What no log may show."""
         return () if self.kafka_password is None else (self.kafka_password.get_secret_value(),)
-
-    @classmethod
-    def load(cls) -> Self:
-        """Read the environment.
-
-        Raises
-        ------
-        ServiceSettingsError
-            Raised with all that is missing or malformed.
-        """
-        try:
-            return cls()
-        except ValidationError as error:
-            problems = [
-                f"{'.'.join(str(part) for part in item['loc']).upper() or 'settings'}: "
-                f"{'not set' if item['type'] == 'missing' else item['msg']}"
-                for item in error.errors(include_input=False, include_url=False)
-            ]
-            raise ServiceSettingsError("\n".join(problems)) from error

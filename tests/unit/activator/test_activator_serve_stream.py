@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import requests
 
-from prompt_processing.activator.config import SettingsError
 from prompt_processing.activator.services.serve_stream import MAX_DELIVERIES, ServeStream
 from prompt_processing.activator.storage.running_version import RunningVersion
 from prompt_processing.activator.storage.visit_stream import StreamEntry, StreamUnavailableError
 from prompt_processing.activator.stream_worker import load_settings
 from prompt_processing.activator.stream_worker_server import StreamWorkerServer
 from prompt_processing.domain.outcome import Outcome, Status
+from prompt_processing.domain.settings import SettingsError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.services.service import free_port
 from prompt_processing.telemetry.metrics import Metrics

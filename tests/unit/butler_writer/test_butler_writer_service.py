@@ -17,8 +17,8 @@ from prompt_processing.butler_writer.config import WriterSettings
 from prompt_processing.butler_writer.metrics import WriterMetrics
 from prompt_processing.butler_writer.service import WriterService
 from prompt_processing.butler_writer.topics import TransactionAbortedError
+from prompt_processing.domain.settings import SettingsError
 from prompt_processing.transport.butler_messages import VisitOutputs
-from prompt_processing.transport.kafka_service import ServiceSettingsError
 
 
 class FakeMessage:
@@ -213,7 +213,7 @@ def test_all_unusable_settings_are_named_and_no_password_is_shown(monkeypatch: p
     monkeypatch.setenv("KAFKA_PASSWORD", "planted-secret")
     for name in ("KAFKA_CLUSTER", "KAFKA_TOPIC", "KAFKA_OUTPUT_TOPIC", "OUTPUT_DATASET_LIST_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ServiceSettingsError) as caught:
+    with pytest.raises(SettingsError) as caught:
         WriterSettings.load()
     text = str(caught.value)
     for name in ("KAFKA_CLUSTER", "KAFKA_TOPIC", "OUTPUT_DATASET_LIST_DIRECTORY", "WRITER_DEBUG_LEVEL"):

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from prompt_processing.domain.settings import SettingsError
 from prompt_processing.domain.visit import NextVisit
 from prompt_processing.fanout.config import ConfigurationError, DetectorMap, FanOutSettings
 
@@ -73,7 +74,7 @@ def test_everything_missing_is_named_at_once(environment: pytest.MonkeyPatch) ->
     environment.delenv("KAFKA_CLUSTER")
     environment.delenv("CONSUMER_GROUP")
     environment.setenv("MAX_FAN_OUT_MESSAGES", "many")
-    with pytest.raises(ConfigurationError) as raised:
+    with pytest.raises(SettingsError) as raised:
         FanOutSettings.load()
     for name in ("KAFKA_CLUSTER", "CONSUMER_GROUP", "MAX_FAN_OUT_MESSAGES"):
         assert name in str(raised.value)
@@ -85,14 +86,14 @@ def test_password_is_never_shown(environment: pytest.MonkeyPatch) -> None:
     assert settings.sasl_password == "open sesame"
     assert "sesame" not in repr(settings) + str(settings)
     environment.delenv("KAFKA_CLUSTER")
-    with pytest.raises(ConfigurationError) as raised:
+    with pytest.raises(SettingsError) as raised:
         FanOutSettings.load()
     assert "sesame" not in str(raised.value)
 
 
 def test_keda_needs_a_redis_host(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("PLATFORM", "keda")
-    with pytest.raises(ConfigurationError, match="REDIS_HOST"):
+    with pytest.raises(SettingsError, match="REDIS_HOST"):
         FanOutSettings.load()
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from prompt_processing.domain.notices import ArrivalNotice
+from prompt_processing.domain.settings import SettingsError
 from prompt_processing.instruments.raw_key import RawKey, format_raw_key
 from prompt_processing.raw_microservice.app import create_app
 from prompt_processing.raw_microservice.config import MicroserviceSettings
 from prompt_processing.raw_microservice.index import ExposureIdentity, RawIndex
 from prompt_processing.raw_microservice.service import BucketUnavailableError, PresenceService
-from prompt_processing.transport.kafka_service import ServiceSettingsError
 
 NOW = 1_749_543_541.0
 """2025-06-10T08:19:01 UTC, in the night of 2025-06-09."""
@@ -223,7 +223,7 @@ def test_all_unusable_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> Non
     for name in ("IMAGE_BUCKET", "KAFKA_CLUSTER", "BUCKET_TOPIC"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PORT", "many")
-    with pytest.raises(ServiceSettingsError) as caught:
+    with pytest.raises(SettingsError) as caught:
         MicroserviceSettings.load()
     assert all(
         name in str(caught.value) for name in ("IMAGE_BUCKET", "KAFKA_CLUSTER", "BUCKET_TOPIC", "PORT")
