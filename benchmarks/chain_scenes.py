@@ -11,7 +11,7 @@ from astropy.table import Table
 from difference_exposure import NJY_PER_ELECTRON
 from difference_scenes import PIXEL_ARCSEC, ImagePair, PairScene, make_pair
 
-from prompt_processing.images import Exposure, Mask, Psf
+from prompt_processing.images import Exposure, Mask
 
 DETECTOR_PIXELS = 4072 * 4000
 """Of an LSSTCam detector: densities are told per detector."""
@@ -160,8 +160,9 @@ def _truth(pair: ImagePair, template: Exposure, scene: PairScene) -> Table:
     assert template.wcs is not None
     ra, dec = pair.science.wcs.all_pix2world(x, y, 0)
     tx, ty = template.wcs.all_world2pix(ra, dec, 0)
+    noise = ideal_noise(pair.science), ideal_noise(template)
     truth["snr"] = [
-        ideal_snr(pair.science, template, abs(float(row["flux"])), (a, b), (c, d))
+        ideal_snr(noise, abs(float(row["flux"])), (a, b), (c, d))
         for row, a, b, c, d in zip(truth, x, y, tx, ty, strict=True)
     ]
     unusable = int(Mask.BAD | Mask.NO_DATA | Mask.SAT | Mask.CR)
@@ -178,33 +179,57 @@ def _usable(exposure: Exposure, x: float, y: float, planes: int) -> bool:
     return box.shape == (3, 3) and not np.any(box & planes)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class IdealNoise:
+    """What the depth of one image depends on.
+
+    Attributes
+    ----------
+    power : `~numpy.ndarray`, shape (64, 64)
+        Squared modulus of the PSF's Fourier transform, in the middle of the image.
+    variance : `~numpy.ndarray`, shape (height, width)
+        Of the pixels, nJy squared.
+    sky : `float`
+        Their median.
+    """
+
+    power: np.ndarray
+    variance: np.ndarray
+    sky: float
+
+
+def ideal_noise(exposure: Exposure) -> IdealNoise:
+    """Return what an ideal subtraction knows of an image's noise and PSF."""
+    psf = exposure.psf
+    assert psf is not None
+    power = np.abs(np.fft.fft2(psf.image_at(psf.x_centre, psf.y_centre), (64, 64))) ** 2
+    return IdealNoise(power, exposure.variance, float(np.nanmedian(exposure.variance[::37, ::37])))
+
+
 def ideal_snr(
-    science: Exposure, template: Exposure, flux: float, at: tuple[float, float], there: tuple[float, float]
+    noise: tuple[IdealNoise, IdealNoise], flux: float, at: tuple[float, float], there: tuple[float, float]
 ) -> float:
     """Return the signal-to-noise ratio of a point source in the best possible difference.
 
+    Parameters
+    ----------
+    noise : `tuple` of `IdealNoise`
+        Of the science image and the template.
+    flux : `float`
+        nJy.
+    at, there : `tuple` of `float`
+        Column and row in each.
+
+    Notes
+    -----
     With Gaussian noise of the local variances it is that of Zackay, Ofek & Gal-Yam (2016):
     ``F^2 sum |Ps|^2 |Pt|^2 / (Vs |Pt|^2 + Vt |Ps|^2)`` over frequencies.
     """
-    powers, variances = [], []
-    for exposure, place in ((science, at), (template, there)):
-        assert exposure.psf is not None
-        powers.append(_power(exposure.psf))
+    variances = []
+    for image, place in zip(noise, (at, there), strict=True):
         column, row = (round(float(v)) for v in place)
-        box = exposure.variance[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
-        sky = float(np.nanmedian(exposure.variance[::37, ::37]))
-        variances.append(float(np.nanmedian(box)) if np.isfinite(box).any() else sky)
-    noise = variances[0] * powers[1] + variances[1] * powers[0]
-    return float(flux * np.sqrt(np.mean(powers[0] * powers[1] / np.maximum(noise, 1e-30))))
-
-
-_POWERS: dict[int, np.ndarray] = {}
-
-
-def _power(psf: Psf) -> np.ndarray:
-    key = id(psf)
-    if key not in _POWERS:
-        image = psf.image_at(psf.x_centre, psf.y_centre)
-        _POWERS.clear() if len(_POWERS) > 4 else None
-        _POWERS[key] = np.abs(np.fft.fft2(image, (64, 64))) ** 2
-    return _POWERS[key]
+        box = image.variance[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
+        variances.append(float(np.nanmedian(box)) if np.isfinite(box).any() else image.sky)
+    science, template = (image.power for image in noise)
+    total = variances[0] * template + variances[1] * science
+    return float(flux * np.sqrt(np.mean(science * template / np.maximum(total, 1e-30))))
