@@ -31,6 +31,7 @@ from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments import HeaderError, RawKey, format_raw_key, parse_sidecar
 from prompt_processing.instruments.headers import translate
 from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES
+from prompt_processing.instruments.raw_store import RawStore
 from prompt_processing.raw_microservice.bucket import RawBucket
 
 LSST_KEY = "LSSTCam/20250609/MC_O_20250609_000578/MC_O_20250609_000578_R22_S11.fits"
@@ -180,9 +181,9 @@ def test_the_group_is_found_or_not_whatever_lies_in_the_bucket(sidecar, image, n
     }
     raw = RawKey.parse(name)
     assert raw is not None
-    found = ImageBucket(_Objects(objects), "raws").identify(ArrivalNotice((name,), None), VISIT)
+    found = ImageBucket(RawStore(_Objects(objects), "raws")).identify(ArrivalNotice((name,), None), VISIT)
     assert found is None or found.exposure == raw.exposure
-    identity = RawBucket(_Objects(objects), "raws").identify(raw)
+    identity = RawBucket(RawStore(_Objects(objects), "raws")).identify(raw)
     assert identity is None or isinstance(identity.group, str)
 
 

@@ -24,6 +24,7 @@ from prompt_processing.domain.errors import RetriableError
 from prompt_processing.domain.notices import ArrivalNotice, parse_notices
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.raw_key import format_raw_key, lsst_exposure_id
+from prompt_processing.instruments.raw_store import RawStore
 from prompt_processing.transport.kafka import KafkaSettings
 from prompt_processing.transport.s3 import make_s3_client
 
@@ -54,7 +55,7 @@ def client(endpoint, monkeypatch):
 
 @pytest.fixture
 def bucket(client):
-    return ImageBucket(client, BUCKET)
+    return ImageBucket(RawStore(client, BUCKET))
 
 
 def visit(**changes):
@@ -203,7 +204,7 @@ def test_of_two_readings_of_a_key_the_one_that_exists_is_taken(client, bucket):
 
 def test_a_bucket_that_is_gone_may_come_back(client):
     with pytest.raises(RetriableError, match="elsewhere"):
-        ImageBucket(client, "elsewhere").find(visit(), time.time())
+        ImageBucket(RawStore(client, "elsewhere")).find(visit(), time.time())
 
 
 def test_a_store_that_is_gone_may_come_back(monkeypatch):
@@ -212,7 +213,7 @@ def test_a_store_that_is_gone_may_come_back(monkeypatch):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    gone = ImageBucket(make_s3_client(f"http://127.0.0.1:{port}", attempts=1), BUCKET)
+    gone = ImageBucket(RawStore(make_s3_client(f"http://127.0.0.1:{port}", attempts=1), BUCKET))
     with pytest.raises(RetriableError, match="cannot be asked"):
         gone.find(visit(), time.time())
     with pytest.raises(RetriableError, match="cannot be asked"):
@@ -223,10 +224,10 @@ def test_bucket_names_outside_the_standard_can_be_allowed(endpoint, monkeypatch)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     with pytest.raises(RetriableError, match="Invalid bucket name"):
-        ImageBucket(make_s3_client(endpoint), "tenant:raws").find(visit(), time.time())
+        ImageBucket(RawStore(make_s3_client(endpoint), "tenant:raws")).find(visit(), time.time())
     allowed = make_s3_client(endpoint, validate_bucket_names=False)
     with pytest.raises(RetriableError) as failure:
-        ImageBucket(allowed, "tenant:raws").find(visit(), time.time())
+        ImageBucket(RawStore(allowed, "tenant:raws")).find(visit(), time.time())
     assert "Invalid bucket name" not in failure.value.reason
 
 

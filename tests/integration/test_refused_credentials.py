@@ -17,6 +17,7 @@ from prompt_processing.activator.storage.repository_errors import passing
 from prompt_processing.activator.storage.visit_stream import StreamUnavailableError, VisitStream
 from prompt_processing.alert_production.preloaded_catalogs import open_apdb
 from prompt_processing.domain.errors import RetriableError
+from prompt_processing.instruments.raw_store import RawStore
 from prompt_processing.services.object_store import ObjectStore
 from prompt_processing.services.postgresql import PostgreSql
 from prompt_processing.services.redis_server import RedisServer
@@ -44,7 +45,7 @@ def test_wrong_key_of_the_store_is_named(
     monkeypatch.setenv(variable, WRONG)
     client = make_s3_client(environment["S3_ENDPOINT_URL"], attempts=1)
     with pytest.raises(RetriableError) as caught:
-        ImageBucket(client, bucket).find(make_visit(), 0.0)
+        ImageBucket(RawStore(client, bucket)).find(make_visit(), 0.0)
     for word in (bucket, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         assert word in caught.value.reason
     assert WRONG not in caught.value.reason

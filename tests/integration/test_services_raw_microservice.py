@@ -20,6 +20,7 @@ from prompt_processing.activator.storage.raw_microservice import MicroserviceErr
 from prompt_processing.domain.clock import day_obs, utc_to_tai
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.raw_key import format_raw_key, lsst_exposure_id
+from prompt_processing.instruments.raw_store import RawStore
 from prompt_processing.services.kafka import NOTICES_TOPIC, Kafka
 from prompt_processing.services.object_store import ObjectStore
 from prompt_processing.services.service import free_port
@@ -143,7 +144,7 @@ def test_worker_asks_the_bucket_itself_where_the_service_is_not(microservice: Mi
             "private_sndStamp": utc_to_tai(now),
         }
     )
-    images = ArrivedImages(ImageBucket(microservice.client, microservice.bucket), ask)
+    images = ArrivedImages(ImageBucket(RawStore(microservice.client, microservice.bucket)), ask)
     assert [image.uri.geturl() for image in images.find(visit, now)] == [uri]
     microservice.start()
     assert [image.uri.geturl() for image in images.find(visit, now)] == [uri]

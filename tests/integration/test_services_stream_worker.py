@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fan_out_fakes import visit_fields
 
 from prompt_processing.activator.services.serve_stream import ServeStream
 from prompt_processing.activator.storage.visit_stream import StreamEntry, VisitStream
-from prompt_processing.domain.clock import utc_to_tai
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.visit import FannedOutVisit, NextVisit
 from prompt_processing.fanout.destinations import RedisStreams
@@ -82,24 +82,8 @@ sys.exit(serve(context))
 '''
 
 
-def make_visit(group: str, detector: int = DETECTOR) -> NextVisit:
-    return NextVisit.parse(
-        {
-            "salIndex": 1,
-            "groupId": group,
-            "coordinateSystem": 2,
-            "position": [150.0, 2.0],
-            "startTime": utc_to_tai(time.time()),
-            "rotationSystem": 2,
-            "cameraAngle": 10.0,
-            "filters": "r_57",
-            "duration": 5.0,
-            "nimages": 1,
-            "instrument": "LSSTCam",
-            "survey": "s",
-            "private_sndStamp": utc_to_tai(time.time()),
-        }
-    )
+def make_visit(group: str) -> NextVisit:
+    return NextVisit.parse(visit_fields(groupId=group, duration=5.0))
 
 
 class World:

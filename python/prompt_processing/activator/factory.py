@@ -26,6 +26,7 @@ from prompt_processing.activator.storage.unsent_alerts import UnsentAlerts
 from prompt_processing.domain.errors import PromptError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import Camera, load_camera
+from prompt_processing.instruments.raw_store import RawStore
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 from prompt_processing.telemetry.metrics import Metrics
 from prompt_processing.telemetry.sasquatch import Sasquatch
@@ -67,7 +68,7 @@ class ProcessContext:
             attempts=2,
         )
         self.images = ArrivedImages(
-            ImageBucket(client, settings.image_bucket),
+            ImageBucket(RawStore(client, settings.image_bucket)),
             None if settings.raw_microservice is None else RawMicroservice(settings.raw_microservice),
         )
         self.sasquatch = (

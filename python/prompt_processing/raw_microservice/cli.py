@@ -12,6 +12,7 @@ from gunicorn.app.base import BaseApplication
 
 from prompt_processing.activator.storage.arrival_notices import ArrivalNotices
 from prompt_processing.domain.settings import SettingsError
+from prompt_processing.instruments.raw_store import RawStore
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 from prompt_processing.transport.s3 import make_s3_client
 
@@ -72,7 +73,7 @@ def _make(settings: MicroserviceSettings) -> tuple[Flask, NoticeFollower]:
     )
     service = PresenceService(
         RawIndex(),
-        RawBucket(client, settings.image_bucket),
+        RawBucket(RawStore(client, settings.image_bucket)),
         settings.supported_instruments,
         settings.bucket_interval,
     )

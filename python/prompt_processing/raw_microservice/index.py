@@ -6,27 +6,12 @@ import threading
 from dataclasses import dataclass, field
 
 from prompt_processing.instruments.raw_key import RawKey
+from prompt_processing.instruments.raw_store import ExposureIdentity
 
-__all__ = ["ArrivedRaw", "ExposureIdentity", "RawIndex"]
+__all__ = ["ArrivedRaw", "RawIndex"]
 
 _EXPOSURES = 3000
 """Exposures that are remembered: two nights' of the busiest camera, some 200 MB with all detectors."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExposureIdentity:
-    """What the header of any of an exposure's raws tells.
-
-    Attributes
-    ----------
-    group : `str`
-        The visit that it belongs to.
-    snap : `int` or `None`
-        From 0, where the header tells.
-    """
-
-    group: str
-    snap: int | None
 
 
 @dataclass(frozen=True, slots=True)

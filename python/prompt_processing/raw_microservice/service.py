@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from prompt_processing.domain.clock import day_obs
 from prompt_processing.domain.notices import ArrivalNotice
 from prompt_processing.instruments.raw_key import RawKey
+from prompt_processing.instruments.raw_store import STORE_FAILURES
 
-from .bucket import BUCKET_FAILURES, RawBucket
+from .bucket import RawBucket
 from .index import ArrivedRaw, RawIndex
 
 __all__ = ["BucketUnavailableError", "PresenceService"]
@@ -91,7 +92,7 @@ class PresenceService:
         if self._index.add(raw, notice.arrival):
             try:
                 self._identify(raw)
-            except BUCKET_FAILURES as error:
+            except STORE_FAILURES as error:
                 # The next raw of the exposure, or the next question, will have it tried again.
                 _log.warning("The group of %s is not known yet: %s", raw.key, error)
 
@@ -119,7 +120,7 @@ class PresenceService:
                 return
             try:
                 self._look(instrument, group)
-            except BUCKET_FAILURES as error:
+            except STORE_FAILURES as error:
                 raise BucketUnavailableError(f"Bucket {self._bucket.name}: {error}") from error
             self._asked.pop(place, None)
             self._asked[place] = self._monotonic()

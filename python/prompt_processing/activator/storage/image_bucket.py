@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote
 
-from botocore.exceptions import BotoCoreError, ClientError
 from lsst.resources import ResourcePath
 
 from prompt_processing.domain.clock import day_obs, tai_to_utc
 from prompt_processing.domain.errors import RetriableError
-from prompt_processing.domain.json_text import parse_json
 from prompt_processing.domain.notices import ArrivalNotice
 from prompt_processing.domain.visit import FannedOutVisit
-from prompt_processing.instruments.fits_cards import find_cards
 from prompt_processing.instruments.raw_key import RawKey, format_raw_key, lsst_exposure_id, visit_prefixes
+from prompt_processing.instruments.raw_store import STORE_FAILURES, RawStore, exposure_of_folder
 from prompt_processing.transport.refusals import explain_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mypy_boto3_s3 import S3Client
-
-_log = logging.getLogger("lsst.activator.storage.image_bucket")
 _T = TypeVar("_T")
 
 _CACHED_GROUPS = 5000
 """Exposures whose group is remembered: more than a night's, and less than a megabyte."""
-
-_HEADER_BYTES = 40 * 2880
-"""What is read of a raw without a sidecar; a primary header has some 400 cards at the most."""
 
 _CLOCK_MARGIN = 600.0
 """Seconds by which the store's clock and the summit's may differ, generously."""
@@ -63,15 +53,12 @@ class ImageBucket:
 
     Parameters
     ----------
-    client : ``S3Client``
-        The store.
-    bucket : `str`
-        Name of the bucket, or its ``s3://`` URI.
+    store : `~prompt_processing.instruments.raw_store.RawStore`
+        The bucket.
     """
 
-    def __init__(self, client: S3Client, bucket: str) -> None:
-        self._client = client
-        self._bucket = bucket.removeprefix("s3://").strip("/")
+    def __init__(self, store: RawStore) -> None:
+        self._store = store
         # An exposure's group never changes and is the same for all detectors.
         self._groups: dict[int, str] = {}
 
@@ -135,7 +122,7 @@ class ImageBucket:
         def choose() -> ArrivedImage | None:
             for raw in matching:
                 # Two readings of one notice can both make sense; then only the bucket knows which one exists.
-                if len(matching) > 1 and self._modified(raw.key) is None:
+                if len(matching) > 1 and self._store.modified(raw.key) is None:
                     continue
                 if self._group(raw) == visit.groupId:
                     return ArrivedImage(self._uri(raw.key), raw.exposure, notice.arrival)
@@ -160,7 +147,7 @@ class ImageBucket:
         image : `ArrivedImage` or `None`
             `None` if it is not in this bucket, or not a raw of the visit's detector.
         """
-        prefix = f"s3://{self._bucket}/"
+        prefix = f"s3://{self._store.name}/"
         raw = RawKey.parse(unquote(uri.removeprefix(prefix))) if uri.startswith(prefix) else None
         if raw is None or not self._is_detector(raw, visit):
             return None
@@ -169,7 +156,7 @@ class ImageBucket:
     def _search(self, visit: FannedOutVisit, prefix: str, oldest: float) -> Iterator[ArrivedImage]:
         if prefix.count("/") > 2:
             # The prefix holds the visit's raws of this detector and nothing else.
-            for key, modified in self._list(prefix):
+            for key, modified in self._store.objects(prefix):
                 raw = RawKey.parse(key)
                 if raw is not None and self._is_detector(raw, visit) and raw.group == visit.groupId:
                     yield ArrivedImage(self._uri(key), raw.exposure, modified)
@@ -178,11 +165,13 @@ class ImageBucket:
         # sequence number, the letter before it is the controller's.
         name = detector_file_name(visit.instrument, visit.detector)
         found = 0
-        for folder in sorted(self._folders(prefix), key=lambda path: path.split("_")[-2:], reverse=True):
-            exposure = _exposure_of_folder(folder)
+        for folder in sorted(
+            self._store.folders(prefix), key=lambda path: path.split("_")[-2:], reverse=True
+        ):
+            exposure = exposure_of_folder(folder)
             if exposure is None or self._groups.get(exposure, visit.groupId) != visit.groupId:
                 continue
-            for key, modified in self._list(f"{folder}{folder.split('/')[-2]}_{name}"):
+            for key, modified in self._store.objects(f"{folder}{folder.split('/')[-2]}_{name}"):
                 raw = RawKey.parse(key)
                 if raw is None or not self._is_detector(raw, visit):
                     continue
@@ -205,70 +194,23 @@ class ImageBucket:
         if raw.group is not None:
             return raw.group
         if raw.exposure not in self._groups:
-            group = self._read_group(raw)
-            if group is None:
+            identity = self._store.identify(raw)
+            if identity is None:
                 return None
             while len(self._groups) >= _CACHED_GROUPS:
                 del self._groups[next(iter(self._groups))]
-            self._groups[raw.exposure] = group
+            self._groups[raw.exposure] = identity.group
         return self._groups[raw.exposure]
 
-    def _read_group(self, raw: RawKey) -> str | None:
-        sidecar = self._get(raw.sidecar_key())
-        if sidecar is not None:
-            try:
-                return str(parse_json(sidecar)["GROUPID"])
-            except (ValueError, KeyError, TypeError) as error:
-                _log.warning("The sidecar of %s tells no group, its header is read: %r", raw.key, error)
-        # The sidecar usually lands first, but nobody promises it.
-        start = self._get(raw.key, f"bytes=0-{_HEADER_BYTES - 1}")
-        if start is None:
-            return None
-        group = _header_value(start, raw.key, "GROUPID")
-        if group is None:
-            _log.warning("Neither a sidecar nor the header of %s tells its group.", raw.key)
-        return group
-
-    def _get(self, key: str, byte_range: str | None = None) -> bytes | None:
-        options: dict[str, Any] = {} if byte_range is None else {"Range": byte_range}
-        try:
-            return self._client.get_object(Bucket=self._bucket, Key=key, **options)["Body"].read()
-        except ClientError as error:
-            if _is_missing(error):
-                return None
-            raise
-
-    def _modified(self, key: str) -> float | None:
-        try:
-            return self._client.head_object(Bucket=self._bucket, Key=key)["LastModified"].timestamp()
-        except ClientError as error:
-            if _is_missing(error):
-                return None
-            raise
-
-    def _list(self, prefix: str) -> Iterable[tuple[str, float]]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
-        for page in pages:
-            for item in page.get("Contents", []):
-                yield item["Key"], item["LastModified"].timestamp()
-
-    def _folders(self, prefix: str) -> Iterable[str]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=prefix, Delimiter="/"
-        )
-        for page in pages:
-            for item in page.get("CommonPrefixes", []):
-                yield item["Prefix"]
-
     def _uri(self, key: str) -> ResourcePath:
-        return ResourcePath(f"s3://{self._bucket}/{quote(key)}")
+        return ResourcePath(f"s3://{self._store.name}/{quote(key)}")
 
     def _ask(self, question: Callable[[], _T]) -> _T:
         try:
             return question()
-        except (BotoCoreError, ClientError, OSError) as error:
+        except STORE_FAILURES as error:
             why = explain_refusal(error) or error
-            raise RetriableError(f"The image bucket {self._bucket} cannot be asked: {why}") from error
+            raise RetriableError(f"The image bucket {self._store.name} cannot be asked: {why}") from error
 
 
 def detector_file_name(instrument: str, detector: int) -> str:
@@ -288,26 +230,3 @@ def detector_file_name(instrument: str, detector: int) -> str:
     """
     stem = format_raw_key(instrument, detector, lsst_exposure_id(20000101, 1), extension=".fits").key
     return "_".join(stem.removesuffix(".fits").split("_")[-2:])
-
-
-def _exposure_of_folder(folder: str) -> int | None:
-    try:
-        day, sequence = folder.rstrip("/").split("_")[-2:]
-        return lsst_exposure_id(int(day), int(sequence))
-    except ValueError:
-        return None
-
-
-def _is_missing(error: ClientError) -> bool:
-    return error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey", "NotFound")
-
-
-def _header_value(start: bytes, key: str, keyword: str) -> str | None:
-    if key.endswith(".gz"):
-        try:
-            start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, _HEADER_BYTES)
-        except zlib.error as error:
-            _log.warning("%s is not compressed as its name tells: %s", key, error)
-            return None
-    value = find_cards(start, keyword).get(keyword)
-    return None if value is None else str(value)

@@ -1,0 +1,161 @@
+"""Raws in an object store: which there are, and what their headers tell before they are downloaded."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from prompt_processing.domain.json_text import parse_json
+
+from .fits_cards import find_cards
+from .raw_key import RawKey, lsst_exposure_id
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.paginator import ListObjectsV2Paginator
+
+__all__ = ["STORE_FAILURES", "ExposureIdentity", "RawStore", "exposure_of_folder"]
+
+_log = logging.getLogger("lsst.instruments.raw_store")
+
+STORE_FAILURES: tuple[type[Exception], ...] = (BotoCoreError, ClientError, OSError)
+"""What the methods raise when the store does not answer, or refuses."""
+
+_HEADER_BYTES = 40 * 2880
+"""What is read of a raw without a sidecar; a primary header has some 400 cards at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureIdentity:
+    """What the header of any of an exposure's raws tells.
+
+    Attributes
+    ----------
+    group : `str`
+        The visit that it belongs to.
+    snap : `int` or `None`
+        From 0, where the header tells.
+    """
+
+    group: str
+    snap: int | None
+
+
+class RawStore:
+    """A bucket of raws.
+
+    Parameters
+    ----------
+    client : ``S3Client``
+        The store.
+    bucket : `str`
+        Name of the bucket, or its ``s3://`` URI.
+    """
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self._client = client
+        self.name = bucket.removeprefix("s3://").strip("/")
+
+    @property
+    def _lister(self) -> ListObjectsV2Paginator:
+        return self._client.get_paginator("list_objects_v2")
+
+    def objects(self, prefix: str) -> Iterator[tuple[str, float]]:
+        """Return the keys with a prefix and when their objects arrived, Unix seconds, UTC."""
+        for page in self._lister.paginate(Bucket=self.name, Prefix=prefix):
+            for item in page.get("Contents", []):
+                yield item["Key"], item["LastModified"].timestamp()
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Return what stands between a prefix and the next slash, as whole prefixes."""
+        for page in self._lister.paginate(Bucket=self.name, Prefix=prefix, Delimiter="/"):
+            for item in page.get("CommonPrefixes", []):
+                yield item["Prefix"]
+
+    def modified(self, key: str) -> float | None:
+        """Return when an object arrived, Unix seconds, UTC; `None` if there is none."""
+        try:
+            return self._client.head_object(Bucket=self.name, Key=key)["LastModified"].timestamp()
+        except ClientError as error:
+            if _is_missing(error):
+                return None
+            raise
+
+    def identify(self, raw: RawKey) -> ExposureIdentity | None:
+        """Read which visit an exposure belongs to.
+
+        Parameters
+        ----------
+        raw : `~prompt_processing.instruments.raw_key.RawKey`
+            Any detector's raw of the exposure.
+
+        Returns
+        -------
+        identity : `ExposureIdentity` or `None`
+            `None` if neither the sidecar nor the image tells.
+        """
+        sidecar = self._read(raw.sidecar_key())
+        if sidecar is not None:
+            try:
+                cards = parse_json(sidecar)
+            except ValueError as error:
+                _log.warning("The sidecar of %s is no JSON, its header is read: %s", raw.key, error)
+            else:
+                if isinstance(cards, dict) and (identity := _identity(cards)) is not None:
+                    return identity
+                _log.warning("The sidecar of %s tells no group, its header is read.", raw.key)
+        # The sidecar usually lands first, but nobody promises it.
+        start = self._read(raw.key, f"bytes=0-{_HEADER_BYTES - 1}")
+        if start is None:
+            return None
+        identity = _identity(_header_cards(start, raw.key))
+        if identity is None:
+            _log.warning("Neither a sidecar nor the header of %s tells its group.", raw.key)
+        return identity
+
+    def _read(self, key: str, byte_range: str | None = None) -> bytes | None:
+        options: dict[str, Any] = {} if byte_range is None else {"Range": byte_range}
+        try:
+            return self._client.get_object(Bucket=self.name, Key=key, **options)["Body"].read()
+        except ClientError as error:
+            if _is_missing(error):
+                return None
+            raise
+
+
+def exposure_of_folder(folder: str) -> int | None:
+    """Return the exposure of an LSST camera that a folder ``.../<controller>_<day>_<sequence>/`` is of."""
+    try:
+        day, sequence = folder.rstrip("/").split("_")[-2:]
+        return lsst_exposure_id(int(day), int(sequence))
+    except ValueError:
+        return None
+
+
+def _identity(cards: Mapping[str, Any]) -> ExposureIdentity | None:
+    group = cards.get("GROUPID")
+    # Groups that are all digits are written without quotation marks by some.
+    if not isinstance(group, str | int) or isinstance(group, bool) or group == "":
+        return None
+    index, size = cards.get("CURINDEX"), cards.get("MAXINDEX")
+    told = isinstance(index, int) and isinstance(size, int) and 1 <= index <= size
+    return ExposureIdentity(str(group), index - 1 if told and isinstance(index, int) else None)
+
+
+def _header_cards(start: bytes, key: str) -> Mapping[str, Any]:
+    try:
+        if key.endswith(".gz"):
+            start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, _HEADER_BYTES)
+    except zlib.error as error:
+        _log.warning("%s is not compressed as its name tells: %s", key, error)
+        return {}
+    return find_cards(start, "GROUPID", "CURINDEX", "MAXINDEX")
+
+
+def _is_missing(error: ClientError) -> bool:
+    return error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey", "NotFound")
