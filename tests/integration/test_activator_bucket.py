@@ -109,6 +109,14 @@ def test_raws_of_the_group_and_detector_are_found_by_their_sidecar(client, bucke
     assert image.arrival == pytest.approx(time.time(), abs=10.0)
 
 
+@pytest.mark.parametrize("sidecar", [True, False])
+def test_a_group_of_digits_is_known_with_and_without_quotation_marks(client, bucket, sidecar):
+    number = 2025061000042
+    raw = put(client, raw_key(5), group=number, sidecar=sidecar, body=header(number))
+    text = put(client, raw_key(6), group=str(number), sidecar=sidecar, body=header(str(number)))
+    assert sorted(find(bucket, visit(groupId=str(number), nimages=2))) == [raw.exposure, text.exposure]
+
+
 def test_both_snaps_are_found(client, bucket):
     first, second = put(client, raw_key(5)), put(client, raw_key(6))
     assert sorted(find(bucket, visit(nimages=2))) == [first.exposure, second.exposure]
