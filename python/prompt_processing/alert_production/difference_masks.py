@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from ..images import Mask
 from .row_bands import in_bands
 
+CHUNK = 64
+"""Pixels of a row that are looked through at once for holes."""
+
 
 def filled_image(
     image: NDArray[np.float32], mask: NDArray[np.int32], planes: int, keep: int
@@ -52,24 +55,34 @@ def _fill(
 ) -> None:
     height, width = image.shape
     for row in range(start, stop):
-        for column in range(width):
-            value = image[row, column]
-            flags = mask[row, column]
-            if np.isfinite(value) and (not (flags & planes) or (flags & keep)):
-                out[row, column] = value
+        for first in range(0, width, CHUNK):
+            last = min(first + CHUNK, width)
+            values, flags, filled = image[row, first:last], mask[row, first:last], out[row, first:last]
+            # Most have no hole. What does not branch, and counts in as many bits as it reads, is done to many
+            # pixels at once.
+            holes = np.int32(0)
+            for k in range(last - first):
+                hole = ((flags[k] & planes) != 0) & ((flags[k] & keep) == 0)
+                hole |= not abs(values[k]) < np.float32(np.inf)
+                filled[k] = np.float32(0) if hole else values[k]
+                holes += np.int32(1) if hole else np.int32(0)
+            if not holes:
                 continue
-            out[row, column] = 0.0
-            for reach in range(1, 4):
-                total, count = 0.0, 0
-                for j in range(max(row - reach, 0), min(row + reach + 1, height)):
-                    for i in range(max(column - reach, 0), min(column + reach + 1, width)):
-                        neighbour = image[j, i]
-                        if not (mask[j, i] & planes) and np.isfinite(neighbour):
-                            total += neighbour
-                            count += 1
-                if count >= 2:
-                    out[row, column] = total / count
-                    break
+            for column in range(first, last):
+                kept = not (mask[row, column] & planes) or (mask[row, column] & keep)
+                if np.isfinite(image[row, column]) and kept:
+                    continue
+                for reach in range(1, 4):
+                    total, count = 0.0, 0
+                    for j in range(max(row - reach, 0), min(row + reach + 1, height)):
+                        for i in range(max(column - reach, 0), min(column + reach + 1, width)):
+                            neighbour = image[j, i]
+                            if not (mask[j, i] & planes) and np.isfinite(neighbour):
+                                total += neighbour
+                                count += 1
+                    if count >= 2:
+                        out[row, column] = total / count
+                        break
 
 
 def combined_mask(science: NDArray[np.int32], template: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -146,19 +159,26 @@ def _find(
     mask: NDArray[np.int32], planes: int, seeds: NDArray[np.uint8], start: int, stop: int
 ) -> NDArray[np.int64]:
     width = mask.shape[1]
+    flat, begin, end = mask.reshape(-1), start * width, stop * width
+    # Flags are rare: which chunks have any is found many pixels at once, and only these are looked at.
+    chunks = np.empty(-(-(end - begin) // CHUNK), np.int64)
+    n_chunks = count = 0
+    for first in range(begin, end, CHUNK):
+        flags = flat[first : min(first + CHUNK, end)]
+        found = np.int32(0)
+        for k in range(len(flags)):
+            found += np.int32(1) if flags[k] & planes else np.int32(0)
+        if found:
+            chunks[n_chunks] = first
+            n_chunks += 1
+            count += found
+    positions, flat_seeds = np.empty(count, np.int64), seeds.reshape(-1)
     count = 0
-    for row in range(start, stop):
-        for column in range(width):
-            count += (mask[row, column] & planes) != 0
-    positions = np.empty(count, np.int64)
-    if count == 0:
-        return positions
-    count = 0
-    for row in range(start, stop):
-        for column in range(width):
-            if mask[row, column] & planes:
-                seeds[row, column] = 1
-                positions[count] = np.int64(row) * width + column
+    for first in chunks[:n_chunks]:
+        for position in range(first, min(first + CHUNK, end)):
+            if flat[position] & planes:
+                flat_seeds[position] = 1
+                positions[count] = position
                 count += 1
     return positions
 

@@ -17,9 +17,9 @@ BIN = 2
 
 
 def filtered_variance(
-    variances: Sequence[NDArray[np.float32]], filters: Sequence[Psf], margin: int
-) -> NDArray[np.float32]:
-    """Return the sum of variances convolved with squared filters.
+    variances: Sequence[NDArray[np.float32]], filters: Sequence[Psf], margin: int, out: NDArray[np.float32]
+) -> None:
+    """Sum variances convolved with squared filters.
 
     Parameters
     ----------
@@ -29,8 +29,10 @@ def filtered_variance(
         Squared filters, not of sum 1, as they vary over the image.
     margin : `int`
         Half width of the filters, pixels.
+    out : `~numpy.ndarray` of float32, shape (height, width)
+        Overwritten with the sum.
     """
-    height, width = variances[0].shape
+    height, width = out.shape
     shape = (-(-height // BIN), -(-width // BIN))
     grid = BlockGrid(shape, -(-margin // BIN) + 1, 128)
     binned = [np.empty(shape, np.float32) for _ in variances]
@@ -39,9 +41,7 @@ def filtered_variance(
     spectra = [PolynomialSpectra.of(_binned_filter(square), grid.transform) for square in filters]
     result = np.empty(shape, np.float32)
     convolve_blocks(binned, [result], grid, lambda x, y: [[each.at(x, y) for each in spectra]])
-    out = np.empty((height, width), np.float32)
     in_bands(lambda start, stop: _enlarge(result, out, start, stop), height)
-    return out
 
 
 def _binned_filter(square: Psf) -> Psf:
@@ -66,16 +66,29 @@ def _binned_filter(square: Psf) -> Psf:
 def _bin(image: NDArray[np.float32], out: NDArray[np.float32], start: int, stop: int) -> None:
     """Average the usable ones of each 2 x 2 pixels."""
     height, width = image.shape
+    zero, one, most = np.float32(0), np.float32(1), np.float32(np.inf)
     for row in range(start, stop):
-        for column in range(out.shape[1]):
-            total, count = np.float32(0.0), 0
+        whole = width // 2 if 2 * row + 1 < height else 0
+        # Nothing here branches, so that many are averaged at once.
+        for column in range(whole):
+            a, b = image[2 * row, 2 * column], image[2 * row, 2 * column + 1]
+            c, d = image[2 * row + 1, 2 * column], image[2 * row + 1, 2 * column + 1]
+            in_a, in_b = (a > zero) & (a < most), (b > zero) & (b < most)
+            in_c, in_d = (c > zero) & (c < most), (d > zero) & (d < most)
+            total = (a if in_a else zero) + (b if in_b else zero)
+            total = total + (c if in_c else zero) + (d if in_d else zero)
+            count = (one if in_a else zero) + (one if in_b else zero)
+            count = count + (one if in_c else zero) + (one if in_d else zero)
+            out[row, column] = total / max(count, one)
+        for column in range(whole, out.shape[1]):
+            total, count = zero, zero
             for j in range(2 * row, min(2 * row + 2, height)):
                 for i in range(2 * column, min(2 * column + 2, width)):
                     value = image[j, i]
-                    if value > 0 and value < np.inf:
+                    if value > zero and value < most:
                         total += value
-                        count += 1
-            out[row, column] = total / max(count, 1)
+                        count += one
+            out[row, column] = total / max(count, one)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -84,13 +97,16 @@ def _enlarge(small: NDArray[np.float32], out: NDArray[np.float32], start: int, s
     rows, columns = small.shape
     width = out.shape[1]
     near, far, least = np.float32(0.75), np.float32(0.25), np.float32(1e-30)
+    # A row as high as the output's, with one more value at either end.
+    line = np.empty(columns + 2, np.float32)
     for row in range(start, stop):
         j = row // 2
         k = min(max(j + 2 * (row % 2) - 1, 0), rows - 1)
-        for column in range(width):
-            i = column // 2
-            h = min(max(i + 2 * (column % 2) - 1, 0), columns - 1)
-            value = near * (near * small[j, i] + far * small[j, h]) + far * (
-                near * small[k, i] + far * small[k, h]
-            )
-            out[row, column] = max(value, least)
+        for i in range(columns):
+            line[i + 1] = near * small[j, i] + far * small[k, i]
+        line[0], line[columns + 1] = line[1], line[columns]
+        for i in range(width // 2):
+            out[row, 2 * i] = max(near * line[i + 1] + far * line[i], least)
+            out[row, 2 * i + 1] = max(near * line[i + 1] + far * line[i + 2], least)
+        if width % 2:
+            out[row, width - 1] = max(near * line[columns] + far * line[columns - 1], least)

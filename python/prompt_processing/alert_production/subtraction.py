@@ -152,10 +152,12 @@ def subtract(
     grid_x, grid_y = (g.ravel() for g in np.meshgrid(fractions * shape[1], fractions * shape[0]))
     grid = _block_grid(shape, kernel, options)
     psf, *noise_filters = filters.psf_and_noise(science.psf, grid_x, grid_y, shape, grid.margin)
-    image, matched = _convolve_images((science_image, template_image), filters, grid)
-    variance = filtered_variance((science.variance, template.variance), noise_filters, grid.margin)
     reach = _reach(kernel.image_at(shape[1] / 2, shape[0] / 2))
     mask = _difference_mask(science, template, (science_image, template_image), reach, options)
+    image, matched = _convolve_images((science_image, template_image), filters, grid)
+    # The filled template is not needed any more: memory that has been written to is faster than new.
+    variance = template_image
+    filtered_variance((science.variance, template.variance), noise_filters, grid.margin, variance)
     quiet, usable_fraction = quiet_pixels(image, variance, mask)
     background = remove_residual_background(image, quiet, options.background_box)
     scale = scale_variance(image, variance, quiet)
