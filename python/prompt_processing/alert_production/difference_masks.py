@@ -171,7 +171,7 @@ def _find(
         if found:
             chunks[n_chunks] = first
             n_chunks += 1
-            count += found
+            count += int(found)
     positions, flat_seeds = np.empty(count, np.int64), seeds.reshape(-1)
     count = 0
     for first in chunks[:n_chunks]:
