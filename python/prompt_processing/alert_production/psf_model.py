@@ -31,8 +31,8 @@ class PsfOptions:
     ----------
     order : `int`
         Degree of the variation over the detector, if there are stars enough.
-    stars_per_term : `int`
-        Stars that each polynomial term needs.
+    stars_per_term, shape_stars_per_term : `int`
+        Stars that each polynomial term needs; up to degree 2, where only size and shape vary, the latter.
     min_stars : `int`
         With fewer there is no model.
     max_stars : `int`
@@ -51,6 +51,7 @@ class PsfOptions:
 
     order: int = 3
     stars_per_term: int = 8
+    shape_stars_per_term: int = 5
     min_stars: int = 5
     max_stars: int = 400
     size_in_fwhm: float = 8.0
@@ -230,7 +231,8 @@ def model_psf(
 
 def _affordable_order(n_stars: int, options: PsfOptions) -> int:
     for order in range(options.order, 0, -1):
-        if n_stars >= options.stars_per_term * (order + 1) * (order + 2) // 2:
+        each = options.stars_per_term if order > 2 else options.shape_stars_per_term
+        if n_stars >= each * (order + 1) * (order + 2) // 2:
             return order
     return 0
 
@@ -299,8 +301,8 @@ def _corrected(
     in_bands(centre_them, n)
     terms = polynomial_terms((x - centre[0]) / centre[2], (y - centre[1]) / centre[2], order)
     # Beyond a signal-to-noise ratio of about 200 the model's own errors count, not the star's noise.
-    noise = np.sqrt(np.median(exposure.variance[::50, ::50])) * fwhm * 1.5
-    weight = 1.0 / ((noise / flux) ** 2 + 0.005**2)
+    noise = float(np.sqrt(np.median(exposure.variance[::50, ::50])))
+    weight = 1.0 / ((1.5 * fwhm * noise / flux) ** 2 + 0.005**2)
     values = _clipped(centred)
     if psf is None:
         coefficients = np.zeros((terms.shape[1], size, size))
@@ -320,7 +322,8 @@ def _corrected(
             values = values - np.tensordot(terms[:, 1:], step[1:], axes=1)
         step[0] = np.tensordot(weight * trust, values, axes=(0, 0)) / np.sum(weight * trust)
     # In the wings the sky's error and neighbours count: either would go into the model's sum.
-    wings = mean_wings(values, flux, elliptical_radius(coefficients[0] + core * step[0], fwhm))
+    radius = elliptical_radius(coefficients[0] + core * step[0], fwhm)
+    wings = mean_wings(values, flux, radius, coefficients[0], fwhm, noise)
     step[0] = core * step[0] + (1 - core) * wings
     coefficients = coefficients + step
     coefficients /= coefficients[0].sum()

@@ -8,6 +8,15 @@ from numpy.typing import NDArray
 MIN_WING_STARS = 8
 """As many stars at least have a say in the wings, however bright the brightest is."""
 
+MEASURED_TO, MODELLED_FROM = 1.5, 2.5
+"""FWHM within which wings are as the rings say, and beyond which they are a Moffat profile's."""
+
+BETAS = np.arange(2.0, 7.01, 0.25)
+"""Exponents of the Moffat profiles that are tried."""
+
+EXPECTED_BETA = (3.5, 1.0)
+"""Of the atmosphere and a telescope, and by how much that varies (Trujillo et al. 2001, MNRAS 328, 977)."""
+
 OUTLIER = 3.0
 """Stars that are wider or longer than the others by this many times their scatter are blends or galaxies."""
 
@@ -39,34 +48,100 @@ def elliptical_radius(image: NDArray[np.float64], fwhm: float) -> NDArray[np.flo
 
 
 def mean_wings(
-    stamps: NDArray[np.float64], flux: NDArray[np.float64], radius: NDArray[np.float64]
+    stamps: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    radius: NDArray[np.float64],
+    model: NDArray[np.float64],
+    fwhm: float,
+    noise: float,
 ) -> NDArray[np.float64]:
-    """Return what stars have in common, as a profile over the radius.
+    """Return what a model lacks of the stars' common wings, as a profile over the radius.
 
     Parameters
     ----------
     stamps : `~numpy.ndarray`, shape (n, size, size)
-        Stars over their fluxes, or what a model leaves of them.
+        What the model leaves of the stars, over their fluxes.
     flux : `~numpy.ndarray`, shape (n,)
         Brighter stars weigh more: the sky's error is the same for all.
     radius : `~numpy.ndarray`, shape (size, size)
         Of the rings, pixels.
+    model : `~numpy.ndarray`, shape (size, size)
+        So far.
+    fwhm : `float`
+        Of the PSF, pixels.
+    noise : `float`
+        Of the sky, unit of ``flux`` a pixel.
 
     Returns
     -------
     wings : `~numpy.ndarray`, shape (size, size)
+        To be added to the model.
 
     Notes
     -----
     A neighbour covers part of a ring, so the ring's median is not moved by it; one that
-    covers most of a ring is outvoted by the other stars.
+    covers most of a ring is outvoted by the other stars. Far out, where a thousandth of the sky's level
+    summed over the stamp is a per cent of a star, rings tell the sky and not the star: there the wings
+    are those of the Moffat profile that fits the rings further in, with a level of the sky for each star.
     """
-    ring = np.minimum(np.rint(radius).astype(int), stamps.shape[1] // 2)
-    rings = np.unique(ring)
+    ring = np.rint(radius).astype(int)
+    rings, inverse, pixels = np.unique(ring, return_inverse=True, return_counts=True)
+    medians = np.stack([np.median(stamps[:, ring == k], axis=1) for k in rings], axis=-1)
     ceiling = np.sort(flux)[-min(MIN_WING_STARS, len(flux))]
     weight = np.minimum(flux, ceiling) ** 2
-    profile = [_weighted_median(np.median(stamps[:, ring == k], axis=1), weight) for k in rings]
-    return np.asarray(np.interp(radius, rings, profile))
+    profile = [_weighted_median(values, weight) for values in medians.T]
+    wings = np.asarray(np.interp(radius, rings, profile))
+    far = rings >= MEASURED_TO * fwhm
+    if np.count_nonzero(far) < 4:
+        return wings
+    level = np.bincount(inverse.ravel(), model.ravel()) / pixels
+    light = (medians + level)[:, far] * flux[:, np.newaxis]
+    trust = np.minimum(1.0, ceiling / flux) ** 2
+    # A median is noisier than a mean.
+    precision = pixels[far] / (0.5 * np.pi * max(noise, 1e-30) ** 2)
+    amplitude, beta = _fit_moffat(rings[far].astype(float), light, flux, precision, trust, fwhm)
+    share = np.clip((radius / fwhm - MEASURED_TO) / (MODELLED_FROM - MEASURED_TO), 0, 1)
+    share = share * share * (3 - 2 * share)
+    return np.asarray((1 - share) * wings + share * (amplitude * moffat(radius, beta, fwhm) - model))
+
+
+def moffat(radius: NDArray[np.float64], beta: float, fwhm: float) -> NDArray[np.float64]:
+    """Return a Moffat profile of sum 1; lengths in pixels."""
+    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    return np.asarray((beta - 1) / (np.pi * alpha**2) * (1 + (radius / alpha) ** 2) ** -beta)
+
+
+def _fit_moffat(
+    radius: NDArray[np.float64],
+    light: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    precision: NDArray[np.float64],
+    trust: NDArray[np.float64],
+    fwhm: float,
+) -> tuple[float, float]:
+    """Fit a profile's amplitude and exponent to stars' rings (n, n_rings), each on a level of its own."""
+    share = precision / precision.sum()
+    light = light - (light @ share)[:, np.newaxis]
+    now = trust
+    amplitude, beta = 0.0, EXPECTED_BETA[0]
+    for _ in range(4):
+        least = np.inf
+        for trial in BETAS:
+            shape = moffat(radius, float(trial), fwhm)
+            shape = shape - shape @ share
+            square = float(shape**2 @ precision)
+            height = max(
+                float((now * flux) @ light @ (shape * precision)) / float(now @ flux**2) / square, 0.0
+            )
+            misfit = (light - height * flux[:, np.newaxis] * shape) ** 2 @ precision
+            total = float(now @ misfit) + ((trial - EXPECTED_BETA[0]) / EXPECTED_BETA[1]) ** 2
+            if total < least:
+                least, amplitude, beta, worst = total, height, float(trial), misfit
+        pull = np.sqrt(worst / max(len(radius) - 2, 1))
+        spread = max(float(np.median(pull)), 1.0)
+        # Neighbours, and wings unlike the others', count less.
+        now = trust / np.maximum(pull / (1.5 * spread), 1.0) ** 2
+    return amplitude, beta
 
 
 def shape_variation(

@@ -37,16 +37,45 @@ def test_neighbours_do_not_raise_the_wings() -> None:
     flux = np.full(12, 1e5)
     stamps = moffat() + rng.normal(0, 30, (12, SIZE, SIZE)) / flux[:, None, None]
     radius = elliptical_radius(moffat(), FWHM)
-    alone = mean_wings(stamps, flux, radius)
+    nothing = np.zeros((SIZE, SIZE))
+    alone = mean_wings(stamps, flux, radius, nothing, FWHM, 30.0)
     for stamp in stamps[::2]:
         row, column = rng.integers(4, 12, 2)
         stamp[row : row + 6, column : column + 6] += 2e-3
-    wings = mean_wings(stamps, flux, radius)
+    wings = mean_wings(stamps, flux, radius, nothing, FWHM, 30.0)
     outer = radius > 9
     # Half of the stars have a neighbour of 7 per cent of their light.
     of_a_mean = float(np.sum((stamps.mean(axis=0) - moffat())[outer]))
     assert of_a_mean > 0.03
     assert abs(float(np.sum((wings - alone)[outer]))) < 0.25 * of_a_mean
+
+
+def test_error_of_the_sky_does_not_go_into_the_wings() -> None:
+    rng = np.random.default_rng(3)
+    flux = 10 ** rng.uniform(4.3, 6, 40)
+    truth = moffat()
+    stamps = truth + (rng.normal(0, 35, (40, SIZE, SIZE)) - 3.0) / flux[:, None, None]
+    radius = elliptical_radius(truth, FWHM)
+    outer = radius > 1.5 * FWHM
+    as_it_was = np.median(stamps[np.argsort(flux)[-8:]], axis=0)
+    # A tenth of the sky's noise is 3 per cent of the eighth star.
+    assert float(np.sum((as_it_was - truth)[outer])) < -0.005
+    wings = mean_wings(stamps, flux, radius, np.zeros_like(truth), FWHM, 35.0)
+    assert abs(float(np.sum((wings - truth)[outer]))) < 0.003
+
+
+def test_wings_are_corrected_towards_the_same_profile_whatever_the_model_was() -> None:
+    rng = np.random.default_rng(4)
+    flux = np.full(20, 3e5)
+    truth = moffat(e1=0.1)
+    stars = truth + rng.normal(0, 30, (20, SIZE, SIZE)) / flux[:, None, None]
+    radius = elliptical_radius(truth, FWHM)
+    outer = radius > 2.5 * FWHM
+    first = moffat(1.2)
+    stepwise = first + mean_wings(stars - first, flux, radius, first, FWHM, 30.0)
+    at_once = mean_wings(stars, flux, radius, np.zeros_like(truth), FWHM, 30.0)
+    assert float(np.abs(stepwise - at_once)[outer].sum()) < 0.002
+    assert float(np.abs(stepwise - truth)[outer].sum()) < 0.003
 
 
 def test_widening_across_the_image_is_followed_and_a_wide_star_is_not() -> None:
