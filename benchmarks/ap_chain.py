@@ -1,12 +1,12 @@
 """Our chain against the classic one, on the same pixels, in the same run.
 
     python benchmarks/ap_chain.py [--seeds 3] [--size 1400] [--full] [--no-peers] [--regime NAME ...]
-                                  [--peers-on NAME ...] [--markdown FILE]
+                                  [--package NAME ...] [--peer-seconds 300] [--markdown FILE]
 
 Scenes of nine regimes are drawn with seeds that nothing was tuned on. ``prompt-difference`` and the
 classic chain (source-extractor, psfex, scamp and swarp of Debian, then one of the packages that PyPI has for
-subtraction, then source-extractor again) get the same two FITS files. All run on one core, and CPU seconds
-are compared, so that a busy machine changes little.
+subtraction, then source-extractor again) get the same two FITS files of the first scene of every regime. All
+run on one core, and CPU seconds are compared, so that a busy machine changes little.
 Completeness is that of injected point sources by the S/N they would have in an ideal subtraction.
 """
 
@@ -16,60 +16,34 @@ import argparse
 import os
 import sys
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from chain_ours import OurRun, run_ours
+from chain_ours import run_ours
 from chain_peers import Stages, detect_changes, missing_programs, prepare
+from chain_results import Outcome, RegimeResult
 from chain_scenes import REGIMES, REPORT_SEEDS, SKY_ELECTRONS, Scene, make_scene
-from chain_score import Score, grown, score_catalogue, score_pixels
+from chain_score import grown, score_catalogue, score_pixels
 from chain_subtractors import SUBTRACTORS, peers_python, subtract_with
-from chain_tables import quality_tables, speed_table
+from chain_tables import classic_table, detector_table, peers_table, quality_table
+from chain_wall import WallTimes, measure_wall
 
 from prompt_processing.alert_production.residuals import robust_sigma
 
 FULL = (4072, 4000)
-GIVE_UP_SECONDS = 1500.0
 
 
-@dataclass
-class PeerResult:
-    """What one peer reached in one regime."""
-
-    score: Score = field(default_factory=Score)
-    seconds: list[float] = field(default_factory=list)
-    remarks: set[str] = field(default_factory=set)
-
-
-@dataclass
-class RegimeResult:
-    """Everything of one regime."""
-
-    ours: Score = field(default_factory=Score)
-    seconds: list[float] = field(default_factory=list)
-    subtraction: list[float] = field(default_factory=list)
-    classic: dict[str, list[float]] = field(default_factory=dict)
-    peers: dict[str, PeerResult] = field(default_factory=dict)
-    remarks: set[str] = field(default_factory=set)
-
-
-def add_ours(result: RegimeResult, run: OurRun) -> None:
-    result.ours = result.ours + run.score
-    result.seconds.append(run.cpu_seconds)
-    result.subtraction.append(run.subtraction_cpu)
-
-
-def run_peers(scene: Scene, folder: Path, result: RegimeResult, fwhms: tuple[float, float]) -> None:
+def run_peers(
+    scene: Scene, folder: Path, result: RegimeResult, fwhms: tuple[float, float], options: argparse.Namespace
+) -> None:
     """Run the classic chain once, up to the subtraction, then each subtractor and what follows."""
     stages = Stages()
     flat, warped = prepare(scene, folder, stages)
     result.remarks |= set(stages.remarks)
+    result.classic = dict(stages.cpu)
     if not (flat.exists() and warped.exists()):
         return
-    for stage, seconds in stages.cpu.items():
-        result.classic.setdefault(stage, []).append(seconds)
     science, template = (fits.getdata(path).astype(np.float32) for path in (flat, warped))
     weights = fits.getdata(folder / "science.weight.fits"), fits.getdata(folder / "warped.weight.fits")
     bad = (weights[0] == 0) | (weights[1] <= 0)
@@ -79,33 +53,34 @@ def run_peers(scene: Scene, folder: Path, result: RegimeResult, fwhms: tuple[flo
     variance = np.maximum(science, 0) + np.float32(SKY_ELECTRONS + 49)
     variance += (np.maximum(template, 0) + np.float32(SKY_ELECTRONS)) / np.float32(9)
     stars = scene.pair.stars[(np.asarray(scene.pair.stars["snr"]) > 30) & ~scene.pair.stars["saturated"]]
-    for name in SUBTRACTORS:
-        peer = result.peers.setdefault(name, PeerResult())
-        done = subtract_with(name, science, template, bad, fwhms, folder / "subtract", GIVE_UP_SECONDS)
-        peer.remarks.add(done.remark)
+    for name in options.package or SUBTRACTORS:
+        done = subtract_with(name, science, template, bad, fwhms, folder / "subtract", options.peer_seconds)
+        outcome = result.peers[name] = Outcome(subtraction=done.cpu_seconds, remark=done.remark)
         if done.difference is None:
-            print(f"  {name}: failed: {done.remark}", flush=True)
+            print(f"  {name}: {done.remark}", flush=True)
             continue
-        peer.seconds.append(done.cpu_seconds)
-        sources = detect_changes(folder, done.difference, bad, Stages())
-        score = score_catalogue(scene.truth, sources)
+        after = Stages()
+        sources = detect_changes(folder, done.difference, bad, max(fwhms), after)
+        outcome.detection = sum(after.cpu.values())
+        result.remarks |= {f"{name}: {remark}" for remark in after.remarks}
+        score = outcome.score = score_catalogue(scene.truth, sources)
         sky = done.difference[usable & np.isfinite(done.difference)]
         # They give no variance: photon noise, scaled so that the sky is what it should be.
         scale = robust_sigma(sky / np.sqrt(variance[usable & np.isfinite(done.difference)]))
         scaled = variance * np.float32(scale) ** 2
         score_pixels(score, done.difference, scaled, usable, stars, scene.truth)
-        peer.score = peer.score + score
         print(
-            f"  {name}: {done.cpu_seconds:.1f} s CPU, found {score.bright_found}/{score.bright}, "
-            f"spurious {score.spurious_bright}, at stars {np.median(score.residual_stars or [np.nan]):.2f}",
+            f"  {name}: {done.cpu_seconds:.1f} s CPU, found {score.bright_found}/{score.bright} and "
+            f"{score.faint_found}/{score.faint}, spurious {score.spurious_bright} and "
+            f"{score.spurious_faint}, at stars {np.median(score.residual_stars or [np.nan]):.2f}",
             flush=True,
         )
 
 
 def run_regime(
-    name: str, seeds: list[int], shape: tuple[int, int], folder: Path, peers: bool
-) -> RegimeResult:
-    """Run a regime on several seeds; peers see the first one only."""
+    name: str, seeds: list[int], shape: tuple[int, int], folder: Path, options: argparse.Namespace
+) -> tuple[RegimeResult, Scene]:
+    """Run a regime on several seeds, the peers on the first one only; return the last scene as well."""
     result = RegimeResult()
     regime = REGIMES[name]
     for number, seed in enumerate(seeds):
@@ -114,7 +89,9 @@ def run_regime(
             # Compiled code is loaded, not compiled, in the run that counts.
             run_ours(scene)
         run = run_ours(scene)
-        add_ours(result, run)
+        result.ours = result.ours + run.score
+        result.seconds.append(run.cpu_seconds)
+        result.subtraction.append(run.subtraction_cpu)
         print(
             f"{name}, seed {seed}: {run.cpu_seconds:.2f} s CPU, subtraction {run.subtraction_cpu:.2f}; "
             f"found {run.score.bright_found}/{run.score.bright} and "
@@ -123,10 +100,26 @@ def run_regime(
             + (f"; missed {', '.join(run.score.missed)}" if run.score.missed else ""),
             flush=True,
         )
-        if peers and number == 0:
+        if number == 0:
+            result.first = Outcome(run.score, run.subtraction_cpu, seconds=run.cpu_seconds)
             fwhms = float(run.result.summary["scienceFwhm"]), float(run.result.summary["templateFwhm"])
-            run_peers(scene, folder / "classic", result, fwhms)
-    return result
+            del run
+            if not options.no_peers:
+                run_peers(scene, folder / "classic", result, fwhms, options)
+    return result, scene
+
+
+def run_detector(
+    seed: int, folder: Path, options: argparse.Namespace, cores: int
+) -> tuple[RegimeResult, WallTimes]:
+    """Run a whole detector on one core, ours several times, and ours with all cores."""
+    result, scene = run_regime("typical", [seed], FULL, folder, options)
+    for _ in range(options.repeats - 1):
+        run = run_ours(scene)
+        result.seconds.append(run.cpu_seconds)
+        result.subtraction.append(run.subtraction_cpu)
+        del run
+    return result, measure_wall(scene.science, scene.template, cores, options.repeats)
 
 
 def check_peers() -> None:
@@ -135,6 +128,19 @@ def check_peers() -> None:
     if missing:
         sys.exit(f"Not installed: {', '.join(missing)}. apt-get install {' '.join(missing)}, or --no-peers.")
     peers_python()
+
+
+def tables(
+    results: dict[str, RegimeResult], full: RegimeResult | None = None, wall: WallTimes | None = None
+) -> str:
+    """Return all tables."""
+    everything = results if full is None else {**results, "typical, whole detector": full}
+    parts = [quality_table(results, REGIMES)] if results else []
+    if any(result.peers for result in everything.values()):
+        parts += [peers_table(everything), classic_table(everything)]
+    if full is not None:
+        parts.append(detector_table(full, wall))
+    return "\n".join(parts)
 
 
 def main() -> None:
@@ -148,16 +154,18 @@ def main() -> None:
         default=1400,
         help="width of the scenes, pixels; the sparse ones are a whole detector each",
     )
-    parser.add_argument(
-        "--full",
-        action="store_true",
-        help="one scene of a whole detector for the speeds, too (ours only, with --peers-on)",
-    )
+    parser.add_argument("--full", action="store_true", help="one scene of a whole detector as well")
+    parser.add_argument("--only-full", action="store_true", help="nothing but the whole detector")
+    parser.add_argument("--cores", type=int, default=2, help="of the wall-clock seconds of a whole detector")
+    parser.add_argument("--repeats", type=int, default=3, help="of ours on the whole detector")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--package", action="append", choices=SUBTRACTORS, help="only these subtract")
+    parser.add_argument(
+        "--peer-seconds", type=float, default=300, help="CPU seconds after which a subtraction is given up"
+    )
     parser.add_argument("--regime", action="append", choices=list(REGIMES), help="only these")
-    parser.add_argument("--peers-on", action="append", choices=list(REGIMES), help="peers only in these")
     parser.add_argument("--first-seed", type=int, default=REPORT_SEEDS.start)
-    parser.add_argument("--markdown", type=Path, help="write the tables there as well")
+    parser.add_argument("--markdown", type=Path, help="write the tables there as well, after each regime")
     options = parser.parse_args()
     if not options.no_peers:
         check_peers()
@@ -169,16 +177,17 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     seeds = list(range(options.first_seed, options.first_seed + options.seeds))
     results: dict[str, RegimeResult] = {}
-    full: RegimeResult | None = None
+    text = ""
     with tempfile.TemporaryDirectory() as folder:
-        for name in options.regime or REGIMES:
-            peers = not options.no_peers and name in (options.peers_on or REGIMES)
+        for name in [] if options.only_full else options.regime or REGIMES:
             shape = FULL if REGIMES[name].whole else (options.size, options.size)
-            results[name] = run_regime(name, seeds, shape, Path(folder), peers)
-        if options.full:
-            peers = not options.no_peers and not options.peers_on
-            full = run_regime("typical", seeds[:1], FULL, Path(folder), peers)
-    text = quality_tables(results, REGIMES) + speed_table(results, full)
+            results[name], _ = run_regime(name, seeds, shape, Path(folder), options)
+            text = tables(results)
+            if options.markdown is not None:
+                options.markdown.write_text(text, encoding="utf-8")
+        if options.full or options.only_full:
+            full, wall = run_detector(seeds[0], Path(folder), options, options.cores)
+            text = tables(results, full, wall)
     print("\n" + text)
     if options.markdown is not None:
         options.markdown.write_text(text, encoding="utf-8")

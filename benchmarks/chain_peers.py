@@ -21,7 +21,8 @@ PROGRAMS = {"source-extractor": "source-extractor", "psfex": "psfex", "scamp": "
 
 _PARAMETERS = (
     "NUMBER X_IMAGE Y_IMAGE X_WORLD Y_WORLD ERRA_WORLD ERRB_WORLD ERRTHETA_WORLD XWIN_IMAGE YWIN_IMAGE "
-    "ERRAWIN_IMAGE ERRBWIN_IMAGE ERRTHETAWIN_IMAGE FLUX_AUTO FLUXERR_AUTO MAG_AUTO MAGERR_AUTO FLUX_RADIUS "
+    "ERRAWIN_IMAGE ERRBWIN_IMAGE ERRTHETAWIN_IMAGE XWIN_WORLD YWIN_WORLD ERRAWIN_WORLD ERRBWIN_WORLD "
+    "ERRTHETAWIN_WORLD FLUX_AUTO FLUXERR_AUTO MAG_AUTO MAGERR_AUTO FLUX_RADIUS "
     "FLUX_APER(1) FLUXERR_APER(1) ELONGATION FLAGS SNR_WIN VIGNET(45,45)"
 )
 
@@ -78,7 +79,7 @@ def prepare(scene: Scene, folder: Path, stages: Stages) -> tuple[Path, Path]:
             fits.PrimaryHDU(hdus["SCI"].data, header).writeto(folder / f"{name}.fits", overwrite=True)
             weight = (hdus["MASK"].data == 0).astype(np.float32)
             fits.PrimaryHDU(weight).writeto(folder / f"{name}.weight.fits", overwrite=True)
-        extract(stages, "source-extractor", folder, name, "FITS_LDAC", 5.0)
+        extract(stages, "source-extractor", folder, name, "FITS_LDAC", 2.0, 12.0)
     run(stages, "psfex", ["psfex", "science.cat", "template.cat", "-CHECKPLOT_TYPE", "NONE",
                           "-CHECKIMAGE_TYPE", "NONE", "-WRITE_XML", "N", "-NTHREADS", "1",
                           "-PSFVAR_DEGREES", "2"], folder)  # fmt: skip
@@ -86,14 +87,19 @@ def prepare(scene: Scene, folder: Path, stages: Stages) -> tuple[Path, Path]:
     return warp(scene, folder, stages)
 
 
-def extract(stages: Stages, stage: str, folder: Path, name: str, kind: str, threshold: float) -> bool:
-    """Run source-extractor on ``<name>.fits`` with its weights, into ``<name>.cat``."""
+def extract(
+    stages: Stages, stage: str, folder: Path, name: str, kind: str, threshold: float, aperture: float
+) -> bool:
+    """Run source-extractor on ``<name>.fits`` with its weights, into ``<name>.cat``.
+
+    The threshold is what source-extractor wants: of filtered pixels, in units of the noise before the filter.
+    """
     command = [
         "source-extractor", f"{name}.fits", "-CATALOG_NAME", f"{name}.cat", "-CATALOG_TYPE", kind,
         "-PARAMETERS_NAME", "out.param", "-FILTER_NAME", "gauss.conv", "-WEIGHT_TYPE", "MAP_WEIGHT",
-        "-WEIGHT_IMAGE", f"{name}.weight.fits", "-DETECT_THRESH", str(threshold / 2.5),
-        "-ANALYSIS_THRESH", "2", "-DETECT_MINAREA", "4", "-PHOT_APERTURES", "12", "-BACK_SIZE", "128",
-        "-VERBOSE_TYPE", "QUIET", "-NTHREADS", "1",
+        "-WEIGHT_IMAGE", f"{name}.weight.fits", "-DETECT_THRESH", f"{threshold:.3f}",
+        "-ANALYSIS_THRESH", "2", "-DETECT_MINAREA", "4", "-PHOT_APERTURES", f"{aperture:.2f}",
+        "-BACK_SIZE", "128", "-VERBOSE_TYPE", "QUIET", "-NTHREADS", "1",
     ]  # fmt: skip
     return run(stages, stage, command, folder)
 
@@ -102,11 +108,11 @@ def align(scene: Scene, folder: Path, stages: Stages) -> None:
     """Solve the science image's WCS against the template's catalogue with scamp, if it will."""
     command = [
         "scamp", "science.cat", "-ASTREF_CATALOG", "FILE", "-ASTREFCAT_NAME", "template.cat",
-        "-ASTREFCENT_KEYS", "X_WORLD,Y_WORLD", "-ASTREFERR_KEYS", "ERRA_WORLD,ERRB_WORLD,ERRTHETA_WORLD",
+        "-ASTREFCENT_KEYS", "XWIN_WORLD,YWIN_WORLD", "-ASTREFERR_KEYS",
+        "ERRAWIN_WORLD,ERRBWIN_WORLD,ERRTHETAWIN_WORLD",
         "-ASTREFMAG_KEY", "MAG_AUTO", "-ASTREFMAGERR_KEY", "MAGERR_AUTO", "-MATCH", "N",
-        "-CROSSID_RADIUS", "1.0", "-DISTORT_DEGREES", "3", "-SOLVE_PHOTOM", "N", "-CHECKPLOT_TYPE", "NONE",
-        "-WRITE_XML", "N",
-        "-NTHREADS", "1", "-VERBOSE_TYPE", "QUIET",
+        "-CROSSID_RADIUS", "0.3", "-FLAGS_MASK", "0x00ff", "-DISTORT_DEGREES", "3", "-SOLVE_PHOTOM", "N",
+        "-CHECKPLOT_TYPE", "NONE", "-WRITE_XML", "N", "-NTHREADS", "1", "-VERBOSE_TYPE", "QUIET",
     ]  # fmt: skip
     if not run(stages, "scamp", command, folder):
         stages.remarks.append("the WCS of the header is used")
@@ -151,21 +157,42 @@ _WCS_KEYS = {
 }  # fmt: skip
 
 
-def detect_changes(folder: Path, difference: np.ndarray, bad: np.ndarray, stages: Stages) -> Table:
+def detect_changes(
+    folder: Path, difference: np.ndarray, bad: np.ndarray, fwhm: float, stages: Stages
+) -> Table:
     """Run source-extractor on a difference and its negative, as the classic chain does.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        For files.
+    difference : `~numpy.ndarray`
+        Science minus template.
+    bad : `~numpy.ndarray` of bool
+        Pixels that are unusable in either.
+    fwhm : `float`
+        Of the difference, pixels. The filter and the aperture are made for it: peaks of 4 sigma after the
+        filter are tried, and kept if their flux within 1.4 FWHM, nine tenths as deep as a PSF's, is 5 sigma.
+    stages : `Stages`
+        Is told how long it took.
 
     Returns
     -------
     sources : `~astropy.table.Table`
         ``x, y`` (pixels from 0), ``snr``, ``electrons``.
     """
+    half = min(int(np.ceil(fwhm)), 15)
+    (folder / "gauss.conv").write_text(_gaussian_filter(fwhm, half))
+    sharpness = float(np.sqrt(np.sum(_gaussian(fwhm, half) ** 2)))
     tables = []
     for sign in (1, -1):
         name = "positive" if sign > 0 else "negative"
         data = np.where(bad, 0, sign * np.nan_to_num(difference)).astype(np.float32)
         fits.PrimaryHDU(data).writeto(folder / f"{name}.fits", overwrite=True)
         fits.PrimaryHDU((~bad).astype(np.float32)).writeto(folder / f"{name}.weight.fits", overwrite=True)
-        if not extract(stages, "source-extractor on the difference", folder, name, "FITS_1.0", 5.0):
+        if not extract(
+            stages, "source-extractor on the difference", folder, name, "FITS_1.0", 4 * sharpness, 1.4 * fwhm
+        ):
             continue
         table = Table.read(folder / f"{name}.cat", hdu=1)
         snr = np.asarray(table["FLUX_APER"], float).ravel() / np.asarray(table["FLUXERR_APER"], float).ravel()
@@ -180,9 +207,13 @@ def detect_changes(folder: Path, difference: np.ndarray, bad: np.ndarray, stages
     return Table(rows, names=("x", "y", "snr", "electrons"))
 
 
-def _gaussian_filter(fwhm: float) -> str:
-    half = 3
+def _gaussian(fwhm: float, half: int) -> np.ndarray:
+    """Return a Gaussian of sum 1."""
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
     kernel = np.exp(-4 * np.log(2) * (x**2 + y**2) / fwhm**2)
-    rows = "\n".join(" ".join(f"{v:.6f}" for v in row) for row in kernel)
+    return np.asarray(kernel / kernel.sum())
+
+
+def _gaussian_filter(fwhm: float, half: int = 3) -> str:
+    rows = "\n".join(" ".join(f"{v:.6f}" for v in row) for row in _gaussian(fwhm, half))
     return f"CONV NORM\n{rows}\n"

@@ -55,7 +55,7 @@ REGIMES = {
     "template sharper": Regime(1.4, 0.6),
     "equal seeing": Regime(0.8, 0.8),
     "template blurrier": Regime(0.6, 1.4),
-    "sparse, 1 000 stars": Regime(stars=1000, whole=True),
+    "sparse, 1 000 stars": Regime(stars=1000, whole=True, relaxed=False),
     "crowded, 50 000 stars": Regime(stars=50_000),
     "galaxies": Regime(galaxies=20_000),
     "3 % masked": Regime(masked=0.03),

@@ -1,13 +1,15 @@
 """Runs in the peers' environment, which has nothing of this project: one subtraction, timed.
 
-    python chain_subtract_worker.py sfft|properimage|ois PAIR.npz OUT.npz
+    python chain_subtract_worker.py sfft|properimage|ois PAIR.npz OUT.npz CPU_SECONDS
 
 Pixels that are unusable are set to the sky's level before; each package is called as its own
-documentation shows, with a kernel that varies in second degree where it can.
+documentation shows, with a kernel that varies in second degree where it can. A subtraction that takes more
+CPU seconds than it may have is ended by SIGPROF.
 """
 
 import json
 import os
+import signal
 import sys
 import time
 
@@ -17,6 +19,7 @@ import numpy as np
 def with_sfft(science, template, bad, fwhms):
     from astropy.io import fits
     from sfft.CustomizedPacket import Customized_Packet
+    from sfft.sfftcore.SFFTConfigure import SingleSFFTConfigure
 
     convolved = "REF" if fwhms[1] <= fwhms[0] else "SCI"
     half = int(np.clip(np.ceil(2.0 * max(fwhms) / 2), 4, 8))
@@ -34,9 +37,12 @@ def with_sfft(science, template, bad, fwhms):
         )[:2]  # fmt: skip
         return np.asarray(difference).T
 
-    # The first call compiles.
-    first = call()
-    return call, first, f"kernel {2 * half + 1} x {2 * half + 1}, degree 2, on the {convolved}"
+    # Compiles what is compiled anew for each size of image and kernel; the call loads it again.
+    SingleSFFTConfigure.SSC(
+        NX=science.shape[1], NY=science.shape[0], KerHW=half, KerPolyOrder=2, BGPolyOrder=0,
+        ConstPhotRatio=True, BACKEND_4SUBTRACT="Numpy", NUM_CPU_THREADS_4SUBTRACT=1, VERBOSE_LEVEL=0,
+    )  # fmt: skip
+    return call, f"kernel {2 * half + 1} x {2 * half + 1}, degree 2, on the {convolved}"
 
 
 def with_properimage(science, template, bad, fwhms):
@@ -48,12 +54,12 @@ def with_properimage(science, template, bad, fwhms):
         ref = SingleImage(np.ma.array(template.astype(np.float64), mask=bad), smooth_psf=False)
         with new, ref:
             difference, *_ = subtract(
-                ref=ref, new=new, smooth_psf=False, fitted_psf=True, align=False, iterative=False, beta=False,
-                shift=False,
+                ref=ref, new=new, smooth_psf=False, fitted_psf=False, align=False, iterative=False,
+                beta=False, shift=False,
             )  # fmt: skip
         return np.real(np.ma.filled(difference, np.nan))
 
-    return call, None, "Gaussian PSFs, constant over the image"
+    return call, "measured PSFs, constant over the image"
 
 
 def with_ois(science, template, bad, fwhms):
@@ -64,7 +70,7 @@ def with_ois(science, template, bad, fwhms):
     image, reference = (template, science) if swap else (science, template)
 
     def call():
-        # More Gaussians or degrees, as HOTPANTS has them, make its unscaled polynomials diverge.
+        # With more than one Gaussian version 0.2 puts its kernel together wrongly, whatever the fit.
         difference = optimal_system(
             np.ma.array(image.astype(np.float64), mask=bad),
             np.ma.array(reference.astype(np.float64), mask=bad),
@@ -73,18 +79,20 @@ def with_ois(science, template, bad, fwhms):
         )[0]  # fmt: skip
         return np.asarray(np.ma.filled(difference, np.nan)) * (-1 if swap else 1)
 
-    return call, None, "Alard-Lupton, one Gaussian of degree 2, on a 2 x 2 grid"
+    return call, "Alard-Lupton, one Gaussian of degree 2, on a 2 x 2 grid"
 
 
 def main():
-    name, pair, out = sys.argv[1:]
+    name, pair, out, limit = sys.argv[1:]
     with np.load(pair) as data:
         science, template, bad, fwhms = (data[key] for key in ("science", "template", "bad", "fwhms"))
     science, template = np.where(bad, 0, science), np.where(bad, 0, template)
     maker = {"sfft": with_sfft, "properimage": with_properimage, "ois": with_ois}[name]
-    call, _, remark = maker(science, template, bad, tuple(float(f) for f in fwhms))
+    call, remark = maker(science, template, bad, tuple(float(f) for f in fwhms))
+    signal.setitimer(signal.ITIMER_PROF, float(limit))
     start, cpu = time.perf_counter(), sum(os.times()[:4])
     difference = call()
+    signal.setitimer(signal.ITIMER_PROF, 0)
     numbers = {
         "seconds": time.perf_counter() - start,
         "cpu_seconds": sum(os.times()[:4]) - cpu,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ap_chain import RegimeResult
+    from chain_results import Outcome, RegimeResult
     from chain_scenes import Regime
     from chain_score import Score
+    from chain_wall import WallTimes
 
 C_ALARD_LUPTON_SECONDS = 14.5
 """Of a public C implementation of Alard & Lupton, on a detector's pair, with one core."""
@@ -29,110 +30,185 @@ def _scatter(values: Sequence[float]) -> float:
     return float(1.4826 * np.median(np.abs(np.asarray(values) - middle)))
 
 
-MEASURES: tuple[tuple[str, str, Measure, Callable[[float, float], bool]], ...] = (
-    ("completeness, S/N > 10", ">= 0.99", lambda s: s.completeness[0], lambda v, k: 1 - v <= 0.01 * k),
-    ("completeness, S/N 5 to 10", ">= 0.85", lambda s: s.completeness[1], lambda v, k: 1 - v <= 0.15 * k),
-    ("spurious per true, S/N > 10", "<= 0.02", lambda s: s.spurious[0], lambda v, k: v <= 0.02 * k),
-    ("spurious per true, S/N > 5", "<= 0.2", lambda s: s.spurious[1], lambda v, k: v <= 0.2 * k),
+def _rms(values: Sequence[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(values)))) if len(values) else float("nan")
+
+
+MEASURES: tuple[tuple[str, str, str, Measure, Callable[[float, float], bool]], ...] = (
+    (
+        "completeness, S/N > 10",
+        ">= 0.99",
+        ">= 0.98",
+        lambda s: s.completeness[0],
+        lambda v, k: v >= 1 - 0.01 * k,
+    ),
+    (
+        "completeness, S/N 5 to 10",
+        ">= 0.85",
+        ">= 0.70",
+        lambda s: s.completeness[1],
+        lambda v, k: v >= 1 - 0.15 * k,
+    ),
+    (
+        "spurious per true, S/N > 10",
+        "<= 0.02",
+        "<= 0.04",
+        lambda s: s.spurious[0],
+        lambda v, k: v <= 0.02 * k,
+    ),
+    ("spurious per true, S/N > 5", "<= 0.2", "<= 0.4", lambda s: s.spurious[1], lambda v, k: v <= 0.2 * k),
     (
         "residual / noise, sky",
         "1 +- 0.03",
+        "1 +- 0.06",
         lambda s: _median(s.residual_sky),
         lambda v, k: abs(v - 1) <= 0.03 * k,
     ),
     (
         "residual / noise, stars",
         "1 +- 0.15",
+        "1 +- 0.3",
         lambda s: _median(s.residual_stars),
         lambda v, k: abs(v - 1) <= 0.15 * k,
     ),
-    ("flux, bias", "1 +- 0.01", lambda s: _median(s.flux_ratio), lambda v, k: abs(v - 1) <= 0.01 * k),
-    ("flux, scatter / error", "<= 1.1", lambda s: _scatter(s.flux_pull), lambda v, k: v <= 1 + 0.1 * k),
+    (
+        "flux, bias",
+        "1 +- 0.01",
+        "1 +- 0.02",
+        lambda s: _median(s.flux_ratio),
+        lambda v, k: abs(v - 1) <= 0.01 * k,
+    ),
+    (
+        "flux, scatter / error",
+        "<= 1.1",
+        "<= 1.2",
+        lambda s: _scatter(s.flux_pull),
+        lambda v, k: v <= 1 + 0.1 * k,
+    ),
     (
         "position of S/N > 50, mas an axis",
         "<= 20",
+        "<= 40",
         lambda s: 200 * _rms(s.position),
         lambda v, k: v <= 20 * k,
     ),
 )
-"""Name, target, how it is measured (`Score` to value), and whether it is met (value, relaxation)."""
+"""Name, target, target relaxed by 2, how it is measured (`Score` to value), and whether it is met (value,
+relaxation)."""
+
+READING = (
+    "Relaxed by 2 is read as twice the shortfall: twice the sources missed, twice the distance from 1, "
+    "and of scatter / error twice what it has over 1 (1.2, not 2.2: the stricter reading). "
+    "The typical and the sparse regime are not relaxed."
+)
+
+PEER_COLUMNS = (
+    "regime", "program", "subtraction, CPU s", "of ours", "everything, CPU s", "of ours",
+    "found, S/N > 10", "found, S/N 5 to 10", "spurious, S/N > 10", "spurious, S/N 5 to 10",
+    "at stars", "at the brightest", "neighbours' correlation",
+)  # fmt: skip
 
 
-def _rms(values: Sequence[float]) -> float:
-    return float(np.sqrt(np.mean(np.square(values)))) if len(values) else float("nan")
-
-
-def quality_tables(results: dict[str, RegimeResult], regimes: dict[str, Regime]) -> str:
-    """Return one table of ours for all regimes, and one a regime that sets the peers beside."""
+def quality_table(results: dict[str, RegimeResult], regimes: dict[str, Regime]) -> str:
+    """Return ours in all regimes, against the targets."""
     lines = ["| regime | " + " | ".join(name for name, *_ in MEASURES) + " | injected |"]
     lines.append("|---" * (len(MEASURES) + 2) + "|")
     lines.append("| target | " + " | ".join(target for _, target, *_ in MEASURES) + " | |")
+    lines.append("| target, relaxed by 2 | " + " | ".join(relaxed for _, _, relaxed, *_ in MEASURES) + " | |")
     for name, result in results.items():
-        relaxed = 2 if regimes[name].relaxed else 1
+        factor = 2 if regimes[name].relaxed else 1
         cells = []
-        for _, _, measure, met in MEASURES:
+        for *_, measure, met in MEASURES:
             value = measure(result.ours)
-            cells.append(
-                "-" if np.isnan(value) else f"{value:.3f}" + ("" if met(value, relaxed) else " **missed**")
-            )
+            text = "-" if np.isnan(value) else f"{value:.3f}"
+            if not np.isnan(value) and not met(value, 1):
+                text += " (relaxed)" if met(value, factor) else " **missed**"
+            cells.append(text)
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {result.ours.bright} + {result.ours.faint} |")
-    lines += ["", "Peers on the first seed of each regime, ours on all:", ""]
-    lines.append(
-        "| regime | package | found, S/N > 10 | spurious, S/N > 10 | at stars | at bright | correlation |"
-    )
-    lines.append("|---" * 7 + "|")
+    return "\n".join([*lines, "", READING]) + "\n"
+
+
+def peers_table(results: dict[str, RegimeResult]) -> str:
+    """Return ours and the peers on the same files: the first scene of each regime."""
+    lines = ["| " + " | ".join(PEER_COLUMNS) + " |", "|---" * len(PEER_COLUMNS) + "|"]
     for name, result in results.items():
-        lines.append(_peer_row(name, "**ours**", result.ours))
+        if not result.peers:
+            continue
+        ours = result.first
+        lines.append(_peer_row(name, "**ours**", ours, ours, ours.seconds))
+        before = sum(result.classic.values())
         for peer, outcome in result.peers.items():
-            if outcome.seconds:
-                lines.append(_peer_row(name, peer, outcome.score))
+            if outcome.score is None:
+                empty = " |" * (len(PEER_COLUMNS) - 3)
+                lines.append(f"| {name} | {peer} | {outcome.remark} |{empty}")
             else:
-                lines.append(f"| {name} | {peer} | failed: {'; '.join(sorted(outcome.remarks))} | | | | |")
-    return "\n".join(lines) + "\n\n"
+                everything = before + outcome.subtraction + outcome.detection
+                lines.append(_peer_row(name, peer, outcome, ours, everything))
+        for remark in sorted(result.remarks):
+            lines.append(f"| {name} | {remark} |" + " |" * (len(PEER_COLUMNS) - 2))
+    return "\n".join(lines) + "\n"
 
 
-def _peer_row(regime: str, name: str, score: Score) -> str:
-    return (
-        f"| {regime} | {name} | {score.completeness[0]:.3f} | {score.spurious[0]:.3f} "
-        f"| {_median(score.residual_stars):.2f} | {_median(score.residual_bright):.2f} "
-        f"| {_median(score.whiteness):.3f} |"
+def _peer_row(regime: str, name: str, outcome: Outcome, ours: Outcome, everything: float) -> str:
+    score = outcome.score
+    assert score is not None
+    cells = (
+        f"{outcome.subtraction:.2f}",
+        f"{outcome.subtraction / ours.subtraction:.1f} x",
+        f"{everything:.2f}",
+        f"{everything / ours.seconds:.1f} x",
+        f"{score.bright_found} of {score.bright}",
+        f"{score.faint_found} of {score.faint}",
+        f"{score.spurious_bright}",
+        f"{score.spurious_faint}",
+        f"{_median(score.residual_stars):.2f}",
+        f"{_median(score.residual_bright):.2f}",
+        f"{_median(score.whiteness):.3f}",
     )
+    return f"| {regime} | {name} | " + " | ".join(cells) + " |"
 
 
-def speed_table(results: dict[str, RegimeResult], full: RegimeResult | None) -> str:
-    """Return CPU seconds and their ratio to ours."""
-    parts = {"scenes as above": results}
-    if full is not None:
-        parts["4072 x 4000, typical"] = {"typical": full}
-    lines = ["| images | step | program | CPU s | of ours |", "|---|---|---|---|---|"]
-    for title, group in parts.items():
-        subtraction = _median([s for r in group.values() for s in r.subtraction])
-        chain = _median([s for r in group.values() for s in r.seconds])
-        lines.append(f"| {title} | subtraction | **ours** | {subtraction:.2f} | 1 |")
-        for peer in {p: None for r in group.values() for p in r.peers}:
-            seconds = [s for r in group.values() if peer in r.peers for s in r.peers[peer].seconds]
-            if seconds:
-                typical = _median(seconds)
-                lines.append(
-                    f"| {title} | subtraction | {peer} | {typical:.2f} | {typical / subtraction:.0f} x |"
-                )
-        classic: dict[str, list[float]] = {}
-        for result in group.values():
-            for stage, values in result.classic.items():
-                classic.setdefault(stage, []).extend(values)
-        total = sum(_median(v) for v in classic.values())
-        lines.append(f"| {title} | everything, files to catalogue | **ours** | {chain:.2f} | 1 |")
-        for stage, values in classic.items():
-            lines.append(f"| {title} | before the subtraction | {stage} | {_median(values):.2f} | |")
-        if classic:
-            ratio = total / (chain - subtraction)
-            lines.append(
-                f"| {title} | all but the subtraction | classic chain | {total:.2f} | {ratio:.1f} x |"
-            )
-    if full is not None:
-        ours = _median(full.subtraction)
+def classic_table(results: dict[str, RegimeResult]) -> str:
+    """Return the CPU seconds of each program of the classic chain before the subtraction."""
+    programs = {stage: None for result in results.values() for stage in result.classic}
+    if not programs:
+        return ""
+    lines = ["| regime | " + " | ".join(programs) + " | ours, all but the subtraction |"]
+    lines.append("|---" * (len(programs) + 2) + "|")
+    for name, result in results.items():
+        if result.classic:
+            cells = [f"{result.classic.get(p, float('nan')):.2f}" for p in programs]
+            rest = result.first.seconds - result.first.subtraction
+            lines.append(f"| {name} | " + " | ".join([*cells, f"{rest:.2f}"]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def detector_table(full: RegimeResult, wall: WallTimes | None) -> str:
+    """Return how long a whole detector takes, one core or several."""
+    lines = ["| 4072 x 4000, typical | cores | seconds | subtraction | of ours | files to catalogue |"]
+    lines.append("|---" * 6 + "|")
+    ours, total = _median(full.subtraction), _median(full.seconds)
+    lines.append(f"| **ours**, median of {len(full.seconds)} | 1 | CPU | {ours:.2f} | 1 | {total:.2f} |")
+    if wall is not None:
         lines.append(
-            f"| 4072 x 4000, typical | subtraction | a public C Alard-Lupton, as published | "
-            f"{C_ALARD_LUPTON_SECONDS} | {C_ALARD_LUPTON_SECONDS / ours:.1f} x |"
+            f"| **ours**, best of {wall.repeats} | {wall.cores} | wall clock "
+            f"| {wall.subtraction:.2f} | {wall.subtraction / ours:.2f} x | {wall.everything:.2f} |"
         )
+    before = sum(full.classic.values())
+    for peer, outcome in full.peers.items():
+        if outcome.score is None:
+            lines.append(f"| {peer} | 1 | CPU | {outcome.remark} | | |")
+        else:
+            everything = before + outcome.subtraction + outcome.detection
+            lines.append(
+                f"| {peer} | 1 | CPU | {outcome.subtraction:.1f} | {outcome.subtraction / ours:.1f} x "
+                f"| {everything:.1f} |"
+            )
+    ratio = f"{C_ALARD_LUPTON_SECONDS / ours:.1f} x"
+    if wall is not None:
+        ratio += f" (of the wall clock {C_ALARD_LUPTON_SECONDS / wall.subtraction:.1f} x)"
+    lines.append(
+        f"| a public C Alard-Lupton, as published, not run here | 1 | wall clock | {C_ALARD_LUPTON_SECONDS} "
+        f"| {ratio} | |"
+    )
     return "\n".join(lines) + "\n"

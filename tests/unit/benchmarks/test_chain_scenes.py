@@ -72,7 +72,7 @@ def test_regimes_span_the_seeing_and_the_densities_that_are_promised() -> None:
     assert {(1.4, 0.6), (0.6, 1.4)} <= seeings
     stars = [r.stars for r in REGIMES.values()]
     assert (min(stars), max(stars)) == (1000, 50_000)
-    assert [name for name, r in REGIMES.items() if not r.relaxed] == ["typical"]
+    assert [name for name, r in REGIMES.items() if not r.relaxed] == ["typical", "sparse, 1 000 stars"]
 
 
 def test_scenes_files_hold_what_the_truth_tells(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Wall-clock seconds of ``prompt-difference`` with several cores, in a process of its own.
+
+    python benchmarks/chain_wall.py SCIENCE.fits TEMPLATE.fits --cores 2 --repeats 3
+
+``ap_chain.py`` has bound itself to one core and its libraries have made their threads, hence the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class WallTimes:
+    """What the best of several runs took.
+
+    Attributes
+    ----------
+    cores, repeats : `int`
+        Cores it could use, and runs after the first, which does not count.
+    subtraction, everything : `float`
+        Wall-clock seconds, each of its best run.
+    """
+
+    cores: int
+    repeats: int
+    subtraction: float
+    everything: float
+
+
+def measure_wall(science: Path, template: Path, cores: int, repeats: int) -> WallTimes:
+    """Run our chain on two files with several cores, as often as told.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        Raised if it failed.
+    """
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), str(cores))
+    command = [sys.executable, __file__, str(science), str(template), "--cores", str(cores)]
+    done = subprocess.run(
+        [*command, "--repeats", str(repeats)],
+        env={**os.environ, **threads}, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    return WallTimes(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("science", type=Path)
+    parser.add_argument("template", type=Path)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    # More than there are is no error: the kernel takes those it has.
+    os.sched_setaffinity(0, range(options.cores))
+    # Libraries count the cores when they are imported.
+    from prompt_processing.difference import difference_images
+
+    runs = []
+    for _ in range(options.repeats + 1):
+        start = time.perf_counter()
+        summary = difference_images(options.science, options.template).summary
+        runs.append((float(summary["subtractionSeconds"]), time.perf_counter() - start))
+    subtraction, everything = (min(run[i] for run in runs[1:]) for i in (0, 1))
+    print(json.dumps({
+        "cores": len(os.sched_getaffinity(0)), "repeats": options.repeats,
+        "subtraction": subtraction, "everything": everything,
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Peers must be told from each other by what they did, not by what went wrong around them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import chain_subtractors
+import numpy as np
+import pytest
+
+WORKER = """
+import signal, sys, json, numpy as np
+signal.setitimer(signal.ITIMER_PROF, float(sys.argv[4]))
+{body}
+numbers = json.dumps({{"seconds": 1.0, "cpu_seconds": 0.5, "remark": "as asked"}})
+np.savez(sys.argv[3], difference=np.ones((4, 4), np.float32), numbers=numbers)
+"""
+
+
+def _subtract(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str
+) -> chain_subtractors.PeerSubtraction:
+    worker = tmp_path / "worker.py"
+    worker.write_text(WORKER.format(body=body))
+    monkeypatch.setattr(chain_subtractors, "WORKER", worker)
+    monkeypatch.setattr(chain_subtractors, "peers_python", lambda: sys.executable)
+    image = np.zeros((4, 4), np.float32)
+    return chain_subtractors.subtract_with("ois", image, image, image > 0, (4.0, 3.0), tmp_path / "work", 0.3)
+
+
+def test_subtraction_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done = _subtract(monkeypatch, tmp_path, "while True: pass")
+    assert done.difference is None
+    assert done.remark == "gave up after 0 s"
+    assert done.cpu_seconds == 0.3
+
+
+def test_waiting_is_not_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done = _subtract(monkeypatch, tmp_path, "import time; time.sleep(1.0)")
+    assert done.difference is not None
+    assert done.cpu_seconds == 0.5
+
+
+def test_failure_is_told_in_the_package_s_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done = _subtract(monkeypatch, tmp_path, "raise ValueError('singular matrix')")
+    assert done.difference is None
+    assert done.remark == "failed: ValueError: singular matrix"
