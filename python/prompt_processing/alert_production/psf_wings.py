@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_WING_STARS = 8
+MIN_WING_STARS = 4
 """As many stars at least have a say in the wings, however bright the brightest is."""
 
 MEASURED_TO, MODELLED_FROM = 1.5, 2.5
@@ -16,6 +16,9 @@ BETAS = np.arange(2.0, 7.01, 0.25)
 
 EXPECTED_BETA = (3.5, 1.0)
 """Of the atmosphere and a telescope, and by how much that varies (Trujillo et al. 2001, MNRAS 328, 977)."""
+
+SKY_ERROR = 0.03
+"""By how much the sky around a star is off, of its noise: faint sources, and the mesh of the background."""
 
 OUTLIER = 3.0
 """Stars that are wider or longer than the others by this many times their scatter are blends or galaxies."""
@@ -99,7 +102,8 @@ def mean_wings(
     trust = np.minimum(1.0, ceiling / flux) ** 2
     # A median is noisier than a mean.
     precision = pixels[far] / (0.5 * np.pi * max(noise, 1e-30) ** 2)
-    amplitude, beta = _fit_moffat(rings[far].astype(float), light, flux, precision, trust, fwhm)
+    free = 1 / np.sqrt(1 + precision.sum() * (SKY_ERROR * noise) ** 2)
+    amplitude, beta = _fit_moffat(rings[far].astype(float), light, flux, precision, trust, fwhm, 1 - free)
     share = np.clip((radius / fwhm - MEASURED_TO) / (MODELLED_FROM - MEASURED_TO), 0, 1)
     share = share * share * (3 - 2 * share)
     return np.asarray((1 - share) * wings + share * (amplitude * moffat(radius, beta, fwhm) - model))
@@ -118,9 +122,13 @@ def _fit_moffat(
     precision: NDArray[np.float64],
     trust: NDArray[np.float64],
     fwhm: float,
+    levelled: float,
 ) -> tuple[float, float]:
-    """Fit a profile's amplitude and exponent to stars' rings (n, n_rings), each on a level of its own."""
-    share = precision / precision.sum()
+    """Fit a profile's amplitude and exponent to stars' rings (n, n_rings), each on a level of its own.
+
+    To take the share ``levelled`` of the mean out of both is to fit a level that is expected to be small.
+    """
+    share = levelled * precision / precision.sum()
     light = light - (light @ share)[:, np.newaxis]
     now = trust
     amplitude, beta = 0.0, EXPECTED_BETA[0]
