@@ -10,6 +10,7 @@ from astropy.table import Table
 from ..domain.ids import pack_ids
 from ..images import Exposure
 from .dia_detection import DetectionOptions, detect_dia_sources
+from .dia_long_trails import join_long_trails
 from .dia_measurement import measure_dia_sources
 from .streaks import mask_streaks
 
@@ -35,7 +36,7 @@ def detect_and_measure(
         list of masked streaks, each a `dict` of `~prompt_processing.alert_production.streaks.Streak`.
     """
     streaks = mask_streaks(difference)
-    peaks = detect_dia_sources(difference, options)
+    peaks = join_long_trails(difference, detect_dia_sources(difference, options))
     table = measure_dia_sources(difference, science, matched, peaks)
     if difference.visit_info is None:
         ids = np.arange(1, len(table) + 1, dtype=np.int64)

@@ -92,7 +92,7 @@ def make_catalogue(
     box = np.maximum(peaks["x_max"] - peaks["x_min"], peaks["y_max"] - peaks["y_min"]) + 1
     table["bboxSize"] = box.astype(np.int32)
     _add_dipoles(table, results, jacobian, arcsec)
-    _add_trails(table, results, jacobian, arcsec, difference.wcs)
+    _add_trails(table, peaks, results, jacobian, arcsec, difference.wcs)
     _add_forced_fluxes(table, science, matched)
     _add_pixel_flags(table, results, difference.shape)
     table["sharpness"] = results["sharpness"]
@@ -167,6 +167,7 @@ def _add_dipoles(
 
 def _add_trails(
     table: Table,
+    peaks: NDArray[np.void],
     results: NDArray[np.void],
     jacobian: NDArray[np.float64],
     arcsec: NDArray[np.float64],
@@ -178,8 +179,8 @@ def _add_trails(
     def where_good(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.where(good, values, np.nan)
 
-    # The fit's offsets are from the peak pixel, as are those of the point source.
-    column, row = np.rint(results["x"]), np.rint(results["y"])
+    # The fit's offsets are from the peak pixel.
+    column, row = peaks["x"], peaks["y"]
     ra, dec = np.full(len(results), np.nan), np.full(len(results), np.nan)
     if good.any():
         sky = wcs.all_pix2world((column + fit[:, 0])[good], (row + fit[:, 1])[good], 0)

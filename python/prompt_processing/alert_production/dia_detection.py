@@ -17,8 +17,10 @@ from .row_bands import in_bands
 PEAK = np.dtype(
     [("x", np.int32), ("y", np.int32), ("score", np.float32), ("footprint", np.int32), ("area", np.int32)]
     + [(name, np.int32) for name in ("x_min", "y_min", "x_max", "y_max")]
+    + [("trail_length", np.float32), ("trail_angle", np.float32)]
 )
-"""One row a source: peak pixel, significance (signed), its footprint's number, pixels and bounding box."""
+"""One row a source: peak pixel, significance (signed), its footprint's number, pixels and bounding box, and,
+if the footprint is one long trail, the trail's length (pixels, 0 if not) and angle (radian from x to y)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,8 @@ def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = 
                   options.neighbour_fraction)  # fmt: skip
     columns = columns[keep]
     peaks = np.zeros(len(columns), PEAK)
-    for i, name in enumerate(PEAK.names or ()):
-        peaks[name] = columns[:, i]
+    for name, column in zip(PEAK.names or (), columns.T, strict=False):
+        peaks[name] = column
     return peaks
 
 

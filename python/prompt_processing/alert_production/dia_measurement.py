@@ -13,7 +13,7 @@ from ..images import UNUSABLE, Exposure, Mask
 from .dia_catalogue import make_catalogue
 from .dia_fits import fit_dipole, fit_point
 from .dia_shapes import aperture_flux, lobes, weighted_moments
-from .dia_trail import fit_trail
+from .dia_trail import fit_trail, keep_band
 from .psf_stamps import SplinePsf, shifted_stamp, spline_at
 from .row_bands import in_bands
 
@@ -33,6 +33,17 @@ RESULT = np.dtype(
     + [(name, np.bool_) for name in ("trailTried", "trailGood", "psfEdge")]
 )
 """What the compiled loop gives for each source; lengths in pixels, fluxes in the image's unit."""
+
+
+def fit_radius(fwhm: float) -> int:
+    """Return how far from a source pixels are fitted, for a PSF of some width; all in pixels."""
+    return int(np.clip(math.ceil(1.5 * fwhm), 5, 14))
+
+
+@numba.njit(cache=True)
+def trail_window(length: float, radius: int) -> int:
+    """Return the width of the square that a trail is fitted in; all in pixels."""
+    return int(2 * (math.ceil(0.6 * length) + radius) + 1)
 
 
 def measure_dia_sources(
@@ -73,7 +84,7 @@ def measure_dia_sources(
     spline = SplinePsf.of(difference.psf)
     height, width = difference.shape
     fwhm = difference.psf.fwhm_at((width - 1) / 2, (height - 1) / 2)
-    radius = int(np.clip(math.ceil(1.5 * fwhm), 5, 14))
+    radius = fit_radius(fwhm)
     planes = int(UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE)
 
     def measure(start: int, stop: int) -> None:
@@ -115,7 +126,7 @@ def _measure(
         peak, result = peaks[i], results[i]
         column, row = int(peak["x"]), int(peak["y"])
         sign = 1.0 if peak["score"] > 0 else -1.0
-        _cut(image, variance, mask, planes, column, row, data, noise)
+        cut(image, variance, mask, planes, column, row, data, noise)
         spline_at(splines, order, frame, float(column), float(row), spline)
         good = fit_point(data, noise, spline, point)
         # A fit that ends with the other sign has followed a neighbour.
@@ -153,7 +164,21 @@ def _measure(
             start_dipole[2 - first], start_dipole[3 - first] = lobe[4], lobe[5]
             result["dipoleGood"] = fit_dipole(data, noise, spline, start_dipole, dipole)
             result["dipole"][:] = dipole
-        _cut(image, variance, mask, planes, column, row, wide_data, wide_noise)
+        if peak["trail_length"] > 0:
+            # Neither point nor moments tell where its middle is.
+            length, angle = float(peak["trail_length"]), float(peak["trail_angle"])
+            long = trail_window(length, radius)
+            long_data, long_noise = np.empty((long, long)), np.empty((long, long))
+            cut(image, variance, mask, planes, column, row, long_data, long_noise)
+            keep_band(long_noise, length, angle, float(radius))
+            start_trail[0], start_trail[1], start_trail[2], start_trail[3] = 0.0, 0.0, length, angle
+            result["trailTried"] = True
+            result["trailGood"] = fit_trail(long_data, long_noise, spline, start_trail, trail)
+            result["trail"][:] = trail
+            result["x"], result["y"] = column + trail[0], row + trail[1]
+            result["xErr"], result["yErr"], result["xyCov"] = trail[5], trail[6], 0.0
+            continue
+        cut(image, variance, mask, planes, column, row, wide_data, wide_noise)
         xx, yy, xy = result["ixx"], result["iyy"], result["ixy"]
         longest = 0.5 * (xx + yy) + math.hypot(0.5 * (xx - yy), xy)
         # Moments of an even trail are length^2 / 12 along it.
@@ -168,7 +193,7 @@ def _measure(
 
 
 @numba.njit(cache=True, nogil=True)
-def _cut(
+def cut(
     image: NDArray[np.float32],
     variance: NDArray[np.float32],
     mask: NDArray[np.int32],

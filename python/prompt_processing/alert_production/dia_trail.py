@@ -31,10 +31,26 @@ def trail_model(
         along = ((s + 0.5) / steps - 0.5) * length
         dx = parameters[0] + along * math.cos(parameters[3])
         dy = parameters[1] + along * math.sin(parameters[3])
-        total = shifted_stamp(spline, dx, dy, full) * steps
-        for r in range(n):
-            for c in range(n):
-                out[r, c] += full[half - radius + r, half - radius + c] / total
+        # A trail may be longer than the PSF's stamp, which goes along with it.
+        column, row = round(dx), round(dy)
+        total = shifted_stamp(spline, dx - column, dy - row, full) * steps
+        first_row, first_column = radius + row - half, radius + column - half
+        for r in range(max(first_row, 0), min(first_row + size, n)):
+            for c in range(max(first_column, 0), min(first_column + size, n)):
+                out[r, c] += full[r - first_row, c - first_column] / total
+
+
+@numba.njit(cache=True, nogil=True)
+def keep_band(variance: NDArray[np.float64], length: float, angle: float, reach: float) -> None:
+    """Leave out (variance 0) what is farther than ``reach`` pixels from a line through the middle."""
+    half = variance.shape[0] // 2
+    for r in range(variance.shape[0]):
+        for c in range(variance.shape[1]):
+            u, v = c - half, r - half
+            along = abs(u * math.cos(angle) + v * math.sin(angle)) - 0.5 * length
+            across = u * math.sin(angle) - v * math.cos(angle)
+            if math.hypot(max(along, 0.0), across) > reach:
+                variance[r, c] = 0.0
 
 
 @numba.njit(cache=True, nogil=True)
@@ -65,7 +81,8 @@ def fit_trail(
     normal, sandwich, right = np.empty((5, 5)), np.empty((5, 5)), np.empty(5)
     covariance, inverse, step = np.empty((5, 5)), np.empty((5, 5)), np.empty(5)
     at = start.copy()
-    deltas = np.array([0.02, 0.02, 0.1, 0.03])
+    # The ends of a long trail must not move by more than a fraction of the PSF.
+    deltas = np.array([0.02, 0.02, 0.1, 0.6 / max(abs(start[2]), 20.0)])
     damping = 1e-2
     trail_model(spline, at, radius, full, model)
     flux = best_flux(data, variance, model)

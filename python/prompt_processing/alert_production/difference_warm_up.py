@@ -39,10 +39,10 @@ def compile_difference_imaging() -> float:
     patch = _exposure(x, y, flux, 1.6, rng)
     patch.mask[:20, :20] |= int(Mask.NO_DATA)
     # Something new, something gone, a dipole, a trail and a saturated star.
-    trail = np.linspace(0, 9, 30)
+    trail = np.linspace(0, 16, 50)
     x = np.concatenate([x, [201.0, 300.5, 302.0], 80 + trail, [150.0]])
     y = np.concatenate([y, [111.0, 200.5, 200.5], 240 + trail, [60.0]])
-    flux = np.concatenate([flux, [3000.0, 9000.0, -9000.0], np.full(30, 300.0), [-2500.0]])
+    flux = np.concatenate([flux, [3000.0, 9000.0, -9000.0], np.full(50, 300.0), [-2500.0]])
     science = _exposure(x, y, flux, 2.0, rng)
     science.mask[195:205, 95:97] |= int(Mask.SAT)
     science.mask[300, 100:110] |= int(Mask.BAD)
