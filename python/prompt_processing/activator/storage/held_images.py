@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -62,9 +63,12 @@ class HeldImages:
 
     def release(self, refs: Iterable[DatasetRef]) -> None:
         """Let go of coadds that no task will ask for again; calibrations are the next visit's too."""
+        before = len(self._held)
         for ref in refs:
             if "patch" in ref.datasetType.dimensions and self._held.pop(ref.id, None) is not None:
                 self._memory.remove(ref)
+        if len(self._held) < before:
+            return_freed_memory()
 
     def forget(self, identities: Iterable[UUID]) -> None:
         """Take note that datasets were removed."""
@@ -81,6 +85,17 @@ class HeldImages:
             np.broadcast_to(np.float32(0), image.shape),
             metadata=self._files.get(ref.makeComponentRef("metadata")),
         )
+
+
+def return_freed_memory() -> None:
+    """Give what has been freed back to the operating system, where the C library can.
+
+    glibc keeps blocks of up to 32 MB for itself, as parts of a coadd are, while whole detectors' planes come
+    from the system each time: the two never share memory, and a worker would need room for both.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
 
 
 def _serves(held_for: Region | None, region: Region | None) -> bool:
