@@ -12,6 +12,7 @@ from ..images import Exposure
 from .dia_detection import DetectionOptions, detect_dia_sources
 from .dia_long_trails import join_long_trails
 from .dia_measurement import measure_dia_sources
+from .source_noise import with_photon_noise
 from .streaks import mask_streaks
 
 
@@ -38,6 +39,7 @@ def detect_and_measure(
     streaks = mask_streaks(difference)
     peaks = join_long_trails(difference, detect_dia_sources(difference, options))
     table = measure_dia_sources(difference, science, matched, peaks)
+    table["psfFluxErr"] = with_photon_noise(table["psfFluxErr"], table["x"], table["y"], difference, science)
     if difference.visit_info is None:
         ids = np.arange(1, len(table) + 1, dtype=np.int64)
     else:
