@@ -27,6 +27,7 @@ from .difference_variance import filtered_variance
 from .errors import BadKernelError, TooFewKernelStarsError
 from .kernel import KernelFit, KernelOptions, fit_kernel, kernel_sigma, make_basis
 from .kernel_stamps import StampFilters, choose_positions, cut_stamps, stamp_width
+from .source_noise import PHOTON_NOISE, photon_noise
 from .warp import AFFINE_KEYS, warped_noise_correlation
 
 
@@ -180,7 +181,8 @@ def subtract(
         "usableFraction": usable_fraction,
     }
     common = (science.wcs, psf, science.photo_calib, science.visit_info)
-    difference = Exposure(image, mask, variance, *common, dict(metrics))
+    photons = photon_noise(filters, science.psf, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    difference = Exposure(image, mask, variance, *common, {**metrics, PHOTON_NOISE: photons})
     matched_psf = filters.matched_psf(science.psf, template.psf)
     # Nothing writes to these planes any more: they need not be there twice.
     matched_exposure = Exposure(
