@@ -4,16 +4,19 @@
 
 Pixels that are unusable are set to the sky's level before; each package is called as its own
 documentation shows, with a kernel that varies in second degree where it can. A subtraction that takes more
-CPU seconds than it may have is ended by SIGPROF.
+CPU seconds than it may have is ended by SIGPROF, and memory is limited, for the sake of the machine.
 """
 
 import json
 import os
+import resource
 import signal
 import sys
 import time
 
 import numpy as np
+
+MEMORY_BYTES = 12 << 30
 
 
 def with_sfft(science, template, bad, fwhms):
@@ -23,26 +26,51 @@ def with_sfft(science, template, bad, fwhms):
 
     convolved = "REF" if fwhms[1] <= fwhms[0] else "SCI"
     half = int(np.clip(np.ceil(2.0 * max(fwhms) / 2), 4, 8))
-    names = {}
-    for name, image in (("REF", template), ("SCI", science), ("mREF", template), ("mSCI", science)):
-        data = np.where(bad, 0, image) if name.startswith("m") else image
-        names[name] = f"sfft_{name}.fits"
-        fits.PrimaryHDU(data.astype(np.float32)).writeto(names[name], overwrite=True)
+    tiles = sfft_tiles(science.shape)
+    names = []
+    for number, (tile, _) in enumerate(tiles):
+        files = {}
+        for name, image in (("REF", template), ("SCI", science), ("mREF", template), ("mSCI", science)):
+            data = np.where(bad, 0, image)[tile] if name.startswith("m") else image[tile]
+            files[f"FITS_{name}"] = f"sfft_{name}_{number}.fits"
+            fits.PrimaryHDU(data.astype(np.float32)).writeto(files[f"FITS_{name}"], overwrite=True)
+        names.append(files)
+        # Compiles what is compiled anew for each size of image and kernel; the call loads it again.
+        SingleSFFTConfigure.SSC(
+            NX=data.shape[1], NY=data.shape[0], KerHW=half, KerPolyOrder=2, BGPolyOrder=0,
+            ConstPhotRatio=True, BACKEND_4SUBTRACT="Numpy", NUM_CPU_THREADS_4SUBTRACT=1, VERBOSE_LEVEL=0,
+        )  # fmt: skip
 
     def call():
-        _, difference = Customized_Packet.CP(
-            FITS_REF=names["REF"], FITS_SCI=names["SCI"], FITS_mREF=names["mREF"], FITS_mSCI=names["mSCI"],
-            ForceConv=convolved, GKerHW=half, KerPolyOrder=2, BGPolyOrder=0, ConstPhotRatio=True,
-            BACKEND_4SUBTRACT="Numpy", NUM_CPU_THREADS_4SUBTRACT=1, VERBOSE_LEVEL=0,
-        )[:2]  # fmt: skip
-        return np.asarray(difference).T
+        out = np.empty(science.shape, np.float32)
+        for files, (tile, own) in zip(names, tiles, strict=True):
+            _, difference = Customized_Packet.CP(
+                **files, ForceConv=convolved, GKerHW=half, KerPolyOrder=2, BGPolyOrder=0,
+                ConstPhotRatio=True, BACKEND_4SUBTRACT="Numpy", NUM_CPU_THREADS_4SUBTRACT=1, VERBOSE_LEVEL=0,
+            )[:2]  # fmt: skip
+            starts = [o.start - t.start for o, t in zip(own, tile, strict=True)]
+            sizes = [o.stop - o.start for o in own]
+            inner = tuple(slice(a, a + n) for a, n in zip(starts, sizes, strict=True))
+            out[own] = np.asarray(difference).T[inner]
+        return out
 
-    # Compiles what is compiled anew for each size of image and kernel; the call loads it again.
-    SingleSFFTConfigure.SSC(
-        NX=science.shape[1], NY=science.shape[0], KerHW=half, KerPolyOrder=2, BGPolyOrder=0,
-        ConstPhotRatio=True, BACKEND_4SUBTRACT="Numpy", NUM_CPU_THREADS_4SUBTRACT=1, VERBOSE_LEVEL=0,
-    )  # fmt: skip
-    return call, f"kernel {2 * half + 1} x {2 * half + 1}, degree 2, on the {convolved}"
+    remark = f"kernel {2 * half + 1} x {2 * half + 1}, degree 2, on the {convolved}"
+    return call, remark + (f", in {len(tiles)} tiles" if len(tiles) > 1 else "")
+
+
+def sfft_tiles(shape):
+    """Return the tiles that sfft gets and the part of each that is kept: it wants 1 GiB a million pixels."""
+    if shape[0] * shape[1] < 5_000_000:
+        whole = slice(0, shape[0]), slice(0, shape[1])
+        return [(whole, whole)]
+    overlap = 40
+    halves = []
+    for size in shape:
+        middle = size // 2
+        first = slice(0, middle + overlap), slice(0, middle)
+        last = slice(middle - overlap, size), slice(middle, size)
+        halves.append((first, last))
+    return [((r, c), (ro, co)) for r, ro in halves[0] for c, co in halves[1]]
 
 
 def with_properimage(science, template, bad, fwhms):
@@ -84,6 +112,7 @@ def with_ois(science, template, bad, fwhms):
 
 def main():
     name, pair, out, limit = sys.argv[1:]
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     with np.load(pair) as data:
         science, template, bad, fwhms = (data[key] for key in ("science", "template", "bad", "fwhms"))
     science, template = np.where(bad, 0, science), np.where(bad, 0, template)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-SUBTRACTORS = ("sfft", "properimage", "ois")
+SUBTRACTORS = ("sfft", "ois", "properimage")
 WORKER = Path(__file__).with_name("chain_subtract_worker.py")
 
 

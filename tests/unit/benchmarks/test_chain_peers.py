@@ -8,6 +8,7 @@ from pathlib import Path
 import chain_subtractors
 import numpy as np
 import pytest
+from chain_subtract_worker import sfft_tiles
 
 WORKER = """
 import signal, sys, json, numpy as np
@@ -46,3 +47,13 @@ def test_failure_is_told_in_the_package_s_words(monkeypatch: pytest.MonkeyPatch,
     done = _subtract(monkeypatch, tmp_path, "raise ValueError('singular matrix')")
     assert done.difference is None
     assert done.remark == "failed: ValueError: singular matrix"
+
+
+@pytest.mark.parametrize("shape", [(1400, 1400), (4072, 4000), (4096, 4004), (2501, 2503)])
+def test_tiles_of_a_large_image_cover_every_pixel_once(shape: tuple[int, int]) -> None:
+    counts = np.zeros(shape, np.int8)
+    for tile, own in sfft_tiles(shape):
+        counts[own] += 1
+        assert all(t.start <= o.start < o.stop <= t.stop for t, o in zip(tile, own, strict=True))
+        assert (tile[0].stop - tile[0].start) * (tile[1].stop - tile[1].start) < 5_000_000
+    assert (counts == 1).all()
