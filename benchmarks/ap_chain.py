@@ -16,6 +16,7 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -122,12 +123,13 @@ def run_detector(
     return result, measure_wall(scene.science, scene.template, cores, options.repeats)
 
 
-def check_peers() -> None:
+def check_peers(packages: Sequence[str]) -> None:
     """Stop, and tell what to install, if a peer is missing."""
     missing = missing_programs()
     if missing:
         sys.exit(f"Not installed: {', '.join(missing)}. apt-get install {' '.join(missing)}, or --no-peers.")
-    peers_python()
+    for name in packages:
+        peers_python(name)
 
 
 def tables(
@@ -168,7 +170,7 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="write the tables there as well, after each regime")
     options = parser.parse_args()
     if not options.no_peers:
-        check_peers()
+        check_peers(options.package or SUBTRACTORS)
     if os.environ.get("OMP_NUM_THREADS") != "1":
         # Libraries make their threads when they are imported; these would wait by spinning.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")

@@ -1,6 +1,6 @@
 """Runs in the peers' environment, which has nothing of this project: one subtraction, timed.
 
-    python chain_subtract_worker.py sfft|properimage|ois PAIR.npz OUT.npz CPU_SECONDS
+    python chain_subtract_worker.py sfft|properimage|ois|stdpipe PAIR.npz OUT.npz CPU_SECONDS
 
 Pixels that are unusable are set to the sky's level before; each package is called as its own
 documentation shows, with a kernel that varies in second degree where it can. A subtraction that takes more
@@ -110,13 +110,29 @@ def with_ois(science, template, bad, fwhms):
     return call, "Alard-Lupton, one Gaussian of degree 2, on a 2 x 2 grid"
 
 
+def with_stdpipe(science, template, bad, fwhms):
+    from stdpipe.subtraction import run_zogy
+
+    def call():
+        # It measures the PSFs itself, with source-extractor and psfex.
+        return run_zogy(
+            science.astype(np.float64), template.astype(np.float64), mask=bad, template_mask=bad,
+            image_fwhm=fwhms[0], template_fwhm=fwhms[1], image_gain=1.0, template_gain=9.0, scale=1.0,
+            nthreads=1,
+        )[0]  # fmt: skip
+
+    return call, "ZOGY, measured PSFs, constant over the image"
+
+
 def main():
     name, pair, out, limit = sys.argv[1:]
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     with np.load(pair) as data:
         science, template, bad, fwhms = (data[key] for key in ("science", "template", "bad", "fwhms"))
     science, template = np.where(bad, 0, science), np.where(bad, 0, template)
-    maker = {"sfft": with_sfft, "properimage": with_properimage, "ois": with_ois}[name]
+    maker = {"sfft": with_sfft, "properimage": with_properimage, "ois": with_ois, "stdpipe": with_stdpipe}[
+        name
+    ]
     call, remark = maker(science, template, bad, tuple(float(f) for f in fwhms))
     signal.setitimer(signal.ITIMER_PROF, float(limit))
     start, cpu = time.perf_counter(), sum(os.times()[:4])

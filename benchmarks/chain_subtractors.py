@@ -1,4 +1,4 @@
-"""Image subtraction by the packages of PyPI, in an environment of their own."""
+"""Image subtraction by the packages of PyPI, in environments of their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-SUBTRACTORS = ("sfft", "ois", "properimage")
+SUBTRACTORS = ("sfft", "ois", "properimage", "stdpipe")
 WORKER = Path(__file__).with_name("chain_subtract_worker.py")
 
 
@@ -43,20 +43,25 @@ def cache_folder() -> Path:
     return Path(base) / "prompt-processing" / "peers"
 
 
-def peers_python() -> Path:
-    """Return the Python of an environment with the peers, made at the first call (minutes)."""
-    folder = cache_folder()
+def peers_python(name: str) -> Path:
+    """Return the Python of an environment with a peer, made at the first call (minutes)."""
+    # stdpipe comes with a sep of its own, which would overwrite properimage's.
+    alone = name == "stdpipe"
+    folder = cache_folder().with_name("peers-stdpipe") if alone else cache_folder()
     python = folder / "bin" / "python"
     done = folder / "complete"
     if done.exists():
         return python
-    print(f"Making an environment for the peers in {folder} ...", flush=True)
+    print(f"Making an environment for {name} in {folder} ...", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, "numpy", "setuptools", "wheel", "cython"], check=True)
-    subprocess.run([*install, "sfft", "properimage"], check=True)
-    # ois 0.2 imports numpy in its setup without saying that it needs it.
-    subprocess.run([*install, "--no-build-isolation", "ois"], check=True)
+    if alone:
+        subprocess.run([*install, "stdpipe"], check=True)
+    else:
+        subprocess.run([*install, "numpy", "setuptools", "wheel", "cython"], check=True)
+        subprocess.run([*install, "sfft", "properimage"], check=True)
+        # ois 0.2 imports numpy in its setup without saying that it needs it.
+        subprocess.run([*install, "--no-build-isolation", "ois"], check=True)
     done.write_text(subprocess.run([python, "-m", "pip", "freeze"], capture_output=True, text=True).stdout)
     return python
 
@@ -96,7 +101,7 @@ def subtract_with(
     start = time.perf_counter()
     try:
         done = subprocess.run(
-            [peers_python(), WORKER, name, folder / "pair.npz", out, str(seconds)], cwd=folder,
+            [peers_python(name), WORKER, name, folder / "pair.npz", out, str(seconds)], cwd=folder,
             # Compiling and a busy machine take time that is not the package's.
             env=environment, capture_output=True, text=True, timeout=4 * seconds + 300, check=False,
         )  # fmt: skip

@@ -25,7 +25,7 @@ def _subtract(
     worker = tmp_path / "worker.py"
     worker.write_text(WORKER.format(body=body))
     monkeypatch.setattr(chain_subtractors, "WORKER", worker)
-    monkeypatch.setattr(chain_subtractors, "peers_python", lambda: sys.executable)
+    monkeypatch.setattr(chain_subtractors, "peers_python", lambda name: sys.executable)
     image = np.zeros((4, 4), np.float32)
     return chain_subtractors.subtract_with("ois", image, image, image > 0, (4.0, 3.0), tmp_path / "work", 0.3)
 
