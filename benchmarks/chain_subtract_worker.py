@@ -59,18 +59,18 @@ def with_sfft(science, template, bad, fwhms):
 
 
 def sfft_tiles(shape):
-    """Return the tiles that sfft gets and the part of each that is kept: it wants 1 GiB a million pixels."""
-    if shape[0] * shape[1] < 5_000_000:
-        whole = slice(0, shape[0]), slice(0, shape[1])
-        return [(whole, whole)]
-    overlap = 40
-    halves = []
-    for size in shape:
-        middle = size // 2
-        first = slice(0, middle + overlap), slice(0, middle)
-        last = slice(middle - overlap, size), slice(middle, size)
-        halves.append((first, last))
-    return [((r, c), (ro, co)) for r, ro in halves[0] for c, co in halves[1]]
+    """Return the tiles that sfft gets and the part of each that is kept: it wants 3 GiB a million pixels."""
+    n = int(np.ceil(np.sqrt(shape[0] * shape[1] / 2_000_000)))
+    overlap = 20 if n > 1 else 0
+    rows, columns = (
+        [
+            (slice(max(first - overlap, 0), min(last + overlap, size)), slice(first, last))
+            for first, last in zip(edges[:-1], edges[1:], strict=True)
+        ]
+        for size in shape
+        for edges in [[size * i // n for i in range(n + 1)]]
+    )
+    return [((r, c), (ro, co)) for r, ro in rows for c, co in columns]
 
 
 def with_properimage(science, template, bad, fwhms):
