@@ -14,6 +14,8 @@ from lsst.daf.butler import Butler
 from lsst.sphgeom import ConvexPolygon
 
 from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError, RetriableError
+from prompt_processing.images import Exposure, formatters
+from prompt_processing.images.fits import write_exposure
 
 pytestmark = pytest.mark.integration
 
@@ -70,6 +72,32 @@ def test_exported_image_and_its_records_can_be_read(butler_worker: Worker, centr
     assert definition.exposure == world.EXPOSURE
     assert {record.visit_system for record in systems} == {0, 2}
     assert day.timespan.begin.isot.startswith("2025-06-09T12:00:00")
+
+
+def test_image_that_a_task_hands_on_is_compressed_once_and_exported_under_each_name(
+    butler_worker: Worker, central_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    def write(path: str, exposure: Exposure) -> None:
+        written.append(path)
+        write_exposure(path, exposure)
+
+    monkeypatch.setattr(formatters, "write_exposure", write)
+    butler_worker.process()
+    # In this pipeline the image with its instrument's signature removed goes through all tasks as it is.
+    names = ["post_isr_image", "preliminary_visit_image", "template_detector"]
+    with central(central_folder) as butler:
+        refs = [
+            ref for ref in butler.query_all_datasets("LSSTCam/prompt/*", find_first=False)
+            if ref.datasetType.name in names
+        ]  # fmt: skip
+        assert sorted(ref.datasetType.name for ref in refs) == names
+        files = [butler.getURI(ref) for ref in refs]
+        assert len({file.path for file in files}) == len({file.read() for file in files}) + 2 == 3
+        assert all(butler.get(ref).shape == (64, 256) for ref in refs)
+    assert len(written) == 1
+    assert butler_worker.local_datasets().isdisjoint(names)
 
 
 def test_second_visit_finds_calibrations_in_cache(butler_worker: Worker) -> None:

@@ -136,9 +136,18 @@ class LocalRepository:
         What has been in memory only is written now.
         """
         memory, files = self._datastores()
+        written: dict[int, tuple[DatasetRef, Any]] = {}
         for ref in refs:
             if ref.datasetType.name in HELD_IN_MEMORY and not files.exists(ref):
-                files.put(memory.get(ref), ref)
+                image = memory.get(ref)
+                twin, _ = written.setdefault(id(image), (ref, image))
+                if twin is ref:
+                    files.put(image, ref)
+                    continue
+                # A task that only adds to its input hands on the same object, which is compressed once.
+                (dataset,) = files.export([twin])
+                dataset.path, dataset.refs = files.getURI(twin), [ref]
+                files.ingest(dataset, transfer="hardlink")
         return list(files.export(refs))
 
     def read_ahead(self, refs: Iterable[DatasetRef], region: Region | None) -> None:
