@@ -62,15 +62,14 @@ def sfft_tiles(shape):
     """Return the tiles that sfft gets and the part of each that is kept: it wants 3 GiB a million pixels."""
     n = int(np.ceil(np.sqrt(shape[0] * shape[1] / 2_000_000)))
     overlap = 20 if n > 1 else 0
-    rows, columns = (
-        [
-            (slice(max(first - overlap, 0), min(last + overlap, size)), slice(first, last))
-            for first, last in zip(edges[:-1], edges[1:], strict=True)
-        ]
-        for size in shape
-        for edges in [[size * i // n for i in range(n + 1)]]
-    )
-    return [((r, c), (ro, co)) for r, ro in rows for c, co in columns]
+    axes = []
+    for size in shape:
+        own = [slice(size * i // n, size * (i + 1) // n) for i in range(n)]
+        # All of one size: it compiles for each.
+        length = min(-(-size // n) + 2 * overlap, size)
+        starts = [min(max(part.start - overlap, 0), size - length) for part in own]
+        axes.append([(slice(a, a + length), part) for a, part in zip(starts, own, strict=True)])
+    return [((r, c), (ro, co)) for r, ro in axes[0] for c, co in axes[1]]
 
 
 def with_properimage(science, template, bad, fwhms):

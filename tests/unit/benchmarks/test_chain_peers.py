@@ -57,3 +57,4 @@ def test_tiles_of_a_large_image_cover_every_pixel_once(shape: tuple[int, int]) -
         assert all(t.start <= o.start < o.stop <= t.stop for t, o in zip(tile, own, strict=True))
         assert (tile[0].stop - tile[0].start) * (tile[1].stop - tile[1].start) < 2_200_000
     assert (counts == 1).all()
+    assert len({tuple(t.stop - t.start for t in tile) for tile, _ in sfft_tiles(shape)}) == 1
