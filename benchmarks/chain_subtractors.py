@@ -109,6 +109,9 @@ def subtract_with(
         return PeerSubtraction(time.perf_counter() - start, float("nan"), None, gave_up)
     if done.returncode == -signal.SIGPROF:
         return PeerSubtraction(time.perf_counter() - start, seconds, None, gave_up)
+    if done.returncode < 0:
+        ended = f"failed: ended by {signal.Signals(-done.returncode).name}"
+        return PeerSubtraction(time.perf_counter() - start, float("nan"), None, ended)
     if done.returncode != 0 or not out.exists():
         last = "failed: " + (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         return PeerSubtraction(time.perf_counter() - start, float("nan"), None, last[:160])

@@ -49,6 +49,13 @@ def test_failure_is_told_in_the_package_s_words(monkeypatch: pytest.MonkeyPatch,
     assert done.remark == "failed: ValueError: singular matrix"
 
 
+def test_subtraction_that_the_system_ends_is_told_as_such(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    body = "import os; print('chatter', file=sys.stderr); os.kill(os.getpid(), signal.SIGKILL)"
+    assert _subtract(monkeypatch, tmp_path, body).remark == "failed: ended by SIGKILL"
+
+
 @pytest.mark.parametrize("shape", [(1400, 1400), (4072, 4000), (4096, 4004), (2501, 2503)])
 def test_tiles_of_a_large_image_cover_every_pixel_once(shape: tuple[int, int]) -> None:
     counts = np.zeros(shape, np.int8)
