@@ -15,6 +15,7 @@ from lsst.sphgeom import ConvexPolygon
 
 from prompt_processing.activator.config import Settings
 from prompt_processing.activator.storage.collections import NO_PIPELINE
+from prompt_processing.activator.storage.held_images import return_freed_memory
 from prompt_processing.domain.clock import night
 from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError, PromptError
 from prompt_processing.domain.visit import FannedOutVisit
@@ -248,6 +249,7 @@ class Workspace:
         self._records.clear()
         # Images that hang in cycles of references would still be there when the next visit has its own.
         gc.collect()
+        return_freed_memory()
 
     def _data_selection(self, exposures: Sequence[int] | None = None) -> DataSelection:
         where = "instrument = the_instrument AND detector = the_detector"

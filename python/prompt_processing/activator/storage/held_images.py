@@ -13,7 +13,7 @@ from lsst.sphgeom import Region
 
 from prompt_processing.images import Exposure
 
-__all__ = ["HeldImages"]
+__all__ = ["HeldImages", "return_freed_memory"]
 
 
 class HeldImages:
