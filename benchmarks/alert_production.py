@@ -21,14 +21,14 @@ from confluent_kafka import Producer
 from lsst.dax.apdb import Apdb, ApdbSql
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
-from prompt_processing.alert_production.alert_packets import AlertEncoder
-from prompt_processing.alert_production.alert_sender import AlertStreamSettings, send_alerts
-from prompt_processing.alert_production.apdb_tables import ApdbSchemas
-from prompt_processing.alert_production.apdb_write import write_visit_detector
-from prompt_processing.alert_production.associate_visit import PreloadedCatalogs, associate_visit
-from prompt_processing.alert_production.ephemerides import no_ephemerides
-from prompt_processing.alert_production.preloaded_catalogs import load_dia_catalogs
-from prompt_processing.alert_production.standardize import standardize_dia_sources
+from prompt_processing.alerts.packets import AlertEncoder
+from prompt_processing.alerts.sender import AlertStreamSettings, send_alerts
+from prompt_processing.apdb.preloaded_catalogs import load_dia_catalogs
+from prompt_processing.apdb.tables import ApdbSchemas
+from prompt_processing.apdb.write import write_visit_detector
+from prompt_processing.association.associate_visit import PreloadedCatalogs, associate_visit
+from prompt_processing.association.ephemerides import no_ephemerides
+from prompt_processing.association.standardize import standardize_dia_sources
 from prompt_processing.domain.ids import pack_ids
 from prompt_processing.images import Exposure, Psf, VisitInfo
 

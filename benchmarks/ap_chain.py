@@ -30,7 +30,7 @@ from chain_subtractors import SUBTRACTORS, peers_python, subtract_with
 from chain_tables import classic_table, detector_table, peers_table, quality_table
 from chain_wall import WallTimes, measure_wall
 
-from prompt_processing.alert_production.residuals import robust_sigma
+from prompt_processing.imaging.difference.residuals import robust_sigma
 
 FULL = (4072, 4000)
 

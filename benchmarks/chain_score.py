@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from prompt_processing.alert_production.residuals import robust_sigma
+from prompt_processing.imaging.difference.residuals import robust_sigma
 
 MATCH_PIXELS = 3.0
 RELIABLE = 0.3

@@ -37,15 +37,15 @@ from lsst.resources import ResourcePath
 from rich.console import Console
 from rich.table import Table
 
-from prompt_processing.activator.config import Settings
 from prompt_processing.activator.services import pipelines as pipeline_runs
 from prompt_processing.activator.services.visit_outputs import VisitOutputs
 from prompt_processing.activator.services.workspace import Repositories, Workspace
+from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.visit import FannedOutVisit
-from prompt_processing.images import use_butler_types
 from prompt_processing.instruments.headers import read_header, translate
 from prompt_processing.repository.central import make_central_repository
 from prompt_processing.repository.content import simulated_content
+from prompt_processing.settings.worker import Settings
 from prompt_processing.simulation.night import Night, build_night
 from prompt_processing.tasks import associate_apdb
 

@@ -21,17 +21,17 @@ from matplotlib.figure import Figure
 from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 
-from prompt_processing.alert_production.detect_and_measure import detect_and_measure
-from prompt_processing.alert_production.dia_detection import DetectionOptions
-from prompt_processing.alert_production.dia_filters import FilterOptions, filter_dia_sources
-from prompt_processing.alert_production.reliability import (
+from prompt_processing.imaging.difference.subtraction import subtract
+from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
+from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
+from prompt_processing.imaging.measurement.dia_filters import FilterOptions, filter_dia_sources
+from prompt_processing.imaging.measurement.reliability import (
     FEATURES,
     ReliabilityModel,
     design_matrix,
     features,
 )
-from prompt_processing.alert_production.subtraction import subtract
-from prompt_processing.alert_production.warp import warp_template
+from prompt_processing.imaging.templates.warp import warp_template
 
 VERSION = "logit-2"
 MATCH_PIXELS = 4.0

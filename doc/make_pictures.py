@@ -18,13 +18,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from picture_visit import draw_astrometry, draw_isr, make_visit
 
-from prompt_processing.alert_production.background import estimate_sky
-from prompt_processing.alert_production.detect_and_measure import detect_and_measure
-from prompt_processing.alert_production.subtraction import Subtraction, subtract
-from prompt_processing.alert_production.warp import warp_template
 from prompt_processing.difference import DifferenceResult, difference_images
 from prompt_processing.difference.picture import draw_difference
 from prompt_processing.images import UNUSABLE, Exposure, Mask, Psf
+from prompt_processing.imaging.calibration.background import estimate_sky
+from prompt_processing.imaging.difference.subtraction import Subtraction, subtract
+from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
+from prompt_processing.imaging.templates.warp import warp_template
 from prompt_processing.simulation.pair import SimulatedPair, simulate_pair
 
 ELECTRONS_PER_NJY, SKY_ELECTRONS = 1.7, 900.0

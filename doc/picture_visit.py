@@ -9,10 +9,10 @@ from astropy.table import Table
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from prompt_processing.alert_production.calibrate import Calibration, calibrate_image
-from prompt_processing.alert_production.isr import run_isr
-from prompt_processing.alert_production.star_matching import match_nearest
 from prompt_processing.images import Exposure, Mask
+from prompt_processing.imaging.calibration.calibrate import Calibration, calibrate_image
+from prompt_processing.imaging.calibration.star_matching import match_nearest
+from prompt_processing.imaging.isr.isr import run_isr
 from prompt_processing.instruments import detector_centre, detector_wcs, load_camera
 from prompt_processing.instruments.raw_frame import RawFrame
 from prompt_processing.simulation.calibrations import calibration_products, measured_camera

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prompt_processing.images import use_butler_types
+from prompt_processing.butler.types import use_butler_types
 
 # Pipelines name their tasks by module, so those of tests need one that can be imported.
 sys.path.insert(0, str(Path(__file__).parent / "support"))

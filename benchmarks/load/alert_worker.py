@@ -16,15 +16,15 @@ from astropy.time import Time
 from lsst.dax.apdb import Apdb, ApdbSql
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
-from prompt_processing.alert_production.alert_connection import AlertConnection
-from prompt_processing.alert_production.alert_files import UNDERWAY, AlertFile
-from prompt_processing.alert_production.alert_packets import Alert, AlertEncoder, PreparedAlerts
-from prompt_processing.alert_production.alert_sender import AlertsOnDemand, AlertStreamSettings, send_alerts
-from prompt_processing.alert_production.apdb_tables import ApdbSchemas
-from prompt_processing.alert_production.associate_visit import PreloadedCatalogs, associate_visit
-from prompt_processing.alert_production.ephemerides import no_ephemerides
-from prompt_processing.alert_production.preloaded_catalogs import load_dia_catalogs
-from prompt_processing.alert_production.standardize import standardize_dia_sources
+from prompt_processing.alerts.connection import AlertConnection
+from prompt_processing.alerts.files import UNDERWAY, AlertFile
+from prompt_processing.alerts.packets import Alert, AlertEncoder, PreparedAlerts
+from prompt_processing.alerts.sender import AlertsOnDemand, AlertStreamSettings, send_alerts
+from prompt_processing.apdb.preloaded_catalogs import load_dia_catalogs
+from prompt_processing.apdb.tables import ApdbSchemas
+from prompt_processing.association.associate_visit import PreloadedCatalogs, associate_visit
+from prompt_processing.association.ephemerides import no_ephemerides
+from prompt_processing.association.standardize import standardize_dia_sources
 from prompt_processing.images import Exposure, VisitInfo
 from prompt_processing.transport.kafka import make_producer
 

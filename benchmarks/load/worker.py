@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from prompt_processing.activator.factory import ProcessContext
-from prompt_processing.activator.storage.arrival_notices import ArrivalNotices
 from prompt_processing.activator.stream_worker import load_settings, serve
 from prompt_processing.domain.notices import ArrivalNotice
+from prompt_processing.transport.arrival_notices import ArrivalNotices
 
 
 class _CountedNotices(ArrivalNotices):

@@ -14,9 +14,8 @@ import yaml
 from lsst.dax.apdb.sql import ApdbSql
 from psycopg.sql import SQL, Identifier, Literal
 
-from prompt_processing.activator.config import Settings
+from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.clock import night
-from prompt_processing.images import use_butler_types
 from prompt_processing.initializer.config import InitializerSettings
 from prompt_processing.initializer.night import initialize_night
 from prompt_processing.instruments.camera import Camera, load_camera
@@ -27,6 +26,7 @@ from prompt_processing.services.postgresql import PostgreSql
 from prompt_processing.services.redis_server import RedisServer
 from prompt_processing.services.service import HOST
 from prompt_processing.services.stack import ServiceStack
+from prompt_processing.settings.worker import Settings
 
 from .content import INSTRUMENT, SKY_MAP, make_content
 from .statements import StatementCounter

@@ -15,16 +15,16 @@ from fuzz_inputs import NASTY_TEXT, VALUES, VISIT, damaged, many_inputs, spoilt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prompt_processing.activator.config import Settings
-from prompt_processing.activator.pipelines_config import BinaryMap, parse_selection
 from prompt_processing.activator.stream_worker import load_settings, make_stream
 from prompt_processing.butler_writer.config import WriterSettings
 from prompt_processing.domain.errors import NonRetriableError
-from prompt_processing.domain.settings import SettingsError
 from prompt_processing.domain.visit import NextVisit
 from prompt_processing.fanout.config import ConfigurationError, DetectorMap, FanOutSettings
 from prompt_processing.initializer.config import InitializerSettings
 from prompt_processing.raw_microservice.config import MicroserviceSettings
+from prompt_processing.settings.environment import SettingsError
+from prompt_processing.settings.pipelines import BinaryMap, parse_selection
+from prompt_processing.settings.worker import Settings
 
 SECRET = "hush-it-is-a-secret"
 NODE = {

@@ -13,7 +13,7 @@ from fuzz_inputs import SCALARS, damaged, many_inputs, spoilt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prompt_processing.activator.services.ingest import check_complete
+from prompt_processing.butler.ingest import check_complete
 from prompt_processing.instruments import (
     HeaderError,
     RawFileError,
@@ -23,9 +23,9 @@ from prompt_processing.instruments import (
     read_header,
     read_raw,
     translate,
-    write_raw,
 )
 from prompt_processing.instruments.headers import Observation, exposure_dimension_record_fields
+from prompt_processing.instruments.raw_writer import write_raw
 
 HEADERS = {
     name: item["header"]

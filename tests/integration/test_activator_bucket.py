@@ -15,7 +15,6 @@ from astropy.io import fits
 from moto.server import ThreadedMotoServer
 
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
-from prompt_processing.activator.storage.arrival_notices import ArrivalNotices
 from prompt_processing.activator.storage.arrived_images import ArrivedImages
 from prompt_processing.activator.storage.image_bucket import ImageBucket
 from prompt_processing.activator.storage.raw_microservice import MicroserviceError, RawMicroservice
@@ -25,6 +24,7 @@ from prompt_processing.domain.notices import ArrivalNotice, parse_notices
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.raw_key import format_raw_key, lsst_exposure_id
 from prompt_processing.instruments.raw_store import RawStore
+from prompt_processing.transport.arrival_notices import ArrivalNotices
 from prompt_processing.transport.kafka import KafkaSettings
 from prompt_processing.transport.s3 import make_s3_client
 

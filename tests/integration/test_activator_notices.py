@@ -8,7 +8,7 @@ import time
 import pytest
 from confluent_kafka import Producer
 
-from prompt_processing.activator.storage.arrival_notices import ArrivalNotices, NoticesUnavailableError
+from prompt_processing.transport.arrival_notices import ArrivalNotices, NoticesUnavailableError
 from prompt_processing.transport.kafka import KafkaSettings, make_producer
 
 pytestmark = pytest.mark.integration

@@ -18,9 +18,9 @@ import requests
 from confluent_kafka import Producer
 from moto.server import ThreadedMotoServer
 
-from prompt_processing.activator.config import Settings
 from prompt_processing.domain.clock import day_obs, utc_to_tai
 from prompt_processing.instruments.raw_key import format_raw_key, lsst_exposure_id
+from prompt_processing.settings.worker import Settings
 from prompt_processing.transport.s3 import make_s3_client
 
 pytestmark = pytest.mark.integration
@@ -31,7 +31,7 @@ APPLICATION = '''
 """The real application on a workspace that only pretends."""
 import os, time
 from prompt_processing.activator.app import create_app
-from prompt_processing.activator.config import Settings
+from prompt_processing.settings.worker import Settings
 from prompt_processing.activator.factory import ProcessContext
 
 

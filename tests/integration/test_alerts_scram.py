@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from prompt_processing.alert_production.alert_files import kept_files
-from prompt_processing.alert_production.alert_packets import Alert
-from prompt_processing.alert_production.alert_resending import resend_kept_alerts
-from prompt_processing.alert_production.alert_sender import (
+from prompt_processing.alerts.files import kept_files
+from prompt_processing.alerts.packets import Alert
+from prompt_processing.alerts.resending import resend_kept_alerts
+from prompt_processing.alerts.sender import (
     AlertStreamSettings,
     send_alerts,
 )

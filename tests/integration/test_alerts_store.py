@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from lsst.dax.apdb.sql import ApdbSql
 
-from prompt_processing.alert_production.alert_files import KEPT, UNDERWAY, AlertFile
-from prompt_processing.alert_production.alert_packets import Alert
-from prompt_processing.alert_production.alert_resending import move_to_store
-from prompt_processing.alert_production.alert_sender import AlertStreamSettings
-from prompt_processing.alert_production.resend_alerts import main
+from prompt_processing.alerts.files import KEPT, UNDERWAY, AlertFile
+from prompt_processing.alerts.packets import Alert
+from prompt_processing.alerts.resending import move_to_store
+from prompt_processing.alerts.sender import AlertStreamSettings
+from prompt_processing.cli.alerts import main
 from prompt_processing.services.kafka import Kafka
 from prompt_processing.services.object_store import ObjectStore
 from prompt_processing.transport.kafka import make_consumer

@@ -18,8 +18,8 @@ from psycopg.sql import SQL, Identifier
 from real_central import use_environment
 from sqlalchemy import event
 
-from prompt_processing.alert_production.apdb_write import AlreadyInApdbError
-from prompt_processing.alert_production.preloaded_catalogs import open_apdb
+from prompt_processing.apdb.preloaded_catalogs import open_apdb
+from prompt_processing.apdb.write import AlreadyInApdbError
 from prompt_processing.domain.errors import NonRetriableError, RetriableError
 from prompt_processing.services.postgresql import PostgreSql
 

@@ -14,8 +14,8 @@ import sqlalchemy
 from lsst.dax.apdb import Apdb
 from lsst.utils.db_auth import DbAuth
 
-from prompt_processing.activator.storage.apdb_version import ApdbVersionError, check_apdb_version
-from prompt_processing.repository import apdb_cli
+from prompt_processing.apdb.version import ApdbVersionError, check_apdb_version
+from prompt_processing.cli import apdb as apdb_cli
 from prompt_processing.services.postgresql import PostgreSql
 
 pytestmark = pytest.mark.integration
@@ -104,7 +104,7 @@ def test_file_is_found_from_everywhere(
 def test_nobody_there_to_answer_means_no(sqlite: tuple[str, str]) -> None:
     url, config = sqlite
     assert apdb_cli.main(["create", "--development", url, config]) == 0
-    code = "import sys; from prompt_processing.repository.apdb_cli import main; sys.exit(main())"
+    code = "import sys; from prompt_processing.cli.apdb import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "reset", config]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 1

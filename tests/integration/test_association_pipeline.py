@@ -19,7 +19,7 @@ from lsst.pipe.base.separable_pipeline_executor import SeparablePipelineExecutor
 from lsst.pipe.base.utils import RegionTimeInfo
 from lsst.sphgeom import ConvexPolygon, LonLat, UnitVector3d
 
-from prompt_processing.alert_production.alert_files import kept_files, read_alerts
+from prompt_processing.alerts.files import kept_files, read_alerts
 from prompt_processing.domain.ids import pack_ids
 from prompt_processing.images import Exposure, Psf, VisitInfo
 

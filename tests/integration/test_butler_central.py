@@ -17,8 +17,8 @@ from butler_fixtures import Worker
 from lsst.daf.butler import Butler, CollectionType  # type: ignore[attr-defined]
 from moto.server import ThreadedMotoServer
 
-from prompt_processing.activator.storage.central_repository import CentralRepository
-from prompt_processing.initializer.cli import main as initialize
+from prompt_processing.butler.central import CentralRepository
+from prompt_processing.cli.initializer import main as initialize
 from prompt_processing.repository.central import make_central_repository
 
 pytestmark = pytest.mark.integration
@@ -122,7 +122,7 @@ def test_initializer_names_all_missing_settings(
 
 
 def _process_some(folder: Path, first: int, n_visits: int) -> int:
-    from prompt_processing.images import use_butler_types
+    from prompt_processing.butler.types import use_butler_types
 
     use_butler_types()
     worker = Worker(folder, world.make_settings(folder, repo_retry_delay=1.0))
@@ -202,4 +202,6 @@ def test_repository_in_an_object_store_needs_a_database(tmp_path: Path) -> None:
 def test_unknown_instrument_is_told(central_folder: Path) -> None:
     settings = world.make_settings(central_folder, rubin_instrument="HSC")
     with pytest.raises(LookupError, match="HSC"):
-        CentralRepository.open(settings).instrument_records()
+        CentralRepository.open(
+            settings.central_repo, settings.input_repo, settings.rubin_instrument, settings.repo_retry_delay
+        ).instrument_records()

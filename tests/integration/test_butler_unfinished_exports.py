@@ -12,7 +12,7 @@ from butler_fixtures import Worker
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
-from prompt_processing.activator.services import export
+from prompt_processing.butler import export
 from prompt_processing.butler_writer.unfinished import finish_exports, main
 
 pytestmark = pytest.mark.integration

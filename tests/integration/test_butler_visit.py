@@ -13,8 +13,9 @@ from butler_fixtures import Worker
 from lsst.daf.butler import Butler
 from lsst.sphgeom import ConvexPolygon
 
+from prompt_processing.butler import formatters
 from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError, RetriableError
-from prompt_processing.images import Exposure, formatters
+from prompt_processing.images import Exposure
 from prompt_processing.images.fits import write_exposure
 
 pytestmark = pytest.mark.integration

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from chart_fixtures import only
 
-from prompt_processing.deployment.helm import ChartTree
-from prompt_processing.deployment.manifests import read_manifests
+from prompt_delivery.deployment.helm import ChartTree
+from prompt_delivery.deployment.manifests import read_manifests
 from prompt_processing.services.installation import MissingSoftwareError
 from prompt_processing.services.software import Program, Software
 

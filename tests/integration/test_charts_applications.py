@@ -8,10 +8,10 @@ import pytest
 import yaml
 from chart_fixtures import PROJECT, EverySecret, applications, only
 
-from prompt_processing.deployment.chart_values import read_values
-from prompt_processing.deployment.cli import main
-from prompt_processing.deployment.helm import ChartTree
-from prompt_processing.deployment.manifests import containers, read_manifests
+from prompt_delivery.deployment.chart_values import read_values
+from prompt_delivery.deployment.cli import main
+from prompt_delivery.deployment.helm import ChartTree
+from prompt_delivery.deployment.manifests import containers, read_manifests
 
 pytestmark = pytest.mark.services
 

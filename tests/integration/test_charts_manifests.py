@@ -12,11 +12,11 @@ import yaml
 from chart_fixtures import PROJECT, EverySecret, applications, container_of, only
 from prometheus_client import CollectorRegistry
 
+from prompt_delivery.deployment.chart_values import read_values
+from prompt_delivery.deployment.helm import ChartTree, HelmError
+from prompt_delivery.deployment.manifests import containers, read_manifests
+from prompt_delivery.deployment.validation import ManifestError, queried_metrics, validate_manifests
 from prompt_processing.butler_writer.metrics import WriterMetrics
-from prompt_processing.deployment.chart_values import read_values
-from prompt_processing.deployment.helm import ChartTree, HelmError
-from prompt_processing.deployment.manifests import containers, read_manifests
-from prompt_processing.deployment.validation import ManifestError, queried_metrics, validate_manifests
 from prompt_processing.fanout.metrics import FanOutMetrics
 from prompt_processing.raw_microservice.metrics import MicroserviceMetrics
 from prompt_processing.services.software import Software

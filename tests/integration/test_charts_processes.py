@@ -16,8 +16,8 @@ from chart_world import HOST, ChartWorld
 from lsst.daf.butler import Butler
 from real_central import use_environment
 
-from prompt_processing.deployment.helm import ChartTree
-from prompt_processing.deployment.manifests import read_manifests
+from prompt_delivery.deployment.helm import ChartTree
+from prompt_delivery.deployment.manifests import read_manifests
 from prompt_processing.services.kafka import NOTICES_TOPIC, Kafka
 from prompt_processing.services.object_store import ObjectStore
 from prompt_processing.services.postgresql import PostgreSql

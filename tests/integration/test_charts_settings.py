@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from chart_fixtures import PROJECT, EverySecret, applications, container_of, only
 
-from prompt_processing.activator.config import Settings
+from prompt_delivery.deployment.helm import ChartTree
+from prompt_delivery.deployment.manifests import containers, read_manifests
 from prompt_processing.activator.stream_worker import load_settings, make_stream
-from prompt_processing.alert_production.alert_sender import AlertStreamSettings
+from prompt_processing.alerts.sender import AlertStreamSettings
 from prompt_processing.butler_writer.config import WriterSettings
-from prompt_processing.deployment.helm import ChartTree
-from prompt_processing.deployment.manifests import containers, read_manifests
-from prompt_processing.domain.settings import EnvironmentSettings
 from prompt_processing.fanout.config import DetectorMap, FanOutSettings
 from prompt_processing.initializer.config import InitializerSettings
 from prompt_processing.instruments.camera import load_camera
 from prompt_processing.raw_microservice.config import MicroserviceSettings
+from prompt_processing.settings.environment import EnvironmentSettings
+from prompt_processing.settings.worker import Settings
 
 pytestmark = pytest.mark.services
 

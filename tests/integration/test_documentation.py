@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import prompt_processing
-from prompt_processing.domain.settings import EnvironmentSettings
+from prompt_processing.settings.environment import EnvironmentSettings
 
 pytestmark = pytest.mark.integration
 

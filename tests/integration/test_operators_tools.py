@@ -10,7 +10,8 @@ import time
 import pytest
 from butler_fixtures import Worker
 
-from prompt_processing.operators import inspect_cli, logs_cli
+from prompt_processing.cli import inspect as inspect_cli
+from prompt_processing.cli import logs as logs_cli
 
 pytestmark = pytest.mark.integration
 
@@ -110,7 +111,7 @@ def test_a_log_is_followed_as_it_is_written(log, tmp_path):
     lines = log.read_text().splitlines(keepends=True)
     growing = tmp_path / "growing.log"
     growing.write_text("")
-    command = [sys.executable, "-u", "-m", "prompt_processing.operators.logs_cli", "-f", str(growing)]
+    command = [sys.executable, "-u", "-m", "prompt_processing.cli.logs", "-f", str(growing)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         with growing.open("a") as file:
@@ -134,7 +135,7 @@ def test_a_log_is_followed_as_it_is_written(log, tmp_path):
 
 
 def test_standard_input_is_read_until_its_end(log):
-    command = [sys.executable, "-m", "prompt_processing.operators.logs_cli", "-f", "--detector", "94"]
+    command = [sys.executable, "-m", "prompt_processing.cli.logs", "-f", "--detector", "94"]
     prefixed = "".join(f"[pod/worker-0/activator] {line}\n" for line in log.read_text().splitlines())
     run = subprocess.run(command, input=prefixed, capture_output=True, text=True, check=False, timeout=60)
     assert run.returncode == 0, run.stderr

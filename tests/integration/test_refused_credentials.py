@@ -13,9 +13,9 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
 from prompt_processing.activator.storage.image_bucket import ImageBucket
-from prompt_processing.activator.storage.repository_errors import passing
 from prompt_processing.activator.storage.visit_stream import StreamUnavailableError, VisitStream
-from prompt_processing.alert_production.preloaded_catalogs import open_apdb
+from prompt_processing.apdb.preloaded_catalogs import open_apdb
+from prompt_processing.butler.errors import passing
 from prompt_processing.domain.errors import RetriableError
 from prompt_processing.instruments.raw_store import RawStore
 from prompt_processing.services.object_store import ObjectStore

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prompt_processing.release.recorded_versions import recorded_versions
+from prompt_delivery.release.recorded_versions import recorded_versions
 
 pytestmark = pytest.mark.integration
 

@@ -14,8 +14,10 @@ import pytest
 from lsst.daf.butler import Butler, DatasetType, DimensionConfig, DimensionUniverse
 
 from prompt_processing.activator.factory import ProcessContext
-from prompt_processing.activator.storage.universe import UniverseError, universe_problems
-from prompt_processing.repository import check_cli, cli, dataset_types_cli
+from prompt_processing.butler.universe import UniverseError, universe_problems
+from prompt_processing.cli import repo_check as check_cli
+from prompt_processing.cli import repo_dataset_types as dataset_types_cli
+from prompt_processing.cli import repo_make as cli
 from prompt_processing.repository.central import make_central_repository
 from prompt_processing.repository.content import RepositoryContent
 

@@ -12,8 +12,9 @@ from butler_fixtures import Worker
 from lsst.daf.butler import Butler
 from real_central import use_environment
 
+from prompt_processing.cli import repo_export as export_cli
+from prompt_processing.cli import repo_import as import_cli
 from prompt_processing.instruments import exposure_dimension_record_fields, read_header, translate
-from prompt_processing.repository import export_cli, import_cli
 from prompt_processing.repository.central import add_instrument, create_repository, make_central_repository
 from prompt_processing.repository.content import RepositoryContent
 from prompt_processing.services.object_store import ObjectStore

@@ -282,7 +282,7 @@ def test_tester(start):
 
 
 def test_inspection(start):
-    run = start("-m", "prompt_processing.operators.inspect_cli", "--json")
+    run = start("-m", "prompt_processing.cli.inspect", "--json")
     run.process.wait(120)
     run.said("SASQUATCH_TOKEN", "(set, not shown)")
 

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from lsst.daf.butler import Butler
 
-from prompt_processing.repository import check_cli, cli, export_cli, import_cli, raws
-from prompt_processing.simulation import cli as simulate
+from prompt_processing.cli import repo_check as check_cli
+from prompt_processing.cli import repo_export as export_cli
+from prompt_processing.cli import repo_import as import_cli
+from prompt_processing.cli import repo_make as cli
+from prompt_processing.cli import simulate as simulate
+from prompt_processing.repository import raws
 
 pytestmark = pytest.mark.integration
 

@@ -9,8 +9,8 @@ import pandas as pd
 from astropy.time import Time
 from lsst.dax.apdb import Apdb
 
-from prompt_processing.alert_production.apdb_tables import ApdbSchemas, ApdbTable
-from prompt_processing.alert_production.apdb_write import write_visit_detector
+from prompt_processing.apdb.tables import ApdbSchemas, ApdbTable
+from prompt_processing.apdb.write import write_visit_detector
 
 PROCESSED = Time("2026-11-21T03:00:00", scale="tai")
 

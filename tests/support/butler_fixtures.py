@@ -11,10 +11,10 @@ import butler_world as world
 import pytest
 from lsst.resources import ResourcePath
 
-from prompt_processing.activator.config import Settings
 from prompt_processing.activator.services.pipelines import PipelineResult
 from prompt_processing.activator.services.workspace import Repositories, Workspace
 from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.settings.worker import Settings
 
 
 class Worker:

@@ -23,7 +23,6 @@ from lsst.pipe.base import (
 )
 from lsst.pipe.base import connectionTypes as ct  # noqa: N813
 
-from prompt_processing.activator.config import Settings
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.images import Defects, Exposure, SkyMap, Tract
 from prompt_processing.instruments.camera import Camera, load_camera
@@ -31,6 +30,7 @@ from prompt_processing.instruments.geometry import detector_centre
 from prompt_processing.instruments.raw_key import format_obs_id
 from prompt_processing.repository.central import make_central_repository
 from prompt_processing.repository.content import CalibrationProduct, RepositoryContent, Template
+from prompt_processing.settings.worker import Settings
 
 INSTRUMENT = "LSSTCam"
 DETECTOR = 94

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from prompt_processing.deployment.cli import renderings
-from prompt_processing.deployment.helm import ChartTree
-from prompt_processing.deployment.manifests import Container, Manifest, containers, read_manifests
+from prompt_delivery.deployment.cli import renderings
+from prompt_delivery.deployment.helm import ChartTree
+from prompt_delivery.deployment.manifests import Container, Manifest, containers, read_manifests
 from prompt_processing.services.installation import MissingSoftwareError
 from prompt_processing.services.software import Software
 

@@ -19,8 +19,8 @@ import yaml
 from astropy.time import Time
 from chart_fixtures import PROJECT, container_of
 
-from prompt_processing.deployment.helm import ChartTree
-from prompt_processing.deployment.manifests import Container
+from prompt_delivery.deployment.helm import ChartTree
+from prompt_delivery.deployment.manifests import Container
 from prompt_processing.domain.clock import day_obs, utc_to_tai
 from prompt_processing.domain.visit import NextVisit
 from prompt_processing.instruments.camera import load_camera

@@ -18,9 +18,9 @@ from fault_world import FaultWorld
 from lsst.alert.packet import Schema
 from lsst.daf.butler import Butler
 
-from prompt_processing.alert_production.alert_files import kept_files, read_alerts, underway_files
-from prompt_processing.alert_production.alert_resending import settle_underway
-from prompt_processing.alert_production.preloaded_catalogs import open_apdb
+from prompt_processing.alerts.files import kept_files, read_alerts, underway_files
+from prompt_processing.alerts.resending import settle_underway
+from prompt_processing.apdb.preloaded_catalogs import open_apdb
 from prompt_processing.butler_writer.unfinished import finish_exports
 from prompt_processing.transport.kafka import make_consumer
 

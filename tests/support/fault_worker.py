@@ -19,18 +19,19 @@ from flask import Flask
 
 import prompt_processing.tasks.associate_apdb as associate_apdb
 from prompt_processing.activator.app import create_app
-from prompt_processing.activator.config import Settings
 from prompt_processing.activator.factory import ProcessContext
-from prompt_processing.activator.services import export, export_through_writer
+from prompt_processing.activator.services import export_through_writer
 from prompt_processing.activator.services.pipelines import PipelineResult
 from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
 from prompt_processing.activator.services.workspace import Workspace
 from prompt_processing.activator.stream_worker import load_settings, serve
-from prompt_processing.alert_production.alert_sender import AlertsOnDemand
-from prompt_processing.butler_writer.cli import main as butler_writer
+from prompt_processing.alerts.sender import AlertsOnDemand
+from prompt_processing.butler import export
+from prompt_processing.butler.types import use_butler_types
+from prompt_processing.cli.writer import main as butler_writer
 from prompt_processing.domain.visit import FannedOutVisit
-from prompt_processing.images import use_butler_types
+from prompt_processing.settings.worker import Settings
 
 GATES = (
     "preload",
@@ -137,7 +138,7 @@ def _set_gates() -> None:
 
 def prepare() -> None:
     """Import all that workers use, so that forks of this process need not."""
-    from prompt_processing.alert_production.alert_packets import AlertEncoder
+    from prompt_processing.alerts.packets import AlertEncoder
     from prompt_processing.tasks import load_dia_catalogs, standardize_dia_source
 
     small_camera()

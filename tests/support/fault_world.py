@@ -23,7 +23,6 @@ from fault_process import RunningWorker
 from fault_servers import CENTRAL_BUCKET, DETECTORS, PRISTINE, Servers, environment_of
 from psycopg.sql import SQL, Identifier
 
-from prompt_processing.activator.config import Settings
 from prompt_processing.activator.storage.visit_stream import VisitStream
 from prompt_processing.domain.clock import utc_to_tai
 from prompt_processing.domain.visit import FannedOutVisit
@@ -32,6 +31,7 @@ from prompt_processing.fanout.metrics import FanOutMetrics
 from prompt_processing.instruments.raw_key import format_raw_key
 from prompt_processing.services.kafka import NOTICES_TOPIC
 from prompt_processing.services.service import free_port
+from prompt_processing.settings.worker import Settings
 
 _SUPPORT = str(Path(__file__).parent)
 FIRST_EXPOSURE = 2025_06_09_00100

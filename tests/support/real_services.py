@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from typing import TypeVar
 
 import pytest
 
@@ -27,10 +26,7 @@ def service_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceS
         yield stack
 
 
-_S = TypeVar("_S", bound=Service)
-
-
-def started(stack: ServiceStack, kind: type[_S]) -> _S:
+def started[S: Service](stack: ServiceStack, kind: type[S]) -> S:
     """Start a service, or end the test saying what is missing."""
     try:
         stack.start(kind)

@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 
 from flask import Flask
 
-from prompt_processing.activator.config import BOOT_FAILURE
 from prompt_processing.activator.factory import Factory, ProcessContext
 from prompt_processing.activator.handlers import health, metrics, next_visit
 from prompt_processing.activator.handlers import version as handlers_version
 from prompt_processing.activator.services.process_visit import ProcessVisit
-from prompt_processing.activator.storage.apdb_version import ApdbVersionError
-from prompt_processing.activator.storage.running_version import RunningVersion
-from prompt_processing.activator.storage.universe import UniverseError
-from prompt_processing.domain.settings import SettingsError
+from prompt_processing.apdb.version import ApdbVersionError
+from prompt_processing.butler.universe import UniverseError
+from prompt_processing.settings.environment import SettingsError
+from prompt_processing.settings.worker import BOOT_FAILURE
 from prompt_processing.telemetry.credentials import CredentialMask
 from prompt_processing.telemetry.metrics import Metrics
+from prompt_processing.telemetry.running_version import RunningVersion
 
 LARGEST_REQUEST = 256 * 1024
 """Bytes; a visit has about one thousand."""

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from typing import Self
 
-from prompt_processing.activator.config import Settings
 from prompt_processing.activator.services.interruption import Interruption
 from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.activator.services.repositories import Repositories
@@ -15,21 +14,22 @@ from prompt_processing.activator.services.visit_rules import VisitRules
 from prompt_processing.activator.services.visit_workspace import VisitWorkspace
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
 from prompt_processing.activator.services.workspace import Workspace
-from prompt_processing.activator.storage.apdb_version import check_apdb_version
-from prompt_processing.activator.storage.arrival_notices import ArrivalNotices
 from prompt_processing.activator.storage.arrived_images import ArrivedImages
 from prompt_processing.activator.storage.image_bucket import ImageBucket
 from prompt_processing.activator.storage.raw_microservice import RawMicroservice
-from prompt_processing.activator.storage.running_version import RunningVersion
-from prompt_processing.activator.storage.universe import UniverseError, check_universes
-from prompt_processing.activator.storage.unsent_alerts import UnsentAlerts
+from prompt_processing.alerts.unsent import UnsentAlerts
+from prompt_processing.apdb.version import check_apdb_version
+from prompt_processing.butler.universe import UniverseError, check_universes
 from prompt_processing.domain.errors import PromptError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import Camera, load_camera
 from prompt_processing.instruments.raw_store import RawStore
+from prompt_processing.settings.worker import Settings
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 from prompt_processing.telemetry.metrics import Metrics
+from prompt_processing.telemetry.running_version import RunningVersion
 from prompt_processing.telemetry.sasquatch import Sasquatch
+from prompt_processing.transport.arrival_notices import ArrivalNotices
 from prompt_processing.transport.s3 import make_s3_client
 
 _log = logging.getLogger("lsst.activator.factory")
@@ -42,7 +42,7 @@ class ProcessContext:
 
     Parameters
     ----------
-    settings : `~prompt_processing.activator.config.Settings`
+    settings : `~prompt_processing.settings.worker.Settings`
         Settings.
     camera : `~prompt_processing.instruments.camera.Camera`, optional
         The instrument; the one that the settings name, by default.
@@ -87,7 +87,7 @@ class ProcessContext:
 
         Raises
         ------
-        ~prompt_processing.domain.settings.SettingsError
+        ~prompt_processing.settings.environment.SettingsError
             Raised with all that is missing or malformed.
         """
         context = cls(Settings.load())

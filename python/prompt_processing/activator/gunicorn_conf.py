@@ -19,10 +19,11 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-# None of these may import prometheus_client, which looks at its environment, set below, when it is imported.
-from prompt_processing.activator.config import BOOT_FAILURE, Settings
 from prompt_processing.activator.side_server import SideServer
-from prompt_processing.domain.settings import SettingsError
+from prompt_processing.settings.environment import SettingsError
+
+# None of these may import prometheus_client, which looks at its environment, set below, when it is imported.
+from prompt_processing.settings.worker import BOOT_FAILURE, Settings
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 
 _MARGIN = 60.0

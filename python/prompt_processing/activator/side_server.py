@@ -31,7 +31,7 @@ def _answer(path: str) -> Answer:
             )
         case "/version":
             # The deployment's id is known to those who read the pipelines: the workers.
-            from prompt_processing.activator.storage.running_version import RunningVersion
+            from prompt_processing.telemetry.running_version import RunningVersion
 
             return answer_json(RunningVersion.of_this_process().as_dict())
         case _:

@@ -10,14 +10,14 @@ import threading
 from collections.abc import Sequence
 from types import FrameType
 
-from prompt_processing.activator.config import BOOT_FAILURE, Settings
 from prompt_processing.activator.factory import Factory, ProcessContext
 from prompt_processing.activator.services.serve_stream import ServeStream
-from prompt_processing.activator.storage.apdb_version import ApdbVersionError
-from prompt_processing.activator.storage.universe import UniverseError
 from prompt_processing.activator.storage.visit_stream import VisitStream
 from prompt_processing.activator.stream_worker_server import StreamWorkerServer
-from prompt_processing.domain.settings import SettingsError
+from prompt_processing.apdb.version import ApdbVersionError
+from prompt_processing.butler.universe import UniverseError
+from prompt_processing.settings.environment import SettingsError
+from prompt_processing.settings.worker import BOOT_FAILURE, Settings
 
 _log = logging.getLogger("lsst.activator.stream_worker")
 

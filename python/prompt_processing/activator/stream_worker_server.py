@@ -8,7 +8,7 @@ from http.server import ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from prompt_processing.activator.storage.running_version import RunningVersion
+from prompt_processing.telemetry.running_version import RunningVersion
 
 from .side_answers import NOT_FOUND, Answer, answer_json, handler_of
 

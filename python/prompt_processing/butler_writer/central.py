@@ -19,10 +19,10 @@ from lsst.daf.butler import (
 from lsst.daf.butler.registry import ConflictingDefinitionError, RegistryError  # type: ignore[attr-defined]
 from lsst.resources import ResourcePath
 
-from prompt_processing.activator.storage.central_repository import CentralRepository
-from prompt_processing.activator.storage.collections import Collections
-from prompt_processing.activator.storage.repository_errors import PASSING_FAILURES, try_twice
-from prompt_processing.transport.butler_messages import VisitOutputs
+from prompt_processing.butler.central import CentralRepository
+from prompt_processing.butler.collections import Collections
+from prompt_processing.butler.errors import PASSING_FAILURES, try_twice
+from prompt_processing.butler.messages import VisitOutputs
 
 from .datastore_files import remove_unknown
 
@@ -95,7 +95,7 @@ class CentralButler:
         RejectedOutputsError
             Raised if one of them cannot be entered, in which case the datasets of none of them are.
         Exception
-            Any of `~prompt_processing.activator.storage.repository_errors.PASSING_FAILURES` if the
+            Any of `~prompt_processing.butler.errors.PASSING_FAILURES` if the
             repository cannot be reached.
         """
         try:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from prompt_processing.transport.kafka_service import KafkaServiceSettings
+from prompt_processing.settings.kafka_service import KafkaServiceSettings
 
 __all__ = ["WriterSettings"]
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
-from prompt_processing.activator.services.export import datastore_root
-from prompt_processing.transport.butler_messages import VisitOutputs
+from prompt_processing.butler.export import datastore_root
+from prompt_processing.butler.messages import VisitOutputs
 
 __all__ = ["are_all_there", "remove_unknown"]
 
@@ -29,7 +29,7 @@ def remove_unknown(butler: Butler, outputs: VisitOutputs) -> int:
     ----------
     butler : `~lsst.daf.butler.Butler`
         The repository.
-    outputs : `~prompt_processing.transport.butler_messages.VisitOutputs`
+    outputs : `~prompt_processing.butler.messages.VisitOutputs`
         Whose files are meant.
 
     Returns

@@ -15,8 +15,8 @@ from confluent_kafka import Message
 from lsst.resources import ResourcePath
 from pydantic import ValidationError
 
-from prompt_processing.activator.storage.repository_errors import PASSING_FAILURES
-from prompt_processing.transport.butler_messages import BatchIngested, DatasetBatch, VisitOutputs
+from prompt_processing.butler.errors import PASSING_FAILURES
+from prompt_processing.butler.messages import BatchIngested, DatasetBatch, VisitOutputs
 from prompt_processing.transport.refusals import explain_refusal
 
 from .central import RejectedOutputsError

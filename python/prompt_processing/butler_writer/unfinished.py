@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from lsst.daf.butler import Butler
 from pydantic import ValidationError
 
-from prompt_processing.activator.services.export import datastore_root
-from prompt_processing.activator.storage.export_journal import ExportJournal, ExportNote
-from prompt_processing.activator.storage.repository_errors import passing
+from prompt_processing.butler.errors import passing
+from prompt_processing.butler.export import datastore_root
+from prompt_processing.butler.journal import ExportJournal, ExportNote
+from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.errors import RetriableError
-from prompt_processing.images import use_butler_types
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 
 from .central import CentralButler, RejectedOutputsError

@@ -17,7 +17,7 @@ from lsst.daf.butler import Butler, DatasetRef, MissingCollectionError, MissingD
 from lsst.dax.apdb import Apdb
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
-from prompt_processing.images import use_butler_types
+from prompt_processing.butler.types import use_butler_types
 from prompt_processing.instruments import RawKey
 
 from .alerts import AlertSummary, read_alerts

@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from prompt_processing.domain.sky_vectors import unit_vectors
+
 __all__ = [
     "MATCH_RADIUS_ARCSEC",
     "SNR_THRESHOLD",
@@ -124,7 +126,7 @@ def match_positions(
     if len(ra) == 0 or len(other_ra) == 0:
         return nothing, nothing, np.zeros(0)
     chord = 2 * np.sin(np.radians(radius_arcsec / 3600) / 2)
-    tree, other_tree = cKDTree(_unit_vectors(ra, dec)), cKDTree(_unit_vectors(other_ra, other_dec))
+    tree, other_tree = cKDTree(unit_vectors(ra, dec)), cKDTree(unit_vectors(other_ra, other_dec))
     near = tree.sparse_distance_matrix(other_tree, chord, output_type="coo_matrix")
     order = np.argsort(near.data, kind="stable")
     used, other_used = np.zeros(len(ra), bool), np.zeros(len(other_ra), bool)
@@ -244,11 +246,3 @@ def magnitude_histogram(injected: pd.DataFrame, width: float = 0.5) -> pd.DataFr
     counted = counted.reset_index()
     counted["missed"] = counted["injected"] - counted["recovered"]
     return counted[["mag", "injected", "recovered", "missed", "snr"]]
-
-
-def _unit_vectors(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
-    longitude, latitude = np.radians(ra), np.radians(dec)
-    return np.stack(
-        [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)],
-        axis=-1,
-    )

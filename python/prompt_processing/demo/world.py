@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 import prompt_processing
-from prompt_processing.activator.storage.collections import Collections
+from prompt_processing.butler.collections import Collections
 from prompt_processing.domain.clock import night as night_of
 from prompt_processing.repository.central import make_central_repository
 from prompt_processing.repository.content import simulated_content

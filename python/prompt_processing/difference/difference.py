@@ -13,12 +13,13 @@ from astropy.io import fits
 from astropy.table import Table
 from lsst.pipe.base import AlgorithmError
 
-from ..alert_production.detect_and_measure import detect_and_measure
-from ..alert_production.dia_detection import DetectionOptions
-from ..alert_production.dia_filters import FilterOptions, filter_dia_sources
-from ..alert_production.reliability import ReliabilityModel
-from ..alert_production.residuals import Residuals, measure_residuals
-from ..alert_production.subtraction import SubtractionOptions, subtract
+from prompt_processing.imaging.difference.residuals import Residuals, measure_residuals
+from prompt_processing.imaging.difference.subtraction import SubtractionOptions, subtract
+from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
+from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
+from prompt_processing.imaging.measurement.dia_filters import FilterOptions, filter_dia_sources
+from prompt_processing.imaging.measurement.reliability import ReliabilityModel
+
 from ..images import Exposure
 from .catalogue import candidates_table, write_catalogue
 from .errors import DifferenceError
@@ -45,7 +46,7 @@ class DifferenceOptions:
         Whether the images' stars correct what the headers say of their positions and flux scales.
     cosmic_rays : `bool`
         Whether to look for cosmic rays in both images.
-    subtraction : `~prompt_processing.alert_production.subtraction.SubtractionOptions`
+    subtraction : `~prompt_processing.imaging.difference.subtraction.SubtractionOptions`
         Of the kernel and the subtraction.
     """
 
@@ -69,7 +70,7 @@ class DifferenceResult:
         What changed, most significant first, with ``reliability``; see `catalogue.candidates_table`.
     rejected : `~astropy.table.Table`
         Detections that cannot be changes of the sky, with ``reason``.
-    residuals : `~prompt_processing.alert_production.residuals.Residuals`
+    residuals : `~prompt_processing.imaging.difference.residuals.Residuals`
         Scatter of the difference over that of noise.
     summary : `dict`
         Numbers that tell how well it went.

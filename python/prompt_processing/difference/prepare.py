@@ -10,13 +10,14 @@ from astropy.table import Table
 from lsst.pipe.base import AlgorithmError
 from numpy.typing import NDArray
 
-from ..alert_production.background import SkyEstimate, estimate_sky
-from ..alert_production.cosmic_rays import CosmicRayOptions, find_cosmic_rays
-from ..alert_production.detection import Detections, detect
-from ..alert_production.errors import BadPsfError, TooFewStarsError, TooManyCosmicRaysError
-from ..alert_production.measurement import fit_psf
-from ..alert_production.psf_model import PsfModel, PsfOptions, model_psf
-from ..alert_production.star_selection import StarCandidates, select_stars
+from prompt_processing.imaging.calibration.background import SkyEstimate, estimate_sky
+from prompt_processing.imaging.calibration.detection import Detections, detect
+from prompt_processing.imaging.calibration.measurement import fit_psf
+from prompt_processing.imaging.calibration.psf_model import PsfModel, PsfOptions, model_psf
+from prompt_processing.imaging.calibration.star_selection import StarCandidates, select_stars
+from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError, TooManyCosmicRaysError
+from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions, find_cosmic_rays
+
 from ..images import UNUSABLE, Exposure, Mask
 from .errors import DifferenceError, NoStarsError
 from .read import OpenedImage

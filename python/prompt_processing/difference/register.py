@@ -11,9 +11,10 @@ from astropy.wcs import WCS
 from lsst.pipe.base import AlgorithmError
 from numpy.typing import NDArray
 
-from ..alert_production.astrometry import AstrometricFit, AstrometryOptions, fit_wcs
-from ..alert_production.errors import AstrometryError, NoTemplateOverlapError
-from ..alert_production.warp import WarpOptions, warp_template
+from prompt_processing.imaging.calibration.astrometry import AstrometricFit, AstrometryOptions, fit_wcs
+from prompt_processing.imaging.errors import AstrometryError, NoTemplateOverlapError
+from prompt_processing.imaging.templates.warp import WarpOptions, warp_template
+
 from ..images import Exposure, PhotoCalib
 from .errors import DifferenceError, NoOverlapError, NotAlignedError
 from .prepare import PreparedImage

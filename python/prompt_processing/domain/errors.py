@@ -62,3 +62,7 @@ class NonRetriableError(PromptError):
     def __init__(self, reason: str, retry: RetryAdvice = "useless") -> None:
         super().__init__(reason)
         self.retry: RetryAdvice = retry
+
+
+class RepositoryProblemError(RuntimeError):
+    """A repository, an export or a database is unusable as it is; the message says what to do."""

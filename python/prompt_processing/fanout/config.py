@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import NoDecode
 
+from prompt_processing.settings.environment import EnvironmentSettings, problems_of
+
 from ..domain.addresses import split_address
-from ..domain.settings import EnvironmentSettings, problems_of
 from ..domain.visit import NextVisit
 from ..domain.yaml_text import parse_yaml
 

@@ -1,7 +1,6 @@
-"""Images and what travels with them, and how the Butler stores them."""
+"""Images and what travels with them."""
 
 from .background import Background
-from .butler_types import use_butler_types
 from .defects import Defects
 from .exposure import Exposure
 from .kernel import MatchingKernel
@@ -26,5 +25,4 @@ __all__ = [
     "VisitInfo",
     "adaptive_moments",
     "polynomial_terms",
-    "use_butler_types",
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from prompt_processing.activator.config import Selection
-from prompt_processing.domain.settings import EnvironmentSettings
+from prompt_processing.settings.environment import EnvironmentSettings
+from prompt_processing.settings.worker import Selection
 
 
 class InitializerSettings(EnvironmentSettings):

@@ -9,10 +9,10 @@ import time
 from lsst.daf.butler import Butler, CollectionType  # type: ignore[attr-defined]
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
-from prompt_processing.activator.services.pipeline_library import PipelineLibrary, ReadyPipeline
-from prompt_processing.activator.storage.collections import NO_PIPELINE, Collections
-from prompt_processing.activator.storage.deployment import deployment_id
-from prompt_processing.images import use_butler_types
+from prompt_processing.butler.collections import NO_PIPELINE, Collections
+from prompt_processing.butler.deployment import deployment_id
+from prompt_processing.butler.pipeline_library import PipelineLibrary, ReadyPipeline
+from prompt_processing.butler.types import use_butler_types
 
 from .config import InitializerSettings
 

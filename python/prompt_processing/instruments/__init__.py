@@ -6,7 +6,6 @@ from .geometry import detector_centre, detector_region, detector_wcs
 from .headers import Observation, exposure_dimension_record_fields, parse_sidecar, read_header, translate
 from .raw_frame import RawFrame, Segment, read_raw
 from .raw_key import RawKey, format_obs_id, format_raw_key, lsst_exposure_id, visit_prefixes
-from .raw_writer import format_sidecar, identity_keywords, restamp_raw, write_raw
 
 __all__ = [
     "Amplifier",
@@ -27,15 +26,11 @@ __all__ = [
     "exposure_dimension_record_fields",
     "format_obs_id",
     "format_raw_key",
-    "format_sidecar",
-    "identity_keywords",
     "load_camera",
     "lsst_exposure_id",
     "parse_sidecar",
     "read_header",
     "read_raw",
-    "restamp_raw",
     "translate",
     "visit_prefixes",
-    "write_raw",
 ]

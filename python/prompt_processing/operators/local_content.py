@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lsst.daf.butler import Butler, MissingDatasetTypeError
 
-from prompt_processing.images import use_butler_types
+from prompt_processing.butler.types import use_butler_types
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from prompt_processing.activator.config import Settings
 from prompt_processing.domain.selection import PipelineSelection
-from prompt_processing.domain.settings import SettingsError
+from prompt_processing.settings.environment import SettingsError
+from prompt_processing.settings.worker import Settings
 from prompt_processing.telemetry.credentials import CredentialMask
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import NoDecode
 
 from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES
-from prompt_processing.transport.kafka_service import KafkaServiceSettings
+from prompt_processing.settings.kafka_service import KafkaServiceSettings
 
 __all__ = ["MicroserviceSettings"]
 

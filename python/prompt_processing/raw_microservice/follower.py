@@ -6,8 +6,8 @@ import logging
 import threading
 from typing import Protocol
 
-from prompt_processing.activator.storage.arrival_notices import NoticesUnavailableError
 from prompt_processing.domain.notices import ArrivalNotice
+from prompt_processing.transport.arrival_notices import NoticesUnavailableError
 
 from .service import PresenceService
 
@@ -19,7 +19,7 @@ _LISTEN_SECONDS = 1.0
 
 
 class Notices(Protocol):
-    """Where notices come from: `~prompt_processing.activator.storage.arrival_notices.ArrivalNotices`."""
+    """Where notices come from: `~prompt_processing.transport.arrival_notices.ArrivalNotices`."""
 
     def start(self) -> None:
         """Fix the position."""

@@ -18,8 +18,9 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
 )
 from lsst.pipe.base import Pipeline
 
-from prompt_processing.activator.storage.collections import Collections
-from prompt_processing.images import SkyMap, use_butler_types
+from prompt_processing.butler.collections import Collections
+from prompt_processing.butler.types import use_butler_types
+from prompt_processing.images import SkyMap
 from prompt_processing.instruments.camera import Camera
 
 from .chains import add_to_chain

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lsst.daf.butler import Butler, CollectionType, MissingCollectionError  # type: ignore[attr-defined]
 
-from .errors import RepositoryProblemError
+from prompt_processing.domain.errors import RepositoryProblemError
 
 
 def add_to_chain(butler: Butler, chain: str, members: Sequence[str]) -> list[str]:

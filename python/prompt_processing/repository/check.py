@@ -18,8 +18,8 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
     Timespan,
 )
 
-from prompt_processing.activator.storage.collections import Collections
-from prompt_processing.activator.storage.universe import universe_problems
+from prompt_processing.butler.collections import Collections
+from prompt_processing.butler.universe import universe_problems
 from prompt_processing.instruments.camera import Camera
 
 from .dataset_types import compare_dataset_types

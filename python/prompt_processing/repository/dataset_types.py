@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from lsst.daf.butler import Butler, DatasetType
 
-from prompt_processing.activator.services.pipeline_library import PipelineLibrary
+from prompt_processing.butler.pipeline_library import PipelineLibrary
+from prompt_processing.domain.errors import RepositoryProblemError
 
 from .central import INPUT_DATASET_TYPES
-from .errors import RepositoryProblemError
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
     Timespan,
 )
 
-from prompt_processing.activator.storage.collections import Collections
+from prompt_processing.butler.collections import Collections
+from prompt_processing.domain.errors import RepositoryProblemError
 
-from .errors import RepositoryProblemError
 from .sky_regions import lies_in
 
 _OF_INSTRUMENT = ("instrument", "detector", "physical_filter", "visit_system")

@@ -10,7 +10,8 @@ from typing import Any
 
 from lsst.daf.butler import Butler
 
-from .errors import RepositoryProblemError
+from prompt_processing.domain.errors import RepositoryProblemError
+
 from .export_selection import Selection
 
 _LOG = logging.getLogger("lsst.repository.export")

@@ -23,8 +23,9 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
 )
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
+from prompt_processing.domain.errors import RepositoryProblemError
+
 from .chains import add_to_chain
-from .errors import RepositoryProblemError
 from .export_writer import CONTENTS_FILE, EXPORT_FILE
 
 _LOG = logging.getLogger("lsst.repository.import")

@@ -13,15 +13,14 @@ from pathlib import Path
 from lsst.daf.butler import Butler, DatasetRef, DimensionRecord, FileDataset
 from lsst.resources import ResourcePath
 
-from prompt_processing.activator.services.ingest import Ingester, check_complete
-from prompt_processing.activator.storage.collections import Collections
+from prompt_processing.butler.collections import Collections
+from prompt_processing.butler.ingest import Ingester, check_complete
+from prompt_processing.butler.types import use_butler_types
+from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.domain.visit import FannedOutVisit
-from prompt_processing.images import use_butler_types
 from prompt_processing.instruments.camera import load_camera
 from prompt_processing.instruments.errors import RawError
 from prompt_processing.instruments.headers import Observation, read_header, translate
-
-from .errors import RepositoryProblemError
 
 _LOG = logging.getLogger("lsst.repository.raws")
 

@@ -9,6 +9,7 @@ import numpy as np
 from lsst.sphgeom import ConvexPolygon
 from numpy.typing import NDArray
 
+from prompt_processing.domain.sky_vectors import unit_vectors
 from prompt_processing.images import Exposure, Mask, SkyMap, Tract
 from prompt_processing.instruments import Camera, Detector, detector_region
 
@@ -126,7 +127,7 @@ def areas_to_fill(sky_map: SkyMap, regions: Sequence[ConvexPolygon]) -> list[Pat
         y, x = (np.unique(np.append(np.arange(0, n, step), n - 1)) for n in (height, width))
         grid_x, grid_y = np.meshgrid(x, y)
         ra, dec = sky_map.patch_wcs(tract, patch).all_pix2world(grid_x.ravel(), grid_y.ravel(), 0)
-        vectors = _unit_vectors(ra, dec)
+        vectors = unit_vectors(ra, dec)
         inside = np.any([_inside(region, vectors) for region in over], axis=0).reshape(grid_x.shape)
         if not inside.any():
             continue
@@ -202,11 +203,6 @@ def _patches_per_side(
     cosines = [middle @ np.array(list(v)) for region in regions for v in region.getVertices()]
     reach = 3600 * np.degrees(np.arccos(min(cosines)))
     return max(int(np.ceil(2 * reach / (pixel_scale * patch_size))), 1)
-
-
-def _unit_vectors(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
-    a, d = np.radians(ra), np.radians(dec)
-    return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)
 
 
 def _inside(region: ConvexPolygon, vectors: NDArray[np.float64]) -> NDArray[np.bool_]:

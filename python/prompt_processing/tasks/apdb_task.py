@@ -8,8 +8,8 @@ from typing import Any
 from lsst.dax.apdb import Apdb
 from lsst.pipe.base import PipelineTask
 
-from ..alert_production.connections import Connections
-from ..alert_production.preloaded_catalogs import apdb_uri
+from prompt_processing.apdb.preloaded_catalogs import apdb_uri
+from prompt_processing.tasks.connections import Connections
 
 __all__ = ["ApdbTask"]
 
@@ -19,7 +19,7 @@ class ApdbTask(PipelineTask):
 
     Attributes
     ----------
-    connections : `~prompt_processing.alert_production.connections.Connections`
+    connections : `~prompt_processing.tasks.connections.Connections`
         Its own, unless whoever runs the pipeline gives it those that visits share.
     """
 

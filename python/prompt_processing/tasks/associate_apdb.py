@@ -21,18 +21,19 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from ..alert_production.alert_files import AlertFile, write_underway
-from ..alert_production.alert_packets import AlertEncoder, PreparedAlerts
-from ..alert_production.alert_sender import AlertsOnDemand, AlertStreamSettings, send_alerts
-from ..alert_production.apdb_tables import ApdbSchemas
-from ..alert_production.apdb_write import require_not_in_apdb, write_visit_detector
-from ..alert_production.associate_visit import PreloadedCatalogs, associate_visit
-from ..alert_production.visit_quality import (
+from prompt_processing.alerts.files import AlertFile, write_underway
+from prompt_processing.alerts.packets import AlertEncoder, PreparedAlerts
+from prompt_processing.alerts.sender import AlertsOnDemand, AlertStreamSettings, send_alerts
+from prompt_processing.apdb.tables import ApdbSchemas
+from prompt_processing.apdb.write import require_not_in_apdb, write_visit_detector
+from prompt_processing.association.associate_visit import PreloadedCatalogs, associate_visit
+from prompt_processing.association.visit_quality import (
     VisitLimits,
     metric_bundle,
     require_sane_visit,
     visit_metrics,
 )
+
 from ..images import Exposure, VisitInfo
 from .apdb_task import ApdbTask
 
@@ -351,9 +352,9 @@ class AssociateApdbTask(ApdbTask):
 
         Parameters
         ----------
-        prepared : `~prompt_processing.alert_production.alert_packets.PreparedAlerts` or `None`
+        prepared : `~prompt_processing.alerts.packets.PreparedAlerts` or `None`
             As from `write`; `None` if no alerts are wanted.
-        file : `~prompt_processing.alert_production.alert_files.AlertFile`, optional
+        file : `~prompt_processing.alerts.files.AlertFile`, optional
             Likewise.
         science, template, difference : `~prompt_processing.images.Exposure`
             To be cut.

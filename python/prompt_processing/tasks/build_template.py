@@ -16,7 +16,8 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from ..alert_production.warp import warp_template
+from prompt_processing.imaging.templates.warp import warp_template
+
 from ..images import Exposure, SkyMap
 
 _VISIT = ("instrument", "visit", "detector")

@@ -17,11 +17,12 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from ..alert_production.astrometry import AstrometryOptions
-from ..alert_production.calibrate import CalibrateOptions, calibrate_image
-from ..alert_production.errors import NoReferenceStarsError
-from ..alert_production.photometry import PhotometryOptions
-from ..alert_production.psf_model import PsfOptions
+from prompt_processing.imaging.calibration.astrometry import AstrometryOptions
+from prompt_processing.imaging.calibration.calibrate import CalibrateOptions, calibrate_image
+from prompt_processing.imaging.calibration.photometry import PhotometryOptions
+from prompt_processing.imaging.calibration.psf_model import PsfOptions
+from prompt_processing.imaging.errors import NoReferenceStarsError
+
 from ..images import Exposure
 
 _VISIT = ("instrument", "visit", "detector")
@@ -117,7 +118,7 @@ class CalibrateImageTask(PipelineTask):
         NoReferenceStarsError
             Raised if there is no shard for this part of the sky, or no star with a flux in the band.
         lsst.pipe.base.AlgorithmError
-            Raised if the image cannot be calibrated; see `prompt_processing.alert_production.errors`.
+            Raised if the image cannot be calibrated; see `prompt_processing.imaging.errors`.
         """
         if not reference_stars:
             raise NoReferenceStarsError("The reference catalogue has no shard where the image lies")

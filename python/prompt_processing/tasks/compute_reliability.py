@@ -13,7 +13,7 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from ..alert_production.reliability import ReliabilityModel
+from prompt_processing.imaging.measurement.reliability import ReliabilityModel
 
 _VISIT = ("instrument", "visit", "detector")
 

@@ -14,8 +14,9 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from ..alert_production.detect_and_measure import detect_and_measure
-from ..alert_production.dia_detection import DetectionOptions
+from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
+from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
+
 from ..images import Exposure
 
 _VISIT = ("instrument", "visit", "detector")

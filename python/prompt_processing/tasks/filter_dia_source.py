@@ -15,7 +15,7 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from ..alert_production.dia_filters import FilterOptions, filter_dia_sources
+from prompt_processing.imaging.measurement.dia_filters import FilterOptions, filter_dia_sources
 
 _VISIT = ("instrument", "visit", "detector")
 

@@ -13,8 +13,9 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from ..alert_production.cosmic_rays import CosmicRayOptions
-from ..alert_production.isr import IsrOptions, run_isr
+from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions
+from prompt_processing.imaging.isr.isr import IsrOptions, run_isr
+
 from ..images import Defects, Exposure, VisitInfo
 from ..instruments.camera import Camera
 from ..instruments.geometry import detector_wcs

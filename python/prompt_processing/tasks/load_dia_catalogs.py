@@ -13,7 +13,8 @@ from lsst.pipe.base import (
 )
 from lsst.pipe.base.utils import RegionTimeInfo
 
-from ..alert_production.preloaded_catalogs import load_dia_catalogs
+from prompt_processing.apdb.preloaded_catalogs import load_dia_catalogs
+
 from .apdb_task import ApdbTask
 
 _DIMENSIONS = ("instrument", "group", "detector")

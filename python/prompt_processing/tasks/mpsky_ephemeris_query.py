@@ -18,7 +18,11 @@ from lsst.pipe.base import (
 from lsst.pipe.base.utils import RegionTimeInfo
 from lsst.sphgeom import LonLat
 
-from ..alert_production.ephemerides import EphemeridesUnavailableError, no_ephemerides, query_ephemerides
+from prompt_processing.association.ephemerides import (
+    EphemeridesUnavailableError,
+    no_ephemerides,
+    query_ephemerides,
+)
 
 _DIMENSIONS = ("instrument", "group", "detector")
 

@@ -15,8 +15,9 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from ..alert_production.apdb_tables import DEFAULT_SCHEMA, ApdbSchemas
-from ..alert_production.standardize import standardize_dia_sources
+from prompt_processing.apdb.tables import DEFAULT_SCHEMA, ApdbSchemas
+from prompt_processing.association.standardize import standardize_dia_sources
+
 from ..images import VisitInfo
 
 _DIMENSIONS = ("instrument", "visit", "detector")

@@ -14,8 +14,9 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from ..alert_production.residuals import measure_residuals
-from ..alert_production.subtraction import subtract
+from prompt_processing.imaging.difference.residuals import measure_residuals
+from prompt_processing.imaging.difference.subtraction import subtract
+
 from ..images import Exposure
 
 _VISIT = ("instrument", "visit", "detector")

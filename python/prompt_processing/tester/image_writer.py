@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING
 
 from astropy.time import Time
 
-from prompt_processing.instruments import RawKey, format_raw_key, format_sidecar, restamp_raw
+from prompt_processing.instruments import (
+    RawKey,
+    format_raw_key,
+)
 from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES
+from prompt_processing.instruments.raw_writer import (
+    format_sidecar,
+    restamp_raw,
+)
 
 from .publish import ArrivalNotices
 

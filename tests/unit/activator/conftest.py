@@ -11,7 +11,6 @@ from prompt_processing.activator.services.interruption import Interruption
 from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.activator.services.visit_rules import VisitRules
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
-from prompt_processing.activator.storage.arrival_notices import NoticesUnavailableError
 from prompt_processing.activator.storage.image_bucket import ArrivedImage
 from prompt_processing.domain.clock import utc_to_tai
 from prompt_processing.domain.errors import RetriableError
@@ -21,6 +20,7 @@ from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import load_camera
 from prompt_processing.telemetry.logs import LogContext
 from prompt_processing.telemetry.metrics import Metrics
+from prompt_processing.transport.arrival_notices import NoticesUnavailableError
 
 NOW = 1_749_543_541.0
 """2025-06-10T08:19:01 UTC."""

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from prompt_processing.activator.config import Settings
-from prompt_processing.activator.pipelines_config import parse_selection
-from prompt_processing.domain.settings import SettingsError
 from prompt_processing.domain.visit import NextVisit
+from prompt_processing.settings.environment import SettingsError
+from prompt_processing.settings.pipelines import parse_selection
+from prompt_processing.settings.worker import Settings
 from prompt_processing.telemetry.credentials import CredentialMask
 
 REQUIRED = {

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from prompt_processing.alert_production.apdb_write import AlreadyInApdbError
+from prompt_processing.apdb.write import AlreadyInApdbError
 from prompt_processing.domain.errors import NonRetriableError, RetriableError
 
 ALL_STEPS = ["subscribe", "preload", "preprocessing", "ingest", "pipeline", "export", "unsubscribe", "clean"]

@@ -11,15 +11,15 @@ import pytest
 import requests
 
 from prompt_processing.activator.services.serve_stream import MAX_DELIVERIES, ServeStream
-from prompt_processing.activator.storage.running_version import RunningVersion
 from prompt_processing.activator.storage.visit_stream import StreamEntry, StreamUnavailableError
 from prompt_processing.activator.stream_worker import load_settings
 from prompt_processing.activator.stream_worker_server import StreamWorkerServer
 from prompt_processing.domain.outcome import Outcome, Status
-from prompt_processing.domain.settings import SettingsError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.services.service import free_port
+from prompt_processing.settings.environment import SettingsError
 from prompt_processing.telemetry.metrics import Metrics
+from prompt_processing.telemetry.running_version import RunningVersion
 
 
 def entry(number: int = 1, deliveries: int = 1, **fields: str) -> StreamEntry:

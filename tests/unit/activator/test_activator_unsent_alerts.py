@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from prompt_processing.activator.storage.unsent_alerts import UnsentAlerts
-from prompt_processing.alert_production.alert_files import KEPT, UNDERWAY, AlertFile, read_alerts
-from prompt_processing.alert_production.alert_packets import Alert
+from prompt_processing.alerts.files import KEPT, UNDERWAY, AlertFile, read_alerts
+from prompt_processing.alerts.packets import Alert
+from prompt_processing.alerts.unsent import UnsentAlerts
 
 ALERTS = [Alert(number, bytes([number]) * 100) for number in range(5)]
 

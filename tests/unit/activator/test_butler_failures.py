@@ -8,7 +8,7 @@ import sqlalchemy.exc
 from lsst.pipe.base import InvalidQuantumError
 
 from prompt_processing.activator.services.pipelines import TaskFailedError, meaning_of_failure
-from prompt_processing.activator.storage.repository_errors import passing, try_twice
+from prompt_processing.butler.errors import passing, try_twice
 from prompt_processing.domain.errors import NonRetriableError, RetriableError
 
 DROPPED = sqlalchemy.exc.OperationalError("SELECT secret", {}, ConnectionError("dropped"))

@@ -9,9 +9,9 @@ import pytest
 from astropy.time import Time, TimeDelta
 from lsst.daf.butler import DataCoordinate, DatasetRef, DatasetType, DimensionUniverse, Timespan
 
-from prompt_processing.activator.storage.central_repository import CentralRepository
 from prompt_processing.activator.storage.known_inputs import LIFETIME, KnownInputs
-from prompt_processing.activator.storage.local_repository import Certified
+from prompt_processing.butler.central import CentralRepository
+from prompt_processing.butler.local import Certified
 
 UNIVERSE = DimensionUniverse()
 BIAS = DatasetType("bias", ("instrument", "detector"), "ExposureF", universe=UNIVERSE, isCalibration=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 import butler_world as world
 import pytest
 
-from prompt_processing.activator.services.pipeline_library import pipeline_stem
-from prompt_processing.activator.storage.collections import NO_PIPELINE, Collections
-from prompt_processing.activator.storage.deployment import deployment_id
+from prompt_processing.butler.collections import NO_PIPELINE, Collections
+from prompt_processing.butler.deployment import deployment_id
+from prompt_processing.butler.pipeline_library import pipeline_stem
 
 
 def test_collections_have_the_names_of_the_contract() -> None:
@@ -52,7 +52,7 @@ def test_processes_of_one_deployment_agree_on_its_id(tmp_path: Path) -> None:
         + "".join(f"  {task}: butler_world.IsrTask\n" for task in tasks)
         + f"subsets:\n  prompt:\n    subset: [{', '.join(tasks)}]\n"
     )
-    code = "import sys\nfrom prompt_processing.activator.storage.deployment import deployment_id\n"
+    code = "import sys\nfrom prompt_processing.butler.deployment import deployment_id\n"
     code += "print(deployment_id(sys.argv[1:], 's3://apdb'))"
 
     def told(seed: str) -> str:

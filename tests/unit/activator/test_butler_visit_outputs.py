@@ -7,7 +7,7 @@ import pytest
 from lsst.daf.butler import Butler, DatasetRef, DatasetType
 
 from prompt_processing.activator.services.visit_outputs import VisitOutputs
-from prompt_processing.images import use_butler_types
+from prompt_processing.butler.types import use_butler_types
 
 RUN = "output"
 

@@ -12,8 +12,8 @@ from astropy.time import Time
 from astropy.wcs import WCS
 from lsst.dax.apdb import Apdb, ApdbSql
 
-from prompt_processing.alert_production.apdb_tables import ApdbSchemas
-from prompt_processing.alert_production.standardize import standardize_dia_sources
+from prompt_processing.apdb.tables import ApdbSchemas
+from prompt_processing.association.standardize import standardize_dia_sources
 from prompt_processing.domain.ids import pack_ids
 from prompt_processing.images import Exposure, Psf, VisitInfo
 

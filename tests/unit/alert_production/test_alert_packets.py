@@ -11,13 +11,13 @@ from astropy.nddata import CCDData, VarianceUncertainty
 from astropy.wcs import WCS
 from lsst.alert.packet import Schema
 
-from prompt_processing.alert_production.alert_packets import AlertContent, AlertEncoder
-from prompt_processing.alert_production.avro_columns import (
+from prompt_processing.alerts.avro_columns import (
     RecordEncoder,
     UnsupportedSchemaError,
     zigzag_varint,
 )
-from prompt_processing.alert_production.cutouts import cutout_sizes, fits_cutouts, local_wcs
+from prompt_processing.alerts.cutouts import cutout_sizes, fits_cutouts, local_wcs
+from prompt_processing.alerts.packets import AlertContent, AlertEncoder
 
 RECORD = {
     "type": "record",

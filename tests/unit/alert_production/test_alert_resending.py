@@ -5,7 +5,7 @@ import pytest
 from confluent_kafka import Producer
 from lsst.dax.apdb import Apdb
 
-from prompt_processing.alert_production.alert_files import (
+from prompt_processing.alerts.files import (
     KEPT,
     UNDERWAY,
     AlertFile,
@@ -14,14 +14,14 @@ from prompt_processing.alert_production.alert_files import (
     read_alerts,
     underway_files,
 )
-from prompt_processing.alert_production.alert_packets import Alert
-from prompt_processing.alert_production.alert_resending import (
+from prompt_processing.alerts.packets import Alert
+from prompt_processing.alerts.resending import (
     move_to_store,
     resend_kept_alerts,
     resend_stored_alerts,
     settle_underway,
 )
-from prompt_processing.alert_production.alert_sender import AlertStreamSettings
+from prompt_processing.alerts.sender import AlertStreamSettings
 from prompt_processing.domain.errors import RetriableError
 
 ALERTS = [Alert(number, b"\0\0\0\x04\x4d" + bytes([number]) * 1000) for number in range(5)]

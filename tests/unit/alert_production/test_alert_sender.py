@@ -4,16 +4,16 @@ import time
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from prompt_processing.alert_production.alert_connection import AlertConnection
-from prompt_processing.alert_production.alert_files import KEPT, UNDERWAY, AlertFile, kept_files, read_alerts
-from prompt_processing.alert_production.alert_packets import Alert
-from prompt_processing.alert_production.alert_resending import resend_kept_alerts
-from prompt_processing.alert_production.alert_sender import (
+from prompt_processing.alerts.connection import AlertConnection
+from prompt_processing.alerts.files import KEPT, UNDERWAY, AlertFile, kept_files, read_alerts
+from prompt_processing.alerts.packets import Alert
+from prompt_processing.alerts.resending import resend_kept_alerts
+from prompt_processing.alerts.sender import (
     AlertsOnDemand,
     AlertStreamSettings,
     send_alerts,
 )
-from prompt_processing.alert_production.resend_alerts import main
+from prompt_processing.cli.alerts import main
 
 TOPIC = "alerts-simulated"
 ALERTS = [Alert(number, b"\0\0\0\x04\x4d" + bytes([number]) * 1000) for number in range(20)]

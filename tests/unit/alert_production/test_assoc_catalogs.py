@@ -5,11 +5,11 @@ from astropy.table import MaskedColumn
 from astropy.time import Time
 from lsst.sphgeom import Angle, Circle, ConvexPolygon, LonLat, UnitVector3d
 
-from prompt_processing.alert_production.apdb_tables import ApdbSchemas, MissingColumnsError
-from prompt_processing.alert_production.association import associate_dia_sources, match_one_to_one
-from prompt_processing.alert_production.dia_object_summary import summarize_dia_objects
-from prompt_processing.alert_production.preloaded_catalogs import PaddedRegion
-from prompt_processing.alert_production.standardize import standardize_dia_sources
+from prompt_processing.apdb.preloaded_catalogs import PaddedRegion
+from prompt_processing.apdb.tables import ApdbSchemas, MissingColumnsError
+from prompt_processing.association.dia_object_summary import summarize_dia_objects
+from prompt_processing.association.matching import associate_dia_sources, match_one_to_one
+from prompt_processing.association.standardize import standardize_dia_sources
 
 ARCSEC = 1 / 3600
 

@@ -17,15 +17,15 @@ from lsst.daf.butler import Timespan
 from lsst.pipe.base.utils import RegionTimeInfo
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
-from prompt_processing.alert_production.alert_packets import AlertContent, AlertEncoder
-from prompt_processing.alert_production.associate_visit import PreloadedCatalogs, associate_visit
-from prompt_processing.alert_production.ephemerides import (
+from prompt_processing.alerts.packets import AlertContent, AlertEncoder
+from prompt_processing.association.associate_visit import PreloadedCatalogs, associate_visit
+from prompt_processing.association.ephemerides import (
     EphemeridesUnavailableError,
     no_ephemerides,
     query_ephemerides,
     read_response,
 )
-from prompt_processing.alert_production.minor_planet_ids import pack_provisional_designation, ss_object_id
+from prompt_processing.association.minor_planet_ids import pack_provisional_designation, ss_object_id
 from prompt_processing.tasks.mpsky_ephemeris_query import MPSkyEphemerisQueryTask
 
 TMIN = 60836.0

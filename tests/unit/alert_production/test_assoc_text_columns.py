@@ -3,8 +3,8 @@
 import pytest
 from lsst.dax.apdb.apdbSchema import ApdbSchema, ApdbTables
 
-from prompt_processing.alert_production.apdb_tables import DEFAULT_SCHEMA
-from prompt_processing.alert_production.reliability import ReliabilityModel
+from prompt_processing.apdb.tables import DEFAULT_SCHEMA
+from prompt_processing.imaging.measurement.reliability import ReliabilityModel
 
 TEXTS = {"reliabilityVersion": ReliabilityModel.load().version, "band": "y"}
 

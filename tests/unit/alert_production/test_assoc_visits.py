@@ -13,12 +13,12 @@ from lsst.alert.packet import Schema
 from lsst.dax.apdb import Apdb
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
-from prompt_processing.alert_production.alert_files import kept_files, read_alerts, underway_files
-from prompt_processing.alert_production.alert_resending import settle_underway
-from prompt_processing.alert_production.apdb_tables import ApdbSchemas
-from prompt_processing.alert_production.apdb_write import AlreadyInApdbError, write_visit_detector
-from prompt_processing.alert_production.ephemerides import no_ephemerides
-from prompt_processing.alert_production.preloaded_catalogs import load_dia_catalogs
+from prompt_processing.alerts.files import kept_files, read_alerts, underway_files
+from prompt_processing.alerts.resending import settle_underway
+from prompt_processing.apdb.preloaded_catalogs import load_dia_catalogs
+from prompt_processing.apdb.tables import ApdbSchemas
+from prompt_processing.apdb.write import AlreadyInApdbError, write_visit_detector
+from prompt_processing.association.ephemerides import no_ephemerides
 from prompt_processing.domain.errors import NonRetriableError, RetriableError
 from prompt_processing.tasks.associate_apdb import AssociateApdbTask
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from prompt_processing.alert_production.row_bands import copy_plane, pixels_with
 from prompt_processing.images import Mask
+from prompt_processing.imaging.row_bands import copy_plane, pixels_with
 
 
 def a_mask() -> np.ndarray:

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from prompt_processing.alert_production.errors import AbsurdVisitError
-from prompt_processing.alert_production.visit_quality import (
+from prompt_processing.association.visit_quality import (
     VisitLimits,
     metric_bundle,
     require_sane_visit,
     visit_metrics,
 )
+from prompt_processing.imaging.errors import AbsurdVisitError
 from prompt_processing.tasks.associate_apdb import AssociateApdbConfig
 
 SCIENCE = {

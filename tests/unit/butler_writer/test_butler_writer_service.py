@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from lsst.resources import ResourcePath
 
+from prompt_processing.butler.messages import VisitOutputs
 from prompt_processing.butler_writer.central import RejectedOutputsError
 from prompt_processing.butler_writer.config import WriterSettings
 from prompt_processing.butler_writer.metrics import WriterMetrics
 from prompt_processing.butler_writer.service import WriterService
 from prompt_processing.butler_writer.topics import TransactionAbortedError
-from prompt_processing.domain.settings import SettingsError
-from prompt_processing.transport.butler_messages import VisitOutputs
+from prompt_processing.settings.environment import SettingsError
 
 
 class FakeMessage:

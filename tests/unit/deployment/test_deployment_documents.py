@@ -8,9 +8,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from prompt_processing.deployment.chart_values import ChartValuesError, read_values
-from prompt_processing.deployment.cli import documents
-from prompt_processing.deployment.documents import chart_documents, values_schema
+from prompt_delivery.deployment.chart_values import ChartValuesError, read_values
+from prompt_delivery.deployment.cli import documents
+from prompt_delivery.deployment.documents import chart_documents, values_schema
 
 PROJECT = Path(__file__).parents[3]
 

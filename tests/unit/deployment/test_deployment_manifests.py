@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prompt_processing.deployment.manifests import containers, read_manifests
+from prompt_delivery.deployment.manifests import containers, read_manifests
 
 MANIFESTS = """
 apiVersion: v1

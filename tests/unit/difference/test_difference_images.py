@@ -7,9 +7,8 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
-from prompt_processing.alert_production.residuals import measure_residuals
+from prompt_processing.cli.difference import main
 from prompt_processing.difference import DifferenceOptions, difference_images
-from prompt_processing.difference.cli import main
 from prompt_processing.difference.errors import (
     NoOverlapError,
     NoStarsError,
@@ -18,6 +17,7 @@ from prompt_processing.difference.errors import (
 )
 from prompt_processing.difference.read import ReadOptions, open_image, split_extension
 from prompt_processing.images import Mask
+from prompt_processing.imaging.difference.residuals import measure_residuals
 from prompt_processing.simulation.pair import simulate_pair
 
 

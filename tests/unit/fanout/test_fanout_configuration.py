@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from prompt_processing.domain.settings import SettingsError
 from prompt_processing.domain.visit import NextVisit
 from prompt_processing.fanout.config import ConfigurationError, DetectorMap, FanOutSettings
+from prompt_processing.settings.environment import SettingsError
 
 CONFIGURATION = """
 detectors:

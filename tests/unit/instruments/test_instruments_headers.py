@@ -10,10 +10,10 @@ from lsst.daf.butler import DimensionUniverse
 from prompt_processing.instruments import (
     HeaderError,
     exposure_dimension_record_fields,
-    format_sidecar,
     parse_sidecar,
     translate,
 )
+from prompt_processing.instruments.raw_writer import format_sidecar
 
 REAL = yaml.safe_load(Path(__file__).with_name("real_headers.yaml").read_text(encoding="utf-8"))
 

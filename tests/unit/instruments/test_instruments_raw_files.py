@@ -11,12 +11,14 @@ from prompt_processing.instruments import (
     RawFileError,
     RawKey,
     format_raw_key,
-    format_sidecar,
     parse_sidecar,
     read_header,
     read_raw,
-    restamp_raw,
     translate,
+)
+from prompt_processing.instruments.raw_writer import (
+    format_sidecar,
+    restamp_raw,
     write_raw,
 )
 

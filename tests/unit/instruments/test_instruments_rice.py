@@ -6,7 +6,11 @@ import fitsio
 import numpy as np
 import pytest
 
-from prompt_processing.instruments import RawFileError, read_raw, write_raw
+from prompt_processing.instruments import (
+    RawFileError,
+    read_raw,
+)
+from prompt_processing.instruments.raw_writer import write_raw
 from prompt_processing.instruments.rice import decode_rows, is_row_compressed, read_row_compressed
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from prompt_processing.operators.audit import (
+from prompt_delivery.audit import (
     NOT_ASKED,
     NOTHING_FOUND,
     SOMETHING_FOUND,

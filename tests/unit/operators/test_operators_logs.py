@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from prompt_processing.cli import logs as logs_cli
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.visit import FannedOutVisit
-from prompt_processing.operators import logs_cli
 from prompt_processing.operators.log_lines import LogLine, read_line
 from prompt_processing.operators.show import show_line, show_visit
 from prompt_processing.operators.visit_log import Filter, VisitCollector, collect

@@ -1,10 +1,10 @@
 import pytest
 
-from prompt_processing.activator.config import Settings
-from prompt_processing.activator.storage.running_version import RunningVersion
+from prompt_delivery.release.recorded_versions import installed_schemas
+from prompt_delivery.release.stack_label import StackLabel
 from prompt_processing.operators.settings_in_force import settings_in_force
-from prompt_processing.release.recorded_versions import installed_schemas
-from prompt_processing.release.stack_label import StackLabel
+from prompt_processing.settings.worker import Settings
+from prompt_processing.telemetry.running_version import RunningVersion
 
 
 @pytest.fixture

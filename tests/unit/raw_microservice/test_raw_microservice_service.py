@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from prompt_processing.domain.notices import ArrivalNotice
-from prompt_processing.domain.settings import SettingsError
 from prompt_processing.instruments.raw_key import RawKey, format_raw_key
 from prompt_processing.instruments.raw_store import ExposureIdentity
 from prompt_processing.raw_microservice.app import create_app
 from prompt_processing.raw_microservice.config import MicroserviceSettings
 from prompt_processing.raw_microservice.index import RawIndex
 from prompt_processing.raw_microservice.service import BucketUnavailableError, PresenceService
+from prompt_processing.settings.environment import SettingsError
 
 NOW = 1_749_543_541.0
 """2025-06-10T08:19:01 UTC, in the night of 2025-06-09."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from prompt_processing.release.errors import ReleaseError
-from prompt_processing.release.requirements import needed_distributions, select_from_lock
+from prompt_delivery.release.errors import ReleaseError
+from prompt_delivery.release.requirements import needed_distributions, select_from_lock
 
 PROJECT = Path(__file__).parents[3]
 LOCK = """\
@@ -79,7 +79,7 @@ def test_compiled_functions_are_found_where_nothing_can_be_written(tmp_path: Pat
     shipped = sorted((code / "__pycache__").iterdir())
     was = [path.read_bytes() for path in shipped]
     there = {
-        "NUMBA_CACHE_LOCATOR_CLASSES": "prompt_processing.release.shipped_code.ShippedCodeLocator",
+        "NUMBA_CACHE_LOCATOR_CLASSES": "prompt_processing.compilation.shipped_code.ShippedCodeLocator",
         "TMPDIR": str(shared),
     }
     assert call("1", **there) == (1, 0)

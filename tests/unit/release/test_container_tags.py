@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prompt_processing.release.errors import ReleaseError
-from prompt_processing.release.stack_label import StackLabel
-from prompt_processing.release.tags import Source, base_tags, service_tags
+from prompt_delivery.release.errors import ReleaseError
+from prompt_delivery.release.stack_label import StackLabel
+from prompt_delivery.release.tags import Source, base_tags, service_tags
 
 WEEKLY = StackLabel("w_2026_43")
 MAIN = Source("main")

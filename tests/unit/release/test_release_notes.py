@@ -7,25 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from prompt_processing.release.cli import main
-from prompt_processing.release.errors import ReleaseError
-from prompt_processing.release.labels import image_labels
-from prompt_processing.release.notes import (
+from prompt_delivery.release.cli import main
+from prompt_delivery.release.errors import ReleaseError
+from prompt_delivery.release.labels import image_labels
+from prompt_delivery.release.notes import (
     PreviousRelease,
     changes_of,
     check_release,
     previous_release,
     release_notes,
 )
-from prompt_processing.release.project_history import ProjectHistory
-from prompt_processing.release.recorded_versions import (
+from prompt_delivery.release.project_history import ProjectHistory
+from prompt_delivery.release.recorded_versions import (
     RecordedVersions,
     installed_schemas,
     locked_versions,
     read_versions,
     recorded_versions,
 )
-from prompt_processing.release.release_version import ReleaseVersion
+from prompt_delivery.release.release_version import ReleaseVersion
 
 PROJECT = Path(__file__).parents[3]
 NEW = RecordedVersions("1.3.0", "30.2026.4300", "10.0.0", "11.1", {"numpy": "2.5.5", "numba": "0.68.1"})

@@ -8,7 +8,7 @@ from astropy.table import Table
 from lsst.pipe.base import Pipeline
 from lsst.sphgeom import HtmPixelization, LonLat, UnitVector3d
 
-from prompt_processing.activator.services.ingest import outer_detectors
+from prompt_processing.butler.ingest import outer_detectors
 from prompt_processing.instruments.camera import load_camera
 from prompt_processing.instruments.geometry import detector_region
 from prompt_processing.repository.reference_stars import shards

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from prompt_processing.alert_production.errors import NoReferenceStarsError
+from prompt_processing.imaging.errors import NoReferenceStarsError
 from prompt_processing.instruments import Camera, detector_centre, load_camera
 from prompt_processing.simulation.calibrations import (
     CalibrationProducts,

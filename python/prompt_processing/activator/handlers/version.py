@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, jsonify
 
-from prompt_processing.activator.storage.running_version import RunningVersion
+from prompt_processing.telemetry.running_version import RunningVersion
 
 
 def make_blueprint(version: Callable[[], RunningVersion]) -> Blueprint:

@@ -6,13 +6,18 @@ from collections.abc import Collection, Iterable, Sequence
 
 from lsst.daf.butler import DimensionRecord
 
-from prompt_processing.activator.storage.central_repository import CentralRepository
-from prompt_processing.activator.storage.export_journal import ExportJournal
-from prompt_processing.activator.storage.local_repository import LocalRepository
-from prompt_processing.activator.storage.repository_errors import passing
 from prompt_processing.activator.storage.writer_topic import WriterTopic
-
-from .export import Exporter, copy_files, datastore_root, destinations, outputs_message
+from prompt_processing.butler.central import CentralRepository
+from prompt_processing.butler.errors import passing
+from prompt_processing.butler.export import (
+    Exporter,
+    copy_files,
+    datastore_root,
+    destinations,
+    outputs_message,
+)
+from prompt_processing.butler.journal import ExportJournal
+from prompt_processing.butler.local import LocalRepository
 
 
 class ExporterThroughWriter(Exporter):

@@ -35,11 +35,11 @@ from lsst.pipe.base.quantum_graph_executor import QuantumExecutionResult
 from lsst.pipe.base.separable_pipeline_executor import SeparablePipelineExecutor
 from lsst.pipe.base.single_quantum_executor import SingleQuantumExecutor
 
-from prompt_processing.alert_production.connections import Connections
+from prompt_processing.butler.pipeline_library import ReadyPipeline
 from prompt_processing.domain.errors import NonRetriableError, PromptError, RetriableError
 from prompt_processing.tasks.apdb_task import ApdbTask
+from prompt_processing.tasks.connections import Connections
 
-from .pipeline_library import ReadyPipeline
 from .visit_outputs import VisitOutputs
 
 _LOG = logging.getLogger("lsst.activator.services.pipelines")
@@ -203,7 +203,7 @@ class PipelineRun:
         Local; its collections and run are the pipeline's inputs and output.
     pipeline : `ReadyPipeline`
         The pipeline.
-    connections : `~prompt_processing.alert_production.connections.Connections`
+    connections : `~prompt_processing.tasks.connections.Connections`
         The worker's.
     release : callable
         Takes datasets that no task will read again.

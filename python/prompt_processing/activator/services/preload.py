@@ -12,14 +12,14 @@ from astropy.time import Time
 from lsst.daf.butler import DatasetRef, DatasetType, DimensionRecord, Timespan
 from lsst.sphgeom import Region
 
-from prompt_processing.activator.storage.central_repository import CentralRepository
 from prompt_processing.activator.storage.known_inputs import KnownInputs
-from prompt_processing.activator.storage.local_repository import Certified, LocalRepository
-from prompt_processing.activator.storage.repository_errors import passing, try_twice
+from prompt_processing.butler.central import CentralRepository
+from prompt_processing.butler.errors import passing, try_twice
+from prompt_processing.butler.local import Certified, LocalRepository
+from prompt_processing.butler.pipeline_library import InputKind, ReadyPipeline
 from prompt_processing.domain.visit import FannedOutVisit
 
 from .calibration_cache import CalibrationCache
-from .pipeline_library import InputKind, ReadyPipeline
 
 _LOG = logging.getLogger("lsst.activator.services.preload")
 

@@ -14,8 +14,8 @@ from prompt_processing.activator.services.visit_rules import VisitRules
 from prompt_processing.activator.services.visit_workspace import PipelineRun, VisitWorkspace
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
 from prompt_processing.activator.storage.image_bucket import ArrivedImage
-from prompt_processing.activator.storage.repository_errors import is_passing
-from prompt_processing.alert_production.apdb_write import AlreadyInApdbError
+from prompt_processing.apdb.write import AlreadyInApdbError
+from prompt_processing.butler.errors import is_passing
 from prompt_processing.domain.errors import (
     IgnorableVisitError,
     InvalidVisitError,

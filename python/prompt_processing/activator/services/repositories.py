@@ -6,23 +6,23 @@ from typing import Self
 
 from lsst.daf.butler import DatasetType, DimensionRecord
 
-from prompt_processing.activator.config import Settings
-from prompt_processing.activator.storage.apdb_record import ApdbRecord
-from prompt_processing.activator.storage.central_repository import CentralRepository
-from prompt_processing.activator.storage.deployment import deployment_id
 from prompt_processing.activator.storage.known_inputs import KnownInputs
-from prompt_processing.activator.storage.local_repository import LocalRepository
-from prompt_processing.activator.storage.repository_errors import passing
 from prompt_processing.activator.storage.writer_topic import WriterTopic
-from prompt_processing.alert_production.connections import Connections
-from prompt_processing.images import use_butler_types
+from prompt_processing.apdb.record import ApdbRecord
+from prompt_processing.butler.central import CentralRepository
+from prompt_processing.butler.deployment import deployment_id
+from prompt_processing.butler.errors import passing
+from prompt_processing.butler.export import Exporter
+from prompt_processing.butler.ingest import Ingester
+from prompt_processing.butler.local import LocalRepository
+from prompt_processing.butler.pipeline_library import PipelineLibrary
+from prompt_processing.butler.types import use_butler_types
 from prompt_processing.instruments.camera import Camera, load_camera
+from prompt_processing.settings.worker import Settings
+from prompt_processing.tasks.connections import Connections
 
 from .calibration_cache import CalibrationCache
-from .export import Exporter
 from .export_through_writer import ExporterThroughWriter
-from .ingest import Ingester
-from .pipeline_library import PipelineLibrary
 
 _OWN_DATASET_TYPES = {
     "raw": (("instrument", "exposure", "detector"), "Exposure"),
@@ -89,7 +89,9 @@ class Repositories:
             Raised if it does not know the instrument.
         """
         use_butler_types()
-        central = CentralRepository.open(settings)
+        central = CentralRepository.open(
+            settings.central_repo, settings.input_repo, settings.rubin_instrument, settings.repo_retry_delay
+        )
         records = central.instrument_records()
         paths = (*settings.preprocessing_pipelines_config.paths, *settings.main_pipelines_config.paths)
         with passing("Reading the dataset types of the central repository"):

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from prompt_processing.activator.storage.arrival_notices import NoticesUnavailableError
 from prompt_processing.activator.storage.image_bucket import ArrivedImage
 from prompt_processing.domain.errors import RetriableError
 from prompt_processing.domain.notices import ArrivalNotice
 from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.transport.arrival_notices import NoticesUnavailableError
 
 _log = logging.getLogger("lsst.activator.services.wait_for_snaps")
 

@@ -13,18 +13,18 @@ from lsst.pipe.base.utils import RegionTimeInfo
 from lsst.resources import ResourcePath
 from lsst.sphgeom import ConvexPolygon
 
-from prompt_processing.activator.config import Settings
-from prompt_processing.activator.storage.collections import NO_PIPELINE
-from prompt_processing.activator.storage.held_images import return_freed_memory
+from prompt_processing.butler.collections import NO_PIPELINE
+from prompt_processing.butler.export import RECORD_ORDER
+from prompt_processing.butler.held_images import return_freed_memory
+from prompt_processing.butler.ingest import VisitRecords
+from prompt_processing.butler.pipeline_library import ReadyPipeline
 from prompt_processing.domain.clock import night
 from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError, PromptError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.errors import RawError
 from prompt_processing.instruments.geometry import detector_centre, detector_region
+from prompt_processing.settings.worker import Settings
 
-from .export import RECORD_ORDER
-from .ingest import VisitRecords
-from .pipeline_library import ReadyPipeline
 from .pipelines import (
     DataSelection,
     PipelineResult,

@@ -10,8 +10,8 @@ from typing import Any
 from astropy.time import Time, TimeDelta
 from lsst.daf.butler import DatasetRef, DatasetType, Timespan
 
-from .central_repository import CentralRepository
-from .local_repository import Certified
+from prompt_processing.butler.central import CentralRepository
+from prompt_processing.butler.local import Certified
 
 LIFETIME = 900.0
 """Seconds for which an answer is believed: so late may a worker be to notice what was certified since."""

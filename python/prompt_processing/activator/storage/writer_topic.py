@@ -7,9 +7,9 @@ from typing import Self
 
 from confluent_kafka import KafkaException, Producer
 
-from prompt_processing.activator.config import Settings
+from prompt_processing.butler.messages import VisitOutputs
 from prompt_processing.domain.errors import RetriableError
-from prompt_processing.transport.butler_messages import VisitOutputs
+from prompt_processing.settings.worker import Settings
 from prompt_processing.transport.kafka import KafkaSettings, make_producer
 
 _LOG = logging.getLogger("lsst.activator.storage.writer_topic")
@@ -53,7 +53,7 @@ class WriterTopic:
 
         Parameters
         ----------
-        outputs : `~prompt_processing.transport.butler_messages.VisitOutputs`
+        outputs : `~prompt_processing.butler.messages.VisitOutputs`
             The message.
 
         Raises

@@ -3,14 +3,14 @@ import pytest
 from astropy.table import Table
 from lsst.pipe.base import AlgorithmError
 
-from prompt_processing.alert_production.calibrate import calibrate_image
-from prompt_processing.alert_production.errors import (
+from prompt_processing.images import Exposure, Mask
+from prompt_processing.imaging.calibration.calibrate import calibrate_image
+from prompt_processing.imaging.errors import (
     BadBackgroundError,
     DetectionError,
     NoReferenceStarsError,
     TooFewStarsError,
 )
-from prompt_processing.images import Exposure, Mask
 
 
 def run(field, **kwargs):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from prompt_processing.alert_production.errors import BadPsfError, TooFewStarsError
-from prompt_processing.alert_production.measurement import fit_psf
-from prompt_processing.alert_production.psf_model import PsfOptions, model_psf, spread_stars
 from prompt_processing.images import Exposure, Mask, Psf
+from prompt_processing.imaging.calibration.measurement import fit_psf
+from prompt_processing.imaging.calibration.psf_model import PsfOptions, model_psf, spread_stars
+from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError
 
 
 def without_sky(field) -> Exposure:

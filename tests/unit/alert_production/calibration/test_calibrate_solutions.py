@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from prompt_processing.alert_production.astrometry import fit_wcs
-from prompt_processing.alert_production.errors import AstrometryError, PhotometryError
-from prompt_processing.alert_production.photometry import PhotometryOptions, fit_zero_point
-from prompt_processing.alert_production.sip import tan_sip_wcs
-from prompt_processing.alert_production.star_matching import match_nearest, vote_offset
+from prompt_processing.imaging.calibration.astrometry import fit_wcs
+from prompt_processing.imaging.calibration.photometry import PhotometryOptions, fit_zero_point
+from prompt_processing.imaging.calibration.sip import tan_sip_wcs
+from prompt_processing.imaging.calibration.star_matching import match_nearest, vote_offset
+from prompt_processing.imaging.errors import AstrometryError, PhotometryError
 from prompt_processing.instruments import detector_wcs, load_camera
 
 SHAPE = (4000, 4072)

@@ -1,8 +1,8 @@
-from prompt_processing.alert_production.cosmic_rays import _grow, _halo, _repair
-from prompt_processing.alert_production.isr import _find_saturated, _mark_around
-from prompt_processing.alert_production.measurement import _fit_sources
-from prompt_processing.alert_production.snaps import _average
-from prompt_processing.alert_production.warm_up import compile_calibration
+from prompt_processing.compilation.calibration import compile_calibration
+from prompt_processing.imaging.calibration.measurement import _fit_sources
+from prompt_processing.imaging.isr.cosmic_rays import _grow, _halo, _repair
+from prompt_processing.imaging.isr.isr import _find_saturated, _mark_around
+from prompt_processing.imaging.isr.snaps import _average
 from prompt_processing.instruments.rice import decode_rows
 
 

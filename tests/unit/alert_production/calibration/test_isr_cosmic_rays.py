@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from prompt_processing.alert_production.cosmic_rays import CosmicRayOptions, find_cosmic_rays
-from prompt_processing.alert_production.errors import TooManyCosmicRaysError
 from prompt_processing.images import Exposure, Mask, Psf
+from prompt_processing.imaging.errors import TooManyCosmicRaysError
+from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions, find_cosmic_rays
 
 
 def sky(shape: tuple[int, int] = (300, 300), level: float = 800.0, seed: int = 2) -> Exposure:

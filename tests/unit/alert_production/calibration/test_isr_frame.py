@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from prompt_processing.alert_production.cosmic_rays import CosmicRayOptions
-from prompt_processing.alert_production.errors import UnusableCalibrationError
-from prompt_processing.alert_production.isr import IsrOptions, run_isr
 from prompt_processing.images import Defects, Exposure, Mask
+from prompt_processing.imaging.errors import UnusableCalibrationError
+from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions
+from prompt_processing.imaging.isr.isr import IsrOptions, run_isr
 from prompt_processing.instruments import load_camera
 
 NO_SEARCH = IsrOptions(cosmic_rays=None)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from prompt_processing.alert_production.overscan import fit_overscan
+from prompt_processing.imaging.isr.overscan import fit_overscan
 
 
 def overscan(rows: int = 400, columns: int = 64, noise: float = 6.0, seed: int = 0) -> np.ndarray:

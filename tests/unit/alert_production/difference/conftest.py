@@ -11,8 +11,8 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from prompt_processing.alert_production.subtraction import Subtraction, subtract
 from prompt_processing.images import Exposure, PhotoCalib, Psf, VisitInfo
+from prompt_processing.imaging.difference.subtraction import Subtraction, subtract
 from prompt_processing.simulation.pair import SimulatedPair, simulate_pair
 
 

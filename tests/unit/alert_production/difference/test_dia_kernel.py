@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
-from prompt_processing.alert_production.block_convolution import (
+from prompt_processing.images import Psf
+from prompt_processing.images.kernel import MatchingKernel
+from prompt_processing.imaging.difference.block_convolution import (
     BlockGrid,
     PolynomialSpectra,
     convolve_blocks,
     kernel_spectra,
 )
-from prompt_processing.alert_production.kernel import KernelOptions, Stamps, fit_kernel, make_basis
-from prompt_processing.images import Psf
-from prompt_processing.images.kernel import MatchingKernel
+from prompt_processing.imaging.difference.kernel import KernelOptions, Stamps, fit_kernel, make_basis
 
 
 def gaussian(sigma, size, dx=0.0, dy=0.0):

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from prompt_processing.alert_production.detect_and_measure import detect_and_measure
-from prompt_processing.alert_production.dia_detection import detect_dia_sources
-from prompt_processing.alert_production.dia_filters import filter_dia_sources
-from prompt_processing.alert_production.dia_long_trails import join_long_trails
-from prompt_processing.alert_production.reliability import ReliabilityModel
 from prompt_processing.images import Exposure, Mask
+from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
+from prompt_processing.imaging.measurement.dia_detection import detect_dia_sources
+from prompt_processing.imaging.measurement.dia_filters import filter_dia_sources
+from prompt_processing.imaging.measurement.dia_long_trails import join_long_trails
+from prompt_processing.imaging.measurement.reliability import ReliabilityModel
 
 SHAPE = (260, 280)
 

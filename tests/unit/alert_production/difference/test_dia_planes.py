@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from prompt_processing.alert_production.difference_masks import CHUNK, filled_image, spread_plane
-from prompt_processing.alert_production.difference_variance import filtered_variance
 from prompt_processing.images import UNUSABLE, Mask, Psf
+from prompt_processing.imaging.difference.variance import filtered_variance
+from prompt_processing.imaging.masked_pixels import CHUNK, filled_image, spread_plane
 
 SHAPES = [(40, 2 * CHUNK), (41, CHUNK + 1), (7, 2 * CHUNK - 1), (5, 3)]
 BAD, SAT, CR = int(Mask.BAD), int(Mask.SAT), int(Mask.CR)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from prompt_processing.alert_production.decorrelation import DifferenceFilters
-from prompt_processing.alert_production.source_noise import PHOTON_NOISE, photon_noise, with_photon_noise
 from prompt_processing.images import Exposure, Mask, Psf
 from prompt_processing.images.kernel import MatchingKernel
+from prompt_processing.imaging.difference.decorrelation import DifferenceFilters
+from prompt_processing.imaging.difference.source_noise import PHOTON_NOISE, photon_noise, with_photon_noise
 
 SIZE, MIDDLE = 160, 80
 PHOTONS = 4e4

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from prompt_processing.alert_production.detect_and_measure import detect_and_measure
-from prompt_processing.alert_production.dia_detection import detect_dia_sources
-from prompt_processing.alert_production.dia_filters import filter_dia_sources
-from prompt_processing.alert_production.psf_flux import forced_psf_flux
-from prompt_processing.alert_production.reliability import ReliabilityModel
 from prompt_processing.images import Exposure, Mask, Psf
+from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
+from prompt_processing.imaging.measurement.dia_detection import detect_dia_sources
+from prompt_processing.imaging.measurement.dia_filters import filter_dia_sources
+from prompt_processing.imaging.measurement.reliability import ReliabilityModel
+from prompt_processing.imaging.psf_flux import forced_psf_flux
 from prompt_processing.tasks.compute_reliability import ComputeReliabilityTask
 from prompt_processing.tasks.detect_and_measure import DetectAndMeasureDiaSourceTask
 from prompt_processing.tasks.filter_dia_source import FilterDiaSourceTask

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from prompt_processing.alert_production.detect_and_measure import detect_and_measure
-from prompt_processing.alert_production.streaks import mask_streaks
 from prompt_processing.images import Mask
+from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
+from prompt_processing.imaging.measurement.streaks import mask_streaks
 
 
 def draw_streak(exposure, x, y, angle, brightness, sigma=2.0):

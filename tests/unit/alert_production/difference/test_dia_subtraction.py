@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from prompt_processing.alert_production.errors import BadKernelError, TooFewKernelStarsError
-from prompt_processing.alert_production.psf_flux import forced_psf_flux
-from prompt_processing.alert_production.subtraction import subtract
 from prompt_processing.images import UNUSABLE, Exposure, Mask
+from prompt_processing.imaging.difference.subtraction import subtract
+from prompt_processing.imaging.errors import BadKernelError, TooFewKernelStarsError
+from prompt_processing.imaging.psf_flux import forced_psf_flux
 
 SEEINGS = [(0.95, 0.7), (0.7, 0.9), (0.8, 0.8)]
 

@@ -1,17 +1,12 @@
 """Compiling ahead must reach all that Python calls of difference imaging's compiled code."""
 
-from prompt_processing.alert_production import (
-    dia_detection,
-    dia_measurement,
-    difference_background,
-    difference_masks,
-    difference_variance,
-    psf_flux,
-    spline_filter,
-    streaks,
-    warp_pixels,
-)
-from prompt_processing.alert_production.difference_warm_up import compile_difference_imaging
+from prompt_processing.compilation.difference import compile_difference_imaging
+from prompt_processing.imaging import masked_pixels as difference_masks
+from prompt_processing.imaging import psf_flux
+from prompt_processing.imaging.difference import background as difference_background
+from prompt_processing.imaging.difference import variance as difference_variance
+from prompt_processing.imaging.measurement import dia_detection, dia_measurement, streaks
+from prompt_processing.imaging.templates import spline_filter, warp_pixels
 
 
 def test_every_entry_point_is_compiled_ahead():

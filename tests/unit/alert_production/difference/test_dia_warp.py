@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from prompt_processing.alert_production.errors import NoTemplateOverlapError
-from prompt_processing.alert_production.psf_flux import forced_psf_flux
-from prompt_processing.alert_production.spline_filter import spline_coefficients
-from prompt_processing.alert_production.warp import warp_template, warped_noise_correlation
 from prompt_processing.images import Exposure, Mask
 from prompt_processing.images.psf import Psf
+from prompt_processing.imaging.errors import NoTemplateOverlapError
+from prompt_processing.imaging.psf_flux import forced_psf_flux
+from prompt_processing.imaging.templates.spline_filter import spline_coefficients
+from prompt_processing.imaging.templates.warp import warp_template, warped_noise_correlation
 
 
 def part_of(exposure: Exposure, rows: slice, columns: slice) -> Exposure:

@@ -1,0 +1,202 @@
+"""Files that follow from a chart's ``values.yaml``: its README and its JSON schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .chart_values import ChartValue, read_values
+
+__all__ = ["chart_documents", "values_schema"]
+
+_DEFINITIONS: dict[str, Any] = {
+    "quantities": {
+        "type": "object",
+        "additionalProperties": {
+            "anyOf": [
+                {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(m|[kMGT]|[KMGT]i)?$"},
+                {"type": "number", "exclusiveMinimum": 0},
+            ]
+        },
+    },
+    "resources": {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["requests", "limits"],
+        "properties": {
+            "requests": {"$ref": "#/$defs/quantities"},
+            "limits": {"$ref": "#/$defs/quantities"},
+        },
+    },
+    "range": {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["min", "max"],
+        "properties": {"min": {"type": "number"}, "max": {"type": "number"}},
+    },
+    # As `prompt_processing.settings.pipelines` reads it.
+    "selection": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["pipelines"],
+            "properties": {
+                "survey": {"type": "string"},
+                "ra": {"$ref": "#/$defs/range"},
+                "dec": {"$ref": "#/$defs/range"},
+                "binary-map": {"type": "string"},
+                "coord-type": {"enum": ["detector", "boresight"]},
+                "pipelines": {"type": ["array", "null"], "items": {"type": "string"}},
+            },
+        },
+    },
+}
+
+_NOTICE = "Written by `bin/charts document` from `values.yaml`, as is `values.schema.json`."
+
+
+def values_schema(values: Sequence[ChartValue]) -> dict[str, Any]:
+    """Make the JSON schema of a chart's values.
+
+    Parameters
+    ----------
+    values : sequence of `ChartValue`
+        Of the chart. Types follow from the defaults, unless a value says its own.
+
+    Returns
+    -------
+    schema : `dict`
+        Keys that the chart does not have are refused, but for Helm's own ``global``.
+    """
+    top = _object()
+    for value in values:
+        parent = top
+        for key in value.path[:-1]:
+            parent = parent["properties"].setdefault(key, _object())
+        leaf = {"description": value.description, **_type(value), **value.constraints}
+        parent["properties"][value.path[-1]] = leaf
+    top["properties"]["global"] = {"type": "object", "description": "What Phalanx tells all charts"}
+    used = json.dumps(top)
+    definitions: dict[str, Any] = {}
+    for name in ("resources", "quantities", "selection", "range"):
+        if f'"#/$defs/{name}"' in used + json.dumps(definitions):
+            definitions[name] = _DEFINITIONS[name]
+    if definitions:
+        top["$defs"] = definitions
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **top}
+
+
+def chart_documents(folder: Path) -> dict[Path, str]:
+    """Make the documents of a chart or an application.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        Of its ``Chart.yaml``.
+
+    Returns
+    -------
+    documents : `dict` [`~pathlib.Path`, `str`]
+        Content by file. Values that an application gives to a chart of ours mean what they mean there.
+    """
+    chart = yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))
+    parts = _parts(folder, chart)
+    values = [_explained(value, parts) for value in _values_of(folder)]
+    documents = {folder / "README.md": _readme(folder, chart, values, parts)}
+    schema = values_schema([] if parts else values)
+    # Helm holds what is below a part's name against the part's own schema.
+    names = [dependency["name"] for dependency in chart.get("dependencies", ())]
+    schema["properties"] |= {name: {"type": "object"} for name in names}
+    if chart.get("type") != "library":
+        documents[folder / "values.schema.json"] = json.dumps(schema, indent=2) + "\n"
+    return documents
+
+
+def _values_of(folder: Path) -> list[ChartValue]:
+    path = folder / "values.yaml"
+    return read_values(path) if path.is_file() else []
+
+
+def _parts(folder: Path, chart: Mapping[str, Any]) -> dict[str, dict[str, ChartValue]]:
+    """Return the values of the charts that an application is made of, by their names."""
+    folders = (
+        (folder / dependency["repository"].removeprefix("file://")).resolve()
+        for dependency in chart.get("dependencies", ())
+    )
+    return {
+        part.name: {value.name: value for value in _values_of(part)}
+        for part in folders
+        if (part / "values.yaml").is_file()
+    }
+
+
+def _explained(value: ChartValue, parts: Mapping[str, Mapping[str, ChartValue]]) -> ChartValue:
+    if value.description or not value.path:
+        return value
+    known = parts.get(value.path[0], {})
+    for length in range(len(value.path), 1, -1):
+        if (found := known.get(".".join(value.path[1:length]))) is not None:
+            return ChartValue(value.path, value.default, found.description, found.constraints)
+    return value
+
+
+def _readme(
+    folder: Path,
+    chart: Mapping[str, Any],
+    values: Sequence[ChartValue],
+    parts: Mapping[str, Mapping[str, ChartValue]],
+) -> str:
+    lines = [f"# {chart['name']}", "", f"{chart['description']}.", "", _NOTICE, ""]
+    if parts:
+        names = ", ".join(f"[`{name}`](../../charts/{name}/README.md)" for name in parts)
+        lines += [f"Made of {names}; what is set here differs from the defaults there.", ""]
+    environments = sorted(path.stem.removeprefix("values-") for path in folder.glob("values-*.yaml"))
+    if environments:
+        lines += [f"Environments: {', '.join(environments)}.", ""]
+    if values:
+        lines += ["| value | default | meaning |", "|---|---|---|"]
+        lines += [
+            f"| `{value.name}` | {_shown(value.default)} | {_cell(value.description)} |" for value in values
+        ]
+        lines.append("")
+    secrets = folder / "secrets.yaml"
+    if secrets.is_file():
+        described = yaml.safe_load(secrets.read_text(encoding="utf-8")) or {}
+        lines += ["| secret | meaning |", "|---|---|"]
+        lines += [f"| `{name}` | {_cell(about['description'])} |" for name, about in described.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _shown(default: Any) -> str:
+    return f"`{_cell(json.dumps(default))}`"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _object() -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "properties": {}}
+
+
+def _type(value: ChartValue) -> dict[str, Any]:
+    if {"$ref", "enum", "anyOf"} & value.constraints.keys():
+        return {}
+    match value.default:
+        case bool():
+            return {"type": "boolean"}
+        case int():
+            return {"type": "integer"}
+        case float():
+            return {"type": "number"}
+        case str():
+            return {"type": "string"}
+        case list():
+            return {"type": "array"}
+    return {"type": "object"}

@@ -1,1 +1,0 @@
-"""The numerics of alert production: arrays in, arrays out, no Butler."""

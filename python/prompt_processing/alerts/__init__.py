@@ -1,0 +1,1 @@
+"""Alert packets: building, keeping, sending and resending them."""

@@ -1,0 +1,280 @@
+"""Send alerts to the broker, and keep what it does not take."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from pydantic import SecretStr
+
+from prompt_processing.transport.kafka import KafkaSettings
+
+from .connection import AlertConnection
+from .files import KEPT, AlertFile
+from .packets import Alert
+
+_LOG = logging.getLogger("lsst.prompt_processing.alerts")
+
+_MAXIMUM_WAITING_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class AlertStreamSettings:
+    """Where alerts go.
+
+    Attributes
+    ----------
+    broker : `KafkaSettings` or `None`
+        `None` if there is no broker.
+    topic : `str`
+        Topic of the alerts.
+    keep_directory : `~pathlib.Path`
+        Where alerts stay until they are acknowledged.
+    keep_store : `str` or `None`
+        URI of a folder, in an object store for example, that kept alerts are
+        moved to where the directory ends with the pod; `None` if it does not.
+    timeout_seconds : `float`
+        How long a visit's alerts may take to be acknowledged.
+    """
+
+    broker: KafkaSettings | None
+    topic: str
+    keep_directory: Path
+    timeout_seconds: float = 15.0
+    keep_store: str | None = None
+
+    @classmethod
+    def from_environment(
+        cls, environment: Mapping[str, str], timeout_seconds: float = 15.0
+    ) -> AlertStreamSettings:
+        """Read ``AP_KAFKA_*``, ``ALERT_KEEP_DIR``, ``ALERT_KEEP_STORE`` and ``LOCAL_REPOS``.
+
+        A server without a topic is as good as none, and says so in the log.
+        """
+        server = environment.get("AP_KAFKA_SERVER", "")
+        topic = environment.get("AP_KAFKA_TOPIC", "")
+        broker = None
+        if server and topic:
+            username = environment.get("AP_KAFKA_PRODUCER_USERNAME")
+            password = environment.get("AP_KAFKA_PRODUCER_PASSWORD")
+            broker = KafkaSettings(
+                bootstrap_servers=server,
+                username=SecretStr(username) if username else None,
+                password=SecretStr(password) if password else None,
+            )
+        elif server:
+            _LOG.error("AP_KAFKA_SERVER is set but AP_KAFKA_TOPIC is not: alerts cannot be sent.")
+        local = Path(environment.get("LOCAL_REPOS") or "/tmp") / "unsent-alerts"
+        directory = Path(environment.get("ALERT_KEEP_DIR") or local)
+        return cls(broker, topic, directory, timeout_seconds, environment.get("ALERT_KEEP_STORE") or None)
+
+
+@dataclass(slots=True)
+class SendReport:
+    """What became of alerts.
+
+    Attributes
+    ----------
+    sent, kept, lost : `int`
+        Acknowledged by the broker; left in the directory; neither.
+    last_acknowledged : `float` or `None`
+        Unix time (UTC, seconds) of the last acknowledgement.
+    """
+
+    sent: int = 0
+    kept: int = 0
+    lost: int = 0
+    last_acknowledged: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsOnDemand:
+    """Alerts that are made anew each time somebody goes through them.
+
+    An iterator that was interrupted while it made one gives no more.
+
+    Attributes
+    ----------
+    make : callable
+        Makes them, in the same order each time.
+    """
+
+    make: Callable[[], Iterator[Alert]]
+
+    def __iter__(self) -> Iterator[Alert]:
+        return self.make()
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """What the broker has answered."""
+
+    acknowledged: set[int] = field(default_factory=set)
+    waiting_bytes: int = 0
+    last_acknowledged: float | None = None
+    first_error: str | None = None
+
+    def on_delivery(self, alert: Alert, error: KafkaError | None, _message: Message) -> None:
+        self.waiting_bytes -= len(alert.message)
+        if error is None:
+            self.acknowledged.add(alert.dia_source_id)
+            self.last_acknowledged = time.time()
+        else:
+            self.refuse(error.str())
+
+    def refuse(self, why: str) -> None:
+        self.first_error = self.first_error or why
+
+
+def send_alerts(
+    settings: AlertStreamSettings,
+    visit: int,
+    detector: int,
+    alerts: Iterable[Alert],
+    connection: AlertConnection | None = None,
+    file: AlertFile | None = None,
+) -> SendReport:
+    """Send the alerts of one visit-detector.
+
+    Never fails for the broker's sake: what is not acknowledged in time is
+    kept. An alert in flight when the time runs out may have arrived all the
+    same, so that consumers can see it twice (with the same diaSourceId).
+
+    Parameters
+    ----------
+    settings : `AlertStreamSettings`
+        Where to.
+    visit, detector : `int`
+        Whose alerts these are.
+    alerts : iterable of `Alert`
+        One that can be gone through again, as an `AlertsOnDemand` can: to
+        keep what has no answer.
+    connection : `~prompt_processing.alerts.connection.AlertConnection`, optional
+        Of the visits of this process; by default one for these alerts alone.
+    file : `~prompt_processing.alerts.files.AlertFile`, optional
+        Where they are already on disk: removed when all are acknowledged,
+        and what remains is kept however this ends.
+
+    Returns
+    -------
+    report : `SendReport`
+    """
+    delivery = _Delivery()
+    if settings.broker is None:
+        report = _settle(settings, visit, detector, alerts, delivery, file)
+        _LOG.warning(
+            "No broker is configured (AP_KAFKA_SERVER): %d alerts of visit %d, detector %d are kept in %s.",
+            report.kept,
+            visit,
+            detector,
+            settings.keep_directory,
+        )
+        return report
+    connection = connection or AlertConnection()
+    with connection.producer(settings.broker, settings.timeout_seconds) as ours:
+        try:
+            _produce_until_answered(ours.producer, settings, delivery, alerts)
+        except BaseException:
+            # The worker is told to end, or the visit's time is over. The APDB has the sources by now, and
+            # nobody will make these alerts again. One that is in flight may arrive all the same.
+            ours.producer.poll(0)
+            ours.producer.purge()
+            report = _settle(settings, visit, detector, alerts, delivery, file)
+            _LOG.error("Interrupted: %d alerts are sent, %d kept.", report.sent, report.kept)
+            raise
+        report = _settle(settings, visit, detector, alerts, delivery, file)
+        ours.sound = not (report.kept or report.lost)
+    if not ours.sound:
+        _LOG.error(
+            "The broker %s did not take %d alerts of visit %d, detector %d (%s); %d are kept in %s, from "
+            "where prompt-resend-alerts sends them.",
+            settings.broker.bootstrap_servers,
+            report.kept + report.lost,
+            visit,
+            detector,
+            ours.refusal or delivery.first_error or "no answer in time",
+            report.kept,
+            settings.keep_directory,
+        )
+    return report
+
+
+def _settle(
+    settings: AlertStreamSettings,
+    visit: int,
+    detector: int,
+    alerts: Iterable[Alert],
+    delivery: _Delivery,
+    file: AlertFile | None,
+) -> SendReport:
+    """Keep what is not acknowledged, and tell how many there are of each."""
+    report = SendReport(sent=len(delivery.acknowledged), last_acknowledged=delivery.last_acknowledged)
+    if file is not None:
+        report.kept = len(file) - report.sent
+        if not report.kept:
+            file.remove()
+        elif not report.sent:
+            file.keep()
+        else:
+            file.keep_without(delivery.acknowledged)
+        return report
+
+    def counted() -> Iterator[Alert]:
+        for alert in alerts:
+            if alert.dia_source_id not in delivery.acknowledged:
+                report.kept += 1
+                yield alert
+
+    rest = counted()
+    first = next(rest, None)
+    if first is None:
+        return report
+    try:
+        directory = settings.keep_directory
+        AlertFile.write(directory, visit, detector, 0.0, chain([first], rest), KEPT).release()
+    except OSError as exc:
+        # The visit is done and in the APDB: alerts that cannot even be kept must not undo that.
+        for _ in rest:
+            pass
+        report.lost, report.kept = report.kept, 0
+        _LOG.error("%d alerts of visit %d, detector %d are lost: %s", report.lost, visit, detector, exc)
+    return report
+
+
+def _produce_until_answered(
+    producer: Producer, settings: AlertStreamSettings, delivery: _Delivery, alerts: Iterable[Alert]
+) -> None:
+    deadline: float | None = None
+    for alert in alerts:
+        # The clock starts with the first alert: making them is not the broker's time.
+        deadline = deadline or time.monotonic() + settings.timeout_seconds
+        while delivery.waiting_bytes > _MAXIMUM_WAITING_BYTES and time.monotonic() < deadline:
+            producer.poll(0.1)
+        if time.monotonic() >= deadline and delivery.waiting_bytes > _MAXIMUM_WAITING_BYTES:
+            delivery.refuse("the broker is too slow")
+            break
+        _produce_one(producer, settings.topic, delivery, alert)
+        producer.poll(0)
+    if deadline is None:
+        return
+    if producer.flush(max(deadline - time.monotonic(), 0.1)):
+        producer.purge()
+        producer.flush(5.0)
+
+
+def _produce_one(producer: Producer, topic: str, delivery: _Delivery, alert: Alert) -> None:
+    delivery.waiting_bytes += len(alert.message)
+    headers = [("producer_timestamp", str(time.time() * 1000).encode())]
+    try:
+        producer.produce(
+            topic, alert.message, headers=headers, on_delivery=partial(delivery.on_delivery, alert)
+        )
+    except (KafkaException, BufferError) as exc:
+        delivery.waiting_bytes -= len(alert.message)
+        delivery.refuse(str(exc))

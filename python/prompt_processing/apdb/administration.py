@@ -1,0 +1,318 @@
+"""Make, look at and empty an APDB, as developers do with one of their own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+import sqlalchemy.exc
+from lsst.dax.apdb import Apdb, ApdbConfig, IncompatibleVersionError
+from lsst.dax.apdb.apdbSchema import ApdbSchema, ApdbTables
+from lsst.dax.apdb.sql import ApdbSql, ApdbSqlConfig
+from lsst.dax.apdb.sql.apdbMetadataSql import ApdbMetadataSql
+from lsst.resources import ResourcePath
+from lsst.utils.db_auth import DbAuth, DbAuthNotFoundError
+
+from prompt_processing.domain.errors import RepositoryProblemError
+
+DEVELOPMENT_KEY = "prompt_processing:development"
+"""Key in the APDB's own metadata. Only a database that has it may be emptied by `reset`."""
+
+_COUNTED = (ApdbTables.DiaObject, ApdbTables.DiaSource, ApdbTables.DiaForcedSource)
+
+
+@dataclass(frozen=True, slots=True)
+class ApdbStatus:
+    """What an APDB is and holds.
+
+    Attributes
+    ----------
+    database : `str`
+        URL, without the password.
+    namespace : `str` or `None`
+        Database schema of its tables.
+    schema_version : `str`
+        Of the database.
+    installed_version : `str`
+        Of the schema that the installed software writes.
+    compatible : `bool`
+        Whether the installed software can use the database.
+    development : `str` or `None`
+        Since when, and by what, it is marked as one for development; `None`
+        if it is not.
+    rows : mapping
+        Number of rows by table.
+    last_visit : `int` or `None`
+        Highest visit id of its DiaSources.
+    """
+
+    database: str
+    namespace: str | None
+    schema_version: str
+    installed_version: str
+    compatible: bool
+    development: str | None
+    rows: Mapping[str, int]
+    last_visit: int | None
+
+
+def create(
+    database: str, config_uri: str, *, namespace: str | None = None, development: bool = False
+) -> ApdbSqlConfig:
+    """Make an APDB and write its configuration.
+
+    Parameters
+    ----------
+    database : `str`
+        URL, as SQLAlchemy reads it.
+    config_uri : `str`
+        Where the configuration is written; what ``CONFIG_APDB`` names then.
+    namespace : `str`, optional
+        Database schema of its tables; PostgreSQL only.
+    development : `bool`, optional
+        Whether it is marked as one that may be emptied.
+
+    Returns
+    -------
+    config : `~lsst.dax.apdb.sql.ApdbSqlConfig`
+        The configuration.
+
+    Raises
+    ------
+    RepositoryProblemError
+        There is an APDB already, or the database cannot be reached.
+    """
+    database = _absolute(database)
+    wanted = ApdbSqlConfig(db_url=database, namespace=namespace)
+    if present := _tables(wanted):
+        raise RepositoryProblemError(
+            f"{shown(wanted)} has tables of an APDB already ({', '.join(present[:3])}, ...): name another "
+            "namespace or database, or empty it with prompt-apdb reset."
+        )
+    target = ResourcePath(config_uri, forceAbsolute=False)
+    if target.exists():
+        raise RepositoryProblemError(f"{config_uri} is there already: it may be the way to another APDB.")
+    try:
+        config = ApdbSql.init_database(db_url=database, namespace=namespace)
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise RepositoryProblemError(f"{shown(wanted)}: {_first_line(error)}") from error
+    config.save(config_uri)
+    if development:
+        _mark(config)
+    return config
+
+
+def status(config_uri: str) -> ApdbStatus:
+    """Look at an APDB, of whatever version.
+
+    Parameters
+    ----------
+    config_uri : `str`
+        Its configuration.
+
+    Returns
+    -------
+    status : `ApdbStatus`
+        What it is and holds.
+
+    Raises
+    ------
+    RepositoryProblemError
+        There is none, or it cannot be reached.
+    """
+    config = _load(config_uri)
+    engine = _engine(config)
+    try:
+        metadata = _metadata(config, engine)
+        version = metadata.get(ApdbSql.metadataSchemaVersionKey) or "unknown"
+        development = metadata.get(DEVELOPMENT_KEY)
+        rows, last = _content(config, engine)
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise RepositoryProblemError(
+            f"There is no APDB in {shown(config)}, of {config_uri}: {_first_line(error)}"
+        ) from error
+    finally:
+        engine.dispose()
+    installed = ApdbSchema(config.schema_file, config.ss_schema_file).schemaVersion()
+    return ApdbStatus(
+        shown(config),
+        config.namespace,
+        version,
+        str(installed),
+        _compatible(config),
+        development,
+        rows,
+        last,
+    )
+
+
+def reset(config_uri: str) -> None:
+    """Destroy what an APDB holds, and make its tables anew.
+
+    Whoever calls it has asked before.
+
+    Parameters
+    ----------
+    config_uri : `str`
+        Configuration of an APDB that is marked as one for development.
+
+    Raises
+    ------
+    RepositoryProblemError
+        It is not marked, or the database does not do as it should.
+    """
+    config = _load(config_uri)
+    require_development(status(config_uri), config_uri)
+    stored = _frozen(config)
+    try:
+        ApdbSql.init_database(
+            db_url=config.db_url,
+            namespace=config.namespace,
+            prefix=config.prefix or None,
+            schema_file=config.schema_file,
+            ss_schema_file=config.ss_schema_file,
+            enable_replica=stored.enable_replica,
+            dia_object_index=stored.dia_object_index,
+            htm_level=stored.pixelization.htm_level,
+            htm_index_column=stored.pixelization.htm_index_column,
+            ra_dec_columns=stored.ra_dec_columns,
+            drop=True,
+        )
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise RepositoryProblemError(f"{shown(config)}: {_first_line(error)}") from error
+    _mark(config)
+
+
+def require_development(found: ApdbStatus, config_uri: str) -> None:
+    """Refuse an APDB that is not marked as one for development.
+
+    Raises
+    ------
+    RepositoryProblemError
+        It is not.
+    """
+    if found.development is None:
+        raise RepositoryProblemError(
+            f"{found.database} is not marked as an APDB for development, and is left alone. Databases made "
+            "by prompt-apdb create --development are. If this one is yours alone, mark it: "
+            f"apdb-cli metadata set {config_uri} {DEVELOPMENT_KEY} yes"
+        )
+
+
+def shown(config: ApdbSqlConfig) -> str:
+    """Return the URL of an APDB's database without its password, with the namespace."""
+    parsed = sqlalchemy.engine.make_url(config.db_url)
+    if parsed.get_backend_name() == "sqlite":
+        # The middleware writes it with flags that keep SQLite from making an empty file.
+        return f"sqlite:///{(parsed.database or '').removeprefix('file:')}"
+    url = parsed.render_as_string(hide_password=True)
+    return f"{url} (namespace {config.namespace})" if config.namespace else url
+
+
+def _absolute(database: str) -> str:
+    """Return the URL of a database, which the worker's current directory must not change."""
+    url = sqlalchemy.engine.make_url(database)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return database
+    return url.set(database=str(Path(url.database).absolute())).render_as_string(hide_password=False)
+
+
+def _load(config_uri: str) -> ApdbSqlConfig:
+    try:
+        config = ApdbConfig.from_uri(config_uri)
+    except (OSError, ValueError) as error:
+        raise RepositoryProblemError(f"{config_uri} is no configuration of an APDB: {error}") from error
+    if not isinstance(config, ApdbSqlConfig):
+        raise RepositoryProblemError(
+            f"{config_uri} is of an APDB that is not in an SQL database: see apdb-cli for its own tools."
+        )
+    return config
+
+
+def _engine(config: ApdbSqlConfig) -> sqlalchemy.Engine:
+    url = config.db_url
+    if sqlalchemy.engine.make_url(url).host:
+        # The middleware looks for passwords in LSST_DB_AUTH or ~/.lsst/db-auth.yaml; where there is none,
+        # the database's own ways (~/.pgpass, PGPASSWORD) are left.
+        with contextlib.suppress(DbAuthNotFoundError):
+            url = DbAuth().getUrl(url)
+    return sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
+
+
+def _tables(config: ApdbSqlConfig) -> list[str]:
+    """Return the tables of an APDB that a database has."""
+    url = sqlalchemy.engine.make_url(config.db_url)
+    if url.get_backend_name() == "sqlite" and url.database and not ResourcePath(url.database).exists():
+        # To look into it would make it.
+        return []
+    engine = _engine(config)
+    try:
+        there = set(sqlalchemy.inspect(engine).get_table_names(schema=config.namespace))
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise RepositoryProblemError(f"{shown(config)}: {_first_line(error)}") from error
+    finally:
+        engine.dispose()
+    return sorted(there & {table.table_name(config.prefix) for table in ApdbTables})
+
+
+def _metadata(config: ApdbSqlConfig, engine: sqlalchemy.Engine) -> ApdbMetadataSql:
+    table = sqlalchemy.Table(
+        ApdbTables.metadata.table_name(config.prefix),
+        sqlalchemy.MetaData(schema=config.namespace),
+        autoload_with=engine,
+    )
+    return ApdbMetadataSql(engine, table)
+
+
+def _mark(config: ApdbSqlConfig) -> None:
+    engine = _engine(config)
+    try:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        _metadata(config, engine).set(DEVELOPMENT_KEY, f"made by prompt-apdb at {since}", force=True)
+    finally:
+        engine.dispose()
+
+
+def _content(config: ApdbSqlConfig, engine: sqlalchemy.Engine) -> tuple[dict[str, int], int | None]:
+    rows: dict[str, int] = {}
+    with engine.connect() as connection:
+        for kind in _COUNTED:
+            table = sqlalchemy.table(kind.table_name(config.prefix), schema=config.namespace)
+            count: Any = connection.execute(sqlalchemy.select(sqlalchemy.func.count()).select_from(table))
+            rows[kind.value] = int(count.scalar_one())
+        sources = sqlalchemy.table(
+            ApdbTables.DiaSource.table_name(config.prefix),
+            sqlalchemy.column("visit", sqlalchemy.BigInteger),
+            schema=config.namespace,
+        )
+        last: Any = connection.execute(sqlalchemy.select(sqlalchemy.func.max(sources.c.visit))).scalar()
+    return rows, None if last is None else int(last)
+
+
+def _compatible(config: ApdbSqlConfig) -> bool:
+    try:
+        Apdb.from_config(config)
+    except IncompatibleVersionError:
+        return False
+    return True
+
+
+def _frozen(config: ApdbSqlConfig) -> ApdbSqlConfig:
+    """Return the configuration with what was fixed when the database was made."""
+    try:
+        stored = Apdb.from_config(config)
+    except IncompatibleVersionError:
+        # Of another version, and about to be made anew with what the file says.
+        return config
+    found = stored.getConfig()
+    assert isinstance(found, ApdbSqlConfig)
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,196 @@
+"""Read from the APDB what is known of a region of sky."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from astropy.time import Time
+from lsst.dax.apdb import Apdb
+from lsst.dax.apdb.sql import ApdbSql
+from lsst.sphgeom import Angle, Box, Circle, ConvexPolygon, LonLat, Region, UnitVector3d, Vector3d
+from numpy.typing import NDArray
+from sqlalchemy import String
+from sqlalchemy.exc import SQLAlchemyError
+
+from prompt_processing.domain.errors import NonRetriableError, RetriableError
+from prompt_processing.domain.sky_vectors import ARCSEC, unit_vectors
+from prompt_processing.transport.refusals import explain_refusal
+
+from .tables import ApdbSchemas
+
+_LOG = logging.getLogger("lsst.prompt_processing.loadDiaCatalogs")
+
+
+@dataclass(frozen=True, slots=True)
+class DiaCatalogs:
+    """What the APDB knows of a region.
+
+    Attributes
+    ----------
+    objects : `~pandas.DataFrame`
+        Last version of each DiaObject in the region.
+    sources, forced_sources : `~pandas.DataFrame`
+        History of these objects, as far back as the APDB's configuration goes.
+    """
+
+    objects: pd.DataFrame
+    sources: pd.DataFrame
+    forced_sources: pd.DataFrame
+
+
+def apdb_uri(configured: str, environment: Mapping[str, str]) -> str:
+    """Return where the APDB's configuration is: as configured, or else ``CONFIG_APDB``.
+
+    Raises
+    ------
+    NonRetriableError
+        If neither is set.
+    """
+    uri = configured or environment.get("CONFIG_APDB", "")
+    if not uri:
+        raise NonRetriableError("No APDB is configured: CONFIG_APDB is not set.")
+    return uri
+
+
+def open_apdb(uri: str) -> Apdb:
+    """Open an APDB.
+
+    Raises
+    ------
+    RetriableError
+        If its configuration cannot be read or the database not be reached.
+    """
+    try:
+        apdb = Apdb.from_uri(uri)
+    except (SQLAlchemyError, OSError) as exc:
+        why = explain_refusal(exc) or type(exc).__name__
+        raise RetriableError(f"The APDB of {uri} cannot be opened: {why}.") from exc
+    if isinstance(apdb, ApdbSql):
+        _leave_types_of_nulls_to_the_database(apdb)
+    return apdb
+
+
+def _leave_types_of_nulls_to_the_database(apdb: ApdbSql) -> None:
+    """Send text without a cast to PostgreSQL.
+
+    The middleware hands whole columns of NULL to pandas, which takes them for
+    text, and the driver casts text, which no other column accepts.
+    """
+    dialect = apdb._engine.dialect
+    if dialect.name == "postgresql":
+        dialect.colspecs = {kind: own for kind, own in dialect.colspecs.items() if kind is not String}
+
+
+class PaddedRegion:
+    """A region of sky and a margin around it.
+
+    A convex polygon's edges are moved outwards, so that its corners stay
+    sharp; other regions are dilated.
+
+    Parameters
+    ----------
+    region : `~lsst.sphgeom.Region`
+        A convex polygon, circle or box.
+    padding : `float`
+        Width of the margin, arcsec.
+
+    Raises
+    ------
+    TypeError
+        If the region is of another kind.
+    """
+
+    def __init__(self, region: Region, padding: float) -> None:
+        self._normals: NDArray[np.float64] | None = None
+        self._sine = np.sin(padding * ARCSEC)
+        self.region: Region
+        if isinstance(region, ConvexPolygon):
+            corners = np.array([[v.x(), v.y(), v.z()] for v in region.getVertices()])
+            normals = np.cross(corners, np.roll(corners, -1, axis=0))
+            self._normals = normals / np.linalg.norm(normals, axis=1, keepdims=True)
+            self.region = self._moved_edges(self._normals)
+        elif isinstance(region, Circle | Box):
+            self.region = region.dilatedBy(Angle(padding * ARCSEC))
+        else:
+            raise TypeError(f"A {type(region).__name__} cannot be padded.")
+
+    def _moved_edges(self, normals: NDArray[np.float64]) -> ConvexPolygon:
+        """Return the polygon of the points where neighbouring moved edges meet."""
+        vertices = []
+        for before, after in zip(np.roll(normals, 1, axis=0), normals, strict=True):
+            # The point at the same small distance outside of both great circles, on the unit sphere.
+            along = np.cross(before, after)
+            outside = -self._sine / (1 + before @ after) * (before + after)
+            height = np.sqrt(max(1 - outside @ outside, 0.0))
+            vertices.append(UnitVector3d(Vector3d(*(outside + height * along / np.linalg.norm(along)))))
+        return ConvexPolygon(vertices)
+
+    def contains(self, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which positions (ICRS, degrees; shape (n,)) are within the margin or the region."""
+        if self._normals is not None:
+            return np.all(unit_vectors(ra, dec) @ self._normals.T >= -self._sine, axis=1)
+        return np.array(
+            [
+                self.region.contains(UnitVector3d(LonLat.fromDegrees(a, d)))
+                for a, d in zip(ra.tolist(), dec.tolist(), strict=True)
+            ],
+            bool,
+        )
+
+
+def load_dia_catalogs(apdb: Apdb, region: Region, visit_time: Time, padding: float) -> DiaCatalogs:
+    """Read the DiaObjects of a region and their history.
+
+    Parameters
+    ----------
+    apdb : `~lsst.dax.apdb.Apdb`
+        Where from.
+    region : `~lsst.sphgeom.Region`
+        Of the detector.
+    visit_time : `~astropy.time.Time`
+        Of the visit; the history ends before it begins.
+    padding : `float`
+        Margin around the region, arcsec.
+
+    Returns
+    -------
+    catalogs : `DiaCatalogs`
+        All columns of the APDB, typed also where there are no rows.
+
+    Raises
+    ------
+    RetriableError
+        If the APDB cannot be read.
+    """
+    padded = PaddedRegion(region, padding)
+    schemas = ApdbSchemas.of(apdb)
+    try:
+        objects = apdb.getDiaObjects(padded.region)
+        n_returned = len(objects)
+        # The APDB answers for whole pixels of its index.
+        inside = padded.contains(objects["ra"].to_numpy(np.float64), objects["dec"].to_numpy(np.float64))
+        objects = objects[inside].drop_duplicates("diaObjectId")
+        ids = objects["diaObjectId"].to_numpy(np.int64).tolist()
+        sources = apdb.getDiaSources(padded.region, ids, visit_time)
+        forced_sources = apdb.getDiaForcedSources(padded.region, ids, visit_time)
+    except SQLAlchemyError as exc:
+        raise RetriableError(f"The APDB cannot be read: {type(exc).__name__}.") from exc
+    catalogs = DiaCatalogs(
+        schemas.dia_object.conform(objects),
+        schemas.dia_source.empty() if sources is None else schemas.dia_source.conform(sources),
+        schemas.dia_forced_source.empty()
+        if forced_sources is None
+        else schemas.dia_forced_source.conform(forced_sources),
+    )
+    _LOG.info(
+        "Loaded %d DiaObjects (of %d in the APDB's pixels), %d DiaSources, %d DiaForcedSources.",
+        len(catalogs.objects),
+        n_returned,
+        len(catalogs.sources),
+        len(catalogs.forced_sources),
+    )
+    return catalogs

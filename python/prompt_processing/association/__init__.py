@@ -1,0 +1,1 @@
+"""Association of DiaSources with DiaObjects and solar-system objects; forced photometry; standard columns."""

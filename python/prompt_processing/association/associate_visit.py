@@ -1,0 +1,188 @@
+"""What a visit-detector adds to the APDB: the story of association, without any input or output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from astropy.table import Table
+from astropy.time import Time
+
+from prompt_processing.alerts.packets import AlertContent
+from prompt_processing.apdb.tables import ApdbSchemas
+from prompt_processing.images import Exposure, VisitInfo
+
+from .dia_object_summary import summarize_dia_objects
+from .forced_photometry import measure_forced_sources
+from .matching import associate_dia_sources
+from .solar_system import associate_solar_system
+
+
+@dataclass(frozen=True, slots=True)
+class PreloadedCatalogs:
+    """What was known of the field before the visit.
+
+    Attributes
+    ----------
+    objects, sources, forced_sources : `~pandas.DataFrame`
+        DiaObjects of the region, and the history of these.
+    ephemerides : `~astropy.table.Table`
+        Minor planets that may be in the region.
+    """
+
+    objects: pd.DataFrame
+    sources: pd.DataFrame
+    forced_sources: pd.DataFrame
+    ephemerides: Table
+
+
+@dataclass(frozen=True, slots=True)
+class AssociatedVisit:
+    """What a visit-detector adds.
+
+    Attributes
+    ----------
+    objects, sources, forced_sources : `~pandas.DataFrame`
+        Rows for the APDB: new versions of the DiaObjects that got a source,
+        all DiaSources, a DiaForcedSource for each DiaObject on the image.
+    ss_sources : `~pandas.DataFrame`
+        Rows of the alerts' ``ssSource``.
+    orbits : `dict`
+        Elements of the matched minor planets by ``ssObjectId``.
+    history, forced_history : `~pandas.DataFrame`
+        Earlier DiaSources and DiaForcedSources of the objects in ``objects``.
+    n_new_objects, n_updated_objects, n_ss_expected : `int`
+        New DiaObjects, known ones with a new source, known minor planets predicted on the image.
+    """
+
+    objects: pd.DataFrame
+    sources: pd.DataFrame
+    forced_sources: pd.DataFrame
+    ss_sources: pd.DataFrame
+    orbits: dict[int, dict[str, Any]]
+    history: pd.DataFrame
+    forced_history: pd.DataFrame
+    n_new_objects: int
+    n_updated_objects: int
+    n_ss_expected: int
+
+    def alert_content(
+        self, observation_reason: str | None = None, target_name: str | None = None
+    ) -> AlertContent:
+        """Return what the alerts are made of; the scheduler's words are of the image's header."""
+        return AlertContent(
+            self.sources,
+            self.objects,
+            self.history,
+            self.forced_history,
+            self.ss_sources,
+            self.orbits,
+            observation_reason,
+            target_name,
+        )
+
+
+def associate_visit(
+    sources: pd.DataFrame,
+    preloaded: PreloadedCatalogs,
+    difference: Exposure,
+    science: Exposure,
+    visit_info: VisitInfo,
+    schemas: ApdbSchemas,
+    processed: Time,
+    *,
+    object_radius: float = 1.0,
+    solar_system_radius: float = 2.0,
+) -> AssociatedVisit:
+    """Associate, measure forced fluxes and bring the DiaObjects up to date.
+
+    Minor planets come first: a DiaSource at a predicted position belongs to
+    no DiaObject. The others go to the nearest DiaObject or begin a new one.
+    Forced fluxes are measured at every DiaObject on the image, known or new.
+    Only DiaObjects with a DiaSource in this visit get a new version, in which
+    the forced fluxes count too.
+
+    Parameters
+    ----------
+    sources : `~pandas.DataFrame`
+        Standardised DiaSources.
+    preloaded : `PreloadedCatalogs`
+        What was known.
+    difference, science : `Exposure`
+        In nJy, of the same pixels, each with a PSF; the difference with a WCS.
+    visit_info : `VisitInfo`
+        Identity, time and filter of the visit.
+    schemas : `ApdbSchemas`
+        Of the APDB that will be written.
+    processed : `~astropy.time.Time`
+        Time of this computation.
+    object_radius, solar_system_radius : `float`
+        Largest distances for a match, arcsec.
+
+    Returns
+    -------
+    associated : `AssociatedVisit`
+
+    Raises
+    ------
+    ValueError
+        If the difference has no WCS or an image no PSF.
+    """
+    if difference.wcs is None:
+        raise ValueError("Association needs a difference image with a WCS.")
+    solar_system = associate_solar_system(
+        sources,
+        preloaded.ephemerides,
+        visit_info.mid_mjd_tai,
+        difference.wcs,
+        difference.shape,
+        solar_system_radius,
+    )
+    association = associate_dia_sources(solar_system.sources, preloaded.objects, object_radius)
+    known = preloaded.objects[preloaded.objects["diaObjectId"].isin(association.known_objects)]
+    begun = association.sources["diaObjectId"].isin(association.new_objects).to_numpy(bool)
+    new = association.sources.loc[begun, ["diaObjectId", "ra", "dec"]]
+
+    positions = _stack([preloaded.objects[["diaObjectId", "ra", "dec"]], new])
+    forced = measure_forced_sources(
+        positions, difference, science, visit_info, schemas.dia_forced_source, processed
+    )
+    updated_ids = np.concatenate([association.known_objects, association.new_objects])
+    history = _of_objects(preloaded.sources, updated_ids)
+    forced_history = _of_objects(preloaded.forced_sources, updated_ids)
+    objects = summarize_dia_objects(
+        _stack([known, new[["diaObjectId"]]]),
+        _stack([history, association.sources]),
+        _stack([forced_history, forced]),
+        association.sources["diaObjectId"].value_counts(),
+        schemas.dia_object,
+        processed,
+    )
+    return AssociatedVisit(
+        objects,
+        schemas.dia_source.conform(association.sources),
+        forced,
+        solar_system.ss_sources,
+        solar_system.orbits,
+        history,
+        forced_history,
+        len(association.new_objects),
+        len(association.known_objects),
+        solar_system.n_expected,
+    )
+
+
+def _of_objects(frame: pd.DataFrame, ids: np.ndarray) -> pd.DataFrame:
+    chosen = frame[frame["diaObjectId"].isin(ids)]
+    if "timeWithdrawnMjdTai" in chosen:
+        # Withdrawn measurements stay in the APDB, but are no longer part of the history.
+        chosen = chosen[chosen["timeWithdrawnMjdTai"].isna()]
+    return chosen.reset_index(drop=True)
+
+
+def _stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    # A frame without rows would still have its say in the types of the result.
+    filled = [frame for frame in frames if len(frame)] or frames[:1]
+    return pd.concat(filled, ignore_index=True)

@@ -1,0 +1,162 @@
+"""How good a visit-detector is, and whether it is so absurd that nobody should be alerted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prompt_processing.imaging.errors import AbsurdVisitError
+
+Metrics = dict[str, float]
+
+_FROM_SCIENCE = {
+    "seeing": ("seeing_fwhm_arcsec", "arcsec"),
+    "psfEllipticity": ("psf_ellipticity", ""),
+    "zeroPoint": ("zero_point_mag", "mag"),
+    "zeroPointScatter": ("zero_point_scatter_mag", "mag"),
+    "limitingMagnitude": ("limiting_magnitude_5sigma", "mag"),
+    "skyLevel": ("background_electrons", "electron"),
+    "skyNoise": ("background_noise_electrons", "electron"),
+    "astrometricRms": ("astrometric_rms_mas", "mas"),
+    "pointingOffset": ("pointing_offset_arcsec", "arcsec"),
+    "numSources": ("n_sources", ""),
+    "numPsfStars": ("n_psf_stars", ""),
+}
+_FROM_DIFFERENCE = {
+    "kernelCondition": ("kernelCondition", ""),
+    "kernelChi2": ("kernelChi2", ""),
+    "kernelSum": ("kernelSum", ""),
+    "kernelStampsUsed": ("kernelStampsUsed", ""),
+    "varianceScale": ("varianceScale", ""),
+    "residualSky": ("residualSky", ""),
+    "residualStars": ("residualStars", ""),
+    "usableFraction": ("usableFraction", ""),
+}
+"""Metric: keyword of the image's metadata, unit."""
+
+_RELIABLE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class VisitLimits:
+    """What is absurd; 0 switches a limit off.
+
+    Attributes
+    ----------
+    maximum_seeing : `float`
+        Arcsec.
+    maximum_ellipticity : `float`
+        Of the PSF.
+    maximum_zero_point_scatter : `float`
+        Of the stars about the zero point, mag.
+    maximum_astrometric_rms : `float`
+        Mas.
+    maximum_residual : `float`
+        Scatter of the difference over that of noise, at stars.
+    minimum_usable_fraction : `float`
+        Of the difference's pixels.
+    maximum_dia_sources : `int`
+        On one detector.
+    maximum_negative_share : `float`
+        Of the DiaSources, that are fainter than in the template: a subtraction gone wrong leaves as many
+        holes as sources, or more. Looked at from 100 sources on.
+    """
+
+    maximum_seeing: float = 3.5
+    maximum_ellipticity: float = 0.4
+    maximum_zero_point_scatter: float = 0.2
+    maximum_astrometric_rms: float = 250.0
+    maximum_residual: float = 3.0
+    minimum_usable_fraction: float = 0.02
+    maximum_dia_sources: int = 20_000
+    maximum_negative_share: float = 0.9
+
+
+def visit_metrics(
+    science: Mapping[str, Any], difference: Mapping[str, Any], dia_sources: pd.DataFrame
+) -> Metrics:
+    """Collect the numbers of a visit-detector.
+
+    Parameters
+    ----------
+    science, difference : mapping
+        Metadata of the calibrated image and of the difference.
+    dia_sources : `~pandas.DataFrame`
+        Standardised DiaSources.
+
+    Returns
+    -------
+    metrics : `dict` [`str`, `float`]
+        Those that are known, all finite; units as in `metric_bundle`.
+    """
+    metrics: Metrics = {}
+    for source, names in ((science, _FROM_SCIENCE), (difference, _FROM_DIFFERENCE)):
+        # Files give the keywords of a header back in capitals.
+        lower = {key.lower(): value for key, value in source.items()}
+        for name, (keyword, _) in names.items():
+            value = lower.get(keyword.lower())
+            if isinstance(value, int | float) and math.isfinite(value):
+                metrics[name] = float(value)
+    metrics["numDiaSources"] = float(len(dia_sources))
+    for name, column in (("numDipoles", "isDipole"), ("numNegative", "isNegative")):
+        if column in dia_sources:
+            metrics[name] = float(np.count_nonzero(dia_sources[column].fillna(False).astype(bool)))
+    if "reliability" in dia_sources:
+        scores = dia_sources["reliability"].to_numpy(float)
+        metrics["numReliable"] = float(np.count_nonzero(scores > _RELIABLE))
+    if "trailLength" in dia_sources:
+        metrics["numTrails"] = float(
+            np.count_nonzero(np.isfinite(dia_sources["trailLength"].to_numpy(float)))
+        )
+    return metrics
+
+
+def metric_bundle(metrics: Mapping[str, float]) -> dict[str, list[dict[str, float | str]]]:
+    """Return metrics as a ``MetricMeasurementBundle`` holds them: name, value and unit of each."""
+    units = {name: unit for name, (_, unit) in (_FROM_SCIENCE | _FROM_DIFFERENCE).items()}
+    return {
+        "alertProduction": [
+            {"metric": name, "value": value, "unit": units.get(name, "")} for name, value in metrics.items()
+        ]
+    }
+
+
+def require_sane_visit(metrics: Mapping[str, float], limits: VisitLimits | None = None) -> None:
+    """Stop a visit whose numbers no sky and no camera explain.
+
+    Parameters
+    ----------
+    metrics : mapping
+        Of `visit_metrics`; what is not known is not looked at.
+    limits : `VisitLimits`, optional
+        What is absurd.
+
+    Raises
+    ------
+    AbsurdVisitError
+        Raised with every limit that was passed, and the numbers. Nothing has left the worker then.
+    """
+    limits = limits or VisitLimits()
+    above = {
+        "seeing": limits.maximum_seeing,
+        "psfEllipticity": limits.maximum_ellipticity,
+        "zeroPointScatter": limits.maximum_zero_point_scatter,
+        "astrometricRms": limits.maximum_astrometric_rms,
+        "residualStars": limits.maximum_residual,
+        "numDiaSources": limits.maximum_dia_sources,
+    }
+    found = {name: metrics[name] for name, most in above.items() if most and metrics.get(name, 0) > most}
+    least = limits.minimum_usable_fraction
+    if least and metrics.get("usableFraction", 1.0) < least:
+        found["usableFraction"] = metrics["usableFraction"]
+    count = metrics.get("numDiaSources", 0)
+    negative = metrics.get("numNegative", 0) / max(count, 1)
+    if limits.maximum_negative_share and count >= 100 and negative > limits.maximum_negative_share:
+        found["negativeShare"] = negative
+    if found:
+        raise AbsurdVisitError("The visit is absurd; nothing was written to the APDB", **found)

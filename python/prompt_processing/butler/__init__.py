@@ -1,0 +1,1 @@
+"""What every process knows of a Butler repository."""

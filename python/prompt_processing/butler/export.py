@@ -1,0 +1,250 @@
+"""Hand a visit's outputs over to the central repository."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Iterable, Sequence
+
+import sqlalchemy.exc
+from lsst.daf.butler import Butler, DatasetRef, DatasetType, DimensionRecord, FileDataset
+from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.resources import ResourcePath
+
+from prompt_processing.butler.central import CentralRepository
+from prompt_processing.butler.errors import passing, try_twice
+from prompt_processing.butler.journal import ExportJournal
+from prompt_processing.butler.local import LocalRepository
+from prompt_processing.butler.messages import VisitOutputs
+from prompt_processing.domain.errors import NonRetriableError
+
+_LOG = logging.getLogger("lsst.activator.services.export")
+
+RECORD_ORDER = (
+    "day_obs",
+    "group",
+    "visit_system",
+    "exposure",
+    "visit",
+    "visit_definition",
+    "visit_system_membership",
+    "visit_detector_region",
+)
+"""Dimension elements that come into being with a visit, each after those that it refers to."""
+
+
+class Exporter:
+    """Copy outputs to the central repository's datastore and enter them in its registry.
+
+    Parameters
+    ----------
+    central : `CentralRepository`
+        To where.
+    patterns : sequence of `str`
+        Regular expressions; a dataset type is handed over if one of them
+        matches its whole name.
+    """
+
+    def __init__(self, central: CentralRepository, patterns: Sequence[str]) -> None:
+        self._central = central
+        self._patterns = [re.compile(pattern) for pattern in patterns]
+        self._registered: set[str] | None = None
+
+    def wants(self, dataset_type: DatasetType) -> bool:
+        """Tell whether datasets of a type are handed over."""
+        return "detector" in dataset_type.dimensions and any(
+            pattern.fullmatch(dataset_type.name) for pattern in self._patterns
+        )
+
+    def export(
+        self,
+        source: LocalRepository,
+        runs: Collection[str],
+        records: Iterable[tuple[str, list[DimensionRecord]]],
+        chain: str,
+    ) -> int:
+        """Hand over all outputs.
+
+        Parameters
+        ----------
+        source : `LocalRepository`
+            From where.
+        runs : collection of `str`
+            Its output runs, which hold nothing but this visit's outputs.
+        records : iterable of `tuple` [`str`, `list`]
+            Dimension records of the visit, by element in order of insertion.
+        chain : `str`
+            The night's chain, to which the runs are added.
+
+        Returns
+        -------
+        n_datasets : `int`
+            How many were handed over.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the central repository cannot be reached.
+        NonRetriableError
+            Raised if it already has other outputs of the same visit.
+        """
+        refs = self.outputs(source, runs)
+        if not refs:
+            return 0
+        records = list(records)
+        central = self._central
+        writer = central.writer
+        with passing("Export to the central repository"):
+            # Short transactions of their own: every worker of the focal plane inserts the same records.
+            for element, rows in records:
+                if rows:
+                    _insert(central, element, rows)
+            self._register_dataset_types({ref.datasetType for ref in refs})
+            for run in sorted({ref.run for ref in refs}):
+                try_twice(
+                    lambda run=run: central.add_run(run, chain),  # type: ignore[misc]
+                    central.retry_delay,
+                    also=(sqlalchemy.exc.IntegrityError,),
+                )
+            try_twice(lambda: self._refuse_duplicate(refs), central.retry_delay)
+            root = datastore_root(writer)
+            datasets, files = destinations(source, root, refs)
+            conflict: ConflictingDefinitionError | None = None
+            with ExportJournal(root, central.retry_delay).noted(outputs_message(datasets, records)):
+                # Before the transaction, so that its locks are not held for the time of an upload.
+                copy_files(files, central.retry_delay)
+                try:
+                    with writer.registry.caching_context():
+                        try_twice(
+                            lambda: writer.ingest(*datasets, transfer=None, skip_existing=True),
+                            central.retry_delay,
+                        )
+                except ConflictingDefinitionError as error:
+                    conflict = error
+                    for _, copied in files:
+                        copied.remove()
+            if conflict is not None:
+                raise NonRetriableError(
+                    f"The central repository already has outputs of this visit: {conflict}", "useless"
+                ) from conflict
+        return len(refs)
+
+    def outputs(self, source: LocalRepository, runs: Collection[str]) -> list[DatasetRef]:
+        """Return what there is to hand over; arguments as for `export`."""
+        return [ref for ref in source.datasets(runs) if self.wants(ref.datasetType)]
+
+    def _refuse_duplicate(self, refs: Collection[DatasetRef]) -> None:
+        """Look, before anything is copied, whether the visit was handed over before.
+
+        One of the outputs of each run tells.
+        """
+        one_of_each_run = {ref.run: ref for ref in sorted(refs)}
+        for run, ref in one_of_each_run.items():
+            known = self._central.writer.find_dataset(ref.datasetType, ref.dataId, collections=run)
+            if known is not None and known.id != ref.id:
+                raise NonRetriableError(
+                    f"The central repository already has a {ref.datasetType.name} of {ref.dataId} in {run}.",
+                    "useless",
+                )
+
+    def _register_dataset_types(self, dataset_types: set[DatasetType]) -> None:
+        if self._registered is None:
+            known = self._central.writer.registry.queryDatasetTypes()
+            self._registered = {dataset_type.name for dataset_type in known}
+        for dataset_type in dataset_types:
+            if dataset_type.name in self._registered:
+                continue
+            if self._central.writer.registry.registerDatasetType(dataset_type):
+                _LOG.warning(
+                    "The central repository did not have the dataset type %s; run prompt-initializer "
+                    "whenever pipelines change.",
+                    dataset_type.name,
+                )
+            self._registered.add(dataset_type.name)
+
+
+def _insert(central: CentralRepository, element: str, rows: list[DimensionRecord]) -> None:
+    try_twice(
+        lambda: central.writer.registry.insertDimensionData(element, *rows, skip_existing=True),
+        central.retry_delay,
+        also=(sqlalchemy.exc.IntegrityError,),
+    )
+
+
+def copy_files(files: Sequence[tuple[ResourcePath, ResourcePath]], retry_delay: float) -> None:
+    """Copy files to another datastore.
+
+    Parameters
+    ----------
+    files : sequence of `tuple` [`~lsst.resources.ResourcePath`, `~lsst.resources.ResourcePath`]
+        From where to where.
+    retry_delay : `float`
+        Seconds before a second attempt, if the store does not answer.
+    """
+    try_twice(lambda: ResourcePath.mtransfer("copy", files, overwrite=True), retry_delay)
+
+
+def outputs_message(
+    datasets: Sequence[FileDataset], records: Iterable[tuple[str, list[DimensionRecord]]]
+) -> VisitOutputs:
+    """Write down what is exported, in the form that the writer service reads.
+
+    Parameters
+    ----------
+    datasets : sequence of `~lsst.daf.butler.FileDataset`
+        With paths relative to the root of the central datastore.
+    records : iterable of `tuple` [`str`, `list`]
+        Dimension records of the visit, by element.
+    """
+    types = {ref.datasetType.name: ref.datasetType for dataset in datasets for ref in dataset.refs}
+    return VisitOutputs(
+        dimension_records=[record.to_simple() for _, rows in records for record in rows],
+        datasets=[dataset.to_simple() for dataset in datasets],
+        dataset_types=[types[name].to_simple() for name in sorted(types)],
+    )
+
+
+def destinations(
+    source: LocalRepository, there: ResourcePath, refs: Sequence[DatasetRef]
+) -> tuple[list[FileDataset], list[tuple[ResourcePath, ResourcePath]]]:
+    """Choose each file's place in another datastore: the same as in the source's.
+
+    Parameters
+    ----------
+    source : `LocalRepository`
+        Where the files are.
+    there : `~lsst.resources.ResourcePath`
+        Root of the other datastore.
+    refs : sequence of `~lsst.daf.butler.DatasetRef`
+        What is wanted.
+
+    Returns
+    -------
+    datasets : `list` [`~lsst.daf.butler.FileDataset`]
+        With paths relative to either root.
+    files : `list` [`tuple` [`~lsst.resources.ResourcePath`, `~lsst.resources.ResourcePath`]]
+        From where to where.
+    """
+    here = datastore_root(source.butler)
+    datasets = source.export_files(refs)
+    files = [(here.join(dataset.path), there.join(dataset.path)) for dataset in datasets]
+    return datasets, files
+
+
+def datastore_root(butler: Butler) -> ResourcePath:
+    """Return where a repository keeps its files.
+
+    Parameters
+    ----------
+    butler : `~lsst.daf.butler.Butler`
+        The repository; its database is not asked.
+
+    Raises
+    ------
+    NonRetriableError
+        Raised if it keeps none.
+    """
+    for root in butler.get_datastore_roots().values():
+        if root is not None:
+            return root
+    raise NonRetriableError(f"{butler} keeps no files.", "useless")

@@ -1,0 +1,325 @@
+"""Take raw images into the local repository and define their visits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from astropy.time import Time, TimeDelta
+from lsst.daf.butler import Butler, DatasetRef, DimensionRecord, FileDataset, Timespan
+from lsst.resources import ResourcePath
+from lsst.sphgeom import ConvexPolygon
+from scipy.spatial import ConvexHull
+
+from prompt_processing.butler.collections import Collections
+from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.instruments.camera import Camera, Detector
+from prompt_processing.instruments.errors import HeaderError, RawFileError
+from prompt_processing.instruments.fits_cards import promised_length
+from prompt_processing.instruments.geometry import detector_region
+from prompt_processing.instruments.headers import (
+    Observation,
+    exposure_dimension_record_fields,
+    read_header,
+    translate,
+)
+
+MAX_ROTATION_DIFFERENCE = 1.0
+"""Degrees by which an image's rotation on the sky may differ from the announced one."""
+
+_ONE_TO_ONE = 0
+_VISIT_SYSTEM_NAMES = {0: "one-to-one", 1: "by-group-metadata", 2: "by-seq-start-end"}
+
+VisitRecords = dict[str, list[DimensionRecord]]
+
+
+class Destination(Protocol):
+    """What an `Ingester` needs of the repository that it fills; `LocalRepository` is one."""
+
+    folder: Path
+    butler: Butler
+    collections: Collections
+
+    def insert(self, element: str, records: Iterable[DimensionRecord], *, replace: bool = False) -> None:
+        """Insert dimension records; those that are there stay, or are replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestedExposure:
+    """An image that is in the local repository.
+
+    Attributes
+    ----------
+    exposure : `int`
+        Exposure id, and the visit's.
+    records : `dict`
+        Dimension records by element, in order of insertion; none of a visit
+        if the header does not tell what sky it sees.
+    """
+
+    exposure: int
+    records: VisitRecords
+
+
+class Ingester:
+    """Takes in the images of one visit.
+
+    Parameters
+    ----------
+    local : `Destination`
+        Where to.
+    camera : `Camera`
+        Gives the regions.
+    instrument_record : `~lsst.daf.butler.DimensionRecord`
+        The instrument's, as the central repository has it.
+    filters : collection of `str`
+        Physical filters that the central repository knows.
+    padding_arcsec : `float`
+        Added to the detector's region on all sides.
+    """
+
+    def __init__(
+        self,
+        local: Destination,
+        camera: Camera,
+        instrument_record: DimensionRecord,
+        filters: Collection[str],
+        padding_arcsec: float,
+    ) -> None:
+        self._local = local
+        self._camera = camera
+        self._outer = outer_detectors(camera)
+        self._instrument_record = instrument_record
+        self._filters = filters
+        self._padding_arcsec = padding_arcsec
+
+    def ingest(
+        self, visit: FannedOutVisit, image: ResourcePath, known: Collection[int] = ()
+    ) -> IngestedExposure:
+        """Take in one image.
+
+        Parameters
+        ----------
+        visit : `FannedOutVisit`
+            The visit that it must be of.
+        image : `~lsst.resources.ResourcePath`
+            The file.
+        known : collection of `int`, optional
+            Exposures of the visit that were taken in before.
+
+        Returns
+        -------
+        ingested : `IngestedExposure`
+            What it became.
+
+        Raises
+        ------
+        RawError
+            Raised if the file is truncated or of another detector, its header
+            lacks what is needed, or its rotation is not the announced one.
+        OSError
+            Raised if the file cannot be fetched.
+        """
+        # Beside the datastore, so that its last step is a rename.
+        path = self._local.folder / "incoming" / image.basename()
+        path.parent.mkdir(exist_ok=True)
+        arrived = ResourcePath(str(path), forceDirectory=False)
+        try:
+            arrived.transfer_from(image, transfer="copy", overwrite=True)
+            check_complete(path)
+            observation = translate(read_header(path), str(image))
+            self._check(visit, observation, str(image))
+            if observation.exposure_id in known:
+                raise RawFileError(str(image), f"exposure {observation.exposure_id} is there already.")
+            records = self.dimension_records(visit, observation)
+            self._enter(observation, records, arrived)
+        finally:
+            path.unlink(missing_ok=True)
+        return IngestedExposure(observation.exposure_id, records)
+
+    def _check(self, visit: FannedOutVisit, observation: Observation, source: str) -> None:
+        if observation.instrument != visit.instrument or observation.detector != visit.detector:
+            raise RawFileError(
+                source,
+                f"it is of {observation.instrument} detector {observation.detector}, "
+                f"not {visit.instrument} detector {visit.detector}.",
+            )
+        if observation.physical_filter not in self._filters:
+            # The database would only say that some constraint is violated.
+            raise RawFileError(
+                source, f"the central repository does not know its filter {observation.physical_filter!r}."
+            )
+        if visit.rotation is None:
+            return
+        if observation.rotation is None:
+            raise HeaderError("ROTPA", "the image has no rotation on the sky.", source)
+        difference = (observation.rotation - visit.rotation + 180.0) % 360.0 - 180.0
+        if abs(difference) > MAX_ROTATION_DIFFERENCE:
+            raise RawFileError(
+                source,
+                f"its rotation is {observation.rotation:.2f} degrees, announced was {visit.rotation:.2f}.",
+            )
+
+    def dimension_records(self, visit: FannedOutVisit, observation: Observation) -> VisitRecords:
+        """Make all records of an exposure and its visit.
+
+        Parameters
+        ----------
+        visit : `FannedOutVisit`
+            Its group is the exposure's, whatever the header says.
+        observation : `Observation`
+            From the header.
+
+        Returns
+        -------
+        records : `dict` [`str`, `list`]
+            By element, in order of insertion. No visit without a region.
+        """
+        universe = self._local.butler.dimensions
+
+        def make(element: str, **fields: Any) -> DimensionRecord:
+            accepted = universe[element].RecordClass.fields.names
+            return universe[element].RecordClass(
+                instrument=visit.instrument,
+                **{key: value for key, value in fields.items() if key in accepted},
+            )
+
+        exposure = dict(exposure_dimension_record_fields(observation))
+        exposure.pop("instrument", None)
+        exposure["group"] = visit.groupId
+        timespan = Timespan(observation.begin, observation.end)
+        exposure["timespan"] = timespan
+        records: VisitRecords = {
+            "day_obs": [make("day_obs", id=observation.day_obs, timespan=_night_timespan(observation))],
+            "group": [make("group", name=visit.groupId)],
+            "exposure": [make("exposure", **exposure)],
+        }
+        regions = self._regions(observation)
+        if regions is None:
+            return records
+        detector, whole_camera = regions
+        systems = sorted({_ONE_TO_ONE, self._instrument_record.visit_system or _ONE_TO_ONE})
+        number = observation.exposure_id
+        records["visit_system"] = [
+            make("visit_system", id=system, name=_VISIT_SYSTEM_NAMES.get(system, str(system)))
+            for system in systems
+        ]
+        records["visit"] = [
+            make(
+                "visit",
+                **_visit_fields(exposure),
+                id=number,
+                name=observation.obs_id,
+                timespan=timespan,
+                region=whole_camera,
+            )
+        ]
+        records["visit_definition"] = [make("visit_definition", visit=number, exposure=number)]
+        records["visit_system_membership"] = [
+            make("visit_system_membership", visit=number, visit_system=system) for system in systems
+        ]
+        records["visit_detector_region"] = [
+            make("visit_detector_region", visit=number, detector=visit.detector, region=detector)
+        ]
+        return records
+
+    def _regions(self, observation: Observation) -> tuple[ConvexPolygon, ConvexPolygon] | None:
+        """Return what the detector and what the whole camera sees, if the header tells."""
+        ra, dec, rotation = observation.ra, observation.dec, observation.rotation
+        if ra is None or dec is None or rotation is None:
+            return None
+        camera = self._camera
+        region = detector_region(
+            camera,
+            camera.detector(observation.detector),
+            ra,
+            dec,
+            rotation,
+            padding_arcsec=self._padding_arcsec,
+        )
+        # The first worker's visit record is everybody's: it must not depend on the detector.
+        corners = [
+            vertex
+            for outer in self._outer
+            for vertex in detector_region(
+                camera, outer, ra, dec, rotation, padding_arcsec=self._padding_arcsec
+            ).getVertices()
+        ]
+        return region, ConvexPolygon.convexHull(corners)
+
+    def _enter(self, observation: Observation, records: VisitRecords, file: ResourcePath) -> None:
+        butler = self._local.butler
+        with butler.transaction():
+            for element, rows in records.items():
+                # A visit that comes twice brings the same records again, at most with a newer region.
+                self._local.insert(element, rows, replace=element not in _SHARED_ELEMENTS)
+            raw = butler.get_dataset_type("raw")
+            data_id = butler.registry.expandDataId(
+                instrument=observation.instrument,
+                exposure=observation.exposure_id,
+                detector=observation.detector,
+            )
+            ref = DatasetRef(raw, data_id.subset(raw.dimensions), run=self._local.collections.raw)
+            butler.ingest(FileDataset(path=file, refs=[ref]), transfer="move")
+
+
+_SHARED_ELEMENTS = {"day_obs", "group", "visit_system"}
+
+
+def outer_detectors(camera: Camera) -> tuple[Detector, ...]:
+    """Return the detectors at the edge of the focal plane: a polygon around them is around all."""
+    detectors = tuple(camera.detectors.values())
+    corners = np.array(
+        [
+            (one.x_mm + camera.pixel_mm * x, one.y_mm + camera.pixel_mm * y)
+            for one in detectors
+            # A circle around it would do as well: which way the detector is turned does not matter here.
+            for half in [max(one.width, one.height) / 2]
+            for x, y in ((-half, -half), (half, -half), (half, half), (-half, half))
+        ]
+    )
+    on_hull = sorted({int(index) // 4 for index in ConvexHull(corners).vertices})
+    return tuple(detectors[index] for index in on_hull)
+
+
+def check_complete(path: Path) -> None:
+    """Compare a FITS file's length with what its headers promise.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The file, not compressed as a whole.
+
+    Raises
+    ------
+    RawFileError
+        Raised if it ends early or is no FITS file.
+    """
+    if path.suffix == ".gz":
+        # Its length tells nothing; decompression fails at the end if it is cut.
+        return
+    try:
+        with path.open("rb") as file:
+            promised = promised_length(file)
+    except (OSError, ValueError) as error:
+        raise RawFileError(str(path), f"not a FITS file: {error}") from error
+    size = path.stat().st_size
+    if size < promised:
+        raise RawFileError(str(path), f"truncated: {size} of {promised} bytes.")
+
+
+def _night_timespan(observation: Observation) -> Timespan:
+    text = str(observation.day_obs)
+    noon = Time(f"{text[:4]}-{text[4:6]}-{text[6:]}T12:00:00", format="isot", scale="tai")
+    return Timespan(noon, noon + TimeDelta(86400.0, format="sec"))
+
+
+def _visit_fields(exposure: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in exposure.items()
+        if key not in ("id", "obs_id", "group", "timespan", "instrument")
+    }

@@ -1,0 +1,291 @@
+"""The repository of one worker process, in which its pipelines run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, cast
+
+from lsst.daf.butler import (  # type: ignore[attr-defined]
+    Butler,
+    CollectionType,
+    Config,
+    DatasetRef,
+    DimensionRecord,
+    DimensionUniverse,
+    FileDataset,
+    Timespan,
+)
+from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.sphgeom import Region
+
+from .collections import Collections
+from .errors import passing
+from .held_images import HeldImages
+from .local_folder import LocalFolder
+
+_LOG = logging.getLogger("lsst.activator.storage.local_repository")
+
+HELD_IN_MEMORY = (
+    "post_isr_image",
+    "preliminary_visit_image",
+    "template_detector",
+    "template_matched",
+    "difference_image_predetection",
+    "difference_image",
+)
+"""Images that one task hands to the next. Compressing one takes longer than most tasks do, so they become
+files only when they are exported, after the alerts have left."""
+
+
+_FILE_NAME = (
+    "{run:/}/{datasetType}/{day_obs|visit.day_obs|exposure.day_obs:?}/{visit:?}/{exposure.obs_id|group:?}/"
+    "{datasetType}_{instrument:?}_{tract:?}_{patch:?}_{band:?}_{physical_filter:?}_{visit:?}_"
+    "{exposure.obs_id|group:?}_{detector.full_name:?}_{skymap:?}_{skypix:?}_{id}"
+)
+"""With the dataset's id, so that two attempts at a visit never write to the same file of the central
+datastore, where outputs have the same names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """A calibration and when it is valid.
+
+    Attributes
+    ----------
+    ref : `~lsst.daf.butler.DatasetRef`
+        The calibration.
+    collection : `str`
+        Where it was found.
+    timespan : `~lsst.daf.butler.Timespan` or `None`
+        Its validity; `None` in a collection that has none.
+    """
+
+    ref: DatasetRef
+    collection: str
+    timespan: Timespan | None
+
+
+class LocalRepository:
+    """A repository that is as short-lived as its process.
+
+    Make it with `create`.
+
+    Attributes
+    ----------
+    folder : `~pathlib.Path`
+        ``butler-????????`` below the configured directory.
+    butler : `~lsst.daf.butler.Butler`
+        Writeable.
+    collections : `Collections`
+        Names.
+    """
+
+    def __init__(self, folder: LocalFolder, butler: Butler, collections: Collections) -> None:
+        self.folder = folder.path
+        self._held = folder
+        self.butler = butler
+        self.collections = collections
+        self._search_order: tuple[str, ...] = ()
+        self._certified: set[Certified] = set()
+        self._images = HeldImages(*self._datastores())
+        self._chain: tuple[str, ...] = ()
+        butler.collections.register(collections.raw)
+        butler.collections.register(collections.defaults, CollectionType.CHAINED)
+
+    @classmethod
+    def create(cls, parent: str, universe: DimensionUniverse, collections: Collections) -> Self:
+        """Make a new repository.
+
+        Parameters
+        ----------
+        parent : `str`
+            Directory to make it in.
+        universe : `~lsst.daf.butler.DimensionUniverse`
+            Of the central repository: datasets and records go back and forth.
+        collections : `Collections`
+            Names.
+
+        Raises
+        ------
+        RetriableError
+            Raised if the disk is full, or the directory is not there.
+        """
+        with passing(f"Making a local repository in {parent}"):
+            folder = LocalFolder.make(parent)
+            config = Config({"datastore": _memory_before_files()})
+            try:
+                Butler.makeRepo(str(folder.path), config=config, dimensionConfig=universe.dimensionConfig)
+                butler = Butler.from_config(str(folder.path), writeable=True)
+            # Whatever it was, it goes on; but half a repository would stay for the pod's life.
+            except Exception:
+                folder.remove()
+                raise
+        _LOG.info("Made the local repository %s.", folder.path)
+        return cls(folder, butler, collections)
+
+    def close(self) -> None:
+        """Remove the repository."""
+        self.butler.close()
+        self._held.remove()
+
+    def export_files(self, refs: Sequence[DatasetRef]) -> list[FileDataset]:
+        """Tell where the files of datasets are, relative to the datastore's root, and who reads them.
+
+        What has been in memory only is written now.
+        """
+        memory, files = self._datastores()
+        written: dict[int, tuple[DatasetRef, Any]] = {}
+        for ref in refs:
+            if ref.datasetType.name in HELD_IN_MEMORY and not files.exists(ref):
+                image = memory.get(ref)
+                twin, _ = written.setdefault(id(image), (ref, image))
+                if twin is ref:
+                    files.put(image, ref)
+                    continue
+                # A task that only adds to its input hands on the same object, which is compressed once.
+                (dataset,) = files.export([twin])
+                dataset.path, dataset.refs = files.getURI(twin), [ref]
+                files.ingest(dataset, transfer="hardlink")
+        return list(files.export(refs))
+
+    def read_ahead(self, refs: Iterable[DatasetRef], region: Region | None) -> None:
+        """Read images into memory, where the tasks find them; those of the visit before are let go.
+
+        Parameters
+        ----------
+        refs : iterable of `~lsst.daf.butler.DatasetRef`
+            What the visit needs.
+        region : `~lsst.sphgeom.Region` or `None`
+            What the detector may see.
+        """
+        self._images.hold(refs, region)
+
+    def release(self, refs: Iterable[DatasetRef]) -> None:
+        """Let go of images that no task of the visit will ask for again; their files stay."""
+        self._images.release(refs)
+
+    def _datastores(self) -> tuple[Any, Any]:
+        """Return the parts of the datastore, which has no public way to tell what is held in memory."""
+        memory, files = self.butler._datastore.datastores  # type: ignore[attr-defined]
+        return memory, files
+
+    def set_search_order(self, collections: Sequence[str]) -> None:
+        """Remember in which order the central repository searches its input collections."""
+        self._search_order = tuple(collections)
+
+    def insert(self, element: str, records: Iterable[DimensionRecord], *, replace: bool = False) -> None:
+        """Insert dimension records.
+
+        Parameters
+        ----------
+        element : `str`
+            Dimension element.
+        records : iterable of `~lsst.daf.butler.DimensionRecord`
+            Its records.
+        replace : `bool`, optional
+            Whether they win over existing ones, as those of a visit that
+            comes a second time do.
+        """
+        rows = list(records)
+        if rows:
+            self.butler.registry.insertDimensionData(
+                element, *rows, skip_existing=not replace, replace=replace
+            )
+
+    def receive(self, source: Butler, refs: Collection[DatasetRef]) -> None:
+        """Copy datasets from another repository; their dimension records must be there."""
+        self.butler.transfer_from(
+            cast(Butler, _FilesOf(source)),
+            refs,
+            transfer="copy",
+            skip_missing=False,
+            register_dataset_types=True,
+        )
+
+    def certify(self, calibrations: Iterable[Certified]) -> None:
+        """Make calibrations valid for the times they are valid for in the central repository.
+
+        Parameters
+        ----------
+        calibrations : iterable of `Certified`
+            All received before.
+        """
+        registry = self.butler.registry
+        for calibration in calibrations:
+            if calibration.timespan is None or calibration in self._certified:
+                continue
+            ref, collection = calibration.ref, calibration.collection
+            self.butler.collections.register(collection, CollectionType.CALIBRATION)
+            try:
+                registry.certify(collection, [ref], calibration.timespan)
+            except ConflictingDefinitionError:
+                # The central repository was recertified since; what it says now is what holds.
+                registry.decertify(
+                    collection, ref.datasetType.name, calibration.timespan, dataIds=[ref.dataId]
+                )
+                registry.certify(collection, [ref], calibration.timespan)
+            self._certified.add(calibration)
+
+    def update_chain(self) -> None:
+        """Make the chain of inputs hold what has been received, in the central repository's order."""
+        present = set(self.butler.collections.query("*"))
+        chain = tuple(name for name in self._search_order if name in present)
+        if chain != self._chain:
+            self.butler.collections.redefine_chain(self.collections.defaults, chain)
+            self._chain = chain
+
+    def discard(self, refs: Collection[DatasetRef]) -> None:
+        """Remove datasets, their files and their certification."""
+        if not refs:
+            return
+        ids = {ref.id for ref in refs}
+        self.butler.pruneDatasets(refs, disassociate=True, unstore=True, purge=True)
+        self._images.forget(ids)
+        self._certified = {known for known in self._certified if known.ref.id not in ids}
+
+    def datasets(self, runs: Iterable[str]) -> list[DatasetRef]:
+        """Return all datasets of some runs, with their dimension records; absent runs are passed over."""
+        present = set(self.butler.collections.query("*", collection_types=CollectionType.RUN))
+        wanted = sorted(present.intersection(runs))
+        if not wanted:
+            return []
+        found = self.butler.query_all_datasets(wanted, find_first=False, limit=None)
+        expanded = {
+            data_id: self.butler.registry.expandDataId(data_id) for data_id in {r.dataId for r in found}
+        }
+        return [ref.expanded(expanded[ref.dataId]) for ref in found]
+
+
+class _FilesOf:
+    """What a transfer needs of its source; of a whole repository it also asks what each run is about.
+
+    Nobody reads that here, and it takes ten statements a run.
+    """
+
+    def __init__(self, butler: Butler) -> None:
+        self._file_transfer_source = butler._file_transfer_source
+
+
+def _memory_before_files() -> dict[str, Any]:
+    package = "lsst.daf.butler.datastores"
+    return {
+        "cls": f"{package}.chainedDatastore.ChainedDatastore",
+        "datastores": [
+            {"datastore": {"cls": f"{package}.inMemoryDatastore.InMemoryDatastore"}},
+            {
+                "datastore": {
+                    "cls": f"{package}.fileDatastore.FileDatastore",
+                    "root": "<butlerRoot>/files",
+                    "templates": {"default": _FILE_NAME, "physical_filter+detector+exposure": _FILE_NAME},
+                    # Every file is on a local disk already.
+                    "cached": {"expiry": {"mode": "disabled"}},
+                }
+            },
+        ],
+        "datastore_constraints": [
+            {"constraints": {"accept": list(HELD_IN_MEMORY)}},
+            {"constraints": {"reject": list(HELD_IN_MEMORY)}},
+        ],
+    }

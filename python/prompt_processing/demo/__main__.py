@@ -1,8 +1,0 @@
-"""Run the demo: ``python -m prompt_processing.demo``."""
-
-import sys
-
-from .cli import main
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""From electrons to a calibrated image: background, PSF, astrometry, photometry, star catalogue."""

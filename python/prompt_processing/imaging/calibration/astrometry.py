@@ -1,0 +1,312 @@
+"""World coordinates of an image from a reference catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from prompt_processing.images import polynomial_terms
+from prompt_processing.imaging.errors import AstrometryError
+
+from .sip import gnomonic, sky_of_gnomonic, tan_sip_wcs
+from .star_matching import match_nearest, rotation_matrix, vote_offset
+
+
+@dataclass(frozen=True, slots=True)
+class AstrometryOptions:
+    """How to match and fit.
+
+    Attributes
+    ----------
+    max_offset_arcsec : `float`
+        Largest error of the pointing.
+    max_rotation_deg : `float`
+        Largest error of the rotation.
+    n_bright : `int`
+        Stars of the image that vote on the offset.
+    min_matches : `int`
+        Fewer are no solution.
+    min_significance : `float`
+        Of the vote, in standard deviations of chance.
+    order : `int`
+        Degree of the correction to the predicted distortion.
+    matches_per_term : `int`
+        Stars that each polynomial term needs; the degree is lowered if there
+        are fewer.
+    clip : `float`
+        Residuals beyond this many standard deviations are left out.
+    floor_mas : `float`
+        Position error that no star goes below: air, and the model.
+    max_rms_mas : `float`
+        A poorer solution is none.
+    """
+
+    max_offset_arcsec: float = 45.0
+    max_rotation_deg: float = 0.6
+    n_bright: int = 150
+    min_matches: int = 6
+    min_significance: float = 6.0
+    order: int = 3
+    matches_per_term: int = 5
+    clip: float = 4.0
+    floor_mas: float = 5.0
+    max_rms_mas: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AstrometricFit:
+    """A solution and what it rests on.
+
+    Attributes
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        TAN-SIP about the middle of the image.
+    source, reference : `~numpy.ndarray` of int, shape (m,)
+        Matched rows.
+    used : `~numpy.ndarray` of bool, shape (m,)
+        Which of those the fit kept.
+    rms_mas : `float`
+        Residual distance of the used stars, root mean square.
+    offset_arcsec, rotation_deg : `float`
+        How far the image's middle and orientation were from the prediction.
+    order : `int`
+        Degree of the correction.
+    """
+
+    wcs: WCS
+    source: NDArray[np.intp]
+    reference: NDArray[np.intp]
+    used: NDArray[np.bool_]
+    rms_mas: float
+    offset_arcsec: float
+    rotation_deg: float
+    order: int
+
+
+def fit_wcs(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    position_err: NDArray[np.float64],
+    ref_ra: NDArray[np.float64],
+    ref_dec: NDArray[np.float64],
+    ref_flux: NDArray[np.float64],
+    predicted: WCS,
+    shape: tuple[int, int],
+    options: AstrometryOptions | None = None,
+) -> AstrometricFit:
+    """Solve for the WCS.
+
+    Parameters
+    ----------
+    x, y, position_err : `~numpy.ndarray`, shape (n,)
+        Positions of sources and the error on an axis, pixels.
+    flux : `~numpy.ndarray`, shape (n,)
+        Any unit: which are the brightest.
+    ref_ra, ref_dec : `~numpy.ndarray`, shape (m,)
+        Reference stars, ICRS degrees.
+    ref_flux : `~numpy.ndarray`, shape (m,)
+        Any unit.
+    predicted : `~astropy.wcs.WCS`
+        From the announced pointing and the camera's distortion.
+    shape : `tuple` [`int`, `int`]
+        Height and width of the image.
+    options : `AstrometryOptions`, optional
+
+    Returns
+    -------
+    fit : `AstrometricFit`
+
+    Raises
+    ------
+    AstrometryError
+        Too few stars, no offset on which they agree, too few matches, or too
+        much scatter.
+
+    Notes
+    -----
+    Everything happens on the plane that touches the sky where the image's
+    middle is predicted: vote for shift and turn, affine fits with shrinking
+    radius, then a polynomial correction to the prediction. The camera's
+    distortion so survives when few stars are there to confirm it.
+    """
+    options = options or AstrometryOptions()
+    height, width = shape
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    tangent = predicted.all_pix2world([middle], 0)[0]
+    pixels = np.column_stack([x, y])
+    plane = gnomonic(predicted.all_pix2world(pixels, 0), tangent) if len(x) else np.zeros((0, 2))
+    corners = [[0, 0], [width, 0], [0, height], [width, height]]
+    corner_plane = gnomonic(predicted.all_pix2world(np.array(corners, float), 0), tangent)
+    arcsec_per_pixel = float(np.sqrt(abs(np.linalg.det(predicted.pixel_scale_matrix)))) * 3600
+    radius = float(np.hypot(*corner_plane.T).max())
+    reach = radius + options.max_offset_arcsec
+    reference = gnomonic(np.column_stack([ref_ra, ref_dec]), tangent)
+    near = np.flatnonzero(np.hypot(*reference.T) < reach)
+    if min(len(x), len(near)) < options.min_matches:
+        raise AstrometryError(
+            "Too few stars for an astrometric solution",
+            sources=len(x), references=len(near), needed=options.min_matches,
+        )  # fmt: skip
+    reference = reference[near]
+    affine, offset, turn = _register(
+        plane, flux, reference, ref_flux[near], radius, arcsec_per_pixel, options
+    )
+    moved = _apply(affine, plane)
+    source, partner = match_nearest(moved, reference, max(1.0, 3 * arcsec_per_pixel))
+    correction, used, order = _fit_correction(
+        pixels[source], plane[source], reference[partner], position_err[source] * arcsec_per_pixel,
+        middle, max(shape) / 2, options,
+    )  # fmt: skip
+    scaled = (pixels - middle) / (max(shape) / 2)
+    fitted = plane + polynomial_terms(scaled[:, 0], scaled[:, 1], order) @ correction
+    # Once more with the full model, for the stars that the affine one put too far off.
+    source, partner = match_nearest(fitted, reference, max(0.5, 2 * arcsec_per_pixel))
+    correction, used, order = _fit_correction(
+        pixels[source], plane[source], reference[partner], position_err[source] * arcsec_per_pixel,
+        middle, max(shape) / 2, options,
+    )  # fmt: skip
+    fitted = plane + polynomial_terms(scaled[:, 0], scaled[:, 1], order) @ correction
+    residual = np.hypot(*(fitted[source] - reference[partner])[used].T)
+    n_used = int(used.sum())
+    rms_mas = float(np.sqrt(np.mean(residual**2)) * 1000) if n_used else float("nan")
+    if n_used < options.min_matches or not rms_mas < options.max_rms_mas:
+        raise AstrometryError(
+            "The astrometric solution is too poor",
+            matches=n_used, needed=options.min_matches, rms_mas=rms_mas, sources=len(x),
+            references=len(near),
+        )  # fmt: skip
+    wcs = _as_sip(predicted, tangent, correction, order, shape)
+    return AstrometricFit(wcs, source, near[partner], used, rms_mas, offset, np.degrees(turn), order)
+
+
+def _register(
+    plane: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    reference: NDArray[np.float64],
+    ref_flux: NDArray[np.float64],
+    radius: float,
+    arcsec_per_pixel: float,
+    options: AstrometryOptions,
+) -> tuple[NDArray[np.float64], float, float]:
+    """Find the affine map (3, 2) from the predicted plane to the reference's, its shift and turn."""
+    bright = np.argsort(-flux)[: options.n_bright]
+    # The circle of references reaches beyond the image, so more of them are needed to hold its brightest.
+    area_ratio = (radius + options.max_offset_arcsec) ** 2 * np.pi / (2 * radius**2)
+    n_reference = int(options.n_bright * min(area_ratio * 1.2, 6.0))
+    bright_reference = np.argsort(-ref_flux)[:n_reference]
+    cell = max(1.5, 3 * arcsec_per_pixel)
+    vote = vote_offset(
+        plane[bright],
+        reference[bright_reference],
+        options.max_offset_arcsec,
+        np.radians(options.max_rotation_deg),
+        cell,
+    )
+    if vote.votes < options.min_matches - 1 or vote.significance < options.min_significance:
+        raise AstrometryError(
+            "No offset brings the image's stars onto the reference catalogue",
+            votes=vote.votes, expected_by_chance=vote.expected, significance=vote.significance,
+            sources=len(bright), references=len(bright_reference),
+            max_offset_arcsec=options.max_offset_arcsec,
+        )  # fmt: skip
+    matrix = rotation_matrix(vote.rotation)
+    affine = np.vstack([vote.shift, matrix.T])
+    rows = np.argsort(-flux)[: 4 * options.n_bright]
+    for reach in (2.0 * cell, 1.0 * cell, 0.5 * cell):
+        source, partner = match_nearest(_apply(affine, plane[rows]), reference, reach)
+        if len(source) < options.min_matches:
+            raise AstrometryError(
+                "Too few stars near the reference catalogue's",
+                matches=len(source), within_arcsec=reach, votes=vote.votes, needed=options.min_matches,
+            )  # fmt: skip
+        affine = _fit_affine(plane[rows][source], reference[partner], len(source) >= 12)
+    turn = float(np.arctan2(affine[1, 1] - affine[2, 0], affine[1, 0] + affine[2, 1]))
+    return affine, float(np.hypot(*affine[0])), turn
+
+
+def _apply(affine: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(affine[0] + points @ affine[1:])
+
+
+def _fit_affine(points: NDArray[np.float64], targets: NDArray[np.float64], free: bool) -> NDArray[np.float64]:
+    """Fit an affine map, or a rigid motion if not ``free``, with clipping; shape (3, 2)."""
+    keep = np.ones(len(points), np.bool_)
+    affine: NDArray[np.float64] = np.zeros((3, 2))
+    for _ in range(4):
+        p, t = points[keep], targets[keep]
+        if free:
+            affine = np.asarray(
+                np.linalg.lstsq(np.column_stack([np.ones(len(p)), p]), t, rcond=None)[0], float
+            )
+        else:
+            centre_p, centre_t = p.mean(axis=0), t.mean(axis=0)
+            u, _, vt = np.linalg.svd((p - centre_p).T @ (t - centre_t))
+            rotation = u @ np.diag([1.0, np.linalg.det(u @ vt)]) @ vt
+            affine = np.vstack([centre_t - centre_p @ rotation, rotation])
+        distance = np.hypot(*(_apply(affine, points) - targets).T)
+        new = distance <= 3.0 * max(float(np.median(distance[keep])), 0.02)
+        if np.array_equal(new, keep) or np.count_nonzero(new) < 3:
+            break
+        keep = new
+    return affine
+
+
+def _fit_correction(
+    pixels: NDArray[np.float64],
+    plane: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    error: NDArray[np.float64],
+    middle: NDArray[np.float64],
+    scale: float,
+    options: AstrometryOptions,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
+    """Fit ``targets - plane`` (arcsec) by polynomials; return coefficients, which rows were used, degree."""
+    order = 1
+    for candidate in range(options.order, 1, -1):
+        if len(pixels) >= options.matches_per_term * (candidate + 1) * (candidate + 2) // 2:
+            order = candidate
+            break
+    scaled = (pixels - middle) / scale
+    terms = polynomial_terms(scaled[:, 0], scaled[:, 1], order)
+    difference = targets - plane
+    sigma = np.hypot(np.where(np.isfinite(error), error, np.inf), options.floor_mas / 1000)
+    weight = np.where(np.isfinite(sigma), 1.0 / sigma, 0.0)
+    keep = weight > 0
+    coefficients = np.zeros((terms.shape[1], 2))
+    for _ in range(8):
+        if np.count_nonzero(keep) < terms.shape[1]:
+            break
+        w = (weight * keep)[:, np.newaxis]
+        coefficients = np.linalg.lstsq(terms * w, difference * w, rcond=None)[0]
+        pulls = np.hypot(*(difference - terms @ coefficients).T) * weight
+        # For a two-dimensional normal the median distance is 1.1774 sigma.
+        scatter = max(float(np.median(pulls[keep])) / 1.1774, 0.5)
+        new = (weight > 0) & (pulls < options.clip * scatter)
+        if np.array_equal(new, keep):
+            break
+        keep = new
+    return coefficients, keep, order
+
+
+def _as_sip(
+    predicted: WCS,
+    tangent: NDArray[np.float64],
+    correction: NDArray[np.float64],
+    order: int,
+    shape: tuple[int, int],
+) -> WCS:
+    """Write prediction plus correction as one TAN-SIP WCS."""
+    height, width = shape
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+
+    def sky(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        scaled = (pixels - middle) / (max(shape) / 2)
+        plane = gnomonic(predicted.all_pix2world(pixels, 0), tangent)
+        plane = plane + polynomial_terms(scaled[:, 0], scaled[:, 1], order) @ correction
+        return sky_of_gnomonic(plane, tangent)
+
+    return tan_sip_wcs(sky, shape)

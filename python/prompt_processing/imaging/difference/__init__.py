@@ -1,0 +1,1 @@
+"""Image subtraction: PSF matching, decorrelation, variance and residuals."""

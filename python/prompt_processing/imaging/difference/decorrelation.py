@@ -1,0 +1,181 @@
+"""Whiten the noise that matching the PSFs has correlated, and find the PSF of the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from prompt_processing.images import Psf, polynomial_terms
+from prompt_processing.images.kernel import MatchingKernel
+from prompt_processing.imaging.templates.warp import fit_psf, warped_noise_correlation
+
+from .block_convolution import kernel_spectra
+
+Spectra = NDArray[np.complex64]
+
+
+def images_at(psf: Psf, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return a polynomial image, not normalised, at positions (pixels); shape (n, size, size)."""
+    terms = polynomial_terms((x - psf.x_centre) / psf.scale, (y - psf.y_centre) / psf.scale, psf.order)
+    flat = terms.astype(np.float32) @ psf.coefficients.reshape(len(psf.coefficients), -1)
+    return np.asarray(flat.reshape(len(x), psf.size, psf.size))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DifferenceFilters:
+    """What the two images go through to make a difference with white noise.
+
+    Attributes
+    ----------
+    kernel : `MatchingKernel`
+        For one of the images.
+    companion_sigma : `float`
+        Of the Gaussian that the other image is smoothed with, pixels; 0 for none.
+    science_variance, template_variance : `float`
+        Of the sky, nJy squared.
+    template_affine : `tuple` of `float` or `None`
+        Template pixels per science pixel (xx, xy, yx, yy), if it was warped; its
+        noise is correlated then.
+    kernel_sigma : `float`
+        Of the kernel, as expected from the PSFs, pixels.
+    floor : `float`
+        Power of the Gaussian, in units of that at frequency 0, below which the ratio of
+        the two filters is no longer taken from the fit but from the
+        expected widths: it is noise over nearly nothing there.
+
+    Notes
+    -----
+    Reiss & Lupton 2016, DMTN-021. The difference's noise power is
+    ``v_s |k_s|^2 + v_t |k_t|^2``; dividing by its root whitens it. The filter has
+    sum 1: fluxes keep their scale, and the white variance is the power at
+    frequency 0. Where the fixed image was smoothed for the fit, that is undone
+    here: the smoothing would be divided out by the whitening anyway.
+    """
+
+    kernel: MatchingKernel
+    companion_sigma: float
+    science_variance: float
+    template_variance: float
+    template_affine: tuple[float, float, float, float] | None
+    kernel_sigma: float
+    floor: float = 1e-4
+
+    def template_power(self, n: int) -> NDArray[np.float32]:
+        """Return the relative power of the template's noise; shape (n, n // 2 + 1) or (1, 1)."""
+        if self.template_affine is None:
+            return np.ones((1, 1), np.float32)
+        correlation = warped_noise_correlation(self.template_affine)
+        power = np.maximum(kernel_spectra(correlation, n).real, 1e-3)
+        return np.asarray(power / power[0, 0], np.float32)
+
+    def spectra(
+        self, x: NDArray[np.float64], y: NDArray[np.float64], n: int, power: NDArray[np.float32]
+    ) -> tuple[Spectra, Spectra, Spectra]:
+        """Return the whole filter of the science image, that of the template, and the kernel's.
+
+        Parameters
+        ----------
+        x, y : `~numpy.ndarray`, shape (m,)
+            Positions, pixels.
+        n : `int`
+            Width of the transform, pixels.
+        power : `~numpy.ndarray`
+            `template_power`.
+
+        Returns
+        -------
+        science, template, matching : `~numpy.ndarray`, shape (m, n, n // 2 + 1)
+            The first two include the whitening; ``matching`` is the kernel's own,
+            scaled as it is applied.
+        """
+        moving = kernel_spectra(self.kernel.images_at(x, y), n)
+        flux_ratio = self.kernel.weights_at(x, y)[:, 0, np.newaxis, np.newaxis].astype(np.float32)
+        ratio = moving
+        if self.companion_sigma > 0:
+            squared_k = self._squared_frequencies(n)
+            fixed = np.exp(-0.5 * self.companion_sigma**2 * squared_k)
+            expected = np.exp(0.5 * (self.companion_sigma**2 - self.kernel_sigma**2) * squared_k)
+            trusted = fixed**2 + self.floor
+            ratio = moving * (fixed / trusted) + flux_ratio * (self.floor * expected / trusted)
+        if self.kernel.convolves_science:
+            noise = np.float32(self.science_variance) * _squared(ratio)
+            noise = noise + np.float32(self.template_variance) * power
+            white = np.sqrt(noise[:, :1, :1] / noise) / flux_ratio
+            return np.asarray(ratio * white, np.complex64), white.astype(np.complex64), moving
+        noise = np.float32(self.template_variance) * power * _squared(ratio)
+        noise = noise + np.float32(self.science_variance)
+        white = np.sqrt(noise[:, :1, :1] / noise)
+        return white.astype(np.complex64), np.asarray(ratio * white, np.complex64), moving
+
+    def _squared_frequencies(self, n: int) -> NDArray[np.float32]:
+        """Return the squared wave number, radian per pixel, at each frequency."""
+        ky, kx = np.meshgrid(fft.fftfreq(n), fft.rfftfreq(n), indexing="ij")
+        return np.asarray((2 * np.pi) ** 2 * (kx**2 + ky**2), np.float32)
+
+    def matched_psf(self, science_psf: Psf | None, template_psf: Psf | None) -> Psf | None:
+        """Return the PSF of the matched template: the target's, smoothed as the target was."""
+        target = template_psf if self.kernel.convolves_science else science_psf
+        if target is None or self.companion_sigma == 0:
+            return target
+        smooth = np.stack([ndimage.gaussian_filter(c, self.companion_sigma) for c in target.coefficients])
+        return replace(target, coefficients=smooth)
+
+    def psf_and_noise(
+        self,
+        science_psf: Psf,
+        x: NDArray[np.float64],
+        y: NDArray[np.float64],
+        shape: tuple[int, int],
+        reach: int,
+    ) -> tuple[Psf, Psf, Psf]:
+        """Return the difference's PSF and the squared filters that variances go through.
+
+        Parameters
+        ----------
+        science_psf : `Psf`
+            Of the science image as it is.
+        x, y : `~numpy.ndarray`, shape (m,)
+            Positions to fit polynomials through, pixels.
+        shape : `tuple` of `int`
+            Height and width of the image, pixels.
+        reach : `int`
+            Half width of the squared filters, pixels.
+
+        Returns
+        -------
+        psf, science_noise, template_noise : `Psf`
+            The last two are not of sum 1.
+        """
+        n = 160
+        power = self.template_power(n)
+        science, template, _ = self.spectra(x, y, n, power)
+        stamps = np.array([science_psf.image_at(*p) for p in zip(x, y, strict=True)])
+        images = _centred(
+            fft.irfft2(science * kernel_spectra(stamps, n), s=(n, n)), science_psf.size // 2
+        ).astype(np.float64)
+        images /= images.sum(axis=(1, 2), keepdims=True)
+        science_noise = _centred(fft.irfft2(science, s=(n, n)), reach) ** 2
+        template_noise = _centred(fft.irfft2(template, s=(n, n)), reach) ** 2
+        # Noise that is short of high frequencies loses less power than white noise would keep.
+        full = np.broadcast_to(power, template.shape[1:])
+        coloured = fft.irfft2(_squared(template) * full, s=(n, n))[:, 0, 0]
+        template_noise *= (coloured / template_noise.sum(axis=(1, 2)))[:, np.newaxis, np.newaxis]
+        return (
+            fit_psf(images, x, y, shape, 3),
+            fit_psf(science_noise.astype(np.float64), x, y, shape, 2),
+            fit_psf(template_noise.astype(np.float64), x, y, shape, 2),
+        )
+
+
+def _squared(values: Spectra) -> NDArray[np.float32]:
+    """Return the squared modulus."""
+    return np.asarray(values.real**2 + values.imag**2)
+
+
+def _centred(images: NDArray[np.float32], half: int) -> NDArray[np.float32]:
+    """Cut squares of half width ``half`` around pixel (0, 0) of periodic images."""
+    index = np.arange(-half, half + 1) % images.shape[-1]
+    return np.ascontiguousarray(images[:, index[:, np.newaxis], index])

@@ -1,0 +1,383 @@
+"""Fit the spatially varying kernel that matches one image's PSF to another's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial.hermite_e import hermeval
+from numpy.typing import NDArray
+from scipy import fft
+
+from prompt_processing.images import polynomial_terms
+from prompt_processing.images.kernel import MatchingKernel
+from prompt_processing.imaging.errors import TooFewKernelStarsError
+from prompt_processing.imaging.row_bands import in_bands
+
+NOISE_REMOVED = 0.9
+"""Share of the convolved image's noise power that is taken out of the normal equations; the rest
+keeps them positive where there is no signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelOptions:
+    """Choices of the kernel fit.
+
+    Attributes
+    ----------
+    degrees : `tuple` of `int`
+        Polynomial degree with each Gaussian, narrowest first.
+    widths : `tuple` of `float`
+        Sigma of each Gaussian in units of the expected kernel's; one of them is 1.
+    minimum_sigma : `float`
+        Of the narrowest Gaussian, pixels; below, it is not sampled.
+    spatial_order : `int`
+        Degree of the variation over the image; lowered for few stamps.
+    maximum_half : `int`
+        Largest half width of the kernel, pixels.
+    iterations : `int`
+        Solutions, with rejection of stamps between them.
+    clip : `float`
+        Stamps are rejected beyond this many robust sigmas of ln(chi2 / dof).
+    model_error : `float`
+        Fraction of the flux in a pixel by which no kernel fits better; keeps
+        the brightest stars from deciding alone.
+    prior : `float`
+        Expected size of the weights of the unit-norm basis images.
+    flux_variation : `float`
+        Expected variation of the flux ratio over the image, as a fraction: what is left of
+        flat fields and clouds. Without it, corners without stars would have any flux scale.
+    """
+
+    degrees: tuple[int, ...] = (6, 4, 2)
+    widths: tuple[float, ...] = (0.6, 1.0, 2.2)
+    minimum_sigma: float = 0.7
+    spatial_order: int = 2
+    maximum_half: int = 17
+    iterations: int = 4
+    clip: float = 3.5
+    model_error: float = 0.001
+    prior: float = 0.015
+    flux_variation: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stamps:
+    """Squares around sources in both images.
+
+    Attributes
+    ----------
+    x, y : `~numpy.ndarray`, shape (n,)
+        Integer centres, pixels.
+    source : `~numpy.ndarray` of float32, shape (n, window + size - 1, window + size - 1)
+        The image to be convolved, with the kernel's reach around the window.
+    target, variance : `~numpy.ndarray` of float32, shape (n, window, window)
+        The image to be matched, and the variance of the two together;
+        infinite where a pixel is not to be used.
+    source_variance : `~numpy.ndarray` of float32, shape (n, window, window)
+        Of the image to be convolved, before that.
+    correlation : `~numpy.ndarray`, shape (k, k), or `None`
+        Covariance of that image's noise by lag, if it is not white, in units of its
+        variance at frequency 0.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    source: NDArray[np.float32]
+    target: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    source_variance: NDArray[np.float32]
+    correlation: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KernelFit:
+    """The kernel and how well it fits.
+
+    Attributes
+    ----------
+    kernel : `MatchingKernel`
+    used : `~numpy.ndarray` of bool, shape (n,)
+        Stamps that were not rejected.
+    chi2 : `~numpy.ndarray`, shape (n,)
+        Reduced chi squared of each stamp under the last solution.
+    condition : `float`
+        Condition number of the normal equations.
+    """
+
+    kernel: MatchingKernel
+    used: NDArray[np.bool_]
+    chi2: NDArray[np.float64]
+    condition: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GaussHermiteBasis:
+    """Products of two one-dimensional functions, and the images made of them.
+
+    Attributes
+    ----------
+    functions : `~numpy.ndarray`, shape (n_functions, size)
+        One-dimensional functions.
+    pairs : `tuple` of `tuple`
+        Which function along x and along y makes each raw product.
+    mixing : `~numpy.ndarray`, shape (n_basis, n_basis)
+        Basis image = ``mixing @ raw products``: the first image, the expected
+        Gaussian, has sum 1, the others sum 0 and unit norm, so that the first weight is the flux ratio.
+    """
+
+    functions: NDArray[np.float64]
+    pairs: tuple[tuple[int, int], ...]
+    mixing: NDArray[np.float64]
+
+    @classmethod
+    def make(
+        cls, sigmas: tuple[float, ...], degrees: tuple[int, ...], half: int, expected: float
+    ) -> GaussHermiteBasis:
+        """Make the basis; sigmas and ``half`` in pixels, ``expected`` the one of the sigmas to begin from."""
+        offsets = np.arange(-half, half + 1, dtype=float)
+        functions: list[NDArray[np.float64]] = []
+        pairs: list[tuple[int, int]] = []
+        reference = 0
+        for sigma, degree in zip(sigmas, degrees, strict=True):
+            first = len(functions)
+            if sigma == expected:
+                reference = len(pairs)
+            for power in range(degree + 1):
+                profile = hermeval(offsets / sigma, [0.0] * power + [1.0])
+                functions.append(np.asarray(profile * np.exp(-0.5 * (offsets / sigma) ** 2)))
+            pairs += [(first + i, first + j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+        raw = np.array([np.outer(functions[j], functions[i]) for i, j in pairs])
+        sums = raw.sum(axis=(1, 2))
+        mixing = np.eye(len(pairs))
+        # The reference goes first: the prior holds all others to be small.
+        mixing[[0, reference]] = mixing[[reference, 0]]
+        sums = mixing @ sums
+        mixing[0] /= sums[0]
+        mixing[1:] -= sums[1:, np.newaxis] * mixing[0]
+        norms = np.sqrt(np.sum(np.tensordot(mixing, raw, axes=1) ** 2, axis=(1, 2)))
+        mixing[1:] /= norms[1:, np.newaxis]
+        return cls(np.array(functions), tuple(pairs), mixing)
+
+    @property
+    def half(self) -> int:
+        """Half width of the images, pixels."""
+        return int(self.functions.shape[1] // 2)
+
+    def images(self) -> NDArray[np.float64]:
+        """Return the basis images, shape (n_basis, size, size)."""
+        raw = np.array([np.outer(self.functions[j], self.functions[i]) for i, j in self.pairs])
+        return np.asarray(np.tensordot(self.mixing, raw, axes=1))
+
+    def convolve(self, stamps: NDArray[np.float32], window: int) -> NDArray[np.float64]:
+        """Convolve stamps with every basis image.
+
+        Parameters
+        ----------
+        stamps : `~numpy.ndarray`, shape (n, window + 2 * half, window + 2 * half)
+        window : `int`
+            Width of the result, pixels.
+
+        Returns
+        -------
+        convolved : `~numpy.ndarray`, shape (n, n_basis, window * window)
+        """
+        size = self.functions.shape[1]
+        reach = window + size - 1
+        bands = np.zeros((len(self.functions), window, reach))
+        for row in range(window):
+            bands[:, row, row : row + size] = self.functions[:, ::-1]
+        rows = np.matmul(bands[np.newaxis], stamps[:, np.newaxis].astype(np.float64))
+        raw = np.empty((len(stamps), len(self.pairs), window, window))
+        for k, (i, j) in enumerate(self.pairs):
+            np.matmul(rows[:, j], bands[i].T, out=raw[:, k])
+        flat = raw.reshape(len(stamps), len(self.pairs), -1)
+        return np.asarray(np.matmul(self.mixing, flat))
+
+
+def kernel_sigma(
+    source_moments: tuple[float, float, float], target_moments: tuple[float, float, float]
+) -> tuple[float, float]:
+    """Return the smallest and the mean sigma (pixels; negative for narrowing) between two PSFs' moments."""
+    dxx, dyy, dxy = (t - s for s, t in zip(source_moments, target_moments, strict=True))
+    low = 0.5 * (dxx + dyy) - np.hypot(0.5 * (dxx - dyy), dxy)
+    mean = 0.5 * (dxx + dyy)
+    return float(np.sign(low) * np.sqrt(abs(low))), float(np.sign(mean) * np.sqrt(abs(mean)))
+
+
+def make_basis(sigma: float, options: KernelOptions) -> GaussHermiteBasis:
+    """Make the basis for an expected kernel of the given sigma (pixels)."""
+    base = max(sigma, options.minimum_sigma / options.widths[0])
+    sigmas = tuple(base * width for width in options.widths)
+    half = int(np.clip(np.ceil(2.7 * sigmas[-1]), 7, options.maximum_half))
+    return GaussHermiteBasis.make(sigmas, options.degrees, half, base)
+
+
+def fit_kernel(
+    stamps: Stamps,
+    basis: GaussHermiteBasis,
+    shape: tuple[int, int],
+    options: KernelOptions,
+    *,
+    convolves_science: bool = False,
+) -> KernelFit:
+    """Solve for the kernel on stamps.
+
+    Parameters
+    ----------
+    stamps : `Stamps`
+        Around stars and galaxies.
+    basis : `GaussHermiteBasis`
+        What the kernel is made of.
+    shape : `tuple` of `int`
+        Height and width of the whole image, pixels.
+    options : `KernelOptions`
+        Choices.
+    convolves_science : `bool`, optional
+        Recorded in the kernel.
+
+    Raises
+    ------
+    TooFewKernelStarsError
+        Fewer than three stamps are left.
+
+    Notes
+    -----
+    Alard & Lupton 1998, ApJ 503, 325; Alard 2000, A&AS 144, 363. Each stamp has
+    a background of its own, eliminated from its normal equations, so that the
+    sky's gradients never enter the kernel. Chi squared of a stamp is a
+    quadratic form of the solution: rejection never goes back to pixels.
+    """
+    n = len(stamps.x)
+    if n < 3:
+        raise TooFewKernelStarsError("Too few sources to match the PSFs.", stamps=n, needed=3)
+    equations = _normal_equations(stamps, basis, options)
+    normal, right, constant, dof = equations.matrix, equations.right, equations.constant, equations.dof
+    x_centre, y_centre, scale = (shape[1] - 1) / 2, (shape[0] - 1) / 2, max(shape) / 2
+    order = options.spatial_order
+    while order > 0 and n < 6 * (order + 1) * (order + 2) // 2:
+        order -= 1
+    terms = polynomial_terms((stamps.x - x_centre) / scale, (stamps.y - y_centre) / scale, order)
+    used = dof > 0.5 * np.max(dof)
+    chi2 = np.ones(n)
+    weights = np.zeros((normal.shape[1], terms.shape[1]))
+    condition = np.inf
+    for iteration in range(options.iterations):
+        weights, condition = _solve(terms[used], normal[used], right[used], options)
+        local = terms @ weights.T
+        squares = np.einsum("ni,nij,nj->n", local, normal, local, optimize=True)
+        squares += equations.noise * np.einsum("ni,ij,nj->n", local, equations.overlap, local, optimize=True)
+        chi2 = (constant - 2 * np.sum(right * local, axis=1) + squares) / dof
+        if iteration == options.iterations - 1:
+            break
+        log = np.log(np.maximum(chi2, 1e-3))
+        centre = float(np.median(log[used]))
+        spread = max(1.4826 * float(np.median(np.abs(log[used] - centre))), 0.05)
+        kept = (dof > 0.5 * np.max(dof)) & (log < centre + options.clip * spread)
+        if kept.sum() < max(3, n // 3) or np.array_equal(kept, used):
+            break
+        used = kept
+    kernel = MatchingKernel(basis.images(), weights, order, x_centre, y_centre, scale, convolves_science)
+    return KernelFit(kernel, used, chi2, condition)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Equations:
+    """Chi squared of each stamp as ``constant - 2 right.a + a.matrix.a + noise * a.overlap.a``.
+
+    The last term is the part that comes from the convolved image's own noise; it
+    belongs to the residual, but not to what the weights ``a`` are solved from.
+    """
+
+    matrix: NDArray[np.float64]
+    right: NDArray[np.float64]
+    constant: NDArray[np.float64]
+    dof: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    overlap: NDArray[np.float64]
+
+
+def _convolve(images: NDArray[np.float64], kernel: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Convolve images with one kernel, zeros around them, at their own size.
+
+    As `scipy.signal.fftconvolve` does; but that module takes longer to import than the rest of SciPy.
+    """
+    shape = tuple(a + b - 1 for a, b in zip(images.shape[1:], kernel.shape, strict=True))
+    size = tuple(fft.next_fast_len(length, real=True) for length in shape)
+    product = fft.irfft2(fft.rfft2(images, s=size) * fft.rfft2(kernel, s=size), s=size)
+    top, left = ((length - 1) // 2 for length in kernel.shape)
+    return np.asarray(product[:, top : top + images.shape[1], left : left + images.shape[2]])
+
+
+def _normal_equations(stamps: Stamps, basis: GaussHermiteBasis, options: KernelOptions) -> _Equations:
+    n, window = len(stamps.x), stamps.target.shape[1]
+    n_basis, half = len(basis.pairs), basis.half
+    normal, right = np.empty((n, n_basis, n_basis)), np.empty((n, n_basis))
+    constant, dof, noise = np.empty(n), np.empty(n), np.empty(n)
+    images = basis.images()
+    coloured = images
+    if stamps.correlation is not None:
+        coloured = _convolve(images, stamps.correlation)
+    overlap = NOISE_REMOVED * images.reshape(n_basis, -1) @ coloured.reshape(n_basis, -1).T
+    overlap = 0.5 * (overlap + overlap.T)
+
+    def fill(part: slice) -> None:
+        design = basis.convolve(stamps.source[part], window)
+        core = stamps.source[part, half : half + window, half : half + window]
+        floor = options.model_error * np.maximum(core, 0).astype(np.float64)
+        weight = 1.0 / (stamps.variance[part].astype(np.float64) + floor**2).reshape(len(design), -1)
+        data = stamps.target[part].reshape(len(design), -1).astype(np.float64)
+        total = weight.sum(axis=1)
+        total[total == 0] = 1.0
+        mean = np.einsum("nbp,np->nb", design, weight, optimize=True) / total[:, np.newaxis]
+        level = np.sum(data * weight, axis=1) / total
+        root = np.sqrt(weight)
+        design -= mean[:, :, np.newaxis]
+        design *= root[:, np.newaxis]
+        data = (data - level[:, np.newaxis]) * root
+        normal[part] = design @ design.transpose(0, 2, 1)
+        # The convolved image's own noise would pass for signal and pull the kernel towards zero.
+        own = np.nan_to_num(stamps.source_variance[part].reshape(len(design), -1))
+        noise[part] = np.sum(own * weight, axis=1)
+        normal[part] -= noise[part, np.newaxis, np.newaxis] * overlap
+        right[part] = np.einsum("nbp,np->nb", design, data, optimize=True)
+        constant[part] = np.sum(data**2, axis=1)
+        dof[part] = np.sum(weight > 0, axis=1)
+
+    def set_up(start: int, stop: int) -> None:
+        # As many at once as stay in a core's cache.
+        for first in range(start, stop, 32):
+            fill(slice(first, min(first + 32, stop)))
+
+    in_bands(set_up, n)
+    return _Equations(normal, right, constant, np.maximum(dof, 1.0), noise, overlap)
+
+
+def _solve(
+    terms: NDArray[np.float64],
+    normal: NDArray[np.float64],
+    right: NDArray[np.float64],
+    options: KernelOptions,
+) -> tuple[NDArray[np.float64], float]:
+    """Solve for the weights (n_basis, n_terms) of all stamps together; also return the condition number."""
+    n_terms, n_basis = terms.shape[1], normal.shape[1]
+    products = (terms[:, :, np.newaxis] * terms[:, np.newaxis]).reshape(len(terms), -1)
+    blocks = (products.T @ normal.reshape(len(terms), -1)).reshape(n_terms, n_terms, n_basis, n_basis)
+    matrix = blocks.transpose(2, 0, 3, 1).reshape(n_basis * n_terms, -1)
+    vector = np.einsum("nb,nt->bt", right, terms, optimize=True).ravel()
+    # The mean flux ratio is left free; all else is expected to be small, and smaller where it varies.
+    precision = np.full((n_basis, n_terms), options.prior**-2)
+    precision[:, 1:] *= 4
+    precision[0] = options.flux_variation**-2
+    precision[0, 0] = 0.0
+    matrix[np.diag_indices_from(matrix)] += precision.ravel()
+    # Where the noise is smoother than white, taking it out may leave less than nothing of a sharp term.
+    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-300))
+    scaled = matrix * scale[:, np.newaxis] * scale
+    eigenvalues, vectors = np.linalg.eigh(scaled)
+    largest = eigenvalues[-1]
+    # Taking the noise out may leave directions without signal slightly negative.
+    good = eigenvalues > 1e-10 * largest
+    solution = vectors[:, good] @ ((vectors[:, good].T @ (vector * scale)) / eigenvalues[good])
+    condition = float(largest / eigenvalues[good][0])
+    return (solution * scale).reshape(n_basis, n_terms), condition

@@ -1,0 +1,111 @@
+"""What is left of a difference where nothing changed, against what noise would leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from prompt_processing.images import UNUSABLE, Exposure, Mask
+
+GAUSSIAN_CORE = (15.865, 84.135)
+"""Percentiles that are a standard deviation from the mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Residuals:
+    """Robust scatter of the difference over the root of its variance; 1 is noise.
+
+    Attributes
+    ----------
+    sky : `float`
+        All usable pixels that hold no detection.
+    stars : `float`
+        Pixels within a seeing disc of stars; NaN without any.
+    bright_stars : `float`
+        The same of the brightest tenth of these stars.
+    n_stars : `int`
+        Stars looked at.
+    """
+
+    sky: float
+    stars: float
+    bright_stars: float
+    n_stars: int
+
+
+def robust_sigma(values: NDArray[np.floating]) -> float:
+    """Return half of the distance between the percentiles of a Gaussian's standard deviation."""
+    if values.size < 10:
+        return float("nan")
+    low, high = np.percentile(values, GAUSSIAN_CORE)
+    return float(0.5 * (high - low))
+
+
+def measure_residuals(
+    difference: Exposure, stars: Table | None = None, minimum_snr: float = 20.0, most: int = 400
+) -> Residuals:
+    """Measure the scatter of a difference.
+
+    Parameters
+    ----------
+    difference : `Exposure`
+        With its variance.
+    stars : `~astropy.table.Table`, optional
+        Sources of the science image: ``x, y`` (pixels), ``snr``.
+    minimum_snr : `float`, optional
+        Of the stars.
+    most : `int`, optional
+        Only that many stars are looked at, evenly over their brightness.
+    """
+    # A million pixels tell the scatter to a thousandth.
+    step = max(min(difference.shape) // 1000, 1)
+    part = np.s_[::step, ::step]
+    sky = robust_sigma(_normalised(difference, part, int(Mask.DETECTED | Mask.DETECTED_NEGATIVE)))
+    if stars is None or not len(stars):
+        return Residuals(sky, float("nan"), float("nan"), 0)
+    snr = np.asarray(stars["snr"], float)
+    chosen = np.flatnonzero(np.isfinite(snr) & (snr > minimum_snr))
+    chosen = chosen[np.argsort(-snr[chosen])]
+    chosen = chosen[:: max(len(chosen) // most, 1)]
+    fwhm = 4.0 if difference.psf is None else difference.psf.fwhm_at()
+    ratios = _around(difference, stars[chosen], max(fwhm / 2, 1.0))
+    if not len(ratios):
+        return Residuals(sky, float("nan"), float("nan"), 0)
+    brightest = ratios[: max(len(ratios) // 10, 1)]
+    return Residuals(
+        sky,
+        robust_sigma(np.concatenate(ratios)),
+        robust_sigma(np.concatenate(brightest)),
+        len(ratios),
+    )
+
+
+def _normalised(difference: Exposure, part: Any, planes: int = 0) -> NDArray[np.float32]:
+    """Return the usable pixels of a part of the difference over the root of their variance."""
+    planes |= int(UNUSABLE | Mask.SAT_TEMPLATE | Mask.STREAK)
+    image, variance = difference.image[part], difference.variance[part]
+    usable = (difference.mask[part] & np.int32(planes)) == 0
+    usable &= np.isfinite(image)
+    usable &= variance > 0
+    return np.asarray(image[usable] / np.sqrt(variance[usable]), np.float32)
+
+
+def _around(difference: Exposure, stars: Table, radius: float) -> list[NDArray[np.float32]]:
+    """Return the normalised residuals in a disc around each star, of those that are wholly usable."""
+    height, width = difference.shape
+    half = int(np.ceil(radius))
+    rows, columns = np.mgrid[-half : half + 1, -half : half + 1]
+    disc = np.hypot(rows, columns) <= radius
+    dy, dx = rows[disc], columns[disc]
+    found = []
+    for x, y in zip(np.asarray(stars["x"], float), np.asarray(stars["y"], float), strict=True):
+        if not (half <= x < width - half - 1 and half <= y < height - half - 1):
+            continue
+        ratios = _normalised(difference, (round(float(y)) + dy, round(float(x)) + dx))
+        if len(ratios) == len(dy):
+            found.append(ratios)
+    return found

@@ -1,0 +1,1 @@
+"""Instrument signature removal: from a raw frame to electrons on the detector's pixels."""

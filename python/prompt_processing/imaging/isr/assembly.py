@@ -1,0 +1,154 @@
+"""From the segments of a readout to the pixels of the detector, in electrons, in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_processing.images import Mask
+
+_BAD = int(Mask.BAD)
+_NO_DATA = int(Mask.NO_DATA)
+_SATURATED = int(Mask.SAT)
+
+MIN_FLAT = 0.05
+"""Response below which a pixel counts as dead."""
+
+_NONE = np.zeros((1, 1), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPlace:
+    """Where the data section of a segment lies, in its readout and on the detector.
+
+    Attributes
+    ----------
+    row, column : `int`
+        First pixel of the data section in the readout.
+    height, width : `int`
+        Size of the data section.
+    x0, y0 : `int`
+        Lower-left pixel on the assembled detector.
+    flip_x, flip_y : `bool`
+        Whether readout columns and rows run against the detector's.
+    """
+
+    row: int
+    column: int
+    height: int
+    width: int
+    x0: int
+    y0: int
+    flip_x: bool
+    flip_y: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentScales:
+    """Numbers that turn a segment's ADU into electrons.
+
+    Attributes
+    ----------
+    gain : `float`
+        Electrons per ADU.
+    read_noise : `float`
+        Electrons.
+    saturation : `float`
+        ADU above the overscan.
+    bias, dark : `float`
+        Factors from the frames' units to electrons in this exposure.
+    """
+
+    gain: float
+    read_noise: float
+    saturation: float
+    bias: float = 0.0
+    dark: float = 0.0
+
+
+@numba.njit(cache=True, nogil=True)
+def _reduce_segment(  # type: ignore[no-untyped-def]
+    raw, row0, column0, height, width, x0, y0, flip_x, flip_y, level,
+    gain, read_variance, saturation, bias, bias_scale, dark, dark_scale, flat, has_flat,
+    image, variance, mask,
+):  # fmt: skip
+    saturated = 0
+    for i in range(height):
+        y = y0 + (height - 1 - i if flip_y else i)
+        zero = level[i]
+        for j in range(width):
+            x = x0 + (width - 1 - j if flip_x else j)
+            adu = np.float32(raw[row0 + i, column0 + j]) - zero
+            if adu >= saturation:
+                mask[y, x] |= _SATURATED
+                saturated += 1
+            electrons = adu * gain
+            if bias_scale != 0:
+                electrons -= bias_scale * bias[y, x]
+            if dark_scale != 0:
+                electrons -= dark_scale * dark[y, x]
+            noise = max(electrons, np.float32(0)) + read_variance
+            if has_flat:
+                response = flat[y, x]
+                if response > MIN_FLAT:
+                    inverse = np.float32(1) / response
+                    electrons *= inverse
+                    noise *= inverse * inverse
+                else:
+                    electrons = np.float32(np.nan)
+            if not np.isfinite(electrons):
+                electrons = np.float32(0)
+                mask[y, x] |= _BAD | _NO_DATA
+            image[y, x] = electrons
+            variance[y, x] = noise
+    return saturated
+
+
+def reduce_segment(
+    raw: NDArray[np.integer],
+    place: SegmentPlace,
+    level: NDArray[np.float32],
+    scales: SegmentScales,
+    image: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    mask: NDArray[np.int32],
+    bias: NDArray[np.float32] | None = None,
+    dark: NDArray[np.float32] | None = None,
+    flat: NDArray[np.float32] | None = None,
+) -> int:
+    """Trim, flip, place and calibrate one segment.
+
+    Parameters
+    ----------
+    raw : `~numpy.ndarray`, shape of the readout with its overscan
+        ADU.
+    place, scales
+        Geometry and factors of the segment.
+    level : `~numpy.ndarray`, shape (place.height,)
+        Zero level of each row of the data section, ADU.
+    image, variance, mask : `~numpy.ndarray`, shape of the detector
+        Written in place: electrons, electrons squared, `Mask` bits added.
+    bias, dark, flat : `~numpy.ndarray`, shape of the detector, optional
+        Left out where missing. Dead or non-finite pixels become 0 with
+        ``BAD`` and ``NO_DATA``.
+
+    Returns
+    -------
+    n_saturated : `int`
+        Pixels at or above the saturation level, which are marked ``SAT``;
+        decided before anything but the overscan is subtracted.
+    """
+    return int(
+        _reduce_segment(
+            raw, place.row, place.column, place.height, place.width, place.x0, place.y0,
+            place.flip_x, place.flip_y, level,
+            np.float32(scales.gain), np.float32(scales.read_noise**2), np.float32(scales.saturation),
+            _NONE if bias is None else bias, np.float32(0 if bias is None else scales.bias),
+            _NONE if dark is None else dark, np.float32(0 if dark is None else scales.dark),
+            _NONE if flat is None else flat, flat is not None,
+            image, variance, mask,
+        )
+    )  # fmt: skip

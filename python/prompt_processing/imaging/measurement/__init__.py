@@ -1,0 +1,1 @@
+"""Detection and measurement of DiaSources on a difference image."""

@@ -1,0 +1,403 @@
+"""Find what differs: peaks of both signs in the difference seen through its PSF."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_processing.images import UNUSABLE, Exposure, Mask, Psf
+from prompt_processing.imaging.difference.block_convolution import (
+    BlockGrid,
+    PolynomialSpectra,
+    convolve_blocks,
+)
+from prompt_processing.imaging.difference.decorrelation import images_at
+from prompt_processing.imaging.row_bands import in_bands
+
+PEAK = np.dtype(
+    [("x", np.int32), ("y", np.int32), ("score", np.float32), ("footprint", np.int32), ("area", np.int32)]
+    + [(name, np.int32) for name in ("x_min", "y_min", "x_max", "y_max")]
+    + [("trail_length", np.float32), ("trail_angle", np.float32)]
+)
+"""One row a source: peak pixel, significance (signed), its footprint's number, pixels and bounding box, and,
+if the footprint is one long trail, the trail's length (pixels, 0 if not) and angle (radian from x to y)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionOptions:
+    """Choices of the detection.
+
+    Attributes
+    ----------
+    threshold : `float`
+        Significance of a point source at the peak.
+    half : `int`
+        Half width of the PSF used as the filter, pixels.
+    same_source : `float`
+        Two peaks belong to one source where the significance between them
+        stays above this fraction of the lower peak.
+    neighbour_fraction : `float`
+        Share of a brighter neighbour's profile that may be left by an imperfect PSF.
+    """
+
+    threshold: float = 5.0
+    half: int = 15
+    same_source: float = 0.85
+    neighbour_fraction: float = 0.05
+
+
+def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = None) -> NDArray[np.void]:
+    """Detect point-like sources of both signs.
+
+    Parameters
+    ----------
+    difference : `Exposure`
+        White noise and an honest variance are assumed. Its mask gets
+        ``DETECTED`` and ``DETECTED_NEGATIVE``, in place.
+    options : `DetectionOptions`, optional
+        Choices.
+
+    Returns
+    -------
+    peaks : `~numpy.ndarray` of `PEAK`
+        Most significant first.
+
+    Raises
+    ------
+    ValueError
+        The difference has no PSF.
+
+    Notes
+    -----
+    The score is ``sum(psf d) / sqrt(sum(psf^2 v))``, the significance of the
+    flux of a point source at each pixel, over usable pixels (Zackay, Ofek &
+    Gal-Yam 2016, ApJ 830, 27). Its denominator is computed only where the
+    numerator is high, and scaled by the scatter that the score is seen to
+    have around. Fainter peaks must stand out from what the brighter ones
+    around them leave there, as in CLEAN.
+    """
+    options = options or DetectionOptions()
+    if difference.psf is None:
+        raise ValueError("The difference has no PSF.")
+    usable, image = _usable(difference)
+    half = min(options.half, difference.psf.size // 2)
+    filtered = _correlate(image, difference.psf, half)
+    # The score takes its place: new memory costs as much as a pass over it.
+    score = image
+    stamps, grid = _psf_grid(difference.psf, difference.shape, half)
+    sample = difference.variance[::16, ::16][usable[::16, ::16]]
+    sky = float(np.median(sample)) if sample.size else 0.0
+    area = float(np.sum(stamps[len(stamps) // 2] ** 2))
+    # Where even the sky's noise would not make it significant, the pixel's own will not either.
+    least = 0.8 * options.threshold * math.sqrt(sky * area)
+    scatter = _score_scatter(filtered, difference.variance, usable, stamps, grid)
+    in_bands(
+        lambda start, stop: _normalise(
+            filtered, difference.variance, usable, stamps, grid, scatter, least, score, start, stop
+        ),
+        difference.shape[0],
+    )
+    positive, negative = np.int32(int(Mask.DETECTED)), np.int32(int(Mask.DETECTED_NEGATIVE))
+    above: dict[int, NDArray[np.int64]] = {}
+    # In the place of what is not needed any more: all sources together touch nearly every page of new memory.
+    label = filtered.view(np.int32)
+
+    def find(start: int, stop: int) -> None:
+        label[start:stop] = 0
+        difference.mask[start:stop] &= ~(positive | negative)
+        above[start] = _find_above(score, options.threshold, start, stop)
+
+    in_bands(find, difference.shape[0])
+    positions = np.concatenate([above[start] for start in sorted(above)])
+    table = _find_peaks(score, positions, label, difference.mask, options.threshold, positive, negative)
+    if not len(table):
+        return np.zeros(0, PEAK)
+    columns = table[np.argsort(-np.abs(table[:, 2]))]
+    kernel = stamps[len(stamps) // 2].astype(np.float64)
+    autocorrelation = _autocorrelation(kernel)
+    keep = _clean(columns, score, autocorrelation, options.threshold, options.same_source,
+                  options.neighbour_fraction)  # fmt: skip
+    columns = columns[keep]
+    peaks = np.zeros(len(columns), PEAK)
+    for name, column in zip(PEAK.names or (), columns.T, strict=False):
+        peaks[name] = column
+    return peaks
+
+
+def _usable(difference: Exposure) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Return where pixels count, and the image with 0 elsewhere.
+
+    At the image's edge they do count: the filters decide on those later.
+    """
+    planes = np.int32(int(UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE | Mask.STREAK))
+    usable, image = np.empty(difference.shape, np.bool_), np.empty(difference.shape, np.float32)
+    in_bands(
+        lambda start, stop: _find_usable(
+            difference.image, difference.variance, difference.mask, planes, usable, image, start, stop
+        ),
+        difference.shape[0],
+    )
+    return usable, image
+
+
+@numba.njit(cache=True, nogil=True)
+def _find_usable(
+    image: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    mask: NDArray[np.int32],
+    planes: int,
+    usable: NDArray[np.bool_],
+    out: NDArray[np.float32],
+    start: int,
+    stop: int,
+) -> None:
+    for row in range(start, stop):
+        for column in range(image.shape[1]):
+            value = image[row, column]
+            good = not mask[row, column] & planes and np.isfinite(value) and variance[row, column] > 0
+            usable[row, column] = good
+            out[row, column] = value if good else np.float32(0)
+
+
+def _correlate(image: NDArray[np.float32], psf: Psf, half: int) -> NDArray[np.float32]:
+    """Correlate an image with its varying PSF, cut to a half width."""
+    shape = (image.shape[0], image.shape[1])
+    grid = BlockGrid(shape, half, 160)
+    out = np.empty(shape, np.float32)
+    middle = slice(psf.size // 2 - half, psf.size // 2 + half + 1)
+    cut = replace(psf, coefficients=np.ascontiguousarray(psf.coefficients[:, middle, middle]))
+    polynomial = PolynomialSpectra.of(cut, grid.transform)
+
+    def spectra(x: NDArray[np.float64], y: float) -> list[list[NDArray[np.complex64] | None]]:
+        return [[np.conj(polynomial.at(x, y))]]
+
+    convolve_blocks([image], [out], grid, spectra)
+    return out
+
+
+def _psf_grid(
+    psf: Psf, shape: tuple[int, int], half: int, step: int = 256
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return PSF images on a coarse grid, and its step and number of columns."""
+    height, width = shape
+    rows, columns = -(-height // step), -(-width // step)
+    grid_x, grid_y = np.meshgrid(
+        np.minimum((np.arange(columns) + 0.5) * step, width - 1),
+        np.minimum((np.arange(rows) + 0.5) * step, height - 1),
+    )
+    middle = slice(psf.size // 2 - half, psf.size // 2 + half + 1)
+    images = images_at(psf, grid_x.ravel(), grid_y.ravel())[:, middle, middle]
+    return np.ascontiguousarray(images), np.array([step, columns])
+
+
+def _score_scatter(
+    filtered: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    stamps: NDArray[np.float32],
+    grid: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return the robust scatter of the score around each point of the PSF's grid, as it should be 1.
+
+    Faint sources below detection and residuals of the sky correlate pixels, which the
+    variance plane cannot know, and which a filter as wide as the PSF feels.
+    """
+    step, columns = int(grid[0]), int(grid[1])
+    height, width = filtered.shape
+    out = np.ones(len(stamps))
+
+    def measure(cell: int) -> None:
+        # Cells overlap by half of their width each way, for more pixels and no steps.
+        y, x = (cell // columns) * step, (cell % columns) * step
+        rows = slice(max(y - step // 2, 0), min(y + step + step // 2, height), 5)
+        part = rows, slice(max(x - step // 2, 0), min(x + step + step // 2, width), 5)
+        good = usable[part]
+        if np.count_nonzero(good) < 1000:
+            return
+        noise = np.sqrt(variance[part][good] * np.sum(stamps[cell].astype(float) ** 2))
+        ratio = filtered[part][good] / noise
+        low, high = np.percentile(ratio[np.abs(ratio) < 4], [15.865, 84.135])
+        out[cell] = np.clip(0.5 * (high - low), 0.9, 1.5)
+
+    def measure_some(start: int, stop: int) -> None:
+        for cell in range(start, stop):
+            measure(cell)
+
+    in_bands(measure_some, len(stamps))
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _normalise(
+    filtered: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    stamps: NDArray[np.float32],
+    grid: NDArray[np.int64],
+    scatter: NDArray[np.float64],
+    least: float,
+    score: NDArray[np.float32],
+    start: int,
+    stop: int,
+) -> None:
+    """Divide by the noise where the numerator is worth it."""
+    height, width = filtered.shape
+    size = stamps.shape[1]
+    half = size // 2
+    step, columns = grid[0], grid[1]
+    core = min(half, 8)
+    for row in range(start, stop):
+        for column in range(width):
+            value = filtered[row, column]
+            score[row, column] = 0.0
+            if not (value > least or value < -least) or not usable[row, column]:
+                continue
+            cell = (row // step) * columns + column // step
+            stamp = stamps[cell]
+            total, weight = 0.0, 0.0
+            for j in range(max(row - core, 0), min(row + core + 1, height)):
+                for i in range(max(column - core, 0), min(column + core + 1, width)):
+                    p = stamp[j - row + half, i - column + half]
+                    if usable[j, i]:
+                        total += p * p * variance[j, i]
+                        weight += p * p
+            if weight > 0:
+                score[row, column] = value / (math.sqrt(total) * scatter[cell])
+
+
+@numba.njit(cache=True, nogil=True)
+def _find_above(score: NDArray[np.float32], threshold: float, start: int, stop: int) -> NDArray[np.int64]:
+    """Return where in the flat image the score is beyond the threshold, in reading order."""
+    width = score.shape[1]
+    found = [np.int64(0)]
+    found.pop()
+    for row in range(start, stop):
+        for column in range(width):
+            if not abs(score[row, column]) < threshold:
+                found.append(np.int64(row) * width + column)
+    return np.array(found)
+
+
+@numba.njit(cache=True, nogil=True)
+def _find_peaks(
+    score: NDArray[np.float32],
+    positions: NDArray[np.int64],
+    label: NDArray[np.int32],
+    mask: NDArray[np.int32],
+    threshold: float,
+    positive: int,
+    negative: int,
+) -> NDArray[np.float64]:
+    """Label connected regions beyond the threshold; return one row of `PEAK` per local maximum."""
+    height, width = score.shape
+    rows = [np.zeros(9)]
+    rows.pop()
+    stack = [np.int64(0)]
+    stack.pop()
+    n_footprints = 0
+    for begin in positions:
+        row, column = begin // width, begin % width
+        value = score[row, column]
+        if label[row, column] != 0:
+            continue
+        n_footprints += 1
+        sign = 1.0 if value > 0 else -1.0
+        plane = positive if value > 0 else negative
+        first = len(rows)
+        area = 0
+        x_min = x_max = column
+        y_min = y_max = row
+        label[row, column] = n_footprints
+        stack.append(np.int64(row) * width + column)
+        while len(stack) > 0:
+            position = stack.pop()
+            j, i = position // width, position % width
+            area += 1
+            mask[j, i] |= plane
+            x_min, x_max, y_min, y_max = min(x_min, i), max(x_max, i), min(y_min, j), max(y_max, j)
+            here = sign * score[j, i]
+            is_peak = True
+            for dj in range(-1, 2):
+                for di in range(-1, 2):
+                    jj, ii = j + dj, i + di
+                    if (dj == 0 and di == 0) or jj < 0 or jj >= height or ii < 0 or ii >= width:
+                        continue
+                    other = sign * score[jj, ii]
+                    # Of equal neighbours the first in reading order is the peak.
+                    if other > here or (other == here and (dj < 0 or (dj == 0 and di < 0))):
+                        is_peak = False
+                    if other >= threshold and label[jj, ii] == 0:
+                        label[jj, ii] = n_footprints
+                        stack.append(jj * width + ii)
+            if is_peak:
+                peak = np.zeros(9)
+                peak[0], peak[1], peak[2], peak[3] = i, j, score[j, i], n_footprints
+                rows.append(peak)
+        for k in range(first, len(rows)):
+            rows[k][4] = area
+            rows[k][5], rows[k][6], rows[k][7], rows[k][8] = x_min, y_min, x_max, y_max
+    out = np.zeros((len(rows), 9))
+    for k in range(len(rows)):
+        out[k] = rows[k]
+    return out
+
+
+def _autocorrelation(kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how a unit peak's score falls off with the offset; shape (2 * size - 1,) squared."""
+    n = 2 * kernel.shape[0] - 1
+    power = np.abs(np.fft.rfft2(kernel, (n, n))) ** 2
+    image = np.fft.fftshift(np.fft.irfft2(power, (n, n)))
+    return np.asarray(image / image.max())
+
+
+@numba.njit(cache=True, nogil=True)
+def _clean(
+    peaks: NDArray[np.float64],
+    score: NDArray[np.float32],
+    autocorrelation: NDArray[np.float64],
+    threshold: float,
+    same_source: float,
+    neighbour_fraction: float,
+) -> NDArray[np.bool_]:
+    """Keep peaks that are not what brighter ones leave around them; they come brightest first."""
+    n = len(peaks)
+    reach = autocorrelation.shape[0] // 2
+    keep = np.zeros(n, np.bool_)
+    order = np.argsort(peaks[:, 1])
+    rank = np.empty(n, np.int64)
+    for k in range(n):
+        rank[order[k]] = k
+    for i in range(n):
+        predicted, nearest = 0.0, 0.0
+        same = False
+        for direction in (-1, 1):
+            k = rank[i] + direction
+            while 0 <= k < n:
+                j = order[k]
+                dy = int(peaks[i, 1] - peaks[j, 1])
+                if abs(dy) > reach:
+                    break
+                k += direction
+                dx = int(peaks[i, 0] - peaks[j, 0])
+                if j >= i or not keep[j] or abs(dx) > reach:
+                    continue
+                left = peaks[j, 2] * autocorrelation[dy + reach, dx + reach]
+                predicted += left
+                nearest = max(nearest, abs(peaks[j, 2]) * abs(autocorrelation[dy + reach, dx + reach]))
+                # Beyond the modelled core some light is always left.
+                nearest = max(nearest, 0.03 * abs(peaks[j, 2]) / max(math.hypot(dx, dy) / 5.0, 1.0) ** 2)
+                if peaks[i, 3] == peaks[j, 3]:
+                    lowest = abs(peaks[i, 2])
+                    steps = int(max(abs(dx), abs(dy)))
+                    for s in range(1, steps):
+                        y = round(peaks[j, 1] + dy * s / steps)
+                        x = round(peaks[j, 0] + dx * s / steps)
+                        lowest = min(lowest, abs(score[y, x]))
+                    same = same or lowest > same_source * abs(peaks[i, 2])
+        left_over = (peaks[i, 2] - predicted) * np.sign(peaks[i, 2])
+        keep[i] = not same and left_over > threshold + neighbour_fraction * nearest
+    return keep

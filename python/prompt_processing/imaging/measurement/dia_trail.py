@@ -1,0 +1,134 @@
+"""Compiled fit of a source that moved during the exposure."""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_processing.imaging.psf_stamps import shifted_stamp
+
+from .dia_fits import MAX_ITERATIONS, best_flux, covariance_of, invert, misfit, sums, times
+
+
+@numba.njit(cache=True, nogil=True)
+def trail_model(
+    spline: NDArray[np.float64],
+    parameters: NDArray[np.float64],
+    radius: int,
+    full: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Write the PSF smeared along a line: dx, dy, length (pixels), angle (radian from x), sum 1."""
+    size = full.shape[0]
+    half = size // 2
+    n = 2 * radius + 1
+    length = abs(parameters[2])
+    steps = max(math.ceil(length / 0.7), 1)
+    out[:, :] = 0.0
+    for s in range(steps):
+        along = ((s + 0.5) / steps - 0.5) * length
+        dx = parameters[0] + along * math.cos(parameters[3])
+        dy = parameters[1] + along * math.sin(parameters[3])
+        # A trail may be longer than the PSF's stamp, which goes along with it.
+        column, row = round(dx), round(dy)
+        total = shifted_stamp(spline, dx - column, dy - row, full) * steps
+        first_row, first_column = radius + row - half, radius + column - half
+        for r in range(max(first_row, 0), min(first_row + size, n)):
+            for c in range(max(first_column, 0), min(first_column + size, n)):
+                out[r, c] += full[r - first_row, c - first_column] / total
+
+
+@numba.njit(cache=True, nogil=True)
+def keep_band(variance: NDArray[np.float64], length: float, angle: float, reach: float) -> None:
+    """Leave out (variance 0) what is farther than ``reach`` pixels from a line through the middle."""
+    half = variance.shape[0] // 2
+    for r in range(variance.shape[0]):
+        for c in range(variance.shape[1]):
+            u, v = c - half, r - half
+            along = abs(u * math.cos(angle) + v * math.sin(angle)) - 0.5 * length
+            across = u * math.sin(angle) - v * math.cos(angle)
+            if math.hypot(max(along, 0.0), across) > reach:
+                variance[r, c] = 0.0
+
+
+@numba.njit(cache=True, nogil=True)
+def fit_trail(
+    data: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    spline: NDArray[np.float64],
+    start: NDArray[np.float64],
+    result: NDArray[np.float64],
+) -> bool:
+    """Fit a trail of even brightness.
+
+    Parameters
+    ----------
+    data, variance, spline : `~numpy.ndarray`
+        As for `fit_point`.
+    start : `~numpy.ndarray`, shape (4,)
+        dx, dy, length (pixels), angle (radian from x towards y).
+    result : `~numpy.ndarray`, shape (12,)
+        Receives dx, dy, length, angle, flux, their standard errors, chi squared, and the
+        number of pixels.
+    """
+    n, size = data.shape[0], spline.shape[0]
+    radius = n // 2
+    full = np.empty((size, size))
+    model, moved = np.empty((n, n)), np.empty((n, n))
+    design = np.empty((5, n, n))
+    normal, sandwich, right = np.empty((5, 5)), np.empty((5, 5)), np.empty(5)
+    covariance, inverse, step = np.empty((5, 5)), np.empty((5, 5)), np.empty(5)
+    at = start.copy()
+    # The ends of a long trail must not move by more than a fraction of the PSF.
+    deltas = np.array([0.02, 0.02, 0.1, 0.6 / max(abs(start[2]), 20.0)])
+    damping = 1e-2
+    trail_model(spline, at, radius, full, model)
+    flux = best_flux(data, variance, model)
+    best = misfit(data, flux * model, variance)
+    for _ in range(MAX_ITERATIONS):
+        for a in range(4):
+            near = at.copy()
+            near[a] += deltas[a]
+            trail_model(spline, near, radius, full, moved)
+            design[a] = flux * (moved - model) / deltas[a]
+        design[4] = model
+        sums(design, data, flux * model, variance, normal, sandwich, right)
+        matrix = normal.copy()
+        for a in range(5):
+            matrix[a, a] = matrix[a, a] * (1 + damping) + 1e-300
+        if not invert(matrix, inverse):
+            break
+        times(inverse, right, step)
+        new = at.copy()
+        new[0] += min(max(step[0], -1.0), 1.0)
+        new[1] += min(max(step[1], -1.0), 1.0)
+        new[2] = min(max(new[2] + min(max(step[2], -2.0), 2.0), 0.2), 2.0 * radius)
+        new[3] += min(max(step[3], -0.4), 0.4)
+        trail_model(spline, new, radius, full, moved)
+        new_flux = best_flux(data, variance, moved)
+        trial = misfit(data, new_flux * moved, variance)
+        if trial <= best:
+            small = best - trial < 1e-5 * best
+            at[:] = new
+            flux, best = new_flux, trial
+            model[:, :] = moved
+            damping *= 0.3
+            if small:
+                break
+        else:
+            damping *= 8.0
+            if damping > 1e5:
+                break
+    chi2 = sums(design, data, flux * model, variance, normal, sandwich, right)
+    covariance_of(normal, sandwich, covariance)
+    for a in range(4):
+        result[a] = at[a]
+        result[5 + a] = math.sqrt(abs(covariance[a, a]))
+    result[4] = flux
+    result[9] = math.sqrt(abs(covariance[4, 4]))
+    result[10] = chi2
+    result[11] = np.sum(variance > 0)
+    return math.hypot(at[0], at[1]) < radius and at[2] < 1.9 * radius

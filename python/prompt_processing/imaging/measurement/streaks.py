@@ -1,0 +1,330 @@
+"""Satellites' streaks: long straight lines that are only in the science image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_processing.images import UNUSABLE, Exposure, Mask
+from prompt_processing.imaging.row_bands import in_bands
+
+
+@dataclass(frozen=True, slots=True)
+class StreakOptions:
+    """How to find streaks.
+
+    Attributes
+    ----------
+    bin_size : `int`
+        Pixels are averaged in squares of that width first: a streak is long, so that little is lost.
+    bin_significance : `float`
+        Of a square that may belong to a streak; a square counts once, however bright.
+    minimum_length : `int`
+        Shorter ones may be fast asteroids, and are left to the fit of trails; pixels.
+    minimum_filling : `float`
+        Share of the squares along it that must be significant.
+    significance : `float`
+        Of the number of squares on the line against chance.
+    maximum_streaks : `int`
+        More are not looked for.
+    maximum_half_width : `int`
+        Pixels.
+    """
+
+    bin_size: int = 8
+    bin_significance: float = 3.0
+    minimum_length: int = 300
+    minimum_filling: float = 0.6
+    significance: float = 8.0
+    maximum_streaks: int = 8
+    maximum_half_width: int = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Streak:
+    """A streak.
+
+    Attributes
+    ----------
+    x0, y0, x1, y1 : `float`
+        Its ends, pixels.
+    half_width : `int`
+        Of what was masked, pixels.
+    brightness : `float`
+        Mean of the difference over the masked pixels, its unit.
+    pixels : `int`
+        Masked.
+    """
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    half_width: int
+    brightness: float
+    pixels: int
+
+    @property
+    def length(self) -> float:
+        """Pixels."""
+        return math.hypot(self.x1 - self.x0, self.y1 - self.y0)
+
+    @property
+    def angle(self) -> float:
+        """Degrees from the x axis towards y, 0 to 180."""
+        return math.degrees(math.atan2(self.y1 - self.y0, self.x1 - self.x0)) % 180
+
+
+def mask_streaks(difference: Exposure, options: StreakOptions | None = None) -> list[Streak]:
+    """Find streaks of either sign and set ``STREAK`` on their pixels, in place.
+
+    Parameters
+    ----------
+    difference : `Exposure`
+        With an honest variance.
+    options : `StreakOptions`, optional
+        Thresholds.
+
+    Returns
+    -------
+    streaks : `list` [`Streak`]
+        Most significant first.
+
+    Notes
+    -----
+    A Hough transform (Duda & Hart 1972) of the significant squares of a binned image: on a
+    detector those are a few thousand, so that every angle is tried in milliseconds. What it
+    proposes must be filled along its length, which chance alignments of sources are not.
+    """
+    options = options or StreakOptions()
+    significance = _binned_significance(difference, options.bin_size)
+    streaks: list[Streak] = []
+    for sign in (1.0, -1.0):
+        left = sign * significance > options.bin_significance
+        while len(streaks) < options.maximum_streaks:
+            line = _strongest_line(left, options)
+            if line is None:
+                break
+            near, ends = line
+            if ends is not None:
+                streaks.append(_mask_line(difference, sign, ends, options))
+            left &= ~near
+    return streaks
+
+
+def _binned_significance(difference: Exposure, size: int) -> NDArray[np.float32]:
+    """Return the mean of squares of pixels over its error; 0 where hardly a pixel is usable."""
+    height, width = (n // size for n in difference.shape)
+    out = np.zeros((height, width), np.float32)
+    planes = np.int32(int(UNUSABLE | Mask.SAT_TEMPLATE))
+    in_bands(
+        lambda start, stop: _bin(
+            difference.image, difference.variance, difference.mask, planes, size, out, start, stop
+        ),
+        height,
+    )
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _bin(
+    image: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    mask: NDArray[np.int32],
+    planes: int,
+    size: int,
+    out: NDArray[np.float32],
+    start: int,
+    stop: int,
+) -> None:
+    for row in range(start, stop):
+        for column in range(out.shape[1]):
+            total, noise, count = 0.0, 0.0, 0
+            for y in range(row * size, (row + 1) * size):
+                for x in range(column * size, (column + 1) * size):
+                    value, v = image[y, x], variance[y, x]
+                    if not mask[y, x] & planes and v > 0 and math.isfinite(value):
+                        # One bright pixel does not make a square significant.
+                        limit = 4 * math.sqrt(v)
+                        total += min(max(value, -limit), limit)
+                        noise += v
+                        count += 1
+            if count > size * size // 2:
+                out[row, column] = total / math.sqrt(noise)
+
+
+@numba.njit(cache=True, nogil=True)
+def _hough(
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    angles: NDArray[np.float64],
+    counts: NDArray[np.int32],
+) -> None:
+    """Count points by angle of the line's normal and distance from the origin, in squares."""
+    middle = counts.shape[1] // 2
+    for a in range(angles.size):
+        cosine, sine = math.cos(angles[a]), math.sin(angles[a])
+        for i in range(rows.size):
+            counts[a, math.floor(columns[i] * cosine + rows[i] * sine + 0.5) + middle] += 1
+
+
+def _strongest_line(
+    significant: NDArray[np.bool_], options: StreakOptions
+) -> tuple[NDArray[np.bool_], tuple[float, float, float, float] | None] | None:
+    """Return the squares of the strongest line and its ends in pixels, `None` for those if it has gaps."""
+    rows, columns = np.nonzero(significant)
+    least = options.minimum_length / options.bin_size * options.minimum_filling
+    if len(rows) < least:
+        return None
+    diagonal = math.ceil(math.hypot(*significant.shape)) + 2
+    angles = np.arange(0, np.pi, 0.7 / diagonal * 2)
+    counts = np.zeros((angles.size, 2 * diagonal + 1), np.int32)
+    _hough(rows, columns, angles, counts)
+    # A streak is a square or two wide and falls into neighbouring cells.
+    sums = counts[:, :-1] + counts[:, 1:]
+    place, distance = np.unravel_index(int(np.argmax(sums)), sums.shape)
+    votes = int(sums[place, distance])
+    share = len(rows) / significant.size
+    expected = max(2 * share * diagonal, 1.0)
+    if votes < least or (votes - expected) / math.sqrt(expected) < options.significance:
+        return None
+    normal = float(angles[place])
+    offset = float(distance) - diagonal + 0.5
+    normal, offset = _refined(rows, columns, normal, offset)
+    away = np.abs(columns * math.cos(normal) + rows * math.sin(normal) - offset)
+    chosen = away < 2.0
+    along = (-columns * math.sin(normal) + rows * math.cos(normal))[chosen]
+    near = np.zeros(significant.shape, np.bool_)
+    near[rows[chosen], columns[chosen]] = True
+    span = _longest_filled(along, options.minimum_filling)
+    if span is None or (span[1] - span[0]) * options.bin_size < options.minimum_length:
+        return near, None
+    size, half = options.bin_size, (options.bin_size - 1) / 2
+    ends = [
+        (
+            (offset * math.cos(normal) - t * math.sin(normal)) * size + half,
+            (offset * math.sin(normal) + t * math.cos(normal)) * size + half,
+        )
+        for t in span
+    ]
+    return near, (*ends[0], *ends[1])
+
+
+def _refined(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], normal: float, offset: float
+) -> tuple[float, float]:
+    """Fit the line to the points near it, by their principal axis."""
+    for reach in (2.5, 1.8):
+        away = np.abs(columns * math.cos(normal) + rows * math.sin(normal) - offset)
+        chosen = away < reach
+        x, y = columns[chosen].astype(float), rows[chosen].astype(float)
+        if len(x) < 3:
+            break
+        values = np.cov(np.stack([x, y]))
+        direction = np.linalg.eigh(values)[1][:, 1]
+        normal = math.atan2(direction[0], -direction[1])
+        offset = float(x.mean() * math.cos(normal) + y.mean() * math.sin(normal))
+    return normal, offset
+
+
+def _longest_filled(along: NDArray[np.float64], filling: float) -> tuple[float, float] | None:
+    """Return the ends of the longest stretch of which the given share is filled."""
+    if not len(along):
+        return None
+    places = np.unique(np.floor(along).astype(int))
+    best: tuple[float, float] | None = None
+    starts = np.flatnonzero(np.diff(places, prepend=places[0] - 100) > 8)
+    for first, last in zip(starts, [*starts[1:], len(places)], strict=True):
+        part = places[first:last]
+        length = part[-1] - part[0] + 1
+        if len(part) >= filling * length and (best is None or length > best[1] - best[0]):
+            best = float(part[0]), float(part[-1]) + 1
+    return best
+
+
+def _mask_line(
+    difference: Exposure, sign: float, ends: tuple[float, float, float, float], options: StreakOptions
+) -> Streak:
+    """Mask a line as far to its sides as it is seen, and to the image's edge if it ends near it."""
+    x0, y0, x1, y1 = ends
+    length = math.hypot(x1 - x0, y1 - y0)
+    ux, uy = (x1 - x0) / length, (y1 - y0) / length
+    height, width = difference.shape
+    reach = options.maximum_half_width
+    profile, noise = np.zeros(reach + 1), np.zeros(reach + 1)
+    planes = np.int32(int(UNUSABLE | Mask.SAT_TEMPLATE))
+    _profile(difference.image, difference.variance, difference.mask, planes, sign, x0, y0, ux, uy, length,
+             profile, noise)  # fmt: skip
+    seen = np.flatnonzero(profile > 3 * np.sqrt(noise) + 0.02 * profile[0])
+    outermost = int(seen.max()) if len(seen) else 3
+    # The profile's faintest part is not seen, but a matched filter would feel it.
+    half_width = min(outermost + 3, reach)
+    edge = 6 * options.bin_size
+    for x, y, direction in ((x0, y0, -1.0), (x1, y1, 1.0)):
+        beyond = direction * edge
+        if not (0 <= x + beyond * ux < width and 0 <= y + beyond * uy < height):
+            if direction < 0:
+                x0, y0 = x + beyond * ux, y + beyond * uy
+            else:
+                x1, y1 = x + beyond * ux, y + beyond * uy
+    length = math.hypot(x1 - x0, y1 - y0)
+    result = np.zeros(2)
+    _paint_line(difference.image, difference.mask, np.int32(int(Mask.STREAK)), x0, y0, ux, uy, length,
+                float(half_width), result)  # fmt: skip
+    pixels = int(result[0])
+    return Streak(x0, y0, x1, y1, half_width, float(result[1]) / max(pixels, 1), pixels)
+
+
+@numba.njit(cache=True, nogil=True)
+def _profile(  # type: ignore[no-untyped-def]
+    image, variance, mask, planes, sign, x0, y0, ux, uy, length, profile, noise
+):
+    """Average along a line, by the distance from it; also the variance of these means."""
+    reach = profile.size - 1
+    counts = np.zeros(profile.size)
+    for step in range(int(length)):
+        for side in range(-reach, reach + 1):
+            x = round(x0 + step * ux - side * uy)
+            y = round(y0 + step * uy + side * ux)
+            if x < 0 or y < 0 or x >= image.shape[1] or y >= image.shape[0] or mask[y, x] & planes:
+                continue
+            value, v = image[y, x], variance[y, x]
+            if v > 0 and math.isfinite(value):
+                limit = 6 * math.sqrt(v)
+                profile[abs(side)] += min(max(sign * value, -limit), limit)
+                noise[abs(side)] += v
+                counts[abs(side)] += 1
+    for k in range(profile.size):
+        if counts[k] > 0:
+            profile[k] /= counts[k]
+            noise[k] /= counts[k] * counts[k]
+
+
+@numba.njit(cache=True, nogil=True)
+def _paint_line(image, mask, plane, x0, y0, ux, uy, length, half_width, result):  # type: ignore[no-untyped-def]
+    """Set a plane within a distance of a line; count the pixels and sum what is finite of them."""
+    height, width = image.shape
+    x1, y1 = x0 + length * ux, y0 + length * uy
+    top = max(int(min(y0, y1) - half_width), 0)
+    bottom = min(int(max(y0, y1) + half_width) + 2, height)
+    left = max(int(min(x0, x1) - half_width), 0)
+    right = min(int(max(x0, x1) + half_width) + 2, width)
+    for y in range(top, bottom):
+        first, last = left, right
+        if abs(uy) > 1e-3:
+            # Where the band cuts this row.
+            middle = x0 + (y - y0) * ux / uy
+            spread = (half_width + 1) / abs(uy)
+            first, last = max(int(middle - spread), left), min(int(middle + spread) + 2, right)
+        for x in range(first, last):
+            along = (x - x0) * ux + (y - y0) * uy
+            away = abs(-(x - x0) * uy + (y - y0) * ux)
+            if away <= half_width and -half_width <= along <= length + half_width:
+                mask[y, x] |= plane
+                result[0] += 1
+                if math.isfinite(image[y, x]):
+                    result[1] += image[y, x]

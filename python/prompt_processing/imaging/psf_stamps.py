@@ -1,0 +1,161 @@
+"""Compiled evaluation of a varying PSF at subpixel positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from prompt_processing.images import Psf
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SplinePsf:
+    """A `Psf` prepared for compiled loops: B-spline coefficients instead of pixel values.
+
+    Attributes
+    ----------
+    splines : `~numpy.ndarray`, shape (n_terms, size, size)
+        Cubic B-spline coefficients of each polynomial term's image.
+    order : `int`
+        Degree of the polynomial.
+    frame : `~numpy.ndarray`, shape (3,)
+        ``x_centre, y_centre, scale`` of the polynomial, pixels.
+    """
+
+    splines: NDArray[np.float64]
+    order: int
+    frame: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, psf: Psf) -> SplinePsf:
+        """Prepare a PSF; filtering commutes with the sum over terms, so once is enough."""
+        splines = np.stack(
+            [
+                ndimage.spline_filter(np.asarray(term, np.float64), order=3, mode="mirror")
+                for term in psf.coefficients
+            ]
+        )
+        return cls(splines, psf.order, np.array([psf.x_centre, psf.y_centre, psf.scale], float))
+
+    @property
+    def size(self) -> int:
+        """Width of the stamps, pixels."""
+        return int(self.splines.shape[-1])
+
+
+@numba.njit(cache=True, fastmath=True)
+def spline_at(
+    splines: NDArray[np.float64],
+    order: int,
+    frame: NDArray[np.float64],
+    x: float,
+    y: float,
+    out: NDArray[np.float64],
+) -> None:
+    """Write the spline coefficients of the PSF at a position into ``out`` (size, size)."""
+    u = (x - frame[0]) / frame[2]
+    v = (y - frame[1]) / frame[2]
+    size = out.shape[0]
+    out[:, :] = 0.0
+    term = 0
+    for degree in range(order + 1):
+        for j in range(degree + 1):
+            weight = u ** (degree - j) * v**j
+            image = splines[term]
+            for r in range(size):
+                for c in range(size):
+                    out[r, c] += weight * image[r, c]
+            term += 1
+
+
+@numba.njit(cache=True, fastmath=True)
+def _cubic_weights(t: float, weights: NDArray[np.float64]) -> None:
+    """Weights of the coefficients at floor-1 .. floor+2 for fraction ``t``."""
+    s = 1.0 - t
+    weights[0] = s * s * s / 6.0
+    weights[1] = 2.0 / 3.0 - 0.5 * t * t * (2.0 - t)
+    weights[2] = 2.0 / 3.0 - 0.5 * s * s * (2.0 - s)
+    weights[3] = t * t * t / 6.0
+
+
+@numba.njit(cache=True, fastmath=True)
+def _cubic_slopes(t: float, weights: NDArray[np.float64]) -> None:
+    """Derivatives of `_cubic_weights` with respect to ``t``."""
+    s = 1.0 - t
+    weights[0] = -0.5 * s * s
+    weights[1] = -2.0 * t + 1.5 * t * t
+    weights[2] = 2.0 * s - 1.5 * s * s
+    weights[3] = 0.5 * t * t
+
+
+@numba.njit(cache=True, fastmath=True)
+def _sample(
+    spline: NDArray[np.float64],
+    wx: NDArray[np.float64],
+    wy: NDArray[np.float64],
+    column: int,
+    row: int,
+    out: NDArray[np.float64],
+) -> None:
+    """Apply separable weights: ``out[r, c]`` is the spline around (r + row, c + column)."""
+    size = out.shape[0]
+    n = spline.shape[0]
+    part = np.zeros((n, size))
+    for r in range(n):
+        for c in range(size):
+            total = 0.0
+            for k in range(4):
+                i = c + column + k - 1
+                if 0 <= i < n:
+                    total += wx[k] * spline[r, i]
+            part[r, c] = total
+    for r in range(size):
+        for c in range(size):
+            out[r, c] = 0.0
+        for k in range(4):
+            i = r + row + k - 1
+            if 0 <= i < n:
+                weight = wy[k]
+                for c in range(size):
+                    out[r, c] += weight * part[i, c]
+
+
+@numba.njit(cache=True, fastmath=True)
+def shifted_stamp(spline: NDArray[np.float64], dx: float, dy: float, out: NDArray[np.float64]) -> float:
+    """Write the PSF of a source ``(dx, dy)`` pixels off the stamp's middle pixel; return its sum."""
+    wx, wy = np.empty(4), np.empty(4)
+    fx, fy = int(np.floor(-dx)), int(np.floor(-dy))
+    _cubic_weights(-dx - fx, wx)
+    _cubic_weights(-dy - fy, wy)
+    _sample(spline, wx, wy, fx, fy, out)
+    return out.sum()
+
+
+@numba.njit(cache=True, fastmath=True)
+def shifted_stamp_and_slopes(
+    spline: NDArray[np.float64],
+    dx: float,
+    dy: float,
+    out: NDArray[np.float64],
+    slope_x: NDArray[np.float64],
+    slope_y: NDArray[np.float64],
+) -> None:
+    """Write the unit-sum PSF of a shifted source and its derivatives with the source's x and y."""
+    wx, wy, sx, sy = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
+    fx, fy = int(np.floor(-dx)), int(np.floor(-dy))
+    _cubic_weights(-dx - fx, wx)
+    _cubic_weights(-dy - fy, wy)
+    _cubic_slopes(-dx - fx, sx)
+    _cubic_slopes(-dy - fy, sy)
+    _sample(spline, wx, wy, fx, fy, out)
+    _sample(spline, sx, wy, fx, fy, slope_x)
+    _sample(spline, wx, sy, fx, fy, slope_y)
+    total = out.sum()
+    out /= total
+    # Moving the source right moves the sampled coordinate left.
+    slope_x /= -total
+    slope_y /= -total

@@ -1,0 +1,122 @@
+"""Share the rows of an image among threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_processing.images import Background
+
+ROWS = 256
+"""Of a background that are interpolated at once: few enough to stay in a core's cache."""
+
+
+def available_cores(limit: int = 8) -> int:
+    """Return how many cores this process may run on, at most ``limit``."""
+    return max(1, min(len(os.sched_getaffinity(0)), limit))
+
+
+def in_bands(function: Callable[[int, int], None], length: int, threads: int | None = None) -> None:
+    """Call ``function(start, stop)`` on consecutive parts of ``range(length)``, in threads.
+
+    Parameters
+    ----------
+    function : callable
+        Must release the interpreter lock to gain anything (``numba`` with
+        ``nogil=True``) and write only what belongs to its own part.
+    length : `int`
+        Rows, or items, in all.
+    threads : `int`, optional
+        By default one for each core of this process.
+
+    Notes
+    -----
+    Threads of our own instead of numba's: its pools do not survive the fork
+    of a server's workers, and break when two threads enter at once.
+    """
+    threads = min(threads or available_cores(), max(length, 1))
+    if threads == 1:
+        function(0, length)
+        return
+    edges = [length * i // threads for i in range(threads + 1)]
+    with ThreadPoolExecutor(threads) as pool:
+        # Through list, so that an exception of a part is raised here.
+        list(pool.map(function, edges[:-1], edges[1:]))
+
+
+def copy_plane(plane: NDArray[Any]) -> NDArray[Any]:
+    """Copy an image plane, shape (height, width), in threads: touching new memory is what takes time."""
+    out = np.empty_like(plane)
+
+    def copy(start: int, stop: int) -> None:
+        out[start:stop] = plane[start:stop]
+
+    in_bands(copy, plane.shape[0])
+    return out
+
+
+def scale_plane(plane: NDArray[np.float32], factor: float) -> None:
+    """Multiply an image plane, shape (height, width), in place and in threads."""
+
+    def multiply(start: int, stop: int) -> None:
+        plane[start:stop] *= np.float32(factor)
+
+    in_bands(multiply, plane.shape[0])
+
+
+def background_plane(background: Background) -> NDArray[np.float32]:
+    """Return what `Background.image` does, made in threads."""
+    out = np.empty(background.shape, np.float32)
+
+    def interpolate(start: int, stop: int) -> None:
+        for first in range(start, stop, ROWS):
+            last = min(first + ROWS, stop)
+            out[first:last] = background.rows(first, last)
+
+    in_bands(interpolate, background.shape[0])
+    return out
+
+
+def subtract_background(image: NDArray[np.float32], background: Background) -> None:
+    """Subtract a background from an image of its shape, in place and in threads."""
+
+    def subtract(start: int, stop: int) -> None:
+        for first in range(start, stop, ROWS):
+            last = min(first + ROWS, stop)
+            image[first:last] -= background.rows(first, last)
+
+    in_bands(subtract, image.shape[0])
+
+
+def pixels_with(mask: NDArray[np.int32], some: int, none: int = 0) -> NDArray[np.bool_]:
+    """Find pixels by their mask, in threads.
+
+    Parameters
+    ----------
+    mask : `~numpy.ndarray` of int32, shape (height, width)
+        Bits of `~prompt_processing.images.Mask`.
+    some : `int`
+        Planes of which at least one is set.
+    none : `int`, optional
+        Planes of which none is set.
+
+    Returns
+    -------
+    pixels : `~numpy.ndarray` of bool, shape (height, width)
+        Where both hold.
+    """
+    out = np.empty(mask.shape, np.bool_)
+
+    def find(start: int, stop: int) -> None:
+        band = mask[start:stop]
+        np.not_equal(band & np.int32(some), 0, out=out[start:stop])
+        if none:
+            out[start:stop] &= (band & np.int32(none)) == 0
+
+    in_bands(find, mask.shape[0])
+    return out

@@ -1,0 +1,1 @@
+"""Template coadds on the pixels of a science image."""

@@ -1,0 +1,312 @@
+"""Bring template coadds to the pixels of a science image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from prompt_processing.images import Exposure, Mask, PhotoCalib, Psf, polynomial_terms
+from prompt_processing.imaging.errors import NoTemplateOverlapError
+from prompt_processing.imaging.masked_pixels import spread_plane
+from prompt_processing.imaging.row_bands import in_bands
+
+from .spline_filter import filter_spline
+from .warp_pixels import CELL, begin_planes, cut_patch, finish_planes, warp_patch
+
+HOLE_REACH = 3
+"""Pixels around a hole where the spline through its filling is not to be trusted."""
+
+MARGIN = 16
+"""Pixels around the needed part of a patch, for the spline to forget where it began."""
+AFFINE_KEYS = ("WARP_XX", "WARP_XY", "WARP_YX", "WARP_YY")
+"""Metadata of a warped template: patch pixels along x and y per pixel of the image along x and y."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarpOptions:
+    """How template patches become one template.
+
+    Attributes
+    ----------
+    psf_grid : `int`
+        Points along each side where the patches' PSFs are sampled.
+    psf_order : `int`
+        Degree of the polynomial through the samples.
+    psf_size : `int`
+        Width of the PSF's image, pixels; odd.
+    """
+
+    psf_grid: int = 5
+    psf_order: int = 2
+    psf_size: int = 35
+
+
+def warp_template(
+    patches: Sequence[Exposure], wcs: WCS, shape: tuple[int, int], options: WarpOptions | None = None
+) -> Exposure:
+    """Resample overlapping coadd patches to one image's pixels.
+
+    Parameters
+    ----------
+    patches : sequence of `Exposure`
+        Each with its own WCS; where several cover a pixel, the first one
+        that has it complete gives it.
+    wcs : `~astropy.wcs.WCS`
+        Of the image, with or without distortion.
+    shape : `tuple` of `int`
+        Height and width of the image, pixels.
+    options : `WarpOptions`, optional
+        PSF sampling.
+
+    Returns
+    -------
+    template : `Exposure`
+        In nJy per pixel of the image. Where no patch reaches, the image and the
+        variance are NaN and the mask is ``NO_DATA``. ``metadata`` has the covered
+        fraction as ``COVERAGE``.
+
+    Raises
+    ------
+    NoTemplateOverlapError
+        No pixel is covered, or there are no patches.
+
+    Notes
+    -----
+    Cubic-spline interpolation: a fifth of the cost of a Lanczos-5 of the same
+    fidelity at a seeing of three pixels. The variance is interpolated, not multiplied by the
+    squared weights: a matched filter feels the noise per unit area, which
+    interpolation keeps, not the (correlated, hence smaller) pixel scatter.
+    """
+    options = options or WarpOptions()
+    height, width = shape
+    image, variance, mask = (
+        np.empty(shape, np.float32),
+        np.empty(shape, np.float32),
+        np.empty(shape, np.int32),
+    )
+    in_bands(lambda start, stop: begin_planes(image, variance, mask, start, stop), height)
+    x_nodes = np.arange(0, width + CELL, CELL, dtype=float)
+    y_nodes = np.arange(0, height + CELL, CELL, dtype=float)
+    grid_x, grid_y = np.meshgrid(x_nodes, y_nodes)
+    ra, dec = wcs.all_pix2world(grid_x.ravel(), grid_y.ravel(), 0)
+    no_data = np.int32(int(Mask.NO_DATA))
+    for patch in patches:
+        _fill_from(patch, (ra.reshape(grid_x.shape), dec.reshape(grid_x.shape)), (image, variance, mask))
+    counts: list[int] = []
+    in_bands(lambda start, stop: counts.append(finish_planes(variance, mask, no_data, start, stop)), height)
+    covered = sum(counts)
+    if covered == 0:
+        raise NoTemplateOverlapError(
+            "No template patch reaches the image.", patches=len(patches), width=width, height=height
+        )
+    psf = _warped_psf(patches, wcs, shape, options)
+    metadata = {"COVERAGE": covered / (height * width), "NPATCHES": len(patches)}
+    metadata |= dict(zip(AFFINE_KEYS, _affine(patches[0], wcs, shape), strict=True))
+    return Exposure(image, mask, variance, wcs, psf, PhotoCalib(1.0), None, metadata)
+
+
+def _fill_from(
+    patch: Exposure,
+    sky: tuple[NDArray[np.float64], NDArray[np.float64]],
+    planes: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]],
+) -> None:
+    """Fill image, variance and mask from one patch where they have no value yet.
+
+    ``sky`` is right ascension and declination (degrees) at the corners of the cells, both of shape
+    (rows of cells + 1, columns of cells + 1).
+    """
+    if patch.wcs is None:
+        raise ValueError("A template patch has no WCS.")
+    px, py = (nodes.reshape(sky[0].shape) for nodes in _to_pixels(patch.wcs, sky[0].ravel(), sky[1].ravel()))
+    factor = 1.0 if patch.photo_calib is None else patch.photo_calib.njy_per_unit
+    part = _needed_part(patch.shape, px, py)
+    if part is None:
+        return
+    rows, columns, (first, last) = part
+    source = _prepared(patch, rows, columns)
+    cells = (px - columns.start, py - rows.start)
+    no_data = np.int32(int(Mask.NO_DATA))
+
+    def fill(start: int, stop: int) -> None:
+        warp_patch(*source, *cells, factor, no_data, *planes, first + start, first + stop)
+
+    # Only the rows that the patch reaches: else it would be one thread's alone.
+    in_bands(fill, last - first)
+
+
+def _to_pixels(
+    wcs: WCS, ra: NDArray[np.float64], dec: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sky to pixels; points that the projection cannot reach come out as NaN."""
+    if wcs.sip is None:
+        x, y = wcs.wcs_world2pix(ra, dec, 0)
+    else:
+        x, y = wcs.all_world2pix(ra, dec, 0, quiet=True)
+    return np.asarray(x, float), np.asarray(y, float)
+
+
+def _needed_part(
+    shape: tuple[int, int], px: NDArray[np.float64], py: NDArray[np.float64]
+) -> tuple[slice, slice, tuple[int, int]] | None:
+    """Return the rows and columns of a patch that the positions fall on, with a margin.
+
+    Also the first row of the cells between the positions that it reaches, and the one after the last.
+    """
+    finite = np.isfinite(px) & np.isfinite(py)
+    inside = finite & (px > -2 * CELL) & (px < shape[1] + 2 * CELL)
+    inside &= (py > -2 * CELL) & (py < shape[0] + 2 * CELL)
+    if not inside.any():
+        return None
+    bounds = []
+    for values, length in ((py[inside], shape[0]), (px[inside], shape[1])):
+        # Cells reach beyond their corners that are inside by up to their own width.
+        reach = 2 * CELL + MARGIN
+        bounds.append(slice(max(int(values.min()) - reach, 0), min(int(values.max()) + reach, length)))
+    rows, columns = bounds
+    reached = np.flatnonzero(inside.any(axis=1))
+    return rows, columns, (max(int(reached[0]) - 1, 0), min(int(reached[-1]) + 1, len(px) - 1))
+
+
+def _prepared(
+    patch: Exposure, rows: slice, columns: slice
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+    """Return spline, variance and mask of a part of a patch; ``NO_DATA`` has grown around its holes."""
+    shape = (rows.stop - rows.start, columns.stop - columns.start)
+    spline, variance, mask = (
+        np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.int32),
+    )  # fmt: skip
+    # Whole planes and an offset, so that one compiled version serves all parts.
+    planes = [np.ascontiguousarray(plane) for plane in (patch.image, patch.variance, patch.mask)]
+    no_data = int(Mask.NO_DATA)
+    missing: list[int] = []
+
+    def cut(start: int, stop: int) -> None:
+        missing.append(
+            cut_patch(
+                *planes, rows.start, columns.start, np.int32(no_data), spline, variance, mask, start, stop
+            )
+        )
+
+    in_bands(cut, shape[0])
+    if sum(missing):
+        spread_plane(mask, no_data, no_data, HOLE_REACH)
+    filter_spline(spline)
+    return spline, variance, mask
+
+
+def _affine(patch: Exposure, wcs: WCS, shape: tuple[int, int]) -> list[float]:
+    """Return how the middle of the image maps to a patch's pixels: xx, xy, yx, yy."""
+    assert patch.wcs is not None
+    x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
+    ra, dec = wcs.all_pix2world([x - 0.5, x + 0.5, x, x], [y, y, y - 0.5, y + 0.5], 0)
+    px, py = _to_pixels(patch.wcs, ra, dec)
+    return [float(v) for v in (px[1] - px[0], px[3] - px[2], py[1] - py[0], py[3] - py[2])]
+
+
+def warped_noise_correlation(affine: tuple[float, float, float, float], half: int = 6) -> NDArray[np.float64]:
+    """Return how the interpolation correlates white noise, averaged over its phases.
+
+    Parameters
+    ----------
+    affine : `tuple` of `float`
+        Input pixels per output pixel: xx, xy, yx, yy.
+    half : `int`
+        Largest lag, output pixels.
+
+    Returns
+    -------
+    correlation : `~numpy.ndarray`, shape (2 * half + 1, 2 * half + 1)
+        Covariance of output pixels by lag, in units of the input's variance.
+    """
+    step = 1 / 64
+    impulse = np.zeros(65)
+    impulse[32] = 1
+    u = np.arange(-24, 24, step)
+    coefficients = ndimage.spline_filter1d(impulse, 3)
+    profile = ndimage.map_coordinates(coefficients, [u + 32], order=3, prefilter=False)
+    full = np.convolve(profile, profile[::-1]) * step
+    lags = (np.arange(full.size) - (profile.size - 1)) * step
+    dy, dx = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
+    xx, xy, yx, yy = affine
+    return np.asarray(
+        np.interp(xx * dx + xy * dy, lags, full, 0, 0) * np.interp(yx * dx + yy * dy, lags, full, 0, 0)
+    )
+
+
+def _warped_psf(
+    patches: Sequence[Exposure], wcs: WCS, shape: tuple[int, int], options: WarpOptions
+) -> Psf | None:
+    """Fit a polynomial PSF to those of the patches as the image's pixels see them."""
+    height, width = shape
+    fractions = (np.arange(options.psf_grid) + 0.5) / options.psf_grid
+    grid_x, grid_y = (g.ravel() for g in np.meshgrid(fractions * width - 0.5, fractions * height - 0.5))
+    # The point itself and a pixel's step each way along x and y, for the local affine map.
+    steps_x = np.concatenate([grid_x, grid_x + 1, grid_x - 1, grid_x, grid_x])
+    steps_y = np.concatenate([grid_y, grid_y, grid_y, grid_y + 1, grid_y - 1])
+    ra, dec = wcs.all_pix2world(steps_x, steps_y, 0)
+    images, at_x, at_y = [], [], []
+    done = np.zeros(grid_x.size, bool)
+    for patch in patches:
+        if patch.psf is None or patch.wcs is None:
+            continue
+        px, py = (a.reshape(5, -1) for a in _to_pixels(patch.wcs, ra, dec))
+        for i in np.flatnonzero(~done):
+            x, y = px[0, i], py[0, i]
+            if not (0 <= x < patch.shape[1] and 0 <= y < patch.shape[0]):
+                continue
+            affine = 0.5 * np.array(
+                [[px[1, i] - px[2, i], px[3, i] - px[4, i]], [py[1, i] - py[2, i], py[3, i] - py[4, i]]]
+            )
+            images.append(_resampled(patch.psf.image_at(x, y), affine, options.psf_size))
+            at_x.append(grid_x[i])
+            at_y.append(grid_y[i])
+            done[i] = True
+    if not images:
+        return None
+    return fit_psf(np.array(images), np.array(at_x), np.array(at_y), shape, options.psf_order)
+
+
+def _resampled(image: NDArray[np.float64], affine: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Return a centred PSF as another pixel grid sees it; ``affine`` maps offsets there to offsets here."""
+    half, centre = size // 2, image.shape[0] // 2
+    dy, dx = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
+    columns = affine[0, 0] * dx + affine[0, 1] * dy + centre
+    rows = affine[1, 0] * dx + affine[1, 1] * dy + centre
+    out = ndimage.map_coordinates(image, [rows, columns], order=3, mode="constant")
+    return np.asarray(out / out.sum())
+
+
+def fit_psf(
+    images: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    shape: tuple[int, int],
+    order: int,
+) -> Psf:
+    """Fit a varying PSF to its images at some positions.
+
+    Parameters
+    ----------
+    images : `~numpy.ndarray`, shape (n, size, size)
+        Centred, sum 1.
+    x, y : `~numpy.ndarray`, shape (n,)
+        Where, pixels.
+    shape : `tuple` of `int`
+        Height and width of the whole image, pixels.
+    order : `int`
+        Degree; lowered where the positions are too few for it.
+    """
+    while order > 0 and len(images) < 2 * (order + 1) * (order + 2) // 2:
+        order -= 1
+    x_centre, y_centre, scale = (shape[1] - 1) / 2, (shape[0] - 1) / 2, max(shape) / 2
+    terms = polynomial_terms((x - x_centre) / scale, (y - y_centre) / scale, order)
+    coefficients, *_ = np.linalg.lstsq(terms, images.reshape(len(images), -1), rcond=None)
+    size = images.shape[-1]
+    return Psf(
+        coefficients.reshape(-1, size, size).astype(np.float32), order, x_centre, y_centre, float(scale)
+    )

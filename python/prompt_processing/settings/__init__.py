@@ -1,0 +1,1 @@
+"""How every process reads its settings, and how it runs until it is asked to stop."""

@@ -1,0 +1,247 @@
+"""Everything that the activator is told by its environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_settings import NoDecode
+
+from prompt_processing.domain.addresses import split_address
+from prompt_processing.domain.selection import PipelineSelection
+from prompt_processing.domain.yaml_text import parse_yaml
+from prompt_processing.instruments.camera import camera_names
+from prompt_processing.settings.environment import EnvironmentSettings
+from prompt_processing.settings.pipelines import parse_selection
+from prompt_processing.transport.kafka import KafkaSettings
+
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+_LEVELS = ("TRACE", "VERBOSE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+BOOT_FAILURE = 3
+"""Exit status of a process with unusable settings; gunicorn ends as a whole when a worker exits with it."""
+
+
+def _parse_selection(value: Any) -> Any:
+    return parse_selection(value) if isinstance(value, str) else value
+
+
+def _parse_patterns(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    patterns = parse_yaml(value)
+    if patterns is None:
+        return ()
+    if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise ValueError("not a YAML list of regular expressions")
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+    return tuple(patterns)
+
+
+def _parse_levels(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    levels = {}
+    for word in value.split():
+        name, separator, level = word.rpartition("=")
+        if not separator or not name or level.upper() not in _LEVELS:
+            raise ValueError(f"{word!r} is not of the form logger=LEVEL with a level of {', '.join(_LEVELS)}")
+        levels[name] = level.upper()
+    return levels
+
+
+def _known_instrument(value: str) -> str:
+    if value not in camera_names():
+        raise ValueError(f"{value!r} is not one of {', '.join(camera_names())}")
+    return value
+
+
+def _is_address(value: str) -> str:
+    split_address(value, 6379)
+    return value
+
+
+Selection = Annotated[PipelineSelection, NoDecode, BeforeValidator(_parse_selection)]
+Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_patterns)]
+Levels = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_levels)]
+
+
+class Settings(EnvironmentSettings):
+    """Settings of the activator; each is the environment variable of its name in capitals."""
+
+    rubin_instrument: Annotated[str, AfterValidator(_known_instrument)]
+    """Short name of the instrument whose visits are processed."""
+    skymap: str
+    """Sky map whose tracts and patches templates are on."""
+
+    central_repo: str
+    """URI of the Butler repository that outputs go to."""
+    read_central_repo: str = ""
+    """URI of the repository that inputs come from; ``CENTRAL_REPO`` by default."""
+    local_repos: str = "/tmp"
+    """Directory under which each worker makes its local repository."""
+    local_repo_cache_size: int = Field(default=3, ge=0)
+    """Datasets of a calibration type that stay in the local repository between visits."""
+    repo_retry_delay: NonNegative = 30.0
+    """Seconds, on average, before a failed call of a repository is tried again."""
+
+    image_bucket: str
+    """Bucket that raw images arrive in."""
+    s3_endpoint_url: str | None = None
+    """The S3 store; AWS's by default."""
+    lsst_disable_bucket_validation: bool = False
+    """Whether bucket names outside the S3 standard are allowed, such as Ceph's tenant buckets."""
+    raw_microservice: str | None = None
+    """Base URL of the service that knows which raws have arrived."""
+    kafka_cluster: str
+    """Kafka that publishes arrival notices, ``host:port``, comma-separated."""
+    bucket_topic: str
+    """Topic of the arrival notices."""
+    bucket_notification_kafka_offset_reset: Literal["latest", "earliest"] = "latest"
+    """Which notices a visit starts with: those from its own start on, or all there are."""
+    image_timeout: NonNegative = 20.0
+    """Seconds to wait for images on top of twice the visit's duration."""
+    preload_padding: NonNegative = 30.0
+    """Arcseconds around the detector for which inputs are loaded."""
+
+    preprocessing_pipelines_config: Selection
+    """Which pipelines run before the images arrive."""
+    main_pipelines_config: Selection
+    """Which pipelines run on the images."""
+    config_apdb: str
+    """URI of the APDB's configuration."""
+    debug_export_outputs: bool = True
+    """Whether outputs are handed over to the central repository at all."""
+    export_type_regexp: Patterns = (".*",)
+    """Dataset types to hand over, a YAML list of regular expressions."""
+
+    worker_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900.0
+    """Seconds that one visit may take."""
+    worker_restart_freq: int = Field(default=0, ge=0)
+    """Visits after which a worker is replaced by a fresh one; 0 for never."""
+    worker_grace_period: NonNegative = 30.0
+    """Seconds that a worker has to end after it was told to."""
+    message_expiration: NonNegative = 3600.0
+    """Seconds after which a visit is stale."""
+    service_log_levels: Levels = Field(default_factory=dict)
+    """Blank-separated ``logger=LEVEL``; ``.`` is the root logger."""
+
+    mp_sky_url: str | None = None
+    """Service that predicts positions of solar system objects."""
+    sasquatch_url: str | None = None
+    """REST proxy that metrics go to; none by default."""
+    sasquatch_token: SecretStr | None = None
+    """Token for the REST proxy."""
+    daf_butler_sasquatch_namespace: str = "lsst.prompt"
+    """Namespace of the metrics' topics."""
+
+    redis_stream_host: Annotated[str, AfterValidator(_is_address)] | None = None
+    """Redis server that streams visits, for stream workers."""
+    redis_stream_name: str | None = None
+    """Redis stream, ``instrument:<lower-case name>`` by default."""
+    redis_stream_consumer_group: str | None = None
+    """Consumer group, ``<lower-case name>_consumer_group`` by default."""
+    redis_retry_delay: NonNegative = 30.0
+    """Seconds before a failed call of Redis is tried again."""
+    redis_stream_claim_idle: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    """Seconds without a sign of life after which another worker takes a worker's visit over."""
+    fanned_out_msg_listen_timeout: NonNegative = 300.0
+    """Seconds without a visit after which a stream worker ends."""
+
+    use_kafka_butler_writer: bool = False
+    """Whether outputs go to the central repository through the writer service."""
+    butler_writer_kafka_cluster: str | None = None
+    """Kafka of the writer service."""
+    butler_writer_kafka_username: SecretStr | None = None
+    """User of the writer service's Kafka."""
+    butler_writer_kafka_password: SecretStr | None = None
+    """Password of that user."""
+    butler_writer_kafka_topic: str | None = None
+    """Topic that the writer service reads."""
+
+    ap_kafka_server: str | None = None
+    """Kafka that alerts go to; none are sent without it."""
+    ap_kafka_topic: str | None = None
+    """Topic of the alerts."""
+    ap_kafka_producer_username: SecretStr | None = None
+    """User of the alert brokers' Kafka (SASL SCRAM-SHA-512); plain text without."""
+    ap_kafka_producer_password: SecretStr | None = None
+    """Password of that user."""
+    alert_keep_dir: str | None = None
+    """Directory of alerts on their way and of those that no broker took; by default below ``LOCAL_REPOS``."""
+    alert_keep_store: str | None = None
+    """URI of a folder that the latter are moved to, if the directory ends with the pod."""
+
+    port: int = Field(default=8080, ge=0, lt=65536)
+    """Port of ``/next-visit``."""
+    metrics_port: int = Field(default=8000, ge=0, lt=65536)
+    """Port on which ``/metrics`` and ``/health`` answer while all workers are busy; 0 for none."""
+    web_concurrency: int = Field(default=1, ge=1)
+    """Worker processes, each of which does one visit at a time."""
+
+    @property
+    def notices_kafka(self) -> KafkaSettings:
+        """The cluster that publishes arrival notices."""
+        return KafkaSettings(bootstrap_servers=self.kafka_cluster)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Credentials that no log may show."""
+        # A user's name is none, and may be a word that logs are full of.
+        names = (name for name in type(self).model_fields if not name.endswith("_username"))
+        own = (getattr(self, name) for name in names)
+        return (*(secret.get_secret_value() for secret in own if isinstance(secret, SecretStr)),)
+
+    @property
+    def input_repo(self) -> str:
+        """URI of the repository that inputs come from."""
+        return self.read_central_repo or self.central_repo
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check_groups(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        # Around the fields' own validation, so that what is wrong between them is told with the rest.
+        details = [_detail("incomplete", (name,), message) for name, message in _incomplete_groups(data)]
+        try:
+            settings = handler(data)
+        except ValidationError as error:
+            details += [_detail(item["type"], item["loc"], item["msg"]) for item in error.errors()]
+            raise ValidationError.from_exception_data(cls.__name__, details, hide_input=True) from None
+        if details:
+            raise ValidationError.from_exception_data(cls.__name__, details, hide_input=True)
+        return settings
+
+
+def _detail(kind: str, loc: tuple[int | str, ...], message: str) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError(kind, "{text}", {"text": message}), loc=loc, input=None)
+
+
+def _incomplete_groups(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if str(values.get("use_kafka_butler_writer", "")).lower() in ("1", "true", "yes", "on", "t", "y"):
+        for name in ("butler_writer_kafka_cluster", "butler_writer_kafka_topic"):
+            if not values.get(name):
+                yield name, "not set, but USE_KAFKA_BUTLER_WRITER is"
+    if values.get("ap_kafka_server") and not values.get("ap_kafka_topic"):
+        yield "ap_kafka_topic", "not set, but AP_KAFKA_SERVER is"
+    for prefix in ("butler_writer_kafka", "ap_kafka_producer"):
+        username, password = f"{prefix}_username", f"{prefix}_password"
+        for absent, present in ((username, password), (password, username)):
+            if values.get(present) and not values.get(absent):
+                yield absent, f"not set, but {present.upper()} is"
