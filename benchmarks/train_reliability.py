@@ -172,7 +172,7 @@ def report(title: str, scores: np.ndarray, real: np.ndarray) -> None:
 
 def main() -> None:
     root = Path(__file__).parents[1]
-    default = root / "python/prompt_processing/alert_production/reliability_model.json"
+    default = root / "python/prompt_processing/imaging/measurement/reliability_model.json"
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

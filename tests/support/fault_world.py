@@ -171,7 +171,7 @@ class FaultWorld:
         """Start gunicorn with a worker, and wait until it is ready."""
         port, health = free_port(), free_port()
         settings = self.settings(PORT=str(port), METRICS_PORT=str(health), **changed)
-        command = [sys.executable, "-m", "prompt_processing.activator", "fault_worker:create()"]
+        command = [sys.executable, "-m", "prompt_processing", "worker", "http", "fault_worker:create()"]
         worker = self._start(command, settings, port, health)
 
         def ready() -> bool:

@@ -4,12 +4,15 @@ import io
 import json
 import logging
 import re
+import threading
 import warnings
 
 import pytest
 
 from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.telemetry.handover import in_this_context
 from prompt_processing.telemetry.logs import LogContext, configure_logging, timer_logger
+from prompt_processing.telemetry.sasquatch import Bundle, Sasquatch, SasquatchError
 
 NOW = 1_749_543_541.0
 
@@ -82,6 +85,57 @@ def test_a_line_names_the_visit_while_it_lasts(log, visit):
     assert "exposures" not in one
     assert two["exposures"] == [2, 3]
     assert "group" not in three
+
+
+def test_late_message_of_another_thread_names_the_visit_that_it_is_about(log, visit, monkeypatch):
+    lines = log()
+    next_has_begun = threading.Event()
+    later = visit.model_copy(update={"groupId": "the next group"})
+
+    def refuse(self, bundle):
+        assert next_has_begun.wait(20)
+        raise SasquatchError("no answer")
+
+    monkeypatch.setattr(Sasquatch, "post", refuse)
+    sasquatch = Sasquatch("http://localhost:1", "lsst.prompt")
+    with log.context.visit(visit, NOW):
+        log.context.exposures((7,))
+        sasquatch.submit([Bundle("metrics", {}, {})])
+    with log.context.visit(later, NOW):
+        next_has_begun.set()
+        sasquatch.close(timeout=20)
+        logging.getLogger("lsst.activator.test").info("of the next visit")
+    late, current = lines()
+    assert "did not reach Sasquatch" in late["message"]
+    assert (late["group"], late["exposures"]) == ("the group", [7])
+    assert (current["group"], "exposures" in current) == ("the next group", False)
+
+
+def test_work_handed_to_several_threads_at_once_names_its_visit(log, visit):
+    lines = log()
+    all_inside = threading.Barrier(3, timeout=20)
+
+    def work():
+        all_inside.wait()
+        logging.getLogger("lsst.activator.test").info("working")
+
+    with log.context.visit(visit, NOW):
+        handed_over = in_this_context(work)
+    threads = [threading.Thread(target=handed_over) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert [line["group"] for line in lines()] == ["the group"] * 3
+
+
+def test_outcome_of_another_visit_does_not_end_the_current_one(log, visit):
+    lines = log()
+    with log.context.visit(visit, NOW):
+        with log.context.visit(visit.model_copy(update={"groupId": "another"}), NOW):
+            pass
+        logging.getLogger("lsst.activator.test").info("still here")
+    assert lines()[0]["group"] == "the group"
 
 
 def test_levels_are_quiet_for_others_and_loud_for_the_service(log):

@@ -14,7 +14,7 @@ import yaml
 from prompt_processing.services.installation import MissingSoftwareError
 from prompt_processing.services.software import Software
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yaml"))
 SCRIPT = re.compile(r"(bin|\.ci)/[a-z-]+")
 

@@ -27,7 +27,7 @@ from prompt_delivery.release.recorded_versions import (
 )
 from prompt_delivery.release.release_version import ReleaseVersion
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 NEW = RecordedVersions("1.3.0", "30.2026.4300", "10.0.0", "11.1", {"numpy": "2.5.5", "numba": "0.68.1"})
 OLD = replace(NEW, project="1.2.3", middleware="30.2026.4000", packages={"numpy": "2.5.4", "numba": "0.68.1"})
 PREVIOUS = PreviousRelease(ReleaseVersion.parse("1.2.3"), OLD)

@@ -12,7 +12,7 @@ from prompt_delivery.deployment.chart_values import ChartValuesError, read_value
 from prompt_delivery.deployment.cli import documents
 from prompt_delivery.deployment.documents import chart_documents, values_schema
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 
 VALUES = """
 # An introduction.

@@ -10,7 +10,7 @@ import pytest
 from prompt_delivery.release.errors import ReleaseError
 from prompt_delivery.release.requirements import needed_distributions, select_from_lock
 
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 LOCK = """\
 a==1 \\
     --hash=sha256:0
