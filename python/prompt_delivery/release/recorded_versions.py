@@ -20,7 +20,7 @@ __all__ = [
     "recorded_versions",
 ]
 
-RECORD = "python/prompt_processing/release/schemas.json"
+RECORD = "python/prompt_delivery/release/schemas.json"
 """Where the versions of the schemas are recorded, in the project."""
 
 _PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE | re.IGNORECASE)
