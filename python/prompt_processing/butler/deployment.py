@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-from lsst.pipe.base import Pipeline
-
 import prompt_processing
 from prompt_processing.domain.yaml_text import parse_yaml
+
+from .pipeline_files import read_pipeline
 
 _DIGITS = 7
 
@@ -50,7 +50,7 @@ def deployment_id(pipelines: Iterable[str], apdb_config: str) -> str:
 
 
 def _expanded(path: str) -> str:
-    pipeline = parse_yaml(str(Pipeline.from_uri(path)))
+    pipeline = parse_yaml(str(read_pipeline(path)))
     # The middleware keeps a subset's tasks as a set, and writes them in another order in each process.
     for subset in pipeline.get("subsets", {}).values():
         subset["subset"].sort()

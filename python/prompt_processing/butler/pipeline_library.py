@@ -8,8 +8,9 @@ from enum import Enum
 from pathlib import PurePath
 
 from lsst.daf.butler import Butler, DatasetType, DimensionUniverse
-from lsst.pipe.base import Pipeline
 from lsst.pipe.base.pipeline_graph import PipelineGraph
+
+from .pipeline_files import read_pipeline
 
 _FROM_THE_VISIT = {"group", "exposure", "visit", "day_obs"}
 
@@ -95,7 +96,7 @@ class PipelineLibrary:
     ) -> None:
         self._pipelines: dict[str, ReadyPipeline] = {}
         for path in paths:
-            graph = Pipeline.from_uri(path).to_graph()
+            graph = read_pipeline(path).to_graph()
             graph.resolve(dimensions=universe, dataset_types=dataset_types)
             self._pipelines[path] = ReadyPipeline(path, pipeline_stem(path), graph)
 

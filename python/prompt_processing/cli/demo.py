@@ -231,7 +231,6 @@ def _stay(options: DemoOptions, world: World, console: Console) -> None:
     # It may hold credentials.
     path.touch(mode=0o600)
     path.write_text(exports)
-    tester = Path(__file__).resolve().parents[2] / "tester" / "upload.py"
     log = world.folders.logs / f"{'activator' if options.platform == 'knative' else 'worker-1'}.log"
     console.print(
         f"""
@@ -239,7 +238,7 @@ def _stay(options: DemoOptions, world: World, console: Console) -> None:
 
     source {path}
     prompt-logs -f {log}
-    python {tester} {options.instrument} 1          another visit
+    python -m prompt_processing.tester.upload {options.instrument} 1          another visit
     butler query-datasets $CENTRAL_REPO "*" --collections {world.output_collection()}
     prompt-check-repo
     prompt-apdb status

@@ -206,12 +206,12 @@ def start_prompt_processing(
                 str(world.folders.alerts),
             ],
         )
-        tester = Path(__file__).resolve().parents[2] / "tester" / "upload.py"
         upload = processes.start(
             "upload",
             [
                 "python",
-                str(tester),
+                "-m",
+                "prompt_processing.tester.upload",
                 options.instrument,
                 str(options.n_visits),
                 f"--slew={options.slew}",

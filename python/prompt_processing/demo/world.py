@@ -6,12 +6,11 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
-import prompt_processing
 from prompt_processing.butler.collections import Collections
+from prompt_processing.butler.pipeline_files import pipelines_folder
 from prompt_processing.domain.clock import night as night_of
 from prompt_processing.repository.central import make_central_repository
 from prompt_processing.repository.content import simulated_content
@@ -72,7 +71,7 @@ def make_repository(night: Night, endpoint_url: str, place: RepositoryPlace) -> 
         Names the repository and what is in it.
     """
     instrument = night.camera.name
-    pipelines = Path(prompt_processing.__path__[0]).parents[1] / "pipelines" / instrument
+    pipelines = pipelines_folder(instrument)
     with ThreadPoolExecutor(1) as meanwhile:
         filled = meanwhile.submit(_fill_pool, night, endpoint_url)
         make_central_repository(

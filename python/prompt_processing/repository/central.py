@@ -16,9 +16,9 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
     FileDataset,
     Timespan,
 )
-from lsst.pipe.base import Pipeline
 
 from prompt_processing.butler.collections import Collections
+from prompt_processing.butler.pipeline_files import read_pipeline
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.images import SkyMap
 from prompt_processing.instruments.camera import Camera
@@ -159,7 +159,7 @@ def register_dataset_types(butler: Butler, pipelines: Iterable[str]) -> None:
                 )
             )
     for path in pipelines:
-        graph = Pipeline.from_uri(path).to_graph(butler.registry)
+        graph = read_pipeline(path).to_graph(butler.registry)
         graph.register_dataset_types(butler)
 
 

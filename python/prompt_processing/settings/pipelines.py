@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 from typing import Annotated, Any, Literal, Self
 
 import astropy.units as u
@@ -13,6 +12,7 @@ from astropy_healpix import HEALPix
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
+from prompt_processing.butler.pipeline_files import expand_path
 from prompt_processing.domain.selection import DegreeRange, PipelineSelection, SelectionNode
 from prompt_processing.domain.yaml_text import parse_yaml
 
@@ -51,11 +51,11 @@ class _Node(BaseModel):
         if self.dec is not None and self.dec.min > self.dec.max:
             raise ValueError(f"dec runs from {self.dec.min} to {self.dec.max}")
         return SelectionNode(
-            pipelines=tuple(_expand(path) for path in self.pipelines),
+            pipelines=tuple(expand_path(path) for path in self.pipelines),
             survey=self.survey,
             ra=None if self.ra is None else DegreeRange(self.ra.min, self.ra.max, wraps=True),
             dec=None if self.dec is None else DegreeRange(self.dec.min, self.dec.max),
-            membership=None if self.binary_map is None else BinaryMap.read(_expand(self.binary_map)),
+            membership=None if self.binary_map is None else BinaryMap.read(expand_path(self.binary_map)),
             coordinate_type=self.coord_type,
         )
 
@@ -164,10 +164,3 @@ def parse_selection(text: str) -> PipelineSelection:
             "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         ) from error
     return PipelineSelection(tuple(node.to_selection() for node in nodes))
-
-
-def _expand(path: str) -> str:
-    expanded = os.path.expandvars(path)
-    if "$" in expanded:
-        raise ValueError(f"{path} names an environment variable that is not set")
-    return expanded
