@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from types import FrameType
 
@@ -122,6 +123,7 @@ def serve(context: ProcessContext) -> int:
             settings.worker_restart_freq,
             settings.redis_retry_delay,
             stuck_after=settings.worker_timeout + _MARGIN,
+            naming=lambda visit: context.log_context.visit(visit, time.time()),
         )
         _log.info("Ready for visits of %s.", stream)
         n_visits = service.run(stop)

@@ -17,6 +17,7 @@ from prompt_processing.alerts.resending import (
 )
 from prompt_processing.alerts.sender import AlertStreamSettings
 from prompt_processing.apdb.preloaded_catalogs import open_apdb
+from prompt_processing.telemetry.handover import in_this_context
 
 _LOG = logging.getLogger("lsst.activator.storage.unsent_alerts")
 
@@ -58,7 +59,9 @@ class UnsentAlerts:
         return self._thread is not None and self._thread.is_alive()
 
     def _start(self, action: Callable[[AlertStreamSettings], None], settings: AlertStreamSettings) -> None:
-        self._thread = threading.Thread(target=action, args=(settings,), name="alerts", daemon=True)
+        self._thread = threading.Thread(
+            target=in_this_context(action), args=(settings,), name="alerts", daemon=True
+        )
         self._thread.start()
 
     def _resend(self, settings: AlertStreamSettings) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_processing.images import Background
+from prompt_processing.telemetry.handover import in_this_context
 
 ROWS = 256
 """Of a background that are interpolated at once: few enough to stay in a core's cache."""
@@ -46,7 +47,7 @@ def in_bands(function: Callable[[int, int], None], length: int, threads: int | N
     edges = [length * i // threads for i in range(threads + 1)]
     with ThreadPoolExecutor(threads) as pool:
         # Through list, so that an exception of a part is raised here.
-        list(pool.map(function, edges[:-1], edges[1:]))
+        list(pool.map(in_this_context(function), edges[:-1], edges[1:]))
 
 
 def copy_plane(plane: NDArray[Any]) -> NDArray[Any]:

@@ -16,6 +16,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_processing.telemetry.handover import in_this_context
+
 __all__ = ["decode_rows", "is_row_compressed", "read_row_compressed"]
 
 _BLOCK = 32
@@ -100,7 +102,7 @@ def read_row_compressed(
         return image
 
     with ThreadPoolExecutor(max(1, min(len(os.sched_getaffinity(0)), len(hdus), 8))) as pool:
-        return list(pool.map(read, hdus))
+        return list(pool.map(in_this_context(read), hdus))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -165,6 +167,9 @@ def decode_rows(content: NDArray[np.uint8], places: NDArray[np.int64], image: ND
                     else:
                         zeros = np.int64(0)
                         while bits >> np.uint64(56) == 0:
+                            if position > end + 8:
+                                # Damaged: a whole file of zeros would be looked through for each row.
+                                return False
                             zeros, bits, have = zeros + 8, bits << np.uint64(8), have - 8
                             bits, have, position = _filled(content, position, bits, have)
                         more = np.int64(_LEADING_ZEROS[bits >> np.uint64(56)])

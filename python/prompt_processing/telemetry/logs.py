@@ -8,8 +8,9 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, TextIO
 
 from prompt_processing.domain.clock import day_obs
@@ -22,11 +23,14 @@ _EXTRA_LEVELS = {"TRACE": 5, "VERBOSE": 15}
 """Levels that the Rubin middleware adds to Python's."""
 
 
-class LogContext:
-    """What the process is doing, as every line of its log tells.
+_VISIT: ContextVar[Mapping[str, Any]] = ContextVar("visit", default=MappingProxyType({}))
 
-    A process does one visit at a time, and threads that help with it belong
-    to the same visit, so this is plain state and not a context variable.
+
+class LogContext:
+    """The visit that a line of the log is about.
+
+    A context variable holds the visit, so that a thread reports the visit it works for and not the one that
+    the process has begun since. `~prompt_processing.telemetry.handover.in_this_context` passes it on.
 
     Parameters
     ----------
@@ -36,7 +40,6 @@ class LogContext:
 
     def __init__(self, instrument: str = "") -> None:
         self.instrument = instrument
-        self._fields: dict[str, Any] = {}
 
     @contextmanager
     def visit(self, visit: NextVisit, now_unix_utc: float) -> Iterator[None]:
@@ -47,18 +50,20 @@ class LogContext:
         visit : `NextVisit`
             The visit.
         now_unix_utc : `float`
-            The time now, which tells the night.
+            The time now, which determines the night.
         """
-        self._fields = {
-            "day_obs": day_obs(now_unix_utc),
-            "group": visit.groupId,
-            "survey": visit.survey,
-            "detector": getattr(visit, "detector", None),
-        }
+        before = _VISIT.set(
+            {
+                "day_obs": day_obs(now_unix_utc),
+                "group": visit.groupId,
+                "survey": visit.survey,
+                "detector": getattr(visit, "detector", None),
+            }
+        )
         try:
             yield
         finally:
-            self._fields = {}
+            _VISIT.reset(before)
 
     def exposures(self, exposures: Iterable[int]) -> None:
         """Name the exposures until the end of the visit.
@@ -68,11 +73,11 @@ class LogContext:
         exposures : iterable of `int`
             Exposure ids.
         """
-        self._fields = {**self._fields, "exposures": sorted(exposures)}
+        _VISIT.set({**_VISIT.get(), "exposures": sorted(exposures)})
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what is known."""
-        known = {name: value for name, value in self._fields.items() if value is not None}
+        """Return the instrument, and what is known of the visit."""
+        known = {name: value for name, value in _VISIT.get().items() if value is not None}
         return {"instrument": self.instrument, **known}
 
 

@@ -9,7 +9,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,8 @@ from uuid import uuid4
 
 import requests
 from pydantic import SecretStr
+
+from prompt_processing.telemetry.handover import in_this_context
 
 __all__ = ["Bundle", "Sasquatch", "SasquatchError"]
 
@@ -78,7 +80,7 @@ class Sasquatch:
         self._session.headers.update({"Content-Type": _CONTENT_TYPE, "Accept": _ACCEPT})
         if token is not None:
             self._session.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
-        self._waiting: queue.Queue[Sequence[Bundle] | None] = queue.Queue(_MOST_WAITING)
+        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(_MOST_WAITING)
         self._thread: threading.Thread | None = None
 
     def submit(self, bundles: Sequence[Bundle]) -> None:
@@ -89,12 +91,16 @@ class Sasquatch:
         bundles : sequence of `Bundle`
             If one of them is not taken, those after it are not tried.
         """
+
+        def post_all() -> None:
+            self._post_all(bundles)
+
         if self._thread is None:
             # Made with the first visit, in the process that has it: threads do not survive a fork.
             self._thread = threading.Thread(target=self._work, name="sasquatch", daemon=True)
             self._thread.start()
         try:
-            self._waiting.put_nowait(bundles)
+            self._waiting.put_nowait(in_this_context(post_all))
         except queue.Full:
             _log.warning("Sasquatch is too slow: %d bundles of metrics are not sent.", len(bundles))
 
@@ -111,17 +117,20 @@ class Sasquatch:
         thread.join(timeout)
 
     def _work(self) -> None:
-        while (bundles := self._waiting.get()) is not None:
-            for number, bundle in enumerate(bundles):
-                try:
-                    self.post(bundle)
-                except SasquatchError as error:
-                    left = len(bundles) - number
-                    _log.warning("%d bundles of metrics did not reach Sasquatch: %s", left, error)
-                    break
-                except Exception:  # noqa: BLE001
-                    # Without this thread there would be no metrics for the rest of the night.
-                    _log.exception("The metrics %s are not sent.", bundle.name)
+        while (post_all := self._waiting.get()) is not None:
+            post_all()
+
+    def _post_all(self, bundles: Sequence[Bundle]) -> None:
+        for number, bundle in enumerate(bundles):
+            try:
+                self.post(bundle)
+            except SasquatchError as error:
+                left = len(bundles) - number
+                _log.warning("%d bundles of metrics did not reach Sasquatch: %s", left, error)
+                break
+            except Exception:  # noqa: BLE001
+                # Without this thread there would be no metrics for the rest of the night.
+                _log.exception("The metrics %s are not sent.", bundle.name)
 
     def post(self, bundle: Bundle) -> None:
         """Post one bundle, and wait until the proxy has taken it.

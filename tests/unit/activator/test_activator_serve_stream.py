@@ -18,6 +18,7 @@ from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.services.service import free_port
 from prompt_processing.settings.environment import SettingsError
+from prompt_processing.telemetry.logs import LogContext
 from prompt_processing.telemetry.metrics import Metrics
 from prompt_processing.telemetry.running_version import RunningVersion
 
@@ -237,6 +238,22 @@ def test_worker_whose_visit_does_not_end_gives_up() -> None:
     worker = ServeStream(stream, process, 60.0, 0, retry_delay=0.01, stuck_after=0.1, give_up=given_up.set)
     worker.run(stop)
     assert given_up.is_set()
+
+
+def test_last_message_of_a_worker_that_gives_up_names_the_visit() -> None:
+    context, named, given_up = LogContext("LSSTCam"), [], threading.Event()
+
+    def give_up() -> None:
+        named.append(context.as_dict().get("group"))
+        given_up.set()
+
+    stream, process = FakeStream([entry(7)]), FakeProcess()
+    process.before = lambda: given_up.wait(10.0) or None
+    ServeStream(
+        stream, process, 60.0, 1, 0.01,
+        stuck_after=0.05, give_up=give_up, naming=lambda visit: context.visit(visit, 0.0),
+    ).run(threading.Event())  # fmt: skip
+    assert named == ["group 7"]
 
 
 def test_worker_whose_visit_ends_does_not_give_up() -> None:

@@ -7,13 +7,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from prompt_processing.activator.storage.visit_stream import StreamEntry, StreamUnavailableError
 from prompt_processing.domain.errors import MalformedMessageError
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.telemetry.handover import in_this_context
 
 _log = logging.getLogger("lsst.activator.services.serve_stream")
 
@@ -84,6 +85,8 @@ class ServeStream:
         Seconds after which a visit has not ended by itself and never will; for ever, by default.
     give_up : callable, optional
         Ends the process then, so that the visit is another's; called in another thread.
+    naming : callable, optional
+        Returns a context that names a visit in the log.
     monotonic : callable, optional
         A clock that never goes back, seconds.
     """
@@ -98,6 +101,7 @@ class ServeStream:
         *,
         stuck_after: float | None = None,
         give_up: Callable[[], None] = lambda: os._exit(_STUCK),
+        naming: Callable[[FannedOutVisit], AbstractContextManager[None]] = lambda visit: nullcontext(),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream
@@ -107,6 +111,7 @@ class ServeStream:
         self._retry_delay = retry_delay
         self._stuck_after = stuck_after
         self._give_up = give_up
+        self._naming = naming
         self._monotonic = monotonic
         self._next_claim = 0.0
 
@@ -161,6 +166,10 @@ class ServeStream:
             self._process.record(Outcome(Status.MALFORMED, error.reason))
             self._settle(lambda: self._stream.acknowledge(entry), entry, stop)
             return
+        with self._naming(visit):
+            self._serve_visit(visit, entry, stop)
+
+    def _serve_visit(self, visit: FannedOutVisit, entry: StreamEntry, stop: threading.Event) -> None:
         if entry.deliveries > MAX_DELIVERIES:
             reason = f"{entry.deliveries - 1} workers did not finish {visit}; it is not given to another."
             self._process.record(Outcome(Status.FAILED, reason, "unsafe"), visit)
@@ -194,7 +203,7 @@ class ServeStream:
             _log.critical("Visit %s does not end; this worker does.", entry.id)
             self._give_up()
 
-        timer = threading.Timer(self._stuck_after, give_up)
+        timer = threading.Timer(self._stuck_after, in_this_context(give_up))
         timer.daemon = True
         timer.start()
         try:

@@ -19,6 +19,7 @@ from redis.retry import Retry
 
 from prompt_processing.domain.addresses import split_address
 from prompt_processing.domain.errors import PromptError
+from prompt_processing.telemetry.handover import in_this_context
 from prompt_processing.transport.refusals import explain_refusal
 
 _log = logging.getLogger("lsst.activator.storage.visit_stream")
@@ -188,7 +189,7 @@ class VisitStream:
                     # As long as Redis is away nobody can take the visit over.
                     _log.warning("No sign of life can be given: %s", error.reason)
 
-        thread = threading.Thread(target=beat, name="visit-stream", daemon=True)
+        thread = threading.Thread(target=in_this_context(beat), name="visit-stream", daemon=True)
         thread.start()
         try:
             yield

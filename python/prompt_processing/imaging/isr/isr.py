@@ -17,6 +17,7 @@ from prompt_processing.imaging.errors import TooManyCosmicRaysError, UnusableCal
 from prompt_processing.imaging.row_bands import available_cores, in_bands
 from prompt_processing.instruments import Amplifier, Detector
 from prompt_processing.instruments.raw_frame import RawFrame, Segment
+from prompt_processing.telemetry.handover import in_this_context
 
 from .assembly import SegmentPlace, SegmentScales, reduce_segment
 from .cosmic_rays import CosmicRayOptions, find_cosmic_rays
@@ -131,7 +132,7 @@ def run_isr(
         return segment.name, read_noise, saturated, fit.n_replaced
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        results = list(pool.map(reduce_one, raw.segments))
+        results = list(pool.map(in_this_context(reduce_one), raw.segments))
     exposure = Exposure(image, mask, variance, visit_info=visit_info, metadata={"BUNIT": "electron"})
     if defects is not None:
         defects.apply(mask)
