@@ -105,7 +105,7 @@ class Service:
         arguments = [] if application is None else [application]
         with self.log.open("w") as log, self.output.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "prompt_processing.activator", *arguments],
+                [sys.executable, "-m", "prompt_processing", "worker", "http", *arguments],
                 env={
                     **environment,
                     "PORT": str(self.port),

@@ -23,7 +23,7 @@ N_VISITS = 3
 
 def run_demo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "prompt_processing.demo", *arguments],
+        [sys.executable, "-m", "prompt_processing", "demo", *arguments],
         capture_output=True,
         text=True,
         timeout=400,

@@ -33,7 +33,8 @@ def run_demo(output: Path, night: Path, *options: str) -> Night:
         [
             sys.executable,
             "-m",
-            "prompt_processing.demo",
+            "prompt_processing",
+            "demo",
             "--services",
             "--detectors=94",
             "--miniature=127x500",

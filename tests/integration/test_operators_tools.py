@@ -111,7 +111,7 @@ def test_a_log_is_followed_as_it_is_written(log, tmp_path):
     lines = log.read_text().splitlines(keepends=True)
     growing = tmp_path / "growing.log"
     growing.write_text("")
-    command = [sys.executable, "-u", "-m", "prompt_processing.cli.logs", "-f", str(growing)]
+    command = [sys.executable, "-u", "-m", "prompt_processing", "logs", "-f", str(growing)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         with growing.open("a") as file:
@@ -135,7 +135,7 @@ def test_a_log_is_followed_as_it_is_written(log, tmp_path):
 
 
 def test_standard_input_is_read_until_its_end(log):
-    command = [sys.executable, "-m", "prompt_processing.cli.logs", "-f", "--detector", "94"]
+    command = [sys.executable, "-m", "prompt_processing", "logs", "-f", "--detector", "94"]
     prefixed = "".join(f"[pod/worker-0/activator] {line}\n" for line in log.read_text().splitlines())
     run = subprocess.run(command, input=prefixed, capture_output=True, text=True, check=False, timeout=60)
     assert run.returncode == 0, run.stderr

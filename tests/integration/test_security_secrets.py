@@ -232,7 +232,7 @@ def visit() -> dict:
 
 def test_worker(start):
     port, metrics_port = free_port(), free_port()
-    run = start("-m", "prompt_processing.activator", PORT=str(port), METRICS_PORT=str(metrics_port))
+    run = start("-m", "prompt_processing", "worker", "http", PORT=str(port), METRICS_PORT=str(metrics_port))
     event = {"specversion": "1.0", "id": "1", "source": "t", "type": "com.example.kafka", "data": visit()}
     response = run.answer(
         "POST",
@@ -247,32 +247,32 @@ def test_worker(start):
 
 
 def test_stream_worker(start):
-    run = start("-m", "prompt_processing.activator.stream_worker", METRICS_PORT="0")
+    run = start("-m", "prompt_processing", "worker", "stream", METRICS_PORT="0")
     run.process.wait(120)
     run.said("Redis")
 
 
 def test_fan_out(start):
-    run = start("-m", "prompt_processing.fanout")
+    run = start("-m", "prompt_processing", "fanout")
     run.said("Kafka" if "127.0.0.1:9" in run.text else "Ready")
     time.sleep(3.0)
 
 
 def test_writer(start):
-    run = start("-m", "prompt_processing.butler_writer")
+    run = start("-m", "prompt_processing", "writer")
     assert run.process.wait(120) != 0
     run.said("connection")
 
 
 def test_raw_microservice(start):
     port = free_port()
-    run = start("-m", "prompt_processing.raw_microservice", PORT=str(port))
+    run = start("-m", "prompt_processing", "raws", "serve", PORT=str(port))
     response = run.answer("GET", f"http://127.0.0.1:{port}/LSSTCam/the-group/0/R22_S11")
     assert response.status_code == 503
 
 
 def test_initializer(start):
-    run = start("-m", "prompt_processing.initializer")
+    run = start("-m", "prompt_processing", "initializer")
     assert run.process.wait(120) != 0
 
 
@@ -282,12 +282,14 @@ def test_tester(start):
 
 
 def test_inspection(start):
-    run = start("-m", "prompt_processing.cli.inspect", "--json")
+    run = start("-m", "prompt_processing", "inspect", "--json")
     run.process.wait(120)
     run.said("SASQUATCH_TOKEN", "(set, not shown)")
 
 
 def test_settings_that_are_not_usable(start):
-    run = start("-m", "prompt_processing.activator", PORT=SECRETS["token"], IMAGE_TIMEOUT=SECRETS["token"])
+    run = start(
+        "-m", "prompt_processing", "worker", "http", PORT=SECRETS["token"], IMAGE_TIMEOUT=SECRETS["token"]
+    )
     assert run.process.wait(120) == 3
     run.said("IMAGE_TIMEOUT")

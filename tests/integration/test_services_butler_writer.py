@@ -285,7 +285,7 @@ def test_command_stops_when_told_and_shows_no_credential(setting: Setting) -> No
         "WRITER_DEBUG_LEVEL": "DEBUG",
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "prompt_processing.butler_writer"],
+        [sys.executable, "-m", "prompt_processing", "writer"],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,

@@ -53,7 +53,7 @@ class Microservice:
     def start(self) -> None:
         with self.log.open("a") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "prompt_processing.raw_microservice"],
+                [sys.executable, "-m", "prompt_processing", "raws", "serve"],
                 env=self.environment,
                 stdout=output,
                 stderr=output,

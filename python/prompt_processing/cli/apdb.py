@@ -51,6 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def create_main(arguments: Sequence[str]) -> int:
+    """Make an APDB; returns the exit status."""
+    return main(["create", *arguments])
+
+
+def status_main(arguments: Sequence[str]) -> int:
+    """Show an APDB; returns the exit status."""
+    return main(["status", *arguments])
+
+
+def reset_main(arguments: Sequence[str]) -> int:
+    """Empty an APDB; returns the exit status."""
+    return main(["reset", *arguments])
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prompt-apdb",

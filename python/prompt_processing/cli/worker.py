@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from importlib import resources
 
 from gunicorn.app.wsgiapp import WSGIApplication
@@ -12,10 +13,21 @@ from gunicorn.app.wsgiapp import WSGIApplication
 
 def main() -> None:
     """Run gunicorn with the service's configuration; further arguments are gunicorn's own."""
+    http(sys.argv[1:])
+
+
+def http(arguments: Sequence[str]) -> None:
+    """Run gunicorn with the service's configuration; further arguments are gunicorn's own."""
     _prepare()
     configuration = resources.files("prompt_processing.activator") / "gunicorn_conf.py"
-    sys.argv[1:1] = ["-c", str(configuration)]
-    WSGIApplication("%(prog)s [OPTIONS]", prog="prompt-activator").run()
+    sys.argv[1:] = ["-c", str(configuration), *arguments]
+    WSGIApplication("%(prog)s [OPTIONS]", prog="prompt worker http").run()
+
+
+def stream(arguments: Sequence[str]) -> int:
+    """Run a stream worker; returns its exit status."""
+    sys.argv[1:] = arguments
+    return stream_worker()
 
 
 def stream_worker() -> int:

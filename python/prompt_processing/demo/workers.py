@@ -151,7 +151,7 @@ def start_workers(
         return Workers(workers, {"redis-streams": {instrument: stream}}, n_workers, "")
     port, metrics_port = str(free_port()), str(free_port())
     common |= {"PORT": port, "METRICS_PORT": metrics_port, "WEB_CONCURRENCY": str(n_workers)}
-    activator = processes.start("activator", ["python", "-m", "prompt_processing.activator"], common)
+    activator = processes.start("activator", ["python", "-m", "prompt_processing", "worker", "http"], common)
     url = f"http://127.0.0.1:{port}/next-visit"
     return Workers([activator], {"knative-urls": {instrument: url}}, n_workers, metrics_port)
 

@@ -1,0 +1,39 @@
+"""Names by which charts, the playbook and scripts of others call our commands.
+
+This table is the only place that knows them. ``[project.scripts]`` of ``pyproject.toml`` lists the
+names that are installed, all with one entry point, which looks up the name that it was started by.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ALIASES"]
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "prompt-activator": ("worker", "http"),
+    "prompt-stream-worker": ("worker", "stream"),
+    "prompt-fanout": ("fanout",),
+    "prompt-butler-writer": ("writer",),
+    "prompt-initializer": ("initializer",),
+    "prompt-raw-microservice": ("raws", "serve"),
+    "prompt-make-central-repo": ("repo", "make"),
+    "prompt-check-repo": ("repo", "check"),
+    "prompt-dataset-types": ("repo", "dataset-types"),
+    "prompt-finish-exports": ("repo", "finish-exports"),
+    "prompt-apdb": ("apdb",),
+    "prompt-resend-alerts": ("alerts", "resend"),
+    "prompt-difference": ("difference",),
+    "prompt-logs": ("logs",),
+    "prompt-inspect": ("inspect",),
+    "prompt-demo": ("demo",),
+    # Of bin/, as the playbook calls them.
+    "make-central-repo": ("repo", "make"),
+    "make_export": ("repo", "export", "visits"),
+    "make_hsc_rc2_export": ("repo", "export", "hsc-rc2"),
+    "make_latiss_export": ("repo", "export", "latiss"),
+    "make_template_export": ("repo", "export", "templates"),
+    "make_preloaded_export": ("repo", "export", "preloaded"),
+    "import_export": ("repo", "import"),
+    "import_raws": ("repo", "import-raws"),
+    "simulate-night": ("simulate",),
+}
+"""The words of a command, by its older name."""
