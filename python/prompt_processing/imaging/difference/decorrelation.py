@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import fft, ndimage
 
 from prompt_processing.images import Psf, polynomial_terms
 from prompt_processing.images.kernel import MatchingKernel
+from prompt_processing.images.psf import FWHM_PER_SIGMA, adaptive_moments
 from prompt_processing.imaging.templates.warp import fit_psf, warped_noise_correlation
 
 from .block_convolution import kernel_spectra
@@ -153,9 +155,8 @@ class DifferenceFilters:
         power = self.template_power(n)
         science, template, _ = self.spectra(x, y, n, power)
         stamps = np.array([science_psf.image_at(*p) for p in zip(x, y, strict=True)])
-        images = _centred(
-            fft.irfft2(science * kernel_spectra(stamps, n), s=(n, n)), science_psf.size // 2
-        ).astype(np.float64)
+        blurred = fft.irfft2(science * kernel_spectra(stamps, n), s=(n, n))
+        images = _centred(blurred, _needed_half(blurred, science_psf.size // 2)).astype(np.float64)
         images /= images.sum(axis=(1, 2), keepdims=True)
         science_noise = _centred(fft.irfft2(science, s=(n, n)), reach) ** 2
         template_noise = _centred(fft.irfft2(template, s=(n, n)), reach) ** 2
@@ -168,6 +169,14 @@ class DifferenceFilters:
             fit_psf(science_noise.astype(np.float64), x, y, shape, 2),
             fit_psf(template_noise.astype(np.float64), x, y, shape, 2),
         )
+
+
+def _needed_half(images: NDArray[np.float32], half: int) -> int:
+    """Return the half width of a difference's PSF: the science image's, more where its kernel blurs much."""
+    widest = images.shape[-1] // 4
+    ixx, iyy, ixy = adaptive_moments(_centred(images[len(images) // 2][np.newaxis], widest)[0].astype(float))
+    fwhm = FWHM_PER_SIGMA * math.sqrt(0.5 * (ixx + iyy) + math.hypot(0.5 * (ixx - iyy), ixy))
+    return max(half, min(math.ceil(2.5 * fwhm), widest))
 
 
 def _squared(values: Spectra) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -140,7 +141,13 @@ def reduce_segment(
     n_saturated : `int`
         Pixels at or above the saturation level, which are marked ``SAT``;
         decided before anything but the overscan is subtracted.
+
+    Raises
+    ------
+    ValueError
+        The data section is not within the readout, or its place not on the detector.
     """
+    _check_place(raw, place, level, image, variance, mask, *(f for f in (bias, dark, flat) if f is not None))
     return int(
         _reduce_segment(
             raw, place.row, place.column, place.height, place.width, place.x0, place.y0,
@@ -152,3 +159,17 @@ def reduce_segment(
             image, variance, mask,
         )
     )  # fmt: skip
+
+
+def _check_place(
+    raw: NDArray[np.integer], place: SegmentPlace, level: NDArray[np.float32], *planes: NDArray[Any]
+) -> None:
+    """Compiled loops look no further than a segment says: it must not say more than there is."""
+    spans = [(place.row, place.height, raw.shape[0]), (place.column, place.width, raw.shape[1])]
+    for plane in planes:
+        spans += [(place.y0, place.height, plane.shape[0]), (place.x0, place.width, plane.shape[1])]
+    if len(level) < place.height or any(start < 0 or start + length > end for start, length, end in spans):
+        raise ValueError(
+            f"{place} does not fit a readout of {raw.shape} with {len(level)} levels and planes of "
+            f"{[plane.shape for plane in planes]}."
+        )

@@ -25,13 +25,19 @@ def point_model(
     slopes: NDArray[np.float64],
     out: NDArray[np.float64],
 ) -> None:
-    """Write the PSF of a source off the centre and its derivatives along x and y into ``out`` (3, n, n)."""
+    """Write the PSF of a source off the centre and its derivatives along x and y into ``out`` (3, n, n).
+
+    Beyond the PSF's stamp, which may be narrower, they are 0.
+    """
     size = full.shape[0]
     half = size // 2
     shifted_stamp_and_slopes(spline, dx, dy, full, slopes[0], slopes[1])
     n = 2 * radius + 1
-    for r in range(n):
-        for c in range(n):
+    beyond = max(radius - half, 0)
+    if beyond:
+        out[:, :, :] = 0.0
+    for r in range(beyond, n - beyond):
+        for c in range(beyond, n - beyond):
             j, i = half - radius + r, half - radius + c
             out[0, r, c] = full[j, i]
             out[1, r, c] = slopes[0, j, i]

@@ -105,11 +105,11 @@ def warp_patch(
                     if column >= width:
                         break
                     xc, yc = x + c * dx, y + c * dy
-                    if xc < 1 or yc < 1 or variance[row, column] >= 0:
+                    # Compared as they are: NaN and what is beyond all integers have no pixel.
+                    inside = xc >= 1 and yc >= 1 and xc < patch_width - 2 and yc < patch_height - 2
+                    if not inside or variance[row, column] >= 0:
                         continue
                     ix, iy = int(xc), int(yc)
-                    if ix > patch_width - 3 or iy > patch_height - 3:
-                        continue
                     flags = (
                         patch_mask[iy, ix]
                         | patch_mask[iy, ix + 1]
