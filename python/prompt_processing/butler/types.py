@@ -1,18 +1,17 @@
-"""Tell the Butler which Python types this package keeps under the field's storage class names.
+"""The Python types that this package keeps under the field's storage class names.
 
 A repository records only the names (``ExposureF``, ``Defects``, ...). The
 middleware maps them to types of packages that PyPI does not have; the files
-beside this module map them to ours. They are found by the middleware's own
-search path, so nothing is written into a repository and one made elsewhere
-opens unchanged.
+in ``config`` beside this module map them to ours. The middleware finds them by
+its own search path, so nothing is written into a repository and one made
+elsewhere opens unchanged.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-
-from lsst.daf.butler import StorageClassFactory
 
 _SEARCH_PATH_VARIABLE = "DAF_BUTLER_CONFIG_PATH"
 CONFIG_FOLDER = Path(__file__).parent / "config"
@@ -28,5 +27,8 @@ def use_butler_types() -> None:
     if str(CONFIG_FOLDER) in folders:
         return
     os.environ[_SEARCH_PATH_VARIABLE] = os.pathsep.join([str(CONFIG_FOLDER), *folders])
-    # The factory may have been filled by an import; it reads the search path again.
-    StorageClassFactory().reset()
+    # A middleware that is not loaded yet will read the variable; one that is has read the search path without it.
+    if "lsst.daf.butler" in sys.modules:
+        from lsst.daf.butler import StorageClassFactory
+
+        StorageClassFactory().reset()

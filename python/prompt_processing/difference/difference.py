@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
-from lsst.pipe.base import AlgorithmError
 
 from prompt_processing.imaging.difference.residuals import Residuals, measure_residuals
 from prompt_processing.imaging.difference.subtraction import SubtractionOptions, subtract
+from prompt_processing.imaging.errors import NumericalError
 from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
 from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
 from prompt_processing.imaging.measurement.dia_filters import FilterOptions, filter_dia_sources
@@ -156,7 +156,7 @@ def difference_images(
     begin, cpu = time.perf_counter(), time.process_time()
     try:
         result = subtract(image.exposure, registration.template, registration.stars, options.subtraction)
-    except (AlgorithmError, ValueError) as error:
+    except (NumericalError, ValueError) as error:
         raise DifferenceError(f"The subtraction failed: {error}") from error
     seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu
     tell("detecting and measuring what changed")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy.table import Table
-from lsst.pipe.base import AlgorithmError
 from numpy.typing import NDArray
 
 from prompt_processing.imaging.calibration.background import SkyEstimate, estimate_sky
@@ -15,7 +14,12 @@ from prompt_processing.imaging.calibration.detection import Detections, detect
 from prompt_processing.imaging.calibration.measurement import fit_psf
 from prompt_processing.imaging.calibration.psf_model import PsfModel, PsfOptions, model_psf
 from prompt_processing.imaging.calibration.star_selection import StarCandidates, select_stars
-from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError, TooManyCosmicRaysError
+from prompt_processing.imaging.errors import (
+    BadPsfError,
+    NumericalError,
+    TooFewStarsError,
+    TooManyCosmicRaysError,
+)
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions, find_cosmic_rays
 
 from ..images import UNUSABLE, Exposure, Mask
@@ -97,7 +101,7 @@ def prepare(opened: OpenedImage, cosmic_rays: bool, fwhm_guess: float = 3.5) -> 
         model = _model(exposure, detections, candidates)
     except (TooFewStarsError, BadPsfError) as error:
         raise NoStarsError(f"{opened.name}: {error}") from error
-    except AlgorithmError as error:
+    except NumericalError as error:
         raise DifferenceError(f"{opened.name}: {error}") from error
     exposure.psf = model.psf
     n_cosmic = 0

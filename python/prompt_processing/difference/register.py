@@ -8,11 +8,10 @@ import numpy as np
 import sep
 from astropy.table import Table
 from astropy.wcs import WCS
-from lsst.pipe.base import AlgorithmError
 from numpy.typing import NDArray
 
 from prompt_processing.imaging.calibration.astrometry import AstrometricFit, AstrometryOptions, fit_wcs
-from prompt_processing.imaging.errors import AstrometryError, NoTemplateOverlapError
+from prompt_processing.imaging.errors import AstrometryError, NoTemplateOverlapError, NumericalError
 from prompt_processing.imaging.templates.warp import WarpOptions, warp_template
 
 from ..images import Exposure, PhotoCalib
@@ -129,7 +128,7 @@ def register(science: PreparedImage, template: PreparedImage, align: bool = True
         )
     except NoTemplateOverlapError as error:
         raise NoOverlapError(_apart(science, template, science_wcs, template_wcs)) from error
-    except AlgorithmError as error:
+    except NumericalError as error:
         raise DifferenceError(f"{template.name}: {error}") from error
     warped.wcs, warped.photo_calib = science.exposure.wcs, None
     coverage = float(warped.metadata["COVERAGE"])

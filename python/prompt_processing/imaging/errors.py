@@ -1,11 +1,13 @@
-"""Failures of the algorithms that a retry would only repeat, with the numbers that tell why."""
+"""Failures of the algorithms that a retry would repeat, with the numbers that explain them.
+
+Tasks raise them as the middleware's `~lsst.pipe.base.AlgorithmError`: see
+`prompt_processing.tasks.numerics_task`.
+"""
 
 from __future__ import annotations
 
-from lsst.pipe.base import AlgorithmError
 
-
-class _MeasuredError(AlgorithmError):
+class NumericalError(Exception):
     """An algorithm's failure with the numbers behind it.
 
     Parameters
@@ -30,53 +32,53 @@ class _MeasuredError(AlgorithmError):
         return self.numbers
 
 
-class UnusableCalibrationError(_MeasuredError):
+class UnusableCalibrationError(NumericalError):
     """A calibration frame does not fit the raw image: other shape, or nothing but bad pixels."""
 
 
-class TooManyCosmicRaysError(_MeasuredError):
+class TooManyCosmicRaysError(NumericalError):
     """More pixels look like cosmic rays than there can be: noise or expected seeing are wrong."""
 
 
-class BadBackgroundError(_MeasuredError):
+class BadBackgroundError(NumericalError):
     """Hardly a pixel is left to estimate the background from."""
 
 
-class DetectionError(_MeasuredError):
+class DetectionError(NumericalError):
     """Sources cover so much of the image that they cannot be told apart."""
 
 
-class TooFewStarsError(_MeasuredError):
+class TooFewStarsError(NumericalError):
     """Not enough stars for a PSF model."""
 
 
-class BadPsfError(_MeasuredError):
+class BadPsfError(NumericalError):
     """The PSF model has an absurd width or shape."""
 
 
-class NoReferenceStarsError(_MeasuredError):
+class NoReferenceStarsError(NumericalError):
     """The reference catalogue has nothing (in this band) where the image lies."""
 
 
-class AstrometryError(_MeasuredError):
+class AstrometryError(NumericalError):
     """Detected and reference stars could not be matched, or the solution is too poor."""
 
 
-class PhotometryError(_MeasuredError):
+class PhotometryError(NumericalError):
     """Too few matched stars for a zero point, or too much scatter among them."""
 
 
-class NoTemplateOverlapError(_MeasuredError):
+class NoTemplateOverlapError(NumericalError):
     """None of the template's pixels lies on the image."""
 
 
-class TooFewKernelStarsError(_MeasuredError):
+class TooFewKernelStarsError(NumericalError):
     """Not enough sources to fit the kernel that matches two images' PSFs."""
 
 
-class BadKernelError(_MeasuredError):
+class BadKernelError(NumericalError):
     """The PSF-matching kernel is absurd, or leaves residuals that nothing could be told from."""
 
 
-class AbsurdVisitError(_MeasuredError):
+class AbsurdVisitError(NumericalError):
     """PSF, zero point, astrometry or number of DiaSources cannot be true: a circuit breaker opened."""

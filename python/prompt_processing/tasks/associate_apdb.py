@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import time
 from dataclasses import fields
 from typing import Any
@@ -23,7 +23,7 @@ from lsst.pipe.base import (
 
 from prompt_processing.alerts.files import AlertFile, write_underway
 from prompt_processing.alerts.packets import AlertEncoder, PreparedAlerts
-from prompt_processing.alerts.sender import AlertsOnDemand, AlertStreamSettings, send_alerts
+from prompt_processing.alerts.sender import AlertsOnDemand, send_alerts
 from prompt_processing.apdb.tables import ApdbSchemas
 from prompt_processing.apdb.write import require_not_in_apdb, write_visit_detector
 from prompt_processing.association.associate_visit import PreloadedCatalogs, associate_visit
@@ -33,6 +33,7 @@ from prompt_processing.association.visit_quality import (
     require_sane_visit,
     visit_metrics,
 )
+from prompt_processing.tasks.numerics_task import repeatable_failures
 
 from ..images import Exposure, VisitInfo
 from .apdb_task import ApdbTask
@@ -144,7 +145,7 @@ class AssociateApdbConfig(PipelineTaskConfig, pipelineConnections=AssociateApdbC
     """Radii and circuit breakers; the APDB and the broker come from the environment unless given here."""
 
     apdb_config_uri = Field[str](
-        doc="URI of the APDB's configuration; if empty, CONFIG_APDB of the environment.", default=""
+        doc="URI of the APDB's configuration; if empty, the process names it (CONFIG_APDB).", default=""
     )
     object_radius_arcsec = Field[float](
         doc="Largest distance of a DiaSource from its DiaObject.", default=1.0
@@ -195,7 +196,8 @@ class AssociateApdbTask(ApdbTask):
         """Write the outputs between the APDB and the alerts, so that the marker never waits for a broker."""
         inputs = butlerQC.get(inputRefs)
         del inputs["exposures"]
-        result = self.write(**inputs)
+        with repeatable_failures():
+            result = self.write(**inputs)
         try:
             butlerQC.put(result, outputRefs)
         finally:
@@ -284,7 +286,7 @@ class AssociateApdbTask(ApdbTask):
             # And on the disk before it, since who is killed after it can send nothing.
             start = time.monotonic()
             alert_file = write_underway(
-                AlertStreamSettings.from_environment(os.environ).keep_directory,
+                self.connections.alert_stream.keep_directory,
                 visit,
                 detector,
                 associated.sources["timeProcessedMjdTai"],
@@ -364,7 +366,9 @@ class AssociateApdbTask(ApdbTask):
         last_acknowledged: float | None = None
         if prepared is not None:
             visit_info = _visit_info(difference, science)
-            settings = AlertStreamSettings.from_environment(os.environ, self.config.alert_timeout_seconds)
+            settings = dataclasses.replace(
+                self.connections.alert_stream, timeout_seconds=self.config.alert_timeout_seconds
+            )
             report = send_alerts(
                 settings,
                 visit_info.exposure,

@@ -9,7 +9,6 @@ from lsst.daf.butler import DeferredDatasetHandle
 from lsst.pex.config import RangeField
 from lsst.pipe.base import (
     NoWorkFound,
-    PipelineTask,
     PipelineTaskConfig,
     PipelineTaskConnections,
     Struct,
@@ -17,6 +16,7 @@ from lsst.pipe.base import (
 )
 
 from prompt_processing.imaging.templates.warp import warp_template
+from prompt_processing.tasks.numerics_task import NumericsTask
 
 from ..images import Exposure, SkyMap
 
@@ -66,7 +66,7 @@ class BuildTemplateConfig(PipelineTaskConfig, pipelineConnections=BuildTemplateC
     )
 
 
-class BuildTemplateTask(PipelineTask):
+class BuildTemplateTask(NumericsTask):
     """Warp template patches."""
 
     ConfigClass = BuildTemplateConfig

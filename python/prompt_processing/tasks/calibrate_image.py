@@ -10,7 +10,6 @@ from astropy.table import vstack
 from lsst.daf.butler import DeferredDatasetHandle
 from lsst.pex.config import Field, RangeField
 from lsst.pipe.base import (
-    PipelineTask,
     PipelineTaskConfig,
     PipelineTaskConnections,
     Struct,
@@ -22,6 +21,7 @@ from prompt_processing.imaging.calibration.calibrate import CalibrateOptions, ca
 from prompt_processing.imaging.calibration.photometry import PhotometryOptions
 from prompt_processing.imaging.calibration.psf_model import PsfOptions
 from prompt_processing.imaging.errors import NoReferenceStarsError
+from prompt_processing.tasks.numerics_task import NumericsTask
 
 from ..images import Exposure
 
@@ -89,7 +89,7 @@ class CalibrateImageConfig(PipelineTaskConfig, pipelineConnections=CalibrateImag
     doCosmicRays = Field[bool](doc="Look for cosmic rays again with the PSF.", default=True)
 
 
-class CalibrateImageTask(PipelineTask):
+class CalibrateImageTask(NumericsTask):
     """Calibrate a visit's image of one detector."""
 
     ConfigClass = CalibrateImageConfig
@@ -117,7 +117,7 @@ class CalibrateImageTask(PipelineTask):
         ------
         NoReferenceStarsError
             Raised if there is no shard for this part of the sky, or no star with a flux in the band.
-        lsst.pipe.base.AlgorithmError
+        NumericalError
             Raised if the image cannot be calibrated; see `prompt_processing.imaging.errors`.
         """
         if not reference_stars:

@@ -6,7 +6,6 @@ from typing import Any
 
 from astropy.table import Table
 from lsst.pipe.base import (
-    PipelineTask,
     PipelineTaskConfig,
     PipelineTaskConnections,
     Struct,
@@ -14,6 +13,7 @@ from lsst.pipe.base import (
 )
 
 from prompt_processing.imaging.measurement.reliability import ReliabilityModel
+from prompt_processing.tasks.numerics_task import NumericsTask
 
 _VISIT = ("instrument", "visit", "detector")
 
@@ -39,7 +39,7 @@ class ComputeReliabilityConfig(PipelineTaskConfig, pipelineConnections=ComputeRe
     """Nothing to choose: the model comes with the code, and its version with each score."""
 
 
-class ComputeReliabilityTask(PipelineTask):
+class ComputeReliabilityTask(NumericsTask):
     """Apply the reliability model."""
 
     ConfigClass = ComputeReliabilityConfig

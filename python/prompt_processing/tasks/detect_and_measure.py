@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from lsst.pex.config import RangeField
 from lsst.pipe.base import (
-    PipelineTask,
     PipelineTaskConfig,
     PipelineTaskConnections,
     Struct,
@@ -16,6 +15,7 @@ from lsst.pipe.base import (
 
 from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
 from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
+from prompt_processing.tasks.numerics_task import NumericsTask
 
 from ..images import Exposure
 
@@ -67,7 +67,7 @@ class DetectAndMeasureDiaSourceConfig(
     )
 
 
-class DetectAndMeasureDiaSourceTask(PipelineTask):
+class DetectAndMeasureDiaSourceTask(NumericsTask):
     """Detect and measure DiaSources of both signs."""
 
     ConfigClass = DetectAndMeasureDiaSourceConfig

@@ -8,7 +8,6 @@ from typing import Any
 from astropy.table import Table
 from lsst.pex.config import Field
 from lsst.pipe.base import (
-    PipelineTask,
     PipelineTaskConfig,
     PipelineTaskConnections,
     Struct,
@@ -16,6 +15,7 @@ from lsst.pipe.base import (
 )
 
 from prompt_processing.imaging.measurement.dia_filters import FilterOptions, filter_dia_sources
+from prompt_processing.tasks.numerics_task import NumericsTask
 
 _VISIT = ("instrument", "visit", "detector")
 
@@ -46,7 +46,7 @@ class FilterDiaSourceConfig(PipelineTaskConfig, pipelineConnections=FilterDiaSou
     minimumSnr = Field[float](doc="Of the fitted PSF flux, either sign.", default=5.0)
 
 
-class FilterDiaSourceTask(PipelineTask):
+class FilterDiaSourceTask(NumericsTask):
     """Split DiaSources by simple criteria."""
 
     ConfigClass = FilterDiaSourceConfig

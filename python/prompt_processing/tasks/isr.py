@@ -6,7 +6,6 @@ from typing import Any
 
 from lsst.pex.config import Field
 from lsst.pipe.base import (
-    PipelineTask,
     PipelineTaskConfig,
     PipelineTaskConnections,
     Struct,
@@ -15,6 +14,7 @@ from lsst.pipe.base import (
 
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions
 from prompt_processing.imaging.isr.isr import IsrOptions, run_isr
+from prompt_processing.tasks.numerics_task import NumericsTask
 
 from ..images import Defects, Exposure, VisitInfo
 from ..instruments.camera import Camera
@@ -99,7 +99,7 @@ class IsrConfig(PipelineTaskConfig, pipelineConnections=IsrConnections):
     doCosmicRays = Field[bool](doc="Look for cosmic rays before the PSF is known.", default=True)
 
 
-class IsrTask(PipelineTask):
+class IsrTask(NumericsTask):
     """Remove the instrument's signature."""
 
     ConfigClass = IsrConfig

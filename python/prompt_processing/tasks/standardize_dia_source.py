@@ -8,7 +8,6 @@ from astropy.table import Table
 from astropy.time import Time
 from lsst.pex.config import Field
 from lsst.pipe.base import (
-    PipelineTask,
     PipelineTaskConfig,
     PipelineTaskConnections,
     Struct,
@@ -17,6 +16,7 @@ from lsst.pipe.base import (
 
 from prompt_processing.apdb.tables import DEFAULT_SCHEMA, ApdbSchemas
 from prompt_processing.association.standardize import standardize_dia_sources
+from prompt_processing.tasks.numerics_task import NumericsTask
 
 from ..images import VisitInfo
 
@@ -59,7 +59,7 @@ class StandardizeDiaSourceConfig(PipelineTaskConfig, pipelineConnections=Standar
     schema_uri = Field[str](doc="URI of the APDB's schema.", default=DEFAULT_SCHEMA)
 
 
-class StandardizeDiaSourceTask(PipelineTask):
+class StandardizeDiaSourceTask(NumericsTask):
     """Give DiaSources all columns, types and defaults of the APDB."""
 
     ConfigClass = StandardizeDiaSourceConfig

@@ -7,7 +7,6 @@ from typing import Any
 
 from astropy.table import Table
 from lsst.pipe.base import (
-    PipelineTask,
     PipelineTaskConfig,
     PipelineTaskConnections,
     Struct,
@@ -16,6 +15,7 @@ from lsst.pipe.base import (
 
 from prompt_processing.imaging.difference.residuals import measure_residuals
 from prompt_processing.imaging.difference.subtraction import subtract
+from prompt_processing.tasks.numerics_task import NumericsTask
 
 from ..images import Exposure
 
@@ -67,7 +67,7 @@ class SubtractImagesConfig(PipelineTaskConfig, pipelineConnections=SubtractImage
     """Nothing to choose: thresholds are those of `SubtractionOptions`."""
 
 
-class SubtractImagesTask(PipelineTask):
+class SubtractImagesTask(NumericsTask):
     """Match the PSFs and subtract."""
 
     ConfigClass = SubtractImagesConfig

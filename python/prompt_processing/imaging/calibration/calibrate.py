@@ -127,7 +127,7 @@ def calibrate_image(
 
     Raises
     ------
-    lsst.pipe.base.AlgorithmError
+    NumericalError
         One of the types in `errors`, with the numbers that tell why.
     ValueError
         There is no predicted WCS, or no exposure.
