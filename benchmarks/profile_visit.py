@@ -48,6 +48,7 @@ from prompt_processing.repository.content import simulated_content
 from prompt_processing.settings.worker import Settings
 from prompt_processing.simulation.night import Night, build_night
 from prompt_processing.tasks import associate_apdb
+from prompt_processing.transport.private_folder import make_private
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 TARGET_SECONDS, TARGET_OVERHEAD_SECONDS, TARGET_MIB = 4.0, 1.0, 2048
@@ -172,6 +173,9 @@ def main() -> None:
     use_butler_types()
     console = Console()
     night_folder = options.night or Path(f"{default_night}-{options.instrument}")
+    if options.night is None:
+        # Its name can be guessed, and the night in it is read and run.
+        make_private(night_folder)
     if not (night_folder / "night.json").exists():
         miniature = options.miniature and tuple(options.miniature)
         with console.status("Simulating the night ..."):

@@ -4,6 +4,9 @@ A file holds the alerts of one visit-detector, ``<diaSourceId>.avro`` each, in a
 ``<visit>_<detector>.<8 letters>.underway`` from before the APDB's commit until every alert is acknowledged;
 it ends with ``.kept.tar`` once it is known that the commit has happened and that its alerts wait for another
 attempt. Who writes or sends a file holds its lock, which ends with the process.
+
+Whatever is kept is sent to the world's brokers. So the folder is private, and a file in it counts only if it
+belongs to this user.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import io
 import json
 import logging
 import os
+import stat
 import tarfile
 import uuid
 from collections.abc import Container, Iterable, Iterator
@@ -24,6 +28,7 @@ import pandas as pd
 
 from prompt_processing.apdb.write import AlreadyInApdbError
 from prompt_processing.domain.errors import NonRetriableError, RetriableError
+from prompt_processing.transport.private_folder import make_private, require_private
 
 from .packets import Alert
 
@@ -92,7 +97,7 @@ class AlertFile:
         Parameters
         ----------
         folder : `~pathlib.Path`
-            Made if it is not there.
+            Made if it is not there; nobody else may be able to write to it.
         visit, detector, processed_mjd
             As the attributes.
         alerts : iterable of `Alert`
@@ -105,7 +110,7 @@ class AlertFile:
         OSError
             If it cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         path = folder / f"{visit}_{detector}.{uuid.uuid4().hex[:8]}{suffix}"
         unfinished = path.with_name(path.name + _UNFINISHED)
         file = unfinished.open("xb+")
@@ -142,10 +147,10 @@ class AlertFile:
         Raises
         ------
         AlertFileError
-            If it is none of alerts.
+            If it is not one of alerts, or not this user's.
         """
         try:
-            file = path.open("rb+")
+            file = _open_own(path)
         except FileNotFoundError:
             return None
         try:
@@ -256,24 +261,66 @@ def read_alerts(path: Path) -> Iterator[Alert]:
 
 
 def underway_files(folder: Path) -> list[Path]:
-    """Find the files whose commit is not known to have happened; most belong to a worker that lives."""
-    return sorted(folder.glob(f"*{UNDERWAY}"))
+    """Find the files whose commit is not known to have happened; most belong to a live worker.
+
+    Raises
+    ------
+    UntrustedFolderError
+        Raised if somebody else can have put files there.
+    """
+    return _files(folder, UNDERWAY)
 
 
 def kept_files(folder: Path) -> list[Path]:
-    """Find the files of alerts that wait to be sent again."""
-    return sorted(folder.glob(f"*{KEPT}"))
+    """Find the files of alerts that wait to be sent again.
+
+    Raises
+    ------
+    UntrustedFolderError
+        Raised if somebody else can have put files there.
+    """
+    return _files(folder, KEPT)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what dead workers were about to write: before the commit that it was for."""
-    for path in folder.glob(f"*{_UNFINISHED}"):
+    """Remove what dead workers were about to write: before the commit that it was for.
+
+    Raises
+    ------
+    UntrustedFolderError
+        Raised if somebody else can have put files there.
+    """
+    for path in _files(folder, _UNFINISHED):
         try:
             with path.open("rb+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink(missing_ok=True)
         except (BlockingIOError, FileNotFoundError):
             continue
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    try:
+        require_private(folder)
+    except FileNotFoundError:
+        # No alert has been kept yet.
+        return []
+    return sorted(folder.glob(f"*{suffix}"))
+
+
+def _open_own(path: Path) -> BinaryIO:
+    """Open a file of this user's for reading and writing."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        raise AlertFileError(f"{path} cannot be read as a file of alerts: {exc.strerror}") from exc
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        os.close(descriptor)
+        raise AlertFileError(f"{path} is not a file of this user's; its alerts are not sent.")
+    return os.fdopen(descriptor, "rb+")
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
+from prompt_processing.transport.private_folder import is_private
+
 _LOG = logging.getLogger("lsst.activator.storage.local_folder")
 
 _PREFIX = "butler-"
@@ -64,16 +66,17 @@ class LocalFolder:
 
 
 def remove_left_behind(parent: Path) -> None:
-    """Remove the folders of workers that live no more.
+    """Remove the folders of dead workers.
 
     Parameters
     ----------
     parent : `~pathlib.Path`
-        Directory of the folders; those without a lock are nobody's, or are being made at this moment.
+        Directory of the folders. Those without a lock stay: they are being made, or are not ours. So do
+        those that somebody else can write to.
     """
     for path in parent.glob(f"{_PREFIX}????????"):
         try:
-            if path.is_symlink() or path.stat().st_uid != os.getuid():
+            if not is_private(path):
                 continue
             descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:

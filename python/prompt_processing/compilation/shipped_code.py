@@ -6,15 +6,23 @@ container nobody can; it would compile everything again in every pod, half a min
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
+import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 from types import FunctionType
 from typing import Self
 
 from numba.core.caching import InTreeCacheLocator
 
+from prompt_processing.transport.private_folder import UntrustedFolderError, make_private
+
 __all__ = ["ShippedCodeLocator"]
+
+_LOG = logging.getLogger("lsst.prompt_processing.compilation")
 
 
 class ShippedCodeLocator(InTreeCacheLocator):
@@ -23,6 +31,9 @@ class ShippedCodeLocator(InTreeCacheLocator):
     The temporary folder gets a link to each file that is shipped. Numba replaces files and never changes
     one, so that a function that is compiled for further types replaces the links of its own files only.
     ``NUMBA_CACHE_LOCATOR_CLASSES`` names this class, in the containers.
+
+    Numba runs what it finds there. The folder is therefore private; if somebody else has made it before, this
+    process uses a new one.
 
     Parameters
     ----------
@@ -35,8 +46,7 @@ class ShippedCodeLocator(InTreeCacheLocator):
     def __init__(self, py_func: FunctionType, py_file: str) -> None:
         super().__init__(py_func, py_file)
         self._shipped = Path(super().get_cache_path())
-        folder = Path(tempfile.gettempdir(), f"prompt-compiled-{os.getuid()}")
-        self._cache_path = str(folder / self.get_suitable_cache_subpath(py_file))
+        self._cache_path = str(_folder() / self.get_suitable_cache_subpath(py_file))
 
     @classmethod
     def from_function(cls, py_func: FunctionType, py_file: str) -> Self | None:
@@ -58,3 +68,26 @@ class ShippedCodeLocator(InTreeCacheLocator):
                         link.symlink_to(shipped)
                     except FileExistsError:
                         continue
+
+
+@cache
+def _folder() -> Path:
+    """Return the folder of compiled code, which is this user's alone."""
+    user = os.geteuid()
+    folder = Path(tempfile.gettempdir(), f"prompt-compiled-{user}")
+    try:
+        return make_private(folder)
+    except UntrustedFolderError as error:
+        _LOG.error("Compiled code is not kept for the next process: %s", error)
+    except OSError:
+        # Numba finds that out as well, and says so.
+        return folder
+    mine, maker = Path(tempfile.mkdtemp(prefix=f"{folder.name}-")), os.getpid()
+
+    def remove() -> None:
+        # Workers that were forked since use it, too.
+        if os.getpid() == maker:
+            shutil.rmtree(mine, ignore_errors=True)
+
+    atexit.register(remove)
+    return mine

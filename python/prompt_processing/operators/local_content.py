@@ -10,6 +10,7 @@ from pathlib import Path
 from lsst.daf.butler import Butler, MissingDatasetTypeError
 
 from prompt_processing.butler.types import use_butler_types
+from prompt_processing.transport.private_folder import require_private
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,9 @@ def read_content(path: Path) -> RepositoryContent:
     Raises
     ------
     OSError
-        Raised if it is gone.
+        Raised if it is gone, or if somebody else can have written it.
     """
+    require_private(path)
     use_butler_types()
     butler = Butler.from_config(str(path), writeable=False)
     try:
