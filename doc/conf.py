@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
     "api_pages",
+    "command_pages",
     "settings_tables",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
