@@ -1,0 +1,77 @@
+"""What members of a consumer group send and are told."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from .wire import ErrorCode, Reader, WireError
+
+__all__ = ["GroupError", "JoinRequest", "JoinedGroup", "Member"]
+
+
+class GroupError(Exception):
+    """A member's request is refused."""
+
+    def __init__(self, code: ErrorCode, member_id: str = "") -> None:
+        super().__init__(code.name)
+        self.code = code
+        self.member_id = member_id
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """What a member sends to join; times in milliseconds.
+
+    Attributes
+    ----------
+    member_id
+        Empty for a new member.
+    id_required
+        Whether a new member first gets an id and has to join again with it.
+    protocols
+        Names of the ways in which partitions can be assigned, the preferred one first, and for each what the
+        leader has to know of this member.
+    """
+
+    client_id: str
+    member_id: str
+    instance_id: str | None
+    id_required: bool
+    session_timeout_ms: int
+    rebalance_timeout_ms: int
+    protocol_type: str
+    protocols: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """A member of a group; it is not expected to give signs of life while it waits for an answer."""
+
+    member_id: str
+    request: JoinRequest
+    assignment: bytes = b""
+    joining: asyncio.Future[JoinedGroup] | None = None
+    syncing: asyncio.Future[bytes] | None = None
+    session: asyncio.TimerHandle | None = None
+
+    @property
+    def subscription(self) -> frozenset[str]:
+        """Topics that it wants to read, as far as its own words can be understood."""
+        try:
+            reader = Reader(self.request.protocols[0][1])
+            reader.int16()
+            return frozenset(reader.array(reader.string))
+        except (WireError, IndexError):
+            return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedGroup:
+    """What a member is told once all have joined; only the leader learns of the others."""
+
+    generation: int
+    protocol: str
+    leader: str
+    member_id: str
+    members: tuple[tuple[str, str | None, bytes], ...] = ()

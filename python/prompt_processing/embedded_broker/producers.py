@@ -1,0 +1,79 @@
+"""What a partition remembers of its producers, so that a batch that is sent twice is stored once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+from .record_batches import BadBatchError, BatchHeader
+from .wire import ErrorCode
+
+__all__ = ["ProducerStates"]
+
+_REMEMBERED_BATCHES = 5
+"""As many as a client may have under way at once."""
+_REMEMBERED_PRODUCERS = 1000
+
+
+@dataclass(slots=True)
+class _Producer:
+    epoch: int
+    last_sequence: int = -1
+    batches: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_BATCHES))
+
+
+class ProducerStates:
+    """Epochs and sequence numbers of the idempotent producers of one partition."""
+
+    def __init__(self) -> None:
+        self._producers: OrderedDict[int, _Producer] = OrderedDict()
+
+    def check(self, header: BatchHeader) -> int | None:
+        """Return the offset that a batch already has, or `None` if it is the producer's next one.
+
+        Raises
+        ------
+        BadBatchError
+            It is from a producer that has been replaced, or a batch before it is missing.
+        """
+        known = self._producers.get(header.producer_id)
+        if known is None:
+            return None
+        if header.producer_epoch < known.epoch:
+            raise BadBatchError(
+                ErrorCode.INVALID_PRODUCER_EPOCH, "a newer instance of the producer is active"
+            )
+        if header.producer_epoch > known.epoch:
+            expected = 0
+        else:
+            for first, last, offset in known.batches:
+                if (header.base_sequence, header.last_sequence) == (first, last):
+                    return offset
+            if known.last_sequence < 0:
+                return None
+            expected = (known.last_sequence + 1) & 0x7FFFFFFF
+        if header.base_sequence != expected:
+            raise BadBatchError(
+                ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+                f"sequence number {header.base_sequence} where {expected} is next",
+            )
+        return None
+
+    def note(self, header: BatchHeader, offset: int) -> None:
+        """Remember a batch that has been stored."""
+        known = self._of(header.producer_id, header.producer_epoch)
+        known.last_sequence = header.last_sequence
+        known.batches.append((header.base_sequence, header.last_sequence, offset))
+
+    def note_epoch(self, producer_id: int, epoch: int) -> None:
+        """Accept no batch of an older epoch from now on."""
+        self._of(producer_id, epoch)
+
+    def _of(self, producer_id: int, epoch: int) -> _Producer:
+        known = self._producers.get(producer_id)
+        if known is None or known.epoch < epoch:
+            known = self._producers[producer_id] = _Producer(epoch)
+        self._producers.move_to_end(producer_id)
+        while len(self._producers) > _REMEMBERED_PRODUCERS:
+            self._producers.popitem(last=False)
+        return known
