@@ -194,7 +194,7 @@ def main() -> None:
 
 @contextmanager
 def alert_broker() -> Iterator[str]:
-    command = [sys.executable, "-m", "prompt_processing.demo.kafka_server", "alerts"]
+    command = [sys.executable, "-m", "prompt_processing.embedded_broker", "alerts"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin is not None
         assert server.stdout is not None

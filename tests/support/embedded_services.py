@@ -59,7 +59,14 @@ def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Embedd
     with Processes(tmp_path / "logs", CREDENTIALS) as processes:
         kafka = processes.start(
             "kafka",
-            ["python", "-m", "prompt_processing.demo.kafka_server", NEXT_VISIT_TOPIC, BUCKET_TOPIC],
+            [
+                "python",
+                "-m",
+                "prompt_processing.embedded_broker",
+                f"--folder={tmp_path / 'kafka'}",
+                NEXT_VISIT_TOPIC,
+                BUCKET_TOPIC,
+            ],
             tells_ready=True,
         )
         store = processes.start(

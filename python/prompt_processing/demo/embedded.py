@@ -1,4 +1,4 @@
-"""Stand-ins that come with the Python packages: mock brokers, moto, SQLite."""
+"""Stand-ins that come with the Python packages: the embedded broker, moto, SQLite."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class EmbeddedServices:
             [
                 "python",
                 "-m",
-                "prompt_processing.demo.kafka_server",
+                "prompt_processing.embedded_broker",
+                f"--folder={folders.work / 'kafka'}",
                 NEXT_VISIT_TOPIC,
                 _BUCKET_TOPIC,
                 ALERT_TOPIC,
