@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,10 @@ import pytest
 from prompt_processing.alerts.files import kept_files
 from prompt_processing.alerts.packets import Alert
 from prompt_processing.alerts.resending import resend_kept_alerts
-from prompt_processing.alerts.sender import (
-    AlertStreamSettings,
-    send_alerts,
-)
+from prompt_processing.alerts.sender import send_alerts
+from prompt_processing.alerts.stream_settings import AlertStreamSettings
 from prompt_processing.services.kafka import Kafka
+from prompt_processing.settings.alerts import AlertSettings
 from prompt_processing.transport.kafka import make_consumer
 
 pytestmark = pytest.mark.services
@@ -32,14 +32,14 @@ def topic(kafka: Kafka, new_name: Callable[[str], str]) -> str:
 
 
 def settings(kafka: Kafka, topic: str, folder: Path, password: str, timeout: float) -> AlertStreamSettings:
-    environment = {
-        "AP_KAFKA_SERVER": kafka.sasl_servers,
-        "AP_KAFKA_TOPIC": topic,
-        "AP_KAFKA_PRODUCER_USERNAME": kafka.username,
-        "AP_KAFKA_PRODUCER_PASSWORD": password,
-        "ALERT_KEEP_DIR": str(folder),
-    }
-    return AlertStreamSettings.from_environment(environment, timeout)
+    environment = AlertSettings.load(
+        ap_kafka_server=kafka.sasl_servers,
+        ap_kafka_topic=topic,
+        ap_kafka_producer_username=kafka.username,
+        ap_kafka_producer_password=password,
+        alert_keep_dir=str(folder),
+    )
+    return replace(environment.alert_stream, timeout_seconds=timeout)
 
 
 def consume(kafka: Kafka, topic: str, n_messages: int) -> list[bytes]:

@@ -11,10 +11,10 @@ from lsst.dax.apdb.sql import ApdbSql
 from prompt_processing.alerts.files import KEPT, UNDERWAY, AlertFile
 from prompt_processing.alerts.packets import Alert
 from prompt_processing.alerts.resending import move_to_store
-from prompt_processing.alerts.sender import AlertStreamSettings
 from prompt_processing.cli.alerts import main
 from prompt_processing.services.kafka import Kafka
 from prompt_processing.services.object_store import ObjectStore
+from prompt_processing.settings.alerts import AlertSettings
 from prompt_processing.transport.kafka import make_consumer
 
 pytestmark = pytest.mark.services
@@ -46,7 +46,7 @@ def test_alerts_survive_the_pod_in_the_store_and_are_sent_once(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AP_KAFKA_PRODUCER_USERNAME", raising=False)
-    settings = AlertStreamSettings.from_environment(environment)
+    settings = AlertSettings.load().alert_stream
 
     def stored() -> list[str]:
         return [one["Key"] for one in client.list_objects_v2(Bucket=bucket).get("Contents", [])]

@@ -11,6 +11,7 @@ import pytest
 from astropy.table import Table
 from astropy.time import Time, TimeDelta
 from astropy.wcs import WCS
+from connected_tasks import connections_of_environment
 from lsst.alert.packet import Schema
 from lsst.daf.butler import Butler, DatasetType, Timespan
 from lsst.dax.apdb import Apdb, ApdbSql
@@ -22,6 +23,7 @@ from lsst.sphgeom import ConvexPolygon, LonLat, UnitVector3d
 from prompt_processing.alerts.files import kept_files, read_alerts
 from prompt_processing.domain.ids import pack_ids
 from prompt_processing.images import Exposure, Psf, VisitInfo
+from prompt_processing.tasks.connected_task import ConnectedTaskFactory
 
 pytestmark = pytest.mark.integration
 
@@ -144,7 +146,8 @@ def _put_inputs(butler: Butler) -> None:
 
 
 def _run(butler: Butler, pipeline: str, where: str) -> None:
-    executor = SeparablePipelineExecutor(butler)
+    factory = ConnectedTaskFactory(connections_of_environment())
+    executor = SeparablePipelineExecutor(butler, task_factory=factory)
     parsed = Pipeline.fromString(pipeline)
     graph = executor.make_quantum_graph(parsed, where=where)
     executor.pre_execute_qgraph(graph, register_dataset_types=True, save_init_outputs=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,12 +11,12 @@ from chart_fixtures import PROJECT, EverySecret, applications, container_of, onl
 from prompt_delivery.deployment.helm import ChartTree
 from prompt_delivery.deployment.manifests import containers, read_manifests
 from prompt_processing.activator.stream_worker import load_settings, make_stream
-from prompt_processing.alerts.sender import AlertStreamSettings
 from prompt_processing.butler_writer.config import WriterSettings
 from prompt_processing.fanout.config import DetectorMap, FanOutSettings
 from prompt_processing.initializer.config import InitializerSettings
 from prompt_processing.instruments.camera import load_camera
 from prompt_processing.raw_microservice.config import MicroserviceSettings
+from prompt_processing.settings.alerts import AlertSettings
 from prompt_processing.settings.environment import EnvironmentSettings
 from prompt_processing.settings.worker import Settings
 
@@ -110,7 +109,7 @@ def test_each_application_in_each_environment_has_settings_that_the_code_takes(
                 case "prompt-initializer" | "prompt-finish-exports":
                     InitializerSettings.load()
                 case "prompt-resend-alerts":
-                    settings = AlertStreamSettings.from_environment(os.environ)
+                    settings = AlertSettings.load().alert_stream
                     assert settings.broker is not None, where
                     assert settings.keep_store is not None, where
                 case "prompt-fanout":

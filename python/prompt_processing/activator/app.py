@@ -14,7 +14,7 @@ from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.apdb.version import ApdbVersionError
 from prompt_processing.butler.universe import UniverseError
 from prompt_processing.settings.environment import SettingsError
-from prompt_processing.settings.worker import BOOT_FAILURE
+from prompt_processing.settings.exit_codes import ExitCode
 from prompt_processing.telemetry.credentials import CredentialMask
 from prompt_processing.telemetry.metrics import Metrics
 from prompt_processing.telemetry.running_version import RunningVersion
@@ -44,12 +44,12 @@ def create_app(context: ProcessContext | None = None) -> Flask:
             context = ProcessContext.from_environment()
         except SettingsError as error:
             sys.stderr.write(f"The settings are not usable:\n{error}\n")
-            raise SystemExit(BOOT_FAILURE) from error
+            raise SystemExit(ExitCode.UNUSABLE_SETTINGS) from error
         try:
             context.warm()
         except (ApdbVersionError, UniverseError) as error:
             sys.stderr.write(f"{error}\n")
-            raise SystemExit(BOOT_FAILURE) from error
+            raise SystemExit(ExitCode.UNUSABLE_SETTINGS) from error
     bound = context
     app = make_app(
         Factory(context).process_visit(),

@@ -55,7 +55,7 @@ class ProcessContext:
         self.metrics = Metrics(settings.rubin_instrument)
         self.metrics.expect_messages(settings.bucket_topic)
         self.notices = ArrivalNotices(
-            settings.notices_kafka,
+            settings.kafka,
             settings.bucket_topic,
             offset_reset=settings.bucket_notification_kafka_offset_reset,
             on_undecodable=self.metrics.undecodable_message,
@@ -78,7 +78,7 @@ class ProcessContext:
                 settings.sasquatch_url, settings.daf_butler_sasquatch_namespace, settings.sasquatch_token
             )
         )
-        self.unsent_alerts = UnsentAlerts(settings.config_apdb)
+        self.unsent_alerts = UnsentAlerts(settings.alert_stream, settings.config_apdb)
         self._repositories: Repositories | None = None
 
     @classmethod

@@ -23,7 +23,8 @@ from prompt_processing.activator.side_server import SideServer
 from prompt_processing.settings.environment import SettingsError
 
 # None of these may import prometheus_client, which looks at its environment, set below, when it is imported.
-from prompt_processing.settings.worker import BOOT_FAILURE, Settings
+from prompt_processing.settings.exit_codes import ExitCode
+from prompt_processing.settings.worker import Settings
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 
 _MARGIN = 60.0
@@ -35,7 +36,7 @@ def _load_settings() -> Settings:
         settings = Settings.load()
     except SettingsError as error:
         sys.stderr.write(f"The settings are not usable:\n{error}\n")
-        raise SystemExit(BOOT_FAILURE) from error
+        raise SystemExit(ExitCode.UNUSABLE_SETTINGS) from error
     configure_logging(
         LogContext(settings.rubin_instrument), settings.service_log_levels, secrets=settings.secrets
     )
@@ -95,7 +96,7 @@ def on_starting(server: Any) -> None:
         _side_server.start()
     except OSError as error:
         sys.stderr.write(f"METRICS_PORT: {_settings.metrics_port} cannot be used: {error}\n")
-        raise SystemExit(BOOT_FAILURE) from error
+        raise SystemExit(ExitCode.UNUSABLE_SETTINGS) from error
     # Imported here once, workers share it in memory and are ready sooner. Clients are made after the fork.
     importlib.import_module("prompt_processing.activator.app")
     gc.freeze()

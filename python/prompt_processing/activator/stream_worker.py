@@ -1,14 +1,12 @@
-"""``prompt-stream-worker``: process the visits of a Redis stream, as a job that KEDA starts."""
+"""A worker that processes the visits of a Redis stream, as a job that KEDA starts."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from types import FrameType
 
 from prompt_processing.activator.factory import Factory, ProcessContext
@@ -18,7 +16,8 @@ from prompt_processing.activator.stream_worker_server import StreamWorkerServer
 from prompt_processing.apdb.version import ApdbVersionError
 from prompt_processing.butler.universe import UniverseError
 from prompt_processing.settings.environment import SettingsError
-from prompt_processing.settings.worker import BOOT_FAILURE, Settings
+from prompt_processing.settings.exit_codes import ExitCode
+from prompt_processing.settings.worker import Settings
 
 _log = logging.getLogger("lsst.activator.stream_worker")
 
@@ -58,31 +57,19 @@ def make_stream(settings: Settings) -> VisitStream:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a worker.
-
-    Parameters
-    ----------
-    arguments : sequence of `str`, optional
-        Of the command line; there is nothing but ``--help``.
+def run_stream_worker() -> int:
+    """Run a worker with the environment's settings.
 
     Returns
     -------
     status : `int`
         0 after an orderly end, for whatever reason; 3 for unusable settings.
     """
-    argparse.ArgumentParser(
-        prog="prompt-stream-worker",
-        description="Process the visits of a Redis stream, one at a time, until none has come for a while.",
-        epilog="Settings are environment variables: those of prompt-activator, and REDIS_STREAM_HOST, "
-        "REDIS_STREAM_NAME, REDIS_STREAM_CONSUMER_GROUP, REDIS_STREAM_CLAIM_IDLE, REDIS_RETRY_DELAY, "
-        "FANNED_OUT_MSG_LISTEN_TIMEOUT.",
-    ).parse_args(arguments)
     try:
         settings = load_settings()
     except SettingsError as error:
         sys.stderr.write(f"The settings are not usable:\n{error}\n")
-        return BOOT_FAILURE
+        return ExitCode.UNUSABLE_SETTINGS
     context = ProcessContext(settings)
     context.start_logging()
     return serve(context)
@@ -130,13 +117,9 @@ def serve(context: ProcessContext) -> int:
         _log.info("Ending after %d visit(s).", n_visits)
     except (ApdbVersionError, UniverseError) as error:
         _log.critical("%s", error)
-        return BOOT_FAILURE
+        return ExitCode.UNUSABLE_SETTINGS
     finally:
         stream.close()
         context.close()
         server.stop()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

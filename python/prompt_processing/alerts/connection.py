@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import Producer
 
-from prompt_processing.transport.kafka import KafkaSettings, make_producer
+from prompt_processing.transport.kafka import KafkaSettings, Refusals, make_producer
 
 __all__ = ["AlertConnection", "AlertProducer"]
-
-_LOG = logging.getLogger("lsst.prompt_processing.alerts")
-
-
-@dataclass(slots=True)
-class _ClientErrors:
-    """Remembers why the broker lets nobody in: of an alert that waits for it only the time runs out."""
-
-    refusal: str | None = None
-
-    def __call__(self, error: KafkaError) -> None:
-        if error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
-            self.refusal = "it does not accept AP_KAFKA_PRODUCER_USERNAME with AP_KAFKA_PRODUCER_PASSWORD"
-        else:
-            # librdkafka reconnects by itself.
-            _LOG.warning("Kafka: %s", error.str())
 
 
 @dataclass(slots=True)
@@ -44,13 +27,13 @@ class AlertProducer:
     """
 
     producer: Producer
-    errors: _ClientErrors
+    refusals: Refusals
     sound: bool = False
 
     @property
     def refusal(self) -> str | None:
-        """Why the broker lets nobody in; `None` if it does not say."""
-        return self.errors.refusal
+        """Why the broker does not let this client in; `None` if it does."""
+        return self.refusals.reason
 
 
 @dataclass(slots=True)
@@ -88,13 +71,13 @@ class AlertConnection:
 
 
 def _make(broker: KafkaSettings, timeout_seconds: float) -> AlertProducer:
-    errors = _ClientErrors()
+    refusals = Refusals(broker)
     producer = make_producer(
         broker,
-        on_error=errors,
+        on_error=refusals,
         enable_idempotence=True,
         linger_ms=5,
         compression_type="snappy",
         message_timeout_ms=int(1000 * timeout_seconds),
     )
-    return AlertProducer(producer, errors)
+    return AlertProducer(producer, refusals)

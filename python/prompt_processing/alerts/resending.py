@@ -26,7 +26,8 @@ from .files import (
     remove_unfinished,
     underway_files,
 )
-from .sender import AlertStreamSettings, SendReport, send_alerts
+from .sender import SendReport, send_alerts
+from .stream_settings import AlertStreamSettings
 
 __all__ = ["OpenApdb", "move_to_store", "resend_kept_alerts", "resend_stored_alerts", "settle_underway"]
 

@@ -4,75 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from pydantic import SecretStr
-
-from prompt_processing.transport.kafka import KafkaSettings
 
 from .connection import AlertConnection
 from .files import KEPT, AlertFile
 from .packets import Alert
+from .stream_settings import AlertStreamSettings
 
 _LOG = logging.getLogger("lsst.prompt_processing.alerts")
 
 _MAXIMUM_WAITING_BYTES = 256 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class AlertStreamSettings:
-    """Where alerts go.
-
-    Attributes
-    ----------
-    broker : `KafkaSettings` or `None`
-        `None` if there is no broker.
-    topic : `str`
-        Topic of the alerts.
-    keep_directory : `~pathlib.Path`
-        Where alerts stay until they are acknowledged.
-    keep_store : `str` or `None`
-        URI of a folder, in an object store for example, that kept alerts are
-        moved to where the directory ends with the pod; `None` if it does not.
-    timeout_seconds : `float`
-        How long a visit's alerts may take to be acknowledged.
-    """
-
-    broker: KafkaSettings | None
-    topic: str
-    keep_directory: Path
-    timeout_seconds: float = 15.0
-    keep_store: str | None = None
-
-    @classmethod
-    def from_environment(
-        cls, environment: Mapping[str, str], timeout_seconds: float = 15.0
-    ) -> AlertStreamSettings:
-        """Read ``AP_KAFKA_*``, ``ALERT_KEEP_DIR``, ``ALERT_KEEP_STORE`` and ``LOCAL_REPOS``.
-
-        A server without a topic is as good as none, and says so in the log.
-        """
-        server = environment.get("AP_KAFKA_SERVER", "")
-        topic = environment.get("AP_KAFKA_TOPIC", "")
-        broker = None
-        if server and topic:
-            username = environment.get("AP_KAFKA_PRODUCER_USERNAME")
-            password = environment.get("AP_KAFKA_PRODUCER_PASSWORD")
-            broker = KafkaSettings(
-                bootstrap_servers=server,
-                username=SecretStr(username) if username else None,
-                password=SecretStr(password) if password else None,
-            )
-        elif server:
-            _LOG.error("AP_KAFKA_SERVER is set but AP_KAFKA_TOPIC is not: alerts cannot be sent.")
-        local = Path(environment.get("LOCAL_REPOS") or "/tmp") / "unsent-alerts"
-        directory = Path(environment.get("ALERT_KEEP_DIR") or local)
-        return cls(broker, topic, directory, timeout_seconds, environment.get("ALERT_KEEP_STORE") or None)
 
 
 @dataclass(slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from lsst.dax.apdb import Apdb
 
@@ -15,9 +15,10 @@ from prompt_processing.alerts.resending import (
     resend_kept_alerts,
     settle_underway,
 )
-from prompt_processing.alerts.sender import AlertStreamSettings
+from prompt_processing.alerts.stream_settings import AlertStreamSettings
 from prompt_processing.apdb.preloaded_catalogs import open_apdb
 from prompt_processing.telemetry.handover import in_this_context
+from prompt_processing.transport.private_folder import UntrustedFolderError
 
 _LOG = logging.getLogger("lsst.activator.storage.unsent_alerts")
 
@@ -27,40 +28,50 @@ class UnsentAlerts:
 
     Parameters
     ----------
+    settings : `~prompt_processing.alerts.stream_settings.AlertStreamSettings`
+        Where the directory is, and where alerts go.
     config_apdb : `str`
         Configuration of the APDB, which knows what a killed worker has written.
     """
 
-    def __init__(self, config_apdb: str) -> None:
+    def __init__(self, settings: AlertStreamSettings, config_apdb: str) -> None:
+        self._settings = settings
         self._config_apdb = config_apdb
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
         """Send what a process before this one has left, beside whatever else this one does."""
-        settings = AlertStreamSettings.from_environment(os.environ)
-        folder = settings.keep_directory
-        if kept_files(folder) or underway_files(folder):
-            self._start(self._resend, settings)
+        if self._finds(kept_files) or self._finds(underway_files):
+            self._start(self._resend)
 
     def store(self) -> None:
         """Begin to move what no broker took to where it outlives the pod, if such a place is configured."""
-        settings = AlertStreamSettings.from_environment(os.environ)
-        if settings.keep_store is not None and not self._busy() and kept_files(settings.keep_directory):
-            self._start(move_to_store, settings)
+        if self._settings.keep_store is not None and not self._busy() and self._finds(kept_files):
+            self._start(move_to_store)
 
     def end(self) -> None:
         """Move what is left likewise, and wait for it."""
         if self._thread is not None:
             # Whatever it does not get done in this time stays on the disk.
             self._thread.join(5.0)
-        move_to_store(AlertStreamSettings.from_environment(os.environ))
+        try:
+            move_to_store(self._settings)
+        except UntrustedFolderError as error:
+            _LOG.error("Alerts are not moved: %s", error)
+
+    def _finds(self, find: Callable[[Path], list[Path]]) -> bool:
+        try:
+            return bool(find(self._settings.keep_directory))
+        except UntrustedFolderError as error:
+            _LOG.error("Alerts left unsent before are not sent: %s", error)
+            return False
 
     def _busy(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def _start(self, action: Callable[[AlertStreamSettings], None], settings: AlertStreamSettings) -> None:
+    def _start(self, action: Callable[[AlertStreamSettings], None]) -> None:
         self._thread = threading.Thread(
-            target=in_this_context(action), args=(settings,), name="alerts", daemon=True
+            target=in_this_context(action), args=(self._settings,), name="alerts", daemon=True
         )
         self._thread.start()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import String
 from sqlalchemy.exc import SQLAlchemyError
 
-from prompt_processing.domain.errors import NonRetriableError, RetriableError
+from prompt_processing.domain.errors import RetriableError
 from prompt_processing.domain.sky_vectors import ARCSEC, unit_vectors
 from prompt_processing.transport.refusals import explain_refusal
 
@@ -40,20 +39,6 @@ class DiaCatalogs:
     objects: pd.DataFrame
     sources: pd.DataFrame
     forced_sources: pd.DataFrame
-
-
-def apdb_uri(configured: str, environment: Mapping[str, str]) -> str:
-    """Return where the APDB's configuration is: as configured, or else ``CONFIG_APDB``.
-
-    Raises
-    ------
-    NonRetriableError
-        If neither is set.
-    """
-    uri = configured or environment.get("CONFIG_APDB", "")
-    if not uri:
-        raise NonRetriableError("No APDB is configured: CONFIG_APDB is not set.")
-    return uri
 
 
 def open_apdb(uri: str) -> Apdb:

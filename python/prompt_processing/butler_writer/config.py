@@ -1,4 +1,4 @@
-"""What the environment tells the Butler writer."""
+"""Settings of the Butler writer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from prompt_processing.settings.kafka_service import KafkaServiceSettings
+from prompt_processing.settings.kafka import KafkaClusterSettings
 
 __all__ = ["WriterSettings"]
 
 
-class WriterSettings(KafkaServiceSettings):
+class WriterSettings(KafkaClusterSettings):
     """Settings of the writer; each is the environment variable of its name in capitals."""
 
     butler_repository: str

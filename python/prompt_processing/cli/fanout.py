@@ -1,137 +1,26 @@
-"""The command that runs the fan-out until it is told to stop."""
+"""``prompt fanout``: one message a visit in, one a detector out."""
 
-import argparse
-import asyncio
-import logging
-import signal
-import sys
-from collections.abc import Sequence
+from __future__ import annotations
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-from prometheus_client import start_http_server
-from pydantic import SecretStr
+import click
 
-from prompt_processing.fanout.config import ConfigurationError, DetectorMap, FanOutSettings
-from prompt_processing.fanout.destinations import Destination, KnativeServices, RedisStreams
-from prompt_processing.fanout.metrics import FanOutMetrics
-from prompt_processing.fanout.service import FanOutService
-from prompt_processing.settings.environment import SettingsError
-from prompt_processing.telemetry.logs import LogContext, configure_logging
-from prompt_processing.transport.kafka import KafkaSettings, make_consumer
-from prompt_processing.transport.schema_registry import SchemaRegistry
-
-__all__ = ["main"]
-
-_log = logging.getLogger("lsst.fanout")
-
-_EXIT_MISCONFIGURED = 3
-_KAFKA_TIMEOUT_S = 20.0
+from .command import Command
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the fan-out; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="prompt-fanout",
-        description="Read next_visit announcements from Kafka and send each on for all active detectors.",
-        epilog="Settings are environment variables: "
-        + ", ".join(n.upper() for n in FanOutSettings.model_fields),
-    )
-    parser.parse_args(arguments)
-    configure_logging(LogContext())
-    try:
-        settings = FanOutSettings.load()
-        detectors = DetectorMap.load(settings.instrument_config_file)
-        detectors.check(settings)
-    except (SettingsError, ConfigurationError) as error:
-        _log.critical("%s", error)
-        return _EXIT_MISCONFIGURED
-    try:
-        asyncio.run(_run(settings, detectors))
-    except KafkaException as error:
-        # Whoever started this process starts it again.
-        _log.critical("Kafka: %s", error.args[0].str())
-        return 1
-    return 0
+@click.command(
+    cls=Command,
+    settings="prompt_processing.fanout.config:FanOutSettings",
+    examples="""
+    PLATFORM=keda REDIS_HOST=redis SUPPORTED_INSTRUMENTS="LSSTCam LATISS" ... prompt fanout
+    """,
+    statuses={1: "Kafka is unavailable; a new process may succeed", 3: "the settings are unusable"},
+)
+def main() -> int:
+    """Send each announced visit to the workers, once for every active detector.
 
+    Announcements (next_visit) are read from Kafka. Workers get them over HTTP (knative) or from Redis streams
+    (keda). The process runs until SIGTERM; answers that are due are awaited.
+    """
+    from prompt_processing.fanout.process import run_fan_out
 
-async def _run(settings: FanOutSettings, detectors: DetectorMap) -> None:
-    metrics = FanOutMetrics()
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, registry=metrics.registry)
-    registry = (
-        SchemaRegistry(settings.kafka_schema_registry_url) if settings.kafka_schema_registry_url else None
-    )
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    consumer = _consumer(settings)
-    standing = await asyncio.to_thread(_standing_queue, consumer, settings)
-    consumer.subscribe([settings.next_visit_topic])
-    service = FanOutService(
-        settings,
-        detectors,
-        consumer,
-        _destination(settings, detectors, metrics),
-        registry,
-        metrics,
-        standing,
-    )
-    _log.info(
-        "Ready for %s on %s", ", ".join(sorted(settings.supported_instruments)), settings.next_visit_topic
-    )
-    await service.run(stop)
-    _log.info("Stopped")
-
-
-def _consumer(settings: FanOutSettings) -> Consumer:
-    kafka = KafkaSettings(
-        bootstrap_servers=settings.kafka_cluster,
-        username=SecretStr(settings.sasl_username) if settings.sasl_username else None,
-        password=SecretStr(settings.sasl_password) if settings.sasl_password else None,
-        mechanism=settings.sasl_mechanism,
-        security_protocol=settings.security_protocol or None,
-    )
-    return make_consumer(
-        kafka,
-        settings.consumer_group,
-        enable_auto_commit=False,
-        auto_offset_reset=settings.offset,
-        # A visit is announced 20 s ahead: the default 5 min until a topic made later is noticed is too long.
-        topic_metadata_refresh_interval_ms=10_000,
-    )
-
-
-def _standing_queue(consumer: Consumer, settings: FanOutSettings) -> dict[int, int]:
-    """Return the end of each partition of the topic, if what is before it is not to be sent on."""
-    if settings.standing_queue == "keep":
-        return {}
-    topic = settings.next_visit_topic
-    partitions = consumer.list_topics(topic, timeout=_KAFKA_TIMEOUT_S).topics[topic].partitions
-    ends = {
-        partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_KAFKA_TIMEOUT_S)[
-            1
-        ]
-        for partition in partitions
-    }
-    _log.info("Visits of %s before %s are not sent on", topic, ends)
-    return ends
-
-
-def _destination(settings: FanOutSettings, detectors: DetectorMap, metrics: FanOutMetrics) -> Destination:
-    if settings.platform == "keda":
-        return RedisStreams(
-            detectors.redis_streams, settings.redis_host, settings.message_expiration, metrics
-        )
-    return KnativeServices(
-        detectors.knative_urls,
-        source=settings.next_visit_topic,
-        max_in_flight=settings.max_fan_out_messages,
-        retry=settings.retry_knative_requests,
-        expiration_s=settings.message_expiration,
-        metrics=metrics,
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_fan_out()

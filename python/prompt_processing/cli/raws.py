@@ -1,117 +1,26 @@
-"""``prompt-raw-microservice``: run the service under gunicorn."""
+"""``prompt raws serve``: which raw images have arrived."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
-from typing import Any
+import click
 
-from flask import Flask
-from gunicorn.app.base import BaseApplication
-
-from prompt_processing.instruments.raw_store import RawStore
-from prompt_processing.raw_microservice.app import create_app
-from prompt_processing.raw_microservice.bucket import RawBucket
-from prompt_processing.raw_microservice.config import MicroserviceSettings
-from prompt_processing.raw_microservice.follower import NoticeFollower
-from prompt_processing.raw_microservice.index import RawIndex
-from prompt_processing.raw_microservice.service import PresenceService
-from prompt_processing.settings.environment import SettingsError
-from prompt_processing.telemetry.logs import LogContext, configure_logging
-from prompt_processing.transport.arrival_notices import ArrivalNotices
-from prompt_processing.transport.s3 import make_s3_client
-
-__all__ = ["main"]
-
-_EXIT_MISCONFIGURED = 3
+from .command import Command
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the service until it is told to stop.
+@click.command(
+    cls=Command,
+    settings="prompt_processing.raw_microservice.config:MicroserviceSettings",
+    examples="""
+    IMAGE_BUCKET=rubin-pp KAFKA_CLUSTER=kafka:9092 BUCKET_TOPIC=notices prompt raws serve
+    curl http://localhost:8080/LSSTCam/2025-06-10T08:18:28.123/0/R22_S11
+    """,
+    statuses={3: "the settings are unusable"},
+)
+def serve() -> int:
+    """Answer over HTTP which raw images have arrived.
 
-    Parameters
-    ----------
-    arguments : sequence of `str`, optional
-        Of the command line.
-
-    Returns
-    -------
-    status : `int`
-        3 for unusable settings; gunicorn itself ends the process otherwise.
+    The service follows the arrival notices and looks into the bucket itself where it has missed one.
     """
-    names = ", ".join(name.upper() for name in MicroserviceSettings.model_fields)
-    parser = argparse.ArgumentParser(
-        prog="prompt-raw-microservice",
-        description="Tell which raw images have arrived.",
-        epilog=f"Settings are environment variables: {names}",
-    )
-    parser.parse_args(arguments)
-    try:
-        settings = MicroserviceSettings.load()
-    except SettingsError as error:
-        sys.stderr.write(f"The settings are not usable:\n{error}\n")
-        return _EXIT_MISCONFIGURED
-    configure_logging(
-        LogContext(),
-        {"lsst.raw_microservice": "INFO", "gunicorn": "INFO"},
-        secrets=settings.secrets,
-    )
-    _Server(settings).run()
-    return 0
+    from prompt_processing.raw_microservice.process import run_microservice
 
-
-def _make(settings: MicroserviceSettings) -> tuple[Flask, NoticeFollower]:
-    client = make_s3_client(
-        settings.s3_endpoint_url,
-        validate_bucket_names=not settings.lsst_disable_bucket_validation,
-        connect_timeout=2.0,
-        # Workers wait 5 s for an answer and then ask the bucket themselves.
-        read_timeout=4.0,
-        attempts=1,
-    )
-    service = PresenceService(
-        RawIndex(),
-        RawBucket(RawStore(client, settings.image_bucket)),
-        settings.supported_instruments,
-        settings.bucket_interval,
-    )
-    notices = ArrivalNotices(settings.kafka, settings.bucket_topic)
-    return create_app(service), NoticeFollower(notices, service)
-
-
-class _Server(BaseApplication):
-    """One process with many threads, so that there is one index."""
-
-    def __init__(self, settings: MicroserviceSettings) -> None:
-        self._settings = settings
-        self._follower: NoticeFollower | None = None
-        super().__init__()
-
-    def load_config(self) -> None:
-        options: dict[str, Any] = {
-            "bind": f"0.0.0.0:{self._settings.port}",
-            "workers": 1,
-            "worker_class": "gthread",
-            "threads": self._settings.threads,
-            "accesslog": None,
-            "graceful_timeout": 10,
-            "worker_exit": self._worker_exit,
-            "control_socket_disable": True,
-        }
-        for name, value in options.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Flask:
-        # In the worker: neither clients nor threads survive a fork.
-        app, self._follower = _make(self._settings)
-        self._follower.start()
-        return app
-
-    def _worker_exit(self, server: Any, worker: Any) -> None:
-        if self._follower is not None:
-            self._follower.stop()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_microservice()

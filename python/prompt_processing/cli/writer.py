@@ -1,101 +1,26 @@
-"""``prompt-butler-writer``: run the writer until it is told to stop."""
+"""``prompt writer``: enter what workers have written into the central repository."""
 
 from __future__ import annotations
 
-import argparse
-import gc
-import logging
-import signal
-import sys
-import threading
-from collections.abc import Sequence
+import click
 
-from confluent_kafka import KafkaException
-from lsst.daf.butler import Butler
-from lsst.resources import ResourcePath
-from prometheus_client import start_http_server
-
-from prompt_processing.butler.types import use_butler_types
-from prompt_processing.butler_writer.central import CentralButler
-from prompt_processing.butler_writer.config import WriterSettings
-from prompt_processing.butler_writer.metrics import WriterMetrics
-from prompt_processing.butler_writer.service import WriterService
-from prompt_processing.butler_writer.topics import WriterTopics
-from prompt_processing.settings.environment import SettingsError
-from prompt_processing.telemetry.logs import LogContext, configure_logging
-
-__all__ = ["main"]
-
-_log = logging.getLogger("lsst.butler_writer")
-
-_EXIT_MISCONFIGURED = 3
+from .command import Command
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the writer.
+@click.command(
+    cls=Command,
+    settings="prompt_processing.butler_writer.config:WriterSettings",
+    examples="""
+    BUTLER_REPOSITORY=s3://bucket/repo KAFKA_CLUSTER=kafka:9092 ... prompt writer
+    """,
+    statuses={1: "Kafka is unavailable; a new process may succeed", 3: "the settings are unusable"},
+)
+def main() -> int:
+    """Enter the workers' outputs into the central Butler repository, up to 500 messages at a time.
 
-    Parameters
-    ----------
-    arguments : sequence of `str`, optional
-        Of the command line.
-
-    Returns
-    -------
-    status : `int`
-        0 after an orderly stop, 1 if only a new process can go on, 3 for unusable settings.
+    Workers that run with USE_KAFKA_BUTLER_WRITER=1 copy files and publish a message; this process registers
+    them. It runs until SIGTERM; several may run at once.
     """
-    parser = argparse.ArgumentParser(
-        prog="prompt-butler-writer",
-        description="Enter what workers have written into the central Butler repository.",
-        epilog="Settings are environment variables: "
-        + ", ".join(n.upper() for n in WriterSettings.model_fields),
-    )
-    parser.parse_args(arguments)
-    try:
-        settings = WriterSettings.load()
-    except SettingsError as error:
-        sys.stderr.write(f"The settings are not usable:\n{error}\n")
-        return _EXIT_MISCONFIGURED
-    levels = {"lsst.butler_writer": settings.writer_debug_level}
-    configure_logging(LogContext(), levels, secrets=settings.secrets)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return _run(settings, stop)
+    from prompt_processing.butler_writer.process import run_writer
 
-
-def _run(settings: WriterSettings, stop: threading.Event) -> int:
-    use_butler_types()
-    metrics = WriterMetrics()
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, registry=metrics.registry)
-    butler = Butler.from_config(settings.butler_repository, writeable=True)
-    topics = WriterTopics(settings.kafka, settings.kafka_topic, settings.kafka_output_topic)
-    try:
-        topics.open()
-        lists = ResourcePath(settings.output_dataset_list_directory, forceDirectory=True)
-        if not lists.exists():
-            lists.mkdir()
-        service = WriterService(
-            topics,
-            CentralButler(butler, settings.writer_retry_delay),
-            lists,
-            metrics,
-            settings.writer_retry_delay,
-        )
-        # What is here by now stays; collections that go through it again would take a tenth of the time.
-        gc.freeze()
-        _log.info("Ready for messages of %s.", settings.kafka_topic)
-        service.run(stop)
-    except KafkaException as error:
-        _log.critical("Kafka: %s", error.args[0].str())
-        return 1
-    finally:
-        topics.close()
-        butler.close()
-    _log.info("Stopped.")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run_writer()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import signal
 import sys
 import time
@@ -16,9 +15,9 @@ from typing import Any
 import fastavro
 from confluent_kafka import Consumer
 from lsst.alert.packet import Schema, get_path_to_latest_schema
-from pydantic import SecretStr
 
-from prompt_processing.transport.kafka import KafkaSettings, make_consumer
+from prompt_processing.settings.alerts import AlertSettings
+from prompt_processing.transport.kafka import make_consumer
 from prompt_processing.transport.schema_registry import SchemaRegistry, unframe
 
 _FETCH_BYTES = 16 * 2**20
@@ -140,7 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m prompt_processing.demo.alerts",
         description="Read alerts from a Kafka topic, from its beginning, and write each to a file.",
-        epilog="AP_KAFKA_PRODUCER_USERNAME and AP_KAFKA_PRODUCER_PASSWORD, where set, are who reads.",
+        epilog="AP_KAFKA_PRODUCER_USERNAME, AP_KAFKA_PRODUCER_PASSWORD, AP_KAFKA_SECURITY_PROTOCOL and "
+        "AP_KAFKA_CA_FILE, where set, are used to read.",
     )
     parser.add_argument("broker", help="bootstrap servers, host:port")
     parser.add_argument("topic")
@@ -150,19 +150,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopped.append(received))
     options.folder.mkdir(parents=True, exist_ok=True)
-    username = os.environ.get("AP_KAFKA_PRODUCER_USERNAME")
-    password = os.environ.get("AP_KAFKA_PRODUCER_PASSWORD")
+    broker = AlertSettings.load(
+        ap_kafka_server=options.broker, ap_kafka_topic=options.topic
+    ).alert_stream.broker
+    assert broker is not None, "it is on the command line"
     consumer = make_consumer(
-        KafkaSettings(
-            bootstrap_servers=options.broker,
-            username=SecretStr(username) if username else None,
-            password=SecretStr(password) if password else None,
-        ),
+        broker,
         f"alert-reader-{time.time_ns()}",
         auto_offset_reset="earliest",
         fetch_wait_max_ms=50,
-        # The embedded broker keeps but the last 5 MB of a partition, and a visit's alerts come all at once:
-        # each fetch has to take whatever there is.
+        # A visit's alerts come all at once.
         fetch_message_max_bytes=_FETCH_BYTES,
         fetch_max_bytes=4 * _FETCH_BYTES,
         receive_message_max_bytes=5 * _FETCH_BYTES,

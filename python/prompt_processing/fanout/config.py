@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import NoDecode
 
-from prompt_processing.settings.environment import EnvironmentSettings, problems_of
+from prompt_processing.settings.environment import problems_of
+from prompt_processing.settings.kafka import KafkaClusterSettings, SchemaRegistrySettings
 
 from ..domain.addresses import split_address
 from ..domain.visit import NextVisit
@@ -20,19 +21,13 @@ class ConfigurationError(Exception):
     """The instrument configuration cannot be used; the message names everything wrong."""
 
 
-class FanOutSettings(EnvironmentSettings):
-    """What the environment tells the fan-out; every variable has the upper-case name of its field.
-
-    The Kafka credentials (``SASL_USERNAME``, ``SASL_PASSWORD``, ``SASL_MECHANISM``, ``SECURITY_PROTOCOL``)
-    are read with them, and never shown.
-    """
+class FanOutSettings(KafkaClusterSettings, SchemaRegistrySettings):
+    """Settings of the fan-out; every variable has the upper-case name of its field."""
 
     supported_instruments: Annotated[frozenset[str], NoDecode] = Field(min_length=1)
     """Instruments whose visits are sent on; blank-separated in the environment."""
     instrument_config_file: Path
     """The YAML file of `DetectorMap`."""
-    kafka_cluster: str
-    """Bootstrap servers."""
     consumer_group: str
     """Shared by all replicas of the fan-out, so that each visit is sent on once."""
     next_visit_topic: str = "next-visit-topic"
@@ -43,8 +38,6 @@ class FanOutSettings(EnvironmentSettings):
     nobody has and that are not stale, or none."""
     message_expiration: float = Field(default=3600.0, gt=0)
     """Age in seconds past which a visit is not sent on any more."""
-    kafka_schema_registry_url: str = ""
-    """Where schemas of Avro messages are; without it, messages are plain JSON."""
     max_fan_out_messages: int = Field(default=1000, gt=0)
     """How many visit-detectors may be awaiting their answer at once; with that many accepted, no further
     visit is taken from the topic."""
@@ -53,10 +46,6 @@ class FanOutSettings(EnvironmentSettings):
     platform: Literal["knative", "keda"] = "knative"
     redis_host: str = ""
     """``host`` or ``host:port`` of the Redis server; needed on the platform ``keda``."""
-    sasl_username: str = ""
-    sasl_password: str = Field(default="", repr=False)
-    sasl_mechanism: str = "SCRAM-SHA-512"
-    security_protocol: str = ""
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Port of the Prometheus metrics; 0 serves none."""
     shutdown_grace_s: float = Field(default=600.0, ge=0)

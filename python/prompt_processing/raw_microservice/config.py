@@ -1,4 +1,4 @@
-"""What the environment tells the raw microservice."""
+"""Settings of the raw microservice."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pydantic import Field, model_validator
 from pydantic_settings import NoDecode
 
 from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES
-from prompt_processing.settings.kafka_service import KafkaServiceSettings
+from prompt_processing.settings.kafka import KafkaClusterSettings
 
 __all__ = ["MicroserviceSettings"]
 
 
-class MicroserviceSettings(KafkaServiceSettings):
+class MicroserviceSettings(KafkaClusterSettings):
     """Settings of the service; each is the environment variable of its name in capitals."""
 
     image_bucket: str
@@ -22,8 +22,6 @@ class MicroserviceSettings(KafkaServiceSettings):
     """The S3 store; AWS's by default."""
     lsst_disable_bucket_validation: bool = False
     """Whether bucket names outside the S3 standard are allowed."""
-    kafka_cluster: str
-    """Kafka that publishes arrival notices."""
     bucket_topic: str
     """Topic of the arrival notices."""
     supported_instruments: Annotated[tuple[str, ...], NoDecode] = tuple(LSST_CAMERA_CODES)

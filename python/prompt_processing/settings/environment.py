@@ -1,18 +1,20 @@
-"""How every process reads its settings: from the environment, with all that is wrong told at once."""
+"""Read the settings of a process from its environment, and report all that is wrong at once."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import ModelWrapValidatorHandler, SecretStr, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 __all__ = ["EnvironmentSettings", "SettingsError", "problems_of"]
 
 
 class SettingsError(Exception):
-    """Settings are missing or malformed; the message has no value of any.
+    """Settings are missing or malformed; the message shows none of their values.
 
     Parameters
     ----------
@@ -49,17 +51,12 @@ class EnvironmentSettings(BaseSettings):
         **overrides
             Settings that do not come from the environment.
 
-        Returns
-        -------
-        settings : `EnvironmentSettings`
-            Checked settings.
-
         Raises
         ------
         SettingsError
             Raised with all that is missing or malformed.
         """
-        # Python keeps bytes that are not UTF-8 as halves of characters, which nothing can be done with later.
+        # Python keeps bytes that are not UTF-8 as halves of characters, which nothing can process later.
         malformed = [
             name.upper()
             for name, value in os.environ.items()
@@ -74,9 +71,48 @@ class EnvironmentSettings(BaseSettings):
                 {name.upper() or "SETTINGS": problem for name, problem in problems_of(error).items()}
             ) from error
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Credentials that no log may show."""
+        # A user's name is none, and may be a word that logs are full of.
+        names = (name for name in type(self).model_fields if not name.endswith("_username"))
+        own = (getattr(self, name) for name in names)
+        return (*(secret.get_secret_value() for secret in own if isinstance(secret, SecretStr)),)
+
+    @classmethod
+    def problems_between(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Find settings that do not fit together.
+
+        Parameters
+        ----------
+        values : mapping
+            What is set, not validated, by the field's name.
+
+        Yields
+        ------
+        name, problem : `str`
+            The field that is to be changed, and what is wrong with it.
+        """
+        yield from ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check_together(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        # Around the fields' own validation, so that all problems are reported in one go.
+        between = dict(cls.problems_between(data if isinstance(data, Mapping) else {}))
+        details = [_detail("inconsistent", (name,), message) for name, message in between.items()]
+        try:
+            settings = handler(data)
+        except ValidationError as error:
+            details += [_detail(item["type"], item["loc"], item["msg"]) for item in error.errors()]
+            raise ValidationError.from_exception_data(cls.__name__, details, hide_input=True) from None
+        if details:
+            raise ValidationError.from_exception_data(cls.__name__, details, hide_input=True)
+        return settings
+
 
 def problems_of(error: ValidationError) -> dict[str, str]:
-    """Tell what is wrong with what, without any value: one of them may be a password.
+    """Return what is wrong with what, without any value: one of them may be a password.
 
     Parameters
     ----------
@@ -94,6 +130,11 @@ def problems_of(error: ValidationError) -> dict[str, str]:
         message = "not set" if item["type"] == "missing" else item["msg"]
         problems.setdefault(where, []).append(message.removeprefix("Value error, "))
     return {where: "; ".join(messages) for where, messages in problems.items()}
+
+
+def _detail(kind: str, loc: tuple[int | str, ...], message: str) -> InitErrorDetails:
+    # A missing setting keeps its type: `problems_of` has its own words for it.
+    return InitErrorDetails(type=PydanticCustomError(kind, "{text}", {"text": message}), loc=loc, input=None)
 
 
 def _is_text(value: str) -> bool:

@@ -1,38 +1,32 @@
-"""Everything that the activator is told by its environment."""
+"""Settings of the worker."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ModelWrapValidatorHandler,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from prompt_processing.domain.addresses import split_address
 from prompt_processing.domain.selection import PipelineSelection
 from prompt_processing.domain.yaml_text import parse_yaml
 from prompt_processing.instruments.camera import camera_names
-from prompt_processing.settings.environment import EnvironmentSettings
+from prompt_processing.settings.alerts import AlertSettings
+from prompt_processing.settings.kafka import (
+    CaFile,
+    KafkaClusterSettings,
+    KafkaVariables,
+    Mechanism,
+    Protocol,
+)
 from prompt_processing.settings.pipelines import parse_selection
 from prompt_processing.transport.kafka import KafkaSettings
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 _LEVELS = ("TRACE", "VERBOSE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
-
-BOOT_FAILURE = 3
-"""Exit status of a process with unusable settings; gunicorn ends as a whole when a worker exits with it."""
 
 
 def _parse_selection(value: Any) -> Any:
@@ -83,8 +77,11 @@ Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_patterns)
 Levels = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_levels)]
 
 
-class Settings(EnvironmentSettings):
-    """Settings of the activator; each is the environment variable of its name in capitals."""
+class Settings(AlertSettings, KafkaClusterSettings):
+    """Settings of the worker; each is the environment variable of its name in capitals.
+
+    ``KAFKA_CLUSTER`` publishes the arrival notices.
+    """
 
     rubin_instrument: Annotated[str, AfterValidator(_known_instrument)]
     """Short name of the instrument whose visits are processed."""
@@ -95,8 +92,6 @@ class Settings(EnvironmentSettings):
     """URI of the Butler repository that outputs go to."""
     read_central_repo: str = ""
     """URI of the repository that inputs come from; ``CENTRAL_REPO`` by default."""
-    local_repos: str = "/tmp"
-    """Directory under which each worker makes its local repository."""
     local_repo_cache_size: int = Field(default=3, ge=0)
     """Datasets of a calibration type that stay in the local repository between visits."""
     repo_retry_delay: NonNegative = 30.0
@@ -110,8 +105,6 @@ class Settings(EnvironmentSettings):
     """Whether bucket names outside the S3 standard are allowed, such as Ceph's tenant buckets."""
     raw_microservice: str | None = None
     """Base URL of the service that knows which raws have arrived."""
-    kafka_cluster: str
-    """Kafka that publishes arrival notices, ``host:port``, comma-separated."""
     bucket_topic: str
     """Topic of the arrival notices."""
     bucket_notification_kafka_offset_reset: Literal["latest", "earliest"] = "latest"
@@ -170,24 +163,17 @@ class Settings(EnvironmentSettings):
     butler_writer_kafka_cluster: str | None = None
     """Kafka of the writer service."""
     butler_writer_kafka_username: SecretStr | None = None
-    """User of the writer service's Kafka."""
+    """User of the writer service's Kafka (SASL)."""
     butler_writer_kafka_password: SecretStr | None = None
     """Password of that user."""
+    butler_writer_kafka_security_protocol: Protocol | None = None
+    """Security protocol of that Kafka; ``SECURITY_PROTOCOL`` by default."""
+    butler_writer_kafka_sasl_mechanism: Mechanism | None = None
+    """SASL mechanism of that Kafka; ``SASL_MECHANISM`` by default."""
+    butler_writer_kafka_ca_file: CaFile | None = None
+    """Certificate authorities of that Kafka; ``SSL_CA_FILE`` by default."""
     butler_writer_kafka_topic: str | None = None
     """Topic that the writer service reads."""
-
-    ap_kafka_server: str | None = None
-    """Kafka that alerts go to; none are sent without it."""
-    ap_kafka_topic: str | None = None
-    """Topic of the alerts."""
-    ap_kafka_producer_username: SecretStr | None = None
-    """User of the alert brokers' Kafka (SASL SCRAM-SHA-512); plain text without."""
-    ap_kafka_producer_password: SecretStr | None = None
-    """Password of that user."""
-    alert_keep_dir: str | None = None
-    """Directory of alerts on their way and of those that no broker took; by default below ``LOCAL_REPOS``."""
-    alert_keep_store: str | None = None
-    """URI of a folder that the latter are moved to, if the directory ends with the pod."""
 
     port: int = Field(default=8080, ge=0, lt=65536)
     """Port of ``/next-visit``."""
@@ -196,52 +182,34 @@ class Settings(EnvironmentSettings):
     web_concurrency: int = Field(default=1, ge=1)
     """Worker processes, each of which does one visit at a time."""
 
-    @property
-    def notices_kafka(self) -> KafkaSettings:
-        """The cluster that publishes arrival notices."""
-        return KafkaSettings(bootstrap_servers=self.kafka_cluster)
+    writer_variables: ClassVar[KafkaVariables] = KafkaVariables(
+        "butler_writer_kafka_cluster",
+        credentials=(("butler_writer_kafka_username", "butler_writer_kafka_password"),),
+        security_protocol=("butler_writer_kafka_security_protocol", "security_protocol"),
+        mechanism=("butler_writer_kafka_sasl_mechanism", "sasl_mechanism"),
+        ca_file=("butler_writer_kafka_ca_file", "ssl_ca_file"),
+    )
+    kafka_clients: ClassVar[tuple[KafkaVariables, ...]] = (
+        *KafkaClusterSettings.kafka_clients,
+        *AlertSettings.kafka_clients,
+        writer_variables,
+    )
 
     @property
-    def secrets(self) -> tuple[str, ...]:
-        """Credentials that no log may show."""
-        # A user's name is none, and may be a word that logs are full of.
-        names = (name for name in type(self).model_fields if not name.endswith("_username"))
-        own = (getattr(self, name) for name in names)
-        return (*(secret.get_secret_value() for secret in own if isinstance(secret, SecretStr)),)
+    def writer_kafka(self) -> KafkaSettings | None:
+        """The cluster of the writer service; `None` without one."""
+        return self.writer_variables.settings(vars(self))
 
     @property
     def input_repo(self) -> str:
         """URI of the repository that inputs come from."""
         return self.read_central_repo or self.central_repo
 
-    @model_validator(mode="wrap")
     @classmethod
-    def _check_groups(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        # Around the fields' own validation, so that what is wrong between them is told with the rest.
-        details = [_detail("incomplete", (name,), message) for name, message in _incomplete_groups(data)]
-        try:
-            settings = handler(data)
-        except ValidationError as error:
-            details += [_detail(item["type"], item["loc"], item["msg"]) for item in error.errors()]
-            raise ValidationError.from_exception_data(cls.__name__, details, hide_input=True) from None
-        if details:
-            raise ValidationError.from_exception_data(cls.__name__, details, hide_input=True)
-        return settings
-
-
-def _detail(kind: str, loc: tuple[int | str, ...], message: str) -> InitErrorDetails:
-    return InitErrorDetails(type=PydanticCustomError(kind, "{text}", {"text": message}), loc=loc, input=None)
-
-
-def _incomplete_groups(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if str(values.get("use_kafka_butler_writer", "")).lower() in ("1", "true", "yes", "on", "t", "y"):
-        for name in ("butler_writer_kafka_cluster", "butler_writer_kafka_topic"):
-            if not values.get(name):
-                yield name, "not set, but USE_KAFKA_BUTLER_WRITER is"
-    if values.get("ap_kafka_server") and not values.get("ap_kafka_topic"):
-        yield "ap_kafka_topic", "not set, but AP_KAFKA_SERVER is"
-    for prefix in ("butler_writer_kafka", "ap_kafka_producer"):
-        username, password = f"{prefix}_username", f"{prefix}_password"
-        for absent, present in ((username, password), (password, username)):
-            if values.get(present) and not values.get(absent):
-                yield absent, f"not set, but {present.upper()} is"
+    def problems_between(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Check that what is switched on has its addresses; see `EnvironmentSettings.problems_between`."""
+        yield from super().problems_between(values)
+        if str(values.get("use_kafka_butler_writer", "")).lower() in ("1", "true", "yes", "on", "t", "y"):
+            for name in ("butler_writer_kafka_cluster", "butler_writer_kafka_topic"):
+                if not values.get(name):
+                    yield name, "not set, but USE_KAFKA_BUTLER_WRITER is"

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
 from lsst.dax.apdb import Apdb
-from lsst.pipe.base import PipelineTask
 
-from prompt_processing.apdb.preloaded_catalogs import apdb_uri
-from prompt_processing.tasks.connections import Connections
+from prompt_processing.domain.errors import NonRetriableError
+from prompt_processing.tasks.connected_task import ConnectedTask
 
 __all__ = ["ApdbTask"]
 
 
-class ApdbTask(PipelineTask):
-    """A task that talks to the APDB.
-
-    Attributes
-    ----------
-    connections : `~prompt_processing.tasks.connections.Connections`
-        Its own, unless whoever runs the pipeline gives it those that visits share.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.connections = Connections()
+class ApdbTask(ConnectedTask):
+    """A task that talks to the APDB."""
 
     def open_apdb(self, configured: str) -> Apdb:
-        """Return the APDB that is configured, or else that of ``CONFIG_APDB``.
+        """Return the APDB that is configured, or else that of the process (``CONFIG_APDB``).
 
         Raises
         ------
@@ -37,4 +23,7 @@ class ApdbTask(PipelineTask):
         RetriableError
             If it cannot be reached.
         """
-        return self.connections.apdb.get(apdb_uri(configured, os.environ))
+        uri = configured or self.connections.apdb_uri
+        if not uri:
+            raise NonRetriableError("No APDB is configured: CONFIG_APDB is not set.")
+        return self.connections.apdb.get(uri)

@@ -53,7 +53,7 @@ class LoadDiaCatalogsConfig(PipelineTaskConfig, pipelineConnections=LoadDiaCatal
     """Which APDB, and how far around the region."""
 
     apdb_config_uri = Field[str](
-        doc="URI of the APDB's configuration; if empty, CONFIG_APDB of the environment.", default=""
+        doc="URI of the APDB's configuration; if empty, the process names it (CONFIG_APDB).", default=""
     )
     padding_arcsec = Field[float](
         doc="Margin around the predicted region, for the error of the announced pointing.", default=30.0

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from astropy.time import Time
 from lsst.daf.butler import Timespan
 from lsst.pex.config import Field
 from lsst.pipe.base import (
-    PipelineTask,
     PipelineTaskConfig,
     PipelineTaskConnections,
     Struct,
@@ -23,6 +21,7 @@ from prompt_processing.association.ephemerides import (
     no_ephemerides,
     query_ephemerides,
 )
+from prompt_processing.tasks.connected_task import ConnectedTask
 
 _DIMENSIONS = ("instrument", "group", "detector")
 
@@ -47,7 +46,7 @@ class MPSkyEphemerisQueryConnections(PipelineTaskConnections, dimensions=_DIMENS
 class MPSkyEphemerisQueryConfig(PipelineTaskConfig, pipelineConnections=MPSkyEphemerisQueryConnections):
     """Which service, and how far around the region."""
 
-    url = Field[str](doc="End point of the service; if empty, MP_SKY_URL of the environment.", default="")
+    url = Field[str](doc="End point of the service; if empty, the process names it (MP_SKY_URL).", default="")
     margin_deg = Field[float](
         doc="Margin around the region, degrees: 10 degrees a day for half an hour.", default=0.208
     )
@@ -56,7 +55,7 @@ class MPSkyEphemerisQueryConfig(PipelineTaskConfig, pipelineConnections=MPSkyEph
     )
 
 
-class MPSkyEphemerisQueryTask(PipelineTask):
+class MPSkyEphemerisQueryTask(ConnectedTask):
     """Ask mpSky for known minor planets; without an answer there are none, and a warning."""
 
     ConfigClass = MPSkyEphemerisQueryConfig
@@ -76,7 +75,7 @@ class MPSkyEphemerisQueryTask(PipelineTask):
         result : `~lsst.pipe.base.Struct`
             ``ss_objects``: `~astropy.table.Table`.
         """
-        url = self.config.url or os.environ.get("MP_SKY_URL", "")
+        url = self.config.url or self.connections.mp_sky_url
         objects = no_ephemerides()
         answered = False
         if not url:

@@ -7,11 +7,11 @@ import os
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Producer
-from pydantic import SecretStr
 
-from prompt_processing.transport.kafka import KafkaSettings, make_producer
+from prompt_processing.settings.environment import SettingsError
+from prompt_processing.settings.kafka import KafkaClusterSettings, SchemaRegistrySettings
+from prompt_processing.transport.kafka import make_producer
 from prompt_processing.transport.s3 import make_s3_client
-from prompt_processing.transport.schema_registry import SchemaRegistry
 
 from .image_writer import ImageWriter
 from .publish import Announcer, ArrivalNotices
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENVIRONMENT_HELP",
+    "EventStreamSettings",
     "add_arguments",
     "add_pool_argument",
     "check_environment",
@@ -36,8 +37,11 @@ environment variables:
   KAFKA_CLUSTER              bootstrap servers (needed)
   NEXT_VISIT_TOPIC           topic of announcements (next-visit-topic)
   KAFKA_SCHEMA_REGISTRY_URL  announcements are Avro of a schema registered there; JSON without it
-  SASL_USERNAME, SASL_PASSWORD, SASL_MECHANISM, SECURITY_PROTOCOL
-                             credentials for Kafka; plain text without
+  KAFKA_SCHEMA_REGISTRY_USERNAME, KAFKA_SCHEMA_REGISTRY_PASSWORD, KAFKA_SCHEMA_REGISTRY_CA_FILE
+                             credentials for the registry
+  SASL_USERNAME, SASL_PASSWORD, SASL_MECHANISM, SECURITY_PROTOCOL, SSL_CA_FILE
+                             credentials for Kafka; plain text without. The same with the prefix KAFKA_
+                             (KAFKA_USERNAME, ..., KAFKA_CA_FILE) wins
   IMAGE_BUCKET               where raws arrive (rubin-pp-dev)
   USERS_BUCKET               where the pool of raws is (rubin-pp-dev-users)
   BUCKET_TOPIC               topic of arrival notices (prompt-processing-dev)
@@ -47,6 +51,15 @@ environment variables:
   LSST_DISABLE_BUCKET_VALIDATION
                              1 allows names of buckets such as tenant:bucket
 """
+
+
+class EventStreamSettings(KafkaClusterSettings, SchemaRegistrySettings):
+    """Where visits and images are announced."""
+
+    next_visit_topic: str = "next-visit-topic"
+    """Topic of announcements."""
+    bucket_topic: str = "prompt-processing-dev"
+    """Topic of arrival notices."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,9 +103,11 @@ def add_pool_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def check_environment(parser: argparse.ArgumentParser) -> None:
-    """End with a message if a variable is missing without which nothing can be done."""
-    if not os.environ.get("KAFKA_CLUSTER"):
-        parser.error("the environment variable KAFKA_CLUSTER is not set")
+    """End with a message if the event stream's settings are missing or malformed."""
+    try:
+        EventStreamSettings.load()
+    except SettingsError as error:
+        parser.error(f"the settings are unusable: {'; '.join(str(error).splitlines())}")
 
 
 def make_store() -> S3Client:
@@ -107,19 +122,15 @@ def make_store() -> S3Client:
 
 def make_announcer() -> Announcer:
     """Connect to the event stream that the environment names."""
-    registry_url = os.environ.get("KAFKA_SCHEMA_REGISTRY_URL")
-    return Announcer(
-        _make_producer(),
-        os.environ.get("NEXT_VISIT_TOPIC") or "next-visit-topic",
-        SchemaRegistry(registry_url) if registry_url else None,
-    )
+    settings = EventStreamSettings.load()
+    return Announcer(_make_producer(), settings.next_visit_topic, settings.schema_registry)
 
 
 def make_image_writer(options: argparse.Namespace, n_threads: int = 8) -> ImageWriter:
     """Connect an image writer to what the options and the environment name."""
     notices = None
     if options.publish_notices:
-        notices = ArrivalNotices(_make_producer(), os.environ.get("BUCKET_TOPIC") or "prompt-processing-dev")
+        notices = ArrivalNotices(_make_producer(), EventStreamSettings.load().bucket_topic)
     return ImageWriter(make_store(), options.image_bucket, notices, n_threads)
 
 
@@ -129,16 +140,8 @@ def schedule(options: argparse.Namespace) -> Schedule:
 
 
 def _make_producer() -> Producer:
-    username, password = os.environ.get("SASL_USERNAME"), os.environ.get("SASL_PASSWORD")
-    kafka = KafkaSettings(
-        bootstrap_servers=os.environ["KAFKA_CLUSTER"],
-        username=SecretStr(username) if username else None,
-        password=SecretStr(password) if password else None,
-        mechanism=os.environ.get("SASL_MECHANISM") or "SCRAM-SHA-512",
-        security_protocol=os.environ.get("SECURITY_PROTOCOL") or None,
-    )
     # A notice that waits for company is a notice that comes late.
-    return make_producer(kafka, linger_ms=0)
+    return make_producer(EventStreamSettings.load().kafka, linger_ms=0)
 
 
 def _seconds(text: str) -> float:

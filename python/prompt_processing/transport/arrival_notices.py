@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from prompt_processing.domain.errors import MalformedMessageError, PromptError
 from prompt_processing.domain.notices import ArrivalNotice, parse_notices
-from prompt_processing.transport.kafka import KafkaSettings, make_consumer
+from prompt_processing.transport.kafka import KafkaSettings, Refusals, make_consumer
 
 _log = logging.getLogger("lsst.activator.storage.arrival_notices")
 
@@ -62,10 +62,11 @@ class ArrivalNotices:
         self._timeout = timeout
         self._on_undecodable = on_undecodable or (lambda topic: None)
         self._connected = True
+        self._refusals = Refusals(settings, self._note_error)
         self._consumer: Consumer = make_consumer(
             settings,
             f"prompt-processing-{socket.gethostname()}-{uuid4()}",
-            on_error=self._note_error,
+            on_error=self._refusals,
             enable_auto_commit=False,
             auto_offset_reset=offset_reset,
             # A worker that reconnects must not miss the notice it is waiting for by more than a moment.
@@ -75,8 +76,8 @@ class ArrivalNotices:
 
     @property
     def connected(self) -> bool:
-        """Whether nothing has been heard of a lost connection."""
-        return self._connected
+        """Whether nothing has been heard of a lost connection, or of a refusal."""
+        return self._connected and self._refusals.reason is None
 
     def start(self) -> None:
         """Fix the position: notices published from now on will be seen.
@@ -102,8 +103,12 @@ class ArrivalNotices:
                 positions.append(position)
             self._consumer.assign(positions)
         except KafkaException as error:
-            raise NoticesUnavailableError(f"Kafka topic {self._topic}: {error.args[0].str()}") from error
+            # Serves the callback of errors: the call itself only knows that its time ran out.
+            self._consumer.poll(0)
+            reason = self._refusals.reason or error.args[0].str()
+            raise NoticesUnavailableError(f"Kafka topic {self._topic}: {reason}") from error
         self._connected = True
+        self._refusals.reason = None
 
     def poll(self, seconds: float) -> list[ArrivalNotice]:
         """Give what has arrived, and wait for it if there is nothing yet.
@@ -139,6 +144,7 @@ class ArrivalNotices:
             self._note_error(error)
             return []
         self._connected = True
+        self._refusals.reason = None
         try:
             return parse_notices(message.value() or b"")
         except MalformedMessageError as failure:
@@ -155,4 +161,4 @@ class ArrivalNotices:
     def _note_error(self, error: KafkaError) -> None:
         if error.code() in _LOST_CONNECTION and self._connected:
             self._connected = False
-            _log.warning("Arrival notices are not to be had for now, the bucket is asked: %s", error.str())
+            _log.warning("Arrival notices are unavailable for now, the bucket is asked: %s", error.str())

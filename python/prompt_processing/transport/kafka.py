@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Producer
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+__all__ = [
+    "DEFAULT_MECHANISM",
+    "ErrorHandler",
+    "KafkaSettings",
+    "Refusals",
+    "make_consumer",
+    "make_producer",
+]
+
 _log = logging.getLogger("lsst.activator.transport.kafka")
 
 ErrorHandler = Callable[[KafkaError], None]
+
+DEFAULT_MECHANISM = "SCRAM-SHA-512"
+
+_WRONG_CREDENTIALS = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
 
 
 class KafkaSettings(BaseModel):
@@ -22,13 +36,18 @@ class KafkaSettings(BaseModel):
     bootstrap_servers : `str`
         ``host:port``, comma-separated.
     username, password : `pydantic.SecretStr` or `None`
-        SASL credentials; with neither, the connection is plain text unless
-        ``security_protocol`` says otherwise.
+        SASL credentials.
     mechanism : `str`
         SASL mechanism.
     security_protocol : `str` or `None`
-        librdkafka's ``security.protocol``; by default ``SASL_PLAINTEXT`` with
-        credentials and ``PLAINTEXT`` without.
+        librdkafka's ``security.protocol``; by default SASL with credentials,
+        TLS with a CA file, and plain text otherwise.
+    ca_file : `~pathlib.Path` or `None`
+        Certificate authorities (PEM) that sign the brokers' certificates; the
+        system's by default.
+    credentials_from, ca_file_from : `str`
+        What to call the credentials and the CA file in messages: the names of
+        their environment variables.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,28 +55,84 @@ class KafkaSettings(BaseModel):
     bootstrap_servers: str
     username: SecretStr | None = None
     password: SecretStr | None = None
-    mechanism: str = "SCRAM-SHA-512"
+    mechanism: str = DEFAULT_MECHANISM
     security_protocol: str | None = None
+    ca_file: Path | None = None
+    credentials_from: str = "the user name and the password"
+    ca_file_from: str = "the CA file"
+
+    @property
+    def protocol(self) -> str:
+        """The security protocol, chosen if it is not set."""
+        has_user = self.username is not None and self.password is not None
+        chosen = ("SASL_" if has_user else "") + ("SSL" if self.ca_file is not None else "PLAINTEXT")
+        return self.security_protocol or chosen
 
     def client_configuration(self) -> dict[str, Any]:
-        """Give librdkafka's configuration, credentials included.
-
-        Returns
-        -------
-        configuration : `dict`
-            Not to be logged.
-        """
+        """Return librdkafka's configuration, credentials included: not to be logged."""
         configuration: dict[str, Any] = {"bootstrap.servers": self.bootstrap_servers}
-        if self.username is not None and self.password is not None:
+        if self.protocol != "PLAINTEXT":
+            configuration["security.protocol"] = self.protocol
+        if self.protocol.startswith("SASL") and self.username is not None and self.password is not None:
             configuration |= {
-                "security.protocol": self.security_protocol or "SASL_PLAINTEXT",
                 "sasl.mechanism": self.mechanism,
                 "sasl.username": self.username.get_secret_value(),
                 "sasl.password": self.password.get_secret_value(),
             }
-        elif self.security_protocol:
-            configuration["security.protocol"] = self.security_protocol
+        if self.protocol.endswith("SSL") and self.ca_file is not None:
+            configuration["ssl.ca.location"] = str(self.ca_file)
         return configuration
+
+    def explain(self, error: KafkaError) -> str | None:
+        """Return why the cluster does not let a client in, and which setting to check.
+
+        Parameters
+        ----------
+        error : `confluent_kafka.KafkaError`
+            As the client reports it.
+
+        Returns
+        -------
+        explanation : `str` or `None`
+            Without any credential; `None` for every other failure.
+        """
+        if error.code() in _WRONG_CREDENTIALS:
+            return f"Kafka does not accept {self.credentials_from}"
+        if error.code() == KafkaError._SSL:
+            authorities = self.ca_file or "the system's certificate authorities"
+            return (
+                f"no TLS connection to Kafka can be made with {authorities} "
+                f"(check {self.ca_file_from}): {error.str()}"
+            )
+        return None
+
+
+class Refusals:
+    """Remembers why a cluster does not let a client in: of a call that fails for it only the time runs out.
+
+    Parameters
+    ----------
+    settings : `KafkaSettings`
+        The cluster.
+    otherwise : callable, optional
+        Given all other errors; by default they are logged.
+    """
+
+    def __init__(self, settings: KafkaSettings, otherwise: ErrorHandler | None = None) -> None:
+        self._settings = settings
+        self._otherwise = otherwise or _log_error
+        self.reason: str | None = None
+        """The last refusal; `None` if there was none."""
+
+    def __call__(self, error: KafkaError) -> None:
+        """Take in an error of the client."""
+        reason = self._settings.explain(error)
+        if reason is None:
+            self._otherwise(error)
+            return
+        if reason != self.reason:
+            _log.error("%s", reason)
+        self.reason = reason
 
 
 def make_producer(
@@ -70,7 +145,7 @@ def make_producer(
     settings : `KafkaSettings`
         The cluster.
     on_error : callable, optional
-        Told of the client's own errors, such as a lost connection; by default
+        Given the client's own errors, such as a lost connection; by default
         they are logged.
     **options
         librdkafka's options with ``_`` for ``.``, such as ``linger_ms=5``.
@@ -96,7 +171,7 @@ def make_consumer(
     group : `str`
         Consumer group.
     on_error : callable, optional
-        Told of the client's own errors; by default they are logged.
+        Given the client's own errors; by default they are logged.
     **options
         librdkafka's options with ``_`` for ``.``, such as
         ``auto_offset_reset="latest"``.
@@ -113,7 +188,7 @@ def _configuration(
     settings: KafkaSettings, on_error: ErrorHandler | None, options: dict[str, Any]
 ) -> dict[str, Any]:
     named = {name.replace("_", "."): value for name, value in options.items()}
-    return {"error_cb": on_error or _log_error, **settings.client_configuration(), **named}
+    return {"error_cb": on_error or Refusals(settings), **settings.client_configuration(), **named}
 
 
 def _log_error(error: KafkaError) -> None:

@@ -58,11 +58,24 @@ class SchemaRegistry:
         Base address of the registry, for example ``http://registry:8081``.
     timeout_s
         For each request.
+    credentials
+        User and password of HTTP basic authentication, where the registry wants them.
+    ca_file
+        Certificate authorities (PEM) that sign the registry's certificate; the usual ones by default.
     """
 
-    def __init__(self, url: str, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float = 10.0,
+        *,
+        credentials: tuple[str, str] | None = None,
+        ca_file: str | None = None,
+    ) -> None:
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
+        self._credentials = credentials
+        self._ca_file = ca_file
         self._schemas: dict[int, Any] = {}
         self._session = requests.Session()
 
@@ -74,7 +87,15 @@ class SchemaRegistry:
                 data=None if body is None else json.dumps(body),
                 headers={"Content-Type": _CONTENT_TYPE, "Accept": _CONTENT_TYPE},
                 timeout=self._timeout_s,
+                auth=self._credentials,
+                # For each request: on a session, REQUESTS_CA_BUNDLE of the environment would win over it.
+                verify=self._ca_file or True,
             )
+        except requests.exceptions.SSLError as error:
+            raise SchemaRegistryError(
+                "the schema registry's certificate is not signed by an authority of "
+                + (self._ca_file or "the usual ones (set KAFKA_SCHEMA_REGISTRY_CA_FILE or SSL_CA_FILE)")
+            ) from error
         except requests.RequestException as error:
             raise SchemaRegistryError(f"schema registry does not answer: {type(error).__name__}") from error
 
@@ -92,6 +113,11 @@ class SchemaRegistry:
             response = self._request("GET", f"/schemas/ids/{schema_id}")
             if response.status_code == 404:
                 raise UnknownSchemaError(f"schema {schema_id} is not registered")
+            if response.status_code in (401, 403):
+                raise SchemaRegistryError(
+                    f"schema registry answered {response.status_code}: check "
+                    "KAFKA_SCHEMA_REGISTRY_USERNAME and KAFKA_SCHEMA_REGISTRY_PASSWORD"
+                )
             if response.status_code != 200:
                 raise SchemaRegistryError(f"schema registry answered {response.status_code}")
             self._schemas[schema_id] = _parse(response.content)

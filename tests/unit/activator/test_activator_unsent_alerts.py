@@ -10,6 +10,7 @@ from confluent_kafka import Producer
 from prompt_processing.alerts.files import KEPT, UNDERWAY, AlertFile, read_alerts
 from prompt_processing.alerts.packets import Alert
 from prompt_processing.alerts.unsent import UnsentAlerts
+from prompt_processing.settings.alerts import AlertSettings
 
 ALERTS = [Alert(number, bytes([number]) * 100) for number in range(5)]
 
@@ -22,6 +23,10 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
     monkeypatch.setenv("ALERT_KEEP_STORE", str(store))
     monkeypatch.delenv("AP_KAFKA_SERVER", raising=False)
     return kept, store
+
+
+def unsent_alerts(config_apdb: str) -> UnsentAlerts:
+    return UnsentAlerts(AlertSettings.load().alert_stream, config_apdb)
 
 
 def _wait(condition: Callable[[], bool]) -> None:
@@ -40,21 +45,21 @@ def test_worker_that_starts_sends_what_was_left(
     monkeypatch.setenv("AP_KAFKA_TOPIC", "alerts")
     kept, _ = folders
     AlertFile.write(kept, 1, 2, 60000.5, ALERTS, KEPT).release()
-    UnsentAlerts("nowhere.yaml").begin()
+    unsent_alerts("nowhere.yaml").begin()
     _wait(lambda: not list(kept.iterdir()))
 
 
 def test_worker_starts_although_nothing_can_be_told_of_what_was_left(folders: tuple[Path, Path]) -> None:
     kept, _ = folders
     AlertFile.write(kept, 1, 2, 60000.5, ALERTS, UNDERWAY).release()
-    alerts = UnsentAlerts(str(kept / "nowhere.yaml"))
+    alerts = unsent_alerts(str(kept / "nowhere.yaml"))
     alerts.begin()
     alerts.end()
 
 
 def test_alerts_that_nobody_took_are_stored_after_the_visit(folders: tuple[Path, Path]) -> None:
     kept, store = folders
-    alerts = UnsentAlerts("nowhere.yaml")
+    alerts = unsent_alerts("nowhere.yaml")
     alerts.store()
     assert not store.exists()
     AlertFile.write(kept, 1, 2, 60000.5, ALERTS, KEPT).release()
@@ -68,7 +73,7 @@ def test_worker_that_ends_leaves_nothing_on_the_pods_disk(folders: tuple[Path, P
     kept, store = folders
     for suffix in (KEPT, UNDERWAY):
         AlertFile.write(kept, 1, 2, 60000.5, ALERTS, suffix).release()
-    UnsentAlerts("nowhere.yaml").end()
+    unsent_alerts("nowhere.yaml").end()
     assert list(kept.iterdir()) == []
     assert len(list(store.iterdir())) == 2
 
@@ -77,7 +82,7 @@ def test_without_a_store_alerts_stay(folders: tuple[Path, Path], monkeypatch: py
     kept, _ = folders
     monkeypatch.delenv("ALERT_KEEP_STORE")
     AlertFile.write(kept, 1, 2, 60000.5, ALERTS, KEPT).release()
-    alerts = UnsentAlerts("nowhere.yaml")
+    alerts = unsent_alerts("nowhere.yaml")
     alerts.store()
     alerts.end()
     assert len(list(kept.iterdir())) == 1

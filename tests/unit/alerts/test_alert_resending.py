@@ -21,8 +21,9 @@ from prompt_processing.alerts.resending import (
     resend_stored_alerts,
     settle_underway,
 )
-from prompt_processing.alerts.sender import AlertStreamSettings
+from prompt_processing.alerts.stream_settings import AlertStreamSettings
 from prompt_processing.domain.errors import RetriableError
+from prompt_processing.transport.kafka import KafkaSettings
 
 ALERTS = [Alert(number, b"\0\0\0\x04\x4d" + bytes([number]) * 1000) for number in range(5)]
 
@@ -37,15 +38,8 @@ def broker():
 
 
 def _settings(tmp_path: Path, server: str = "", timeout: float = 10.0) -> AlertStreamSettings:
-    return AlertStreamSettings.from_environment(
-        {
-            "AP_KAFKA_SERVER": server,
-            "AP_KAFKA_TOPIC": "alerts",
-            "ALERT_KEEP_DIR": str(tmp_path / "kept"),
-            "ALERT_KEEP_STORE": str(tmp_path / "store"),
-        },
-        timeout,
-    )
+    broker = KafkaSettings(bootstrap_servers=server) if server else None
+    return AlertStreamSettings(broker, "alerts", tmp_path / "kept", timeout, str(tmp_path / "store"))
 
 
 def _away() -> Apdb:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.time import Time, TimeDelta
+from connected_tasks import connected
 from lsst.alert.packet import Schema
 from lsst.daf.butler import Timespan
 from lsst.pipe.base.utils import RegionTimeInfo
@@ -119,10 +120,9 @@ def _region_time() -> RegionTimeInfo:
     )
 
 
-def test_service_is_asked_for_the_padded_cone_at_the_middle_of_the_visit(mpsky, monkeypatch) -> None:
-    monkeypatch.setenv("MP_SKY_URL", mpsky.url)
+def test_service_is_asked_for_the_padded_cone_at_the_middle_of_the_visit(mpsky) -> None:
     mpsky.content = answer([{"name": "2016 QU27", "ra": 150.01, "dec": 2.0}], TMIN + 0.25)
-    task = MPSkyEphemerisQueryTask()
+    task = connected(MPSkyEphemerisQueryTask(), mpsky.url)
     objects = task.run(region_time=_region_time()).ss_objects
     (query,) = mpsky.queries
     assert float(query["t"]) == pytest.approx(TMIN + 0.25 + 15 / 86400, abs=1e-9)
@@ -135,31 +135,30 @@ def test_service_is_asked_for_the_padded_cone_at_the_middle_of_the_visit(mpsky, 
 
 
 @pytest.mark.parametrize("status", [404, 500])
-def test_service_that_refuses_means_no_objects_and_a_warning(mpsky, monkeypatch, caplog, status) -> None:
-    monkeypatch.setenv("MP_SKY_URL", mpsky.url)
+def test_service_that_refuses_means_no_objects_and_a_warning(mpsky, caplog, status) -> None:
     mpsky.status = status
-    task = MPSkyEphemerisQueryTask()
+    task = connected(MPSkyEphemerisQueryTask(), mpsky.url)
     assert len(task.run(region_time=_region_time()).ss_objects) == 0
     assert str(status) in caplog.text
     assert task.metadata["ephemeridesAnswered"] is False
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not Arrow</html>", answer([], TMIN)[:-300]])
-def test_unreadable_answer_means_no_objects_and_a_warning(mpsky, monkeypatch, caplog, content) -> None:
-    monkeypatch.setenv("MP_SKY_URL", mpsky.url)
+def test_unreadable_answer_means_no_objects_and_a_warning(mpsky, caplog, content) -> None:
     mpsky.content = content
-    assert len(MPSkyEphemerisQueryTask().run(region_time=_region_time()).ss_objects) == 0
+    assert (
+        len(connected(MPSkyEphemerisQueryTask(), mpsky.url).run(region_time=_region_time()).ss_objects) == 0
+    )
     assert "Unreadable answer" in caplog.text
 
 
-def test_unreachable_service_means_no_objects_and_a_warning(monkeypatch, caplog) -> None:
-    monkeypatch.setenv("MP_SKY_URL", "http://127.0.0.1:9/ephemerides/")
-    assert len(MPSkyEphemerisQueryTask().run(region_time=_region_time()).ss_objects) == 0
+def test_unreachable_service_means_no_objects_and_a_warning(caplog) -> None:
+    task = connected(MPSkyEphemerisQueryTask(), "http://127.0.0.1:9/ephemerides/")
+    assert len(task.run(region_time=_region_time()).ss_objects) == 0
     assert "No answer from" in caplog.text
 
 
-def test_without_a_service_the_log_says_so(monkeypatch, caplog) -> None:
-    monkeypatch.delenv("MP_SKY_URL", raising=False)
+def test_without_a_service_the_log_says_so(caplog) -> None:
     result = MPSkyEphemerisQueryTask().run(region_time=_region_time())
     assert result.ss_objects.colnames == no_ephemerides().colnames
     assert "MP_SKY_URL is not set" in caplog.text

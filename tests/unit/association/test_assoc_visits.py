@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from astropy.time import Time
 from confluent_kafka import Consumer, Producer, TopicPartition
+from connected_tasks import connected
 from lsst.alert.packet import Schema
 from lsst.dax.apdb import Apdb
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
@@ -51,7 +52,7 @@ def _inputs(dia_field, apdb: Apdb, number: int, ra, dec, flux, band: str = "r") 
 
 
 def _process(dia_field, apdb: Apdb, number: int, ra, dec, flux, band: str = "r"):
-    task = AssociateApdbTask()
+    task = connected(AssociateApdbTask())
     return task, task.run(**_inputs(dia_field, apdb, number, ra, dec, flux, band))
 
 
@@ -145,10 +146,10 @@ def test_what_the_apdb_returns_is_what_was_written(dia_field, apdb) -> None:
 def test_visit_is_never_written_twice(dia_field, apdb, tmp_path) -> None:
     ra, dec = dia_field.grid(4)
     inputs = _inputs(dia_field, apdb, 0, ra, dec, [3000.0] * 4)
-    AssociateApdbTask().run(**inputs)
+    connected(AssociateApdbTask()).run(**inputs)
     before = {table: _count(tmp_path, table) for table in ("DiaObject", "DiaSource", "DiaForcedSource")}
     with pytest.raises(AlreadyInApdbError) as caught:
-        AssociateApdbTask().run(**inputs)
+        connected(AssociateApdbTask()).run(**inputs)
     assert caught.value.retry == "unsafe"
     assert str(dia_field.first_visit) in caught.value.reason
     assert before == {table: _count(tmp_path, table) for table in before}
@@ -159,7 +160,7 @@ def test_of_two_writers_at_once_one_is_refused_and_nothing_is_mixed(
 ) -> None:
     ra, dec = dia_field.grid(4)
     inputs = _inputs(dia_field, apdb, 0, ra, dec, [3000.0] * 4)
-    result = AssociateApdbTask().run(**inputs)
+    result = connected(AssociateApdbTask()).run(**inputs)
     answers = iter([False, True])
     monkeypatch.setattr(apdb, "containsVisitDetector", lambda *_: next(answers))
     with pytest.raises(AlreadyInApdbError):
@@ -194,7 +195,7 @@ def test_failed_write_leaves_nothing_behind(dia_field, apdb, tmp_path) -> None:
             "BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
         )
     with pytest.raises(NonRetriableError, match="disk is full"):
-        AssociateApdbTask().run(**inputs)
+        connected(AssociateApdbTask()).run(**inputs)
     # All or nothing: the objects and sources of the failed transaction are gone too.
     assert _count(tmp_path, "DiaObject") == 0
     assert _count(tmp_path, "DiaSource") == 0
@@ -206,7 +207,7 @@ def test_read_only_apdb_may_be_tried_again(dia_field, apdb, tmp_path, monkeypatc
     (tmp_path / "read_only.yaml").write_text(config)
     monkeypatch.setenv("CONFIG_APDB", str(tmp_path / "read_only.yaml"))
     with pytest.raises(RetriableError, match="readonly"):
-        AssociateApdbTask().run(**inputs)
+        connected(AssociateApdbTask()).run(**inputs)
     assert list((tmp_path / "kept").iterdir()) == []
 
 
@@ -217,20 +218,20 @@ def test_database_that_stays_locked_may_be_tried_again(dia_field, apdb, apdb_con
     writer = sqlite3.connect(tmp_path / "apdb.db")
     writer.execute("BEGIN IMMEDIATE")
     with pytest.raises(RetriableError, match="locked"):
-        AssociateApdbTask().run(**inputs)
+        connected(AssociateApdbTask()).run(**inputs)
     writer.rollback()
     writer.close()
-    assert AssociateApdbTask().run(**inputs).marker["apdbWritten"] is True
+    assert connected(AssociateApdbTask()).run(**inputs).marker["apdbWritten"] is True
 
 
 def test_missing_apdb_is_named(dia_field, apdb, tmp_path, monkeypatch) -> None:
     inputs = _inputs(dia_field, apdb, 0, *dia_field.grid(1), [3000.0])
     monkeypatch.setenv("CONFIG_APDB", str(tmp_path / "nowhere.yaml"))
     with pytest.raises(RetriableError, match=r"nowhere\.yaml"):
-        AssociateApdbTask().run(**inputs)
+        connected(AssociateApdbTask()).run(**inputs)
     monkeypatch.delenv("CONFIG_APDB")
     with pytest.raises(NonRetriableError, match="CONFIG_APDB"):
-        AssociateApdbTask().run(**inputs)
+        connected(AssociateApdbTask()).run(**inputs)
 
 
 def test_alerts_are_on_the_disk_before_the_write_and_leave_with_it(
@@ -238,7 +239,7 @@ def test_alerts_are_on_the_disk_before_the_write_and_leave_with_it(
 ) -> None:
     """A worker that is killed after the commit has left what another needs, and a refused write nothing."""
     inputs = _inputs(dia_field, apdb, 0, *dia_field.grid(4), [3000.0] * 4)
-    task = AssociateApdbTask()
+    task = connected(AssociateApdbTask())
     result = task.write(**inputs)
     assert [len(file) for file in [result.alert_file]] == [4]
     assert result.alert_file.path in underway_files(tmp_path / "kept")
@@ -249,7 +250,7 @@ def test_alerts_are_on_the_disk_before_the_write_and_leave_with_it(
     settle_underway(tmp_path / "kept", lambda: apdb)
     assert len(_kept_alerts(tmp_path, dia_field.first_visit)) == 4
     with pytest.raises(AlreadyInApdbError):
-        AssociateApdbTask().write(**inputs)
+        connected(AssociateApdbTask()).write(**inputs)
     assert underway_files(tmp_path / "kept") == []
 
 
@@ -265,9 +266,9 @@ def test_alerts_of_another_write_of_the_visit_are_not_sent(dia_field, apdb, tmp_
     with monkeypatch.context() as patch:
         patch.setattr("prompt_processing.tasks.associate_apdb.write_visit_detector", dies)
         with pytest.raises(KeyboardInterrupt):
-            AssociateApdbTask().write(**first)
+            connected(AssociateApdbTask()).write(**first)
     assert len(underway_files(tmp_path / "kept")) == 1
-    AssociateApdbTask().write(**second).alert_file.remove()
+    connected(AssociateApdbTask()).write(**second).alert_file.remove()
     settle_underway(tmp_path / "kept", lambda: apdb)
     assert list((tmp_path / "kept").iterdir()) == []
 

@@ -11,7 +11,6 @@ from typing import Any, cast
 from lsst.daf.butler import (
     Butler,
     DatasetRef,
-    LimitedButler,
     MissingCollectionError,
     MissingDatasetTypeError,
     Quantum,
@@ -21,9 +20,7 @@ from lsst.pipe.base import (
     ExecutionResources,
     InvalidQuantumError,
     Pipeline,
-    PipelineTask,
     RepeatableQuantumError,
-    TaskFactory,
     TaskMetadata,
 )
 from lsst.pipe.base.all_dimensions_quantum_graph_builder import AllDimensionsQuantumGraphBuilder
@@ -37,7 +34,7 @@ from lsst.pipe.base.single_quantum_executor import SingleQuantumExecutor
 
 from prompt_processing.butler.pipeline_library import ReadyPipeline
 from prompt_processing.domain.errors import NonRetriableError, PromptError, RetriableError
-from prompt_processing.tasks.apdb_task import ApdbTask
+from prompt_processing.tasks.connected_task import ConnectedTaskFactory
 from prompt_processing.tasks.connections import Connections
 
 from .visit_outputs import VisitOutputs
@@ -166,25 +163,6 @@ class _WatchedExecutor(SingleQuantumExecutor):
         return result
 
 
-class _ConnectedTaskFactory(TaskFactory):
-    """Give tasks that talk to the APDB the connections that the worker keeps."""
-
-    def __init__(self, connections: Connections) -> None:
-        super().__init__()
-        self._connections = connections
-
-    def makeTask(  # noqa: N802
-        self,
-        task_node: TaskNode,
-        butler: LimitedButler,
-        initInputRefs: Iterable[DatasetRef] | None,
-    ) -> PipelineTask:
-        task = super().makeTask(task_node, butler, initInputRefs)
-        if isinstance(task, ApdbTask):
-            task.connections = self._connections
-        return task
-
-
 def _builder_for_empty_run(*args: Any, **kwargs: Any) -> AllDimensionsQuantumGraphBuilder:
     """Make a builder of quantum graphs for a run in which there is nothing of the visit yet."""
     builder = AllDimensionsQuantumGraphBuilder(*args, **kwargs)
@@ -270,7 +248,7 @@ class PipelineRun:
             self._release,
             self._pipeline.last_readers(),
             limited_butler_factory=lambda quantum: outputs,
-            task_factory=_ConnectedTaskFactory(self._connections),
+            task_factory=ConnectedTaskFactory(self._connections),
             resources=ExecutionResources(),
             # The run was empty before the visit: existence checks would cost time for nothing.
             assume_no_existing_outputs=True,

@@ -60,7 +60,11 @@ class Repositories:
             if settings.use_kafka_butler_writer
             else Exporter(central, settings.export_type_regexp)
         )
-        self.connections = Connections()
+        self.connections = Connections(
+            apdb_uri=settings.config_apdb,
+            alert_stream=settings.alert_stream,
+            mp_sky_url=settings.mp_sky_url or "",
+        )
         self.apdb = ApdbRecord(settings.config_apdb, self.connections.apdb)
         self.search_order: tuple[str, ...] = ()
         self.bands = {record.name: record.band for record in instrument_records["physical_filter"]}

@@ -14,15 +14,13 @@ from prompt_processing.activator.storage.visit_stream import StreamEntry, Stream
 from prompt_processing.domain.errors import MalformedMessageError
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.settings.exit_codes import ExitCode
 from prompt_processing.telemetry.handover import in_this_context
 
 _log = logging.getLogger("lsst.activator.services.serve_stream")
 
 MAX_DELIVERIES = 3
 """Workers that may try a visit; one that has brought down that many is not given to another."""
-
-_STUCK = 70
-"""Exit status of a worker that gives up."""
 
 _LISTEN_SECONDS = 1.0
 _CLAIM_SECONDS = 5.0
@@ -100,7 +98,7 @@ class ServeStream:
         retry_delay: float,
         *,
         stuck_after: float | None = None,
-        give_up: Callable[[], None] = lambda: os._exit(_STUCK),
+        give_up: Callable[[], None] = lambda: os._exit(ExitCode.STUCK),
         naming: Callable[[FannedOutVisit], AbstractContextManager[None]] = lambda visit: nullcontext(),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException, Producer
 from prompt_processing.butler.messages import VisitOutputs
 from prompt_processing.domain.errors import RetriableError
 from prompt_processing.settings.worker import Settings
-from prompt_processing.transport.kafka import KafkaSettings, make_producer
+from prompt_processing.transport.kafka import KafkaSettings, Refusals, make_producer
 
 _LOG = logging.getLogger("lsst.activator.storage.writer_topic")
 
@@ -35,18 +35,13 @@ class WriterTopic:
         self._topic = topic
         self._timeout = timeout
         self._producer: Producer | None = None
+        self._refusals = Refusals(kafka)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Make it from a worker's settings, which have been checked to be complete."""
-        return cls(
-            KafkaSettings(
-                bootstrap_servers=settings.butler_writer_kafka_cluster or "",
-                username=settings.butler_writer_kafka_username,
-                password=settings.butler_writer_kafka_password,
-            ),
-            settings.butler_writer_kafka_topic or "",
-        )
+        assert settings.writer_kafka is not None, "USE_KAFKA_BUTLER_WRITER needs a cluster"
+        return cls(settings.writer_kafka, settings.butler_writer_kafka_topic or "")
 
     def publish(self, outputs: VisitOutputs) -> None:
         """Publish one visit's outputs, and wait until the broker has them.
@@ -64,6 +59,7 @@ class WriterTopic:
         if self._producer is None:
             self._producer = make_producer(
                 self._kafka,
+                on_error=self._refusals,
                 enable_idempotence=True,
                 compression_type="zstd",
                 message_max_bytes=_MAX_MESSAGE_BYTES,
@@ -71,6 +67,7 @@ class WriterTopic:
                 linger_ms=0,
             )
         failures: list[str] = []
+        self._refusals.reason = None
         try:
             self._producer.produce(
                 self._topic,
@@ -84,5 +81,5 @@ class WriterTopic:
             # A message that is left would be sent later, for a visit that has been reported as failed.
             self._producer.purge()
             self._producer.flush(1.0)
-            reason = failures[0] if failures else "no acknowledgement in time"
+            reason = self._refusals.reason or (failures[0] if failures else "no acknowledgement in time")
             raise RetriableError(f"The outputs cannot be published to {self._topic}: {reason}")

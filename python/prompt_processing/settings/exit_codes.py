@@ -1,0 +1,25 @@
+"""Exit statuses of all processes."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["ExitCode"]
+
+
+class ExitCode(IntEnum):
+    """What the end of a process means to whoever started it."""
+
+    DONE = 0
+    """An orderly end."""
+    FAILED = 1
+    """A new process may succeed: an outside system was unavailable, or only a restart helps."""
+    NOTHING_TO_DO = 2
+    """The command line, or the lack of a setting, leaves nothing to do."""
+    UNUSABLE_SETTINGS = 3
+    """Settings, or the versions of what they name, are unusable: a restart does not help.
+
+    Gunicorn ends as a whole when a worker exits with this one.
+    """
+    STUCK = 70
+    """A worker gave up a visit that did not end."""
