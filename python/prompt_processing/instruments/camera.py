@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from typing import Any
 
-import numpy as np
 import yaml
 
 
@@ -34,9 +33,9 @@ class Amplifier:
     x0, y0 : `int`
         Lower left pixel of the data in the assembled image.
     gain : `float`
-        Nominal, electrons per ADU.
+        Electrons per ADU; nominal in what `load_camera` returns.
     read_noise, saturation : `float`
-        Nominal, electrons.
+        Electrons; likewise.
     """
 
     name: str
@@ -246,8 +245,38 @@ def camera_names() -> tuple[str, ...]:
     return tuple(_facts()["cameras"])
 
 
+def nominal_detectors(camera: Camera) -> list[Detector]:
+    """Find the detectors of whose amplifiers nobody has measured the gain.
+
+    Parameters
+    ----------
+    camera : `Camera`
+        For example of a repository.
+
+    Returns
+    -------
+    detectors : `list` [`Detector`]
+        Detectors all of whose amplifiers have the values of `load_camera`; empty for a camera that it does
+        not know.
+    """
+    if camera.name not in camera_names():
+        return []
+    nominal = load_camera(camera.name).detectors
+    return [
+        detector
+        for id_, detector in camera.detectors.items()
+        if id_ in nominal and _electronics(detector) == _electronics(nominal[id_])
+    ]
+
+
+def _electronics(detector: Detector) -> list[tuple[float, float]]:
+    return [(amplifier.gain, amplifier.read_noise) for amplifier in detector.amplifiers]
+
+
 def load_camera(name: str) -> Camera:
     """Make a camera from the data files that come with the package.
+
+    Gain, read noise and saturation are nominal: typical of the vendor, not measured.
 
     Parameters
     ----------
@@ -336,15 +365,7 @@ def _detector(row: dict[str, str], kind: dict[str, Any]) -> Detector:
             half = int(segment[0]) if halves == 2 else 0
             layout.append((f"Segment{segment}", flip_x, flip_y, int(segment[1]), half))
     amplifiers = []
-    # Repeatable and different everywhere, as in a real focal plane.
-    all_draws = np.random.default_rng(id_).uniform(size=(len(layout), 3))
-    for draws, (name, flip_x, flip_y, column, half) in zip(all_draws, layout, strict=True):
-        gain, read_noise, saturation = (
-            round(float(low + (high - low) * draw), 3)
-            for (low, high), draw in zip(
-                (kind["gain"], kind["read_noise"], kind["saturation"]), draws, strict=True
-            )
-        )
+    for name, flip_x, flip_y, column, half in layout:
         amplifiers.append(
             Amplifier(
                 name=name,
@@ -358,9 +379,9 @@ def _detector(row: dict[str, str], kind: dict[str, Any]) -> Detector:
                 flip_y=flip_y,
                 x0=column * columns,
                 y0=half * rows,
-                gain=gain,
-                read_noise=read_noise,
-                saturation=saturation,
+                gain=float(kind["gain"]),
+                read_noise=float(kind["read_noise"]),
+                saturation=float(kind["saturation"]),
             )
         )
     return Detector(

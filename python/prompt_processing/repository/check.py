@@ -20,7 +20,7 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
 
 from prompt_processing.butler.collections import Collections
 from prompt_processing.butler.universe import universe_problems
-from prompt_processing.instruments.camera import Camera
+from prompt_processing.instruments.camera import Camera, nominal_detectors
 
 from .dataset_types import compare_dataset_types
 
@@ -200,11 +200,32 @@ def _camera(butler: Butler, names: Collections) -> Finding:
         found = butler.query_datasets("camera", names.unbounded_calib, explain=False)
     except (MissingCollectionError, MissingDatasetTypeError):
         found = []
-    if any(ref.dataId["instrument"] == names.instrument for ref in found):
-        return Finding(Severity.OK, "camera", names.unbounded_calib)
-    return Finding(
-        Severity.PROBLEM, "camera", f"is not in {names.unbounded_calib}", _repair(names, "puts it there")
-    )
+    ours = [ref for ref in found if ref.dataId["instrument"] == names.instrument]
+    if not ours:
+        return Finding(
+            Severity.PROBLEM, "camera", f"is not in {names.unbounded_calib}", _repair(names, "puts it there")
+        )
+    try:
+        stored = butler.get(ours[0])
+    except Exception as error:  # noqa: BLE001
+        # Each formatter fails in its own way.
+        return Finding(
+            Severity.PROBLEM,
+            "camera",
+            f"in {names.unbounded_calib} cannot be read: {type(error).__name__}: {error}",
+            "export it anew from the repository that it came from, with bin/make_export",
+        )
+    nominal = nominal_detectors(stored) if isinstance(stored, Camera) else []
+    if nominal:
+        return Finding(
+            Severity.WARNING,
+            "camera",
+            f"has nominal gains and read noise for {len(nominal)} of {len(stored.detectors)} detectors, "
+            f"such as {_some([one.name for one in nominal[:3]])}: fluxes and variances are off by as much as "
+            "the real amplifiers differ",
+            "bin/make_export from a repository whose camera has measured values, then bin/import_export",
+        )
+    return Finding(Severity.OK, "camera", names.unbounded_calib)
 
 
 def _calibrations(butler: Butler, names: Collections, camera: Camera, when: Time) -> Iterator[Finding]:

@@ -32,6 +32,7 @@ from prompt_processing.instruments import Camera, Detector, detector_centre, loa
 
 from .calibrations import calibration_products, measured_camera
 from .conditions import ObservingConditions
+from .electronics import with_drawn_electronics
 from .planning import (
     READOUT_SECONDS,
     SLEW_SECONDS,
@@ -223,7 +224,7 @@ def build_night(
     LookupError
         There is no such instrument or detector.
     """
-    camera = load_camera(instrument)
+    camera = with_drawn_electronics(load_camera(instrument))
     if miniature is not None:
         camera = camera.miniature(*miniature)
     chosen = [camera.detector(id_) for id_ in detectors]
