@@ -15,9 +15,7 @@ from lsst.daf.butler import Butler, DatasetType, DimensionConfig, DimensionUnive
 
 from prompt_processing.activator.factory import ProcessContext
 from prompt_processing.butler.universe import UniverseError, universe_problems
-from prompt_processing.cli import repo_check as check_cli
-from prompt_processing.cli import repo_dataset_types as dataset_types_cli
-from prompt_processing.cli import repo_make as cli
+from prompt_processing.cli.main import run
 from prompt_processing.repository.central import make_central_repository
 from prompt_processing.repository.content import RepositoryContent
 
@@ -30,7 +28,7 @@ def check(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> 
     """Findings that are not well, by subject."""
     capsys.readouterr()
     central = str(folder / "central")
-    status = check_cli.main([central, "--instrument=LSSTCam", "--json", *arguments])
+    status = run("repo", "check", central, "--instrument=LSSTCam", "--json", *arguments)
     findings = json.loads(capsys.readouterr().out)
     return status, {one["subject"]: one for one in findings if one["severity"] != "ok"}
 
@@ -67,7 +65,7 @@ def test_missing_collection_is_told_and_repaired_as_told(
     assert status == 1
     assert bad[f"collection {chain}"]["message"] == "is missing"
     assert "prompt-make-central-repo --add" in bad[f"collection {chain}"]["remedy"]
-    assert cli.main(["--add", "--instrument=LSSTCam", central]) == 0
+    assert run("repo", "make", "--add", "--instrument=LSSTCam", central) == 0
     status, bad = check(central_folder, capsys)
     assert status == 0, bad
 
@@ -76,11 +74,36 @@ def test_instrument_can_be_added_to_a_repository_of_another(
     central_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     central = str(central_folder / "central")
-    assert check_cli.main([central, "--instrument=LATISS"]) == 1
+    assert run("repo", "check", central, "--instrument=LATISS") == 1
     assert "LATISS is not known" in capsys.readouterr().out
-    assert cli.main(["--add", "--instrument=LATISS", central]) == 0
-    assert check_cli.main([central, "--instrument=LATISS"]) == 0
+    assert run("repo", "make", "--add", "--instrument=LATISS", central) == 0
+    assert run("repo", "check", central, "--instrument=LATISS") == 0
     assert check(central_folder, capsys)[0] == 0
+
+
+def test_gains_that_nobody_measured_are_reported(
+    central_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "camera" not in check(central_folder, capsys)[1]
+    central = str(central_folder / "central")
+    assert run("repo", "make", "--add", "--instrument=LATISS", central) == 0
+    capsys.readouterr()
+    assert run("repo", "check", central, "--instrument=LATISS", "--json") == 0
+    (camera,) = [one for one in json.loads(capsys.readouterr().out) if one["subject"] == "camera"]
+    assert camera["severity"] == "warning"
+    assert "nominal gains and read noise for 1 of 1 detectors" in camera["message"]
+
+
+def test_camera_that_cannot_be_read_is_a_problem(
+    central_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    central = central_folder / "central"
+    with Butler.from_config(str(central)) as butler:
+        uri = butler.getURI("camera", instrument="LSSTCam", collections="LSSTCam/calib/unbounded")
+    Path(uri.ospath).write_bytes(b"")
+    status, bad = check(central_folder, capsys)
+    assert status == 1
+    assert "cannot be read" in bad["camera"]["message"]
 
 
 def test_wrong_sky_map_and_apdb_are_told(central_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,13 +118,13 @@ def test_dataset_types_of_new_pipelines_are_found_shown_and_registered(
 ) -> None:
     central, pipelines = str(tmp_path / "central"), f"--pipeline={PIPELINES / 'LSSTCam'}"
     make_central_repository(central, world.small_camera(), RepositoryContent())
-    assert dataset_types_cli.main([central, pipelines]) == 1
+    assert run("repo", "dataset-types", central, pipelines) == 1
     shown = capsys.readouterr().out
     assert "missing  dia_source_apdb" in shown
     assert "--register" in shown
     assert check(tmp_path, capsys, pipelines)[1]["dataset types"]["remedy"].startswith("prompt-dataset")
-    assert dataset_types_cli.main([central, pipelines, "--register"]) == 0
-    assert dataset_types_cli.main([central, pipelines]) == 0
+    assert run("repo", "dataset-types", central, pipelines, "--register") == 0
+    assert run("repo", "dataset-types", central, pipelines) == 0
     assert "dataset types" not in check(tmp_path, capsys, pipelines)[1]
 
 
@@ -113,7 +136,7 @@ def test_dataset_type_that_the_repository_knows_otherwise_is_told(
         other = DatasetType("dia_source_apdb", ("instrument",), "ArrowAstropy", universe=butler.dimensions)
         butler.registry.registerDatasetType(other)
     pipelines = f"--pipeline={PIPELINES / 'LSSTCam' / 'ApPipe.yaml'}"
-    assert dataset_types_cli.main([central, pipelines, "--register"]) == 2
+    assert run("repo", "dataset-types", central, pipelines, "--register") == 2
     assert "differs  dia_source_apdb" in capsys.readouterr().out
 
 

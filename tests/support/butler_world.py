@@ -31,6 +31,7 @@ from prompt_processing.instruments.raw_key import format_obs_id
 from prompt_processing.repository.central import make_central_repository
 from prompt_processing.repository.content import CalibrationProduct, RepositoryContent, Template
 from prompt_processing.settings.worker import Settings
+from prompt_processing.simulation.electronics import with_drawn_electronics
 
 INSTRUMENT = "LSSTCam"
 DETECTOR = 94
@@ -179,7 +180,7 @@ def write_pipelines(folder: Path, pipelines: Mapping[str, Mapping[str, str]] = T
 
 
 def small_camera() -> Camera:
-    return load_camera(INSTRUMENT).miniature(32, 32)
+    return with_drawn_electronics(load_camera(INSTRUMENT)).miniature(32, 32)
 
 
 def small_content(camera: Camera, detectors: tuple[int, ...] = (DETECTOR,)) -> RepositoryContent:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from prompt_processing.instruments import Camera, band_of_filter, camera_names, load_camera
+from prompt_processing.instruments.camera import nominal_detectors
 
 
 @pytest.mark.parametrize(
@@ -46,13 +47,31 @@ def test_sizes_are_those_of_the_real_files(camera, detector, size, raw):
     assert {amplifier.raw_shape for amplifier in found.amplifiers} == {raw}
 
 
-def test_electronic_values_are_typical_and_repeatable():
-    first, again = load_camera("LSSTCam"), load_camera("LSSTCam")
-    assert first == again
-    amplifiers = [a for detector in first.detectors.values() for a in detector.amplifiers]
-    assert all(1.1 <= a.gain <= 1.7 and 5 <= a.read_noise <= 10 for a in amplifiers)
-    assert all(130_000 <= a.saturation <= 142_000 for a in amplifiers)
-    assert len({a.gain for a in amplifiers}) > 100
+@pytest.mark.parametrize("name", camera_names())
+def test_nobody_invents_electronic_values_for_a_real_camera(name):
+    camera = load_camera(name)
+    for vendor in {detector.vendor for detector in camera.detectors.values()}:
+        amplifiers = [a for d in camera.detectors.values() if d.vendor == vendor for a in d.amplifiers]
+        assert len({(a.gain, a.read_noise, a.saturation) for a in amplifiers}) == 1
+        if vendor != "HSC":
+            (gain, read_noise, saturation) = (
+                amplifiers[0].gain, amplifiers[0].read_noise, amplifiers[0].saturation,
+            )  # fmt: skip
+            assert 1.1 <= gain <= 1.7
+            assert 5 <= read_noise <= 10
+            assert 130_000 <= saturation <= 142_000
+
+
+def test_detector_with_one_measured_amplifier_is_not_nominal():
+    camera = load_camera("LATISS")
+    assert nominal_detectors(camera) == [camera.detector(0)]
+    assert nominal_detectors(camera.miniature(10, 10)) != []
+    first, *others = camera.detector(0).amplifiers
+    detector = dataclasses.replace(
+        camera.detector(0), amplifiers=(dataclasses.replace(first, gain=1.41), *others)
+    )
+    assert nominal_detectors(dataclasses.replace(camera, detectors={0: detector})) == []
+    assert nominal_detectors(dataclasses.replace(camera, name="Brownie")) == []
 
 
 @pytest.mark.parametrize("name", camera_names())

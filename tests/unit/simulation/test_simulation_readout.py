@@ -5,12 +5,13 @@ import pytest
 
 from prompt_processing.instruments import Detector, load_camera
 from prompt_processing.simulation.calibrations import calibration_products, measured_camera
+from prompt_processing.simulation.electronics import with_drawn_electronics
 from prompt_processing.simulation.readout import _bleed, add_cosmic_rays, expose_sensor, read_segments
 from prompt_processing.simulation.sensor import Sensor
 
 
 def detector(instrument: str = "LSSTCam", number: int = 94, size: tuple[int, int] = (40, 120)) -> Detector:
-    return load_camera(instrument).miniature(*size).detector(number)
+    return with_drawn_electronics(load_camera(instrument)).miniature(*size).detector(number)
 
 
 def test_bleeding_conserves_charge_and_runs_along_the_column() -> None:
@@ -115,3 +116,15 @@ def test_measured_gains_are_nearly_right() -> None:
         for m, t in zip(measured.detector(0).amplifiers, camera.detector(0).amplifiers, strict=True)
     ]
     assert 0 < np.std(ratios) < 0.005
+
+
+def test_simulated_amplifiers_differ_and_are_the_same_each_night() -> None:
+    camera = load_camera("LSSTCam")
+    drawn = with_drawn_electronics(camera)
+    amplifiers = [amplifier for one in drawn.detectors.values() for amplifier in one.amplifiers]
+    assert len({amplifier.gain for amplifier in amplifiers}) > 100
+    assert all(1.1 <= amplifier.gain <= 1.7 and 5 <= amplifier.read_noise <= 10 for amplifier in amplifiers)
+    assert all(130_000 <= amplifier.saturation <= 142_000 for amplifier in amplifiers)
+    assert with_drawn_electronics(camera.miniature(5, 4)).detector(94).amplifiers[0].gain == (
+        drawn.detector(94).amplifiers[0].gain
+    )

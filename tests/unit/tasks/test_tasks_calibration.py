@@ -17,6 +17,7 @@ from prompt_processing.simulation.calibrations import (
     calibration_products,
     measured_camera,
 )
+from prompt_processing.simulation.electronics import with_drawn_electronics
 from prompt_processing.simulation.planning import PlannedExposure, plan_visits
 from prompt_processing.simulation.raw_image import RawImage, simulate_raw
 from prompt_processing.simulation.reference import reference_stars
@@ -65,7 +66,7 @@ class Night:
 @pytest.fixture(scope="module", params=[("LSSTCam", 94), ("LSSTCam", 0), ("HSC", 50)])
 def night(request: pytest.FixtureRequest) -> Night:
     name, number = request.param
-    full = load_camera(name)
+    full = with_drawn_electronics(load_camera(name))
     camera = full.miniature(125, 500) if name == "LSSTCam" else full.miniature(250, 1000)
     detector = camera.detector(number)
     planned = plan_visits(camera, 1, SEED)[0]

@@ -9,12 +9,13 @@ from prompt_processing.imaging.errors import UnusableCalibrationError
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions
 from prompt_processing.imaging.isr.isr import IsrOptions, run_isr
 from prompt_processing.instruments import load_camera
+from prompt_processing.simulation.electronics import with_drawn_electronics
 
 NO_SEARCH = IsrOptions(cosmic_rays=None)
 
 
 def small_detector(camera: str = "LSSTCam", detector: int = 94):
-    return load_camera(camera).miniature(32, 60).detector(detector)
+    return with_drawn_electronics(load_camera(camera)).miniature(32, 60).detector(detector)
 
 
 def frame_of(values: np.ndarray, **metadata: str) -> Exposure:
