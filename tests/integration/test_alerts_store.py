@@ -11,7 +11,7 @@ from lsst.dax.apdb.sql import ApdbSql
 from prompt_processing.alerts.files import KEPT, UNDERWAY, AlertFile
 from prompt_processing.alerts.packets import Alert
 from prompt_processing.alerts.resending import move_to_store
-from prompt_processing.cli.alerts import main
+from prompt_processing.cli.main import run
 from prompt_processing.services.kafka import Kafka
 from prompt_processing.services.object_store import ObjectStore
 from prompt_processing.settings.alerts import AlertSettings
@@ -58,7 +58,7 @@ def test_alerts_survive_the_pod_in_the_store_and_are_sent_once(
     assert list(settings.keep_directory.iterdir()) == []
     assert len([key for key in stored() if key.startswith("unsent-alerts/lsstcam/")]) == 2
 
-    assert main([]) == 0
+    assert run("alerts", "resend") == 0
     assert [key for key in stored() if not key.endswith("/")] == []
     consumer = make_consumer(kafka.plain, new_name("reader"), auto_offset_reset="earliest")
     try:

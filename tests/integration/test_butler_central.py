@@ -18,7 +18,7 @@ from lsst.daf.butler import Butler, CollectionType  # type: ignore[attr-defined]
 from moto.server import ThreadedMotoServer
 
 from prompt_processing.butler.central import CentralRepository
-from prompt_processing.cli.initializer import main as initialize
+from prompt_processing.initializer.process import run_initializer
 from prompt_processing.repository.central import make_central_repository
 
 pytestmark = pytest.mark.integration
@@ -81,9 +81,9 @@ def test_workers_use_the_runs_of_the_initializer(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     _initialize(monkeypatch, central_folder)
-    assert initialize([]) == 0
+    assert run_initializer() == 0
     # Twice does no harm.
-    assert initialize([]) == 0
+    assert run_initializer() == 0
     with Butler.from_config(str(central_folder / "central")) as butler:
         (chain,) = butler.collections.query("LSSTCam/prompt/output-????-??-??")
         runs = butler.collections.get_info(chain).children
@@ -115,7 +115,7 @@ def test_initializer_names_all_missing_settings(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MAIN_PIPELINES_CONFIG", "{")
     monkeypatch.setenv("PREPROCESSING_PIPELINES_CONFIG", "None")
-    assert initialize([]) == 3
+    assert run_initializer() == 3
     told = capsys.readouterr().err
     for name in ("RUBIN_INSTRUMENT", "CENTRAL_REPO", "CONFIG_APDB", "MAIN_PIPELINES_CONFIG"):
         assert name in told

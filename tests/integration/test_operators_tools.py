@@ -10,8 +10,7 @@ import time
 import pytest
 from butler_fixtures import Worker
 
-from prompt_processing.cli import inspect as inspect_cli
-from prompt_processing.cli import logs as logs_cli
+from prompt_processing.cli.main import run
 
 pytestmark = pytest.mark.integration
 
@@ -87,7 +86,7 @@ def log(tmp_path_factory):
 
 
 def test_the_log_of_a_run_is_shown_by_visit(log, capsys):
-    assert logs_cli.main([str(log)]) == 1
+    assert run("logs", str(log)) == 1
     text = capsys.readouterr().out
     assert "LSSTCam group-1 detector 94 processed" in text
     assert "ApPipe ran on 1 of 1 snap(s), 3 dataset(s) handed over." in text
@@ -101,7 +100,7 @@ def test_the_log_of_a_run_is_shown_by_visit(log, capsys):
 
 
 def test_all_lines_are_shown_if_wanted_those_of_others_too(log, capsys):
-    logs_cli.main(["--lines", str(log)])
+    run("logs", "--lines", str(log))
     text = capsys.readouterr().out
     assert "| a line of somebody else" in text
     assert "DEBUG    group-1/94 preload took" in text
@@ -148,7 +147,7 @@ def test_a_local_repository_is_looked_into_while_its_worker_lives(butler_worker:
     folder = butler_worker.repositories.local.folder
     for name in ("RUBIN_INSTRUMENT", "CENTRAL_REPO"):
         monkeypatch.delenv(name, raising=False)
-    assert inspect_cli.main(["--repository", "--json", "--local-repos", str(folder.parent)]) == 0
+    assert run("inspect", "--repository", "--json", "--local-repos", str(folder.parent)) == 0
     (repository,) = json.loads(capsys.readouterr().out)["repositories"]
     assert repository["path"] == str(folder)
     by_name = {one["name"]: one for one in repository["types"]}
@@ -156,7 +155,7 @@ def test_a_local_repository_is_looked_into_while_its_worker_lives(butler_worker:
     assert by_name["bias"]["files"] == by_name["bias"]["datasets"] == 1
     assert by_name["bias"]["size"] > 0
     assert sum(one["size"] for one in repository["types"]) <= repository["size"]
-    inspect_cli.main(["--repository", "--local-repos", str(folder.parent)])
+    run("inspect", "--repository", "--local-repos", str(folder.parent))
     text = capsys.readouterr().out
     assert "bias" in text
     assert "universe daf_butler" in text
@@ -164,7 +163,7 @@ def test_a_local_repository_is_looked_into_while_its_worker_lives(butler_worker:
 
 def test_versions_and_unusable_settings_are_told(capsys, monkeypatch):
     monkeypatch.delenv("RUBIN_INSTRUMENT", raising=False)
-    assert inspect_cli.main(["--versions", "--settings"]) == 1
+    assert run("inspect", "--versions", "--settings") == 1
     text = capsys.readouterr().out
     assert "lsst-daf-butler" in text
     assert "RUBIN_INSTRUMENT: not set" in text

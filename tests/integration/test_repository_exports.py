@@ -12,8 +12,7 @@ from butler_fixtures import Worker
 from lsst.daf.butler import Butler
 from real_central import use_environment
 
-from prompt_processing.cli import repo_export as export_cli
-from prompt_processing.cli import repo_import as import_cli
+from prompt_processing.cli.main import run
 from prompt_processing.instruments import exposure_dimension_record_fields, read_header, translate
 from prompt_processing.repository.central import add_instrument, create_repository, make_central_repository
 from prompt_processing.repository.content import RepositoryContent
@@ -59,9 +58,9 @@ def ingest_raws(folder: Path, exposures: list[int]) -> None:
 def export_all(folder: Path) -> list[str]:
     central = str(folder / "central")
     arguments = ["--instrument", "LSSTCam", f"--detectors={world.DETECTOR}"]
-    assert export_cli.make_export([central, str(folder / "visits"), *arguments]) == 0
+    assert run("repo", "export", "visits", central, str(folder / "visits"), *arguments) == 0
     assert (
-        export_cli.make_template_export([central, str(folder / "templates"), "--instrument", "LSSTCam"]) == 0
+        run("repo", "export", "templates", central, str(folder / "templates"), "--instrument", "LSSTCam") == 0
     )
     return [str(folder / "visits"), str(folder / "templates")]
 
@@ -73,7 +72,7 @@ def test_exports_fill_an_empty_repository_that_a_worker_can_start_from(
     folders = export_all(central_folder)
     new = str(tmp_path / "new")
     create_repository(new)
-    assert import_cli.main([new, *folders]) == 0
+    assert run("repo", "import", new, *folders) == 0
     add_instrument(new, world.small_camera(), RepositoryContent())
     worker = open_butler_worker(central_repo=new)
     result, _ = worker.process(exposure=world.EXPOSURE + 1)
@@ -84,7 +83,7 @@ def test_only_what_the_visits_need_is_exported(central_folder: Path, tmp_path: P
     ingest_raws(central_folder, [world.EXPOSURE, world.EXPOSURE + 1])
     output = tmp_path / "out"
     arguments = ["--instrument=LSSTCam", "--n-exposures=1", f"--detectors={world.DETECTOR}"]
-    assert export_cli.make_export([str(central_folder / "central"), str(output), *arguments]) == 0
+    assert run("repo", "export", "visits", str(central_folder / "central"), str(output), *arguments) == 0
     contents = json.loads((output / "contents.json").read_text())
     # Two biases of different validity are there, and flats in two filters, and two shards of stars.
     assert contents["datasets"] == {
@@ -105,11 +104,11 @@ def test_import_can_be_repeated_and_keeps_what_is_there(central_folder: Path, tm
     folders = export_all(central_folder)
     new = str(tmp_path / "new")
     create_repository(new)
-    assert import_cli.main([new, *folders]) == 0
+    assert run("repo", "import", new, *folders) == 0
     once = datasets(new)
-    assert import_cli.main([new, *folders]) == 0
+    assert run("repo", "import", new, *folders) == 0
     assert datasets(new) == once
-    assert import_cli.main([str(central_folder / "central"), *folders]) == 0
+    assert run("repo", "import", str(central_folder / "central"), *folders) == 0
 
 
 def test_formatters_that_are_not_installed_are_replaced_by_ours(central_folder: Path, tmp_path: Path) -> None:
@@ -121,7 +120,7 @@ def test_formatters_that_are_not_installed_are_replaced_by_ours(central_folder: 
     path.write_text(text.replace(ours, "lsst.obs.lsst.rawFormatter.LsstCamRawFormatter"))
     new = str(tmp_path / "new")
     create_repository(new)
-    assert import_cli.main([new, folder]) == 0
+    assert run("repo", "import", new, folder) == 0
     with Butler.from_config(new) as butler:
         raw = butler.get(
             "raw",
@@ -139,25 +138,25 @@ def test_preloaded_history_of_a_visit_is_exported(
     butler_worker.process()
     output = tmp_path / "preloaded"
     arguments = ["--instrument=LSSTCam", f"--where=detector={world.DETECTOR}"]
-    assert export_cli.make_preloaded_export([str(central_folder / "central"), str(output), *arguments]) == 0
+    assert run("repo", "export", "preloaded", str(central_folder / "central"), str(output), *arguments) == 0
     names = json.loads((output / "contents.json").read_text())["datasets"]
     assert names == {"preloaded_dia_object": 1, "regionTimeInfo": 1}
 
 
 def test_what_cannot_be_done_is_told_and_does_nothing(
-    central_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    central_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     central = str(central_folder / "central")
-    assert export_cli.make_export([central, str(tmp_path / "out"), "--instrument=LSSTCam"]) == 1
-    assert "no raw" in caplog.text
+    assert run("repo", "export", "visits", central, str(tmp_path / "out"), "--instrument=LSSTCam") == 1
+    assert "no raw" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    assert import_cli.main([central, str(tmp_path / "nothing")]) == 1
-    assert "is no export" in caplog.text
+    assert run("repo", "import", central, str(tmp_path / "nothing")) == 1
+    assert "is no export" in capsys.readouterr().err
     folder = tmp_path / "later"
     folder.mkdir()
     (folder / "export.yaml").write_text("version: 1.0.2\nuniverse_version: 999\ndata: []\n")
-    assert import_cli.main([central, str(folder)]) == 1
-    assert "butler migrate" in caplog.text
+    assert run("repo", "import", central, str(folder)) == 1
+    assert "butler migrate" in capsys.readouterr().err
 
 
 @pytest.mark.services
@@ -179,11 +178,11 @@ def test_import_into_postgresql_and_s3(
     make_central_repository(
         uri, world.small_camera(), RepositoryContent(), database=postgresql.create_database(name)
     )
-    assert import_cli.main([uri, *folders]) == 0
-    assert import_cli.main([uri, *folders]) == 0
+    assert run("repo", "import", uri, *folders) == 0
+    assert run("repo", "import", uri, *folders) == 0
     again = tmp_path / "again"
     arguments = ["--instrument=LSSTCam", f"--detectors={world.DETECTOR}"]
-    assert export_cli.make_export([uri, str(again), *arguments]) == 0
+    assert run("repo", "export", "visits", uri, str(again), *arguments) == 0
     worker = open_butler_worker(central_repo=uri)
     result, _ = worker.process(exposure=world.EXPOSURE + 1)
     assert result.pipeline == "ApPipe"

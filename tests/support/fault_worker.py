@@ -29,7 +29,7 @@ from prompt_processing.activator.stream_worker import load_settings, serve
 from prompt_processing.alerts.sender import AlertsOnDemand
 from prompt_processing.butler import export
 from prompt_processing.butler.types import use_butler_types
-from prompt_processing.cli.writer import main as butler_writer
+from prompt_processing.butler_writer.process import run_writer
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.settings.worker import Settings
 
@@ -150,7 +150,7 @@ def prepare() -> None:
 def run(program: str) -> int:
     """Be a stream worker or a writer, until it ends."""
     if program == "writer":
-        return butler_writer([])
+        return run_writer()
     _set_gates()
     context = GatedContext(load_settings(), small_camera())
     context.start_logging()

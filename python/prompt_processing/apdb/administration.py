@@ -92,7 +92,7 @@ def create(
     if present := _tables(wanted):
         raise RepositoryProblemError(
             f"{shown(wanted)} has tables of an APDB already ({', '.join(present[:3])}, ...): name another "
-            "namespace or database, or empty it with prompt-apdb reset."
+            "namespace or database, or empty it with prompt apdb reset."
         )
     target = ResourcePath(config_uri, forceAbsolute=False)
     if target.exists():
@@ -199,7 +199,7 @@ def require_development(found: ApdbStatus, config_uri: str) -> None:
     if found.development is None:
         raise RepositoryProblemError(
             f"{found.database} is not marked as an APDB for development, and is left alone. Databases made "
-            "by prompt-apdb create --development are. If this one is yours alone, mark it: "
+            "by prompt apdb create --development are. If this one is yours alone, mark it: "
             f"apdb-cli metadata set {config_uri} {DEVELOPMENT_KEY} yes"
         )
 
@@ -273,7 +273,7 @@ def _mark(config: ApdbSqlConfig) -> None:
     engine = _engine(config)
     try:
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        _metadata(config, engine).set(DEVELOPMENT_KEY, f"made by prompt-apdb at {since}", force=True)
+        _metadata(config, engine).set(DEVELOPMENT_KEY, f"made by prompt apdb at {since}", force=True)
     finally:
         engine.dispose()
 

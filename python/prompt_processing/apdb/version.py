@@ -37,7 +37,7 @@ def check_apdb_version(config_uri: str) -> None:
     except IncompatibleVersionError as error:
         raise ApdbVersionError(
             f"The APDB of {config_uri} does not fit this software: {error}. What to do: run a release that "
-            "was made for its schema, or migrate it; a development one is made anew with prompt-apdb reset."
+            "was made for its schema, or migrate it; a development one is made anew with prompt apdb reset."
         ) from error
     except (OSError, sqlalchemy.exc.SQLAlchemyError, ValueError) as error:
         # The first line only: what follows may quote the statement.

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lsst.daf.butler import Butler
@@ -16,18 +13,18 @@ from prompt_processing.butler.errors import passing
 from prompt_processing.butler.export import datastore_root
 from prompt_processing.butler.journal import ExportJournal, ExportNote
 from prompt_processing.butler.types import use_butler_types
-from prompt_processing.domain.errors import RetriableError
-from prompt_processing.telemetry.logs import LogContext, configure_logging
 
 from .central import CentralButler, RejectedOutputsError
 from .datastore_files import are_all_there, remove_unknown
 
-__all__ = ["FinishReport", "finish_exports", "main"]
+__all__ = ["FinishReport", "finish_exports", "finish_repository"]
 
 _log = logging.getLogger("lsst.butler_writer.unfinished")
 
 _OLD_SECONDS = 3600.0
 """Far more than a visit may take: whoever wrote an older note is not at work on it any more."""
+
+_RETRY_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -119,49 +116,24 @@ def _finish(butler: Butler, central: CentralButler, note: ExportNote, report: Fi
     note.uri.remove()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Finish the exports of a repository.
+def finish_repository(repository: str, older_than: float = _OLD_SECONDS) -> FinishReport:
+    """Finish what dead workers have begun in a repository that is to be opened.
 
     Parameters
     ----------
-    arguments : sequence of `str`, optional
-        Of the command line.
+    repository : `str`
+        URI of the central repository.
+    older_than : `float`, optional
+        As of `finish_exports`.
 
-    Returns
-    -------
-    status : `int`
-        0 if nothing is left to look at, 1 if something is or the repository does not answer.
+    Raises
+    ------
+    RetriableError
+        Raised if database or store do not answer.
     """
-    parser = argparse.ArgumentParser(
-        prog="prompt-finish-exports",
-        description="Enter the outputs of workers that died after they had copied them, and remove those of "
-        "workers that died while they copied. To be run daily, outside of observing.",
-    )
-    parser.add_argument("repository", help="URI of the central Butler repository")
-    parser.add_argument(
-        "--older-than", type=float, default=_OLD_SECONDS, help="seconds; younger exports are left alone"
-    )
-    options = parser.parse_args(arguments)
-    configure_logging(LogContext(), {})
     use_butler_types()
-    try:
-        with (
-            passing(f"Opening the central repository {options.repository}"),
-            Butler.from_config(options.repository, writeable=True) as butler,
-        ):
-            report = finish_exports(butler, 5.0, options.older_than)
-    except RetriableError as error:
-        _log.critical("%s", error.reason)
-        return 1
-    _log.info(
-        "%d exports finished, %d cleared away, %d too young, %d left.",
-        report.finished,
-        report.cleared,
-        report.young,
-        report.left,
-    )
-    return 1 if report.left else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    with (
+        passing(f"Opening the central repository {repository}"),
+        Butler.from_config(repository, writeable=True) as butler,
+    ):
+        return finish_exports(butler, _RETRY_SECONDS, older_than)

@@ -67,7 +67,7 @@ COMMANDS = {
     "writer": Entry(
         "Enter the workers' outputs into the central repository.", "Run a night", f"{_CLI}.writer:main"
     ),
-    "raws serve": Entry("Answer which raw images have arrived.", target=f"{_CLI}.raws:main"),
+    "raws serve": Entry("Answer which raw images have arrived.", target=f"{_CLI}.raws:serve"),
     "repo make": Entry(
         "Make a central repository, or add an instrument to one.", target=f"{_CLI}.repo_make:main"
     ),
@@ -76,35 +76,25 @@ COMMANDS = {
     ),
     "repo export visits": Entry(
         "Raws with their calibrations, reference stars and sky map.",
-        target=f"{_CLI}.repo_export:make_export",
+        target=f"{_CLI}.repo_export:visits",
     ),
-    "repo export hsc-rc2": Entry(
-        "The same for visits of HSC/RC2.", target=f"{_CLI}.repo_export:make_hsc_rc2_export"
-    ),
-    "repo export latiss": Entry(
-        "The same for visits of LATISS.", target=f"{_CLI}.repo_export:make_latiss_export"
-    ),
-    "repo export templates": Entry(
-        "Templates with their sky map.", target=f"{_CLI}.repo_export:make_template_export"
-    ),
-    "repo export preloaded": Entry(
-        "What was preloaded for visits.", target=f"{_CLI}.repo_export:make_preloaded_export"
-    ),
-    "repo import": Entry("Read exports into a repository.", target=f"{_CLI}.repo_import:main"),
-    "repo import-raws": Entry(
-        "Copy raws into a repository.", target="prompt_processing.repository.raws:main"
-    ),
+    "repo export hsc-rc2": Entry("The same for visits of HSC/RC2.", target=f"{_CLI}.repo_export:hsc_rc2"),
+    "repo export latiss": Entry("The same for visits of LATISS.", target=f"{_CLI}.repo_export:latiss"),
+    "repo export templates": Entry("Templates with their sky map.", target=f"{_CLI}.repo_export:templates"),
+    "repo export preloaded": Entry("What was preloaded for visits.", target=f"{_CLI}.repo_export:preloaded"),
+    "repo import": Entry("Read exports into a repository.", target=f"{_CLI}.repo_import:exports"),
+    "repo import-raws": Entry("Copy raws into a repository.", target=f"{_CLI}.repo_import:import_raws"),
     "repo dataset-types": Entry(
         "Show and register dataset types that are missing.", target=f"{_CLI}.repo_dataset_types:main"
     ),
     "repo finish-exports": Entry(
         "Settle exports that a dead worker left unfinished.",
-        target="prompt_processing.butler_writer.unfinished:main",
+        target=f"{_CLI}.repo_finish_exports:main",
     ),
-    "apdb create": Entry("Make an APDB.", target=f"{_CLI}.apdb:create_main"),
-    "apdb status": Entry("Show an APDB's versions and content.", target=f"{_CLI}.apdb:status_main"),
-    "apdb reset": Entry("Empty an APDB for development.", target=f"{_CLI}.apdb:reset_main"),
-    "alerts resend": Entry("Send the alerts that no broker took.", target=f"{_CLI}.alerts:main"),
+    "apdb create": Entry("Make an APDB.", target=f"{_CLI}.apdb:create"),
+    "apdb status": Entry("Show an APDB's versions and content.", target=f"{_CLI}.apdb:status"),
+    "apdb reset": Entry("Empty an APDB for development.", target=f"{_CLI}.apdb:reset"),
+    "alerts resend": Entry("Send the alerts that no broker took.", target=f"{_CLI}.alerts_resend:main"),
     "logs": Entry("Show the service's log by visit and detector.", "Watch and mend", f"{_CLI}.logs:main"),
     "inspect": Entry(
         "Show versions, settings and local repositories of this pod.",

@@ -1,8 +1,7 @@
-"""The demo's command."""
+"""``prompt demo``: a simulated night on this machine."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import shutil
@@ -10,27 +9,23 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+import click
 
-from prompt_processing.demo.processes import Processes, ProcessFailedError
-from prompt_processing.demo.progress import Progress
-from prompt_processing.demo.real_services import RealServices
-from prompt_processing.demo.results import NightResult, count_datasets
-from prompt_processing.demo.story import (
-    DemoOptions,
-    NightFailedError,
-    check_night,
-    make_surroundings,
-    make_world,
-    remove_work,
-    take_night,
-)
-from prompt_processing.demo.surroundings import Folders
-from prompt_processing.demo.table import print_tables, save_tables
-from prompt_processing.demo.world import World
-from prompt_processing.instruments import Camera, load_camera
+from .command import Command, option
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from rich.console import Console
+
+    from prompt_processing.demo.processes import Processes
+    from prompt_processing.demo.progress import Progress
+    from prompt_processing.demo.results import NightResult
+    from prompt_processing.demo.story import DemoOptions
+    from prompt_processing.demo.surroundings import Folders
+    from prompt_processing.demo.world import World
 
 __all__ = ["main"]
 
@@ -42,37 +37,171 @@ _DEFAULT_DETECTORS = {
 }
 _WIDTH_OF_FILES = 140
 _MARKER = ".prompt-processing-demo"
+_INTERRUPTED = 130
 
-_DESCRIPTION = """\
-Run prompt processing on a simulated night, with full-size detectors and real protocols.
-
-Kafka and S3 are stand-ins that speak the wire protocols; Butler registry and APDB are SQLite. With --services
-they are Apache Kafka, a schema registry, versitygw, PostgreSQL and, for stream workers, Redis: installed
-where they are missing, started on free ports of this machine, and stopped at the end. A sky is simulated,
-observed and processed: announcement, preload, image, alert production, APDB, alerts. At the end there is a
-table of what was found and how long it took, and a folder of pictures.
-"""
+_SKY = "The night"
+_TIMES = "Its pace"
+_WHERE = "Where it runs"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; returns the exit status: 0 only if every visit was processed."""
-    options, folders, keep = _parse(arguments)
+class _Pixels(click.ParamType[tuple[int, int]]):
+    """Columns and rows."""
+
+    name = "columnsxrows"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        columns, _, rows = str(value).partition("x")
+        try:
+            pixels = int(columns), int(rows)
+        except ValueError:
+            pixels = 0, 0
+        if min(pixels) < 1:
+            self.fail(f"{value!r} is not of the form COLUMNSxROWS, such as 127x500.", param, ctx)
+        return pixels
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    prompt demo
+    prompt demo --instrument HSC --visits 2 --miniature 127x500
+    prompt demo --services --detectors R22_S11 --keep          # on real servers, which stay up
+    """,
+    statuses={1: "a visit was not processed, or the demo failed", _INTERRUPTED: "interrupted"},
+)
+@option(
+    "--instrument",
+    type=click.Choice(tuple(_DEFAULT_DETECTORS)),
+    default="LSSTCam",
+    show_default=True,
+    section=_SKY,
+    help="Camera.",
+)
+@option(
+    "--visits", type=click.IntRange(min=1), default=3, show_default=True, section=_SKY, help="Of one field."
+)
+@option(
+    "--detectors",
+    several=True,
+    metavar="D...",
+    section=_SKY,
+    help="Ids or names.  [default: "
+    + "; ".join(f"{name}: {' '.join(chosen)}" for name, chosen in _DEFAULT_DETECTORS.items())
+    + "]",
+)
+@option("--seed", type=int, default=1, show_default=True, section=_SKY, help="Of the sky.")
+@option(
+    "--miniature",
+    type=_Pixels(),
+    metavar="COLUMNSxROWS",
+    section=_SKY,
+    help="Shrink each amplifier's data to this many pixels, for a quick look.",
+)
+@option(
+    "--night",
+    type=click.Path(path_type=Path),
+    section=_SKY,
+    help="Folder of the simulated night; one that is there is used again.  [default: a new one each time]",
+)
+@option(
+    "--slew",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    section=_TIMES,
+    help="Seconds from announcement to shutter.",
+)
+@option(
+    "--exposure",
+    type=click.FloatRange(min=0),
+    default=18.0,
+    show_default=True,
+    section=_TIMES,
+    help="Seconds from there to the image.",
+)
+@option(
+    "--pause",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    section=_TIMES,
+    help="More seconds between two visits.",
+)
+@option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default="demo-output",
+    show_default=True,
+    section=_WHERE,
+    help="Folder of the results.",
+)
+@option(
+    "--keep",
+    is_flag=True,
+    section=_WHERE,
+    help="Leave the services up afterwards, and say how to reach them.",
+)
+@option(
+    "--services",
+    is_flag=True,
+    section=_WHERE,
+    help="Run on real servers, which are installed where they are missing.",
+)
+@option(
+    "--platform",
+    type=click.Choice(("knative", "keda")),
+    default="knative",
+    show_default=True,
+    section=_WHERE,
+    help="How visits reach the workers: over HTTP, or (with --services) from a Redis stream.",
+)
+def main(keep: bool, **options: Any) -> int:
+    """Run prompt processing on a simulated night, with full-size detectors and real protocols.
+
+    A sky is simulated, observed and processed: announcement, preload, image, alert production, APDB, alerts.
+    At the end there is a table of what was found and how long it took, and a folder of pictures.
+
+    Kafka and S3 are stand-ins that speak the wire protocols; Butler registry and APDB are SQLite. With
+    --services they are Apache Kafka, a schema registry, versitygw, PostgreSQL and, for stream workers, Redis:
+    installed where they are missing, started on free ports of this machine, and stopped at the end.
+    """
+    if options["platform"] == "keda" and not options["services"]:
+        raise click.UsageError("--platform keda needs --services: there is no stand-in for Redis.")
+
+    from rich.console import Console
+
+    from prompt_processing.demo.processes import Processes, ProcessFailedError
+    from prompt_processing.demo.progress import Progress
+    from prompt_processing.demo.real_services import RealServices
+    from prompt_processing.demo.story import (
+        NightFailedError,
+        check_night,
+        make_surroundings,
+        make_world,
+        remove_work,
+    )
+
+    demo, folders = _demo(options)
     # Tables are wide; a file or a pipe does not mind.
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
     progress = Progress(console)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _empty(folders.output)
-        surroundings = make_surroundings(options, folders)
+        surroundings = make_surroundings(demo, folders)
         if isinstance(surroundings, RealServices):
             with progress.step("Installing servers that are missing"):
                 surroundings.install()
         with surroundings, Processes(folders.logs, {}) as processes:
-            world = make_world(options, folders, surroundings, processes, progress)
-            result = _run(options, world, processes, progress, console)
+            world = make_world(demo, folders, surroundings, processes, progress)
+            result = _run(demo, world, processes, progress, console)
             if keep:
-                _stay(options, world, console)
-            check_night(options, result)
+                _stay(demo, world, console)
+            check_night(demo, result)
     except NightFailedError as error:
         console.print(f"[red]Not every visit was processed:[/red]\n{error}\nThe logs are in {folders.logs}.")
         return 1
@@ -81,16 +210,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         console.print("Interrupted.")
-        return 130
+        return _INTERRUPTED
     finally:
         if not keep:
             remove_work(folders)
     return 0
 
 
+def _demo(options: Mapping[str, Any]) -> tuple[DemoOptions, Folders]:
+    from prompt_processing.demo.story import DemoOptions
+    from prompt_processing.demo.surroundings import Folders
+
+    instrument = options["instrument"]
+    demo = DemoOptions(
+        instrument=instrument,
+        detectors=_detector_ids(instrument, options["detectors"] or _DEFAULT_DETECTORS[instrument]),
+        n_visits=options["visits"],
+        **{
+            name: options[name]
+            for name in ("seed", "miniature", "slew", "exposure", "pause", "night", "services", "platform")
+        },
+    )
+    output = options["output"].resolve()
+    night = output / "work" / "night" if demo.night is None else demo.night.resolve()
+    return demo, Folders(output, night)
+
+
+def _detector_ids(instrument: str, names: Sequence[str]) -> tuple[int, ...]:
+    from prompt_processing.instruments.camera import load_camera
+
+    camera = load_camera(instrument)
+    try:
+        chosen = [camera.detector(int(name) if name.isdecimal() else name).id for name in names]
+    except LookupError as error:
+        # A LookupError shows its message as Python would quote it.
+        raise click.BadParameter(str(error.args[0]), param_hint="--detectors") from error
+    return tuple(dict.fromkeys(chosen))
+
+
 def _run(
     options: DemoOptions, world: World, processes: Processes, progress: Progress, console: Console
 ) -> NightResult:
+    from prompt_processing.demo.results import count_datasets
+    from prompt_processing.demo.story import take_night
+    from prompt_processing.demo.table import print_tables, save_tables
+
     result, query = take_night(options, world, processes, progress)
     # Imported late: matplotlib takes a second, and should not take it from the telescope.
     from prompt_processing.demo.pictures import draw_pictures
@@ -112,100 +276,6 @@ def _run(
     return result
 
 
-def _parse(arguments: Sequence[str] | None) -> tuple[DemoOptions, Folders, bool]:
-    parser = argparse.ArgumentParser(
-        prog="bin/demo", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--instrument", choices=tuple(_DEFAULT_DETECTORS), default="LSSTCam", help="default: %(default)s"
-    )
-    parser.add_argument("--visits", type=int, default=3, help="visits of one field (default: %(default)s)")
-    parser.add_argument(
-        "--detectors",
-        nargs="+",
-        metavar="D",
-        help="ids or names (default: "
-        + "; ".join(f"{name}: {' '.join(chosen)}" for name, chosen in _DEFAULT_DETECTORS.items())
-        + ")",
-    )
-    parser.add_argument("--seed", type=int, default=1, help="of the sky (default: %(default)s)")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("demo-output"),
-        help="folder of the results (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--keep", action="store_true", help="leave the services up afterwards, and tell how to talk to them"
-    )
-    parser.add_argument(
-        "--night",
-        type=Path,
-        help="folder of the simulated night: one that is there is used again (default: a new one each time)",
-    )
-    parser.add_argument(
-        "--miniature",
-        type=_pair,
-        metavar="COLUMNSxROWS",
-        help="shrink each amplifier's data to this many pixels, for a quick look",
-    )
-    parser.add_argument(
-        "--slew", type=float, default=2.0, help="seconds from announcement to shutter (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--exposure", type=float, default=18.0, help="seconds from there to the image (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--pause", type=float, default=0.0, help="more seconds between two visits (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--services", action="store_true", help="on real servers, which are installed where they are missing"
-    )
-    parser.add_argument(
-        "--platform",
-        choices=("knative", "keda"),
-        default="knative",
-        help="how visits come to the workers: over HTTP, or (with --services) from a Redis stream "
-        "(default: %(default)s)",
-    )
-    options = parser.parse_args(arguments)
-    if options.visits < 1:
-        parser.error("--visits must be at least 1")
-    if options.platform == "keda" and not options.services:
-        parser.error("--platform keda needs --services: there is no stand-in for Redis")
-    camera = load_camera(options.instrument)
-    try:
-        detectors = _detector_ids(camera, options.detectors or _DEFAULT_DETECTORS[options.instrument])
-    except LookupError as error:
-        parser.error(str(error))
-    demo = DemoOptions(
-        instrument=options.instrument,
-        detectors=detectors,
-        n_visits=options.visits,
-        seed=options.seed,
-        miniature=options.miniature,
-        slew=options.slew,
-        exposure=options.exposure,
-        pause=options.pause,
-        night=options.night,
-        services=options.services,
-        platform=options.platform,
-    )
-    output = options.output.resolve()
-    night = output / "work" / "night" if options.night is None else options.night.resolve()
-    return demo, Folders(output, night), options.keep
-
-
-def _detector_ids(camera: Camera, names: Sequence[str]) -> tuple[int, ...]:
-    chosen = [camera.detector(int(name) if name.isdecimal() else name).id for name in names]
-    return tuple(dict.fromkeys(chosen))
-
-
-def _pair(text: str) -> tuple[int, int]:
-    columns, _, rows = text.partition("x")
-    return int(columns), int(rows)
-
-
 def _empty(output: Path) -> None:
     """Make the output folder, without what an earlier demo left in it.
 
@@ -214,6 +284,8 @@ def _empty(output: Path) -> None:
     ProcessFailedError
         It holds something else, which is nobody's to remove.
     """
+    from prompt_processing.demo.processes import ProcessFailedError
+
     if output.exists() and any(output.iterdir()):
         if not (output / _MARKER).exists():
             raise ProcessFailedError(
@@ -237,12 +309,12 @@ def _stay(options: DemoOptions, world: World, console: Console) -> None:
 [bold]The services stay up until you press Ctrl-C.[/bold] In another terminal:
 
     source {path}
-    prompt-logs -f {log}
+    prompt logs -f {log}
     python -m prompt_processing.tester.upload {options.instrument} 1          another visit
     butler query-datasets $CENTRAL_REPO "*" --collections {world.output_collection()}
-    prompt-check-repo
-    prompt-apdb status
-    prompt-inspect
+    prompt repo check
+    prompt apdb status
+    prompt inspect
 """,
         highlight=False,
         soft_wrap=True,
@@ -263,7 +335,3 @@ def _exports(environment: Mapping[str, str]) -> str:
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,138 +1,165 @@
-"""``prompt-difference``: two FITS images in, what changed out."""
+"""``prompt difference``: two FITS images in, what changed out."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import logging
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.table import Table as RichTable
+import click
 
-from prompt_processing.difference.difference import DifferenceOptions, DifferenceResult, difference_images
-from prompt_processing.difference.errors import DifferenceError
-from prompt_processing.difference.read import ReadOptions, split_extension
-from prompt_processing.imaging.difference.subtraction import SubtractionOptions
+from .command import Command, option
 
-_EPILOG = """\
-An extension is named in brackets: prompt-difference 'new.fits[SCI]' 'old.fits[2]'.
-Exit status: 0 subtracted, 1 the images cannot be subtracted (the message tells why), 2 wrong arguments.
-"""
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+    from rich.table import Table
 
+    from prompt_processing.difference.difference import DifferenceResult
 
-def make_parser() -> argparse.ArgumentParser:
-    """Make the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="prompt-difference",
-        description="Subtract a template from a science image and catalogue what changed. The images need a "
-        "WCS on the sky, or to be aligned; they may come from any camera.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("science", metavar="SCIENCE", help="FITS image, or file.fits[EXTENSION]")
-    parser.add_argument("template", metavar="TEMPLATE", help="the same field at another time")
-    out = parser.add_argument_group("what is written")
-    out.add_argument("-o", "--output", type=Path, help="difference; default <science>_difference.fits")
-    out.add_argument(
-        "-c", "--catalogue", type=Path, help=".parquet or .fits; default <science>_difference.parquet"
-    )
-    out.add_argument("-p", "--picture", type=Path, help="PNG; default <science>_difference.png")
-    out.add_argument("--no-picture", action="store_true", help="draw none")
-    camera = parser.add_argument_group("what the headers lack")
-    for name, of in (("", "science image"), ("template-", "template, default that of the science image")):
-        camera.add_argument(f"--{name}gain", type=float, help=f"electrons per unit, {of}")
-        camera.add_argument(f"--{name}saturation", type=float, help=f"level, unit of the image, {of}")
-    camera.add_argument("--mask", help="extension of the mask (0 is good) in both files")
-    camera.add_argument("--variance", help="extension of the variance in both files")
-    how = parser.add_argument_group("how")
-    how.add_argument("--threshold", type=float, default=5.0, help="significance of detections; default 5")
-    how.add_argument(
-        "--convolve",
-        choices=("science", "template"),
-        help="which image gets the kernel; default: what is best",
-    )
-    how.add_argument(
-        "--no-align", action="store_true", help="believe the headers, do not correct them by stars"
-    )
-    how.add_argument("--no-cosmic-rays", action="store_true", help="do not look for cosmic rays")
-    how.add_argument("-q", "--quiet", action="store_true", help="only errors")
-    return parser
+_WRITTEN = "What is written"
+_HEADERS = "What the headers lack"
+_HOW = "How"
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    options = make_parser().parse_args(arguments)
-    console = Console(stderr=True, quiet=options.quiet)
+@click.command(
+    cls=Command,
+    examples="""
+    prompt difference new.fits old.fits
+    prompt difference 'new.fits[SCI]' 'old.fits[2]' -o changed.fits --gain 1.6
+    prompt difference new.fits old.fits --threshold 7 --no-picture --quiet
+    """,
+    statuses={1: "the images cannot be subtracted; the message says why"},
+)
+@click.argument("science", help="FITS image: FILE.fits, or FILE.fits[EXTENSION].")
+@click.argument("template", help="The same field at another time.")
+@option(
+    "-o", "--output", type=_FILE, section=_WRITTEN, help="Difference.  [default: SCIENCE_difference.fits]"
+)
+@option(
+    "-c",
+    "--catalogue",
+    type=_FILE,
+    section=_WRITTEN,
+    help="Sources that changed, .parquet or .fits.  [default: SCIENCE_difference.parquet]",
+)
+@option("-p", "--picture", type=_FILE, section=_WRITTEN, help="PNG.  [default: SCIENCE_difference.png]")
+@option("--no-picture", is_flag=True, section=_WRITTEN, help="Draw no picture.")
+@option("--gain", type=float, section=_HEADERS, help="Electrons per unit of the science image.")
+@option("--saturation", type=float, section=_HEADERS, help="Saturation level, in units of the science image.")
+@option("--template-gain", type=float, section=_HEADERS, help="The template's gain.  [default: --gain]")
+@option(
+    "--template-saturation",
+    type=float,
+    section=_HEADERS,
+    help="The template's saturation level.  [default: --saturation]",
+)
+@option("--mask", section=_HEADERS, help="Extension of the mask in both files; 0 is good.")
+@option("--variance", section=_HEADERS, help="Extension of the variance in both files.")
+@option(
+    "--threshold",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    section=_HOW,
+    help="Signal-to-noise ratio of detections.",
+)
+@option(
+    "--convolve",
+    type=click.Choice(("science", "template")),
+    section=_HOW,
+    help="Image to convolve with the kernel.  [default: the sharper one]",
+)
+@option("--no-align", is_flag=True, section=_HOW, help="Trust the headers: do not align the images by stars.")
+@option("--no-cosmic-rays", is_flag=True, section=_HOW, help="Do not look for cosmic rays.")
+@option("-q", "--quiet", is_flag=True, section=_HOW, help="Print only errors.")
+def main(science: str, template: str, quiet: bool, **options: Any) -> int:
+    """Subtract TEMPLATE from SCIENCE and catalogue what changed.
+
+    The images may come from any camera. They need a WCS on the sky, or to be aligned already.
+    """
+    import logging
+
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    from prompt_processing.difference.difference import DifferenceOptions, difference_images
+    from prompt_processing.difference.errors import DifferenceError
+    from prompt_processing.difference.read import ReadOptions
+    from prompt_processing.imaging.difference.subtraction import SubtractionOptions
+
+    console = Console(stderr=True, quiet=quiet)
     logging.basicConfig(
-        level=logging.ERROR if options.quiet else logging.WARNING,
+        level=logging.ERROR if quiet else logging.WARNING,
         format="%(message)s",
         handlers=[RichHandler(console=console, show_path=False, show_time=False)],
     )
-    output, catalogue, picture = _outputs(options)
+    planes = options["mask"], options["variance"]
+    gain, saturation = options["gain"], options["saturation"]
+    output, catalogue, picture = _outputs(science, options)
     try:
         with console.status("") as status:
             result = difference_images(
-                options.science,
-                options.template,
+                science,
+                template,
                 DifferenceOptions(
-                    options.threshold,
-                    not options.no_align,
-                    not options.no_cosmic_rays,
-                    SubtractionOptions(minimum_snr=20.0, convolve=options.convolve),
+                    options["threshold"],
+                    not options["no_align"],
+                    not options["no_cosmic_rays"],
+                    SubtractionOptions(minimum_snr=20.0, convolve=options["convolve"]),
                 ),
-                ReadOptions(options.gain, None, options.saturation, options.mask, options.variance),
+                ReadOptions(gain, None, saturation, *planes),
                 ReadOptions(
-                    options.template_gain or options.gain,
+                    options["template_gain"] or gain,
                     None,
-                    options.template_saturation or options.saturation,
-                    options.mask,
-                    options.variance,
+                    options["template_saturation"] or saturation,
+                    *planes,
                 ),
-                lambda text: _tell(console, status, text),
+                lambda text: _show(console, status, text),
             )
-            _tell(console, status, "writing")
+            _show(console, status, "writing")
             result.write(output, catalogue, picture)
     except (DifferenceError, OSError) as error:
-        sys.stderr.write(f"prompt-difference: {error}\n")
-        return 1
-    if not options.quiet:
-        Console().print(summary_table(result))
-        console.print(f"Written: {', '.join(str(p) for p in (output, catalogue, picture) if p is not None)}")
+        raise click.ClickException(str(error)) from error
+    if not quiet:
+        Console().print(_summary_table(result))
+        written = ", ".join(str(path) for path in (output, catalogue, picture) if path is not None)
+        console.print(f"Written: {written}")
     return 0
 
 
-def _tell(console: Console, status: object, text: str) -> None:
+def _show(console: Console, status: Status, text: str) -> None:
     if console.is_terminal:
-        status.update(text)  # type: ignore[attr-defined]
+        status.update(text)
     else:
         console.print(text)
 
 
-def _outputs(options: argparse.Namespace) -> tuple[Path, Path, Path | None]:
+def _outputs(science: str, options: dict[str, Any]) -> tuple[Path, Path, Path | None]:
     """Return where image, catalogue and picture go."""
-    science = Path(split_extension(options.science)[0])
-    stem = science.name
+    from prompt_processing.difference.read import split_extension
+
+    stem = Path(split_extension(science)[0]).name
     for ending in (".gz", ".fz", ".fits", ".fit", ".fts"):
         stem = stem.removesuffix(ending)
-    output = options.output or Path(f"{stem}_difference.fits")
-    beside = output.with_suffix("") if options.output else Path(f"{stem}_difference")
-    catalogue = options.catalogue or Path(f"{beside}.parquet")
-    picture = options.picture
-    if options.no_picture:
+    output = options["output"] or Path(f"{stem}_difference.fits")
+    beside = output.with_suffix("") if options["output"] else Path(f"{stem}_difference")
+    catalogue = options["catalogue"] or Path(f"{beside}.parquet")
+    picture = options["picture"]
+    if options["no_picture"]:
         picture = None
     elif picture is None and importlib.util.find_spec("matplotlib") is not None:
         picture = Path(f"{beside}.png")
     return output, catalogue, picture
 
 
-def summary_table(result: DifferenceResult) -> RichTable:
+def _summary_table(result: DifferenceResult) -> Table:
     """Return the numbers of a subtraction as a table to print."""
+    from rich.table import Table
+
     s = result.summary
-    table = RichTable(show_header=False, box=None, pad_edge=False)
+    table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column()
 
@@ -174,7 +201,3 @@ def summary_table(result: DifferenceResult) -> RichTable:
         "time", f"{number('seconds'):.1f} s, of it {number('subtractionSeconds'):.2f} s for the subtraction"
     )
     return table
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .aliases import ALIASES
+from .command import import_attribute
 from .commands import COMMANDS, GROUPS, SECTIONS, Entry
 
 __all__ = ["main", "prompt", "run"]
 
+_HELP = """\
+Prompt Processing: alerts within seconds of a survey image's arrival.
+
+Each command explains itself: prompt COMMAND --help.
+"""
+
+_EPILOG = """\
+Completion of commands and options, for bash; zsh and fish work alike:
+
+    eval "$(_PROMPT_COMPLETE=bash_source prompt)"
+"""
+
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is called, and not to list it.
+    """A group of commands that imports one to run it, and none to list them.
 
     Parameters
     ----------
@@ -23,8 +36,8 @@ class LazyGroup(click.Group):
         Words that name the group; none for the first one.
     """
 
-    def __init__(self, path: tuple[str, ...] = (), **options: object) -> None:
-        super().__init__(name=path[-1] if path else "prompt", **options)  # type: ignore[arg-type]
+    def __init__(self, *path: str, **options: Any) -> None:
+        super().__init__(name=path[-1] if path else "prompt", **options)
         self._path = path
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -34,10 +47,13 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
         words = (*self._path, cmd_name)
-        key = " ".join(words)
-        if key in GROUPS:
-            return LazyGroup(words, help=GROUPS[key].summary)
-        return _load(COMMANDS[key], cmd_name) if key in COMMANDS else None
+        entry = {**GROUPS, **COMMANDS}.get(" ".join(words))
+        if entry is None:
+            return None
+        if not entry.target:
+            return LazyGroup(*words, help=entry.summary)
+        command: click.Command = import_attribute(entry.target)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what there is, in sections."""
@@ -46,6 +62,16 @@ class LazyGroup(click.Group):
             rows = [(name, entry.summary) for name, entry in entries.items() if entry.section == section]
             with formatter.section(section or "Commands"):
                 formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Complete a command from the table, without importing any."""
+        entries = self._entries()
+        found = [
+            click.shell_completion.CompletionItem(name, help=entry.summary)
+            for name, entry in entries.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def _entries(self) -> dict[str, Entry]:
         found = {}
@@ -56,32 +82,38 @@ class LazyGroup(click.Group):
         return found
 
 
-def _load(entry: Entry, name: str) -> click.Command:
-    module, _, attribute = entry.target.partition(":")
-    target = getattr(import_module(module), attribute)
-    if isinstance(target, click.Command):
-        target.name = name
-        return target
+def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version
 
-    @click.command(
-        name,
-        add_help_option=False,
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    )
-    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-    def command(arguments: tuple[str, ...]) -> None:
-        sys.exit(target(list(arguments)))
-
-    return command
+        click.echo(f"prompt {version('prompt-processing')}")
+        ctx.exit()
 
 
-prompt = LazyGroup(help="Prompt Processing: alerts within seconds of a survey image's arrival.")
+prompt = LazyGroup(
+    help=_HELP,
+    epilog="\b\n" + _EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_print_version,
+            help="Show the version and exit.",
+        )
+    ],
+)
 
 
 def main() -> None:
     """Run the command that the program's name and arguments say."""
-    words = ALIASES.get(Path(sys.argv[0]).name, ())
-    prompt.main([*words, *sys.argv[1:]], prog_name="prompt")
+    name = Path(sys.argv[0]).name
+    if words := ALIASES.get(name):
+        prompt.main([*words, *sys.argv[1:]], prog_name="prompt", complete_var=_completion_variable(name))
+    else:
+        prompt.main(prog_name="prompt")
 
 
 def run(*words: str) -> int:
@@ -95,5 +127,9 @@ def run(*words: str) -> int:
     try:
         prompt.main(list(words), prog_name="prompt")
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
+        return int(end.code or 0)
+
+
+def _completion_variable(name: str) -> str:
+    # An older name has no completion of its own, and must not answer for the new one's.
+    return f"_{name}_NO_COMPLETE".replace("-", "_").upper()

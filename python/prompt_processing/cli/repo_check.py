@@ -1,95 +1,100 @@
-"""``prompt-check-repo``: what a central repository lacks for prompt processing, and what to do."""
+"""``prompt repo check``: what a central repository lacks for prompt processing, and what to do."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
-import logging
 import os
-import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from astropy.time import Time
-from lsst.daf.butler import Butler
+import click
 
-from prompt_processing.apdb.administration import status
-from prompt_processing.butler.types import use_butler_types
-from prompt_processing.domain.errors import RepositoryProblemError
-from prompt_processing.instruments.camera import camera_names, load_camera
-from prompt_processing.repository.check import Finding, Severity, check_repository
+from .command import Command
+from .options import INSTRUMENT, log_to_stderr
 
-from .repo_dataset_types import named_pipelines
-
-_LOG = logging.getLogger("lsst.repository.check")
+if TYPE_CHECKING:
+    from prompt_processing.repository.check import Finding
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Look at a repository; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="prompt-check-repo",
-        description="Look at all that the workers of an instrument expect of their central repository and of "
-        "the APDB. Nothing is changed.",
-        epilog="Exit status: 0 when visits can be processed, 1 when not. What is left away is taken from the "
-        "worker's own settings in the environment.",
-    )
-    parser.add_argument("repo", nargs="?", default=os.environ.get("CENTRAL_REPO"), help="(CENTRAL_REPO)")
-    parser.add_argument(
-        "--instrument", choices=camera_names(), default=os.environ.get("RUBIN_INSTRUMENT") or None
-    )
-    parser.add_argument("--skymap", default=os.environ.get("SKYMAP") or None, help="name (SKYMAP)")
-    parser.add_argument(
-        "--pipeline", action="append", default=[], metavar="FILE", help="pipeline, or folder of pipelines"
-    )
-    parser.add_argument("--apdb", default=os.environ.get("CONFIG_APDB"), help="configuration (CONFIG_APDB)")
-    parser.add_argument("--when", type=Time, help="when calibrations have to be valid (now)")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
-    if not options.repo or not options.instrument:
-        parser.error("name a repository and --instrument, or set CENTRAL_REPO and RUBIN_INSTRUMENT")
+@click.command(
+    cls=Command,
+    examples="""
+    prompt repo check                                          # with a worker's settings
+    prompt repo check central_repo --instrument LSSTCam --pipeline pipelines/LSSTCam
+    """,
+    statuses={0: "visits can be processed", 1: "visits cannot be processed"},
+)
+@click.argument("repo", required=False, envvar="CENTRAL_REPO", help="The repository.  [CENTRAL_REPO]")
+@click.option("--instrument", type=INSTRUMENT, envvar="RUBIN_INSTRUMENT", show_envvar=True, help="Camera.")
+@click.option("--skymap", envvar="SKYMAP", show_envvar=True, help="Name of the sky map.")
+@click.option(
+    "--pipeline",
+    "pipelines",
+    multiple=True,
+    metavar="FILE",
+    help="Pipeline, or folder of pipelines; repeatable.  [default: those of the worker's settings]",
+)
+@click.option("--apdb", envvar="CONFIG_APDB", show_envvar=True, help="Configuration of the APDB.")
+@click.option("--when", help="When calibrations have to be valid, such as 2026-06-01.  [default: now]")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
+def main(
+    repo: str | None,
+    instrument: str | None,
+    skymap: str | None,
+    pipelines: tuple[str, ...],
+    apdb: str | None,
+    when: str | None,
+    as_json: bool,
+) -> int:
+    """Report what the workers of an instrument lack in their central repository and in the APDB.
+
+    Nothing is changed.
+    """
+    if not repo or not instrument:
+        raise click.UsageError(
+            "Name a repository and --instrument, or set CENTRAL_REPO and RUBIN_INSTRUMENT."
+        )
+
+    from astropy.time import Time
+    from lsst.daf.butler import Butler
+
+    from prompt_processing.butler.types import use_butler_types
+    from prompt_processing.domain.errors import RepositoryProblemError
+    from prompt_processing.instruments.camera import load_camera
+    from prompt_processing.repository.check import Severity, check_repository
+    from prompt_processing.repository.check_apdb import check_apdb
+    from prompt_processing.repository.chosen_pipelines import chosen_pipelines
+
+    log_to_stderr()
+    try:
+        time = Time(when) if when else None
+    except ValueError as error:
+        raise click.BadParameter(f"{when!r} is not a time.", param_hint="--when") from error
     use_butler_types()
     try:
-        with Butler.from_config(options.repo, writeable=False) as butler:
+        chosen = chosen_pipelines(pipelines, os.environ)
+        with Butler.from_config(repo, writeable=False) as butler:
             findings = check_repository(
-                butler,
-                load_camera(options.instrument),
-                pipelines=named_pipelines(options.pipeline),
-                sky_map=options.skymap,
-                when=options.when,
+                butler, load_camera(instrument), pipelines=chosen, sky_map=skymap, when=time
             )
-    except (RepositoryProblemError, FileNotFoundError) as error:
-        _LOG.critical("%s", error)
-        return 1
-    if options.apdb:
-        findings.append(_apdb(options.apdb))
-    if options.json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
+    except (RepositoryProblemError, FileNotFoundError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    if apdb:
+        findings.append(check_apdb(apdb))
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
     else:
         _print(findings)
     return 1 if any(one.severity is Severity.PROBLEM for one in findings) else 0
 
 
-def _apdb(config: str) -> Finding:
-    try:
-        found = status(config)
-    except RepositoryProblemError as error:
-        return Finding(Severity.PROBLEM, "APDB", str(error), "prompt-apdb create")
-    message = f"{found.database}, schema {found.schema_version}"
-    if not found.compatible:
-        return Finding(
-            Severity.PROBLEM,
-            "APDB",
-            f"{message}, which the installed {found.installed_version} does not fit",
-            "a release that was made for it, or a migration",
-        )
-    return Finding(Severity.OK, "APDB", message)
-
-
 def _print(findings: Sequence[Finding]) -> None:
+    from prompt_processing.repository.check import Severity
+
     for one in findings:
-        print(f"{one.severity.value:<8} {one.subject}: {one.message}")
+        click.echo(f"{one.severity.value:<8} {one.subject}: {one.message}")
         if one.remedy:
-            print(f"{'':<8} -> {one.remedy}")
+            click.echo(f"{'':<8} -> {one.remedy}")
     counts = {kind: sum(one.severity is kind for one in findings) for kind in Severity}
-    print(f"{counts[Severity.PROBLEM]} problem(s), {counts[Severity.WARNING]} warning(s)")
+    click.echo(f"{counts[Severity.PROBLEM]} problem(s), {counts[Severity.WARNING]} warning(s)")

@@ -1,108 +1,92 @@
-"""``prompt-dataset-types``: which dataset types a repository lacks, and their registration."""
+"""``prompt repo dataset-types``: which dataset types a repository lacks, and their registration."""
 
 from __future__ import annotations
 
-import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lsst.daf.butler import Butler
+import click
 
-from prompt_processing.butler.types import use_butler_types
-from prompt_processing.domain.errors import RepositoryProblemError
-from prompt_processing.repository.dataset_types import compare_dataset_types, register_missing
-from prompt_processing.settings.pipelines import parse_selection
+from .command import Command
+from .options import log_to_stderr
 
-_LOG = logging.getLogger("lsst.repository.dataset_types")
+if TYPE_CHECKING:
+    from lsst.daf.butler import Butler
 
-_CONFIGURATIONS = ("PREPROCESSING_PIPELINES_CONFIG", "MAIN_PIPELINES_CONFIG")
+_DIFFERING = 2
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Show what is missing, and register it; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="prompt-dataset-types",
-        description="Show the dataset types that pipelines need and a repository lacks, and register them.",
-        epilog="Exit status: 0 when nothing is missing any more, 1 when something is, 2 when a type is known "
-        "otherwise than the pipelines mean it.",
-    )
-    parser.add_argument(
-        "repo",
-        nargs="?",
-        default=os.environ.get("CENTRAL_REPO"),
-        help="the repository (default: CENTRAL_REPO)",
-    )
-    parser.add_argument(
-        "--pipeline",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a pipeline, or a folder of pipelines; several times (default: those of "
-        f"{' and '.join(_CONFIGURATIONS)})",
-    )
-    parser.add_argument("--register", action="store_true", help="register what is missing without asking")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
-    )
-    if not options.repo:
-        parser.error("name a repository, or set CENTRAL_REPO")
-    pipelines = named_pipelines(options.pipeline)
-    if not pipelines:
-        parser.error(f"name a pipeline, or set {' and '.join(_CONFIGURATIONS)}")
-    use_butler_types()
+@click.command(
+    cls=Command,
+    examples="""
+    prompt repo dataset-types                                  # with a worker's settings
+    prompt repo dataset-types central_repo --pipeline pipelines/LSSTCam --register
+    """,
+    statuses={
+        1: "types are missing",
+        _DIFFERING: "the repository knows a type otherwise than the pipelines, or wrong arguments",
+    },
+)
+@click.argument("repo", required=False, envvar="CENTRAL_REPO", help="The repository.  [CENTRAL_REPO]")
+@click.option(
+    "--pipeline",
+    "pipelines",
+    multiple=True,
+    metavar="FILE",
+    help="Pipeline, or folder of pipelines; repeatable.  [default: those of PREPROCESSING_PIPELINES_CONFIG "
+    "and MAIN_PIPELINES_CONFIG]",
+)
+@click.option("--register", is_flag=True, help="Register what is missing without asking.")
+def main(repo: str | None, pipelines: tuple[str, ...], register: bool) -> int:
+    """Show the dataset types that pipelines need and a repository lacks, and register them."""
+    if not repo:
+        raise click.UsageError("Name a repository, or set CENTRAL_REPO.")
+
+    from lsst.daf.butler import Butler
+
+    from prompt_processing.butler.types import use_butler_types
+    from prompt_processing.domain.errors import RepositoryProblemError
+    from prompt_processing.repository.chosen_pipelines import CONFIGURATIONS, chosen_pipelines
+
+    log_to_stderr()
     try:
-        with Butler.from_config(options.repo, writeable=options.register or sys.stdin.isatty()) as butler:
-            return _compare(butler, options.repo, pipelines, options.register)
-    except (RepositoryProblemError, FileNotFoundError) as error:
-        _LOG.critical("%s", error)
-        return 1
+        chosen = chosen_pipelines(pipelines, os.environ)
+        if not chosen:
+            raise click.UsageError(f"Name a pipeline, or set {' and '.join(CONFIGURATIONS)}.")
+        use_butler_types()
+        with Butler.from_config(repo, writeable=register or sys.stdin.isatty()) as butler:
+            return _compare(butler, repo, chosen, register)
+    except (RepositoryProblemError, FileNotFoundError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _compare(butler: Butler, repo: str, pipelines: Sequence[str], register: bool) -> int:
+    from prompt_processing.repository.dataset_types import compare_dataset_types, register_missing
+
     needed = compare_dataset_types(butler, pipelines)
-    print(f"{repo} has {len(needed.present)} of the dataset types of {len(pipelines)} pipeline(s).")
+    click.echo(f"{repo} has {len(needed.present)} of the dataset types of {len(pipelines)} pipeline(s).")
     for name, difference in needed.differing.items():
-        print(f"  differs  {name}: {difference}")
+        click.echo(f"  differs  {name}: {difference}")
     for missing in needed.missing:
         dimensions = ", ".join(missing.dimensions.required) or "no dimensions"
-        print(f"  missing  {missing.name}: {missing.storageClass_name} by {dimensions}")
+        click.echo(f"  missing  {missing.name}: {missing.storageClass_name} by {dimensions}")
     if needed.differing:
-        print(
+        click.echo(
             "A type cannot be changed: remove the repository's (butler remove-dataset-type), or rename ours."
         )
-        return 2
+        return _DIFFERING
     if not needed.missing:
-        print("Nothing is missing.")
+        click.echo("Nothing is missing.")
         return 0
     if not register and not _agreed(len(needed.missing)):
-        print("Nothing was changed; --register registers what is missing.")
+        click.echo("Nothing was changed; --register registers what is missing.")
         return 1
     register_missing(butler, needed)
-    print(f"Registered {len(needed.missing)} dataset type(s).")
+    click.echo(f"Registered {len(needed.missing)} dataset type(s).")
     return 0
 
 
 def _agreed(number: int) -> bool:
-    if not sys.stdin.isatty():
-        return False
-    return input(f"Register {number} dataset type(s)? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def named_pipelines(named: Sequence[str]) -> list[str]:
-    """Return pipeline files: those named, folders taken apart, or else those of the worker's settings."""
-    if not named:
-        return [
-            path
-            for variable in _CONFIGURATIONS
-            if os.environ.get(variable)
-            for path in parse_selection(os.environ[variable]).paths
-        ]
-    paths: list[str] = []
-    for name in named:
-        folder = Path(name)
-        paths += sorted(str(path) for path in folder.glob("*.yaml")) if folder.is_dir() else [name]
-    return paths
+    return sys.stdin.isatty() and click.confirm(f"Register {number} dataset type(s)?")

@@ -1,221 +1,235 @@
-"""The commands that export parts of a repository, so that another one can be filled with them."""
+"""``prompt repo export``: parts of a repository, so that another one can be filled with them."""
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from astropy.time import Time, TimeDelta
-from lsst.daf.butler import Butler, DimensionRecord, Timespan
+import click
 
-from prompt_processing.butler.collections import Collections
-from prompt_processing.butler.types import use_butler_types
-from prompt_processing.domain.errors import RepositoryProblemError
-from prompt_processing.instruments.camera import camera_names, load_camera
-from prompt_processing.repository.export_selection import (
-    Selection,
-    add_calibrations,
-    add_instrument_records,
-    add_preloaded,
-    add_raws,
-    add_sky,
-    add_sky_map,
+from .command import Command
+from .options import INSTRUMENT, NUMBERS, log_to_stderr
+
+if TYPE_CHECKING:
+    from lsst.daf.butler import Butler
+
+    from prompt_processing.repository.export_selection import Selection
+
+_STATUSES = {1: "the repository is unusable, or does not have what was chosen"}
+
+
+def _from_to(command: Callable[..., int]) -> Callable[..., int]:
+    """Add what all exports have."""
+    output = click.argument("output", type=click.Path(path_type=Path), help="A new folder for the export.")
+    repo = click.argument("repo", help="Repository to export from: path, URI or alias.")
+    return repo(output(command))
+
+
+_INSTRUMENT_OPTION = click.option("--instrument", type=INSTRUMENT, required=True, help="Camera.")
+
+
+def _visit_options(collection: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    options = (
+        click.option(
+            "--collection",
+            help=f"Where all of it is, several separated by commas.  [default: {collection}]",
+        ),
+        click.option("--where", default="", help='Which raws, such as "exposure.day_obs = 20240520".'),
+        click.option("--detectors", type=NUMBERS, help="Which detectors, such as 41,42,50.  [default: all]"),
+        click.option(
+            "--n-exposures", type=click.IntRange(min=1), help="At most so many exposures, the earliest first."
+        ),
+        click.option(
+            "--no-raws", is_flag=True, help="Leave the raws out: a central repository gets its own."
+        ),
+        click.option(
+            "--all-inputs",
+            is_flag=True,
+            help="All calibrations and reference stars, whatever raws need, and no raws.",
+        ),
+        click.option("--skymap", help="Name of the sky map.  [default: all]"),
+        click.option(
+            "--refcat",
+            "refcats",
+            multiple=True,
+            metavar="TYPE",
+            help="Reference catalogue; repeatable.  [default: all]",
+        ),
+    )
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        for one in reversed(options):
+            command = one(command)
+        return command
+
+    return decorate
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    prompt repo export visits central_repo visits --instrument LSSTCam --n-exposures 2
+    prompt repo export visits central_repo inputs --instrument LSSTCam --all-inputs
+    """,
+    statuses=_STATUSES,
 )
-from prompt_processing.repository.export_writer import write_export
-from prompt_processing.repository.sky_regions import circle, regions_of
+@_from_to
+@_INSTRUMENT_OPTION
+@_visit_options("<INSTRUMENT>/raw/all,<INSTRUMENT>/defaults")
+def visits(repo: str, output: Path, instrument: str, **options: Any) -> int:
+    """Export raws with their visits, calibrations, reference stars and sky map, but no templates.
 
-_LOG = logging.getLogger("lsst.repository.export")
-
-
-def make_export(arguments: Sequence[str] | None = None) -> int:
-    """Export an instrument's raws and all that they need but templates; returns the exit status."""
-    return _visits("make_export", None, None, arguments)
-
-
-def make_hsc_rc2_export(arguments: Sequence[str] | None = None) -> int:
-    """Export visits of HSC/RC2 and all that they need but templates; returns the exit status."""
-    return _visits("make_hsc_rc2_export", "HSC", "HSC/RC2/defaults", arguments)
+    prompt repo import reads the folder into another repository.
+    """
+    return _export_visits(repo, output, instrument, options)
 
 
-def make_latiss_export(arguments: Sequence[str] | None = None) -> int:
-    """Export visits of LATISS and all that they need but templates; returns the exit status."""
-    return _visits("make_latiss_export", "LATISS", "LATISS/raw/all,LATISS/defaults", arguments)
+@click.command(
+    cls=Command,
+    examples="""
+    prompt repo export hsc-rc2 /repo/main rc2 --n-exposures 4 --detectors 49,50
+    """,
+    statuses=_STATUSES,
+)
+@_from_to
+@_visit_options("HSC/RC2/defaults")
+def hsc_rc2(repo: str, output: Path, **options: Any) -> int:
+    """Export visits of HSC/RC2 with all that they need, but no templates.
+
+    prompt repo import reads the folder into another repository.
+    """
+    options["collection"] = options["collection"] or "HSC/RC2/defaults"
+    return _export_visits(repo, output, "HSC", options)
 
 
-def _visits(
-    program: str, instrument: str | None, collection: str | None, arguments: Sequence[str] | None
+@click.command(
+    cls=Command,
+    examples="""
+    prompt repo export latiss /repo/embargo latiss --where "exposure.day_obs = 20240520"
+    """,
+    statuses=_STATUSES,
+)
+@_from_to
+@_visit_options("LATISS/raw/all,LATISS/defaults")
+def latiss(repo: str, output: Path, **options: Any) -> int:
+    """Export visits of LATISS with all that they need, but no templates.
+
+    prompt repo import reads the folder into another repository.
+    """
+    return _export_visits(repo, output, "LATISS", options)
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    prompt repo export templates central_repo templates --instrument LSSTCam --bands g,r
+    prompt repo export templates central_repo field --instrument LSSTCam --around 150.1 2.2 1.0
+    """,
+    statuses=_STATUSES,
+)
+@_from_to
+@_INSTRUMENT_OPTION
+@click.option("--collection", help="Where the templates are.  [default: <INSTRUMENT>/templates]")
+@click.option("--skymap-collection", default="skymaps", show_default=True, help="Where the sky map is.")
+@click.option(
+    "--dataset-type",
+    "dataset_types",
+    multiple=True,
+    default=("template_coadd",),
+    show_default=True,
+    help="What the templates are called; repeatable.",
+)
+@click.option("--skymap", help="Name of the sky map.  [default: all]")
+@click.option("--bands", help="Such as g,r,i.  [default: all]")
+@click.option("--tracts", type=NUMBERS, help="Such as 9813,9814.  [default: all]")
+@click.option(
+    "--around", nargs=3, type=float, metavar="RA DEC RADIUS", help="Only those in a circle, in degrees."
+)
+def templates(
+    repo: str,
+    output: Path,
+    instrument: str,
+    collection: str | None,
+    skymap_collection: str,
+    dataset_types: tuple[str, ...],
+    skymap: str | None,
+    bands: str | None,
+    tracts: tuple[int, ...] | None,
+    around: tuple[float, float, float] | None,
 ) -> int:
-    parser = _parser(program, "Export raws with their visits, calibrations, reference stars and sky map.")
-    if instrument is None:
-        parser.add_argument("--instrument", required=True, choices=camera_names())
-    parser.add_argument(
-        "--collection",
-        default=collection,
-        help="where all of it is, several separated by commas (default: "
-        f"{collection or '<INSTRUMENT>/raw/all,<INSTRUMENT>/defaults'})",
+    """Export templates, with the sky map that they are on.
+
+    prompt repo import reads the folder into another repository.
+    """
+    from prompt_processing.repository.exports import TemplateChoice, select_templates
+
+    choice = TemplateChoice(
+        instrument,
+        collection,
+        skymap_collection,
+        dataset_types,
+        skymap,
+        bands.split(",") if bands else None,
+        tracts,
+        around,
     )
-    parser.add_argument("--where", default="", help='which raws, such as "exposure.day_obs = 20240520"')
-    parser.add_argument("--detectors", type=_numbers, help="which detectors, such as 41,42,50 (default: all)")
-    parser.add_argument("--n-exposures", type=int, help="at most so many exposures, the earliest first")
-    parser.add_argument(
-        "--no-raws", action="store_true", help="leave the raws away: a central repository gets its own"
+    return _export(repo, output, lambda butler: select_templates(butler, choice))
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    prompt repo export preloaded central_repo history --instrument LSSTCam --where "detector = 94"
+    """,
+    statuses=_STATUSES,
+)
+@_from_to
+@_INSTRUMENT_OPTION
+@click.option("--where", default="", help="Which visits, such as \"group = '...' AND detector = 94\".")
+def preloaded(repo: str, output: Path, instrument: str, where: str) -> int:
+    """Export what was preloaded for visits: DiaObjects, DiaSources, predictions for the solar system.
+
+    With it, their pipelines can be run again without the APDB as it was. prompt repo import reads the folder
+    into another repository.
+    """
+    from prompt_processing.repository.exports import select_preloaded
+
+    return _export(repo, output, lambda butler: select_preloaded(butler, instrument, where))
+
+
+def _export_visits(repo: str, output: Path, instrument: str, options: dict[str, Any]) -> int:
+    from prompt_processing.repository.exports import VisitChoice, select_visits
+
+    choice = VisitChoice(
+        instrument,
+        options["collection"].split(",") if options["collection"] else (),
+        options["where"],
+        options["detectors"],
+        options["n_exposures"],
+        with_raws=not options["no_raws"],
+        all_inputs=options["all_inputs"],
+        sky_map=options["skymap"],
+        reference_catalogues=options["refcats"],
     )
-    parser.add_argument(
-        "--all-inputs",
-        action="store_true",
-        help="all calibrations and reference stars there are, whatever raws need, and no raws",
-    )
-    parser.add_argument("--skymap", help="name of the sky map (default: all there are)")
-    parser.add_argument(
-        "--refcat", action="append", default=[], metavar="TYPE", help="reference catalogues (default: all)"
-    )
-    options = parser.parse_args(arguments)
-    name = instrument or options.instrument
-    collections = options.collection or f"{name}/raw/all,{name}/defaults"
-
-    def select(butler: Butler, selection: Selection) -> None:
-        add_instrument_records(selection, butler, name)
-        raws = Selection()
-        exposures: list[DimensionRecord] = []
-        for one in () if options.all_inputs else collections.split(","):
-            if not exposures:
-                exposures = add_raws(
-                    raws, butler, name, one, options.where, options.detectors, options.n_exposures
-                )
-        regions = filters = None
-        if not options.all_inputs:
-            regions = regions_of(exposures, load_camera(name), options.detectors)
-            filters = {str(record.physical_filter) for record in exposures}
-        for one in collections.split(","):
-            add_calibrations(
-                selection,
-                butler,
-                name,
-                one,
-                detectors=options.detectors,
-                filters=filters,
-                timespan=_span(exposures),
-            )
-            add_sky(
-                selection,
-                butler,
-                one,
-                regions,
-                chain=Collections(name).refcats,
-                dataset_types=options.refcat,
-                shards=True,
-            )
-            add_sky_map(selection, butler, one, options.skymap)
-        if not options.no_raws:
-            selection.refs |= raws.refs
-            selection.records |= raws.records
-
-    return _run(options, select)
+    return _export(repo, output, lambda butler: select_visits(butler, choice))
 
 
-def make_template_export(arguments: Sequence[str] | None = None) -> int:
-    """Export templates; returns the exit status."""
-    parser = _parser("make_template_export", "Export templates, with the sky map that they are on.")
-    parser.add_argument("--instrument", required=True, choices=camera_names())
-    parser.add_argument("--collection", help="where they are (default: <INSTRUMENT>/templates)")
-    parser.add_argument("--skymap-collection", default="skymaps", help="where the sky map is (%(default)s)")
-    parser.add_argument(
-        "--dataset-type", action="append", default=[], help="what they are called (default: template_coadd)"
-    )
-    parser.add_argument("--skymap", help="name of the sky map (default: all)")
-    parser.add_argument("--bands", help="such as g,r,i (default: all)")
-    parser.add_argument("--tracts", type=_numbers, help="such as 9813,9814 (default: all)")
-    parser.add_argument(
-        "--around", nargs=3, type=float, metavar=("RA", "DEC", "RADIUS"), help="only in a circle, in degrees"
-    )
-    options = parser.parse_args(arguments)
+def _export(repo: str, output: Path, select: Callable[[Butler], Selection]) -> int:
+    from lsst.daf.butler import Butler
 
-    def select(butler: Butler, selection: Selection) -> None:
-        bands = options.bands.split(",") if options.bands else None
-        target = Collections(options.instrument)
-        add_sky(
-            selection,
-            butler,
-            options.collection or target.templates,
-            [circle(*options.around)] if options.around else None,
-            chain=target.templates,
-            dataset_types=options.dataset_type or ["template_coadd"],
-            accept=lambda ref: (
-                (options.skymap is None or ref.dataId["skymap"] == options.skymap)
-                and (bands is None or ref.dataId.get("band") in bands)
-                and (options.tracts is None or ref.dataId.get("tract") in options.tracts)
-            ),
-        )
-        if selection.refs:
-            add_sky_map(selection, butler, options.skymap_collection, options.skymap)
+    from prompt_processing.butler.types import use_butler_types
+    from prompt_processing.domain.errors import RepositoryProblemError
+    from prompt_processing.repository.export_writer import write_export
 
-    return _run(options, select)
-
-
-def make_preloaded_export(arguments: Sequence[str] | None = None) -> int:
-    """Export preloaded histories of visits; returns the exit status."""
-    parser = _parser(
-        "make_preloaded_export",
-        "Export what was preloaded for visits of prompt processing (DiaObjects, DiaSources, solar-system "
-        "predictions), so that their pipelines can be run again without the APDB as it was.",
-    )
-    parser.add_argument("--instrument", required=True, choices=camera_names())
-    parser.add_argument(
-        "--where", default="", help="which visits, such as \"group = '...' AND detector = 94\""
-    )
-    options = parser.parse_args(arguments)
-
-    def select(butler: Butler, selection: Selection) -> None:
-        add_instrument_records(selection, butler, options.instrument)
-        add_preloaded(selection, butler, options.instrument, options.where)
-
-    return _run(options, select)
-
-
-def _parser(program: str, description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=description,
-        epilog="The folder can be read into another repository with import_export.",
-    )
-    parser.add_argument("repo", help="the repository that is exported from: path, URI or alias")
-    parser.add_argument("output", type=Path, help="a new folder for the export")
-    return parser
-
-
-def _run(options: argparse.Namespace, select: Callable[[Butler, Selection], object]) -> int:
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    log_to_stderr(logging.INFO)
     use_butler_types()
-    selection = Selection()
     try:
-        with Butler.from_config(options.repo, writeable=False) as butler:
-            select(butler, selection)
-            contents = write_export(butler, options.output, selection, options.repo)
+        with Butler.from_config(repo, writeable=False) as butler:
+            contents = write_export(butler, output, select(butler), repo)
     except (RepositoryProblemError, FileNotFoundError, FileExistsError) as error:
-        _LOG.critical("%s", error)
-        return 1
+        raise click.ClickException(str(error)) from error
     for name, number in contents["datasets"].items():
-        sys.stdout.write(f"{number:8d} {name}\n")
+        click.echo(f"{number:8d} {name}")
     return 0
-
-
-def _span(exposures: Sequence[DimensionRecord]) -> Timespan | None:
-    times: list[Time] = []
-    for record in exposures:
-        if record.timespan is not None:
-            times += [time for time in (record.timespan.begin, record.timespan.end) if time is not None]
-    if not times:
-        return None
-    # The ends of a night's exposures: what is valid within a second of them is wanted too.
-    second = TimeDelta(1.0, format="sec")
-    return Timespan(min(times) - second, max(times) + second)
-
-
-def _numbers(text: str) -> set[int]:
-    try:
-        return {int(word) for word in text.split(",")}
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers separated by commas") from None

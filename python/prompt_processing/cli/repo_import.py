@@ -1,50 +1,89 @@
-"""The command that reads an export into a repository."""
+"""``prompt repo import`` and ``prompt repo import-raws``: fill a repository."""
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from lsst.daf.butler import Butler
+import click
 
-from prompt_processing.butler.types import use_butler_types
-from prompt_processing.domain.errors import RepositoryProblemError
-from prompt_processing.repository.imports import import_export
-
-_LOG = logging.getLogger("lsst.repository.import")
+from .command import Command
+from .options import log_to_stderr
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Read exports into a repository; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="import_export",
-        description="Read exports into a repository. What it has already stays as it is, and chains keep "
-        "their members, so that an import can be repeated.",
-    )
-    parser.add_argument("repo", help="the repository: path, URI or alias")
-    parser.add_argument("folder", nargs="+", type=Path, help="folder of an export")
-    parser.add_argument(
-        "--transfer",
-        default="copy",
-        choices=("copy", "move", "link", "hardlink", "symlink", "direct"),
-        help="what becomes of the files (default: %(default)s)",
-    )
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+@click.command(
+    cls=Command,
+    examples="""
+    prompt repo import central_repo inputs templates
+    prompt repo import central_repo visits --transfer direct
+    """,
+    statuses={1: "the repository or an export is unusable"},
+)
+@click.argument("repo", help="The repository: path, URI or alias.")
+@click.argument(
+    "folders", nargs=-1, required=True, metavar="FOLDER...", type=click.Path(path_type=Path), help="Exports."
+)
+@click.option(
+    "--transfer",
+    type=click.Choice(("copy", "move", "link", "hardlink", "symlink", "direct")),
+    default="copy",
+    show_default=True,
+    help="What becomes of the files.",
+)
+def exports(repo: str, folders: tuple[Path, ...], transfer: str) -> int:
+    """Read exports into a repository.
+
+    What the repository has stays as it is, and chains keep their members: an import can be repeated.
+    """
+    from lsst.daf.butler import Butler
+
+    from prompt_processing.butler.types import use_butler_types
+    from prompt_processing.domain.errors import RepositoryProblemError
+    from prompt_processing.repository.imports import import_export
+
+    log_to_stderr(logging.INFO)
     use_butler_types()
     try:
-        with Butler.from_config(options.repo, writeable=True) as butler:
-            for folder in options.folder:
-                imported = import_export(butler, folder, options.transfer)
+        with Butler.from_config(repo, writeable=True) as butler:
+            for folder in folders:
+                imported = import_export(butler, folder, transfer)
                 for name, number in sorted(imported.datasets.items()):
-                    sys.stdout.write(f"{number:8d} new {name}\n")
-                sys.stdout.write(f"{imported.present:8d} present already\n")
+                    click.echo(f"{number:8d} new {name}")
+                click.echo(f"{imported.present:8d} present already")
                 for chain, members in imported.chains.items():
-                    sys.stdout.write(f"{chain} has got {', '.join(members)}\n")
+                    click.echo(f"{chain} now has {', '.join(members)}")
     except (RepositoryProblemError, FileNotFoundError) as error:
-        _LOG.critical("%s", error)
-        return 1
+        raise click.ClickException(str(error)) from error
+    return 0
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    prompt repo import-raws hsc_repo night/unobserved
+    prompt repo import-raws hsc_repo s3://bucket/HSC --run HSC/raw/test
+    """,
+    statuses={1: "a file is not a raw, or the repository is unusable"},
+)
+@click.argument("repo", help="The repository: path, URI or alias.")
+@click.argument("raws", nargs=-1, required=True, metavar="RAW...", help="Files or folders, s3:// too.")
+@click.option("--run", help="Run to put them into.  [default: <INSTRUMENT>/raw/all]")
+def import_raws(repo: str, raws: tuple[str, ...], run: str | None) -> int:
+    """Copy raws into a repository, and define their exposures and visits."""
+    from lsst.daf.butler import Butler
+
+    from prompt_processing.butler.types import use_butler_types
+    from prompt_processing.domain.errors import RepositoryProblemError
+    from prompt_processing.instruments.errors import RawError
+    from prompt_processing.repository.raws import find_raws, import_raws
+
+    log_to_stderr(logging.INFO)
+    use_butler_types()
+    try:
+        files = list(find_raws(raws))
+        with Butler.from_config(repo, writeable=True) as butler:
+            number = import_raws(butler, files, run)
+    except (RepositoryProblemError, RawError, FileNotFoundError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{number} of {len(files)} raws are new to {repo}.")
     return 0

@@ -1,90 +1,98 @@
-"""The command that makes a central repository."""
+"""``prompt repo make``: a central repository, or a further instrument in one."""
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
-from collections.abc import Sequence
+from pathlib import Path
 
-from prompt_processing.domain.errors import RepositoryProblemError
-from prompt_processing.instruments.camera import camera_names, load_camera
-from prompt_processing.repository.central import add_instrument, create_repository, make_central_repository
-from prompt_processing.repository.content import RepositoryContent, simulated_content
-from prompt_processing.simulation.night import Night
+import click
 
-_LOG = logging.getLogger("lsst.repository")
+from .command import Command
+from .options import INSTRUMENT, log_to_stderr
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make a central repository; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="make-central-repo",
-        description="Make a Butler repository that prompt processing can read from and write to.",
+@click.command(
+    cls=Command,
+    examples="""
+    prompt repo make --instrument LSSTCam lsstcam_repo
+    prompt repo make --content night central_repo            # of prompt simulate
+    prompt repo make --add --instrument LATISS lsstcam_repo
+    prompt repo make --instrument HSC --database postgresql://user@host/registry --namespace hsc s3://bucket/repo
+    """,
+    statuses={1: "the repository cannot be made, or is not what --add expects"},
+)
+@click.argument("root", help="Folder or URI (s3:// too) of the new repository.")
+@click.option("--add", is_flag=True, help="Add the instrument, or what is missing of it, to this repository.")
+@click.option(
+    "--instrument",
+    type=INSTRUMENT,
+    help="Camera.  [default: that of --content; without either the repository is empty]",
+)
+@click.option(
+    "--content",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Simulated night, whose calibrations, templates and reference stars the repository gets.",
+)
+@click.option(
+    "--pipeline",
+    "pipelines",
+    multiple=True,
+    metavar="FILE",
+    help="Pipeline whose dataset types are registered; repeatable.",
+)
+@click.option("--database", metavar="URL", help="Registry, as SQLAlchemy reads it.  [default: SQLite]")
+@click.option("--namespace", metavar="SCHEMA", help="Schema of the registry in a PostgreSQL database.")
+@click.option("--datastore", metavar="URI", help="Folder of the datasets.  [default: below ROOT]")
+def main(
+    root: str,
+    add: bool,
+    instrument: str | None,
+    content: Path | None,
+    pipelines: tuple[str, ...],
+    database: str | None,
+    namespace: str | None,
+    datastore: str | None,
+) -> int:
+    """Make a Butler repository that prompt processing can read from and write to."""
+    if add and content is None and instrument is None:
+        raise click.UsageError("--add needs --instrument or --content.")
+
+    from prompt_processing.domain.errors import RepositoryProblemError
+    from prompt_processing.instruments.camera import load_camera
+    from prompt_processing.repository.central import (
+        add_instrument,
+        create_repository,
+        make_central_repository,
     )
-    parser.add_argument("root", help="folder or URI (s3:// too) of the new repository")
-    parser.add_argument(
-        "--add",
-        action="store_true",
-        help="the repository is there: add the instrument to it, or what of it is missing",
-    )
-    parser.add_argument(
-        "--instrument",
-        choices=camera_names(),
-        help="default: that of --content; without either the repository is empty, for exports to fill it",
-    )
-    parser.add_argument(
-        "--content",
-        metavar="FOLDER",
-        help="folder of a simulated night, whose calibrations, templates and reference stars it gets; "
-        "without it the repository knows the instrument and nothing else",
-    )
-    parser.add_argument(
-        "--pipeline",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="pipeline whose dataset types are registered; may be given several times",
-    )
-    parser.add_argument(
-        "--database", metavar="URL", help="registry, as SQLAlchemy reads it (default: SQLite)"
-    )
-    parser.add_argument(
-        "--namespace", metavar="SCHEMA", help="schema of the registry within a PostgreSQL database"
-    )
-    parser.add_argument("--datastore", metavar="URI", help="folder of the datasets (default: below the root)")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    if options.add and options.content is None and options.instrument is None:
-        parser.error("--add needs one of --instrument and --content")
+    from prompt_processing.repository.content import RepositoryContent, simulated_content
+
+    log_to_stderr(logging.INFO, "%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        if options.content is None and options.instrument is None:
-            create_repository(options.root, options.database, options.datastore, options.namespace)
-            return 0
-        if options.content is None:
-            camera, content = load_camera(options.instrument), RepositoryContent()
+        if content is not None:
+            from prompt_processing.simulation.night import Night
+
+            night = Night.load(content)
+            camera, goods = night.camera, simulated_content(night)
+            if instrument not in (None, camera.name):
+                raise click.UsageError(f"{content} is a night of {camera.name}, not of {instrument}.")
+        elif instrument is not None:
+            camera, goods = load_camera(instrument), RepositoryContent()
         else:
-            night = Night.load(options.content)
-            camera, content = night.camera, simulated_content(night)
-            if options.instrument not in (None, camera.name):
-                parser.error(f"{options.content} is a night of {camera.name}, not of {options.instrument}")
-        if options.add:
-            add_instrument(options.root, camera, content, pipelines=options.pipeline)
+            create_repository(root, database, datastore, namespace)
             return 0
-        make_central_repository(
-            options.root,
-            camera,
-            content,
-            pipelines=options.pipeline,
-            database=options.database,
-            datastore=options.datastore,
-            namespace=options.namespace,
-        )
+        if add:
+            add_instrument(root, camera, goods, pipelines=list(pipelines))
+        else:
+            make_central_repository(
+                root,
+                camera,
+                goods,
+                pipelines=list(pipelines),
+                database=database,
+                datastore=datastore,
+                namespace=namespace,
+            )
     except (FileExistsError, FileNotFoundError, RepositoryProblemError, ValueError) as error:
-        _LOG.critical("%s", error)
-        return 1
+        raise click.ClickException(str(error)) from error
     return 0

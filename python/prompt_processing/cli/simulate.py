@@ -1,57 +1,61 @@
-"""``bin/simulate-night``: raws, calibrations, templates and reference stars to try things out with."""
+"""``prompt simulate``: raws, calibrations, templates and reference stars to try things out with."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from prompt_processing.instruments.camera import camera_names, load_camera
-from prompt_processing.simulation.night import build_night
+import click
+
+from .command import Command
+from .options import INSTRUMENT, NUMBERS
 
 _SMALL = (64, 256)
 """Columns and rows of an amplifier: enough for a reference star or two."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Simulate a night; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="simulate-night",
-        description="Simulate a night: raws as a pool for the tester, and what a central repository needs to "
-        "process them (calibrations, templates, reference stars).",
-    )
-    parser.add_argument("folder", type=Path, help="where to; a new folder")
-    parser.add_argument("--instrument", choices=camera_names(), default="LSSTCam", help="(%(default)s)")
-    parser.add_argument("--detectors", default="", help="ids such as 90,94; one at the centre by default")
-    parser.add_argument("--visits", type=int, default=1, help="visits of one field (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="the same one gives the same night")
-    parser.add_argument(
-        "--small", action="store_true", help="small detectors and no templates: seconds instead of minutes"
-    )
-    options = parser.parse_args(arguments)
-    if options.folder.exists() and any(options.folder.iterdir()):
-        parser.error(f"{options.folder} is not empty")
-    camera = load_camera(options.instrument)
+@click.command(
+    cls=Command,
+    examples="""
+    prompt simulate --small --visits 2 night
+    prompt repo make --content night central_repo
+    """,
+)
+@click.argument("folder", type=click.Path(path_type=Path), help="Where to; a new folder.")
+@click.option("--instrument", type=INSTRUMENT, default="LSSTCam", show_default=True, help="Camera.")
+@click.option("--detectors", type=NUMBERS, help="Ids such as 90,94.  [default: one at the centre]")
+@click.option(
+    "--visits", type=click.IntRange(min=1), default=1, show_default=True, help="Visits of one field."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same night.")
+@click.option("--small", is_flag=True, help="Small detectors and no templates: seconds instead of minutes.")
+def main(
+    folder: Path, instrument: str, detectors: tuple[int, ...] | None, visits: int, seed: int, small: bool
+) -> int:
+    """Simulate a night: raws, and what a central repository needs to process them.
+
+    FOLDER gets raws as a pool for the tester, calibrations, templates and reference stars.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise click.UsageError(f"{folder} is not empty.")
+
+    from prompt_processing.instruments.camera import load_camera
+    from prompt_processing.simulation.night import build_night
+
+    camera = load_camera(instrument)
     central = min(camera.detectors.values(), key=lambda one: one.x_mm**2 + one.y_mm**2)
     try:
-        detectors = [int(word) for word in options.detectors.split(",") if word] or [central.id]
         night = build_night(
-            options.folder,
-            options.instrument,
-            detectors,
-            options.visits,
-            options.seed,
+            folder,
+            instrument,
+            detectors or [central.id],
+            visits,
+            seed,
             workers=os.cpu_count() or 1,
-            miniature=_SMALL if options.small else None,
-            n_template=0 if options.small else 4,
+            miniature=_SMALL if small else None,
+            n_template=0 if small else 4,
         )
     except (LookupError, ValueError) as error:
-        parser.error(str(error))
-    sys.stdout.write(f"{len(night.raws)} raws of {options.instrument} are in {night.pool}\n")
+        raise click.UsageError(str(error)) from error
+    click.echo(f"{len(night.raws)} raws of {instrument} are in {night.pool}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,42 +1,72 @@
-"""``prompt-activator`` and ``prompt-stream-worker``: the service under gunicorn, or as a job of KEDA's."""
+"""``prompt worker``: the service under gunicorn, or as a job of KEDA's."""
 
 from __future__ import annotations
 
 import gc
 import os
 import sys
-from collections.abc import Sequence
 from importlib import resources
 
-from gunicorn.app.wsgiapp import WSGIApplication
+import click
+
+from .command import Command
+
+_SETTINGS = "prompt_processing.settings.worker:Settings"
 
 
-def main() -> None:
-    """Run gunicorn with the service's configuration; further arguments are gunicorn's own."""
-    http(sys.argv[1:])
+@click.command(
+    cls=Command,
+    settings=_SETTINGS,
+    settings_note="REDIS_STREAM_*, FANNED_OUT_MSG_LISTEN_TIMEOUT are for prompt worker stream.",
+    examples="""
+    RUBIN_INSTRUMENT=LSSTCam SKYMAP=lsst_cells_v1 ... prompt worker http
+    WEB_CONCURRENCY=4 PORT=8080 prompt worker http       # with the rest of the settings
+    prompt worker http -- --help                         # gunicorn's own options
+    """,
+    statuses={3: "the settings are unusable"},
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument(
+    "gunicorn",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="[GUNICORN OPTIONS]...",
+    help="Passed to gunicorn; none is needed.",
+)
+def http(gunicorn: tuple[str, ...]) -> None:
+    """Process visits that arrive over HTTP, one at a time in each worker process.
 
-
-def http(arguments: Sequence[str]) -> None:
-    """Run gunicorn with the service's configuration; further arguments are gunicorn's own."""
+    POST /next-visit takes a CloudEvent with a visit, waits for its images, and answers when the alerts are
+    sent. /metrics and /health answer on METRICS_PORT at any time.
+    """
     _prepare()
+    from gunicorn.app.wsgiapp import WSGIApplication
+
     configuration = resources.files("prompt_processing.activator") / "gunicorn_conf.py"
-    sys.argv[1:] = ["-c", str(configuration), *arguments]
+    # Gunicorn reads the command line itself.
+    sys.argv[1:] = ["-c", str(configuration), *gunicorn]
     WSGIApplication("%(prog)s [OPTIONS]", prog="prompt worker http").run()
 
 
-def stream(arguments: Sequence[str]) -> int:
-    """Run a stream worker; returns its exit status."""
-    sys.argv[1:] = arguments
-    return stream_worker()
+@click.command(
+    cls=Command,
+    settings=_SETTINGS,
+    settings_note="REDIS_STREAM_HOST must be set as well.",
+    examples="""
+    RUBIN_INSTRUMENT=LSSTCam REDIS_STREAM_HOST=redis:6379 ... prompt worker stream
+    """,
+    statuses={3: "the settings are unusable"},
+)
+def stream() -> int:
+    """Process the visits of a Redis stream, one at a time, until none has come for a while.
 
-
-def stream_worker() -> int:
-    """Run a stream worker; returns its exit status."""
+    KEDA starts such workers as jobs, as many as there are visits.
+    """
     _prepare()
     # Not before garbage collection is off: this imports everything else.
-    from prompt_processing.activator.stream_worker import main as run
+    from prompt_processing.activator.stream_worker import run_stream_worker
 
-    return run()
+    return run_stream_worker()
 
 
 def _prepare() -> None:
@@ -45,7 +75,3 @@ def _prepare() -> None:
     # What is imported is never garbage, and looking for some takes an eighth of the start. A worker that is
     # ready collects again, all but what it has by then.
     gc.disable()
-
-
-if __name__ == "__main__":
-    main()

@@ -51,7 +51,8 @@ class EmbeddedServices:
         apdb = processes.start(
             "apdb",
             [
-                "prompt-apdb",
+                "prompt",
+                "apdb",
                 "create",
                 "--development",
                 # Workers wait for each other's writes (s): SQLite has one writer at a time.

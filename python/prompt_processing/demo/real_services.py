@@ -110,7 +110,8 @@ class RealServices:
         return processes.start(
             "apdb",
             [
-                "prompt-apdb",
+                "prompt",
+                "apdb",
                 "create",
                 "--development",
                 f"--namespace={_APDB_SCHEMA}",
@@ -147,7 +148,7 @@ class RealServices:
         lists.mkdir()
         processes.start(
             "butler-writer",
-            ["prompt-butler-writer"],
+            ["prompt", "writer"],
             {
                 "BUTLER_REPOSITORY": central_repository,
                 "KAFKA_CLUSTER": kafka.sasl_servers,
@@ -210,7 +211,7 @@ def _start_raw_microservice(processes: Processes, instrument: str) -> str:
     url = f"http://127.0.0.1:{port}"
     process = processes.start(
         "raw-microservice",
-        ["prompt-raw-microservice"],
+        ["prompt", "raws", "serve"],
         {"PORT": str(port), "SUPPORTED_INSTRUMENTS": instrument},
     )
     deadline = time.monotonic() + 60

@@ -189,12 +189,12 @@ def start_prompt_processing(
             n_workers,
             world.companions.workers,
         )
-        initializer = processes.start("initializer", ["prompt-initializer"])
+        initializer = processes.start("initializer", ["prompt", "initializer"])
         fan_out = write_fan_out_settings(
             world.folders, options.platform, options.instrument, options.detectors, workers.destination
         )
         event_stream = world.companions.event_stream
-        processes.start("fan-out", ["prompt-fanout"], {**fan_out, **event_stream})
+        processes.start("fan-out", ["prompt", "fanout"], {**fan_out, **event_stream})
         reader = processes.start(
             "alert-reader",
             [

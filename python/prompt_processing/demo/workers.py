@@ -144,14 +144,14 @@ def start_workers(
         # One after another as far as the demo goes: none ends for want of visits.
         common |= {"METRICS_PORT": "0", "FANNED_OUT_MSG_LISTEN_TIMEOUT": "3600"}
         workers = [
-            processes.start(f"worker-{number}", ["prompt-stream-worker"], common)
+            processes.start(f"worker-{number}", ["prompt", "worker", "stream"], common)
             for number in range(1, n_workers + 1)
         ]
         stream = f"instrument:{instrument.lower()}"
         return Workers(workers, {"redis-streams": {instrument: stream}}, n_workers, "")
     port, metrics_port = str(free_port()), str(free_port())
     common |= {"PORT": port, "METRICS_PORT": metrics_port, "WEB_CONCURRENCY": str(n_workers)}
-    activator = processes.start("activator", ["python", "-m", "prompt_processing", "worker", "http"], common)
+    activator = processes.start("activator", ["prompt", "worker", "http"], common)
     url = f"http://127.0.0.1:{port}/next-visit"
     return Workers([activator], {"knative-urls": {instrument: url}}, n_workers, metrics_port)
 

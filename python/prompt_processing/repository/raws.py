@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
-import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +12,10 @@ from lsst.resources import ResourcePath
 
 from prompt_processing.butler.collections import Collections
 from prompt_processing.butler.ingest import Ingester, check_complete
-from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import load_camera
-from prompt_processing.instruments.errors import RawError
 from prompt_processing.instruments.headers import Observation, read_header, translate
-
-_LOG = logging.getLogger("lsst.repository.raws")
 
 _ENDINGS = (".fits", ".fits.fz", ".fz", ".fits.gz")
 
@@ -99,30 +92,24 @@ def import_raws(
     return number
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Take in raws; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="import_raws",
-        description="Copy raws into a repository, and define their exposures and visits.",
-    )
-    parser.add_argument("repo", help="the repository: path, URI or alias")
-    parser.add_argument("raws", nargs="+", help="files or folders, s3:// too")
-    parser.add_argument("--run", help="run to put them into (default: <INSTRUMENT>/raw/all)")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(message)s")
-    use_butler_types()
-    try:
-        files = list(_files(options.raws))
-        with Butler.from_config(options.repo, writeable=True) as butler:
-            number = import_raws(butler, files, options.run)
-    except (RepositoryProblemError, RawError, FileNotFoundError) as error:
-        _LOG.critical("%s", error)
-        return 1
-    _LOG.info("%d of %d raws are new to %s.", number, len(files), options.repo)
-    return 0
+def find_raws(names: Iterable[str]) -> Iterator[ResourcePath]:
+    """Find raws by their names.
 
+    Parameters
+    ----------
+    names : iterable of `str`
+        Paths or URIs of files, and of folders that are searched.
 
-def _files(names: Iterable[str]) -> Iterable[ResourcePath]:
+    Yields
+    ------
+    file : `~lsst.resources.ResourcePath`
+        A file that is named, or one in a folder that ends as raws do.
+
+    Raises
+    ------
+    FileNotFoundError
+        A name is none of a file or folder.
+    """
     for name in names:
         uri = ResourcePath(name, forceAbsolute=True)
         if uri.isdir():
@@ -138,7 +125,7 @@ def _ingester(butler: Butler, instrument: str, padding_arcsec: float) -> Ingeste
     records = butler.query_dimension_records("instrument", instrument=instrument, explain=False)
     if not records:
         raise RepositoryProblemError(
-            f"The repository does not know {instrument}; prompt-make-central-repo --add enters it."
+            f"The repository does not know {instrument}; prompt repo make --add enters it."
         )
     filters = butler.query_dimension_records("physical_filter", instrument=instrument, limit=None)
     return Ingester(

@@ -13,7 +13,7 @@ from prompt_processing.alerts.sender import (
     send_alerts,
 )
 from prompt_processing.alerts.stream_settings import AlertStreamSettings
-from prompt_processing.cli.alerts import main
+from prompt_processing.cli.main import run
 from prompt_processing.transport.kafka import KafkaSettings
 
 TOPIC = "alerts-simulated"
@@ -160,12 +160,12 @@ def test_resend_command_empties_the_directory_and_its_status_tells(broker, tmp_p
     _, server = broker
     send_alerts(_settings("", tmp_path), 1, 2, ALERTS[:2])
     monkeypatch.delenv("AP_KAFKA_SERVER", raising=False)
-    assert main([str(tmp_path)]) == 2
+    assert run("alerts", "resend", str(tmp_path)) == 2
     monkeypatch.setenv("AP_KAFKA_SERVER", "127.0.0.1:9")
     monkeypatch.setenv("AP_KAFKA_TOPIC", TOPIC)
-    assert main([str(tmp_path), "--timeout", "0.5"]) == 1
+    assert run("alerts", "resend", str(tmp_path), "--timeout", "0.5") == 1
     monkeypatch.setenv("AP_KAFKA_SERVER", server)
-    assert main([str(tmp_path)]) == 0
+    assert run("alerts", "resend", str(tmp_path)) == 0
     assert _kept(tmp_path) == []
 
 

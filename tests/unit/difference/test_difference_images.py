@@ -7,7 +7,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
-from prompt_processing.cli.difference import main
+from prompt_processing.cli.main import run
 from prompt_processing.difference import DifferenceOptions, difference_images
 from prompt_processing.difference.errors import (
     NoOverlapError,
@@ -98,7 +98,7 @@ def test_output_is_plain_fits_and_catalogue_is_by_its_ending(simulated, write_pa
     for ending in ("parquet", "fits"):
         catalogue = tmp_path / f"c.{ending}"
         arguments = [str(files.science), str(files.template), "-q", "-o", str(image), "-c", str(catalogue)]
-        assert main([*arguments, "-p", str(picture)]) == 0
+        assert run("difference", *arguments, "-p", str(picture)) == 0
         table = Table.read(catalogue)
         assert len(table) >= 5
         assert {"ra", "dec", "snr", "psfFlux", "isDipole", "reliability", "ixx"} <= set(table.colnames)
@@ -172,7 +172,7 @@ def test_wrong_files_are_told_apart(tmp_path, capsys):
     with pytest.raises(UnreadableImageError, match="no extension C"):
         open_image(f"{tmp_path}/two.fits[C]")
     assert open_image(f"{tmp_path}/two.fits[B]").exposure.shape == (9, 9)
-    assert main([str(tmp_path / "none.fits"), "x", "-q"]) == 1
+    assert run("difference", str(tmp_path / "none.fits"), "x", "-q") == 1
     assert "no such file" in capsys.readouterr().err
 
 

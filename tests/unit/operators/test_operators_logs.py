@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from prompt_processing.cli import logs as logs_cli
+from prompt_processing.cli.main import run
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.operators.log_lines import LogLine, read_line
@@ -131,7 +131,7 @@ def test_any_line_is_shown_somehow(text):
 def shown(capsys, tmp_path, lines, *options):
     file = tmp_path / "log"
     file.write_text("".join(f"{line}\n" for line in lines))
-    status = logs_cli.main([*options, str(file)])
+    status = run("logs", *options, str(file))
     return status, capsys.readouterr().out
 
 
@@ -195,7 +195,7 @@ def test_lines_of_two_workers_may_be_mixed():
 
 
 def test_a_file_that_is_not_there_is_told(capsys, tmp_path):
-    assert logs_cli.main([str(tmp_path / "absent")]) == 2
+    assert run("logs", str(tmp_path / "absent")) == 2
     assert "absent" in capsys.readouterr().err
 
 

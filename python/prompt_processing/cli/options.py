@@ -1,0 +1,77 @@
+"""Types of arguments, and how commands log."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+__all__ = ["INSTRUMENT", "NIGHT", "NUMBERS", "log_to_stderr"]
+
+
+class _Instrument(click.ParamType[str]):
+    """The name of a camera. Names are looked up when one is given: cameras are slow to import."""
+
+    name = "instrument"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the name."""
+        known = _camera_names()
+        if value not in known:
+            self.fail(f"{value!r} is not one of {', '.join(known)}.", param, ctx)
+        return str(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete a name."""
+        return [CompletionItem(name) for name in _camera_names() if name.startswith(incomplete)]
+
+
+class _Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers separated by commas."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Split the text."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(word) for word in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers separated by commas.", param, ctx)
+
+
+class _Night(click.ParamType[str]):
+    """A day of observation."""
+
+    name = "yyyy-mm-dd"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the form."""
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(value)):
+            self.fail(f"{value!r} is not of the form YYYY-MM-DD.", param, ctx)
+        return str(value)
+
+
+INSTRUMENT = _Instrument()
+NUMBERS = _Numbers()
+NIGHT = _Night()
+
+
+def log_to_stderr(level: int = logging.WARNING, form: str = "%(levelname)s: %(message)s") -> None:
+    """Log as a person at a terminal wants it."""
+    logging.basicConfig(level=level, stream=sys.stderr, format=form)
+
+
+def _camera_names() -> tuple[str, ...]:
+    from prompt_processing.instruments.camera import camera_names
+
+    return camera_names()

@@ -1,0 +1,51 @@
+"""``prompt repo finish-exports``: settle what dead workers have begun."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from .command import Command
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    prompt repo finish-exports $CENTRAL_REPO
+    """,
+    statuses={1: "an export has to be looked at, or the repository does not answer"},
+)
+@click.argument("repository", help="URI of the central Butler repository.")
+@click.option(
+    "--older-than",
+    type=click.FloatRange(min=0),
+    default=3600.0,
+    show_default=True,
+    help="Seconds; younger exports are left alone.",
+)
+def main(repository: str, older_than: float) -> int:
+    """Settle exports that a dead worker left unfinished.
+
+    Outputs that were copied and never entered are entered; those that were copied in part are removed. Run it
+    daily, outside of observing.
+    """
+    from prompt_processing.butler_writer.unfinished import finish_repository
+    from prompt_processing.domain.errors import RetriableError
+    from prompt_processing.telemetry.logs import LogContext, configure_logging
+
+    log = logging.getLogger("lsst.butler_writer.unfinished")
+    configure_logging(LogContext(), {})
+    try:
+        report = finish_repository(repository, older_than)
+    except RetriableError as error:
+        log.critical("%s", error.reason)
+        return 1
+    log.info(
+        "%d exports finished, %d cleared away, %d too young, %d left.",
+        report.finished,
+        report.cleared,
+        report.young,
+        report.left,
+    )
+    return 1 if report.left else 0

@@ -1,0 +1,112 @@
+"""The fan-out as a process: it runs until it is asked to stop."""
+
+import asyncio
+import logging
+import signal
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from prometheus_client import start_http_server
+
+from prompt_processing.fanout.config import ConfigurationError, DetectorMap, FanOutSettings
+from prompt_processing.fanout.destinations import Destination, KnativeServices, RedisStreams
+from prompt_processing.fanout.metrics import FanOutMetrics
+from prompt_processing.fanout.service import FanOutService
+from prompt_processing.settings.environment import SettingsError
+from prompt_processing.settings.exit_codes import ExitCode
+from prompt_processing.telemetry.logs import LogContext, configure_logging
+from prompt_processing.transport.kafka import make_consumer
+
+__all__ = ["run_fan_out"]
+
+_log = logging.getLogger("lsst.fanout")
+
+_KAFKA_TIMEOUT_S = 20.0
+
+
+def run_fan_out() -> int:
+    """Run the fan-out with the environment's settings; returns the exit status."""
+    configure_logging(LogContext())
+    try:
+        settings = FanOutSettings.load()
+        detectors = DetectorMap.load(settings.instrument_config_file)
+        detectors.check(settings)
+    except (SettingsError, ConfigurationError) as error:
+        _log.critical("%s", error)
+        return ExitCode.UNUSABLE_SETTINGS
+    try:
+        asyncio.run(_run(settings, detectors))
+    except KafkaException as error:
+        # Whoever started this process starts it again.
+        _log.critical("Kafka: %s", error.args[0].str())
+        return ExitCode.FAILED
+    return ExitCode.DONE
+
+
+async def _run(settings: FanOutSettings, detectors: DetectorMap) -> None:
+    metrics = FanOutMetrics()
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, registry=metrics.registry)
+    registry = settings.schema_registry
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    consumer = _consumer(settings)
+    standing = await asyncio.to_thread(_standing_queue, consumer, settings)
+    consumer.subscribe([settings.next_visit_topic])
+    service = FanOutService(
+        settings,
+        detectors,
+        consumer,
+        _destination(settings, detectors, metrics),
+        registry,
+        metrics,
+        standing,
+    )
+    _log.info(
+        "Ready for %s on %s", ", ".join(sorted(settings.supported_instruments)), settings.next_visit_topic
+    )
+    await service.run(stop)
+    _log.info("Stopped")
+
+
+def _consumer(settings: FanOutSettings) -> Consumer:
+    return make_consumer(
+        settings.kafka,
+        settings.consumer_group,
+        enable_auto_commit=False,
+        auto_offset_reset=settings.offset,
+        # A visit is announced 20 s ahead: the default 5 min until a topic made later is noticed is too long.
+        topic_metadata_refresh_interval_ms=10_000,
+    )
+
+
+def _standing_queue(consumer: Consumer, settings: FanOutSettings) -> dict[int, int]:
+    """Return the end of each partition of the topic, if what is before it is not to be sent on."""
+    if settings.standing_queue == "keep":
+        return {}
+    topic = settings.next_visit_topic
+    partitions = consumer.list_topics(topic, timeout=_KAFKA_TIMEOUT_S).topics[topic].partitions
+    ends = {
+        partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_KAFKA_TIMEOUT_S)[
+            1
+        ]
+        for partition in partitions
+    }
+    _log.info("Visits of %s before %s are not sent on", topic, ends)
+    return ends
+
+
+def _destination(settings: FanOutSettings, detectors: DetectorMap, metrics: FanOutMetrics) -> Destination:
+    if settings.platform == "keda":
+        return RedisStreams(
+            detectors.redis_streams, settings.redis_host, settings.message_expiration, metrics
+        )
+    return KnativeServices(
+        detectors.knative_urls,
+        source=settings.next_visit_topic,
+        max_in_flight=settings.max_fan_out_messages,
+        retry=settings.retry_knative_requests,
+        expiration_s=settings.message_expiration,
+        metrics=metrics,
+    )
