@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
 project = "Prompt Processing"
 author = "The Prompt Processing maintainers"
+project_copyright = author
 release = version = installed_version("prompt-processing")
 
 extensions = [
@@ -31,6 +32,8 @@ exclude_patterns = ["_build", "extensions", "Thumbs.db"]
 html_theme = "furo"
 html_title = "Prompt Processing"
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["front.css"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
@@ -39,5 +42,3 @@ numpydoc_show_class_members = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": True}
-
-suppress_warnings = ["toc.empty_glob"]

@@ -13,8 +13,13 @@ from prompt_processing.cli.aliases import ALIASES
 from prompt_processing.cli.commands import COMMANDS, GROUPS, SECTIONS
 from prompt_processing.cli.main import prompt
 
-WIDTH = 100
+WIDTH = 88
 """Of the help's lines, characters: what a page shows without scrolling."""
+
+
+def _context(command: click.Command, name: str, parent: click.Context | None = None) -> click.Context:
+    options = {**command.context_settings, "terminal_width": WIDTH}
+    return click.Context(command, info_name=name, parent=parent, **options)
 
 
 def contexts(group: click.Group, parent: click.Context) -> Iterator[click.Context]:
@@ -22,7 +27,7 @@ def contexts(group: click.Group, parent: click.Context) -> Iterator[click.Contex
     for name in group.list_commands(parent):
         command = group.get_command(parent, name)
         assert command is not None, name
-        context = click.Context(command, info_name=name, parent=parent, terminal_width=WIDTH)
+        context = _context(command, name, parent)
         if isinstance(command, click.Group):
             yield from contexts(command, context)
         else:
@@ -31,14 +36,14 @@ def contexts(group: click.Group, parent: click.Context) -> Iterator[click.Contex
 
 def of_section(section: str) -> list[click.Context]:
     """Return the commands under one heading of the first page of the help."""
-    root = click.Context(prompt, info_name="prompt", terminal_width=WIDTH)
+    root = _context(prompt, "prompt")
     found: list[click.Context] = []
     for name, entry in {**GROUPS, **COMMANDS}.items():
         if entry.section != section:
             continue
         command = prompt.get_command(root, name)
         assert command is not None, name
-        context = click.Context(command, info_name=name, parent=root, terminal_width=WIDTH)
+        context = _context(command, name, root)
         found += contexts(command, context) if isinstance(command, click.Group) else [context]
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import prompt_processing
+from prompt_processing.cli.commands import COMMANDS, GROUPS
 from prompt_processing.settings.environment import EnvironmentSettings
 
 pytestmark = pytest.mark.integration
@@ -20,11 +22,12 @@ DOC = ROOT / "doc"
 RUNS = re.compile(r"<!-- runs -->\n```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 """Blocks of commands that are marked; those of a page are one session."""
 OWN_PATH = re.compile(r"`((?:python|pipelines|tests|benchmarks|charts|doc)/[\w./-]+)`")
-OWN_COMMAND = re.compile(r"(?:^|[\s`])(bin/[\w-]+|prompt-[a-z][a-z-]+)(?=[\s`]|$)", re.MULTILINE)
+OWN_COMMAND = re.compile(r"(?:^|[\s`])(bin/[\w-]+)(?=[\s`]|$)", re.MULTILINE)
 
 
 def pages() -> list[Path]:
-    return sorted(page for page in DOC.rglob("*.md") if "_build" not in page.parts)
+    own = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    return own + sorted(page for page in DOC.rglob("*.md") if "_build" not in page.parts)
 
 
 def runnable() -> list[Path]:
@@ -92,27 +95,42 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
 def test_every_settings_class_has_its_table() -> None:
     text = (DOC / "settings.md").read_text()
     package = Path(prompt_processing.__path__[0])
-    bases: dict[str, str] = {}
+    bases: dict[str, set[str]] = {}
     for path in package.rglob("*.py"):
         module = ".".join(("prompt_processing", *path.relative_to(package).with_suffix("").parts))
-        for name, base in re.findall(r"^class (\w+)\((\w+)\)", path.read_text(), re.MULTILINE):
-            bases[f"{module}.{name}"] = base
-    settings = {name for name, base in bases.items() if base == EnvironmentSettings.__name__}
-    shared = {name for name in settings if name.rpartition(".")[2] in bases.values()}
-    also = {name for name, base in bases.items() if base in {each.rpartition(".")[2] for each in shared}}
-    classes = settings - shared | also
-    assert classes
-    assert {name for name in classes if name not in text} == set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                bases[f"{module}.{node.name}"] = {ast.unparse(base) for base in node.bases}
+    found: set[str] = set()
+    parents = {EnvironmentSettings.__name__}
+    while parents:
+        children = {name for name, of in bases.items() if of & parents}
+        found |= children
+        parents = {name.rpartition(".")[2] for name in children}
+    inherited = set().union(*(bases[name] for name in found))
+    # What others inherit is a part of their tables.
+    classes = {name for name in found if name.rpartition(".")[2] not in inherited}
+    assert len(classes) > 4
+    assert {name for name in classes if f"{{settings-table}} {name}" not in text} == set()
+
+
+def unknown_commands(text: str) -> set[str]:
+    """Return what a page writes as a command of ``prompt`` and is none."""
+    blocks = re.findall(r"^```.*?^```|^ {4}.*?$", text, re.DOTALL | re.MULTILINE)
+    code = "\n".join([*blocks, *re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)])
+    unknown = set()
+    for line in re.findall(r"(?:^|[|\s(])prompt((?: [a-z][a-z0-9-]*)+)", code, re.MULTILINE):
+        words = line.split()
+        known = next((n for n in (3, 2, 1) if " ".join(words[:n]) in COMMANDS and len(words) >= n), 0)
+        if not known and " ".join(words) not in GROUPS:
+            unknown.add(f"prompt{line}")
+    return unknown
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
 def test_files_and_commands_that_a_page_names_exist(page: Path) -> None:
     text = page.read_text()
     commands = {path.name for path in (ROOT / "bin").iterdir()}
-    scripts = set(re.findall(r'^(prompt-[\w-]+) = "', (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
     absent = {path for path in OWN_PATH.findall(text) if not (ROOT / path).exists()}
-    named = set(OWN_COMMAND.findall(text))
-    absent |= {name for name in named if name.startswith("bin/") and name[4:] not in commands}
-    assert absent == set()
-    run = {name for block in RUNS.findall(text) for name in OWN_COMMAND.findall(block)}
-    assert {name for name in run if name.startswith("prompt-")} <= scripts
+    absent |= {name for name in OWN_COMMAND.findall(text) if name.removeprefix("bin/") not in commands}
+    assert absent | unknown_commands(text) == set()
