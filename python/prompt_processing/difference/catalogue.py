@@ -8,7 +8,8 @@ import astropy.units as u
 import numpy as np
 from astropy.table import Table
 
-from .errors import DifferenceError
+from .errors import UnusableOutputError
+from .outputs import replacing
 
 _SKY_COLUMNS = (
     "ra",
@@ -67,21 +68,23 @@ def candidates_table(sources: Table, on_sky: bool) -> Table:
 
 
 def write_catalogue(path: str | Path, sources: Table) -> None:
-    """Write a catalogue, as Parquet or as a FITS table by the file's ending.
+    """Write a catalogue as Parquet or as a FITS table, by the file's ending.
 
     Raises
     ------
-    DifferenceError
-        Raised if the ending is neither.
+    UnusableOutputError
+        Raised if the ending is neither, or the file cannot be written.
     """
     ending = Path(path).suffix.lower()
     if ending in (".parquet", ".parq", ".pq"):
-        sources.write(path, format="parquet", overwrite=True)
+        with replacing(path) as temporary:
+            sources.write(temporary, format="parquet", overwrite=True)
     elif ending in (".fits", ".fit"):
         plain = sources.copy()
         for name in plain.colnames:
             if plain[name].dtype.kind == "O":
                 plain[name] = np.asarray(plain[name], str)
-        plain.write(path, format="fits", overwrite=True)
+        with replacing(path) as temporary:
+            plain.write(temporary, format="fits", overwrite=True)
     else:
-        raise DifferenceError(f"{path}: a catalogue ends in .parquet or .fits.")
+        raise UnusableOutputError(f"{path}: a catalogue ends in .parquet or .fits.")

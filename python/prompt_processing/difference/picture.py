@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..images import UNUSABLE, Mask
+from .errors import UnusableOutputError
+from .outputs import PICTURE_ENDINGS, replacing
 
 if TYPE_CHECKING:
     from .difference import DifferenceResult
@@ -30,9 +34,11 @@ def draw_difference(result: DifferenceResult, candidates: int = CANDIDATES) -> F
         _draw_candidates(parts[1], result, shown, candidates)
     panels = parts[0].subplots(1, 4)
     _show(panels[0], _binned(result.science.image), result.science.image)
-    panels[0].set_title(f"science: {result.summary['scienceFile']}", fontsize=8)
+    panels[0].set_title(f"science: {_short(result.summary['scienceFile'])}", fontsize=8, parse_math=False)
     _show(panels[1], _binned(result.matched.image), result.science.image)
-    panels[1].set_title(f"template: {result.summary['templateFile']}, matched", fontsize=8)
+    panels[1].set_title(
+        f"matched template: {_short(result.summary['templateFile'])}", fontsize=8, parse_math=False
+    )
     noise = np.sqrt(np.where(result.difference.variance > 0, result.difference.variance, np.nan))
     panels[2].imshow(
         _binned(result.difference.image / noise),
@@ -47,6 +53,22 @@ def draw_difference(result: DifferenceResult, candidates: int = CANDIDATES) -> F
         )  # fmt: skip
     _histogram(panels[3], result)
     return figure
+
+
+def write_picture(path: str | Path, result: DifferenceResult) -> None:
+    """Write the picture of `draw_difference`, in the format of the file's ending.
+
+    Raises
+    ------
+    UnusableOutputError
+        Raised if the ending is no picture's, or the file cannot be written.
+    """
+    if not str(path).lower().endswith(PICTURE_ENDINGS):
+        raise UnusableOutputError(f"{path}: a picture ends in {', '.join(PICTURE_ENDINGS)}.")
+    with replacing(path) as temporary, warnings.catch_warnings():
+        # matplotlib warns of letters that its font lacks; the picture has boxes there.
+        warnings.simplefilter("ignore")
+        draw_difference(result).savefig(temporary, dpi=110, bbox_inches="tight")
 
 
 def _draw_candidates(figure: Any, result: DifferenceResult, shown: Table, columns: int) -> None:
@@ -69,6 +91,12 @@ def _draw_candidates(figure: Any, result: DifferenceResult, shown: Table, column
         )
 
 
+def _short(name: object, most: int = 28) -> str:
+    """Return a file's name without its middle, if it is too long for the title of a panel."""
+    text = str(name)
+    return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most // 2) :]}"
+
+
 def _step(image: NDArray[np.float32], most: int = 500) -> int:
     return max(max(image.shape) // most, 1)
 
@@ -87,7 +115,7 @@ def _bare(axes: Any) -> None:
 def _show(axes: Any, image: NDArray[np.floating], whole: NDArray[np.float32]) -> None:
     finite = whole[::7, ::7][np.isfinite(whole[::7, ::7])]
     low, high = np.percentile(finite, [15.9, 84.1]) if finite.size else (0.0, 1.0)
-    scale = max(float(high - low) / 2, 1e-9)
+    scale = float(high - low) / 2 or 1.0
     # Linear in the noise, logarithmic above, so that faint and bright are both seen.
     axes.imshow(
         np.arcsinh(image / (3 * scale)),

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-import re
-import warnings
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..images import Exposure, Mask
-from .errors import UnreadableImageError
+from .bad_pixels import SkyStatistics, sky_statistics, undeclared_bad
+from .errors import UnreadableImageError, UnusableOptionError
+from .files import find_image, long_axes, open_fits, pixels, split_extension
+from .header import (
+    READ_NOISE_KEYS,
+    SATURATION_KEYS,
+    data_section,
+    gain,
+    linear_pixels,
+    merged_header,
+    number,
+    positive,
+)
+from .planes import Plane, find_plane, mask_names, mask_planes, variance_names, variance_of
+from .wcs import SkyCoordinates, flat_header, read_sky
 
-IMAGE_NAMES = ("SCI", "IMAGE", "DIFFERENCE")
-VARIANCE_NAMES = ("VARIANCE", "VAR")
-SIGMA_NAMES = ("ERR", "ERROR", "UNCERT", "SIGMA", "RMS")
-WEIGHT_NAMES = ("WEIGHT", "WHT", "IVAR", "INVVAR")
-MASK_NAMES = ("MASK", "DQ", "FLAGS", "BPM", "BADPIX")
-"""Extension names that cameras and pipelines give to the planes beside an image."""
+__all__ = ["OpenedImage", "ReadOptions", "open_image", "split_extension"]
 
-GAIN_KEYS = ("GAIN", "EGAIN", "CCDGAIN", "GAINEFF", "GAIN1", "GAINA", "DETGAIN")
-READ_NOISE_KEYS = ("RDNOISE", "READNOIS", "ENOISE", "RON", "RDNOISE1", "RDNOISEA", "READNOISE")
-SATURATION_KEYS = ("SATURATE", "SATLEVEL", "SATUR", "SATURATA", "MAXLIN", "MAXADU", "SATURLVL")
-"""Header keywords, most common first."""
+_LOG = logging.getLogger(__name__)
+
+MOST_SATURATED = 0.1
+"""Share of an image's pixels; a saturation level that more of them reach is wrong."""
+
+USUAL_SCATTER = (1.0, 1000.0)
+"""Of a sky in counts; pixels in units that make it less or more are scaled by a power of two."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What the header does not tell, or tells wrongly.
+    """What a header lacks, or gets wrong.
 
     Attributes
     ----------
@@ -42,9 +52,15 @@ class ReadOptions:
         Electrons.
     saturation : `float` or `None`
         Pixels at or above are saturated, unit of the image.
-    mask, variance : `str` or `None`
-        Extension of the mask (0 is good) and of the variance; by default those that are
-        usually called so.
+    mask, variance, weight : `str` or `None`
+        Extension of the mask (0 is good), of the variance, and of the weight (inverse variance, may be
+        relative), or another FITS file that holds it; by default the extensions usually named so.
+        A variance from an extension named ``ERR``, ``RMS`` and the like is a standard deviation.
+    mask_bits : `int` or `None`
+        Bits of the mask that make a pixel bad; 0 ignores the mask. By default those that are bad for
+        the telescope, all for others.
+    plane : `int` or `None`
+        Which plane of a cube to take, from 1.
     """
 
     gain: float | None = None
@@ -52,6 +68,22 @@ class ReadOptions:
     saturation: float | None = None
     mask: str | None = None
     variance: str | None = None
+    weight: str | None = None
+    mask_bits: int | None = None
+    plane: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("gain", self.gain), ("saturation", self.saturation)):
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise UnusableOptionError(f"--{name} {value:g} is out of range: it is a number above 0.")
+        if self.read_noise is not None and not (np.isfinite(self.read_noise) and self.read_noise >= 0):
+            raise UnusableOptionError(f"read_noise {self.read_noise:g} is out of range: it is not negative.")
+        if self.mask_bits is not None and self.mask_bits < 0:
+            raise UnusableOptionError(f"--mask-bits {self.mask_bits} is out of range: bits are not negative.")
+        if self.plane is not None and self.plane < 1:
+            raise UnusableOptionError(f"--plane {self.plane} is out of range: planes are counted from 1.")
+        if self.variance is not None and self.weight is not None:
+            raise UnusableOptionError("--variance and --weight exclude each other.")
 
 
 @dataclass(slots=True, eq=False)
@@ -63,14 +95,17 @@ class OpenedImage:
     name : `str`
         File and extension.
     exposure : `~prompt_processing.images.Exposure`
-        Pixels in the file's unit, sky and all; variance 0 if the file has none. Without data: 0,
-        and ``NO_DATA``.
+        Pixels, sky and all, in `unit`; variance 0 if the file has none. Pixels without data are 0 and
+        ``NO_DATA``.
     has_variance : `bool`
         Whether the file has a variance.
     gain, read_noise, saturation : `float` or `None`
-        As the header or the options tell.
+        By the header or the options; gain in electrons per `unit`, saturation in `unit`.
     header : `~astropy.io.fits.Header`
-        Of the image, with the primary one's keywords.
+        Of the image, merged with the primary one; its WCS has two axes.
+    unit : `float`
+        What a pixel value of 1 is in the file's unit: 1, or a power of two for units in which the sky's
+        scatter is no number of usual size.
     """
 
     name: str
@@ -80,6 +115,24 @@ class OpenedImage:
     read_noise: float | None
     saturation: float | None
     header: fits.Header
+    unit: float = 1.0
+
+    @property
+    def on_sky(self) -> bool:
+        """Whether the file has a usable WCS."""
+        return self.exposure.wcs is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Contents:
+    """What is read while the file is open."""
+
+    name: str
+    image: NDArray[np.float32]
+    header: fits.Header
+    mask: Plane | None
+    variance: Plane | None
+    sky: SkyCoordinates
 
 
 def open_image(path: str | Path, options: ReadOptions | None = None) -> OpenedImage:
@@ -89,6 +142,7 @@ def open_image(path: str | Path, options: ReadOptions | None = None) -> OpenedIm
     ----------
     path : `str` or `~pathlib.Path`
         File, if need be with the extension: ``file.fits[SCI]``, ``file.fits[2]``, ``file.fits[SCI,2]``.
+        Compressed files (``.gz``, ``.fz``, ``.bz2``) are recognised by their contents.
     options : `ReadOptions`, optional
         What the header lacks.
 
@@ -99,147 +153,94 @@ def open_image(path: str | Path, options: ReadOptions | None = None) -> OpenedIm
     """
     options = options or ReadOptions()
     file, extension = split_extension(str(path))
-    if not Path(file).exists():
-        raise UnreadableImageError(f"{file}: there is no such file.")
-    try:
-        with fits.open(file, memmap=False) as hdus:
-            return _open(hdus, file, extension, options)
-    except (OSError, ValueError, TypeError) as error:
-        raise UnreadableImageError(f"{file} is not a FITS image that can be read: {error}") from error
+    with open_fits(file) as hdus:
+        contents = _read(hdus, file, extension, options)
+    return _assemble(contents, options)
 
 
-def split_extension(path: str) -> tuple[str, str | None]:
-    """Split ``file.fits[SCI]`` into file and extension; brackets that are part of a file's name stay."""
-    match = re.fullmatch(r"(.+)\[([^\[\]]+)\]", path)
-    if match is None or Path(path).exists():
-        return path, None
-    return match[1], match[2]
-
-
-def _open(hdus: fits.HDUList, file: str, extension: str | None, options: ReadOptions) -> OpenedImage:
-    hdu = _find_image(hdus, file, extension)
-    header = hdus[0].header.copy()
-    if hdu is not hdus[0]:
-        header.update(hdu.header)
-    image = _native_floats(hdu.data)
+def _read(hdus: fits.HDUList, file: str, extension: str | None, options: ReadOptions) -> _Contents:
+    hdu = find_image(hdus, file, extension, options.plane)
     name = file if hdu.name in ("", "PRIMARY") else f"{file}[{hdu.name}]"
-    mask = np.zeros(image.shape, np.int32)
-    planes = _find_plane(hdus, hdu, options.mask, MASK_NAMES, file)
-    if planes is not None:
-        mask |= _mask_planes(planes, image.shape, name)
-    variance, has_variance = _variance(hdus, hdu, options, image.shape, file)
-    missing = ~np.isfinite(image) | _empty_borders(image)
-    if missing.all():
-        raise UnreadableImageError(f"{name} has no finite pixel.")
-    saturation = _number(options.saturation, header, SATURATION_KEYS)
-    if saturation is None:
-        saturation = _clipping_level(image)
-    if saturation is not None:
-        mask[np.greater_equal(image, saturation, where=~missing, out=np.zeros(image.shape, bool))] |= int(
-            Mask.SAT
+    header = merged_header(hdus[0].header, hdu.header)
+    with np.errstate(over="ignore"):
+        image = np.array(pixels(hdu, name, options.plane), dtype=np.float32, order="C")
+    del hdu.data
+    image = linear_pixels(image, hdu.header if "BSOFTEN" in hdu.header else hdus[0].header)
+    which = "--weight" if options.weight else "--variance"
+    variance = find_plane(
+        hdus, hdu, file, options.weight or options.variance, variance_names(), which, options.plane
+    )
+    mask = None
+    if options.mask_bits != 0:
+        mask = find_plane(hdus, hdu, file, options.mask, mask_names(), "--mask", options.plane)
+    axes = long_axes(hdu)
+    kept = (axes[0], axes[1]) if len(axes) >= 2 else (1, 2)
+    shape = (image.shape[0], image.shape[1])
+    sky = read_sky(header, shape, kept, hdus)
+    return _Contents(name, image, flat_header(header, kept, sky), mask, variance, sky)
+
+
+def _assemble(contents: _Contents, options: ReadOptions) -> OpenedImage:
+    """Combine what a file holds into an image whose bad pixels are known."""
+    name, image, header = contents.name, contents.image, contents.header
+    shape = (image.shape[0], image.shape[1])
+    if contents.sky.problem is not None:
+        _LOG.warning(
+            "%s: its WCS is not used, %s. The catalogue has no sky coordinates, and the other image must be "
+            "on the same pixels, or be aligned by its stars.",
+            name,
+            contents.sky.problem,
         )
+    mask = np.zeros(shape, np.int32)
+    if contents.mask is not None:
+        mask = mask_planes(contents.mask, image, header, options.mask_bits)
+    electrons = options.gain if options.gain is not None else gain(header, name)
+    variance = np.zeros(shape, np.float32)
+    if contents.variance is not None:
+        kind = "weight" if options.weight else None
+        variance = variance_of(contents.variance, image, kind, electrons)
+    missing = ~np.isfinite(image) | _outside_data(header, shape, name)
+    image[missing] = np.nan
+    statistics = sky_statistics(image)
+    missing |= undeclared_bad(image, statistics) | _empty_borders(image)
+    if missing.all():
+        raise UnreadableImageError(f"{name} has no usable pixel: all are NaN, infinite, or one fill value.")
+    saturation = _saturation(image, missing, statistics, header, options, name)
+    if saturation is not None:
+        image[missing] = -np.inf
+        mask[image >= saturation] |= int(Mask.SAT)
     image[missing] = 0
     mask[missing] |= int(Mask.NO_DATA)
+    unit = _unit(statistics)
+    if unit != 1:
+        image *= np.float32(1 / unit)
+        # In two steps: the square of the unit may be too small for 32 bits.
+        variance *= np.float32(1 / unit)
+        variance *= np.float32(1 / unit)
+    read_noise = options.read_noise
+    if read_noise is None and (found := positive(header, READ_NOISE_KEYS)) is not None:
+        read_noise = found[1]
     return OpenedImage(
         name,
-        Exposure(image, mask, variance, wcs=_celestial_wcs(header, image.shape)),
-        has_variance,
-        _number(options.gain, header, GAIN_KEYS),
-        _number(options.read_noise, header, READ_NOISE_KEYS),
-        saturation,
+        Exposure(image, mask, variance, wcs=contents.sky.wcs),
+        contents.variance is not None,
+        None if electrons is None else electrons * unit,
+        read_noise,
+        None if saturation is None else saturation / unit,
         header,
+        unit,
     )
 
 
-def _find_image(hdus: fits.HDUList, file: str, extension: str | None) -> Any:
-    """Return the HDU that was asked for, or the only one that can be meant."""
-    images = [hdu for hdu in hdus if hdu.is_image and hdu.shape is not None and len(hdu.shape) == 2]
-    listed = ", ".join(f"{i} {hdu.name or '-'} {hdu.shape}" for i, hdu in enumerate(hdus))
-    if extension is not None:
-        wanted = _extension_key(extension)
-        try:
-            hdu = hdus[wanted]
-        except (KeyError, IndexError) as error:
-            raise UnreadableImageError(f"{file} has no extension {extension}; it has {listed}.") from error
-        if hdu not in images:
-            raise UnreadableImageError(f"{file}[{extension}] is no two-dimensional image.")
-        return hdu
-    planes = {*VARIANCE_NAMES, *SIGMA_NAMES, *WEIGHT_NAMES, *MASK_NAMES, "PSF", "KERNEL"}
-    candidates = [hdu for hdu in images if hdu.name not in planes]
-    named = [hdu for hdu in candidates if hdu.name in IMAGE_NAMES]
-    if len(named) == 1:
-        return named[0]
-    if len(candidates) == 1:
-        return candidates[0]
-    if not candidates:
-        raise UnreadableImageError(f"{file} has no two-dimensional image; it has {listed}.")
-    raise UnreadableImageError(
-        f"{file} has several images; say which one is meant, as {file}[NAME]. It has {listed}."
-    )
-
-
-def _extension_key(text: str) -> int | str | tuple[str, int]:
-    name, _, version = text.partition(",")
-    if version:
-        return name.strip(), int(version)
-    return int(name) if name.strip().isdigit() else name.strip()
-
-
-def _find_plane(
-    hdus: fits.HDUList, image: Any, wanted: str | None, names: tuple[str, ...], file: str
-) -> Any | None:
-    """Return the HDU of a plane that goes with an image; of several, that of the same EXTVER."""
-    if wanted is not None:
-        try:
-            return hdus[_extension_key(wanted)]
-        except (KeyError, IndexError) as error:
-            raise UnreadableImageError(f"{file} has no extension {wanted}.") from error
-    found = [hdu for hdu in hdus if hdu.is_image and hdu.name in names and hdu.shape == image.shape]
-    same = [hdu for hdu in found if hdu.ver == image.ver]
-    return next(iter(same or found), None)
-
-
-def _mask_planes(hdu: Any, shape: tuple[int, int], name: str) -> NDArray[np.int32]:
-    """Return a file's mask in our planes: by their names (``MP_...``) if it has any, else all bad."""
-    values = np.asarray(hdu.data)
-    if values.shape != shape:
-        raise UnreadableImageError(f"{name}: the mask is {values.shape}, the image {shape}.")
-    values = values.astype(np.int64)
-    named = {key[3:]: int(hdu.header[key]) for key in hdu.header if key.startswith("MP_")}
-    if not named:
-        return np.where(values != 0, np.int32(int(Mask.BAD)), np.int32(0))
-    out = np.zeros(shape, np.int32)
-    for plane, bit in named.items():
-        if plane in Mask.__members__ and plane not in ("DETECTED", "DETECTED_NEGATIVE"):
-            out[(values >> bit) & 1 == 1] |= int(Mask[plane])
-    return out
-
-
-def _variance(
-    hdus: fits.HDUList, image: Any, options: ReadOptions, shape: tuple[int, int], file: str
-) -> tuple[NDArray[np.float32], bool]:
-    if options.variance is not None:
-        planes = _find_plane(hdus, image, options.variance, (), file)
-        kind = planes.name if planes is not None else ""
-    else:
-        every = (*VARIANCE_NAMES, *SIGMA_NAMES, *WEIGHT_NAMES)
-        planes = _find_plane(hdus, image, None, every, file)
-        kind = planes.name if planes is not None else ""
-    if planes is None:
-        return np.zeros(shape, np.float32), False
-    values = _native_floats(planes.data)
-    if values.shape != shape:
-        raise UnreadableImageError(f"{file}: the variance is {values.shape}, the image {shape}.")
-    if kind in SIGMA_NAMES:
-        values = values * values
-    elif kind in WEIGHT_NAMES:
-        with np.errstate(divide="ignore"):
-            values = np.where(values > 0, 1 / values, 0).astype(np.float32)
-    return np.where(np.isfinite(values) & (values > 0), values, np.float32(0)), True
-
-
-def _native_floats(data: Any) -> NDArray[np.float32]:
-    return np.ascontiguousarray(data, dtype=np.float32)
+def _outside_data(header: fits.Header, shape: tuple[int, int], name: str) -> NDArray[np.bool_]:
+    """Return the pixels of an overscan."""
+    section = data_section(header, shape)
+    outside = np.zeros(shape, np.bool_)
+    if section is not None:
+        outside[:] = True
+        outside[section] = False
+        _LOG.warning("%s: only DATASEC is used, the overscan (BIASSEC) is left out.", name)
+    return outside
 
 
 def _empty_borders(image: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -251,40 +252,57 @@ def _empty_borders(image: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray(ndimage.binary_dilation(inner, np.ones((3, 3), bool)) & zero)
 
 
-def _clipping_level(image: NDArray[np.float32]) -> float | None:
-    """Return the level at which pixels are cut off, if several share the very highest value."""
-    highest = float(np.nanmax(image))
-    middle = float(np.nanmedian(image))
-    if np.count_nonzero(image == highest) < 3 or highest < middle + 1000:
-        return None
-    return middle + 0.98 * (highest - middle)
+def _saturation(
+    image: NDArray[np.float32],
+    missing: NDArray[np.bool_],
+    sky: SkyStatistics,
+    header: fits.Header,
+    options: ReadOptions,
+    name: str,
+) -> float | None:
+    """Return the level of saturation: by the options, the header, or the values where stars are cut off."""
+    usable = max(int(np.count_nonzero(~missing)), 1)
 
+    def share(level: float) -> float:
+        return int(np.count_nonzero(image[~missing] >= level)) / usable
 
-def _number(given: float | None, header: fits.Header, keys: tuple[str, ...]) -> float | None:
-    if given is not None:
-        return given
-    for key in keys:
-        try:
-            value = float(header[key])
-        except (KeyError, TypeError, ValueError):
+    if options.saturation is not None:
+        if share(options.saturation) > MOST_SATURATED:
+            raise UnusableOptionError(
+                f"--saturation {options.saturation:g}: {share(options.saturation):.0%} of the pixels of "
+                f"{name} are above, whose sky is at {sky.level:.4g}."
+            )
+        return options.saturation
+    for keyword in SATURATION_KEYS:
+        level: Any = number(header.get(keyword))
+        if level is None or level <= 0:
             continue
-        if np.isfinite(value) and value > 0:
-            return value
-    return None
+        if share(level) <= MOST_SATURATED:
+            return float(level)
+        _LOG.warning(
+            "%s: %s = %g is not used: %.0f%% of the pixels are above. --saturation gives the level.",
+            name,
+            keyword,
+            level,
+            100 * share(level),
+        )
+        break
+    return _clipping_level(image, missing, sky)
 
 
-def _celestial_wcs(header: fits.Header, shape: tuple[int, int]) -> WCS | None:
-    """Return a WCS of two axes on the sky, `None` if the header has none."""
-    if "CTYPE1" not in header and "CRVAL1" not in header:
+def _clipping_level(
+    image: NDArray[np.float32], missing: NDArray[np.bool_], sky: SkyStatistics
+) -> float | None:
+    """Return the level at which pixels are cut off, if several share the very highest value."""
+    highest = float(np.max(image, where=~missing, initial=-np.inf))
+    if np.count_nonzero((image == highest) & ~missing) < 3 or highest < sky.level + 50 * sky.scatter:
         return None
-    with warnings.catch_warnings():
-        # Headers of small cameras are full of old keywords that astropy mends with a remark.
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        try:
-            wcs = WCS(header, naxis=2)
-        except (ValueError, KeyError, TypeError):
-            return None
-    if not wcs.has_celestial:
-        return None
-    wcs.pixel_shape = (shape[1], shape[0])
-    return wcs
+    return sky.level + 0.98 * (highest - sky.level)
+
+
+def _unit(sky: SkyStatistics) -> float:
+    """Return the power of two in which the sky's scatter is a number of usual size."""
+    low, high = USUAL_SCATTER
+    if not sky.scatter > 0 or low <= sky.scatter <= high:
+        return 1.0
+    return float(2.0 ** round(np.log2(sky.scatter / 16)))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import urllib.parse
+import warnings
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
 from ..images import Exposure, Mask
+from .outputs import replacing
 
 _KEYWORDS = {
     "scienceFile": ("SCIFILE", "image that was subtracted from"),
@@ -27,7 +30,6 @@ _KEYWORDS = {
     "residualStars": ("RESSTARS", "scatter over noise, stars"),
     "sources": ("NSOURCES", "sources in the catalogue"),
 }
-_NOT_INHERITED = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE", "BZERO")
 
 
 def write_difference(
@@ -36,7 +38,7 @@ def write_difference(
     header: fits.Header,
     summary: dict[str, float | int | str | bool],
 ) -> None:
-    """Write ``DIFFERENCE``, ``VARIANCE``, ``MASK`` and ``PSF``, replacing any file.
+    """Write ``DIFFERENCE``, ``VARIANCE``, ``MASK`` and ``PSF``, replacing any file once all is written.
 
     Parameters
     ----------
@@ -45,26 +47,33 @@ def write_difference(
     difference : `~prompt_processing.images.Exposure`
         What to write.
     header : `~astropy.io.fits.Header`
-        Of the science image: WCS and all else that is not of the file's structure is kept.
+        Of the science image, as from `~prompt_processing.difference.header.merged_header`; kept whole.
     summary : `dict`
-        Numbers; the most telling ones go into the header.
+        Numbers; the most important ones go into the primary header.
+
+    Raises
+    ------
+    UnusableOutputError
+        Raised if the file cannot be written.
     """
-    kept = header.copy(strip=True)
-    for keyword in (*_NOT_INHERITED, *(k for k in header if k.startswith(("NAXIS", "TTYPE", "TFORM", "Z")))):
-        kept.remove(keyword, ignore_missing=True, remove_all=True)
     primary = fits.PrimaryHDU()
     for name, (keyword, comment) in _KEYWORDS.items():
         value = summary.get(name)
         if value is not None and value == value:
-            primary.header[keyword] = (value[:60] if isinstance(value, str) else value, comment)
+            primary.header[keyword] = (
+                _text_card(value, comment) if isinstance(value, str) else (value, comment)
+            )
     planes = fits.Header()
     for name, bit in Mask.plane_numbers().items():
         # Longer names would need the HIERARCH convention, as those of lsst.afw do.
         planes[f"HIERARCH MP_{name}" if len(name) > 5 else f"MP_{name}"] = (bit, "mask plane: bit")
+    squared = header.copy()
+    if str(header.get("BUNIT", "")).strip():
+        squared["BUNIT"] = (f"({str(header['BUNIT']).strip()})**2", "of the variance")
     hdus = [
         primary,
-        fits.ImageHDU(difference.image, kept, "DIFFERENCE"),
-        fits.ImageHDU(difference.variance, kept, "VARIANCE"),
+        fits.ImageHDU(difference.image, header, "DIFFERENCE"),
+        fits.ImageHDU(difference.variance, squared, "VARIANCE"),
         fits.ImageHDU(difference.mask, planes, "MASK"),
     ]
     if difference.psf is not None:
@@ -72,4 +81,19 @@ def write_difference(
         frame = fits.Header({"PSFORDER": psf.order, "PSFXC": psf.x_centre, "PSFYC": psf.y_centre})
         frame["PSFSCALE"] = psf.scale
         hdus.append(fits.ImageHDU(psf.coefficients.astype(np.float32), frame, "PSF"))
-    fits.HDUList(hdus).writeto(path, overwrite=True, output_verify="silentfix+ignore")
+    with replacing(path) as temporary, warnings.catch_warnings():
+        # Keywords as cameras write them need not be as the standard wants them.
+        warnings.simplefilter("ignore")
+        fits.HDUList(hdus).writeto(temporary, overwrite=True, output_verify="silentfix+ignore", checksum=True)
+
+
+def _text_card(value: str, comment: str, most: int = 66) -> tuple[str, str]:
+    """Return a value in ASCII that fits on one card, with as much of the comment as fits beside it.
+
+    FITS headers have no other letters; they are percent-encoded, as in URLs, so that names stay unique.
+    """
+    text = urllib.parse.quote(value, safe=" !#$&()*+,-./:;<=>?@[]^_{|}~")
+    if len(text) > most:
+        text = f"{text[: most // 2 - 2]}...{text[-(most // 2 - 1) :]}"
+    room = 80 - 10 - max(len(text), 8) - 2 - 3
+    return text, comment if len(comment) <= room else ""

@@ -1,0 +1,340 @@
+"""The planes beside an image: mask or data quality, variance, weights; in the same file or in another."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from ..images import Mask
+from .errors import UnreadableImageError
+from .files import (
+    INVERSE_VARIANCE_NAMES,
+    MASK_NAMES,
+    SIGMA_NAMES,
+    VARIANCE_NAMES,
+    WEIGHT_NAMES,
+    extension_key,
+    find_image,
+    open_fits,
+    pixels,
+    split_extension,
+)
+from .header import merged_header, number
+
+_LOG = logging.getLogger(__name__)
+
+INFORMATIONAL_SHARE = 0.1
+"""A quality bit on more of the pixels than this, scattered, on pixels like all others, is information."""
+
+MUCH_MASKED = 0.25
+"""Share of masked pixels that deserves a warning."""
+
+_JWST = {"JWST": (1, 0), "ROMAN": (1, 0)}
+_HST_BAD = 1 | 2 | 4 | 8 | 16 | 128 | 512 | 4096 | 8192
+_HST_SATURATED = 256 | 2048
+_ZTF_BAD = 0b1111_1011_1101
+_ZTF_SATURATED = 1 << 8
+_PS1_GOOD = {"SUSPECT", "BURNTOOL", "STREAK", "STARCORE", "CONV.POOR", "MARK", "GHOST"}
+_MEANINGLESS = ("DETECTED", "DETECTED_NEGATIVE")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plane:
+    """A plane as it is in its file.
+
+    Attributes
+    ----------
+    values : `~numpy.ndarray`, shape (height, width)
+        Raw values.
+    header : `~astropy.io.fits.Header`
+        Of its extension and file.
+    name : `str`
+        File and extension, for messages.
+    kind : `str`
+        Extension name, as ``DQ``; empty if it has none.
+    """
+
+    values: NDArray[Any]
+    header: fits.Header
+    name: str
+    kind: str
+
+
+def find_plane(
+    hdus: fits.HDUList,
+    image: Any,
+    file: str,
+    wanted: str | None,
+    names: tuple[str, ...],
+    option: str,
+    plane: int | None = None,
+) -> Plane | None:
+    """Find and read the plane that goes with an image.
+
+    Parameters
+    ----------
+    hdus : `~astropy.io.fits.HDUList`
+        The open file of the image.
+    image : `~astropy.io.fits.ImageHDU`
+        The image; of several planes of a name that of its ``EXTVER`` is taken.
+    file : `str`
+        Name of the image's file.
+    wanted : `str` or `None`
+        Extension of that file, or another file, if need be with its extension.
+    names : `tuple` of `str`
+        Usual extension names, the best first.
+    option : `str`
+        That names ``wanted``, for messages.
+    plane : `int` or `None`
+        Plane of a cube, from 1.
+
+    Raises
+    ------
+    UnreadableImageError
+        Raised if what was asked for is not there, or has another shape.
+    """
+    if wanted is None:
+        hdu = _beside(hdus, image, names)
+        return None if hdu is None else _read(hdus, hdu, f"{file}[{hdu.name}]", plane)
+    try:
+        hdu = hdus[extension_key(wanted)]
+    except (KeyError, IndexError, UnreadableImageError):
+        other, extension = split_extension(wanted)
+        if not os.path.exists(other):
+            raise UnreadableImageError(
+                f"{option} {wanted} is neither an extension of {file} nor a file that is there."
+            ) from None
+        with open_fits(other) as opened:
+            if extension is None and image.name and image.name in [hdu.name for hdu in opened]:
+                extension = image.name
+            hdu = find_image(opened, other, extension, plane)
+            return _read(opened, hdu, wanted, plane)
+    if not getattr(hdu, "is_image", False):
+        raise UnreadableImageError(f"{option} {wanted}: this extension of {file} is a table, not an image.")
+    return _read(hdus, hdu, f"{file}[{wanted}]", plane)
+
+
+def _beside(hdus: fits.HDUList, image: Any, names: tuple[str, ...]) -> Any | None:
+    """Return the HDU of the first of some names that fits: ``ERR``, or ``DET1.RMS`` beside ``DET1.SCI``."""
+    prefix = image.name.rpartition(".")[0]
+    for name in names:
+        full = f"{prefix}.{name}" if prefix else name
+        found = [
+            hdu for hdu in hdus
+            if getattr(hdu, "is_image", False) and hdu.name == full and hdu.shape == image.shape
+        ]  # fmt: skip
+        same = [hdu for hdu in found if hdu.ver == image.ver]
+        if found:
+            return (same or found)[0]
+    return None
+
+
+def _read(hdus: fits.HDUList, hdu: Any, name: str, plane: int | None) -> Plane:
+    return Plane(pixels(hdu, name, plane), merged_header(hdus[0].header, hdu.header), name, hdu.name)
+
+
+def _check_shape(plane: Plane, shape: tuple[int, int]) -> None:
+    if plane.values.shape != shape:
+        height, width = plane.values.shape
+        raise UnreadableImageError(
+            f"{plane.name} is {width} x {height} pixels, but its image is {shape[1]} x {shape[0]}."
+        )
+
+
+def mask_planes(
+    plane: Plane, image: NDArray[np.float32], header: fits.Header, bits: int | None = None
+) -> NDArray[np.int32]:
+    """Return a file's mask in our planes.
+
+    Parameters
+    ----------
+    plane : `Plane`
+        The file's mask or data quality; 0 is good.
+    image : `~numpy.ndarray` of float32, shape (height, width)
+        Its pixels: a bit that is set on many pixels like all others is information only.
+    header : `~astropy.io.fits.Header`
+        Of the image: the telescope decides what bits mean.
+    bits : `int`, optional
+        Bits that make a pixel bad, instead of those that are known to.
+
+    Returns
+    -------
+    mask : `~numpy.ndarray` of int32, shape (height, width)
+        Bits of `Mask`.
+    """
+    _check_shape(plane, image.shape)
+    raw = plane.values
+    if raw.dtype.kind == "f":
+        raw = np.where(np.isfinite(raw), raw, 1)
+        # A mask of 0 and 0.5, say: what is not 0 is bad.
+        raw = np.where((raw != 0) & (np.abs(raw) < 1), 1, raw)
+    small = raw.dtype.kind in "bu" and raw.dtype.itemsize < 4
+    values: NDArray[np.signedinteger] = (
+        raw if raw.dtype.kind == "i" else raw.astype(np.int32 if small else np.int64)
+    )
+    out = np.zeros(image.shape, np.int32)
+    if bits is not None:
+        out[(values & bits) != 0] = int(Mask.BAD)
+        return out
+    named = {key[3:]: number(plane.header[key]) for key in plane.header if key.startswith("MP_")}
+    for name, bit in named.items():
+        if bit is not None and name in Mask.__members__ and name not in _MEANINGLESS:
+            out[(values >> round(bit)) & 1 == 1] |= int(Mask[name])
+    if named:
+        return out
+    bad, saturated = _meanings(plane.header, header, values)
+    if bad is None:
+        bad = _without_information(plane, values, image)
+    out[(values & bad) != 0] |= int(Mask.BAD)
+    out[(values & saturated) != 0] |= int(Mask.SAT)
+    _warn_of_much(plane, values, out)
+    return out
+
+
+def _meanings(
+    own: fits.Header, image: fits.Header, values: NDArray[np.signedinteger]
+) -> tuple[int | None, int]:
+    """Return the bits that are bad, `None` if that is not known, and those of saturation."""
+    telescope = str(own.get("TELESCOP", image.get("TELESCOP", ""))).strip().upper()
+    if telescope in _JWST:
+        return _JWST[telescope]
+    if telescope == "HST":
+        return _HST_BAD, _HST_SATURATED
+    if str(own.get("INSTRUME", image.get("INSTRUME", ""))).upper().startswith("ZTF"):
+        return _ZTF_BAD & ~_ZTF_SATURATED, _ZTF_SATURATED
+    names = {
+        str(own[key]).strip(): number(own.get(f"MSKVAL{key[6:]}")) for key in own if key.startswith("MSKNAM")
+    }
+    known = {name: round(value) for name, value in names.items() if value is not None}
+    if known:
+        bad = sum({value for name, value in known.items() if name not in {*_PS1_GOOD, "SAT"}})
+        return bad, known.get("SAT", 0)
+    return None, 0
+
+
+def _without_information(plane: Plane, values: NDArray[np.signedinteger], image: NDArray[np.float32]) -> int:
+    """Return all bits but those that are set on many scattered pixels that look like the others."""
+    every = int(np.bitwise_or.reduce(values, axis=None))
+    bad = every
+    if every < 0 or np.count_nonzero(values) < INFORMATIONAL_SHARE * values.size:
+        return bad
+    sample = image[::2, ::2]
+    for bit in range(every.bit_length()):
+        flagged = (values >> bit) & 1 == 1
+        share = float(np.mean(flagged))
+        if not INFORMATIONAL_SHARE < share < 1:
+            continue
+        clumped = np.mean(flagged[:, 1:] & flagged[:, :-1]) / share
+        here, there = sample[flagged[::2, ::2]], sample[~flagged[::2, ::2]]
+        if clumped < 0.5 * (1 + share) and _alike(here, there):
+            bad &= ~(1 << bit)
+            _LOG.warning(
+                "%s: bit %d is set on %.0f%% of the pixels, which look like all others: it is not used. "
+                "--mask-bits chooses the bits that make a pixel bad; --mask-bits 0 ignores the mask.",
+                plane.name,
+                1 << bit,
+                100 * share,
+            )
+    return bad
+
+
+def _alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    quantiles = [
+        np.nanpercentile(part, [16, 50, 84]) if np.isfinite(part).any() else None for part in (one, other)
+    ]
+    if quantiles[0] is None or quantiles[1] is None:
+        return False
+    width = float(quantiles[1][2] - quantiles[1][0]) / 2
+    return bool(np.abs(quantiles[0] - quantiles[1]).max() < 0.3 * width)
+
+
+def _warn_of_much(plane: Plane, values: NDArray[np.signedinteger], mask: NDArray[np.int32]) -> None:
+    share = float(np.mean(mask != 0))
+    if share < MUCH_MASKED:
+        return
+    bits = [1 << bit for bit in range(int(np.bitwise_or.reduce(np.abs(values), axis=None)).bit_length())]
+    shares = {bit: float(np.mean((values & bit) != 0)) for bit in bits}
+    listed = ", ".join(
+        f"bit {bit} {s:.0%}" for bit, s in sorted(shares.items(), key=lambda i: -i[1])[:4] if s > 0
+    )
+    _LOG.warning(
+        "%s masks %.0f%% of the pixels (%s). --mask-bits chooses the bits that make a pixel bad; "
+        "--mask-bits 0 ignores the mask.",
+        plane.name,
+        100 * share,
+        listed,
+    )
+
+
+def variance_names() -> tuple[str, ...]:
+    """Return the extension names of planes that say how noisy pixels are, the best first."""
+    return (*VARIANCE_NAMES, *SIGMA_NAMES, *INVERSE_VARIANCE_NAMES, *WEIGHT_NAMES)
+
+
+def mask_names() -> tuple[str, ...]:
+    """Return the extension names of masks."""
+    return MASK_NAMES
+
+
+def variance_of(
+    plane: Plane, image: NDArray[np.float32], kind: str | None, gain: float | None
+) -> NDArray[np.float32]:
+    """Return the variance that a plane stands for.
+
+    Parameters
+    ----------
+    plane : `Plane`
+        Variance, standard deviation, inverse variance or weight, by its name or by ``kind``.
+    image : `~numpy.ndarray` of float32, shape (height, width)
+        Its pixels, for the scale of relative weights.
+    kind : `str` or `None`
+        ``variance``, ``sigma`` or ``weight`` where it was said, otherwise the extension's name decides.
+    gain : `float` or `None`
+        Electrons per unit: with a weight, that of the sky alone, the photons of sources come on top.
+
+    Returns
+    -------
+    variance : `~numpy.ndarray` of float32, shape (height, width)
+        0 where there is none.
+    """
+    _check_shape(plane, image.shape)
+    values = np.ascontiguousarray(plane.values, dtype=np.float32)
+    name = plane.kind.rpartition(".")[2]
+    with np.errstate(all="ignore"):
+        if kind == "sigma" or (kind is None and name in SIGMA_NAMES):
+            values = values * values
+        elif kind == "weight" or (kind is None and name in (*WEIGHT_NAMES, *INVERSE_VARIANCE_NAMES)):
+            values = np.where(values > 0, 1 / values, 0).astype(np.float32)
+            if name not in INVERSE_VARIANCE_NAMES:
+                values = _absolute(plane, values, image, gain)
+        return np.where(np.isfinite(values) & (values > 0), values, np.float32(0))
+
+
+def _absolute(
+    plane: Plane, variance: NDArray[np.float32], image: NDArray[np.float32], gain: float | None
+) -> NDArray[np.float32]:
+    """Scale the inverse of relative weights so that the sky's variance is its scatter squared."""
+    step = max(min(image.shape) // 500, 1)
+    # Eight pixels apart: noise that resampling has correlated is not.
+    differences = (image[::step, 8:] - image[::step, :-8]) / np.sqrt(2 * variance[::step, 8:])
+    usable = np.isfinite(differences) & (variance[::step, 8:] > 0) & (variance[::step, :-8] > 0)
+    if np.count_nonzero(usable) < 100:
+        return variance
+    low, high = np.percentile(differences[usable], [15.9, 84.1])
+    scale = (float(high - low) / 2) ** 2
+    if not np.isfinite(scale) or scale <= 0 or 0.5 < scale < 2:
+        return variance
+    _LOG.warning(
+        "%s: the weights are relative; they are scaled so that the sky's variance is its scatter.", plane.name
+    )
+    scaled = variance * np.float32(scale)
+    if gain is not None:
+        sky = np.nanmedian(image[::step, ::step])
+        scaled = np.where(scaled > 0, scaled + np.fmax(image - sky, 0) / np.float32(gain), 0)
+    return np.asarray(scaled, np.float32)

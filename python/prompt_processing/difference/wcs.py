@@ -1,0 +1,373 @@
+"""The sky coordinates of an image, in ICRS whatever the file uses, or the reason why there are none."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from prompt_processing.imaging.calibration.sip import gnomonic, sky_of_gnomonic, tan_sip_wcs
+
+from .files import quiet_astropy
+from .header import is_wcs_keyword, number
+from .iraf_wcs import plane_to_native
+
+Sky = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""From pixels (n, 2), the first at (0, 0), to ICRS degrees (n, 2)."""
+
+LARGEST_ERROR_PIXELS = 0.05
+"""How well a map to the sky must be inverted, and written as TAN-SIP."""
+
+_DSS = re.compile(r"AMD[XY]\d+|PPO\d|[XY]PIXELSZ|CNPIX\d|PLT.*|OBJCT[XY]|PLATE.*|PLTSCALE")
+_TEXT_KEYS = re.compile(
+    r"CTYPE\d+|CUNIT\d+|WCSNAME|RADE(SYS|CSYS)|CNAME\d+|WAT\d+_\d+|C[PQ]DIS\d+|D2IMDIS\d+|PS\d+_\d+"
+)
+_SKY_TYPES = ("RA", "DEC", "GLON", "GLAT", "ELON", "ELAT", "SLON", "SLAT")
+
+
+class _UnusableWcsError(Exception):
+    """The reason why a WCS cannot be used, to follow the file's name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SkyCoordinates:
+    """What a header says of where an image lies.
+
+    Attributes
+    ----------
+    wcs : `~astropy.wcs.WCS` or `None`
+        TAN or TAN-SIP, right ascension first, ICRS (FK5 of 2000 counts as such: they differ by 0.03
+        arcsec); `None` without a usable WCS.
+    problem : `str` or `None`
+        Why the header's WCS cannot be used; `None` if it can, or if there is none.
+    rewritten : `bool`
+        Whether other programs need ``wcs`` in place of the header's own, which rests on tables in the
+        file or on IRAF's projections.
+    """
+
+    wcs: WCS | None
+    problem: str | None = None
+    rewritten: bool = False
+
+
+def read_sky(
+    header: fits.Header, shape: tuple[int, int], axes: tuple[int, int], hdus: fits.HDUList
+) -> SkyCoordinates:
+    """Read the WCS of an image.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Of the image, merged with the primary one.
+    shape : `tuple` [`int`, `int`]
+        Height and width, pixels.
+    axes : `tuple` [`int`, `int`]
+        FITS axes (from 1) of width and height.
+    hdus : `~astropy.io.fits.HDUList`
+        The open file, with the tables of distortions.
+    """
+    cards = flat_wcs_cards(header, axes)
+    types = [_axis_type(cards, axis) for axis in (1, 2)]
+    if not any(kind in _SKY_TYPES for kind in types):
+        if not any(types) and {"CRVAL1", "CRVAL2", "CD1_1"} <= cards.keys():
+            return SkyCoordinates(None, "CTYPE1 and CTYPE2 are missing")
+        if not types[0] and all(f"AMDX{i}" in header for i in (1, 2, 3)):
+            cards |= {k: header[k] for k in header if _DSS.fullmatch(k)}
+        else:
+            return SkyCoordinates(None)
+    try:
+        with warnings.catch_warnings(), quiet_astropy(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return _usable(cards, shape, hdus)
+    except _UnusableWcsError as error:
+        return SkyCoordinates(None, str(error))
+
+
+def flat_wcs_cards(header: fits.Header, axes: tuple[int, int]) -> dict[str, Any]:
+    """Return the WCS keywords of two axes of an image, as of axes 1 and 2.
+
+    Keywords that wcslib would take for a digitised plate's (``XPIXELSZ``) are not among them.
+    """
+    numbers = {str(axis): str(i + 1) for i, axis in enumerate(axes)}
+    cards: dict[str, Any] = {}
+    for keyword in header:
+        if not is_wcs_keyword(keyword) or keyword.startswith(("WCSAXES", "WAXMAP", "LTM", "LTV", "AXISCORR")):
+            continue
+        old = re.fullmatch(r"PC(\d{3})(\d{3})", keyword)
+        name = f"PC{int(old[1])}_{int(old[2])}" if old else keyword
+        matrix = re.fullmatch(r"(CD|PC)(\d+)_(\d+)", name)
+        single = re.fullmatch(r"(C[A-Z]+|P[VS]|WAT|D[PQ]|[CD][PQ]DIS|CPERR|CQERR)(\d+)((_\d+)?|\..*)", name)
+        if matrix:
+            if matrix[2] not in numbers or matrix[3] not in numbers:
+                continue
+            name = f"{matrix[1]}{numbers[matrix[2]]}_{numbers[matrix[3]]}"
+        elif single:
+            if single[2] not in numbers:
+                continue
+            name = f"{single[1]}{numbers[single[2]]}{single[3]}"
+        cards[name] = header[keyword]
+    return cards
+
+
+def _axis_type(cards: dict[str, Any], axis: int) -> str:
+    return str(cards.get(f"CTYPE{axis}", "")).strip().upper().partition("-")[0]
+
+
+def _usable(cards: dict[str, Any], shape: tuple[int, int], hdus: fits.HDUList) -> SkyCoordinates:
+    plate = "AMDX1" in cards
+    if not plate:
+        _mend_numbers(cards)
+        _check_linear_part(cards, shape)
+    projection = str(cards.get("CTYPE1", "")).strip().upper()[-3:]
+    iraf = projection in ("TNX", "ZPX")
+    sky, wcs = _iraf_sky(cards) if iraf else _wcslib_sky(cards, hdus)
+    tables = wcs is not None and any((wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2))
+    grid = _grid(shape, 11)
+    if not np.isfinite(sky(grid)).all():
+        raise _UnusableWcsError("parts of the image lie off the sky by it")
+    plain = wcs is not None and wcs.wcs.lng == 0 and projection in ("TAN", "SIP") and not tables
+    if wcs is not None and plain and _is_icrs(cards) and not any(key.startswith("PV") for key in cards):
+        wcs.pixel_shape = (shape[1], shape[0])
+        if _inverse_error(wcs, sky, grid) < LARGEST_ERROR_PIXELS:
+            return SkyCoordinates(wcs)
+    return SkyCoordinates(_as_tan_sip(sky, shape), None, iraf or tables or plate)
+
+
+def _mend_numbers(cards: dict[str, Any]) -> None:
+    """Turn numbers that are written as strings into numbers, in place; sexagesimal ``CRVAL`` too."""
+    for keyword, value in list(cards.items()):
+        if _TEXT_KEYS.fullmatch(keyword):
+            cards[keyword] = str(value).strip()
+            continue
+        if isinstance(value, str):
+            text = value.strip()
+            mended = _sexagesimal(text, _axis_type(cards, int(keyword[5:]))) if "CRVAL" in keyword else None
+            if mended is None and re.fullmatch(r"[+-]?[\d.]+([eEdD][+-]?\d+)?|[JB][\d.]+", text):
+                mended = number(text.lstrip("JB"))
+        else:
+            mended = number(value)
+        if mended is None:
+            if keyword in ("EQUINOX", "EPOCH", "LONPOLE", "LATPOLE") or keyword.startswith(
+                ("CRDER", "CSYER")
+            ):
+                del cards[keyword]
+                continue
+            raise _UnusableWcsError(f"{keyword} = {value!r} is not a number")
+        cards[keyword] = round(mended) if re.fullmatch(r"(A|B|AP|BP)_ORDER", keyword) else mended
+    if cards.get("EPOCH") not in (1950.0, 2000.0):
+        # In younger files it is the date of the observation.
+        cards.pop("EPOCH", None)
+    for axis in (1, 2):
+        unit = str(cards.get(f"CUNIT{axis}", "")).lower()
+        if unit in ("degree", "degrees", "degs", "d"):
+            cards[f"CUNIT{axis}"] = "deg"
+
+
+def _sexagesimal(text: str, axis_type: str) -> float | None:
+    """Return degrees from ``10:00:00.0`` or ``+02 12 00``: of hours for a right ascension."""
+    match = re.fullmatch(r"([+-]?)(\d+)[: hd](\d+)[: m'](\d+(\.\d*)?)[s\"]?", text)
+    if match is None:
+        return None
+    value = int(match[2]) + int(match[3]) / 60 + float(match[4]) / 3600
+    return (-value if match[1] == "-" else value) * (15 if axis_type == "RA" else 1)
+
+
+def _check_linear_part(cards: dict[str, Any], shape: tuple[int, int]) -> None:
+    """Refuse a WCS whose reference point or scale is missing or absurd, which wcslib fills with defaults."""
+    types = {_axis_type(cards, axis) for axis in (1, 2)}
+    if types not in ({"RA", "DEC"}, {"GLON", "GLAT"}, {"ELON", "ELAT"}, {"SLON", "SLAT"}):
+        first, second = (cards.get(f"CTYPE{axis}", "") for axis in (1, 2))
+        raise _UnusableWcsError(f"CTYPE1 = {first!r} and CTYPE2 = {second!r} are no pair of sky coordinates")
+    for keyword in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2"):
+        if keyword not in cards:
+            raise _UnusableWcsError(f"{keyword} is missing")
+    for axis in (1, 2):
+        if "-" not in str(cards[f"CTYPE{axis}"]):
+            raise _UnusableWcsError(f"CTYPE{axis} = {cards[f'CTYPE{axis}']!r} names no projection")
+    matrix = [[cards.get(f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)]
+    if any(key.startswith("CD") and key[2].isdigit() for key in cards):
+        for key in [k for k in cards if re.fullmatch(r"CDELT\d|CROTA\d|PC\d_\d", k)]:
+            del cards[key]
+    elif any(key.startswith("PC") for key in cards) or {"CDELT1", "CDELT2"} <= cards.keys():
+        for key in [k for k in cards if k.startswith("CROTA") and any(p.startswith("PC") for p in cards)]:
+            del cards[key]
+        pc = [[cards.get(f"PC{i}_{j}", float(i == j)) for j in (1, 2)] for i in (1, 2)]
+        matrix = [[cards.get(f"CDELT{i + 1}", 1.0) * pc[i][j] for j in (0, 1)] for i in (0, 1)]
+    else:
+        raise _UnusableWcsError("it has no scale: neither CD nor CDELT keywords are there")
+    scale = np.sqrt(abs(np.linalg.det(matrix)))
+    unit = {"arcsec": 3600.0, "arcmin": 60.0, "rad": np.pi / 180}.get(str(cards.get("CUNIT1", "deg")), 1.0)
+    if not scale > 0 or not np.linalg.cond(matrix) < 1e6:
+        raise _UnusableWcsError("its scale is zero: the CD or CDELT keywords are singular")
+    if scale / unit * max(shape) > 170:
+        raise _UnusableWcsError(
+            f"a pixel of {scale / unit:.3g} degrees makes the image wider than half the sky"
+        )
+
+
+def _is_icrs(cards: dict[str, Any]) -> bool:
+    if _axis_type(cards, 1) not in ("RA", "DEC"):
+        return False
+    system = str(cards.get("RADESYS", cards.get("RADECSYS", ""))).upper()
+    equinox = cards.get("EQUINOX", cards.get("EPOCH"))
+    if system in ("ICRS", "GCRS"):
+        return True
+    return (system or "FK5") not in ("FK4", "FK4-NO-E") and (equinox is None or equinox == 2000.0)
+
+
+def _wcslib_sky(cards: dict[str, Any], hdus: fits.HDUList) -> tuple[Sky, WCS]:
+    header = fits.Header()
+    distorted = "A_ORDER" in cards and "B_ORDER" in cards
+    for key, value in cards.items():
+        if key in ("CTYPE1", "CTYPE2"):
+            # Files of some programs lack the suffix, or keep it without coefficients.
+            plain = str(value).upper().removesuffix("-SIP")
+            header[key] = f"{plain}-SIP" if distorted and plain.endswith("-TAN") else plain
+        elif "." in key:
+            record, _, field = key.partition(".")
+            header.append(fits.Card(record, f"{field}: {value}"))
+        else:
+            header[key] = value
+    if distorted:
+        # The inverse of other programs may not fit, or be missing; ours comes from the forward polynomials.
+        for key in [k for k in header if re.fullmatch(r"(AP|BP)_.*", k)]:
+            del header[key]
+    elif any(re.fullmatch(r"[AB]_ORDER", key) for key in cards):
+        raise _UnusableWcsError("its SIP distortion lacks A_ORDER or B_ORDER")
+    try:
+        wcs = WCS(header, fobj=hdus, naxis=2)
+        wcs.wcs.set()
+    except (ValueError, KeyError, TypeError, AttributeError, MemoryError, IndexError) as error:
+        raise _UnusableWcsError(f"wcslib refuses it: {' '.join(str(error).split())}") from error
+    if not wcs.has_celestial:
+        raise _UnusableWcsError(f"CTYPE1 = {cards.get('CTYPE1')!r} is no projection that is known")
+    convert = _to_icrs(cards, wcs)
+
+    def sky(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        world = np.asarray(wcs.all_pix2world(points, 0), float)
+        return convert(world[:, [wcs.wcs.lng, wcs.wcs.lat]])
+
+    return sky, wcs
+
+
+def _to_icrs(cards: dict[str, Any], wcs: WCS | None) -> Sky:
+    """Return the conversion from the header's frame to ICRS, degrees."""
+    if _is_icrs(cards):
+        return lambda world: world
+    # Imported late: coordinates take as long to import as a small image takes to read.
+    from astropy.coordinates import FK4, FK5, ICRS, SkyCoord
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    if wcs is not None and _axis_type(cards, 1) not in ("RA", "DEC"):
+        try:
+            frame = wcs_to_celestial_frame(wcs)
+        except ValueError as error:
+            raise _UnusableWcsError(f"its frame is unknown: {error}") from error
+    else:
+        equinox = cards.get("EQUINOX", cards.get("EPOCH"))
+        fk4 = str(cards.get("RADESYS", cards.get("RADECSYS", ""))).upper().startswith("FK4")
+        if fk4 or (equinox is not None and equinox < 1984):
+            frame = FK4(equinox=f"B{equinox or 1950.0}")
+        else:
+            frame = FK5(equinox=f"J{equinox or 2000.0}")
+
+    def convert(world: NDArray[np.float64]) -> NDArray[np.float64]:
+        usable = np.isfinite(world).all(axis=1)
+        out = np.full_like(world, np.nan)
+        if usable.any():
+            there = SkyCoord(world[usable, 0], world[usable, 1], unit="deg", frame=frame).transform_to(ICRS())
+            out[usable] = np.column_stack([there.ra.deg, there.dec.deg])
+        return out
+
+    return convert
+
+
+def _iraf_sky(cards: dict[str, Any]) -> tuple[Sky, None]:
+    header = fits.Header({k: v for k, v in cards.items() if not k.startswith("WAT")})
+    for key, value in cards.items():
+        if key.startswith("WAT"):
+            header[key] = value
+    longitude = 1 if _axis_type(cards, 1) in ("RA", "GLON", "ELON", "SLON") else 2
+    order = [longitude - 1, 2 - longitude]
+    try:
+        plane = plane_to_native(header, longitude)
+    except ValueError as error:
+        raise _UnusableWcsError(
+            f"its {str(cards['CTYPE1'])[-3:]} distortion cannot be used: {error}"
+        ) from error
+    if any(key.startswith("CD") and key[2].isdigit() for key in cards):
+        matrix = np.array([[cards.get(f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)])
+    else:
+        matrix = np.diag([cards["CDELT1"], cards["CDELT2"]])
+    crpix = np.array([cards["CRPIX1"], cards["CRPIX2"]])
+    crval = np.array([cards["CRVAL1"], cards["CRVAL2"]])[order]
+    convert = _to_icrs(cards, None)
+
+    def sky(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        xi, eta = ((points + 1 - crpix) @ matrix.T)[:, order].T
+        return convert(sky_of_gnomonic(np.column_stack(plane(xi, eta)) * 3600, crval))
+
+    return sky, None
+
+
+def _grid(shape: tuple[int, int], steps: int) -> NDArray[np.float64]:
+    x, y = np.meshgrid(np.linspace(-0.5, shape[1] - 0.5, steps), np.linspace(-0.5, shape[0] - 0.5, steps))
+    return np.column_stack([x.ravel(), y.ravel()])
+
+
+def _inverse_error(wcs: WCS, sky: Sky, grid: NDArray[np.float64]) -> float:
+    """Return how far, pixels, positions on the sky lead back to from where they came, at most."""
+    back = np.asarray(wcs.all_world2pix(sky(grid), 0, quiet=True))
+    distance = np.hypot(*(back - grid).T)
+    return float(np.where(np.isfinite(distance), distance, np.inf).max())
+
+
+def _as_tan_sip(sky: Sky, shape: tuple[int, int]) -> WCS:
+    grid = _grid(shape, 14)
+    centre = sky(np.array([[(shape[1] - 1) / 2, (shape[0] - 1) / 2]]))[0]
+    if not np.isfinite(gnomonic(sky(grid), centre)).all():
+        raise _UnusableWcsError("the image is wider than a tangential projection can be")
+    try:
+        wcs = tan_sip_wcs(sky, shape, order=3, tolerance_mas=0.01)
+        error = _inverse_error(wcs, sky, grid)
+    except (np.linalg.LinAlgError, ValueError) as error_:
+        raise _UnusableWcsError(f"its distortion cannot be inverted ({error_})") from error_
+    if not error < LARGEST_ERROR_PIXELS:
+        raise _UnusableWcsError(
+            f"its distortion cannot be inverted within the image ({error:.2g} pixels off)"
+        )
+    wcs.pixel_shape = (shape[1], shape[0])
+    return wcs
+
+
+def flat_header(header: fits.Header, axes: tuple[int, int], sky: SkyCoordinates) -> fits.Header:
+    """Return a header whose WCS is that of a two-dimensional image.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Of the image.
+    axes : `tuple` [`int`, `int`]
+        FITS axes (from 1) of width and height.
+    sky : `SkyCoordinates`
+        Its ``wcs`` replaces the header's where other programs could not read that.
+    """
+    others = any(re.fullmatch(r"C(TYPE|RVAL|RPIX|DELT|UNIT)[3-9]|WCSAXES", key) for key in header)
+    if not sky.rewritten and axes == (1, 2) and not others:
+        return header
+    flat = header.copy()
+    for keyword in {key for key in header if is_wcs_keyword(key)}:
+        flat.remove(keyword, ignore_missing=True, remove_all=True)
+    if sky.rewritten and sky.wcs is not None:
+        flat.update(sky.wcs.to_header(relax=True))
+    else:
+        for keyword, value in flat_wcs_cards(header, axes).items():
+            flat[keyword] = value
+    return flat
