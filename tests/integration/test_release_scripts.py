@@ -12,6 +12,7 @@ pytestmark = pytest.mark.integration
 
 PROJECT = Path(__file__).parents[2]
 VERSIONS = recorded_versions(PROJECT)
+NEVER_RELEASED = "987.0.0"
 
 STAND_IN = """#!/bin/bash
 echo "$(basename "$0") $*" >>"$CALLS"
@@ -77,7 +78,7 @@ def tagged(lines: list[str]) -> list[str]:
 
 
 def test_release_publishes_both_containers_in_both_registries_once_both_are_built(calls: Calls) -> None:
-    version = VERSIONS.project
+    version = NEVER_RELEASED
     lines = calls.run(
         ".ci/release",
         version,
@@ -96,26 +97,28 @@ def test_release_publishes_both_containers_in_both_registries_once_both_are_buil
     builds = [index for index, line in enumerate(lines) if line.startswith("buildah build")]
     pushes = [index for index, line in enumerate(lines) if line.startswith("buildah push")]
     assert len(builds) == 2
+    assert all(f"org.opencontainers.image.version={version}" in lines[index] for index in builds)
+    assert f"--build-arg VERSION={version}" in lines[builds[1]]
     assert max(builds) < min(pushes)
     assert lines[-1].startswith(f"gh release create {version} --verify-tag")
     assert not any("secret " in line or line.endswith("secret") for line in lines if "--secret" not in line)
 
 
 def test_release_that_may_not_be_made_builds_nothing(calls: Calls) -> None:
-    with pytest.raises(RuntimeError, match="must be the same"):
-        calls.run(".ci/release", "987.0.0")
+    with pytest.raises(RuntimeError, match=r"no v at the beginning: 987\.0\.0"):
+        calls.run(".ci/release", f"v{NEVER_RELEASED}")
     assert calls.log.read_text() == ""
 
 
 def test_release_of_another_branchs_commit_builds_nothing(calls: Calls) -> None:
     with pytest.raises(RuntimeError, match="not on releases/0"):
-        calls.run(".ci/release", VERSIONS.project, RELEASE_BRANCH="releases/0")
+        calls.run(".ci/release", NEVER_RELEASED, RELEASE_BRANCH="releases/0")
     assert calls.log.read_text() == ""
 
 
 def test_release_without_the_logins_publishes_nothing(calls: Calls) -> None:
     with pytest.raises(RuntimeError, match="REGISTRY_USER_GHCR_IO and REGISTRY_PASSWORD_GHCR_IO must be set"):
-        calls.run(".ci/release", VERSIONS.project, REGISTRY_LOGINS="ghcr.io")
+        calls.run(".ci/release", NEVER_RELEASED, REGISTRY_LOGINS="ghcr.io")
     assert calls.log.read_text() == ""
 
 

@@ -58,11 +58,16 @@ def _labels(options: argparse.Namespace) -> str:
     labels = image_labels(
         options.kind,
         recorded_versions(options.project),
+        options.version or history.version(),
         history.commit(),
         history.committed(),
         options.source,
     )
     return _lines([f"{name}={value}" for name, value in labels.items()])
+
+
+def _version(options: argparse.Namespace) -> str:
+    return ProjectHistory(options.project).version() + "\n"
 
 
 def _requirements(options: argparse.Namespace) -> str:
@@ -74,12 +79,14 @@ def _requirements(options: argparse.Namespace) -> str:
 
 def _check(options: argparse.Namespace) -> str:
     version = ReleaseVersion.parse(options.version)
+    ProjectHistory(options.project).require_free(version)
     check_release(version, recorded_versions(options.project), _previous(options, version))
     return f"{version} may be released.\n"
 
 
 def _notes(options: argparse.Namespace) -> str:
     version = ReleaseVersion.parse(options.version)
+    ProjectHistory(options.project).require_free(version)
     versions = recorded_versions(options.project)
     previous = _previous(options, version)
     check_release(version, versions, previous)
@@ -151,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     labels = command("labels", _labels, "the labels of a container, NAME=VALUE, one a line")
     labels.add_argument("kind", choices=("base", "service", "demo"))
+    labels.add_argument("--version", default="", help="default: from the last tag")
     labels.add_argument("--source", default="", metavar="URL", help="of the project")
     requirements = command("requirements", _requirements, "what of the lock file a container installs")
     requirements.add_argument("--extra", action="append", default=[], help="of the project, besides")
@@ -167,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--changes", type=Path, metavar="FILE", help="change log")
     record = command("record", _record, f"write the schemas that are installed to {RECORD}")
     record.add_argument("--check", action="store_true", help="fail if they differ")
+    command("version", _version, "the project's version, from the last tag")
     command("stack", _stack, "the label of the middleware that is locked")
     constraints = command("constraints", _constraints, "the newest versions that a label allows")
     constraints.add_argument("stack", metavar="LABEL")

@@ -19,7 +19,12 @@ _TITLES = {
 
 
 def image_labels(
-    kind: str, versions: RecordedVersions, commit: str, committed: datetime.datetime, source: str = ""
+    kind: str,
+    versions: RecordedVersions,
+    version: str,
+    commit: str,
+    committed: datetime.datetime,
+    source: str = "",
 ) -> dict[str, str]:
     """Return the labels of a container.
 
@@ -29,6 +34,8 @@ def image_labels(
         ``base``, ``service`` or ``demo``.
     versions : `RecordedVersions`
         Of the commit that it is built from.
+    version : `str`
+        The project's own.
     commit : `str`
         Its full hash; with ``-dirty`` if files differ from it.
     committed : `~datetime.datetime`
@@ -46,7 +53,7 @@ def image_labels(
         "org.opencontainers.image.title": title,
         "org.opencontainers.image.description": description,
         "org.opencontainers.image.licenses": "GPL-3.0-or-later",
-        "org.opencontainers.image.version": versions.project,
+        "org.opencontainers.image.version": version,
         "org.opencontainers.image.revision": commit,
         "org.opencontainers.image.created": committed.astimezone(datetime.UTC).isoformat(),
     }

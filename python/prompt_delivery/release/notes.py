@@ -63,7 +63,7 @@ def previous_release(version: ReleaseVersion, tags: Sequence[str]) -> ReleaseVer
 def check_release(
     version: ReleaseVersion, versions: RecordedVersions, previous: PreviousRelease | None
 ) -> None:
-    """Check that a release says what it is.
+    """Check that a release's version announces what it changes.
 
     Parameters
     ----------
@@ -77,13 +77,8 @@ def check_release(
     Raises
     ------
     ReleaseError
-        Raised if the project calls itself otherwise, or if a schema changes without a new major version.
+        Raised if a schema changes without a new major version.
     """
-    if versions.project != str(version):
-        raise ReleaseError(
-            f"The tag is {version}, but pyproject.toml has version {versions.project}: they must be the "
-            f'same. Set version = "{version}" on main and tag that commit.'
-        )
     if previous is None or version.major > previous.version.major:
         return
     changed = _changed_schemas(versions, previous.versions)

@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 from .errors import ReleaseError
-from .recorded_versions import RECORD, RecordedVersions, read_versions
+from .project_version import TAG_PATTERN, describe_version
+from .recorded_versions import FORMER_RECORD, RECORD, RecordedVersions, read_versions
 from .release_version import ReleaseVersion
 
 __all__ = ["ProjectHistory"]
@@ -27,8 +28,42 @@ class ProjectHistory:
 
     def commit(self) -> str:
         """Return the commit's hash; with ``-dirty`` if files that git knows differ from it."""
-        dirty = self._git("status", "--porcelain", "--untracked-files=no")
-        return self._git("rev-parse", "HEAD") + ("-dirty" if dirty else "")
+        return self._git("rev-parse", "HEAD") + ("-dirty" if self._is_dirty() else "")
+
+    def version(self) -> str:
+        """Return the version of what is checked out, from the last release's tag."""
+        # Without a tag git describes nothing, and fails.
+        described = self._git("tag", "--merged", "HEAD", "--list", TAG_PATTERN)
+        return describe_version(
+            self._git("describe", "--tags", "--long", "--match", TAG_PATTERN) if described else "",
+            int(self._git("rev-list", "--count", "HEAD")),
+            self._git("rev-parse", "HEAD"),
+            self._is_dirty(),
+            datetime.datetime.now(datetime.UTC).date(),
+        )
+
+    def require_free(self, version: ReleaseVersion) -> None:
+        """Make sure that a release's tag is not on another commit, and another release's not on this one.
+
+        Raises
+        ------
+        ReleaseError
+            Raised if one of them is.
+        """
+        here = self._git("tag", "--points-at", "HEAD").split()
+        if str(version) in here:
+            return
+        if str(version) in self.tags():
+            raise ReleaseError(
+                f"The tag {version} is on another commit: check that one out, or choose another version."
+            )
+        for tag in here:
+            try:
+                other = ReleaseVersion.parse(tag)
+            except ReleaseError:
+                continue
+            if other.is_final or not version.is_final:
+                raise ReleaseError(f"This commit is the release {other} already.")
 
     def committed(self) -> datetime.datetime:
         """Return when the commit was made."""
@@ -62,13 +97,18 @@ class ProjectHistory:
         ReleaseError
             Raised if its commit does not say.
         """
-        names = ("pyproject.toml", "requirements.lock", RECORD)
-        return read_versions(*(self._git("show", f"{version}:{name}") for name in names))
+        record = RECORD if self._git("ls-tree", "--name-only", str(version), RECORD) else FORMER_RECORD
+        return read_versions(
+            *(self._git("show", f"{version}:{name}") for name in ("requirements.lock", record))
+        )
 
     def summaries_since(self, version: ReleaseVersion | None) -> list[str]:
         """Return the first lines of the commits since a release, newest first; of all if `None`."""
         span = f"{version}..HEAD" if version else "HEAD"
         return self._git("log", "--no-merges", "--format=%s (%an)", span).splitlines()
+
+    def _is_dirty(self) -> bool:
+        return bool(self._git("status", "--porcelain", "--untracked-files=no"))
 
     def _git(self, *arguments: str) -> str:
         try:

@@ -12,6 +12,7 @@ from .errors import ReleaseError
 from .stack_label import StackLabel
 
 __all__ = [
+    "FORMER_RECORD",
     "RECORD",
     "RecordedVersions",
     "installed_schemas",
@@ -23,9 +24,11 @@ __all__ = [
 RECORD = "python/prompt_delivery/release/schemas.json"
 """Where the versions of the schemas are recorded, in the project."""
 
+FORMER_RECORD = "python/prompt_processing/release/schemas.json"
+"""Where releases before the move of this folder recorded them."""
+
 _PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE | re.IGNORECASE)
 _MIDDLEWARE = "lsst-daf-butler"
-_PROJECT_VERSION = re.compile(r'^version = "([^"]+)"$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,6 @@ class RecordedVersions:
 
     Attributes
     ----------
-    project : `str`
-        Version of this project.
     middleware : `str`
         Version of ``lsst-daf-butler``.
     apdb_schema, alert_schema : `str`
@@ -44,7 +45,6 @@ class RecordedVersions:
         Versions by distribution, as locked.
     """
 
-    project: str
     middleware: str
     apdb_schema: str
     alert_schema: str
@@ -64,30 +64,25 @@ def locked_versions(lock: str) -> dict[str, str]:
     return {name: " or ".join(versions) for name, versions in found.items()}
 
 
-def read_versions(pyproject: str, lock: str, record: str) -> RecordedVersions:
-    """Return the versions that three files of one commit record.
+def read_versions(lock: str, record: str) -> RecordedVersions:
+    """Return the versions that two files of one commit record.
 
     Parameters
     ----------
-    pyproject, lock, record : `str`
-        Contents of ``pyproject.toml``, ``requirements.lock`` and `RECORD`.
+    lock, record : `str`
+        Contents of ``requirements.lock`` and `RECORD`.
 
     Raises
     ------
     ReleaseError
         Raised if one of them does not say.
     """
-    project = _PROJECT_VERSION.search(pyproject)
-    if project is None:
-        raise ReleaseError("pyproject.toml names no version of the project.")
     packages = locked_versions(lock)
     if _MIDDLEWARE not in packages:
         raise ReleaseError(f"requirements.lock names no version of {_MIDDLEWARE}.")
     try:
         schemas = json.loads(record)
-        return RecordedVersions(
-            project[1], packages[_MIDDLEWARE], str(schemas["apdb"]), str(schemas["alert"]), packages
-        )
+        return RecordedVersions(packages[_MIDDLEWARE], str(schemas["apdb"]), str(schemas["alert"]), packages)
     except (ValueError, KeyError, TypeError) as error:
         raise ReleaseError(f"{RECORD} does not name the schemas apdb and alert: {error!r}.") from error
 
@@ -106,9 +101,7 @@ def recorded_versions(project: Path) -> RecordedVersions:
         Raised if a file is missing or does not say.
     """
     try:
-        texts = [
-            (project / name).read_text("utf-8") for name in ("pyproject.toml", "requirements.lock", RECORD)
-        ]
+        texts = [(project / name).read_text("utf-8") for name in ("requirements.lock", RECORD)]
     except OSError as error:
         raise ReleaseError(f"{project} is not a complete copy of the project: {error}") from error
     return read_versions(*texts)

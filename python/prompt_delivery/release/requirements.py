@@ -12,8 +12,8 @@ __all__ = ["PROJECT", "needed_distributions", "select_from_lock"]
 
 PROJECT = "prompt-processing"
 
-_PYTHON_OF_CONTAINERS = {"python_version": "3.11", "python_full_version": "3.11.2"}
-"""Debian 12's, which needs what newer ones have in their standard library."""
+_PYTHON_OF_CONTAINERS = {"python_version": "3.13", "python_full_version": "3.13.5"}
+"""Debian 13's, which may need others than the Python that runs this."""
 
 _BEGINNING = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==")
 

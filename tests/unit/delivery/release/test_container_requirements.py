@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,14 @@ def test_service_needs_neither_demo_nor_developers_tools() -> None:
     assert not {"galsim", "moto", "matplotlib", "pytest", "mypy", "prompt-processing"} & needed
 
 
-def test_containers_older_python_gets_what_newer_ones_have_themselves() -> None:
-    assert "async-timeout" in needed_distributions()
+def test_containers_python_decides_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = {"a": ["b ; python_version >= '3.13'", "c ; python_version >= '3.14'"]}
+    monkeypatch.setattr(metadata, "requires", lambda name: lines.get(name, []))
+    assert needed_distributions(distribution="a") == {"b"}
 
 
 def test_everything_that_containers_need_is_locked_with_hashes() -> None:
-    names = needed_distributions(["demo"]) | {"pip", "setuptools"}
+    names = needed_distributions(["demo"]) | {"pip", "setuptools", "setuptools-scm", "vcs-versioning"}
     chosen = select_from_lock((PROJECT / "requirements.lock").read_text("utf-8"), names)
     entries = chosen.split("\n    --hash")
     assert chosen.count("==") >= len(names)
