@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from .extras import missing_extra
+
 __all__ = ["Command", "Option", "import_attribute", "option"]
 
 
@@ -94,7 +96,12 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the function and end with the status that it returns."""
-        status = super().invoke(ctx)
+        try:
+            status = super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if sentence := missing_extra(error, ctx.command_path):
+                raise click.ClickException(sentence) from error
+            raise
         if isinstance(status, int):
             ctx.exit(status)
         return status

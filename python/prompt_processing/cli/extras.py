@@ -1,0 +1,45 @@
+"""Which extra of the package brings a module that is missing."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+
+__all__ = ["extra_of", "missing_extra"]
+
+_DISTRIBUTION = "prompt-processing"
+_REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9._-]+).*;.*\bextra == ['\"](?P<extra>[A-Za-z0-9_-]+)['\"]")
+
+
+def missing_extra(error: ModuleNotFoundError, command: str) -> str | None:
+    """Return a sentence that says which extra to install; `None` if no extra brings the module.
+
+    Parameters
+    ----------
+    error
+        As Python raised it.
+    command
+        Words of the command that needs the module.
+    """
+    module = (error.name or "").partition(".")[0]
+    extra = extra_of(module)
+    if extra is None:
+        return None
+    return f"{command} needs {module}: install it with  pip install '{_DISTRIBUTION}[{extra}]'"
+
+
+def extra_of(module: str) -> str | None:
+    """Return the extra that a top-level module belongs to; `None` if it belongs to none."""
+    try:
+        lines = metadata.requires(_DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        return None
+    for line in lines:
+        found = _REQUIREMENT.match(line)
+        if found and _normal(found["name"]) == _normal(module):
+            return found["extra"]
+    return None
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
