@@ -94,6 +94,9 @@ COMMANDS = {
     "apdb create": Entry("Make an APDB.", target=f"{_CLI}.apdb:create"),
     "apdb status": Entry("Show an APDB's versions and content.", target=f"{_CLI}.apdb:status"),
     "apdb reset": Entry("Empty an APDB for development.", target=f"{_CLI}.apdb:reset"),
+    "alerts show": Entry(
+        "Decode alerts and show them, or write their cutouts.", target=f"{_CLI}.alerts_show:main"
+    ),
     "alerts resend": Entry("Send the alerts that no broker took.", target=f"{_CLI}.alerts_resend:main"),
     "logs": Entry("Show the service's log by visit and detector.", "Watch and mend", f"{_CLI}.logs:main"),
     "inspect": Entry(

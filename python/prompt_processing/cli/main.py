@@ -108,10 +108,18 @@ prompt = LazyGroup(
 
 
 def main() -> None:
-    """Run the command that the program's name and arguments say."""
-    name = Path(sys.argv[0]).name
-    if words := ALIASES.get(name):
-        prompt.main([*words, *sys.argv[1:]], prog_name="prompt", complete_var=_completion_variable(name))
+    """Run the command that the program's name and arguments say.
+
+    An older name stands for its command as the name of the program, and as its first argument.
+    """
+    program, *words = sys.argv
+    name = Path(program).name
+    if name in ALIASES:
+        # It must not answer when the shell asks for completions of the new name.
+        variable = f"_{name}_NO_COMPLETE".upper()
+        prompt.main([*ALIASES[name], *words], prog_name="prompt", complete_var=variable)
+    elif words and words[0] in ALIASES:
+        prompt.main([*ALIASES[words[0]], *words[1:]], prog_name="prompt")
     else:
         prompt.main(prog_name="prompt")
 
@@ -128,8 +136,3 @@ def run(*words: str) -> int:
         prompt.main(list(words), prog_name="prompt")
     except SystemExit as end:
         return int(end.code or 0)
-
-
-def _completion_variable(name: str) -> str:
-    # An older name has no completion of its own, and must not answer for the new one's.
-    return f"_{name}_NO_COMPLETE".replace("-", "_").upper()
