@@ -11,6 +11,7 @@ import click
 import pytest
 
 from prompt_processing.cli.aliases import ALIASES
+from prompt_processing.cli.command import Command, option
 from prompt_processing.cli.commands import COMMANDS, GROUPS, SECTIONS
 from prompt_processing.cli.main import main, prompt, run
 
