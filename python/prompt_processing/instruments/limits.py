@@ -76,12 +76,13 @@ def held_to_limits(observation: Observation, source: str | None) -> Observation:
     if not 0 < begin <= end < _LAST_SECOND:
         raise HeaderError("DATE-BEG", "it does not begin and end between 1970 and 2099.", source)
     shortened: dict[str, Any] = {
-        name: "".join(c for c in getattr(observation, name) if c.isprintable())[:longest]
+        name: "".join(c for c in text if c.isprintable())[:longest]
         for name, longest in _DESCRIPTIONS.items()
+        if (text := getattr(observation, name)) is not None
     }
     finite: dict[str, Any] = {
         name: None
-        for name in ("ra", "dec", "airmass", "azimuth", "zenith_angle")
+        for name in ("ra", "dec", "rotation", "airmass", "azimuth", "zenith_angle")
         if (value := getattr(observation, name)) is not None and not math.isfinite(value)
     }
     dark = observation.dark_time if math.isfinite(observation.dark_time) else observation.exposure_time

@@ -15,16 +15,31 @@ LSST_CAMERA_CODES: Mapping[str, str] = {
     "LSSTComCam": "CC",
     "LSSTComCamSim": "CC",
     "LSSTCam": "MC",
+    "LSST-TS8": "TS",
 }
 """First part of an OBSID, by instrument."""
 
-_KEY_PREFIX_ALIASES = {"ComCam": "LSSTComCam"}
+_KEY_PREFIX_ALIASES = {"ComCam": "LSSTComCam", "TS8": "LSST-TS8"}
+_IMSIM = "LSSTCam-imSim"
 _SEQUENCE_LIMIT = 100_000
+_THOUSAND_YEARS = 1000_00_00
+
+SIMULATED_CONTROLLERS = "HPQS"
+"""Control systems of simulations: phoSim, simulated O and C, simulated images."""
+CONTROLLERS = "OC" + SIMULATED_CONTROLLERS
+"""One-letter codes of control systems, in the order in which exposure ids number them."""
+_LAST_OWN_COUNT = {"C": 20231004, "P": 20250417, "Q": 20250417, "S": 20250417}
+"""Last day on which a control system counted exposures for itself."""
 _LSST_EXTENSIONS = (".fits", ".fits.fz", ".fz", ".fits.gz")
 
 _LSST_KEY = re.compile(
     r"(?P<instrument>[^/]+)/(?P<day>\d{8})/(?P<obs_id>(?P<camera>[A-Z]{2})_(?P<controller>[A-Z])_(?P=day)_(?P<seq>\d{6}))/"
     r"(?P=obs_id)_(?P<raft>R\w\w)_(?P<sensor>S\w\w)(?P<extension>\.fits\.fz|\.fits\.gz|\.fits|\.fz)",
+    re.ASCII,
+)
+_IMSIM_KEY = re.compile(
+    r"(?P<instrument>LSSTCam-imSim)/(?P<day>\d{8})/(?P<exposure>\d{1,18})/"
+    r"(?P=exposure)_(?P<filter>[^/]+?)_(?P<detector>\d{1,9})_(?P<raft>R\d\d)_(?P<sensor>S\w\d)\.f[^/]*",
     re.ASCII,
 )
 _OTHER_KEY = re.compile(
@@ -93,8 +108,19 @@ class RawKey:
             if detector is None:
                 return None
             return cls(
-                instrument, detector, lsst_exposure_id(int(match["day"]), sequence), None, None, None, key
+                instrument,
+                detector,
+                lsst_exposure_id(int(match["day"]), sequence, match["controller"]),
+                None,
+                None,
+                None,
+                key,
             )
+        if match := _IMSIM_KEY.fullmatch(key):
+            number = detector_number(_IMSIM, match["raft"], match["sensor"])
+            if number is None or number != int(match["detector"]):
+                return None
+            return cls(_IMSIM, number, int(match["exposure"]), None, None, match["filter"], key)
         if (match := _OTHER_KEY.fullmatch(key)) and match["instrument"] not in LSST_CAMERA_CODES:
             return cls(
                 match["instrument"],
@@ -120,8 +146,13 @@ class RawKey:
         return re.sub(r"\.f[^/]*$", ".json", self.key)
 
 
-def lsst_exposure_id(day_obs: int, sequence: int) -> int:
+def lsst_exposure_id(day_obs: int, sequence: int, controller: str | None = None) -> int:
     """Return the id of an LSST exposure.
+
+    Control systems counted for themselves once: the camera's own (C) until
+    4 October 2023, those of simulations until 17 April 2025 (of phoSim, H,
+    for ever). Their days are a thousand years later for each place in
+    `CONTROLLERS`.
 
     Parameters
     ----------
@@ -129,15 +160,23 @@ def lsst_exposure_id(day_obs: int, sequence: int) -> int:
         ``YYYYMMDD``.
     sequence : `int`
         Sequence number of the day.
+    controller : `str`, optional
+        One letter; the observatory's by default.
 
     Raises
     ------
     ValueError
-        The sequence number has more than five digits.
+        The sequence number has more than five digits, or no controller has
+        that letter.
     """
     if not 0 <= sequence < _SEQUENCE_LIMIT:
         raise ValueError(f"Sequence number {sequence} is not between 0 and {_SEQUENCE_LIMIT - 1}.")
-    return day_obs * _SEQUENCE_LIMIT + sequence
+    place = CONTROLLERS.find(controller) if controller else 0
+    if place < 0 or (controller and len(controller) != 1):
+        raise ValueError(f"{controller!r} is not a controller: {', '.join(CONTROLLERS)}.")
+    if day_obs > _LAST_OWN_COUNT.get(controller or "O", 99999999):
+        place = 0
+    return (day_obs + place * _THOUSAND_YEARS) * _SEQUENCE_LIMIT + sequence
 
 
 def format_obs_id(instrument: str, exposure: int, controller: str = "O") -> str:
@@ -285,6 +324,8 @@ def detector_number(instrument: str, raft: str, sensor: str) -> int | None:
 @functools.cache
 def _detector_numbers(instrument: str) -> Mapping[str, int]:
     # Read once: a key is parsed for every notice, and the file never changes.
-    file = "LSSTComCam" if instrument == "LSSTComCamSim" else instrument
+    if instrument == "LSST-TS8":
+        return {f"R22_S{x}{y}": 3 * x + y for x in range(3) for y in range(3)}
+    file = {"LSSTComCamSim": "LSSTComCam", _IMSIM: "LSSTCam"}.get(instrument, instrument)
     text = (resources.files(__package__) / "data" / f"{file}.csv").read_text(encoding="utf-8")
     return {row["name"]: int(row["id"]) for row in csv.DictReader(text.splitlines())}

@@ -16,6 +16,7 @@ from astropy.time import Time
 from numpy.typing import NDArray
 
 from .errors import RawFileError
+from .header_corrections import correct_header
 from .headers import plain_header, read_header, translate
 from .raw_frame import RawFrame, Segment
 from .raw_key import LSST_CAMERA_CODES, format_obs_id
@@ -231,8 +232,9 @@ def restamp_raw(
     HeaderError
         The source does not say what exposure it is.
     """
-    old = translate(read_header(source), str(source))
-    keywords = identity_keywords(
+    header = read_header(source)
+    old = translate(header, str(source))
+    keywords = _corrections(old.instrument, header) | identity_keywords(
         old.instrument,
         exposure=exposure,
         group=group,
@@ -256,6 +258,14 @@ def restamp_raw(
     except OSError as error:
         raise RawFileError(str(destination), f"cannot be given a new identity: {error}") from error
     return read_header(destination)
+
+
+def _corrections(instrument: str, header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known to be wrong in a header, as it should be: under a new date nobody would know."""
+    corrected = dict(header)
+    if instrument in LSST_CAMERA_CODES:
+        correct_header(instrument, corrected)
+    return {key: value for key, value in corrected.items() if value is not None and value != header.get(key)}
 
 
 def format_sidecar(header: Mapping[str, Any]) -> bytes:

@@ -19,7 +19,7 @@ DEFAULT_FILTERS = {"LSSTCam": "r_57", "LSSTComCam": "r_03", "LATISS": "SDSSr_65m
 """Physical filter of a night, by instrument."""
 
 _FIELDS = {
-    "LSSTCam": (320.6, -17.9, "2025-06-10T07:20:00"),
+    "LSSTCam": (320.6, -17.9, "2025-06-11T07:20:00"),
     "LSSTComCam": (53.1, -28.1, "2024-11-09T05:20:00"),
     "LATISS": (223.8, -20.0, "2024-06-25T01:20:00"),
     "HSC": (320.7, 0.5, "2016-11-02T06:10:00"),

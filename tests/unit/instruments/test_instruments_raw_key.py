@@ -120,3 +120,15 @@ def test_prefixes_find_the_visits_raws():
         "LSSTCam/20250610/",
     )
     assert visit_prefixes("LSSTComCam", 0, "g", [20241108]) == ("LSSTComCam/20241108/", "ComCam/20241108/")
+
+
+def test_keys_of_the_test_stand_and_of_imsim_are_read():
+    stand = "TS8/20230601/TS_C_20230601_000012/TS_C_20230601_000012_R22_S12.fits"
+    assert (RawKey.parse(stand).instrument, RawKey.parse(stand).detector) == ("LSST-TS8", 5)
+    # The stand's controller counted for itself then.
+    assert RawKey.parse(stand).exposure == 3023060100012
+    simulated = "LSSTCam-imSim/20220601/5022060100012/5022060100012_i_sim_1.4_94_R22_S11.fits.fz"
+    key = RawKey.parse(simulated)
+    assert (key.instrument, key.detector, key.exposure) == ("LSSTCam-imSim", 94, 5022060100012)
+    assert key.physical_filter == "i_sim_1.4"
+    assert RawKey.parse(simulated.replace("_94_", "_95_")) is None

@@ -1,0 +1,162 @@
+"""Corrections to headers that are known to be wrong, by date or exposure.
+
+The corrections are data: ``data/header_corrections.yaml`` explains the form of
+a rule at its top. Corrections of single exposures, one file each, are read by
+`astro_metadata_translator` from the folders in ``METADATA_CORRECTIONS_PATH``.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+import yaml
+from astropy.time import Time
+
+__all__ = ["correct_header"]
+
+_BEGIN_KEYS = ("MJD-BEG", "DATE-BEG", "MJD-OBS", "DATE-OBS")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One correction: when it applies, and what it changes."""
+
+    instruments: tuple[str, ...]
+    why: str
+    begin_from: Time | None = None
+    begin_before: Time | None = None
+    days: tuple[tuple[int, int], ...] | None = None
+    sequences: tuple[tuple[int, int], ...] | None = None
+    where: Mapping[str, Any] = field(default_factory=dict)
+    set: Mapping[str, Any] = field(default_factory=dict)
+    copy: Mapping[str, str] = field(default_factory=dict)
+    add: Mapping[str, float] = field(default_factory=dict)
+    multiply: Mapping[str, float] = field(default_factory=dict)
+    wrap: tuple[str, ...] = ()
+    delete_text: Mapping[str, str] = field(default_factory=dict)
+
+    def applies(self, instrument: str, header: Mapping[str, Any]) -> bool:
+        if instrument not in self.instruments:
+            return False
+        if not (_within(header.get("DAYOBS"), self.days) and _within(header.get("SEQNUM"), self.sequences)):
+            return False
+        if self.begin_from is not None or self.begin_before is not None:
+            begin = begin_of(header)
+            if begin is None:
+                return False
+            if self.begin_from is not None and begin <= self.begin_from:
+                return False
+            if self.begin_before is not None and begin >= self.begin_before:
+                return False
+        return all(_holds(header.get(key), wanted) for key, wanted in self.where.items())
+
+    def apply(self, header: MutableMapping[str, Any]) -> None:
+        for key, source in self.copy.items():
+            header[key] = header.get(source)
+        for key, value in self.set.items():
+            header[key] = value
+        for key, factor in self.multiply.items():
+            if _is_number(header.get(key)):
+                header[key] *= factor
+        for key, term in self.add.items():
+            if _is_number(header.get(key)):
+                header[key] += term
+        for key in self.wrap:
+            if _is_number(header.get(key)):
+                header[key] = (header[key] + 180.0) % 360.0 - 180.0
+        for key, text in self.delete_text.items():
+            if isinstance(header.get(key), str):
+                header[key] = header[key].replace(text, "")
+
+
+def correct_header(instrument: str, header: MutableMapping[str, Any]) -> bool:
+    """Correct a header in place.
+
+    Parameters
+    ----------
+    instrument : `str`
+        Short name.
+    header : `~collections.abc.MutableMapping`
+        Keywords, merged.
+
+    Returns
+    -------
+    modified : `bool`
+        Whether a rule applied.
+    """
+    modified = False
+    for rule in _rules():
+        if rule.applies(instrument, header):
+            rule.apply(header)
+            modified = True
+    return modified
+
+
+def begin_of(header: Mapping[str, Any]) -> Time | None:
+    """Return when an exposure of an LSST camera began, or `None` if the header does not say.
+
+    Raises
+    ------
+    ValueError
+        Raised if the keyword that says so is no time.
+    """
+    for key in _BEGIN_KEYS:
+        value = header.get(key)
+        if value is None or value == "":
+            continue
+        # TIMESYS was wrong for years; the clocks were always TAI's.
+        return Time(value, scale="tai", format="mjd" if key.startswith("MJD") else "fits")
+    return None
+
+
+@functools.cache
+def _rules() -> tuple[_Rule, ...]:
+    text = (resources.files(__package__) / "data" / "header_corrections.yaml").read_text(encoding="utf-8")
+    return tuple(_parse(rule) for rule in yaml.safe_load(text))
+
+
+def _parse(rule: dict[str, Any]) -> _Rule:
+    values = dict(rule)
+    for key in ("begin_from", "begin_before"):
+        if key in values:
+            values[key] = Time(values[key], scale="utc", format="isot")
+    for key in ("days", "sequences"):
+        if key in values:
+            values[key] = tuple(
+                (item, item) if isinstance(item, int) else tuple(item) for item in values[key]
+            )
+    for key in ("instruments", "wrap"):
+        values[key] = tuple(values.get(key, ()))
+    return _Rule(**values)
+
+
+def _holds(value: Any, wanted: Any) -> bool:
+    """Return whether a keyword's value is as a rule wants it."""
+    if isinstance(wanted, dict):
+        if "matches" in wanted:
+            return (
+                isinstance(value, str) and re.fullmatch(wanted["matches"], value, re.IGNORECASE) is not None
+            )
+        if "defined" in wanted:
+            return (value is not None and value != "") is wanted["defined"]
+        return value != wanted["not"]
+    if isinstance(wanted, list):
+        return value in wanted
+    return bool(value == wanted)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _within(value: Any, ranges: tuple[tuple[int, int], ...] | None) -> bool:
+    """Return whether a whole number lies in one of some ranges; any value does where there are none."""
+    if ranges is None:
+        return True
+    digits = str(value).replace("-", "")
+    return digits.isdecimal() and any(first <= int(digits) <= last for first, last in ranges)
