@@ -1,4 +1,4 @@
-"""Exposure records equal those of the observatory's own translators: a registry refuses another one of the same id."""
+"""Exposure records equal those of the observatory's translators: a registry takes only one for each id."""
 
 from __future__ import annotations
 

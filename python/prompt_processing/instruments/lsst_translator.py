@@ -23,11 +23,9 @@ from .raw_key import SIMULATED_CONTROLLERS, detector_number, lsst_exposure_id
 
 _OBS_ID = re.compile(r"[A-Z]{2}_[A-Z]_(\d{8})_(\d{5,6})")
 _SIMONYI = EarthLocation.from_geodetic(-70.749417 * u.deg, -30.244639 * u.deg, 2663.0 * u.m)
-_AUXTEL = EarthLocation.from_geodetic(-70.747698 * u.deg, -30.244728 * u.deg, 2663.0 * u.m)
 _BLIND_TYPES = {"bias", "dark", "flat"}
 _LOWEST_ALTITUDE, _HIGHEST_ALTITUDE = -5.55, 90.0
 """Degrees; AuxTel leans back beyond the zenith, which coordinates cannot."""
-_UNKNOWN_EXPOSURE_TIME = -1.0
 
 
 class LsstTranslator(FitsTranslator):
@@ -359,77 +357,3 @@ class ComCamSimTranslator(LsstTranslator):
     def to_has_simulated_content(self) -> bool:
         """Always."""
         return True
-
-
-class LatissTranslator(LsstTranslator):
-    """LATISS, whose headers have changed most over the years."""
-
-    instrument = "LATISS"
-    on_telescope_from = Time("2020-01-01T00:00", format="isot", scale="utc")
-    site = _AUXTEL
-    sees_sky_by_type = True
-
-    @cache_translation
-    def to_detector_num(self) -> int:
-        """There is one."""
-        return 0
-
-    @cache_translation
-    def to_physical_filter(self) -> str:
-        """FILTER and GRATING, both always named."""
-        return "~".join(_opened(self._text(key)) for key in ("FILTER", "GRATING"))
-
-    @cache_translation
-    def to_exposure_time(self) -> u.Quantity:
-        """EXPTIME; -1 s where there is none, as the Butler's records have it."""
-        seconds = self._number("EXPTIME")
-        return (_UNKNOWN_EXPOSURE_TIME if seconds is None else seconds) * u.s
-
-    @cache_translation
-    def to_exposure_time_requested(self) -> u.Quantity:
-        """The same: the shutter's time is not recorded."""
-        return self.to_exposure_time()
-
-    @cache_translation
-    def to_dark_time(self) -> u.Quantity:
-        """DARKTIME, unless it is shorter than the exposure."""
-        seconds, exposure = self._number("DARKTIME"), self.to_exposure_time()
-        return exposure if seconds is None or seconds * u.s < exposure else seconds * u.s
-
-    @cache_translation
-    def to_observation_type(self) -> str:
-        """OBSTYPE or IMGTYPE in lower case; without either, no exposure time makes a bias."""
-        kind = self._text("OBSTYPE", "IMGTYPE")
-        if kind is None:
-            return "bias" if self.to_exposure_time() == 0.0 * u.s else "unknown"
-        if kind.lower() == "object" and not self._on_telescope():
-            return "labobject"
-        return "science" if kind.lower() in {"object", "skyexp"} else kind.lower()
-
-    @cache_translation
-    def to_object(self) -> str | None:  # type: ignore[override]  # what the record then has
-        """OBJECT; none for an image of the sky that does not name it."""
-        on_sky = self._on_telescope() and self.to_observation_type() == "science"
-        return self._text("OBJECT") or (None if on_sky else "UNKNOWN")
-
-    @cache_translation
-    def to_science_program(self) -> str:
-        """PROGRAM."""
-        return self._text("PROGRAM") or "unknown"
-
-    @cache_translation
-    def to_can_see_sky(self) -> bool | None:
-        """As for all, but that its laboratory knew bias and dark only."""
-        vignetting = self._text("VIGN_MIN")
-        if self._number("SHUTTIME") == 0.0:
-            return False
-        if vignetting is not None:
-            return {"FULLY": False, "UNKNOWN": None}.get(vignetting, True)
-        return self._sees_sky_by_type()
-
-
-def _opened(name: str | None) -> str:
-    """Return the usual name of a position: the many ways to say that nothing is there are one."""
-    if name is None:
-        return "unknown"
-    return "empty" if re.fullmatch(r"empty.*", name, re.IGNORECASE) else name

@@ -16,7 +16,8 @@ from astro_metadata_translator import MetadataTranslator
 from astro_metadata_translator.translators import HscTranslator
 
 from .errors import HeaderError
-from .lsst_translator import ComCamSimTranslator, ComCamTranslator, LatissTranslator, LsstCamTranslator
+from .latiss_translator import LatissTranslator
+from .lsst_translator import ComCamSimTranslator, ComCamTranslator, LsstCamTranslator
 
 __all__ = ["INSTRUMENT_ALIASES", "instrument_of", "translator_for"]
 
