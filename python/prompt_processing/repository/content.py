@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astropy.table import Table
 from astropy.time import Time
 
 from prompt_processing.images import Defects, Exposure, SkyMap
-from prompt_processing.simulation.night import Night
+
+if TYPE_CHECKING:
+    # It needs the extra `demo`, which a service's repository does not.
+    from prompt_processing.simulation.night import Night
 
 
 @dataclass(frozen=True, slots=True, eq=False)
