@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """Upload visits drawn from the pool of raws; see ``--help``."""
 
-import sys
-
-from prompt_processing.tester.upload import main
+from prompt_processing.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """Upload visits of HSC drawn from a Butler repository; see ``--help``."""
 
-import sys
-
-from prompt_processing.tester.upload_hsc_rc2 import main
+from prompt_processing.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

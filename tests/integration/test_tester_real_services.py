@@ -10,6 +10,7 @@ import pytest
 from lsst.daf.butler import Butler
 from mypy_boto3_s3 import S3Client
 
+from prompt_processing.cli.main import run
 from prompt_processing.domain.clock import day_obs
 from prompt_processing.domain.notices import parse_notices
 from prompt_processing.domain.visit import NextVisit
@@ -17,12 +18,10 @@ from prompt_processing.instruments import RawKey
 from prompt_processing.instruments.raw_key import format_raw_key, lsst_exposure_id
 from prompt_processing.repository.central import create_repository, register_dataset_types
 from prompt_processing.repository.instrument_records import insert_instrument
-from prompt_processing.repository.raws import main as import_raws
 from prompt_processing.services.kafka import Kafka
 from prompt_processing.services.object_store import NOTICES_TOPIC, ObjectStore
 from prompt_processing.services.schema_registry import SchemaRegistryServer
 from prompt_processing.simulation.night import Night, build_night
-from prompt_processing.tester import fill_pool, upload, upload_hsc_rc2
 from prompt_processing.transport.kafka import KafkaSettings, make_consumer
 from prompt_processing.transport.schema_registry import SchemaRegistry, unframe
 
@@ -68,7 +67,7 @@ class Observatory:
             miniature=(40, 60),
             n_template=0,
         )
-        assert fill_pool.main(["--make-buckets", str(night.pool)]) == 0
+        assert run("tester", "fill-pool", "--make-buckets", str(night.pool)) == 0
         return night
 
     def raws(self) -> list[RawKey]:
@@ -132,7 +131,7 @@ def test_store_tells_of_each_raw_and_the_announcement_is_avro(
     observatory: Observatory, tmp_path: Path
 ) -> None:
     observatory.fill_pool(tmp_path / "night", "LSSTCam", [0, 94], n_visits=2)
-    assert upload.main(["LSSTCam", "3", *QUICK]) == 0
+    assert run("tester", "upload", "LSSTCam", "3", *QUICK) == 0
     raws = observatory.raws()
     visits = observatory.visits(3)
     assert len({visit.groupId for visit in visits}) == 3
@@ -147,7 +146,7 @@ def test_ids_are_beyond_those_that_the_bucket_holds(observatory: Observatory, tm
     day = day_obs(time.time())
     taken = format_raw_key("LATISS", 0, lsst_exposure_id(day, 90_000))
     observatory.s3.put_object(Bucket=observatory.images, Key=taken.sidecar_key(), Body=b"{}")
-    assert upload.main(["LATISS", "2", *QUICK]) == 0
+    assert run("tester", "upload", "LATISS", "2", *QUICK) == 0
     assert [raw.exposure for raw in observatory.raws()] == [
         lsst_exposure_id(day, 90_001),
         lsst_exposure_id(day, 90_002),
@@ -157,12 +156,12 @@ def test_ids_are_beyond_those_that_the_bucket_holds(observatory: Observatory, tm
 def test_ids_are_new_though_the_bucket_was_emptied(observatory: Observatory, tmp_path: Path) -> None:
     """The APDB and the central repository may know the old ones still."""
     observatory.fill_pool(tmp_path / "night", "LATISS", [0])
-    assert upload.main(["LATISS", "1", *QUICK]) == 0
+    assert run("tester", "upload", "LATISS", "1", *QUICK) == 0
     (first,) = observatory.raws()
     for key in (first.key, first.sidecar_key()):
         observatory.s3.delete_object(Bucket=observatory.images, Key=key)
     time.sleep(1.0)
-    assert upload.main(["LATISS", "1", *QUICK]) == 0
+    assert run("tester", "upload", "LATISS", "1", *QUICK) == 0
     (second,) = observatory.raws()
     assert second.exposure > first.exposure
 
@@ -174,9 +173,9 @@ def test_visits_of_a_repository_are_uploaded_and_told_of(observatory: Observator
     with Butler.from_config(repo, writeable=True) as butler:
         insert_instrument(butler, night.camera)
         register_dataset_types(butler, [])
-    assert import_raws([repo, str(night.pool), "--run=HSC/RC2/defaults"]) == 0
+    assert run("repo", "import-raws", repo, str(night.pool), "--run=HSC/RC2/defaults") == 0
     arguments = ["3", f"--repo={repo}", "--ordered", "--processes=2", *QUICK]
-    assert upload_hsc_rc2.main(arguments) == 0
+    assert run("tester", "upload-hsc-rc2", *arguments) == 0
     raws = observatory.raws()
     assert [raw.detector for raw in raws] == [49, 50] * 3
     assert [raw.group for raw in raws[::2]] == [visit.groupId for visit in observatory.visits(3)]

@@ -14,6 +14,7 @@ from confluent_kafka import Consumer
 from embedded_services import BUCKET_TOPIC, NEXT_VISIT_TOPIC, Embedded
 from lsst.daf.butler import Butler, DatasetRef, FileDataset
 
+from prompt_processing.cli.main import run
 from prompt_processing.domain.clock import tai_to_utc
 from prompt_processing.domain.notices import parse_notices
 from prompt_processing.domain.visit import NextVisit
@@ -28,7 +29,6 @@ from prompt_processing.instruments import (
 from prompt_processing.repository.central import create_repository, register_dataset_types
 from prompt_processing.repository.instrument_records import insert_instrument
 from prompt_processing.simulation.night import Night, build_night
-from prompt_processing.tester import upload, upload_hsc_rc2
 
 pytestmark = pytest.mark.integration
 
@@ -104,7 +104,7 @@ def test_visits_get_new_identities_in_key_header_and_sidecar(
     night = make_pool(services, tmp_path / "night", "LSSTCam", [0, 94], n_visits=2)
     manifest = tmp_path / "manifest.jsonl"
     arguments = ["LSSTCam", "2", "--slew=0", "--exposure=0.5", "--publish-notices", f"--manifest={manifest}"]
-    assert upload.main(arguments) == 0
+    assert run("tester", "upload", *arguments) == 0
     visits = read_visits(services, 2)
     raws = uploaded_raws(services)
     assert len({visit.groupId for visit in visits}) == 2
@@ -127,7 +127,7 @@ def test_visits_get_new_identities_in_key_header_and_sidecar(
 def test_each_object_has_its_notice_sidecar_first(in_environment: Embedded, tmp_path: Path) -> None:
     services = in_environment
     make_pool(services, tmp_path / "night", "LATISS", [0], n_visits=1)
-    assert upload.main(["LATISS", "1", "--slew=0", "--exposure=0.1", "--publish-notices"]) == 0
+    assert run("tester", "upload", "LATISS", "1", "--slew=0", "--exposure=0.1", "--publish-notices") == 0
     values = read_topic(services, BUCKET_TOPIC, lambda values: len(values) >= 2)
     notices = [notice for value in values for notice in parse_notices(value)]
     told = {notice.keys[0] for notice in notices}
@@ -140,7 +140,7 @@ def test_same_raws_can_be_used_again_and_again(in_environment: Embedded, tmp_pat
     services = in_environment
     make_pool(services, tmp_path / "night", "HSC", [50], n_visits=1)
     for _ in range(2):
-        assert upload.main(["HSC", "2", "--slew=0", "--exposure=0.1"]) == 0
+        assert run("tester", "upload", "HSC", "2", "--slew=0", "--exposure=0.1") == 0
     raws = uploaded_raws(services)
     assert len({raw.exposure for raw in raws}) == 4
     assert len({raw.group for raw in raws}) == 4
@@ -154,7 +154,7 @@ def test_announcement_precedes_the_image_by_slew_and_exposure(
 ) -> None:
     services = in_environment
     make_pool(services, tmp_path / "night", "LATISS", [0], n_visits=1)
-    assert upload.main(["LATISS", "1", "--slew=1", "--exposure=2", "--publish-notices"]) == 0
+    assert run("tester", "upload", "LATISS", "1", "--slew=1", "--exposure=2", "--publish-notices") == 0
     (visit,) = read_visits(services, 1)
     values = read_topic(services, BUCKET_TOPIC, lambda values: len(values) >= 2)
     arrivals = [notice.arrival for value in values for notice in parse_notices(value) if notice.arrival]
@@ -165,7 +165,7 @@ def test_announcement_precedes_the_image_by_slew_and_exposure(
 def test_snaps_of_a_visit_share_its_group(in_environment: Embedded, tmp_path: Path) -> None:
     services = in_environment
     make_pool(services, tmp_path / "night", "LSSTCam", [94], n_visits=1, snaps=2)
-    assert upload.main(["LSSTCam", "1", "--slew=0", "--exposure=0.2"]) == 0
+    assert run("tester", "upload", "LSSTCam", "1", "--slew=0", "--exposure=0.2") == 0
     (visit,) = read_visits(services, 1)
     observations = [observe(services, raw, tmp_path) for raw in uploaded_raws(services)]
     assert visit.nimages == 2
@@ -175,17 +175,19 @@ def test_snaps_of_a_visit_share_its_group(in_environment: Embedded, tmp_path: Pa
     assert observations[1].begin > observations[0].begin
 
 
-def test_empty_pool_is_told_by_its_place(in_environment: Embedded, caplog: pytest.LogCaptureFixture) -> None:
-    assert upload.main(["HSC", "1"]) == 1
-    assert "s3://rubin-pp-dev-users/unobserved/HSC/" in caplog.text
+def test_empty_pool_is_reported_with_its_place(
+    in_environment: Embedded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("tester", "upload", "HSC", "1") == 1
+    assert "s3://rubin-pp-dev-users/unobserved/HSC/" in capsys.readouterr().err
 
 
-def test_store_that_is_gone_is_told(
-    in_environment: Embedded, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_store_that_does_not_answer_is_reported(
+    in_environment: Embedded, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("S3_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert upload.main(["HSC", "1"]) == 1
-    assert "unobserved/HSC" in caplog.text
+    assert run("tester", "upload", "HSC", "1") == 1
+    assert "unobserved/HSC" in capsys.readouterr().err
 
 
 def make_hsc_repository(night: Night, folder: Path) -> None:
@@ -220,7 +222,7 @@ def test_visits_of_a_repository_are_uploaded_with_all_detectors(
     )
     make_hsc_repository(night, tmp_path / "repo")
     arguments = ["2", f"--repo={tmp_path / 'repo'}", "--ordered", "--seed=1", "--processes=2"]
-    assert upload_hsc_rc2.main([*arguments, "--slew=0", "--exposure=1", "--publish-notices"]) == 0
+    assert run("tester", "upload-hsc-rc2", *arguments, "--slew=0", "--exposure=1", "--publish-notices") == 0
     visits = read_visits(services, 2)
     raws = uploaded_raws(services)
     assert [raw.detector for raw in raws] == [49, 50, 49, 50]

@@ -35,5 +35,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "import_export": ("repo", "import"),
     "import_raws": ("repo", "import-raws"),
     "simulate-night": ("simulate",),
+    # Of python/tester/.
+    "upload.py": ("tester", "upload"),
+    "upload_hsc_rc2.py": ("tester", "upload-hsc-rc2"),
+    "fill_pool.py": ("tester", "fill-pool"),
 }
 """The words of a command, by its older name."""

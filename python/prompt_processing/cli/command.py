@@ -51,7 +51,7 @@ class Command(click.Command):
         ``module:class`` of the settings that the command reads from the environment. It is imported to show
         the help, and not before.
     settings_note
-        A sentence about these settings.
+        A sentence about what the command reads from the environment.
     statuses
         Meaning of exit statuses other than 0 and 2.
     """
@@ -113,6 +113,9 @@ class Command(click.Command):
             with formatter.section("Examples"):
                 for line in textwrap.dedent(self.examples).strip().splitlines():
                     formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+        if self.settings_note:
+            formatter.write_paragraph()
+            formatter.write_text(self.settings_note)
         if self.settings:
             self._format_settings(formatter)
         if self.statuses:
@@ -122,9 +125,6 @@ class Command(click.Command):
 
     def _format_settings(self, formatter: click.HelpFormatter) -> None:
         required, optional = _setting_rows(import_attribute(self.settings))
-        if self.settings_note:
-            formatter.write_paragraph()
-            formatter.write_text(self.settings_note)
         for title, rows in (
             ("Environment variables that must be set", required),
             ("Environment variables with a default", optional),

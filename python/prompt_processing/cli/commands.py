@@ -43,6 +43,7 @@ GROUPS = {
     "repo export": Entry("Export part of a repository into a folder."),
     "apdb": Entry("Make, look at and empty an alert production database.", "Repositories and databases"),
     "alerts": Entry("Show alerts, and resend those that no broker took.", "Watch and mend"),
+    "tester": Entry("Play the telescope: announce visits and upload raws.", "Try it out"),
 }
 """Groups of commands, by the words that name them."""
 
@@ -108,5 +109,10 @@ COMMANDS = {
     "simulate": Entry(
         "Simulate raws and what is needed to process them.", "Try it out", f"{_CLI}.simulate:main"
     ),
+    "tester upload": Entry("Take visits from the pool of raws.", target=f"{_CLI}.tester:upload"),
+    "tester upload-hsc-rc2": Entry(
+        "Take visits of HSC from a Butler repository.", target=f"{_CLI}.tester:upload_hsc_rc2"
+    ),
+    "tester fill-pool": Entry("Put raws into the pool.", target=f"{_CLI}.tester:fill_pool"),
 }
 """Commands, by the words that name them."""

@@ -310,7 +310,7 @@ def _stay(options: DemoOptions, world: World, console: Console) -> None:
 
     source {path}
     prompt logs -f {log}
-    python -m prompt_processing.tester.upload {options.instrument} 1          another visit
+    prompt tester upload {options.instrument} 1          # another visit
     butler query-datasets $CENTRAL_REPO "*" --collections {world.output_collection()}
     prompt repo check
     prompt apdb status

@@ -209,9 +209,9 @@ def start_prompt_processing(
         upload = processes.start(
             "upload",
             [
-                "python",
-                "-m",
-                "prompt_processing.tester.upload",
+                "prompt",
+                "tester",
+                "upload",
                 options.instrument,
                 str(options.n_visits),
                 f"--slew={options.slew}",
@@ -248,7 +248,7 @@ def take_night(
     """
     workers, upload, reader = start_prompt_processing(options, world, processes, progress)
     with progress.step(
-        f"Taking {options.n_visits} visits: upload.py {options.instrument} {options.n_visits}"
+        f"Taking {options.n_visits} visits: prompt tester upload {options.instrument} {options.n_visits}"
     ):
         outcomes = _await_outcomes(options, workers, upload, processes, progress)
     with progress.step("Reading alerts, the APDB and the central repository"):

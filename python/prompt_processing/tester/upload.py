@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import random
@@ -11,130 +10,88 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from prompt_processing.instruments.errors import RawError
-from prompt_processing.transport.schema_registry import SchemaRegistryError
-
 from .image_writer import SourceRaw, UploadedRaw
-from .pool import PoolError, PoolGroup, find_groups
-from .publish import PublishError
-from .settings import (
-    ENVIRONMENT_HELP,
-    add_arguments,
-    add_pool_argument,
-    check_environment,
-    make_announcer,
-    make_image_writer,
-    make_store,
-    schedule,
-)
+from .pool import PoolGroup, find_groups
+from .settings import TesterOptions, make_announcer, make_image_writer, make_store
 from .visit import SAL_INDEX_OF_NORMAL_VISITS, Telescope
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["main"]
+__all__ = ["INSTRUMENTS", "PoolUpload", "draw", "sal_index_of", "upload_pool"]
 
 _log = logging.getLogger("lsst.tester")
 
-_INSTRUMENTS = ("HSC", "LATISS", "LSSTCam")
-
-_DESCRIPTION = """\
-Play the telescope: announce visits on Kafka and upload their raws to the image bucket.
-
-Each visit is drawn from the pool under unobserved/<INSTRUMENT>/ of the users' bucket. It gets a new group
-and a new exposure id, in the header, the key and the sidecar, so that the same raws can be used again and
-again. The visit is announced, then the telescope slews (2 s) and exposes (18 s a snap), then the snap is
-uploaded: first each sidecar, then its image.
-"""
-
-_EXAMPLES = """\
-examples:
-  upload.py LATISS 3                two seconds of slew, eighteen of exposure, three times
-  upload.py HSC 2 --seed 1          two visits at random, the same ones with each run
-  upload.py LSSTCam 1 --slew 0 --exposure 1 --publish-notices
-                                    in a hurry, to a store that publishes no notices
-
-"""
+INSTRUMENTS = ("HSC", "LATISS", "LSSTCam")
+"""Cameras whose raws are in the pool."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Upload visits; returns the exit status."""
-    options = _parse(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-    logging.getLogger("botocore").setLevel(logging.WARNING)
-    try:
-        _upload(options)
-    except (PoolError, PublishError, SchemaRegistryError, RawError) as error:
-        _log.critical("%s", error)
-        return 1
-    except (BotoCoreError, ClientError) as error:
-        _log.critical("The S3 store does not do as it should: %s", error)
-        return 1
-    return 0
+@dataclass(frozen=True, slots=True)
+class PoolUpload:
+    """Which visits of the pool are taken, and when.
+
+    Attributes
+    ----------
+    instrument
+        Short name.
+    n_groups
+        How many visits.
+    users_bucket
+        Where the pool is.
+    seed
+        Of the random order; `None` takes the visits in the order of their exposures.
+    pause
+        Seconds between the end of a visit and the announcement of the next.
+    step
+        Whether each visit waits for a line on standard input.
+    manifest
+        Gets a line of JSON for each raw: what became of what.
+    """
+
+    instrument: str
+    n_groups: int
+    users_bucket: str
+    seed: int | None = None
+    pause: float = 0.0
+    step: bool = False
+    manifest: Path | None = None
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="upload.py",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES + ENVIRONMENT_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("instrument", choices=_INSTRUMENTS, help="camera whose raws are used")
-    parser.add_argument("n_groups", type=_count, metavar="n_groups", help="how many visits")
-    add_pool_argument(parser)
-    parser.add_argument(
-        "--seed",
-        type=int,
-        help="draw visits at random, repeatably; without it they are taken in the order of their exposures",
-    )
-    parser.add_argument(
-        "--pause",
-        type=float,
-        default=0.0,
-        help="seconds between the end of a visit and the announcement of the next (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--step",
-        action="store_true",
-        help="announce each visit only when a line comes on standard input",
-    )
-    parser.add_argument(
-        "--manifest", type=Path, help="append a line of JSON to this file for each raw: what became of what"
-    )
-    add_arguments(parser)
-    options = parser.parse_args(arguments)
-    check_environment(parser)
-    return options
+def upload_pool(upload: PoolUpload, options: TesterOptions) -> None:
+    """Take visits of the pool, as the telescope and its image writer would.
 
-
-def _upload(options: argparse.Namespace) -> None:
+    Raises
+    ------
+    PoolError, PublishError, SchemaRegistryError, RawError
+        The pool, the event stream, the schema registry or a raw is unusable.
+    botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
+        The store does not answer as it should.
+    """
     s3 = make_store()
     telescope = Telescope(
         s3,
         options.image_bucket,
         make_announcer(),
         make_image_writer(options).write,
-        schedule(options),
+        options.schedule,
         options.survey,
     )
-    groups = draw(find_groups(s3, options.users_bucket, options.instrument), options.n_groups, options.seed)
+    groups = draw(find_groups(s3, upload.users_bucket, upload.instrument), upload.n_groups, upload.seed)
     for number, group in enumerate(groups):
         with tempfile.TemporaryDirectory(prefix="prompt-tester-") as folder:
-            raws = _download(s3, options.users_bucket, group, Path(folder))
-            if options.step and not sys.stdin.readline():
-                _log.info("No more lines: %d of %d visits taken", number, options.n_groups)
+            raws = _download(s3, upload.users_bucket, group, Path(folder))
+            if upload.step and not sys.stdin.readline():
+                _log.info("No more lines: %d of %d visits taken", number, upload.n_groups)
                 return
-            if number and options.pause:
-                time.sleep(options.pause)
-            uploaded = telescope.take(raws, sal_index_of(options.instrument, group))
-        if options.manifest is not None:
-            _append(options.manifest, uploaded)
+            if number and upload.pause:
+                time.sleep(upload.pause)
+            uploaded = telescope.take(raws, sal_index_of(upload.instrument, group))
+        if upload.manifest is not None:
+            _append(upload.manifest, uploaded)
 
 
 def draw(groups: Sequence[PoolGroup], n_groups: int, seed: int | None) -> list[PoolGroup]:
@@ -190,14 +147,3 @@ def _append(manifest: Path, uploaded: Sequence[UploadedRaw]) -> None:
                 "arrived": raw.arrived,
             }
             lines.write(json.dumps(row) + "\n")
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of visits")
-    return value
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,58 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
-import logging
 import multiprocessing
-import os
 import random
-import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError
 from lsst.daf.butler import Butler, MissingCollectionError, MissingDatasetTypeError
 from lsst.resources import ResourcePath
 
 from prompt_processing.instruments import RawKey, format_raw_key
-from prompt_processing.instruments.errors import RawError
-from prompt_processing.transport.schema_registry import SchemaRegistryError
 
 from .image_writer import Snap, SourceRaw, UploadedRaw
-from .publish import PublishError
-from .settings import (
-    ENVIRONMENT_HELP,
-    add_arguments,
-    check_environment,
-    make_announcer,
-    make_image_writer,
-    make_store,
-    schedule,
-)
+from .settings import TesterOptions, make_announcer, make_image_writer, make_store
 from .visit import SAL_INDEX_OF_NORMAL_VISITS, Telescope
 
-__all__ = ["NoVisitsError", "choose", "find_visits", "main"]
-
-_log = logging.getLogger("lsst.tester")
-
-_DESCRIPTION = """\
-Play the telescope with visits of HSC from a Butler repository, each with all its detectors.
-
-Visits are drawn at random from a collection, and uploaded as visits with new groups and exposure ids: each
-is announced, then the telescope slews and exposes, then all its detectors are uploaded, several at once.
-"""
-
-_EXAMPLES = """\
-examples:
-  upload_hsc_rc2.py 3               three visits at random
-  upload_hsc_rc2.py 10 --ordered    ten visits at random, in the order in which they were taken
-  upload_hsc_rc2.py 1 --repo s3://bucket/repo --collection HSC/raw/all
-
-"""
+__all__ = ["NoVisitsError", "RepositoryUpload", "choose", "find_visits", "upload_repository"]
 
 
 class NoVisitsError(RuntimeError):
@@ -76,60 +43,52 @@ class RepositoryRaw:
     uri: str
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Upload visits; returns the exit status."""
-    options = _parse(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-    try:
-        with Butler.from_config(options.repo, writeable=False) as butler:
-            visits = choose(
-                find_visits(butler, options.collection), options.n_groups, options.seed, options.ordered
-            )
-        # Spawned: connections must not be shared with a fork.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(options.processes, mp_context=context) as processes:
-            _upload(visits, options, processes)
-    except (NoVisitsError, PublishError, SchemaRegistryError, RawError, FileNotFoundError) as error:
-        _log.critical("%s", error)
-        return 1
-    except (BotoCoreError, ClientError) as error:
-        _log.critical("The S3 store does not do as it should: %s", error)
-        return 1
-    return 0
+@dataclass(frozen=True, slots=True)
+class RepositoryUpload:
+    """Which visits of a repository are taken.
+
+    Attributes
+    ----------
+    n_groups
+        How many visits.
+    repo
+        The repository.
+    collection
+        Where the raws are.
+    seed
+        Repeats a choice.
+    ordered
+        Whether the chosen visits keep the order in which they were taken.
+    processes
+        How many processes work on a visit.
+    """
+
+    n_groups: int
+    repo: str
+    collection: str
+    seed: int | None = None
+    ordered: bool = False
+    processes: int = 1
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="upload_hsc_rc2.py",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES + ENVIRONMENT_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("n_groups", type=int, metavar="n_groups", help="how many visits")
-    parser.add_argument(
-        "--repo",
-        default=os.environ.get("RC2_REPO") or "/repo/main",
-        help="the repository (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--collection", default="HSC/RC2/defaults", help="where the raws are (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--ordered", action="store_true", help="upload in the order in which the visits were taken"
-    )
-    parser.add_argument("--seed", type=int, help="draw the same visits with each run")
-    parser.add_argument(
-        "--processes",
-        type=int,
-        default=min(8, os.cpu_count() or 1),
-        help="how many processes work on a visit (default: %(default)s)",
-    )
-    add_arguments(parser)
-    options = parser.parse_args(arguments)
-    if options.n_groups < 1 or options.processes < 1:
-        parser.error("the numbers of visits and processes are at least 1")
-    check_environment(parser)
-    return options
+def upload_repository(upload: RepositoryUpload, options: TesterOptions) -> None:
+    """Take visits of HSC from a Butler repository, each with all its detectors.
+
+    Raises
+    ------
+    NoVisitsError, PublishError, SchemaRegistryError, RawError
+        The repository, the event stream, the schema registry or a raw is unusable.
+    FileNotFoundError
+        There is no such repository.
+    botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
+        The store does not answer as it should.
+    """
+    with Butler.from_config(upload.repo, writeable=False) as butler:
+        visits = choose(find_visits(butler, upload.collection), upload.n_groups, upload.seed, upload.ordered)
+    # Spawned: connections must not be shared with a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(upload.processes, mp_context=context) as processes:
+        _upload(visits, options, upload.processes, processes)
 
 
 def find_visits(butler: Butler, collection: str) -> list[list[RepositoryRaw]]:
@@ -203,14 +162,17 @@ def choose(
 
 
 def _upload(
-    visits: Sequence[list[RepositoryRaw]], options: argparse.Namespace, processes: ProcessPoolExecutor
+    visits: Sequence[list[RepositoryRaw]],
+    options: TesterOptions,
+    n_processes: int,
+    processes: ProcessPoolExecutor,
 ) -> None:
     telescope = Telescope(
         make_store(),
         options.image_bucket,
         make_announcer(),
-        functools.partial(_write_in_processes, options, processes),
-        schedule(options),
+        functools.partial(_write_in_processes, options, n_processes, processes),
+        options.schedule,
         options.survey,
     )
     for raws in visits:
@@ -222,20 +184,20 @@ def _upload(
 
 
 def _write_in_processes(
-    options: argparse.Namespace, processes: ProcessPoolExecutor, raws: Sequence[SourceRaw], snap: Snap
+    options: TesterOptions,
+    n_processes: int,
+    processes: ProcessPoolExecutor,
+    raws: Sequence[SourceRaw],
+    snap: Snap,
 ) -> list[UploadedRaw]:
-    shares = [share for number in range(options.processes) if (share := raws[number :: options.processes])]
+    shares = [share for number in range(n_processes) if (share := raws[number::n_processes])]
     written = processes.map(functools.partial(_write_share, options, snap), shares)
     return [raw for share in written for raw in share]
 
 
-def _write_share(options: argparse.Namespace, snap: Snap, raws: Sequence[SourceRaw]) -> list[UploadedRaw]:
+def _write_share(options: TesterOptions, snap: Snap, raws: Sequence[SourceRaw]) -> list[UploadedRaw]:
     return make_image_writer(options, n_threads=4).write(raws, snap)
 
 
 def _copy(uri: str, path: Path) -> None:
     ResourcePath(path).transfer_from(ResourcePath(uri), transfer="copy")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -33,7 +33,10 @@ for words in ["", *sorted(helps, key=lambda words: words in sys.argv[1:])]:
 print(json.dumps(loaded))
 """
 
-SERVICES = {"worker http", "worker stream", "fanout", "writer", "initializer", "raws serve", "alerts resend"}
+SERVICES = {
+    *("worker http", "worker stream", "fanout", "writer", "initializer", "raws serve", "alerts resend"),
+    *("tester upload", "tester upload-hsc-rc2"),
+}
 """Commands whose help lists settings."""
 
 HEAVY = {

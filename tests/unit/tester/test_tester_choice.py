@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from prompt_processing.cli.main import run
 from prompt_processing.instruments import RawKey, format_raw_key
 from prompt_processing.tester.pool import PoolGroup, PoolRaw
-from prompt_processing.tester.upload import draw, main, sal_index_of
+from prompt_processing.tester.upload import draw, sal_index_of
 from prompt_processing.tester.upload_hsc_rc2 import RepositoryRaw, choose
 
 
@@ -56,27 +57,23 @@ def test_ordered_keeps_the_order_in_which_visits_were_taken() -> None:
     assert exposures == sorted(exposures)
 
 
-def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["--help"])
-    assert ended.value.code == 0
-    told = capsys.readouterr().out
-    for word in ("unobserved/", "KAFKA_CLUSTER", "IMAGE_BUCKET", "examples:", "--seed"):
-        assert word in told
+def test_help_explains_pool_and_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("tester", "upload", "--help") == 0
+    shown = capsys.readouterr().out
+    for word in ("unobserved/", "KAFKA_CLUSTER", "IMAGE_BUCKET", "S3_ENDPOINT_URL", "--seed"):
+        assert word in shown
 
 
-def test_missing_broker_is_told_by_name(
+def test_missing_broker_is_reported_by_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("KAFKA_CLUSTER", raising=False)
-    with pytest.raises(SystemExit):
-        main(["HSC", "1"])
-    assert "KAFKA_CLUSTER" in capsys.readouterr().err
+    assert run("tester", "upload", "HSC", "1") == 2
+    assert "KAFKA_CLUSTER: not set" in capsys.readouterr().err
 
 
 def test_unknown_instrument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["DECam", "1"])
+    assert run("tester", "upload", "DECam", "1") == 2
     assert "LSSTCam" in capsys.readouterr().err
 
 
