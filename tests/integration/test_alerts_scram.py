@@ -69,7 +69,12 @@ def test_wrong_password_keeps_the_alerts_and_names_the_settings(
     # Beside what the client library says.
     own = [record for record in caplog.records if record.name == "lsst.prompt_processing.alerts"]
     (told,) = (record for record in own if record.levelno >= logging.ERROR)
-    for word in ("AP_KAFKA_PRODUCER_USERNAME", "AP_KAFKA_PRODUCER_PASSWORD", str(tmp_path), "prompt-resend"):
+    for word in (
+        "AP_KAFKA_PRODUCER_USERNAME",
+        "AP_KAFKA_PRODUCER_PASSWORD",
+        str(tmp_path),
+        "prompt alerts resend",
+    ):
         assert word in told.getMessage()
     assert WRONG not in caplog.text
 

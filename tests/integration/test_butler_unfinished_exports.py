@@ -13,7 +13,8 @@ from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
 from prompt_processing.butler import export
-from prompt_processing.butler_writer.unfinished import finish_exports, main
+from prompt_processing.butler_writer.unfinished import finish_exports
+from prompt_processing.cli.main import run
 
 pytestmark = pytest.mark.integration
 
@@ -73,9 +74,9 @@ def test_outputs_that_were_copied_are_entered(
     assert len(notes_of(central)) == 1
     assert files_of(central)
     assert not recorded(central)
-    assert main([str(central)]) == 0
+    assert run("repo", "finish-exports", str(central)) == 0
     assert not recorded(central), "it may be underway still"
-    assert main([str(central), "--older-than", "-60"]) == 0
+    assert run("repo", "finish-exports", str(central), "--older-than", "-60") == 0
     assert files_of(central) == recorded(central)
     assert notes_of(central) == []
     with Butler.from_config(str(central)) as butler:
@@ -119,5 +120,5 @@ def test_note_that_is_not_understood_is_left_to_somebody(central_folder: Path) -
     folder.mkdir()
     (folder / f"1-{'0' * 32}.json").write_text("{}")
     (folder / "README").write_text("nobody's")
-    assert main([str(central_folder / "central")]) == 1
+    assert run("repo", "finish-exports", str(central_folder / "central")) == 1
     assert len(notes_of(central_folder / "central")) == 2

@@ -64,7 +64,7 @@ def test_missing_collection_is_told_and_repaired_as_told(
     status, bad = check(central_folder, capsys)
     assert status == 1
     assert bad[f"collection {chain}"]["message"] == "is missing"
-    assert "prompt-make-central-repo --add" in bad[f"collection {chain}"]["remedy"]
+    assert "prompt repo make --add" in bad[f"collection {chain}"]["remedy"]
     assert run("repo", "make", "--add", "--instrument=LSSTCam", central) == 0
     status, bad = check(central_folder, capsys)
     assert status == 0, bad
@@ -122,7 +122,8 @@ def test_dataset_types_of_new_pipelines_are_found_shown_and_registered(
     shown = capsys.readouterr().out
     assert "missing  dia_source_apdb" in shown
     assert "--register" in shown
-    assert check(tmp_path, capsys, pipelines)[1]["dataset types"]["remedy"].startswith("prompt-dataset")
+    remedy = check(tmp_path, capsys, pipelines)[1]["dataset types"]["remedy"]
+    assert remedy.startswith("prompt repo dataset-types")
     assert run("repo", "dataset-types", central, pipelines, "--register") == 0
     assert run("repo", "dataset-types", central, pipelines) == 0
     assert "dataset types" not in check(tmp_path, capsys, pipelines)[1]

@@ -139,7 +139,7 @@ def send_alerts(
     if not ours.sound:
         _LOG.error(
             "The broker %s did not take %d alerts of visit %d, detector %d (%s); %d are kept in %s, from "
-            "where prompt-resend-alerts sends them.",
+            "where prompt alerts resend sends them.",
             settings.broker.bootstrap_servers,
             report.kept + report.lost,
             visit,

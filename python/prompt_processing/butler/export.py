@@ -156,7 +156,7 @@ class Exporter:
                 continue
             if self._central.writer.registry.registerDatasetType(dataset_type):
                 _LOG.warning(
-                    "The central repository did not have the dataset type %s; run prompt-initializer "
+                    "The central repository did not have the dataset type %s; run prompt initializer "
                     "whenever pipelines change.",
                     dataset_type.name,
                 )

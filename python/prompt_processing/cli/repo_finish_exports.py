@@ -19,7 +19,7 @@ from .command import Command
 @click.argument("repository", help="URI of the central Butler repository.")
 @click.option(
     "--older-than",
-    type=click.FloatRange(min=0),
+    type=float,
     default=3600.0,
     show_default=True,
     help="Seconds; younger exports are left alone.",

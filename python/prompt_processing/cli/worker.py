@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
-from importlib import resources
 
 import click
 
@@ -40,12 +38,10 @@ def http(gunicorn: tuple[str, ...]) -> None:
     sent. /metrics and /health answer on METRICS_PORT at any time.
     """
     _prepare()
-    from gunicorn.app.wsgiapp import WSGIApplication
+    # Not before garbage collection is off: this imports everything else.
+    from prompt_processing.activator.web_server import run_web_worker
 
-    configuration = resources.files("prompt_processing.activator") / "gunicorn_conf.py"
-    # Gunicorn reads the command line itself.
-    sys.argv[1:] = ["-c", str(configuration), *gunicorn]
-    WSGIApplication("%(prog)s [OPTIONS]", prog="prompt worker http").run()
+    run_web_worker(gunicorn)
 
 
 @click.command(
@@ -63,7 +59,6 @@ def stream() -> int:
     KEDA starts such workers as jobs, as many as there are visits.
     """
     _prepare()
-    # Not before garbage collection is off: this imports everything else.
     from prompt_processing.activator.stream_worker import run_stream_worker
 
     return run_stream_worker()

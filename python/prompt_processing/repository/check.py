@@ -108,7 +108,7 @@ def _universe(butler: Butler) -> Finding:
 
 
 def _instrument(butler: Butler, camera: Camera) -> Finding:
-    remedy = f"prompt-make-central-repo --add --instrument {camera.name} <repository>"
+    remedy = f"prompt repo make --add --instrument {camera.name} <repository>"
     records = butler.query_dimension_records("instrument", instrument=camera.name, explain=False)
     if not records:
         return Finding(Severity.PROBLEM, "instrument", f"{camera.name} is not known", remedy)
@@ -146,7 +146,7 @@ def _filters(butler: Butler, camera: Camera) -> Finding:
             Severity.WARNING,
             "filters",
             f"not known: {_some(missing)}; visits in them fail",
-            f"prompt-make-central-repo --add --instrument {camera.name} <repository>",
+            f"prompt repo make --add --instrument {camera.name} <repository>",
         )
     return Finding(Severity.OK, "filters", f"{len(known)}")
 
@@ -213,7 +213,7 @@ def _camera(butler: Butler, names: Collections) -> Finding:
             Severity.PROBLEM,
             "camera",
             f"in {names.unbounded_calib} cannot be read: {type(error).__name__}: {error}",
-            "export it anew from the repository that it came from, with bin/make_export",
+            "export it anew from the repository that it came from, with prompt repo export",
         )
     nominal = nominal_detectors(stored) if isinstance(stored, Camera) else []
     if nominal:
@@ -223,7 +223,7 @@ def _camera(butler: Butler, names: Collections) -> Finding:
             f"has nominal gains and read noise for {len(nominal)} of {len(stored.detectors)} detectors, "
             f"such as {_some([one.name for one in nominal[:3]])}: fluxes and variances are off by as much as "
             "the real amplifiers differ",
-            "bin/make_export from a repository whose camera has measured values, then bin/import_export",
+            "prompt repo export from a repository whose camera has measured values, then prompt repo import",
         )
     return Finding(Severity.OK, "camera", names.unbounded_calib)
 
@@ -247,7 +247,7 @@ def _calibrations(butler: Butler, names: Collections, camera: Camera, when: Time
         except (MissingCollectionError, MissingDatasetTypeError):
             number = 0
         missing = sorted(science - valid)
-        remedy = "bin/make_export from a repository that has them, then bin/import_export"
+        remedy = "prompt repo export visits from a repository that has them, then prompt repo import"
         if not missing:
             yield Finding(Severity.OK, kind, f"{number}, for all {len(science)} science detectors")
         elif valid:
@@ -265,7 +265,7 @@ def _calibrations(butler: Butler, names: Collections, camera: Camera, when: Time
 
 def _sky(butler: Butler, names: Collections, sky_map: str | None) -> Iterator[Finding]:
     maps = {str(ref.dataId["skymap"]) for ref in _find(butler, "skyMap", names.skymaps)}
-    remedy = "bin/make_template_export from a repository that has it, then bin/import_export"
+    remedy = "prompt repo export templates from a repository that has it, then prompt repo import"
     if sky_map is not None and sky_map not in maps:
         there = ", ".join(sorted(maps)) or "none"
         yield Finding(
@@ -284,7 +284,7 @@ def _sky(butler: Butler, names: Collections, sky_map: str | None) -> Iterator[Fi
             Severity.WARNING,
             "templates",
             f"no template_coadd in {names.templates}: visits end after the calibration of their image",
-            "bin/make_template_export, then bin/import_export",
+            "prompt repo export templates, then prompt repo import",
         )
     shards = [ref for kind in _catalogues(butler) for ref in _find(butler, kind, names.refcats)]
     if shards:
@@ -294,20 +294,20 @@ def _sky(butler: Butler, names: Collections, sky_map: str | None) -> Iterator[Fi
             Severity.WARNING,
             "reference catalogues",
             f"none in {names.refcats}: images cannot be calibrated",
-            "bin/make_export, then bin/import_export",
+            "prompt repo export visits, then prompt repo import",
         )
 
 
 def _dataset_types(butler: Butler, pipelines: Sequence[str]) -> Iterator[Finding]:
     needed = compare_dataset_types(butler, pipelines)
     for name, difference in needed.differing.items():
-        yield Finding(Severity.PROBLEM, f"dataset type {name}", difference, "see prompt-dataset-types")
+        yield Finding(Severity.PROBLEM, f"dataset type {name}", difference, "see prompt repo dataset-types")
     if needed.missing:
         yield Finding(
             Severity.PROBLEM,
             "dataset types",
             f"not registered: {_some([one.name for one in needed.missing])}",
-            "prompt-dataset-types --register, or prompt-initializer",
+            "prompt repo dataset-types --register, or prompt initializer",
         )
     else:
         yield Finding(Severity.OK, "dataset types", f"{len(needed.present)}")
@@ -325,7 +325,7 @@ def _find(butler: Butler, kind: str, collection: str) -> Sequence[DatasetRef]:
 
 
 def _repair(names: Collections, what: str) -> str:
-    return f"prompt-make-central-repo --add --instrument {names.instrument} <repository> {what}"
+    return f"prompt repo make --add --instrument {names.instrument} <repository> {what}"
 
 
 def _some(things: Iterable[object]) -> str:

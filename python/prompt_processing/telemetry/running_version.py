@@ -1,4 +1,4 @@
-"""Which version runs: the one source for the log at start, for ``/version`` and for ``prompt-inspect``."""
+"""Which version runs: the one source for the log at start, for ``/version`` and for ``prompt inspect``."""
 
 from __future__ import annotations
 
