@@ -59,17 +59,25 @@ def split_extension(path: str) -> tuple[str, str | None]:
 
 
 @contextmanager
-def open_fits(file: str) -> Iterator[fits.HDUList]:
+def open_fits(file: str, shown: str | None = None) -> Iterator[fits.HDUList]:
     """Open a FITS file; whatever goes wrong while it is open is reported in a sentence about that file.
 
     Warnings and log messages of astropy are dropped: they speak of cards and of astropy's own options.
+
+    Parameters
+    ----------
+    file : `str`
+        Its path.
+    shown : `str`, optional
+        Its name in messages.
 
     Raises
     ------
     UnreadableImageError
         Raised if the file is missing, unreadable, damaged or something else than FITS.
     """
-    _check_file(file)
+    shown = shown or file
+    _check_file(file, shown)
     with warnings.catch_warnings(), quiet_astropy():
         warnings.simplefilter("ignore")
         try:
@@ -78,12 +86,12 @@ def open_fits(file: str) -> Iterator[fits.HDUList]:
         except DifferenceError:
             raise
         except EOFError as error:
-            raise UnreadableImageError(f"{file} is truncated: its compressed data end too early.") from error
+            raise UnreadableImageError(f"{shown} is truncated: its compressed data end too early.") from error
         except MemoryError as error:
-            raise UnreadableImageError(f"{file} does not fit into memory.") from error
+            raise UnreadableImageError(f"{shown} does not fit into memory.") from error
         # Damaged files raise some ten classes, several from the decompressors, without a common base.
         except Exception as error:
-            raise UnreadableImageError(f"{file} {_reason(file, error)}") from error
+            raise UnreadableImageError(f"{shown} {_reason(file, error)}") from error
 
 
 @contextmanager
@@ -97,22 +105,22 @@ def quiet_astropy() -> Iterator[None]:
         astropy_log.setLevel(level)
 
 
-def _check_file(file: str) -> None:
+def _check_file(file: str, shown: str) -> None:
     path = Path(file)
     if not path.exists():
-        raise UnreadableImageError(f"{file}: there is no such file.")
+        raise UnreadableImageError(f"{shown}: there is no such file.")
     if path.is_dir():
-        raise UnreadableImageError(f"{file} is a folder; name the FITS file in it.")
+        raise UnreadableImageError(f"{shown} is a folder; name the FITS file in it.")
     try:
         with path.open("rb") as stream:
             start = stream.read(64).lstrip()
     except OSError as error:
-        raise UnreadableImageError(f"{file} cannot be read: {error.strerror}.") from error
+        raise UnreadableImageError(f"{shown} cannot be read: {error.strerror}.") from error
     if path.is_file() and path.stat().st_size == 0:
-        raise UnreadableImageError(f"{file} is empty (0 bytes).")
+        raise UnreadableImageError(f"{shown} is empty (0 bytes).")
     for signature, what in _SIGNATURES:
         if start.startswith(signature):
-            raise UnreadableImageError(f"{file} is not a FITS image but {what}.")
+            raise UnreadableImageError(f"{shown} is not a FITS image but {what}.")
 
 
 def _reason(file: str, error: Exception) -> str:

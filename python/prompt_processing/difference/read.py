@@ -135,7 +135,7 @@ class _Contents:
     sky: SkyCoordinates
 
 
-def open_image(path: str | Path, options: ReadOptions | None = None) -> OpenedImage:
+def open_image(path: str | Path, options: ReadOptions | None = None, shown: str | None = None) -> OpenedImage:
     """Open an image.
 
     Parameters
@@ -145,6 +145,8 @@ def open_image(path: str | Path, options: ReadOptions | None = None) -> OpenedIm
         Compressed files (``.gz``, ``.fz``, ``.bz2``) are recognised by their contents.
     options : `ReadOptions`, optional
         What the header lacks.
+    shown : `str`, optional
+        Name of the file in messages, where it is a copy of another.
 
     Raises
     ------
@@ -153,8 +155,8 @@ def open_image(path: str | Path, options: ReadOptions | None = None) -> OpenedIm
     """
     options = options or ReadOptions()
     file, extension = split_extension(str(path))
-    with open_fits(file) as hdus:
-        contents = _read(hdus, file, extension, options)
+    with open_fits(file, shown) as hdus:
+        contents = _read(hdus, shown or file, extension, options)
     return _assemble(contents, options)
 
 
