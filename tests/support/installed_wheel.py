@@ -1,0 +1,149 @@
+"""The project's own wheel, in an environment whose other packages are this environment's."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+from prompt_delivery.release.requirements import needed_distributions
+
+PROJECT = Path(__file__).parents[2]
+
+_SCRIPT = """\
+#!{python}
+import sys
+from {module} import {first}
+sys.exit({call}())
+"""
+
+
+def build_distributions(folder: Path) -> tuple[Path, Path]:
+    """Build the source distribution, and the wheel from that alone.
+
+    Returns
+    -------
+    wheel, sdist
+        The files.
+    """
+    subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(PROJECT)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    return wheel, sdist
+
+
+class InstalledWheel:
+    """An environment with the wheel, and of the other packages those that it or some extras ask for.
+
+    Parameters
+    ----------
+    folder
+        Where to make it.
+    wheel
+        The wheel.
+    extras
+        What is installed besides.
+    """
+
+    def __init__(self, folder: Path, wheel: Path, extras: Iterable[str] = ()) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.home.mkdir(parents=True)
+        venv.EnvBuilder(symlinks=True).create(folder / "venv")
+        self.python = folder / "venv" / "bin" / "python"
+        needed = needed_distributions(extras)
+        (self.site,) = (folder / "venv" / "lib").glob("python3*/site-packages")
+        self._borrow(needed)
+        pip = [sys.executable, "-m", "pip", "--python", str(self.python), "--disable-pip-version-check"]
+        subprocess.run(
+            [*pip, "install", "--quiet", "--no-deps", "--no-index", "--no-compile", str(wheel)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables of a process that knows nothing of the checkout."""
+        kept = {name: value for name, value in os.environ.items() if name in ("LANG", "TMPDIR", "TZ")}
+        return {**kept, "HOME": str(self.home), "PATH": f"{self.python.parent}:/usr/bin:/bin"}
+
+    def run(self, *command: str, timeout_s: float = 120.0) -> "subprocess.CompletedProcess[str]":
+        """Run a program of the environment, away from the checkout."""
+        return subprocess.run(
+            [str(self.python.with_name(command[0])), *command[1:]],
+            cwd=self.home,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def take_compiled(self) -> None:
+        """Take over what the checkout has compiled of the same sources, to save the time."""
+        checkout, installed = PROJECT / "python" / "prompt_processing", self.site / "prompt_processing"
+        for compiled in checkout.rglob("__pycache__/*.nb[ic]"):
+            folder = compiled.parent.parent
+            source = folder / f"{compiled.name.partition('.')[0]}.py"
+            copy = installed / source.relative_to(checkout)
+            if not copy.exists() or copy.read_bytes() != source.read_bytes():
+                continue
+            # It counts for a source of this time and size.
+            was = source.stat()
+            os.utime(copy, ns=(was.st_atime_ns, was.st_mtime_ns))
+            (copy.parent / "__pycache__").mkdir(exist_ok=True)
+            shutil.copy2(compiled, copy.parent / "__pycache__" / compiled.name)
+
+    def _borrow(self, needed: set[str]) -> None:
+        borrowed = self.folder / "packages"
+        borrowed.mkdir()
+        owners = metadata.packages_distributions()
+        for packages in {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}:
+            for entry in packages.iterdir():
+                module, _, ending = entry.name.partition(".")
+                if entry.suffix == ".dist-info":
+                    names = [entry.name.partition("-")[0]]
+                else:
+                    names = owners.get(module, [])
+                # What no distribution owns belongs to one by its name, such as numpy.libs. The checkout's own
+                # installation is a .pth file.
+                wanted = {_normal(name) for name in names} & needed if names else ending != "pth"
+                if wanted:
+                    (borrowed / entry.name).symlink_to(entry)
+        (self.site / "packages.pth").write_text(f"{borrowed}\n")
+        for name in needed:
+            try:
+                entries = metadata.distribution(name).entry_points
+            except metadata.PackageNotFoundError:
+                # Another version of Python needs it.
+                continue
+            for entry in entries.select(group="console_scripts"):
+                module, _, call = entry.value.partition(":")
+                script = self.python.with_name(entry.name)
+                first = call.partition(".")[0]
+                script.write_text(
+                    _SCRIPT.format(
+                        python=self.python, module=module, first=first, call=call.split("[")[0].strip()
+                    )
+                )
+                script.chmod(0o755)
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def names_in(wheel: Path) -> set[str]:
+    """Return the names of a wheel's files."""
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
