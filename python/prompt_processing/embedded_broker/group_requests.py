@@ -134,7 +134,6 @@ class GroupRequests:
         known = self._known(offsets)
         if error is ErrorCode.NONE:
             group.offsets.commit(known)
-            self._groups.committed.fire()
         if version >= 3:
             answer.int32(0)
         _write_commit_errors(offsets, known, error, answer)

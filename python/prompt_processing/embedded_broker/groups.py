@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from .consumer_group import Group
 from .partitions import Floor
-from .signals import Signal
 
 __all__ = ["Groups"]
 
 
 class Groups:
-    """All consumer groups.
-
-    Attributes
-    ----------
-    committed
-        Fired when a group has committed offsets.
-    """
+    """All consumer groups."""
 
     def __init__(self) -> None:
-        self.committed = Signal()
         self._groups: dict[str, Group] = {}
 
     def get(self, group_id: str) -> Group | None:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from .groups import Groups
 from .partitions import Partition, PartitionFullError
 from .record_batches import BadBatchError, check_produced
 from .signals import wait_for_any
@@ -22,8 +21,6 @@ _log = logging.getLogger("prompt_processing.embedded_broker")
 _MAX_BATCH_BYTES = 10 * 2**20
 _MAX_FETCH_BYTES = 16 * 2**20
 """Of one answer, whatever the client allows: it is put together in memory."""
-_MAX_HELD_S = 5.0
-"""How long a batch waits for room before it is refused; its connection is of no other use meanwhile."""
 _LATEST, _EARLIEST = -1, -2
 _READ_COMMITTED = 1
 
@@ -52,29 +49,27 @@ class MessageRequests:
 
     Parameters
     ----------
-    topics, groups, transactions
+    topics, transactions
         What the broker has.
     """
 
-    def __init__(self, topics: Topics, groups: Groups, transactions: Transactions) -> None:
+    def __init__(self, topics: Topics, transactions: Transactions) -> None:
         self._topics = topics
-        self._groups = groups
         self._transactions = transactions
 
     async def produce(self, request: Reader, version: int, answer: Writer) -> bool:
         """Store batches; returns whether the client wants an answer."""
         request.nullable_string()
         acks = request.int16()
-        patience_s = min(request.int32() / 2000, _MAX_HELD_S)
+        request.int32()
         topics = request.array(
             lambda: (
                 request.string(),
                 request.array(lambda: (request.int32(), request.nullable_bytes())),
             )
         )
-        deadline = asyncio.get_running_loop().time() + patience_s
         stored = [
-            (topic, [await self._store(topic, number, data, deadline) for number, data in batches])
+            (topic, [self._store(topic, number, data) for number, data in batches])
             for topic, batches in topics
         ]
 
@@ -173,30 +168,24 @@ class MessageRequests:
             answer.int32(0)
         answer.array(topics, write_topic)
 
-    async def _store(self, topic: str, number: int, data: bytes | None, deadline: float) -> _Stored:
+    def _store(self, topic: str, number: int, data: bytes | None) -> _Stored:
         partition = self._topics.find(topic, number)
         if partition is None:
             return _Stored(number, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
         try:
             header = check_produced(data, _MAX_BATCH_BYTES)
-            while True:
-                if header.transactional:
-                    self._transactions.check_batch(header.producer_id, header.producer_epoch, topic, number)
-                try:
-                    offset = partition.append(data or b"", header)
-                    return _Stored(number, ErrorCode.NONE, offset, partition.start_offset)
-                except PartitionFullError as full:
-                    left = deadline - asyncio.get_running_loop().time()
-                    if left <= 0:
-                        return _Stored(number, ErrorCode.KAFKA_STORAGE_ERROR, message=str(full))
-                    await wait_for_any([self._groups.committed], left)
-        except BadBatchError as error:
+            if header.transactional:
+                self._transactions.check_batch(header.producer_id, header.producer_epoch, topic, number)
+            offset = partition.append(data or b"", header)
+        except (BadBatchError, TransactionError) as error:
             return _Stored(number, error.code, message=str(error))
-        except TransactionError as error:
-            return _Stored(number, error.code)
+        except PartitionFullError as error:
+            # Clients try again after a while; until they do, nothing of the batch is here.
+            return _Stored(number, ErrorCode.KAFKA_STORAGE_ERROR, message=str(error))
         except OSError as error:
             _log.warning("Cannot write to partition %d of %s: %s", number, topic, error)
             return _Stored(number, ErrorCode.KAFKA_STORAGE_ERROR, message=str(error))
+        return _Stored(number, ErrorCode.NONE, offset, partition.start_offset)
 
     async def _fetch(
         self, wanted: list[_Wanted], max_wait_s: float, min_bytes: int, max_bytes: int, committed_only: bool

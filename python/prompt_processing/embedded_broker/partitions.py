@@ -113,8 +113,13 @@ class Partition:
         """
         if header.producer_id >= 0 and (known := self._producers.check(header)) is not None:
             return known
-        self._make_room(len(data))
-        offset = self._log.append(data, header)
+        try:
+            self._make_room(len(data))
+            offset = self._log.append(data, header)
+        except (PartitionFullError, OSError):
+            if header.producer_id >= 0:
+                self._producers.note_refused(header)
+            raise
         if header.producer_id >= 0:
             self._producers.note(header, offset)
         if header.transactional:

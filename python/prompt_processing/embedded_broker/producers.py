@@ -18,7 +18,7 @@ _REMEMBERED_PRODUCERS = 1000
 @dataclass(slots=True)
 class _Producer:
     epoch: int
-    last_sequence: int = -1
+    expected: int | None = None
     batches: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_BATCHES))
 
 
@@ -44,15 +44,13 @@ class ProducerStates:
                 ErrorCode.INVALID_PRODUCER_EPOCH, "a newer instance of the producer is active"
             )
         if header.producer_epoch > known.epoch:
-            expected = 0
+            expected: int | None = 0
         else:
             for first, last, offset in known.batches:
                 if (header.base_sequence, header.last_sequence) == (first, last):
                     return offset
-            if known.last_sequence < 0:
-                return None
-            expected = (known.last_sequence + 1) & 0x7FFFFFFF
-        if header.base_sequence != expected:
+            expected = known.expected
+        if expected is not None and header.base_sequence != expected:
             raise BadBatchError(
                 ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
                 f"sequence number {header.base_sequence} where {expected} is next",
@@ -62,8 +60,14 @@ class ProducerStates:
     def note(self, header: BatchHeader, offset: int) -> None:
         """Remember a batch that has been stored."""
         known = self._of(header.producer_id, header.producer_epoch)
-        known.last_sequence = header.last_sequence
+        known.expected = (header.last_sequence + 1) & 0x7FFFFFFF
         known.batches.append((header.base_sequence, header.last_sequence, offset))
+
+    def note_refused(self, header: BatchHeader) -> None:
+        """Remember a batch that could not be stored: those that are under way behind it have to wait."""
+        known = self._of(header.producer_id, header.producer_epoch)
+        if known.expected is None:
+            known.expected = header.base_sequence
 
     def note_epoch(self, producer_id: int, epoch: int) -> None:
         """Accept no batch of an older epoch from now on."""

@@ -103,7 +103,7 @@ class EmbeddedBroker:
         address = Address(_HOST, int(self._server.sockets[0].getsockname()[1]))
         self._apis = _make_apis(
             TopicRequests(address, self._topics),
-            MessageRequests(self._topics, self._groups, self._transactions),
+            MessageRequests(self._topics, self._transactions),
             GroupRequests(address, self._topics, self._groups, self._transactions),
             TransactionRequests(self._topics, self._transactions),
         )

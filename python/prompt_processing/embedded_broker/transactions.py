@@ -199,7 +199,6 @@ class Transactions:
         for group_id in ours.groups:
             self._groups.get_or_make(group_id).offsets.end_transaction(ours.producer_id, committed)
         ours.groups.clear()
-        self._groups.committed.fire()
         ours.is_open = False
         ours.last_committed = committed
         if ours.timer is not None:
