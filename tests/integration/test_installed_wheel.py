@@ -148,7 +148,7 @@ def test_a_night_is_processed(installed: Callable[..., InstalledWheel]) -> None:
     wheel.take_compiled()
     done = wheel.run(
         "prompt", "demo", "--visits", "1", "--miniature", "128x256", "--exposure", "1", "--output", "out",
-        timeout_s=400,
+        timeout_s=800,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     # No process took a module from the checkout.

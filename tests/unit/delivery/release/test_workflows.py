@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def test_the_workflows_of_the_playbook_are_there() -> None:
         "build-service",
         "ci-release",
         "publish-charts",
+        "publish-package",
         "nightly",
     }
 
@@ -84,6 +86,8 @@ def test_rights_are_named_and_writing_is_rare(path: Path) -> None:
     for name, job in jobs(path).items():
         if job.get("permissions", {}).get("contents") == "write":
             assert (path.stem, name) in {("ci-release", "release"), ("dependencies", "lock")}
+        if "id-token" in job.get("permissions", {}):
+            assert (path.stem, name) == ("publish-package", "publish")
     assert all("timeout-minutes" in job for job in jobs(path).values())
 
 
@@ -117,6 +121,22 @@ def test_service_is_built_on_latest_unless_a_branch_says_otherwise() -> None:
 def test_release_goes_to_two_registries() -> None:
     (job,) = jobs(PROJECT / ".github/workflows/ci-release.yaml").values()
     assert re.findall(r"[a-z.]+\.io", job["env"]["CONTAINER_REGISTRIES"]) == ["ghcr.io", "docker.io"]
+
+
+def test_package_is_published_without_a_password_and_with_attestations() -> None:
+    publish = jobs(PROJECT / ".github/workflows/publish-package.yaml")["publish"]
+    assert publish["permissions"] == {"contents": "read", "id-token": "write"}
+    assert publish["environment"]["name"] == "pypi"
+    (upload,) = [step for step in publish["steps"] if step["uses"].startswith("pypa/gh-action-pypi-publish@")]
+    assert upload["with"] == {"attestations": "true"}
+    assert "secrets." not in (PROJECT / ".github/workflows/publish-package.yaml").read_text("utf-8")
+
+
+def test_every_supported_python_is_tested() -> None:
+    with (PROJECT / "pyproject.toml").open("rb") as file:
+        lowest, above = re.findall(r"3\.(\d+)", tomllib.load(file)["project"]["requires-python"])
+    tested = jobs(PROJECT / ".github/workflows/ci.yaml")["check"]["strategy"]["matrix"]["python"]
+    assert tested == [f"3.{minor}" for minor in range(int(lowest), int(above))]
 
 
 @pytest.mark.parametrize(
