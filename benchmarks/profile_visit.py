@@ -39,6 +39,7 @@ from rich.table import Table
 
 from prompt_processing.activator.services import pipelines as pipeline_runs
 from prompt_processing.activator.services.visit_outputs import VisitOutputs
+from prompt_processing.activator.services.visit_rules import VisitRules
 from prompt_processing.activator.services.workspace import Repositories, Workspace
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.visit import FannedOutVisit
@@ -227,6 +228,7 @@ def run(night: Night, folder: Path, options: argparse.Namespace, console: Consol
     )
     del content
     repositories = Repositories.open(settings, night.camera)
+    rules = VisitRules.from_settings(settings, night.camera)
     ledger = Ledger()
     watch_tasks(ledger)
     announcements = [(group, detector) for group in night.groups for detector in group["detectors"]]
@@ -237,7 +239,8 @@ def run(night: Night, folder: Path, options: argparse.Namespace, console: Consol
         raws = [ResourcePath(str(path)) for path in raws_of(night, group, detector)]
         console.print(f"{visit}", highlight=False)
         ledger.visits.append({})
-        process(ledger, Workspace(repositories, settings, visit), raws, export=not options.no_export)
+        workspace = Workspace(repositories, settings, visit, rules.pipelines(visit))
+        process(ledger, workspace, raws, export=not options.no_export)
     repositories.close()
     show(ledger, console)
 

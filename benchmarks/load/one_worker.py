@@ -12,6 +12,7 @@ from lsst.daf.butler import Butler, DatasetRef
 from lsst.resources import ResourcePath
 
 from prompt_processing.activator.services.preload import visit_timespan
+from prompt_processing.activator.services.visit_rules import VisitRules
 from prompt_processing.activator.services.workspace import Repositories, Workspace
 from prompt_processing.butler.local import LocalRepository
 from prompt_processing.domain.clock import utc_to_tai
@@ -115,7 +116,8 @@ class OneWorker:
     def _begin(self, detector: int, field: int) -> Workspace:
         self._sequence += 1
         visit = make_visit(detector, field, f"one worker {self._sequence}")
-        return Workspace(self.repositories, self._settings, visit)
+        rules = VisitRules.from_settings(self._settings, self._world.camera)
+        return Workspace(self.repositories, self._settings, visit, rules.pipelines(visit))
 
     def _raw(self, detector: int) -> ResourcePath:
         exposure = 20260610 * 100_000 + self._sequence

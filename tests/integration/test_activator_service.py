@@ -58,7 +58,7 @@ class Workspace:
 
 class Context(ProcessContext):
     ready = True
-    def open_workspace(self, visit): return Workspace()
+    def open_workspace(self, visit, pipelines): return Workspace()
     def in_apdb(self, exposures, detector): return False
 
 

@@ -66,12 +66,7 @@ def process(butler_worker: Worker) -> Callable[..., Outcome]:
 
     def process(timeout: float = 300.0, **changed: Any) -> Outcome:
         service = ProcessVisit(
-            VisitRules(
-                butler_worker.camera,
-                settings.preprocessing_pipelines_config,
-                settings.main_pipelines_config,
-                settings.message_expiration,
-            ),
+            VisitRules.from_settings(settings, butler_worker.camera),
             butler_worker.begin_visit,
             WaitForSnaps(NoNotices(), OneImage(butler_worker.raw()), 0.1),
             butler_worker.repositories.apdb.contains,

@@ -227,6 +227,23 @@ def test_unsuitable_image_is_dropped_with_a_warning(
     workspace.clean()
 
 
+def test_pipeline_whose_file_is_missing_makes_way_for_the_next(
+    open_butler_worker: Callable[..., Worker], central_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, gone = central_folder / "pipelines" / "SingleFrame.yaml", central_folder / "Isr-cal.yaml"
+    with caplog.at_level(logging.ERROR):
+        butler_worker = open_butler_worker(
+            preprocessing_pipelines_config=f"- pipelines: [{gone}]",
+            main_pipelines_config=f"- pipelines: [{gone}, {good}]\n  survey: {world.make_visit().survey}\n"
+            f"- pipelines: [{gone}]",
+        )
+    assert any(str(gone) in message for message in caplog.messages)
+    result, _ = butler_worker.process()
+    assert result.pipeline == "SingleFrame"
+    with pytest.raises(NonRetriableError, match=f"no file {gone}"):
+        butler_worker.process(survey="another", exposure=world.EXPOSURE + 1)
+
+
 @pytest.mark.parametrize("kept", [0.5, 0.99, 0.001])
 def test_truncated_image_is_dropped(butler_worker: Worker, kept: float) -> None:
     workspace = butler_worker.begin()

@@ -72,7 +72,7 @@ class Workspace:
 
 class Context(ProcessContext):
     def warm(self): pass
-    def open_workspace(self, visit): return Workspace()
+    def open_workspace(self, visit, pipelines): return Workspace()
     def in_apdb(self, exposures, detector): return APDB.exists()
 
 

@@ -12,6 +12,7 @@ import pytest
 from lsst.resources import ResourcePath
 
 from prompt_processing.activator.services.pipelines import PipelineResult
+from prompt_processing.activator.services.visit_rules import VisitPipelines, VisitRules
 from prompt_processing.activator.services.workspace import Repositories, Workspace
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.settings.worker import Settings
@@ -29,8 +30,9 @@ class Worker:
     def begin(self, **changed: Any) -> Workspace:
         return self.begin_visit(world.make_visit(**changed))
 
-    def begin_visit(self, visit: FannedOutVisit) -> Workspace:
-        return Workspace(self.repositories, self.settings, visit)
+    def begin_visit(self, visit: FannedOutVisit, pipelines: VisitPipelines | None = None) -> Workspace:
+        pipelines = pipelines or VisitRules.from_settings(self.settings, self.camera).pipelines(visit)
+        return Workspace(self.repositories, self.settings, visit, pipelines)
 
     def raw(self, **changed: Any) -> ResourcePath:
         return ResourcePath(str(world.write_raw(self.folder / "raws", self.camera, **changed)))

@@ -23,6 +23,7 @@ from prompt_processing.activator.factory import ProcessContext
 from prompt_processing.activator.services import export_through_writer
 from prompt_processing.activator.services.pipelines import PipelineResult
 from prompt_processing.activator.services.process_visit import ProcessVisit
+from prompt_processing.activator.services.visit_rules import VisitPipelines
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
 from prompt_processing.activator.services.workspace import Workspace
 from prompt_processing.activator.stream_worker import load_settings, serve
@@ -120,9 +121,9 @@ class GatedWorkspace(Workspace):
 class GatedContext(ProcessContext):
     """A context with gated workspaces."""
 
-    def open_workspace(self, visit: FannedOutVisit) -> Workspace:
+    def open_workspace(self, visit: FannedOutVisit, pipelines: VisitPipelines) -> Workspace:
         """See the base class."""
-        return GatedWorkspace(self.repositories(), self.settings, visit)
+        return GatedWorkspace(self.repositories(), self.settings, visit, pipelines)
 
 
 def _set_gates() -> None:

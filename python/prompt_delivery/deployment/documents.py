@@ -50,7 +50,10 @@ _DEFINITIONS: dict[str, Any] = {
                 "ra": {"$ref": "#/$defs/range"},
                 "dec": {"$ref": "#/$defs/range"},
                 "binary-map": {"type": "string"},
-                "coord-type": {"enum": ["detector", "boresight"]},
+                "coord-type": {
+                    "type": "string",
+                    "pattern": "^([Dd][Ee][Tt][Ee][Cc][Tt][Oo][Rr]|[Bb][Oo][Rr][Ee][Ss][Ii][Gg][Hh][Tt])$",
+                },
                 "pipelines": {"type": ["array", "null"], "items": {"type": "string"}},
             },
         },

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 
 from flask import Flask
 
 from prompt_processing.activator.factory import Factory, ProcessContext
-from prompt_processing.activator.handlers import health, metrics, next_visit
-from prompt_processing.activator.handlers import version as handlers_version
+from prompt_processing.activator.handlers import next_visit
 from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.apdb.version import ApdbVersionError
+from prompt_processing.butler.pipeline_files import PipelineError
 from prompt_processing.butler.universe import UniverseError
 from prompt_processing.settings.environment import SettingsError
-from prompt_processing.settings.exit_codes import ExitCode
+from prompt_processing.settings.service_loop import report_unusable
+from prompt_processing.telemetry import page_routes
 from prompt_processing.telemetry.credentials import CredentialMask
+from prompt_processing.telemetry.health import Health
 from prompt_processing.telemetry.metrics import Metrics
+from prompt_processing.telemetry.pages import Pages
 from prompt_processing.telemetry.running_version import RunningVersion
 
 LARGEST_REQUEST = 256 * 1024
@@ -43,13 +45,11 @@ def create_app(context: ProcessContext | None = None) -> Flask:
         try:
             context = ProcessContext.from_environment()
         except SettingsError as error:
-            sys.stderr.write(f"The settings are not usable:\n{error}\n")
-            raise SystemExit(ExitCode.UNUSABLE_SETTINGS) from error
+            raise SystemExit(report_unusable(error)) from error
         try:
             context.warm()
-        except (ApdbVersionError, UniverseError) as error:
-            sys.stderr.write(f"{error}\n")
-            raise SystemExit(ExitCode.UNUSABLE_SETTINGS) from error
+        except (ApdbVersionError, PipelineError, UniverseError) as error:
+            raise SystemExit(report_unusable(error, "")) from error
     bound = context
     app = make_app(
         Factory(context).process_visit(),
@@ -94,7 +94,6 @@ def make_app(
     # More is answered with 413: by its announced length or, where none is announced, when it is reached.
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
     app.register_blueprint(next_visit.make_blueprint(process_visit, CredentialMask(secrets)))
-    app.register_blueprint(health.make_blueprint(ready))
-    app.register_blueprint(metrics.make_blueprint(counts))
-    app.register_blueprint(handlers_version.make_blueprint(version))
+    pages = Pages(Health(ready={"repositories": ready}), counts.render, version)
+    app.register_blueprint(page_routes.make_blueprint(pages))
     return app

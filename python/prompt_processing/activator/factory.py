@@ -10,7 +10,7 @@ from typing import Self
 from prompt_processing.activator.services.interruption import Interruption
 from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.activator.services.repositories import Repositories
-from prompt_processing.activator.services.visit_rules import VisitRules
+from prompt_processing.activator.services.visit_rules import VisitPipelines, VisitRules
 from prompt_processing.activator.services.visit_workspace import VisitWorkspace
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
 from prompt_processing.activator.services.workspace import Workspace
@@ -130,20 +130,22 @@ class ProcessContext:
             self.metrics.ready()
         return self._repositories
 
-    def open_workspace(self, visit: FannedOutVisit) -> VisitWorkspace:
-        """Give a visit its view of the repositories.
+    def open_workspace(self, visit: FannedOutVisit, pipelines: VisitPipelines) -> VisitWorkspace:
+        """Return a visit's view of the repositories.
 
         Parameters
         ----------
         visit : `~prompt_processing.domain.visit.FannedOutVisit`
             The visit.
+        pipelines : `~prompt_processing.activator.services.visit_rules.VisitPipelines`
+            What is run for it.
 
         Returns
         -------
         workspace : `VisitWorkspace`
             For this visit only.
         """
-        return Workspace(self.repositories(), self.settings, visit)
+        return Workspace(self.repositories(), self.settings, visit, pipelines)
 
     def in_apdb(self, exposures: Sequence[int], detector: int) -> bool | None:
         """Tell whether the APDB holds any of some exposures of a detector; `None` if it cannot be told."""
@@ -223,12 +225,7 @@ class Factory:
         context = self._context
         settings = context.settings
         return ProcessVisit(
-            rules=VisitRules(
-                camera=context.camera,
-                preprocessing=settings.preprocessing_pipelines_config,
-                main=settings.main_pipelines_config,
-                expiration=settings.message_expiration,
-            ),
+            rules=VisitRules.from_settings(settings, context.camera),
             open_workspace=context.open_workspace,
             snaps=WaitForSnaps(context.notices, context.images, settings.image_timeout),
             in_apdb=context.in_apdb,

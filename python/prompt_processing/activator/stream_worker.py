@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
-import threading
 import time
-from types import FrameType
 
 from prompt_processing.activator.factory import Factory, ProcessContext
 from prompt_processing.activator.services.serve_stream import ServeStream
 from prompt_processing.activator.storage.visit_stream import VisitStream
-from prompt_processing.activator.stream_worker_server import StreamWorkerServer
 from prompt_processing.apdb.version import ApdbVersionError
+from prompt_processing.butler.pipeline_files import PipelineError
 from prompt_processing.butler.universe import UniverseError
 from prompt_processing.settings.environment import SettingsError
 from prompt_processing.settings.exit_codes import ExitCode
+from prompt_processing.settings.service_loop import asked_to_stop, report_unusable
 from prompt_processing.settings.worker import Settings
+from prompt_processing.telemetry.health import Health, Heartbeat
+from prompt_processing.telemetry.pages import Pages, PageServer
 
 _log = logging.getLogger("lsst.activator.stream_worker")
 
@@ -68,8 +68,7 @@ def run_stream_worker() -> int:
     try:
         settings = load_settings()
     except SettingsError as error:
-        sys.stderr.write(f"The settings are not usable:\n{error}\n")
-        return ExitCode.UNUSABLE_SETTINGS
+        return report_unusable(error)
     context = ProcessContext(settings)
     context.start_logging()
     return serve(context)
@@ -86,20 +85,21 @@ def serve(context: ProcessContext) -> int:
     Returns
     -------
     status : `int`
-        0; 3 if the central repository or the APDB is of another version than this software.
+        0; 3 if the central repository or the APDB is of another version than this software, or a pipeline is
+        unusable.
     """
     settings = context.settings
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, on_signal)
+    stop = asked_to_stop(signal.SIGHUP)
     stream = make_stream(settings)
-    server = StreamWorkerServer(
-        settings.metrics_port, context.metrics.registry, lambda: context.ready, context.version
+    stuck_after = settings.worker_timeout + _MARGIN
+    # A visit that is stuck ends the process by itself, with a warning; a loop that is stuck elsewhere does not.
+    heartbeat = Heartbeat(stuck_after + settings.redis_retry_delay + _MARGIN)
+    health = Health(
+        live={"loop": heartbeat.beats},
+        ready={"repositories": lambda: context.ready, "stream": lambda: stream.answers},
     )
+    pages = Pages(health, context.metrics.render, context.version)
+    server = PageServer(settings.metrics_port, pages)
     server.start()
     try:
         context.warm()
@@ -109,17 +109,18 @@ def serve(context: ProcessContext) -> int:
             settings.fanned_out_msg_listen_timeout,
             settings.worker_restart_freq,
             settings.redis_retry_delay,
-            stuck_after=settings.worker_timeout + _MARGIN,
+            stuck_after=stuck_after,
+            heartbeat=heartbeat,
             naming=lambda visit: context.log_context.visit(visit, time.time()),
         )
         _log.info("Ready for visits of %s.", stream)
         n_visits = service.run(stop)
         _log.info("Ending after %d visit(s).", n_visits)
-    except (ApdbVersionError, UniverseError) as error:
+    except (ApdbVersionError, PipelineError, UniverseError) as error:
         _log.critical("%s", error)
         return ExitCode.UNUSABLE_SETTINGS
     finally:
         stream.close()
         context.close()
         server.stop()
-    return 0
+    return ExitCode.DONE

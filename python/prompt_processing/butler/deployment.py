@@ -50,7 +50,11 @@ def deployment_id(pipelines: Iterable[str], apdb_config: str) -> str:
 
 
 def _expanded(path: str) -> str:
-    pipeline = parse_yaml(str(read_pipeline(path)))
+    try:
+        pipeline = parse_yaml(str(read_pipeline(path)))
+    except FileNotFoundError:
+        # It is missing from all workers of a deployment, and nothing is run from it.
+        return "missing"
     # The middleware keeps a subset's tasks as a set, and writes them in another order in each process.
     for subset in pipeline.get("subsets", {}).values():
         subset["subset"].sort()

@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import prompt_processing
+from prompt_processing.domain.errors import RepositoryProblemError
 
 if TYPE_CHECKING:
     from lsst.pipe.base import Pipeline
 
-__all__ = ["PACKAGE_FOLDER_VARIABLE", "expand_path", "pipelines_folder", "read_pipeline"]
+__all__ = ["PACKAGE_FOLDER_VARIABLE", "PipelineError", "expand_path", "pipelines_folder", "read_pipeline"]
 
 PACKAGE_FOLDER_VARIABLE = "PROMPT_PROCESSING_DIR"
 """The environment variable by which settings and pipelines name the folder that holds ``pipelines``."""
+
+
+class PipelineError(RepositoryProblemError):
+    """A pipeline file is there and cannot be used; the message names it."""
 
 
 def pipelines_folder(instrument: str) -> Path:
@@ -52,11 +57,24 @@ def read_pipeline(path: str) -> Pipeline:
     ----------
     path : `str`
         Path or URI. It and the imports in the file may hold environment variables.
+
+    Raises
+    ------
+    FileNotFoundError
+        Raised if the file, or one that it imports, does not exist.
+    PipelineError
+        Raised if it is not a pipeline.
     """
     from lsst.pipe.base import Pipeline
 
     _name_package_folder()
-    return Pipeline.from_uri(path)
+    try:
+        return Pipeline.from_uri(path)
+    except FileNotFoundError as error:
+        # The file that does not exist may be one that this one imports.
+        raise FileNotFoundError(f"Pipeline {path} cannot be read: no such file: {error}") from error
+    except Exception as error:
+        raise PipelineError(f"Pipeline {path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _package_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -10,7 +11,9 @@ from pathlib import PurePath
 from lsst.daf.butler import Butler, DatasetType, DimensionUniverse
 from lsst.pipe.base.pipeline_graph import PipelineGraph
 
-from .pipeline_files import read_pipeline
+from .pipeline_files import PipelineError, read_pipeline
+
+_LOG = logging.getLogger("lsst.activator.storage.pipeline_library")
 
 _FROM_THE_VISIT = {"group", "exposure", "visit", "day_obs"}
 
@@ -89,19 +92,43 @@ class PipelineLibrary:
         Those that the central repository has registered, by name.
     universe : `~lsst.daf.butler.DimensionUniverse`
         Of the central repository.
+
+    Attributes
+    ----------
+    missing : `dict` [`str`, `str`]
+        Pipelines whose files do not exist, and what is missing. A selection may name such files; visits get
+        the next pipeline of their node.
+
+    Raises
+    ------
+    PipelineError
+        Raised if a file exists and is not a pipeline, or if its tasks cannot be imported and configured.
     """
 
     def __init__(
         self, paths: Iterable[str], dataset_types: Mapping[str, DatasetType], universe: DimensionUniverse
     ) -> None:
         self._pipelines: dict[str, ReadyPipeline] = {}
+        self.missing: dict[str, str] = {}
         for path in paths:
-            graph = read_pipeline(path).to_graph()
-            graph.resolve(dimensions=universe, dataset_types=dataset_types)
+            try:
+                pipeline = read_pipeline(path)
+            except FileNotFoundError as error:
+                self.missing[path] = str(error)
+                _LOG.error("%s. Visits get the next pipeline of their node.", error)
+                continue
+            try:
+                graph = pipeline.to_graph()
+                graph.resolve(dimensions=universe, dataset_types=dataset_types)
+            except Exception as error:
+                raise PipelineError(
+                    f"Pipeline {path} is unusable: {type(error).__name__}: {error}"
+                ) from error
             self._pipelines[path] = ReadyPipeline(path, pipeline_stem(path), graph)
 
-    def __getitem__(self, path: str) -> ReadyPipeline:
-        return self._pipelines[path]
+    def usable(self, paths: Iterable[str]) -> list[ReadyPipeline]:
+        """Return those of some pipelines whose files exist, in the same order."""
+        return [self._pipelines[path] for path in paths if path not in self.missing]
 
     def __iter__(self) -> Iterator[ReadyPipeline]:
         return iter(self._pipelines.values())

@@ -60,14 +60,14 @@ def compare_dataset_types(butler: Butler, pipelines: Iterable[str]) -> NeededDat
         )
         for name, (dimensions, storage_class, certified) in INPUT_DATASET_TYPES.items()
     }
-    try:
-        # Of what the repository has, pipelines are told only what they leave open, the pixels of reference
-        # catalogues: all else is to be compared with what they themselves mean.
-        by_pixel = {name: one for name, one in (needed | known).items() if one.dimensions.skypix}
-        for wanted in PipelineLibrary(pipelines, by_pixel, butler.dimensions).dataset_types():
-            needed.setdefault(wanted.name, wanted)
-    except FileNotFoundError as error:
-        raise RepositoryProblemError(f"There is no such pipeline: {error}") from error
+    # Of what the repository has, pipelines are told only what they leave open, the pixels of reference
+    # catalogues: all else is to be compared with what they themselves mean.
+    by_pixel = {name: one for name, one in (needed | known).items() if one.dimensions.skypix}
+    library = PipelineLibrary(pipelines, by_pixel, butler.dimensions)
+    for problem in library.missing.values():
+        raise RepositoryProblemError(problem)
+    for wanted in library.dataset_types():
+        needed.setdefault(wanted.name, wanted)
     differing = {
         name: f"the pipelines mean {_described(wanted)}, the repository has {_described(known[name])}"
         for name, wanted in needed.items()

@@ -30,6 +30,10 @@ def _nothing_if_none(value: Any) -> Any:
     return [] if value is None or value == "None" else value
 
 
+def _in_lower_case(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
 class _Range(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -45,7 +49,9 @@ class _Node(BaseModel):
     ra: _Range | None = None
     dec: _Range | None = None
     binary_map: str | None = Field(default=None, alias="binary-map")
-    coord_type: Literal["detector", "boresight"] = Field(default="detector", alias="coord-type")
+    coord_type: Annotated[Literal["detector", "boresight"], BeforeValidator(_in_lower_case)] = Field(
+        default="detector", alias="coord-type"
+    )
 
     def to_selection(self) -> SelectionNode:
         if self.dec is not None and self.dec.min > self.dec.max:

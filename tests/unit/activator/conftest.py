@@ -209,7 +209,7 @@ class World:
     def in_apdb(self, exposures, detector):
         return self.apdb.pop(0) if len(self.apdb) > 1 else self.apdb[0]
 
-    def open_workspace(self, visit):
+    def open_workspace(self, visit, pipelines):
         if self.open_failure is not None:
             raise self.open_failure
         return self.workspace

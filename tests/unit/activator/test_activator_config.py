@@ -189,3 +189,15 @@ def test_a_binary_map_decides_by_position(tmp_path, explicit):
     assert chosen(120.0, -60.0) == ("out.yaml",)
     # The first pixel of the ring order touches the north pole; nobody has classified it.
     assert chosen(45.0, 85.0) == ("out.yaml",)
+
+
+@pytest.mark.parametrize("spelling", ["BORESIGHT", "Boresight", "boresight"])
+def test_the_case_of_coord_type_does_not_matter(spelling):
+    (node,) = parse_selection(f"- {{pipelines: [in.yaml], coord-type: {spelling}}}")
+    assert node.coordinate_type == "boresight"
+
+
+@pytest.mark.parametrize("wrong", ["pupil", "1", "[boresight]"])
+def test_another_coord_type_is_refused(wrong):
+    with pytest.raises(ValueError, match="coord-type"):
+        parse_selection(f"- {{pipelines: [in.yaml], coord-type: {wrong}}}")

@@ -150,7 +150,7 @@ def raiser(error):
     return fail
 
 
-EARLY = ["preload", "preprocessing", "ingest"]
+EARLY = ["preload", "ingest"]
 
 
 @pytest.mark.parametrize("step", EARLY)
@@ -166,6 +166,27 @@ def test_a_failure_before_the_pipeline_writes_nothing_permanent(world, step, err
     world.workspace.during[step] = raiser(error)
     assert ended(world.process()) == end
     assert world.workspace.log[-1] == "clean"
+
+
+@pytest.mark.parametrize(
+    "error", [RetriableError("later"), NonRetriableError("never"), ZeroDivisionError("a bug")]
+)
+def test_main_pipelines_are_tried_after_preprocessing_has_failed(world, error, caplog):
+    world.workspace.during["preprocessing"] = raiser(error)
+    outcome = world.process()
+    assert ended(outcome) == (200, None)
+    assert outcome.pipeline == "ApPipe"
+    (message,) = [text for text in caplog.messages if text.startswith("Preprocessing failed")]
+    assert str(error) in message
+
+
+@pytest.mark.parametrize(
+    ("error", "end"), [(RetriableError("later"), (503, None)), (NonRetriableError("never"), (500, "useless"))]
+)
+def test_preprocessing_alone_that_fails_is_the_end_of_the_visit(world, error, end):
+    world.main = ()
+    world.workspace.during["preprocessing"] = raiser(error)
+    assert ended(world.process()) == end
 
 
 @pytest.mark.parametrize("step", ["pipeline", "export"])

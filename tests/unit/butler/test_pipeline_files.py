@@ -4,9 +4,18 @@ import os
 from pathlib import Path
 
 import pytest
+from lsst.daf.butler import DimensionUniverse
 
 import prompt_processing
-from prompt_processing.butler.pipeline_files import expand_path, pipelines_folder, read_pipeline
+from prompt_processing.butler.deployment import deployment_id
+from prompt_processing.butler.pipeline_files import (
+    PipelineError,
+    expand_path,
+    pipelines_folder,
+    read_pipeline,
+)
+from prompt_processing.butler.pipeline_library import PipelineLibrary
+from prompt_processing.butler.types import use_butler_types
 from prompt_processing.settings.pipelines import parse_selection
 
 PACKAGE = Path(prompt_processing.__file__).parent
@@ -57,3 +66,42 @@ def test_another_unset_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_package_has_each_instruments_pipelines(instrument: str) -> None:
     stems = {path.stem for path in pipelines_folder(instrument).glob("*.yaml")}
     assert stems >= {"Preprocessing", "ApPipe", "SingleFrame", "Isr"}
+
+
+def library(*paths: Path) -> PipelineLibrary:
+    use_butler_types()
+    return PipelineLibrary([str(path) for path in paths], {}, DimensionUniverse())
+
+
+def test_pipeline_whose_file_is_missing_is_named_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    isr, missing = pipelines_folder("LSSTCam") / "Isr.yaml", tmp_path / "Isr-cal.yaml"
+    importing = tmp_path / "Importing.yaml"
+    importing.write_text(f"description: of nothing\nimports:\n  - location: {tmp_path}/absent.yaml\n")
+    found = library(missing, importing, isr)
+    assert [pipeline.path for pipeline in found.usable([str(missing), str(importing), str(isr)])] == [
+        str(isr)
+    ]
+    assert set(found.missing) == {str(missing), str(importing)}
+    assert f"{tmp_path}/absent.yaml" in found.missing[str(importing)]
+    assert [str(path) in message for path, message in zip((missing, importing), caplog.messages, strict=True)]
+    # The outputs of a deployment that lacks a file are told apart from those of one that has it.
+    assert deployment_id([str(missing)], "") != deployment_id([str(isr)], "")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "description: [",
+        "tasks: {isr: no.such.package.Task}",
+        "description: typo\ntasks: {isr: prompt_processing.tasks.isr.NoSuchTask}",
+        "description: setting\ntasks:\n  isr:\n    class: prompt_processing.tasks.isr.IsrTask\n"
+        "    config: {doNothing: true}",
+    ],
+)
+def test_pipeline_that_is_wrong_is_an_error_that_names_its_file(tmp_path: Path, content: str) -> None:
+    wrong = tmp_path / "Wrong.yaml"
+    wrong.write_text(content)
+    with pytest.raises(PipelineError, match=str(wrong)):
+        library(wrong)

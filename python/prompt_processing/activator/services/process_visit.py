@@ -10,7 +10,7 @@ from typing import Any
 
 from prompt_processing.activator.services.interruption import Interrupted, Interruption
 from prompt_processing.activator.services.metric_bundles import bundles_of_visit, task_metrics
-from prompt_processing.activator.services.visit_rules import VisitRules
+from prompt_processing.activator.services.visit_rules import VisitPipelines, VisitRules
 from prompt_processing.activator.services.visit_workspace import PipelineRun, VisitWorkspace
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
 from prompt_processing.activator.storage.image_bucket import ArrivedImage
@@ -60,7 +60,7 @@ class ProcessVisit:
     rules : `VisitRules`
         What is accepted.
     open_workspace : callable
-        Makes the workspace of a visit.
+        Makes the workspace of a visit, which runs the pipelines that the rules have chosen.
     snaps : `~prompt_processing.activator.services.wait_for_snaps.WaitForSnaps`
         Finds the images.
     in_apdb : callable
@@ -86,7 +86,7 @@ class ProcessVisit:
     def __init__(
         self,
         rules: VisitRules,
-        open_workspace: Callable[[FannedOutVisit], VisitWorkspace],
+        open_workspace: Callable[[FannedOutVisit, VisitPipelines], VisitWorkspace],
         snaps: WaitForSnaps,
         in_apdb: Callable[[Sequence[int], int], bool | None],
         interruption: Interruption,
@@ -185,20 +185,20 @@ class ProcessVisit:
 
     def _story(self, visit: FannedOutVisit, progress: _Progress) -> str:
         self._rules.require_acceptable(visit, self._now())
-        preprocessing, main = self._rules.pipelines(visit)
-        if not preprocessing and not main:
+        pipelines = self._rules.pipelines(visit)
+        if not pipelines.preprocessing and not pipelines.main:
             raise IgnorableVisitError("The configuration runs nothing for this visit.")
-        if main:
+        if pipelines.main:
             # Before anything that takes time: a notice that nobody listens for is lost.
             self._snaps.subscribe()
         with progress.times.measure("preload"):
-            progress.workspace = workspace = self._open_workspace(visit)
+            progress.workspace = workspace = self._open_workspace(visit, pipelines)
             progress.preload_metrics = workspace.preload() or {}
             self._interruption.check()
-            if preprocessing:
-                workspace.run_preprocessing()
+            if pipelines.preprocessing:
+                self._preprocess(workspace, pipelines)
         self._interruption.check()
-        if not main:
+        if not pipelines.main:
             return "Preprocessing done; the configuration runs nothing on the images."
         with progress.times.measure("wait"):
             images = self._snaps.collect(visit)
@@ -223,6 +223,19 @@ class ProcessVisit:
         with self._interruption.finishing(), progress.times.measure("export"):
             progress.exported = workspace.export()
         return _summary(visit, progress)
+
+    def _preprocess(self, workspace: VisitWorkspace, pipelines: VisitPipelines) -> None:
+        try:
+            workspace.run_preprocessing()
+        except Exception as error:
+            if not pipelines.main:
+                raise
+            # A main pipeline that does without its outputs is better than no visit.
+            _log.error(
+                "Preprocessing failed; the main pipelines are tried without it: %s",
+                error.reason if isinstance(error, PromptError) else f"{type(error).__name__}: {error}",
+                exc_info=None if isinstance(error, PromptError) else error,
+            )
 
     def _export_rest(self, progress: _Progress) -> None:
         """Hand over what a pipeline has left that failed for good: it tells why, or is in the APDB."""

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from prompt_processing.domain.errors import InvalidVisitError, StaleVisitError
 from prompt_processing.domain.selection import PipelineSelection
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import Camera
 from prompt_processing.instruments.geometry import detector_centre
+from prompt_processing.settings.worker import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class VisitPipelines:
+    """What the configuration runs for one visit.
+
+    Attributes
+    ----------
+    preprocessing, main : `tuple` [`str`]
+        Paths of the pipelines before and after the images' arrival, best first; empty to run nothing.
+    """
+
+    preprocessing: tuple[str, ...]
+    main: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,16 @@ class VisitRules:
     preprocessing: PipelineSelection
     main: PipelineSelection
     expiration: float
+
+    @classmethod
+    def from_settings(cls, settings: Settings, camera: Camera) -> Self:
+        """Make the rules that a worker's settings set."""
+        return cls(
+            camera=camera,
+            preprocessing=settings.preprocessing_pipelines_config,
+            main=settings.main_pipelines_config,
+            expiration=settings.message_expiration,
+        )
 
     def require_acceptable(self, visit: FannedOutVisit, now_unix_utc: float) -> None:
         """Refuse a visit that cannot or need not be processed.
@@ -58,8 +83,8 @@ class VisitRules:
         if visit.detector not in self.camera.detectors:
             raise InvalidVisitError(f"{self.camera.name} has no detector {visit.detector}.")
 
-    def pipelines(self, visit: FannedOutVisit) -> tuple[bool, bool]:
-        """Tell whether a visit gets preprocessing and main pipelines.
+    def pipelines(self, visit: FannedOutVisit) -> VisitPipelines:
+        """Choose the pipelines of a visit.
 
         Parameters
         ----------
@@ -68,19 +93,14 @@ class VisitRules:
 
         Returns
         -------
-        preprocessing, main : `bool`
-            Whether there is anything to run.
+        pipelines : `VisitPipelines`
+            What to run.
 
         Raises
         ------
         NonRetriableError
-            Raised if the configuration has nothing to say about it.
+            Raised if no node of the configuration matches the visit.
         """
-        centre = self.centre_of(visit)
-        return bool(self.preprocessing.select(visit, centre)), bool(self.main.select(visit, centre))
-
-    def centre_of(self, visit: FannedOutVisit) -> Callable[[], tuple[float, float] | None]:
-        """Give a function that computes where the detector looks, ICRS degrees."""
 
         def centre() -> tuple[float, float] | None:
             if visit.ra is None or visit.dec is None or visit.rotation is None:
@@ -88,4 +108,4 @@ class VisitRules:
             detector = self.camera.detector(visit.detector)
             return detector_centre(self.camera, detector, visit.ra, visit.dec, visit.rotation)
 
-        return centre
+        return VisitPipelines(self.preprocessing.select(visit, centre), self.main.select(visit, centre))

@@ -17,12 +17,12 @@ from prompt_processing.butler.collections import NO_PIPELINE
 from prompt_processing.butler.export import RECORD_ORDER
 from prompt_processing.butler.held_images import return_freed_memory
 from prompt_processing.butler.ingest import VisitRecords
-from prompt_processing.butler.pipeline_library import ReadyPipeline
+from prompt_processing.butler.pipeline_library import ReadyPipeline, pipeline_stem
 from prompt_processing.domain.clock import night
 from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError, PromptError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.errors import RawError
-from prompt_processing.instruments.geometry import detector_centre, detector_region
+from prompt_processing.instruments.geometry import detector_region
 from prompt_processing.settings.worker import Settings
 
 from .pipelines import (
@@ -35,6 +35,7 @@ from .pipelines import (
 )
 from .preload import PreloadedData, copy_inputs, find_inputs, visit_timespan
 from .repositories import Repositories
+from .visit_rules import VisitPipelines
 
 __all__ = ["Repositories", "Workspace"]
 
@@ -52,26 +53,23 @@ class Workspace:
         The activator's.
     visit : `FannedOutVisit`
         The visit.
-
-    Attributes
-    ----------
-    preprocessing_pipelines, main_pipelines : `tuple` [`str`]
-        Paths of the pipelines that the configuration gives this visit, best first.
-
-    Raises
-    ------
-    NonRetriableError
-        Raised if the configuration does not say what to do with the visit.
+    pipelines : `VisitPipelines`
+        What the configuration runs for it.
     """
 
-    def __init__(self, repositories: Repositories, settings: Settings, visit: FannedOutVisit) -> None:
+    def __init__(
+        self,
+        repositories: Repositories,
+        settings: Settings,
+        visit: FannedOutVisit,
+        pipelines: VisitPipelines,
+    ) -> None:
         self._repositories = repositories
         self._settings = settings
         self._visit = visit
-        self.preprocessing_pipelines = settings.preprocessing_pipelines_config.select(
-            visit, self._detector_centre
-        )
-        self.main_pipelines = settings.main_pipelines_config.select(visit, self._detector_centre)
+        self._chosen = pipelines
+        self._preprocessing = repositories.pipelines.usable(pipelines.preprocessing)
+        self._main = repositories.pipelines.usable(pipelines.main)
         self._night = night(time.time())
         self._runs: dict[str, str] = {}
         self._exposures: set[int] = set()
@@ -94,7 +92,7 @@ class Workspace:
         start = time.monotonic()
         repositories, visit = self._repositories, self._visit
         repositories.begin_night(self._night)
-        candidates = self._pipelines(self.preprocessing_pipelines) + self._pipelines(self.main_pipelines)
+        candidates = self._preprocessing + self._main
         central = repositories.central
         with central.remembering_collections():
             self.preloaded = central.ask_together(
@@ -138,9 +136,9 @@ class Workspace:
         RetriableError, NonRetriableError
             Raised if it fails.
         """
-        runs = [self._pipeline_run(pipeline) for pipeline in self._pipelines(self.preprocessing_pipelines)]
-        if not runs:
+        if not self._chosen.preprocessing:
             return
+        runs = [self._pipeline_run(pipeline) for pipeline in self._preprocessing]
         visit = self._visit
         run = first_buildable(runs, self._data_selection())
         if run is None:
@@ -195,13 +193,12 @@ class Workspace:
             Raised if nothing can be built or the pipeline fails.
         """
         visit = self._visit
-        candidates = self._pipelines(self.main_pipelines)
-        if not candidates:
+        if not self._chosen.main:
             raise IgnorableVisitError(f"No pipeline is configured for {visit}.")
         data = self._data_selection(sorted(self._exposures))
-        run = first_buildable([self._pipeline_run(pipeline) for pipeline in candidates], data)
+        run = first_buildable([self._pipeline_run(pipeline) for pipeline in self._main], data)
         if run is None:
-            names = ", ".join(pipeline.stem for pipeline in candidates)
+            names = ", ".join(self._described(path) for path in self._chosen.main)
             raise NonRetriableError(f"None of the pipelines {names} can be built for {visit}.", "useless")
         try:
             return run.execute()
@@ -263,8 +260,9 @@ class Workspace:
         # A visit is of a group only by way of its exposures, which not every pipeline's query looks at.
         return DataSelection(where, bind, {"skymap": self._settings.skymap, "group": self._visit.groupId})
 
-    def _pipelines(self, paths: Sequence[str]) -> list[ReadyPipeline]:
-        return [self._repositories.pipelines[path] for path in paths]
+    def _described(self, path: str) -> str:
+        missing = path in self._repositories.pipelines.missing
+        return f"{pipeline_stem(path)} (no file {path})" if missing else pipeline_stem(path)
 
     def _output_run(self, pipeline: str) -> str:
         """Return the output run of a pipeline's stem, and remember that it is used."""
@@ -294,7 +292,7 @@ class Workspace:
             repositories.local.receive(repositories.central.writer, refs)
         else:
             _LOG.warning(
-                "The central repository has no init-outputs in %s: run prompt-initializer once a night.", run
+                "The central repository has no init-outputs in %s: run prompt initializer once a night.", run
             )
         repositories.initialized_runs.add(run)
 
@@ -348,9 +346,3 @@ class Workspace:
             visit.rotation,
             padding_arcsec=padding_arcsec,
         )
-
-    def _detector_centre(self) -> tuple[float, float] | None:
-        visit, camera = self._visit, self._repositories.camera
-        if visit.ra is None or visit.dec is None or visit.rotation is None:
-            return None
-        return detector_centre(camera, camera.detector(visit.detector), visit.ra, visit.dec, visit.rotation)
