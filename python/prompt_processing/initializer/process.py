@@ -8,6 +8,7 @@ import time
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from prompt_processing.butler.errors import passing
+from prompt_processing.butler.pipeline_files import PipelineError
 from prompt_processing.domain.clock import night
 from prompt_processing.domain.errors import RetriableError
 from prompt_processing.settings.environment import SettingsError
@@ -33,7 +34,7 @@ def run_initializer(day: str | None = None) -> int:
     Returns
     -------
     status
-        0, 1 if the repository does not answer or has other init-outputs, 3 for unusable settings.
+        0, 1 if the repository does not answer or has other init-outputs, or a pipeline is unusable, 3 for unusable settings.
     """
     configure_logging(LogContext())
     try:
@@ -43,7 +44,7 @@ def run_initializer(day: str | None = None) -> int:
     except SettingsError as error:
         _LOG.critical("%s", error)
         return ExitCode.UNUSABLE_SETTINGS
-    except RetriableError as error:
+    except (PipelineError, RetriableError) as error:
         _LOG.critical("%s", error)
         return ExitCode.FAILED
     except ConflictingDefinitionError as error:
