@@ -7,6 +7,7 @@ few numbers filled in: astropy itself would take some ten milliseconds a file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -82,7 +83,13 @@ def local_wcs(wcs: WCS, x: ArrayLike, y: ArrayLike) -> LocalWcs:
     return LocalWcs(ra[:, 0], dec[:, 0], cd)
 
 
-def fits_cutouts(exposure: Exposure, x: ArrayLike, y: ArrayLike, sizes: ArrayLike) -> Iterator[bytes | None]:
+def fits_cutouts(
+    exposure: Exposure,
+    x: ArrayLike,
+    y: ArrayLike,
+    sizes: ArrayLike,
+    rotation: float = float("nan"),
+) -> Iterator[bytes | None]:
     """Cut squares out of an image and make a FITS file of each.
 
     Parameters
@@ -93,6 +100,8 @@ def fits_cutouts(exposure: Exposure, x: ArrayLike, y: ArrayLike, sizes: ArrayLik
         Centres, pixels.
     sizes : array_like of `int`, shape (n,)
         Widths, pixels.
+    rotation : `float`, optional
+        Angle of focal-plane +Y, east of north, degrees; NaN writes none.
 
     Yields
     ------
@@ -122,12 +131,15 @@ def fits_cutouts(exposure: Exposure, x: ArrayLike, y: ArrayLike, sizes: ArrayLik
             continue
         size = int(widths[k])
         if size not in headers:
-            headers[size] = _primary_header(size), _extension_header(size, "UNCERT", is_variance=True)
+            headers[size] = (
+                _primary_header(size, rotation),
+                _extension_header(size, "UNCERT", is_variance=True),
+            )
         primary, uncertainty = headers[size]
         x0, y0 = round(px[k]) - size // 2, round(py[k]) - size // 2
         cd = local.cd[k]
         filled = primary % (
-            x0, y0, px[k] - x0 + 1, py[k] - y0 + 1,
+            x0 - 1, y0 - 1, px[k] - x0 + 1, py[k] - y0 + 1,
             cd[0, 0], cd[0, 1], cd[1, 0], cd[1, 1], local.ra[k], local.dec[k],
         )  # fmt: skip
         yield b"".join(
@@ -183,7 +195,7 @@ def _header(cards: list[str]) -> bytes:
     return ("".join(cards) + filling).encode("ascii")
 
 
-def _primary_header(size: int) -> bytes:
+def _primary_header(size: int, rotation: float) -> bytes:
     cards = [
         _card("SIMPLE", f"{'T':>20s}", "conforms to FITS standard"),
         _card("BITPIX", f"{-32:20d}", "array data type"),
@@ -191,8 +203,13 @@ def _primary_header(size: int) -> bytes:
         _card("NAXIS1", f"{size:20d}"),
         _card("NAXIS2", f"{size:20d}"),
         _card("EXTEND", f"{'T':>20s}"),
-        _number("CUTMINX", "%20d", "column of the detector image of the first pixel"),
-        _number("CUTMINY", "%20d", "row of the detector image of the first pixel"),
+        _number("CUTMINX", "%20d", "column of the first pixel less 1, from 0"),
+        _number("CUTMINY", "%20d", "row of the first pixel less 1, from 0"),
+        *(
+            [_card("ROTPA", f"{rotation:20.12G}", "position angle of focal plane +Y, deg E of N")]
+            if math.isfinite(rotation)
+            else []
+        ),
         _card("BUNIT", "'nJy     '"),
         _card("WCSAXES", f"{2:20d}", "Number of coordinate axes"),
         _number("CRPIX1", "%#20.13G", "Pixel coordinate of reference point"),

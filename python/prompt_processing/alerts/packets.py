@@ -51,7 +51,8 @@ class AlertContent:
     objects : `~pandas.DataFrame`
         DiaObjects as updated with them.
     history, forced_history : `~pandas.DataFrame`
-        DiaSources and DiaForcedSources of earlier visits.
+        DiaSources of earlier visits; DiaForcedSources of earlier visits and
+        of this one.
     ss_sources : `~pandas.DataFrame`
         One row for each source of a solar-system object, by ``diaSourceId``.
     orbits : mapping of `int` to mapping
@@ -143,8 +144,8 @@ class AlertEncoder:
                     "target_name": _string(content.target_name),
                     "diaSource": records[row],
                     "diaObject": objects.get(object_ids[row]),
-                    "prvDiaSources": _array(history.get(object_ids[row])),
-                    "prvDiaForcedSources": _array(forced.get(object_ids[row])),
+                    "prvDiaSources": _array(history.get(object_ids[row], ())),
+                    "prvDiaForcedSources": _array(forced.get(object_ids[row], ())),
                     "ssSource": ss_sources.get(source_id),
                     "mpc_orbits": orbits.get(ss_ids[row]),
                 }
@@ -238,7 +239,13 @@ class PreparedAlerts:
         """
         if not self.source_ids:
             return
-        files = [fits_cutouts(image, self.x, self.y, self.sizes) for image in (difference, science, template)]
+        # The template is on the science image's pixels: it has the same rotation.
+        visit_info = science.visit_info or difference.visit_info
+        rotation = float("nan") if visit_info is None else visit_info.rotation
+        files = [
+            fits_cutouts(image, self.x, self.y, self.sizes, rotation)
+            for image in (difference, science, template)
+        ]
         for source_id, fields, *cutouts in zip(self.source_ids, self.fields, *files, strict=True):
             stamps = dict(zip(_CUTOUTS, map(_counted, cutouts), strict=True))
             yield Alert(source_id, self.encoder.assemble({**fields, **stamps}))
@@ -267,11 +274,10 @@ def _lists_by_object(frame: pd.DataFrame, encoder: RecordEncoder) -> dict[int, l
     return lists
 
 
-def _array(items: Iterable[bytes] | None) -> bytes | None:
-    if items is None:
-        return None
+def _array(items: Iterable[bytes]) -> bytes:
     records = list(items)
-    return b"".join((zigzag_varint(len(records)), *records, b"\0"))
+    # An array ends with a block of no items: an empty one is nothing but that.
+    return b"".join((zigzag_varint(len(records)), *records, b"\0")) if records else b"\0"
 
 
 def _counted(data: bytes | None) -> bytes | None:

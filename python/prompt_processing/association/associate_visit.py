@@ -69,14 +69,28 @@ class AssociatedVisit:
     n_ss_expected: int
 
     def alert_content(
-        self, observation_reason: str | None = None, target_name: str | None = None
+        self,
+        observation_reason: str | None = None,
+        target_name: str | None = None,
+        minimum_reliability: float = 0.0,
     ) -> AlertContent:
-        """Return what the alerts are made of; the scheduler's words are of the image's header."""
+        """Return what the alerts are made of.
+
+        Parameters
+        ----------
+        observation_reason, target_name : `str`, optional
+            The scheduler's words, from the raw's header.
+        minimum_reliability : `float`, optional
+            Sources that score less have no alert; those without a score do.
+        """
+        reliability = self.sources["reliability"].to_numpy(np.float64, na_value=np.nan)
+        forced = [frame for frame in (self.forced_history, self.forced_sources) if not frame.empty]
         return AlertContent(
-            self.sources,
+            self.sources[~(reliability < minimum_reliability)],
             self.objects,
             self.history,
-            self.forced_history,
+            # This visit's own flux is the last point of the light curve.
+            pd.concat(forced, ignore_index=True) if forced else self.forced_history,
             self.ss_sources,
             self.orbits,
             observation_reason,

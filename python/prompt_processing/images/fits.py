@@ -7,6 +7,7 @@ opens them; nothing of this package is needed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -36,6 +37,8 @@ _VISIT_INFO_KEYS = {
     "boresight_dec": "BOREDEC",
     "rotation": "BOREROT",
     "airmass": "AIRMASS",
+    "observation_reason": "OBSREASN",
+    "target_name": "TARGNAME",
 }
 _OWN_KEYS = {*_VISIT_INFO_KEYS.values(), "CALIBM", "CALIBE", "CHECKSUM", "DATASUM", "EXTNAME"}
 _STRUCTURE = {"SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "COMMENT", "HISTORY", "LONGSTRN", ""}
@@ -218,13 +221,16 @@ def _visit_info_from_header(header: fits.Header) -> VisitInfo | None:
     if "EXPID" not in header:
         return None
     types = {field.name: field.type for field in fields(VisitInfo)}
-    casts = {"str": str, "int": int, "float": float}
-    return VisitInfo(
-        **{
-            attribute: casts[cast(str, types[attribute])](header.get(keyword, "nan"))
-            for attribute, keyword in _VISIT_INFO_KEYS.items()
-        }
-    )
+    casts: dict[str, tuple[Callable[[Any], Any], Any]] = {
+        "str": (str, ""),
+        "int": (int, 0),
+        "float": (float, "nan"),
+    }
+    values = {}
+    for attribute, keyword in _VISIT_INFO_KEYS.items():
+        cast_to, missing = casts[cast(str, types[attribute])]
+        values[attribute] = cast_to(header.get(keyword, missing))
+    return VisitInfo(**values)
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:

@@ -27,6 +27,8 @@ class VisitInfo:
         Angle of focal-plane +Y, east of north, degrees.
     airmass : `float`
         At the boresight; NaN where unknown.
+    observation_reason, target_name : `str`
+        The scheduler's words; empty where the raw's header has none.
     """
 
     instrument: str
@@ -40,3 +42,5 @@ class VisitInfo:
     boresight_dec: float
     rotation: float
     airmass: float = float("nan")
+    observation_reason: str = ""
+    target_name: str = ""

@@ -154,6 +154,9 @@ class AssociateApdbConfig(PipelineTaskConfig, pipelineConnections=AssociateApdbC
         doc="Largest distance of a DiaSource from the prediction of a minor planet.", default=2.0
     )
     produce_alerts = Field[bool](doc="Whether to make and send alerts.", default=True)
+    minimum_alert_reliability = Field[float](
+        doc="Sources of a lower reliability are written to the APDB and not alerted of.", default=0.0
+    )
     alert_timeout_seconds = Field[float](
         doc="How long the broker may take to acknowledge a visit's alerts.", default=15.0
     )
@@ -280,7 +283,9 @@ class AssociateApdbTask(ApdbTask):
         prepared = alert_file = None
         if self.config.produce_alerts:
             content = associated.alert_content(
-                _text(science, "REASON", "OBSREASON"), _text(science, "OBJECT", "TARGET")
+                visit_info.observation_reason or None,
+                visit_info.target_name or None,
+                self.config.minimum_alert_reliability,
             )
             prepared = AlertEncoder().prepare(content)
             # And on the disk before it, since who is killed after it can send nothing.
@@ -393,7 +398,3 @@ def _visit_info(difference: Exposure, science: Exposure) -> VisitInfo:
     if visit_info is None:
         raise ValueError("Neither the difference nor the image says of which visit it is.")
     return visit_info
-
-
-def _text(science: Exposure, *keywords: str) -> str | None:
-    return next((str(science.metadata[k]) for k in keywords if science.metadata.get(k)), None)

@@ -148,6 +148,8 @@ class IsrTask(NumericsTask):
             boresight_dec=float("nan") if observation.dec is None else observation.dec,
             rotation=float("nan") if observation.rotation is None else observation.rotation,
             airmass=float("nan") if observation.airmass is None else observation.airmass,
+            observation_reason=observation.reason,
+            target_name=observation.target_name or "",
         )
         options = IsrOptions(cosmic_rays=CosmicRayOptions() if self.config.doCosmicRays else None)
         image = run_isr(raw, detector, bias, dark, flat, defects, info, options)

@@ -109,7 +109,7 @@ def _through_astropy(exposure, x: float, y: float, size: int) -> bytes:
         wcs=wcs,
         psf=exposure.psf.image_at(x, y).astype(np.float32),
         unit=u.nJy,
-        meta={"CUTMINX": x0, "CUTMINY": y0},
+        meta={"CUTMINX": x0 - 1, "CUTMINY": y0 - 1},
     )
     buffer = io.BytesIO()
     data.write(buffer, format="fits")
@@ -145,11 +145,18 @@ def test_cutout_reads_like_one_that_astropy_wrote(dia_field, x: float, y: float,
 def test_cutout_wcs_agrees_with_the_image_to_a_milliarcsecond(dia_field) -> None:
     exposure = dia_field.exposure(0)
     stamp = _read(next(fits_cutouts(exposure, [150.3], [99.6], [30])))
-    x0, y0 = stamp.meta["CUTMINX"], stamp.meta["CUTMINY"]
+    x0, y0 = stamp.meta["CUTMINX"] + 1, stamp.meta["CUTMINY"] + 1
     ra, dec = stamp.wcs.all_pix2world([0, 29], [0, 29], 0)
     ra_image, dec_image = exposure.wcs.all_pix2world([x0, x0 + 29], [y0, y0 + 29], 0)
     np.testing.assert_allclose(ra, ra_image, atol=1e-3 / 3600)
     np.testing.assert_allclose(dec, dec_image, atol=1e-3 / 3600)
+
+
+def test_cutout_has_the_rotation_of_the_visit_where_it_is_known(dia_field) -> None:
+    exposure = dia_field.exposure(0)
+    turned = _read(next(fits_cutouts(exposure, [150.3], [99.6], [30], -43.62470328866432)))
+    assert turned.meta["ROTPA"] == pytest.approx(-43.62470328866432, abs=1e-10)
+    assert "ROTPA" not in _read(next(fits_cutouts(exposure, [150.3], [99.6], [30]))).meta
 
 
 def test_source_off_the_image_has_no_cutout(dia_field) -> None:
@@ -225,14 +232,14 @@ def test_alert_holds_the_source_its_object_and_three_cutouts(dia_field) -> None:
         assert source["isDipole"] is False
         assert source["band"] == "r"
         assert source["ssObjectId"] is None
-        assert record["prvDiaSources"] is None
+        assert record["prvDiaSources"] == record["prvDiaForcedSources"] == []
         assert record["ssSource"] is None
         assert (record["observation_reason"], record["target_name"]) == ("science", None)
         for name in ("cutoutDifference", "cutoutScience", "cutoutTemplate"):
             stamp = _read(record[name])
             x, y = stamp.wcs.all_world2pix(source["ra"], source["dec"], 0)
-            assert x + stamp.meta["CUTMINX"] == pytest.approx(row["x"], abs=0.01)
-            assert y + stamp.meta["CUTMINY"] == pytest.approx(row["y"], abs=0.01)
+            assert x + stamp.meta["CUTMINX"] + 1 == pytest.approx(row["x"], abs=0.01)
+            assert y + stamp.meta["CUTMINY"] + 1 == pytest.approx(row["y"], abs=0.01)
 
 
 def test_history_goes_to_the_alerts_of_its_object_in_order_of_time(dia_field) -> None:
@@ -257,7 +264,7 @@ def test_history_goes_to_the_alerts_of_its_object_in_order_of_time(dia_field) ->
     content = _content(dia_field, 3, history=history, forced_history=forced)
     records = _alerts(dia_field, content)
     assert [source["psfFlux"] for source in records[0]["prvDiaSources"]] == [200.0, 100.0]
-    assert records[1]["prvDiaSources"] is None
+    assert records[1]["prvDiaSources"] == []
     assert records[1]["prvDiaForcedSources"] == [
         {
             "diaForcedSourceId": 1,

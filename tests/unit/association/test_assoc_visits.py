@@ -101,7 +101,7 @@ def test_third_visit_knows_the_first_two_and_no_object_is_counted_twice(dia_fiel
             dia_field.first_visit,
             dia_field.first_visit + 1,
         ]
-        assert [source["band"] for source in alert["prvDiaForcedSources"]] == ["r", "g"]
+        assert [source["band"] for source in alert["prvDiaForcedSources"]] == ["r", "g", "r"]
         summary = alert["diaObject"]
         assert summary["nDiaSources"] == 3
         assert (summary["r_psfFluxNdata"], summary["g_psfFluxNdata"]) == (2, 1)

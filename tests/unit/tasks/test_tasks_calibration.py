@@ -11,7 +11,7 @@ import pytest
 from astropy.table import Table
 
 from prompt_processing.imaging.errors import NoReferenceStarsError
-from prompt_processing.instruments import Camera, detector_centre, load_camera
+from prompt_processing.instruments import Camera, detector_centre, load_camera, translate
 from prompt_processing.simulation.calibrations import (
     CalibrationProducts,
     calibration_products,
@@ -92,6 +92,8 @@ def test_raw_becomes_an_image_of_the_sky_with_the_visit_s_identity(night: Night)
     assert (info.exposure, info.detector) == (night.planned.exposure, night.raw.frame.detector)
     assert info.band == night.planned.band
     assert info.exposure_time == night.planned.exposure_time
+    said = translate(night.raw.frame.header)
+    assert (info.observation_reason, info.target_name) == (said.reason, said.target_name)
     assert info.mid_mjd_tai == pytest.approx(night.planned.mid_mjd_tai, abs=1e-5)
     assert image.wcs is not None
 
