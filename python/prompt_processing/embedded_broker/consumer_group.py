@@ -12,7 +12,7 @@ import uuid
 from dataclasses import dataclass, field
 from enum import Enum
 
-from .group_members import GroupError, JoinedGroup, JoinRequest, Member
+from .group_members import GroupError, JoinedGroup, JoinRequest, Member, common_protocol
 from .group_offsets import GroupOffsets
 from .wire import ErrorCode
 
@@ -184,13 +184,9 @@ class Group:
                 self._forget(member, ErrorCode.FENCED_INSTANCE_ID)
 
     def _compatible(self, request: JoinRequest) -> bool:
-        others = [m for m in self._members.values() if m.member_id != request.member_id]
-        common = {name for name, _ in request.protocols}
-        for member in others:
-            if member.request.protocol_type != request.protocol_type:
-                return False
-            common &= {name for name, _ in member.request.protocols}
-        return bool(common)
+        others = [m.request for m in self._members.values() if m.member_id != request.member_id]
+        same_type = all(other.protocol_type == request.protocol_type for other in others)
+        return same_type and common_protocol(request, others) is not None
 
     def _asks_again(self, member: Member, request: JoinRequest) -> bool:
         """Return whether a member only wants to know once more how it has joined."""
@@ -231,17 +227,13 @@ class Group:
         self._state = _State.SYNCING
         if self._leader not in self._members:
             self._leader = next(iter(self._members))
-        self._protocol = self._choose_protocol()
+        requests = [member.request for member in self._members.values()]
+        self._protocol = common_protocol(self._members[self._leader].request, requests) or ""
         for member in self._members.values():
             if member.joining is not None and not member.joining.done():
                 member.joining.set_result(self._told(member))
             member.joining = None
             self._keep_session(member)
-
-    def _choose_protocol(self) -> str:
-        known = [{name for name, _ in member.request.protocols} for member in self._members.values()]
-        preferred = [name for name, _ in self._members[self._leader].request.protocols]
-        return next(name for name in preferred if all(name in names for names in known))
 
     def _told(self, member: Member) -> JoinedGroup:
         members: tuple[tuple[str, str | None, bytes], ...] = ()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .wire import ErrorCode, Reader, WireError
 
-__all__ = ["GroupError", "JoinRequest", "JoinedGroup", "Member"]
+__all__ = ["GroupError", "JoinRequest", "JoinedGroup", "Member", "common_protocol"]
 
 
 class GroupError(Exception):
@@ -75,3 +76,9 @@ class JoinedGroup:
     leader: str
     member_id: str
     members: tuple[tuple[str, str | None, bytes], ...] = ()
+
+
+def common_protocol(preferring: JoinRequest, others: Sequence[JoinRequest]) -> str | None:
+    """Return the protocol that a member prefers among those that all others know; `None` if there is none."""
+    known = [{name for name, _ in other.protocols} for other in others]
+    return next((name for name, _ in preferring.protocols if all(name in names for names in known)), None)
