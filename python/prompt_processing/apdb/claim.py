@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from lsst.dax.apdb import Apdb
 from lsst.dax.apdb.apdbSchema import ApdbTables
 from lsst.dax.apdb.sql import ApdbSql
-from sqlalchemy import Connection, Engine, TableClause, column, event, func, select, table, text
+from sqlalchemy import Connection, TableClause, column, event, func, select, table, text
+
+from .internals import sql_engine
 
 __all__ = ["VisitDetectorTakenError", "claimed", "was_committed"]
 
@@ -44,7 +46,7 @@ def claimed(apdb: Apdb, visit: int, detector: int) -> Iterator[None]:
     if not isinstance(apdb, ApdbSql):
         yield
         return
-    engine: Engine = apdb._engine
+    engine = sql_engine(apdb)
 
     def claim(connection: Connection) -> None:
         _lock(connection, apdb, visit, detector)
@@ -79,7 +81,7 @@ def was_committed(apdb: Apdb, visit: int, detector: int, processed_mjd: float) -
     """
     if not isinstance(apdb, ApdbSql):
         return bool(apdb.containsVisitDetector(visit, detector))
-    engine: Engine = apdb._engine
+    engine = sql_engine(apdb)
     with engine.begin() as connection:
         _lock(connection, apdb, visit, detector)
         rows = _rows(apdb, ApdbTables.DiaSource)

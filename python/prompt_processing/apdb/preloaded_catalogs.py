@@ -19,6 +19,7 @@ from prompt_processing.domain.errors import RetriableError
 from prompt_processing.domain.sky_vectors import ARCSEC, unit_vectors
 from prompt_processing.transport.refusals import explain_refusal
 
+from .internals import sql_engine
 from .tables import ApdbSchemas
 
 _LOG = logging.getLogger("lsst.prompt_processing.loadDiaCatalogs")
@@ -65,7 +66,7 @@ def _leave_types_of_nulls_to_the_database(apdb: ApdbSql) -> None:
     The middleware hands whole columns of NULL to pandas, which takes them for
     text, and the driver casts text, which no other column accepts.
     """
-    dialect = apdb._engine.dialect
+    dialect = sql_engine(apdb).dialect
     if dialect.name == "postgresql":
         dialect.colspecs = {kind: own for kind, own in dialect.colspecs.items() if kind is not String}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from lsst.daf.butler import (  # type: ignore[attr-defined]
     Butler,
@@ -23,6 +23,7 @@ from lsst.sphgeom import Region
 from .collections import Collections
 from .errors import passing
 from .held_images import HeldImages
+from .internals import datastore_parts, files_of
 from .local_folder import LocalFolder
 
 _LOG = logging.getLogger("lsst.activator.storage.local_repository")
@@ -167,8 +168,8 @@ class LocalRepository:
         self._images.release(refs)
 
     def _datastores(self) -> tuple[Any, Any]:
-        """Return the parts of the datastore, which has no public way to tell what is held in memory."""
-        memory, files = self.butler._datastore.datastores  # type: ignore[attr-defined]
+        """Return the part of the datastore in memory, and the one in files."""
+        memory, files = datastore_parts(self.butler)
         return memory, files
 
     def set_search_order(self, collections: Sequence[str]) -> None:
@@ -197,7 +198,7 @@ class LocalRepository:
     def receive(self, source: Butler, refs: Collection[DatasetRef]) -> None:
         """Copy datasets from another repository; their dimension records must be there."""
         self.butler.transfer_from(
-            cast(Butler, _FilesOf(source)),
+            files_of(source),
             refs,
             transfer="copy",
             skip_missing=False,
@@ -256,16 +257,6 @@ class LocalRepository:
             data_id: self.butler.registry.expandDataId(data_id) for data_id in {r.dataId for r in found}
         }
         return [ref.expanded(expanded[ref.dataId]) for ref in found]
-
-
-class _FilesOf:
-    """What a transfer needs of its source; of a whole repository it also asks what each run is about.
-
-    Nobody reads that here, and it takes ten statements a run.
-    """
-
-    def __init__(self, butler: Butler) -> None:
-        self._file_transfer_source = butler._file_transfer_source
 
 
 def _memory_before_files() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lsst.daf.butler import Butler, MissingDatasetTypeError
 
+from prompt_processing.butler.internals import file_uris
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.transport.private_folder import require_private
 
@@ -104,7 +105,7 @@ def _content_of(butler: Butler, name: str, storage_class: str) -> TypeContent:
         refs = set()
     size = n_files = 0
     if refs:
-        for uris in butler._datastore.getManyURIs(refs, predict=True, allow_missing=True).values():
+        for uris in file_uris(butler, refs).values():
             for uri in uris.iter_all():
                 if uri.scheme != "file" or uri.fragment == "predicted":
                     continue

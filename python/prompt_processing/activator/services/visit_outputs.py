@@ -18,6 +18,8 @@ from lsst.daf.butler import (
 )
 from lsst.pipe.base import InMemoryDatasetHandle
 
+from prompt_processing.butler.internals import enter_datasets, put_into_datastore
+
 __all__ = ["VisitOutputs"]
 
 _LOG = logging.getLogger("lsst.activator.services.visit_outputs")
@@ -134,7 +136,7 @@ class VisitOutputs(LimitedButler):
             together[ref.datasetType.dimensions].append(ref)
         # One statement for many, where `Butler.put` takes a transaction for each.
         for refs in together.values():
-            self._repository.registry._importDatasets(refs)
+            enter_datasets(self._repository, refs)
         for ref, obj, provenance in held:
-            self._repository._datastore.put(obj, ref, provenance=provenance)
+            put_into_datastore(self._repository, obj, ref, provenance)
         _LOG.debug("%d datasets entered in the local repository.", len(held))

@@ -1,0 +1,39 @@
+"""Parts of other packages that have no public name, and what is said when one has gone."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+__all__ = ["MissingInternalError", "internal"]
+
+
+class MissingInternalError(RuntimeError):
+    """Another version of a package lacks a part that this software uses."""
+
+
+def internal(owner: object, name: str, distribution: str) -> Any:
+    """Return a part of another package's object that has no public name.
+
+    Parameters
+    ----------
+    owner : object
+        The other package's object or class.
+    name : `str`
+        Name of the attribute.
+    distribution : `str`
+        Distribution that the object comes from.
+
+    Raises
+    ------
+    MissingInternalError
+        Raised if there is no such part. The message names the installed version.
+    """
+    try:
+        return getattr(owner, name)
+    except AttributeError as error:
+        kind = owner if isinstance(owner, type) else type(owner)
+        raise MissingInternalError(
+            f"{kind.__name__}.{name} is not in {distribution} {metadata.version(distribution)}: "
+            "install the version in requirements.lock, or a release of this software for the newer one."
+        ) from error

@@ -1,0 +1,115 @@
+"""What has no public name is there in this version of the middleware, and is used in one place."""
+
+from __future__ import annotations
+
+import ast
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from lsst.daf.butler import Butler, DimensionUniverse
+from lsst.daf.butler.direct_butler import DirectButler
+from lsst.dax.apdb.sql import ApdbSql
+from sqlalchemy.engine import Engine
+
+import prompt_processing
+from prompt_processing.apdb import internals as apdb_internals
+from prompt_processing.butler import internals as butler_internals
+from prompt_processing.butler.collections import Collections
+from prompt_processing.butler.local import LocalRepository
+from prompt_processing.butler.types import use_butler_types
+from prompt_processing.domain.internals import MissingInternalError, internal
+
+PACKAGE = Path(prompt_processing.__path__[0])
+OWNERS = {"butler/internals.py", "apdb/internals.py"}
+PUBLIC_ALL_THE_SAME = {"os._exit"}
+"""Documented, in spite of the name; so are the error codes of confluent_kafka, `KafkaError._...`."""
+
+
+@pytest.mark.parametrize(
+    ("distribution", "tested"),
+    [("lsst-daf-butler", butler_internals.TESTED_VERSION), ("lsst-dax-apdb", apdb_internals.TESTED_VERSION)],
+)
+def test_internals_are_those_of_the_installed_version(distribution: str, tested: str) -> None:
+    installed = metadata.version(distribution)
+    assert installed.startswith(tested), (
+        f"{distribution} is {installed}, and its internals were looked at in {tested}: "
+        "if the other tests of this file pass, set TESTED_VERSION to the new one"
+    )
+
+
+@pytest.fixture
+def butler(tmp_path: Path) -> Butler:
+    use_butler_types()
+    local = LocalRepository.create(str(tmp_path), DimensionUniverse(), Collections("LSSTCam"))
+    yield local.butler
+    local.close()
+
+
+def test_parts_of_the_butler_are_there(butler: Butler) -> None:
+    assert isinstance(butler, DirectButler)
+    memory, files = butler_internals.datastore_parts(butler)
+    assert "InMemory" in type(memory).__name__
+    assert "File" in type(files).__name__
+    source = butler_internals.files_of(butler)
+    assert source._file_transfer_source.get_file_info_for_transfer
+    butler_internals.enter_datasets(butler, [])
+    assert butler_internals.file_uris(butler, []) == {}
+
+
+def test_engine_of_the_apdb_is_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/apdb.db"
+    apdb = ApdbSql.from_config(ApdbSql.init_database(db_url=url))
+    assert isinstance(apdb_internals.sql_engine(apdb), Engine)
+
+
+def test_part_that_has_gone_is_reported_with_the_version() -> None:
+    with pytest.raises(MissingInternalError, match=r"DirectButler\._gone is not in lsst-daf-butler \d"):
+        internal(DirectButler, "_gone", "lsst-daf-butler")
+
+
+def touched(source: str) -> list[str]:
+    """Private attributes of objects that are not of the module's own classes."""
+    tree = ast.parse(source)
+    own = {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            own.add(node.attr)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            own.add(node.target.id)
+    return [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and ast.unparse(node.value) not in ("self", "cls", "super()", "KafkaError")
+        and node.attr not in own
+        and ast.unparse(node) not in PUBLIC_ALL_THE_SAME
+    ]
+
+
+def test_nobody_else_uses_what_has_no_public_name() -> None:
+    found = {
+        name: names
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if (name := str(path.relative_to(PACKAGE))) not in OWNERS
+        and (names := touched(path.read_text(encoding="utf-8")))
+    }
+    assert found == {}, "move it to butler/internals.py or apdb/internals.py"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("butler._datastore.put(x)", ["butler._datastore"]),
+        ("self.butler.registry._importDatasets(x)", ["self.butler.registry._importDatasets"]),
+        ("class A:\n    def __init__(self): self._x = 1\n    def f(self, other): return other._x", []),
+    ],
+)
+def test_use_is_noticed(source: str, expected: list[str]) -> None:
+    assert touched(source) == expected
