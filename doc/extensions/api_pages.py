@@ -57,7 +57,7 @@ def write_pages(app: Sphinx) -> None:
     _write(
         folder / "index.rst",
         _title("API reference", "=")
-        + "One page a room; what the rooms are for tells :doc:`../architecture`.\n\n"
+        + "One page for each room; :doc:`../architecture` describes the rooms.\n\n"
         + f".. toctree::\n   :maxdepth: 1\n\n{listing}",
     )
 

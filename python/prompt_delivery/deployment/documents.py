@@ -157,7 +157,7 @@ def _readme(
     lines = [f"# {chart['name']}", "", f"{chart['description']}.", "", _NOTICE, ""]
     if parts:
         names = ", ".join(f"[`{name}`](../../charts/{name}/README.md)" for name in parts)
-        lines += [f"Made of {names}; what is set here differs from the defaults there.", ""]
+        lines += [f"Built from {names}; the values here override its defaults.", ""]
     environments = sorted(path.stem.removeprefix("values-") for path in folder.glob("values-*.yaml"))
     if environments:
         lines += [f"Environments: {', '.join(environments)}.", ""]
