@@ -1,7 +1,7 @@
 """The one place that uses parts of the Butler without a public name.
 
-`~prompt_processing.apdb.internals` is its counterpart for the APDB. A test compares `TESTED_VERSION` with what
-is installed, and looks for each part by its name.
+`~prompt_processing.apdb.internals` is its counterpart for the APDB. A test compares `TESTED_VERSION` with
+what is installed, and looks for each part by its name.
 """
 
 from __future__ import annotations
