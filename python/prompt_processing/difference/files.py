@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import logging
+import lzma
 import os
 import re
 import warnings
@@ -17,6 +21,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from .errors import DifferenceError, UnreadableImageError
+
+_LOG = logging.getLogger(__name__)
 
 IMAGE_NAMES = ("SCI", "IMAGE", "DATA", "DIFFERENCE")
 """Extension names of what a telescope saw."""
@@ -126,6 +132,8 @@ def _check_file(file: str, shown: str) -> None:
 def _reason(file: str, error: Exception) -> str:
     """Return what an exception of astropy means, to follow the file's name."""
     text = " ".join(str(error).split()).rstrip(".")
+    if _ends_early(file):
+        return "is truncated: its compressed data end too early."
     if "SIMPLE" in text or "does not appear to be" in text:
         with Path(file).open("rb") as stream:
             fits_like = stream.read(9) in (b"SIMPLE  =", b"XTENSION=")
@@ -301,14 +309,56 @@ def pixels(hdu: Any, name: str, plane: int | None = None) -> NDArray[Any]:
 
 
 def _check_complete(hdu: Any, name: str) -> None:
-    """Refuse an image whose file ends before its last pixel; missing padding does no harm."""
-    stream = getattr(hdu, "_file", None)
-    offset = getattr(hdu, "_data_offset", None)
+    """Refuse an image whose file ends before its last pixel, and warn of one that was changed or damaged.
+
+    Missing padding does no harm.
+    """
+    # Of a compressed image the table that is in the file counts.
+    stored = getattr(hdu, "_bintable", None) or hdu
+    stream, offset = getattr(stored, "_file", None), getattr(stored, "_data_offset", None)
     if stream is None or offset is None or stream.compression not in (None, ""):
         return
-    wanted, size = offset + hdu.size, os.path.getsize(stream.name)
+    wanted, size = offset + stored.size, os.path.getsize(stream.name)
     if wanted > size:
-        share = max(size - offset, 0) / max(hdu.size, 1)
+        share = max(size - offset, 0) / max(stored.size, 1)
         raise UnreadableImageError(
             f"{name} is truncated: the file has {size} of {wanted} bytes, {share:.0%} of the image's pixels."
         )
+    said = str(stored.header.get("DATASUM", "")).strip()
+    if said.isdigit() and int(said) != _datasum(stream.name, offset, stored.size):
+        _LOG.warning(
+            "%s: the pixels do not agree with DATASUM: they were damaged, or changed without its update.",
+            name,
+        )
+
+
+def _datasum(path: str, offset: int, size: int) -> int:
+    """Return the FITS checksum of a data unit: the ones' complement sum of its 32-bit words."""
+    total = 0
+    with open(path, "rb") as stream:
+        stream.seek(offset)
+        while size > 0 and (block := stream.read(min(size, 1 << 24))):
+            size -= len(block)
+            words = np.frombuffer(block.ljust(-(-len(block) // 4) * 4, b"\0"), ">u4")
+            total += int(words.sum(dtype=np.uint64))
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def _ends_early(file: str) -> bool:
+    """Return whether a packed file ends before its contents do."""
+    openers: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+    with open(file, "rb") as stream:
+        opener = openers.get(stream.read(2))
+    if opener is None:
+        return False
+    try:
+        with opener(file) as stream:
+            while stream.read(1 << 20):
+                pass
+    except EOFError:
+        return True
+    except (OSError, ValueError, zlib.error, lzma.LZMAError):
+        return False
+    return False

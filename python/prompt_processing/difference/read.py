@@ -162,7 +162,7 @@ def open_image(path: str | Path, options: ReadOptions | None = None, shown: str 
 
 def _read(hdus: fits.HDUList, file: str, extension: str | None, options: ReadOptions) -> _Contents:
     hdu = find_image(hdus, file, extension, options.plane)
-    name = file if hdu.name in ("", "PRIMARY") else f"{file}[{hdu.name}]"
+    name = file if hdu.name in ("", "PRIMARY", "COMPRESSED_IMAGE") else f"{file}[{hdu.name}]"
     header = merged_header(hdus[0].header, hdu.header)
     with np.errstate(over="ignore"):
         image = np.array(pixels(hdu, name, options.plane), dtype=np.float32, order="C")

@@ -248,7 +248,7 @@ def _wcslib_sky(cards: dict[str, Any], hdus: fits.HDUList) -> tuple[Sky, WCS]:
         raise _UnusableWcsError(f"wcslib refuses it: {' '.join(str(error).split())}") from error
     if not wcs.has_celestial:
         raise _UnusableWcsError(f"CTYPE1 = {cards.get('CTYPE1')!r} is no projection that is known")
-    convert = _to_icrs(cards, wcs)
+    convert = _to_icrs(cards)
 
     def sky(points: NDArray[np.float64]) -> NDArray[np.float64]:
         world = np.asarray(wcs.all_pix2world(points, 0), float)
@@ -257,26 +257,26 @@ def _wcslib_sky(cards: dict[str, Any], hdus: fits.HDUList) -> tuple[Sky, WCS]:
     return sky, wcs
 
 
-def _to_icrs(cards: dict[str, Any], wcs: WCS | None) -> Sky:
+def _to_icrs(cards: dict[str, Any]) -> Sky:
     """Return the conversion from the header's frame to ICRS, degrees."""
     if _is_icrs(cards):
         return lambda world: world
     # Imported late: coordinates take as long to import as a small image takes to read.
-    from astropy.coordinates import FK4, FK5, ICRS, SkyCoord
-    from astropy.wcs.utils import wcs_to_celestial_frame
+    from astropy.coordinates import FK4, FK5, ICRS, BarycentricMeanEcliptic, Galactic, SkyCoord, Supergalactic
 
-    if wcs is not None and _axis_type(cards, 1) not in ("RA", "DEC"):
-        try:
-            frame = wcs_to_celestial_frame(wcs)
-        except ValueError as error:
-            raise _UnusableWcsError(f"its frame is unknown: {error}") from error
+    equinox = cards.get("EQUINOX", cards.get("EPOCH"))
+    kind = {_axis_type(cards, axis) for axis in (1, 2)}
+    fk4 = str(cards.get("RADESYS", cards.get("RADECSYS", ""))).upper().startswith("FK4")
+    if "GLON" in kind:
+        frame = Galactic()
+    elif "SLON" in kind:
+        frame = Supergalactic()
+    elif "ELON" in kind:
+        frame = BarycentricMeanEcliptic(equinox=f"J{equinox or 2000.0}")
+    elif fk4 or (equinox is not None and equinox < 1984):
+        frame = FK4(equinox=f"B{equinox or 1950.0}")
     else:
-        equinox = cards.get("EQUINOX", cards.get("EPOCH"))
-        fk4 = str(cards.get("RADESYS", cards.get("RADECSYS", ""))).upper().startswith("FK4")
-        if fk4 or (equinox is not None and equinox < 1984):
-            frame = FK4(equinox=f"B{equinox or 1950.0}")
-        else:
-            frame = FK5(equinox=f"J{equinox or 2000.0}")
+        frame = FK5(equinox=f"J{equinox or 2000.0}")
 
     def convert(world: NDArray[np.float64]) -> NDArray[np.float64]:
         usable = np.isfinite(world).all(axis=1)
@@ -308,7 +308,7 @@ def _iraf_sky(cards: dict[str, Any]) -> tuple[Sky, None]:
         matrix = np.diag([cards["CDELT1"], cards["CDELT2"]])
     crpix = np.array([cards["CRPIX1"], cards["CRPIX2"]])
     crval = np.array([cards["CRVAL1"], cards["CRVAL2"]])[order]
-    convert = _to_icrs(cards, None)
+    convert = _to_icrs(cards)
 
     def sky(points: NDArray[np.float64]) -> NDArray[np.float64]:
         xi, eta = ((points + 1 - crpix) @ matrix.T)[:, order].T

@@ -1,0 +1,385 @@
+"""Whatever form a WCS has, coordinates are right ascension and declination, or the reason is given."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.wcs import WCS, Sip
+
+from prompt_processing.difference.read import open_image
+
+SHAPE = (60, 80)
+SCALE = 0.3 / 3600
+CENTRE = (150.0, 2.2)
+
+
+def tangential(angle=25.0, ctype=("RA---TAN", "DEC--TAN"), crval=CENTRE):
+    """Return the keywords of a turned tangential projection."""
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    header = fits.Header()
+    for i, (kind, value, pixel) in enumerate(zip(ctype, crval, (41.3, 28.6), strict=True), 1):
+        header[f"CTYPE{i}"], header[f"CRVAL{i}"], header[f"CRPIX{i}"] = kind, value, pixel
+    cd = SCALE * np.array([[-c, s], [s, c]])
+    for i in (1, 2):
+        for j in (1, 2):
+            header[f"CD{i}_{j}"] = cd[i - 1, j - 1]
+    return header
+
+
+def pixels():
+    y, x = np.mgrid[0 : SHAPE[0] - 1 : 5j, 0 : SHAPE[1] - 1 : 5j]
+    return np.column_stack([x.ravel(), y.ravel()])
+
+
+def opened(path, header, data=None, extensions=()):
+    image = np.random.default_rng(3).normal(100, 5, SHAPE).astype(np.float32) if data is None else data
+    fits.HDUList([fits.PrimaryHDU(image, header), *extensions]).writeto(path / "a.fits")
+    return open_image(path / "a.fits")
+
+
+def assert_same_sky(wcs, expected, tolerance_mas=2.0):
+    ra, dec = wcs.all_pix2world(pixels(), 0).T
+    x, y = wcs.all_world2pix(ra, dec, 0, quiet=True)
+    assert np.abs(np.column_stack([x, y]) - pixels()).max() < 0.02
+    there = SkyCoord(ra, dec, unit="deg")
+    assert there.separation(SkyCoord(*expected.T, unit="deg")).mas.max() < tolerance_mas
+
+
+def true_sky(header=None):
+    return np.asarray(WCS(tangential() if header is None else header).all_pix2world(pixels(), 0))
+
+
+def without_cd(header):
+    return np.array([[header.pop(f"CD{i}_{j}") for j in (1, 2)] for i in (1, 2)])
+
+
+def spell_pc(header):
+    for (i, j), value in np.ndenumerate(without_cd(header) / SCALE):
+        header[f"PC{i + 1}_{j + 1}"] = value
+    header["CDELT1"] = header["CDELT2"] = SCALE
+
+
+def spell_old_pc(header):
+    spell_pc(header)
+    for i in (1, 2):
+        for j in (1, 2):
+            header[f"PC{i:03d}{j:03d}"] = header.pop(f"PC{i}_{j}")
+
+
+def spell_rotation(header):
+    without_cd(header)
+    header["CDELT1"], header["CDELT2"], header["CROTA2"] = -SCALE, SCALE, -25.0
+
+
+def spell_rotation_beside_cd(header):
+    header["CDELT1"], header["CDELT2"], header["CROTA2"], header["CROTA1"] = 9.0, 9.0, 11.0, 11.0
+
+
+def spell_strings(header):
+    for key in list(header):
+        header[key] = str(header[key])
+
+
+def spell_sexagesimal(header):
+    header["CRVAL1"], header["CRVAL2"] = "10:00:00.0", "+02 12 00"
+
+
+def spell_pixel_size_of_a_plate(header):
+    header["XPIXELSZ"] = header["YPIXELSZ"] = 9.0
+
+
+def spell_swapped(header):
+    header["CTYPE1"], header["CTYPE2"] = header["CTYPE2"], header["CTYPE1"]
+    header["CRVAL1"], header["CRVAL2"] = header["CRVAL2"], header["CRVAL1"]
+    for j in (1, 2):
+        header[f"CD1_{j}"], header[f"CD2_{j}"] = header[f"CD2_{j}"], header[f"CD1_{j}"]
+
+
+def spell_sip_without_coefficients(header):
+    header["CTYPE1"], header["CTYPE2"] = "RA---TAN-SIP", "DEC--TAN-SIP"
+
+
+def spell_units_in_full(header):
+    header["CUNIT1"] = header["CUNIT2"] = "degrees"
+
+
+def spell_epoch_of_observation(header):
+    header["EPOCH"] = 2021.7
+    header["EQUINOX"] = "J2000.0"
+
+
+def spell_bad_date(header):
+    header["DATE-OBS"] = "2021-09-17 T10:25:28"
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        spell_pc, spell_old_pc, spell_rotation, spell_rotation_beside_cd, spell_strings, spell_sexagesimal,
+        spell_pixel_size_of_a_plate, spell_swapped, spell_sip_without_coefficients, spell_units_in_full,
+        spell_epoch_of_observation, spell_bad_date,
+    ],
+)  # fmt: skip
+def test_every_spelling_of_a_tangential_projection_is_read(tmp_path, spell, caplog):
+    header = tangential()
+    spell(header)
+    image = opened(tmp_path, header)
+    assert_same_sky(image.exposure.wcs, true_sky())
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("frame", "names"),
+    [
+        ("galactic", ("GLON", "GLAT")),
+        ("barycentricmeanecliptic", ("ELON", "ELAT")),
+        ("fk5", ("RA", "DEC")),
+        ("fk4", ("RA", "DEC")),
+    ],
+)
+def test_other_frames_become_icrs(tmp_path, frame, names):
+    there = SkyCoord(*CENTRE, unit="deg")
+    options = {"fk5": {"equinox": "J2021.7"}, "fk4": {"equinox": "B1950"}}.get(frame, {})
+    from astropy.coordinates import FK4, FK5
+
+    system = {"fk5": FK5, "fk4": FK4}[frame](**options) if options else frame
+    moved = there.transform_to(system)
+    header = tangential(
+        ctype=(f"{names[0]:-<4}-TAN", f"{names[1]:-<4}-TAN"),
+        crval=(moved.spherical.lon.deg, moved.spherical.lat.deg),
+    )
+    if options:
+        header["RADESYS"], header["EQUINOX"] = frame.upper(), 2021.7 if frame == "fk5" else 1950.0
+    lon, lat = WCS(header).all_pix2world(pixels(), 0).T
+    expected = SkyCoord(lon, lat, unit="deg", frame=system).icrs
+    image = opened(tmp_path, header)
+    assert image.on_sky
+    assert_same_sky(image.exposure.wcs, np.column_stack([expected.ra.deg, expected.dec.deg]))
+    assert SkyCoord(*image.exposure.wcs.wcs.crval, unit="deg").separation(there) < 30 * u.arcsec
+
+
+@pytest.mark.parametrize("projection", ["SIN", "STG", "ZEA", "ARC", "CAR"])
+def test_other_projections_become_tangential(tmp_path, projection):
+    # Near the equator: a plate carree about its own reference point.
+    header = tangential(ctype=(f"RA---{projection}", f"DEC--{projection}"), crval=(150.0, 0.0))
+    expected = np.asarray(WCS(header).all_pix2world(pixels(), 0))
+    assert_same_sky(opened(tmp_path, header).exposure.wcs, expected)
+
+
+def distorted(strength=3e-5):
+    header = tangential(ctype=("RA---TAN-SIP", "DEC--TAN-SIP"))
+    header["A_ORDER"] = header["B_ORDER"] = 2
+    header["A_2_0"], header["B_0_2"], header["A_1_1"] = strength, -strength, strength / 2
+    return header
+
+
+def test_sip_is_kept_as_it_is(tmp_path):
+    image = opened(tmp_path, distorted())
+    assert image.exposure.wcs.sip is not None
+    assert_same_sky(image.exposure.wcs, true_sky(distorted()), 0.01)
+
+
+def test_sip_without_its_suffix_is_applied(tmp_path):
+    header = distorted()
+    header["CTYPE1"], header["CTYPE2"] = "RA---TAN", "DEC--TAN"
+    assert_same_sky(opened(tmp_path, header).exposure.wcs, true_sky(distorted()), 0.01)
+
+
+def test_wrong_inverse_of_sip_does_no_harm(tmp_path):
+    header = distorted()
+    header["AP_ORDER"] = header["BP_ORDER"] = 2
+    header["AP_1_0"] = header["BP_0_1"] = 3.0
+    assert_same_sky(opened(tmp_path, header).exposure.wcs, true_sky(distorted()), 0.01)
+
+
+def test_polynomials_of_scamp_are_applied(tmp_path):
+    header = tangential(ctype=("RA---TPV", "DEC--TPV"))
+    header["PV1_0"], header["PV1_1"], header["PV1_2"], header["PV1_4"] = 1e-5, 1.001, 2e-4, 0.8
+    header["PV2_1"], header["PV2_5"] = 0.999, -0.5
+    expected = true_sky(header)
+    assert SkyCoord(*expected.T, unit="deg").separation(SkyCoord(*true_sky().T, unit="deg")).mas.max() > 20
+    assert_same_sky(opened(tmp_path, header).exposure.wcs, expected)
+
+
+def test_reference_point_that_pixinsight_writes_is_no_distortion(tmp_path):
+    header = tangential()
+    header["PV1_1"], header["PV1_2"], header["LONPOLE"], header["LATPOLE"] = 0.0, 90.0, 180.0, 2.2
+    assert_same_sky(opened(tmp_path, header).exposure.wcs, true_sky())
+
+
+def test_distortion_by_a_table_is_applied_and_written_for_programs_without_the_table(tmp_path):
+    header = tangential()
+    x = np.linspace(0, 1, 9)
+    table = (0.8 * x[np.newaxis] ** 2 + 0.3 * x[:, np.newaxis]).astype(np.float32)
+    extensions = []
+    for axis in (1, 2):
+        header[f"CPDIS{axis}"] = "LOOKUP"
+        for field, value in (("EXTVER", axis), ("NAXES", 2), ("AXIS.1", 1), ("AXIS.2", 2)):
+            header.append(fits.Card(f"DP{axis}", f"{field}: {float(value)}"))
+        hdu = fits.ImageHDU(table * axis, name="WCSDVARR")
+        hdu.ver = axis
+        for keyword, value in (("CRPIX", 1.0), ("CRVAL", 1.0), ("CDELT", 10.0)):
+            hdu.header[f"{keyword}1"] = hdu.header[f"{keyword}2"] = value
+        extensions.append(hdu)
+    whole = fits.HDUList([fits.PrimaryHDU(np.zeros(SHAPE, np.float32), header), *extensions])
+    expected = np.asarray(WCS(header, whole).all_pix2world(pixels(), 0))
+    assert SkyCoord(*expected.T, unit="deg").separation(SkyCoord(*true_sky().T, unit="deg")).mas.max() > 100
+    image = opened(tmp_path, header, extensions=extensions)
+    assert_same_sky(image.exposure.wcs, expected, 10.0)
+    assert not any(key.startswith("CPDIS") for key in image.header)
+    assert_same_sky(WCS(image.header), expected, 10.0)
+
+
+def wat(header, axis, text):
+    for number, start in enumerate(range(0, len(text), 68), 1):
+        header[f"WAT{axis}_{number:03d}"] = text[start : start + 68]
+
+
+def test_tnx_is_applied(tmp_path):
+    header = tangential(ctype=("RA---TNX", "DEC--TNX"))
+    # Chebyshev terms of 3 x 2 orders within half a degree; and a polynomial without high cross terms.
+    wat(header, 1, 'wtype=tnx axtype=ra lngcor = "1. 3. 2. 1. -0.5 0.5 -0.5 0.5 0.001 0.0002 0. 0. 0. 0.003"')
+    wat(header, 2, 'wtype=tnx axtype=dec latcor = "3. 2. 2. 2. -0.5 0.5 -0.5 0.5 0. 0.004 -0.002"')
+    crpix = np.array([header["CRPIX1"], header["CRPIX2"]])
+    cd = np.array([[header[f"CD{i}_{j}"] for j in (1, 2)] for i in (1, 2)])
+    xi, eta = ((pixels() + 1 - crpix) @ cd.T).T
+    x, y = 2 * xi, 2 * eta
+    plane = np.column_stack(
+        [xi + 0.001 + 0.0002 * x + 0.003 * (2 * x * x - 1) * y, eta + 0.004 * xi - 0.002 * eta]
+    )
+    plain = tangential()
+    undo = (np.linalg.inv(cd) @ plane.T).T + crpix - 1
+    image = opened(tmp_path, header)
+    assert_same_sky(image.exposure.wcs, np.asarray(WCS(plain).all_pix2world(undo, 0)))
+    assert_same_sky(WCS(image.header), np.asarray(WCS(plain).all_pix2world(undo, 0)))
+
+
+def test_zpx_is_applied(tmp_path):
+    header = tangential(ctype=("RA---ZPX", "DEC--ZPX"))
+    wat(header, 1, "wtype=zpx axtype=ra projp1=1.0 projp3=340.0")
+    wat(header, 2, "wtype=zpx axtype=dec projp1=1.0 projp3=340.0")
+    like = tangential(ctype=("RA---ZPN", "DEC--ZPN"))
+    like["PV2_1"], like["PV2_3"] = 1.0, 340.0
+    assert_same_sky(opened(tmp_path, header).exposure.wcs, true_sky(like))
+
+
+def lacks_scale(header):
+    without_cd(header)
+
+
+def lacks_any_size(header):
+    without_cd(header)
+    header["CDELT1"] = header["CDELT2"] = 0.0
+
+
+def has_a_pixel_of_a_degree(header):
+    without_cd(header)
+    header["CDELT1"] = header["CDELT2"] = 10.0
+
+
+def lacks_reference_value(header):
+    del header["CRVAL1"]
+
+
+def lacks_reference_pixel(header):
+    del header["CRPIX2"]
+
+
+def has_words_for_numbers(header):
+    header["CRVAL1"] = "unknown"
+
+
+def has_half_a_sip(header):
+    header["CTYPE1"], header["CTYPE2"], header["A_ORDER"], header["A_2_0"] = (
+        "RA---TAN-SIP",
+        "DEC--TAN-SIP",
+        2,
+        1e-5,
+    )
+
+
+def folds_over(header):
+    header.update(distorted(0.2))
+
+
+def has_one_axis_twice(header):
+    header["CTYPE2"] = "RA---TAN"
+
+
+def has_no_projection(header):
+    header["CTYPE1"], header["CTYPE2"] = "RA", "DEC"
+
+
+def has_unknown_projection(header):
+    header["CTYPE1"], header["CTYPE2"] = "RA---XYZ", "DEC--XYZ"
+
+
+def lacks_the_strings_of_tnx(header):
+    header["CTYPE1"], header["CTYPE2"] = "RA---TNX", "DEC--TNX"
+
+
+def lacks_types(header):
+    del header["CTYPE1"], header["CTYPE2"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lacks_scale, "no scale"),
+        (lacks_any_size, "scale is zero"),
+        (has_a_pixel_of_a_degree, "a pixel of 10 degrees"),
+        (lacks_reference_value, "CRVAL1 is missing"),
+        (lacks_reference_pixel, "CRPIX2 is missing"),
+        (has_words_for_numbers, "CRVAL1 = 'unknown' is not a number"),
+        (has_half_a_sip, "A_ORDER or B_ORDER"),
+        (folds_over, "distortion cannot be inverted"),
+        (has_one_axis_twice, "no pair of sky coordinates"),
+        (has_no_projection, "names no projection"),
+        (has_unknown_projection, "XYZ"),
+        (lacks_the_strings_of_tnx, "TNX distortion cannot be used: WAT1_001 is missing"),
+        (lacks_types, "CTYPE1 and CTYPE2 are missing"),
+    ],
+)
+def test_unusable_wcs_is_reported_and_never_replaced(tmp_path, spoil, reason, caplog):
+    header = tangential()
+    spoil(header)
+    image = opened(tmp_path, header)
+    assert image.exposure.wcs is None
+    assert not image.on_sky
+    assert [reason in record.message for record in caplog.records] == [True], caplog.text
+
+
+def test_image_without_any_wcs_is_read_without_a_word(tmp_path, caplog):
+    assert not opened(tmp_path, fits.Header()).on_sky
+    assert not caplog.records
+
+
+def test_wcs_of_a_cube_of_one_plane_is_that_of_its_long_axes(tmp_path):
+    header = tangential()
+    header["CTYPE3"], header["CRVAL3"], header["CRPIX3"], header["CD3_3"] = "FREQ", 1.4e9, 1.0, 1e6
+    image = opened(tmp_path, header, np.ones((1, *SHAPE), np.float32) * np.arange(80))
+    assert_same_sky(image.exposure.wcs, true_sky())
+    assert "CTYPE3" not in image.header
+    assert_same_sky(WCS(image.header), true_sky())
+
+
+def test_wcs_of_the_image_is_not_mixed_with_that_of_the_primary_header(tmp_path):
+    primary = fits.Header(
+        {"CTYPE1": "RA---TAN-SIP", "CRVAL1": 10.0, "PC1_1": 3.0, "CDELT1": 1.0, "A_ORDER": 3}
+    )
+    data = np.random.default_rng(3).normal(100, 5, SHAPE).astype(np.float32)
+    fits.HDUList([fits.PrimaryHDU(header=primary), fits.ImageHDU(data, tangential(), "SCI")]).writeto(
+        tmp_path / "a.fits"
+    )
+    assert_same_sky(open_image(tmp_path / "a.fits").exposure.wcs, true_sky())
+
+
+def test_sip_of_our_own_outputs_is_read_again(tmp_path):
+    wcs = WCS(tangential(ctype=("RA---TAN-SIP", "DEC--TAN-SIP")))
+    a = np.zeros((3, 3))
+    a[2, 0] = 1e-5
+    wcs.sip = Sip(a, a, None, None, wcs.wcs.crpix)
+    assert_same_sky(
+        opened(tmp_path, wcs.to_header(relax=True)).exposure.wcs, np.asarray(wcs.all_pix2world(pixels(), 0))
+    )
