@@ -299,7 +299,7 @@ def killer(number=signal.SIGTERM):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("step", EARLY)
+@pytest.mark.parametrize("step", [*EARLY, "preprocessing"])
 def test_a_signal_before_the_pipeline_ends_the_visit_at_once_and_retriably(world, step, number):
     world.workspace.during[step] = killer(number)
     start = time.monotonic()

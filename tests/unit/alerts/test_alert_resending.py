@@ -22,7 +22,8 @@ from prompt_processing.alerts.resending import (
     settle_underway,
 )
 from prompt_processing.alerts.stream_settings import AlertStreamSettings
-from prompt_processing.domain.errors import RetriableError
+from prompt_processing.apdb.write import AlreadyInApdbError
+from prompt_processing.domain.errors import NonRetriableError, RetriableError
 from prompt_processing.transport.kafka import KafkaSettings
 
 ALERTS = [Alert(number, b"\0\0\0\x04\x4d" + bytes([number]) * 1000) for number in range(5)]
@@ -156,3 +157,26 @@ def test_broker_that_takes_nothing_is_asked_once(tmp_path) -> None:
     report = resend_kept_alerts(settings)
     assert (report.sent, report.kept) == (0, 15)
     assert len(kept_files(settings.keep_directory)) == 3
+
+
+@pytest.mark.parametrize(
+    ("failure", "stays"),
+    [
+        (RetriableError("the APDB was away before the commit"), False),
+        (NonRetriableError("the APDB refuses the rows", "useless"), False),
+        (AlreadyInApdbError(1, 2), False),
+        (NonRetriableError("the connection broke during the commit", "unsafe"), True),
+        (OSError("the connection broke"), True),
+        (KeyboardInterrupt(), True),
+    ],
+)
+def test_alerts_stay_exactly_where_their_commit_may_have_happened(
+    tmp_path: Path, failure: BaseException, stays: bool
+) -> None:
+    file = AlertFile.write(tmp_path, 1, 2, 60000.5, ALERTS, UNDERWAY)
+    file.judge(failure)
+    assert underway_files(tmp_path) == ([file.path] if stays else [])
+    if stays:
+        claimed = AlertFile.claim(file.path)
+        assert claimed is not None, "nobody else could ever settle it"
+        claimed.release()

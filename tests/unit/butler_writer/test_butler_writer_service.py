@@ -179,6 +179,30 @@ def test_repository_that_is_away_is_waited_for(tmp_path: Path) -> None:
     assert count(metrics, "butler_writer_failures_total") == 2
 
 
+def test_pauses_double_up_to_a_minute_and_begin_anew_after_a_success(tmp_path: Path) -> None:
+    pauses: list[float] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            pauses.append(timeout or 0.0)
+            return False
+
+    failures = 9
+
+    def fault(_: list[str]) -> None:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0 or failures == -2:
+            raise OSError("away")
+
+    stop = Stop()
+    # The first batch is entered at last; the second fails once.
+    topics = FakeTopics([outputs(1)], stop, aborts=1)
+    lists = ResourcePath(str(tmp_path), forceDirectory=True)
+    WriterService(topics, FakeCentral(fault), lists, WriterMetrics(), retry_delay=1.0).run(stop)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 1.0]
+
+
 def test_stopping_while_the_repository_is_away_commits_nothing(tmp_path: Path) -> None:
     stop = threading.Event()
 

@@ -132,3 +132,26 @@ def test_keys_of_the_test_stand_and_of_imsim_are_read():
     assert (key.instrument, key.detector, key.exposure) == ("LSSTCam-imSim", 94, 5022060100012)
     assert key.physical_filter == "i_sim_1.4"
     assert RawKey.parse(simulated.replace("_94_", "_95_")) is None
+
+
+GROUP_KEY = "HSC/50/{}/0/12345/HSC-R/raw.fits"
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["%2e%2e", "%2E%2E", "%252e%252e", ".%2e", "a%2F..%2Fb", "a%5c..%5cb", "%2F", "a%2f%2fb", "%00", "a%0ab"],
+)
+def test_key_that_leads_elsewhere_once_decoded_is_not_a_raw(part: str) -> None:
+    assert RawKey.parse(GROUP_KEY.format("2025-06-10T08:18:28.123")) is not None
+    assert RawKey.parse(GROUP_KEY.format(part)) is None
+
+
+def test_name_that_is_too_long_for_a_file_system_once_decoded_is_not_a_raw() -> None:
+    assert RawKey.parse(GROUP_KEY.format("g" * 256)) is None
+
+
+@pytest.mark.parametrize("part", ["%20", "100%25", "a%2Bb", "50%"])
+def test_percent_signs_that_lead_nowhere_else_are_allowed(part: str) -> None:
+    raw = RawKey.parse(GROUP_KEY.format(part))
+    assert raw is not None
+    assert raw.group == part
