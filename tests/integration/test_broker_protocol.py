@@ -68,7 +68,8 @@ def produce(servers: str, topic: str, *values: bytes, **options: Any) -> None:
 
 
 @contextmanager
-def reader(servers: str, topic: str, group: str, **options: Any) -> Iterator[Consumer]:
+def reader(servers: str, topic: str | None, group: str, **options: Any) -> Iterator[Consumer]:
+    """Make a consumer that reads a topic as a member of a group; without a topic it has to be assigned."""
     named = {name.replace("_", "."): value for name, value in options.items()}
     consumer = Consumer(
         {
@@ -80,7 +81,8 @@ def reader(servers: str, topic: str, group: str, **options: Any) -> Iterator[Con
             **named,
         }
     )
-    consumer.subscribe([topic])
+    if topic is not None:
+        consumer.subscribe([topic])
     try:
         yield consumer
     finally:
@@ -123,11 +125,10 @@ def test_offsets_are_found_by_end_and_by_time(servers: str, new_name: NewName) -
     for second in range(3):
         producer.produce(topic, b"x", timestamp=1_000_000 + 1000 * second)
         assert producer.flush(10) == 0
-    with reader(servers, topic, new_name("group")) as consumer:
+    with reader(servers, None, new_name("group")) as consumer:
         assert consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10) == (0, 3)
         found = consumer.offsets_for_times([TopicPartition(topic, 0, 1_001_000)], timeout=10)
         assert [position.offset for position in found] == [1]
-        consumer.unsubscribe()
         consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
         assert len(take(consumer, 3)) == 3
         consumer.seek(TopicPartition(topic, 0, 2))
@@ -137,8 +138,7 @@ def test_offsets_are_found_by_end_and_by_time(servers: str, new_name: NewName) -
 def test_offset_beyond_the_end_is_an_error_where_no_reset_is_wanted(servers: str, new_name: NewName) -> None:
     topic = create_topic(servers, new_name("beyond"))
     produce(servers, topic, b"1")
-    with reader(servers, topic, new_name("group"), auto_offset_reset="error") as consumer:
-        consumer.unsubscribe()
+    with reader(servers, None, new_name("group"), auto_offset_reset="error") as consumer:
         consumer.assign([TopicPartition(topic, 0, 100)])
         message = consumer.poll(10)
         assert message.error().code() == KafkaError._AUTO_OFFSET_RESET

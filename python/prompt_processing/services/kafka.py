@@ -103,7 +103,7 @@ class Kafka(Service):
         properties.write_text(text)
         if (data / "meta.properties").is_file():
             return
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster = _make_cluster_id()
         user = f"SCRAM-SHA-512=[name={self.username},password={self.password}]"
         done = subprocess.run(
             [
@@ -182,3 +182,8 @@ class Kafka(Service):
     def _java(self, software: Software, *options: str) -> Sequence[str]:
         java = software.java()
         return [str(java.path), *options, "-cp", f"{software.kafka_libraries()}/*"]
+
+
+def _make_cluster_id() -> str:
+    # Random but for the first byte: an id that begins with a dash would be taken for an option.
+    return urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
