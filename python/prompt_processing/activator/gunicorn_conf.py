@@ -12,7 +12,6 @@ import importlib
 import os
 import shutil
 import signal
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from prompt_processing.activator.side_server import SideServer
 from prompt_processing.settings.environment import SettingsError
 
 # None of these may import prometheus_client, which looks at its environment, set below, when it is imported.
-from prompt_processing.settings.exit_codes import ExitCode
+from prompt_processing.settings.service_loop import report_unusable
 from prompt_processing.settings.worker import Settings
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 
@@ -35,8 +34,7 @@ def _load_settings() -> Settings:
     try:
         settings = Settings.load()
     except SettingsError as error:
-        sys.stderr.write(f"The settings are not usable:\n{error}\n")
-        raise SystemExit(ExitCode.UNUSABLE_SETTINGS) from error
+        raise SystemExit(report_unusable(error)) from error
     configure_logging(
         LogContext(settings.rubin_instrument), settings.service_log_levels, secrets=settings.secrets
     )
@@ -95,8 +93,8 @@ def on_starting(server: Any) -> None:
     try:
         _side_server.start()
     except OSError as error:
-        sys.stderr.write(f"METRICS_PORT: {_settings.metrics_port} cannot be used: {error}\n")
-        raise SystemExit(ExitCode.UNUSABLE_SETTINGS) from error
+        where = f"METRICS_PORT: {_settings.metrics_port} cannot be used: "
+        raise SystemExit(report_unusable(error, where)) from error
     # Imported here once, workers share it in memory and are ready sooner. Clients are made after the fork.
     importlib.import_module("prompt_processing.activator.app")
     gc.freeze()

@@ -8,34 +8,43 @@ import signal
 from contextlib import suppress
 from http.server import ThreadingHTTPServer
 
-from .side_answers import NOT_FOUND, Answer, answer_json, handler_of
+import psutil
+
+from prompt_processing.telemetry.health import Health
+from prompt_processing.telemetry.pages import Pages, handler_of
 
 _log = logging.getLogger("lsst.activator.side_server")
 
 
-def _answer(path: str) -> Answer:
-    # Imported late: the client library looks at its environment once, and gunicorn_conf sets that first.
-    from prometheus_client import CONTENT_TYPE_LATEST
+def _pages(master: int) -> Pages:
+    def metrics() -> bytes:
+        # Imported late: the client library reads its environment once, and gunicorn_conf sets that first.
+        from prompt_processing.telemetry.metrics import render_all
 
-    from prompt_processing.telemetry.metrics import render_all, workers_ready
+        return render_all()
 
-    match path:
-        case "/metrics":
-            return 200, CONTENT_TYPE_LATEST, render_all()
-        case "/health/live":
-            return answer_json({"live": True})
-        case "/health" | "/health/ready":
-            workers = workers_ready()
-            return answer_json(
-                {"live": True, "ready": workers > 0, "workers": workers}, 200 if workers else 503
-            )
-        case "/version":
-            # The deployment's id is known to those who read the pipelines: the workers.
-            from prompt_processing.telemetry.running_version import RunningVersion
+    def workers() -> int:
+        from prompt_processing.telemetry.metrics import workers_ready
 
-            return answer_json(RunningVersion.of_this_process().as_dict())
-        case _:
-            return NOT_FOUND
+        return workers_ready()
+
+    # Without the deployment's id, which only those know who read the pipelines: the workers.
+    return Pages(
+        Health(
+            live={"master": lambda: _runs(master)},
+            ready={"workers": lambda: workers() > 0},
+            details=lambda: {"workers": workers()},
+        ),
+        metrics,
+    )
+
+
+def _runs(pid: int) -> bool:
+    """Return whether a process runs: one that is stopped or a zombie replaces no worker that dies."""
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 class SideServer:
@@ -64,8 +73,8 @@ class SideServer:
         """
         if not self._port:
             return
-        server = ThreadingHTTPServer(("", self._port), handler_of(_answer))
         parent = os.getpid()
+        server = ThreadingHTTPServer(("", self._port), handler_of(_pages(parent).answer))
         self._pid = os.fork()
         if self._pid:
             server.server_close()

@@ -92,7 +92,7 @@ def serve(context: ProcessContext) -> int:
     stop = asked_to_stop(signal.SIGHUP)
     stream = make_stream(settings)
     stuck_after = settings.worker_timeout + _MARGIN
-    # A visit that is stuck ends the process by itself, with a warning; a loop that is stuck elsewhere does not.
+    # A stuck visit ends the process by itself, with a warning; a loop that is stuck elsewhere does not.
     heartbeat = Heartbeat(stuck_after + settings.redis_retry_delay + _MARGIN)
     health = Health(
         live={"loop": heartbeat.beats},

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import gc
 import logging
-import signal
-import sys
 import threading
 
 from confluent_kafka import KafkaException
 from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
-from prometheus_client import start_http_server
+from prometheus_client import generate_latest
 
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.butler_writer.central import CentralButler
 from prompt_processing.butler_writer.config import WriterSettings
 from prompt_processing.butler_writer.metrics import WriterMetrics
 from prompt_processing.butler_writer.service import WriterService
-from prompt_processing.butler_writer.topics import WriterTopics
+from prompt_processing.butler_writer.topics import MAX_POLL_INTERVAL_MS, WriterTopics
 from prompt_processing.settings.environment import SettingsError
 from prompt_processing.settings.exit_codes import ExitCode
+from prompt_processing.settings.service_loop import asked_to_stop, report_unusable
+from prompt_processing.telemetry.health import Health, Heartbeat
 from prompt_processing.telemetry.logs import LogContext, configure_logging
+from prompt_processing.telemetry.pages import Pages, PageServer
 
 __all__ = ["run_writer"]
 
@@ -39,43 +40,47 @@ def run_writer() -> int:
     try:
         settings = WriterSettings.load()
     except SettingsError as error:
-        sys.stderr.write(f"The settings are not usable:\n{error}\n")
-        return ExitCode.UNUSABLE_SETTINGS
+        return report_unusable(error)
     levels = {"lsst.butler_writer": settings.writer_debug_level}
     configure_logging(LogContext(), levels, secrets=settings.secrets)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return _run(settings, stop)
+    return _run(settings, asked_to_stop())
 
 
 def _run(settings: WriterSettings, stop: threading.Event) -> int:
     use_butler_types()
     metrics = WriterMetrics()
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, registry=metrics.registry)
     butler = Butler.from_config(settings.butler_repository, writeable=True)
     topics = WriterTopics(settings.kafka, settings.kafka_topic, settings.kafka_output_topic)
+    lists = ResourcePath(settings.output_dataset_list_directory, forceDirectory=True)
+    # By then the group has given the batch to another writer.
+    heartbeat = Heartbeat(MAX_POLL_INTERVAL_MS / 1000)
+    service = WriterService(
+        topics,
+        CentralButler(butler, settings.writer_retry_delay),
+        lists,
+        metrics,
+        settings.writer_retry_delay,
+        heartbeat,
+    )
+    health = Health(
+        live={"loop": heartbeat.beats},
+        ready={"kafka": topics.reachable, "repository": lambda: service.repository_answers},
+    )
+    server = PageServer(settings.metrics_port, Pages(health, lambda: generate_latest(metrics.registry)))
+    server.start()
     try:
         topics.open()
-        lists = ResourcePath(settings.output_dataset_list_directory, forceDirectory=True)
         if not lists.exists():
             lists.mkdir()
-        service = WriterService(
-            topics,
-            CentralButler(butler, settings.writer_retry_delay),
-            lists,
-            metrics,
-            settings.writer_retry_delay,
-        )
         # What is here by now stays; collections that go through it again would take a tenth of the time.
         gc.freeze()
         _log.info("Ready for messages of %s.", settings.kafka_topic)
         service.run(stop)
     except KafkaException as error:
-        _log.critical("Kafka: %s", error.args[0].str())
+        _log.critical("Kafka: %s", topics.refusal or error.args[0].str())
         return ExitCode.FAILED
     finally:
+        server.stop()
         topics.close()
         butler.close()
     _log.info("Stopped.")

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from prompt_processing.butler.errors import PASSING_FAILURES
 from prompt_processing.butler.messages import BatchIngested, DatasetBatch, VisitOutputs
+from prompt_processing.telemetry.health import Heartbeat
 from prompt_processing.transport.refusals import explain_refusal
 
 from .central import RejectedOutputsError
@@ -77,6 +78,8 @@ class WriterService:
         Counts.
     retry_delay : `float`
         Seconds before the repository is tried again; doubled each time.
+    heartbeat : `~prompt_processing.telemetry.health.Heartbeat`, optional
+        Beats whenever the loop turns, and before each attempt.
     """
 
     def __init__(
@@ -86,12 +89,16 @@ class WriterService:
         lists: ResourcePath,
         metrics: WriterMetrics,
         retry_delay: float,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self._topics = topics
         self._central = central
         self._lists = lists
         self._metrics = metrics
         self._retry_delay = retry_delay
+        self.repository_answers = True
+        """Whether the repository, or the store of the lists, answered at the last attempt."""
+        self._heartbeat = heartbeat or Heartbeat(float("inf"))
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop, then finish the batch that is underway if the repository answers.
@@ -102,6 +109,7 @@ class WriterService:
             Set when it is time to end.
         """
         while not stop.is_set():
+            self._heartbeat.beat()
             messages = self._topics.read(BATCH_SIZE, _LISTEN_SECONDS)
             if not messages:
                 continue
@@ -174,9 +182,13 @@ class WriterService:
         """Do something until neither database nor store fails."""
         pause = self._retry_delay
         while True:
+            self._heartbeat.beat()
             try:
-                return action()
+                result = action()
+                self.repository_answers = True
+                return result
             except PASSING_FAILURES as error:
+                self.repository_answers = False
                 # Only the first line: the rest may be a statement with all its parameters.
                 reason = explain_refusal(error) or (str(error).splitlines() or [""])[0]
                 _log.error("%s failed, again in %.1f s: %s: %s", what, pause, type(error).__name__, reason)

@@ -8,16 +8,22 @@ from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from prompt_processing.transport.kafka import KafkaSettings, make_consumer, make_producer
+from prompt_processing.transport.kafka import (
+    ClusterCheck,
+    KafkaSettings,
+    Refusals,
+    make_consumer,
+    make_producer,
+)
 
-__all__ = ["GROUP", "TransactionAbortedError", "WriterTopics"]
+__all__ = ["GROUP", "MAX_POLL_INTERVAL_MS", "TransactionAbortedError", "WriterTopics"]
 
 _log = logging.getLogger("lsst.butler_writer.topics")
 
 GROUP = "butler-writer"
 """Consumer group of all writers."""
 
-_MAX_POLL_INTERVAL_MS = 1_800_000
+MAX_POLL_INTERVAL_MS = 1_800_000
 """How long a batch may take, a database that is away for a while included, before others take over."""
 
 _TRANSACTION_TIMEOUT_MS = 30_000
@@ -42,22 +48,36 @@ class WriterTopics:
     def __init__(self, kafka: KafkaSettings, topic: str, output_topic: str) -> None:
         self._topic = topic
         self._output_topic = output_topic
+        self._refusals = Refusals(kafka)
         self._consumer = make_consumer(
             kafka,
             GROUP,
+            on_error=self._refusals,
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             isolation_level="read_committed",
-            max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
+            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             # A topic that is made after the start is found soon.
             topic_metadata_refresh_interval_ms=10_000,
         )
         # The group itself tells its members apart, so that any id that is nobody else's will do.
         self._producer = make_producer(
             kafka,
+            on_error=self._refusals,
             transactional_id=f"{GROUP}-{uuid.uuid4()}",
             transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
         )
+        self._reachable = ClusterCheck(self._producer, topic)
+
+    @property
+    def reachable(self) -> ClusterCheck:
+        """A check whether the cluster answers."""
+        return self._reachable
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the cluster does not let this client in; `None` if it does."""
+        return self._refusals.reason
 
     def open(self, timeout: float = 60.0) -> None:
         """Connect.
@@ -72,7 +92,12 @@ class WriterTopics:
         confluent_kafka.KafkaException
             Raised if the cluster cannot be reached, or refuses.
         """
-        self._producer.init_transactions(timeout)
+        try:
+            self._producer.init_transactions(timeout)
+        except KafkaException:
+            # Serves the callback of errors: the call itself only knows that its time ran out.
+            self._producer.poll(0)
+            raise
         self._consumer.subscribe([self._topic])
 
     def read(self, limit: int, seconds: float) -> list[Message]:

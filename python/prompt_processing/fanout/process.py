@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-import signal
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from prometheus_client import start_http_server
+from prometheus_client import generate_latest
 
 from prompt_processing.fanout.config import ConfigurationError, DetectorMap, FanOutSettings
 from prompt_processing.fanout.destinations import Destination, KnativeServices, RedisStreams
@@ -13,14 +12,20 @@ from prompt_processing.fanout.metrics import FanOutMetrics
 from prompt_processing.fanout.service import FanOutService
 from prompt_processing.settings.environment import SettingsError
 from prompt_processing.settings.exit_codes import ExitCode
+from prompt_processing.settings.service_loop import asked_to_stop_async
+from prompt_processing.telemetry.health import Health, Heartbeat
 from prompt_processing.telemetry.logs import LogContext, configure_logging
-from prompt_processing.transport.kafka import make_consumer
+from prompt_processing.telemetry.pages import Pages, PageServer
+from prompt_processing.transport.kafka import ClusterCheck, make_consumer
 
 __all__ = ["run_fan_out"]
 
 _log = logging.getLogger("lsst.fanout")
 
 _KAFKA_TIMEOUT_S = 20.0
+
+_LONGEST_TURN_S = 180.0
+"""A message is decoded within a minute, even if the registry answers none of four requests."""
 
 
 def run_fan_out() -> int:
@@ -44,14 +49,16 @@ def run_fan_out() -> int:
 
 async def _run(settings: FanOutSettings, detectors: DetectorMap) -> None:
     metrics = FanOutMetrics()
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, registry=metrics.registry)
     registry = settings.schema_registry
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = asked_to_stop_async()
     consumer = _consumer(settings)
+    heartbeat = Heartbeat(_LONGEST_TURN_S)
+    health = Health(
+        live={"loop": heartbeat.beats},
+        ready={"kafka": ClusterCheck(consumer, settings.next_visit_topic)},
+    )
+    server = PageServer(settings.metrics_port, Pages(health, lambda: generate_latest(metrics.registry)))
+    server.start()
     standing = await asyncio.to_thread(_standing_queue, consumer, settings)
     consumer.subscribe([settings.next_visit_topic])
     service = FanOutService(
@@ -62,11 +69,15 @@ async def _run(settings: FanOutSettings, detectors: DetectorMap) -> None:
         registry,
         metrics,
         standing,
+        heartbeat,
     )
     _log.info(
         "Ready for %s on %s", ", ".join(sorted(settings.supported_instruments)), settings.next_visit_topic
     )
-    await service.run(stop)
+    try:
+        await service.run(stop)
+    finally:
+        server.stop()
     _log.info("Stopped")
 
 

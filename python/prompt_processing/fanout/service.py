@@ -10,6 +10,7 @@ from confluent_kafka import TopicPartition
 
 from ..domain.errors import MalformedMessageError
 from ..domain.visit import NextVisit
+from ..telemetry.health import Heartbeat
 from ..transport.schema_registry import SchemaRegistry, SchemaRegistryError
 from .config import DetectorMap, FanOutSettings
 from .destinations import Destination
@@ -104,6 +105,8 @@ class FanOutService:
         What to count with.
     standing
         Offset of each partition before which visits are passed over; none by default.
+    heartbeat
+        Beats whenever the loop turns.
     """
 
     def __init__(
@@ -115,6 +118,7 @@ class FanOutService:
         registry: SchemaRegistry | None,
         metrics: FanOutMetrics,
         standing: Mapping[int, int] | None = None,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self._settings = settings
         self._detectors = detectors
@@ -124,6 +128,7 @@ class FanOutService:
         self._metrics = metrics
         self._offsets = OffsetTracker()
         self._standing = dict(standing or {})
+        self._heartbeat = heartbeat or Heartbeat(float("inf"))
         self._underway: dict[asyncio.Task[None], _Sending] = {}
         self._n_waiting = 0
         self._held_back = False
@@ -134,10 +139,12 @@ class FanOutService:
         """Work until told to stop, then await the answers still on their way, and leave the group."""
         try:
             while not stop.is_set():
+                self._heartbeat.beat()
                 self._hold_back()
                 message = await asyncio.to_thread(self._consumer.poll, _POLL_S)
                 if message is not None:
                     await self._receive(message)
+            self._heartbeat.end()
             await self._finish()
         finally:
             await self._leave_group()

@@ -8,9 +8,12 @@ from typing import Any
 from urllib.parse import quote
 
 from flask import Flask, Response, g, jsonify
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import generate_latest
 
 from prompt_processing.instruments.raw_key import detector_number
+from prompt_processing.telemetry import page_routes
+from prompt_processing.telemetry.health import Health
+from prompt_processing.telemetry.pages import Pages
 
 from .metrics import MicroserviceMetrics
 from .service import BucketUnavailableError, PresenceService
@@ -20,13 +23,15 @@ __all__ = ["create_app"]
 _LONGEST_GROUP = 200
 
 
-def create_app(service: PresenceService, metrics: MicroserviceMetrics | None = None) -> Flask:
+def create_app(service: PresenceService, health: Health, metrics: MicroserviceMetrics | None = None) -> Flask:
     """Make the application.
 
     Parameters
     ----------
     service : `~prompt_processing.raw_microservice.service.PresenceService`
         Knows the answers.
+    health : `~prompt_processing.telemetry.health.Health`
+        Liveness and readiness.
     metrics : `~prompt_processing.raw_microservice.metrics.MicroserviceMetrics`, optional
         What ``/metrics`` shows.
 
@@ -65,16 +70,9 @@ def create_app(service: PresenceService, metrics: MicroserviceMetrics | None = N
         counts.answered(answer, time.monotonic() - g.began)
         return _answer(status, message, **found)
 
-    @app.get("/metrics")
-    def show_metrics() -> Response:
-        return Response(generate_latest(counts.registry), content_type=CONTENT_TYPE_LATEST)
-
-    @app.get("/health")
-    @app.get("/health/live")
-    @app.get("/health/ready")
-    def health() -> Response:
-        return jsonify({"live": True, "ready": True})
-
+    app.register_blueprint(
+        page_routes.make_blueprint(Pages(health, lambda: generate_latest(counts.registry)))
+    )
     return app
 
 

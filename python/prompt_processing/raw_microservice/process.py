@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from flask import Flask
@@ -17,6 +16,8 @@ from prompt_processing.raw_microservice.index import RawIndex
 from prompt_processing.raw_microservice.service import PresenceService
 from prompt_processing.settings.environment import SettingsError
 from prompt_processing.settings.exit_codes import ExitCode
+from prompt_processing.settings.service_loop import report_unusable
+from prompt_processing.telemetry.health import Health
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 from prompt_processing.transport.arrival_notices import ArrivalNotices
 from prompt_processing.transport.s3 import make_s3_client
@@ -35,8 +36,7 @@ def run_microservice() -> int:
     try:
         settings = MicroserviceSettings.load()
     except SettingsError as error:
-        sys.stderr.write(f"The settings are not usable:\n{error}\n")
-        return ExitCode.UNUSABLE_SETTINGS
+        return report_unusable(error)
     configure_logging(
         LogContext(),
         {"lsst.raw_microservice": "INFO", "gunicorn": "INFO"},
@@ -62,7 +62,10 @@ def _make(settings: MicroserviceSettings) -> tuple[Flask, NoticeFollower]:
         settings.bucket_interval,
     )
     notices = ArrivalNotices(settings.kafka, settings.bucket_topic)
-    return create_app(service), NoticeFollower(notices, service)
+    follower = NoticeFollower(notices, service)
+    # Not ready means that the bucket alone is asked: correct, and slower for all.
+    health = Health(live={"follower": follower.alive}, ready={"notices": follower.following})
+    return create_app(service, health), follower
 
 
 class _Server(BaseApplication):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import subprocess
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from confluent_kafka import KafkaException
@@ -28,14 +30,22 @@ NOTICES_TOPIC = "bucket-notices"
 _PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
-listeners=PLAINTEXT://{host}:{port},SASL://{host}:{sasl_port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port},SASL://{host}:{sasl_port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://{host}:{port},SASL://{host}:{sasl_port},TLS://{host}:{tls_port},\
+SASLTLS://{host}:{sasl_tls_port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port},SASL://{host}:{sasl_port},TLS://{host}:{tls_port},\
+SASLTLS://{host}:{sasl_tls_port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,SASLTLS:SASL_SSL,\
+CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.sasl.scram-sha-512.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasltls.scram-sha-512.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PKCS12
+ssl.keystore.location={key_store}
+ssl.keystore.password={key_store_password}
 log.dirs={data}
 num.partitions=1
 default.replication.factor=1
@@ -57,19 +67,24 @@ class Kafka(Service):
 
     Attributes
     ----------
-    port, sasl_port, controller_port : `int`
-        Of plain text, of SASL SCRAM-SHA-512, and of its own conversation.
+    port, sasl_port, tls_port, sasl_tls_port, controller_port : `int`
+        Of plain text, of SASL SCRAM-SHA-512, of TLS, of both, and of its own conversation.
     username, password : `str`
-        Of the SASL listener.
+        Of the SASL listeners.
+    key_store_password : `str`
+        Of the file that holds the certificate's key.
     """
 
     name: ClassVar[str] = "kafka"
 
     port: int = Field(default_factory=free_port)
     sasl_port: int = Field(default_factory=free_port)
+    tls_port: int = Field(default_factory=free_port)
+    sasl_tls_port: int = Field(default_factory=free_port)
     controller_port: int = Field(default_factory=free_port)
     username: str = "prompt"
     password: str = Field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
+    key_store_password: str = Field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -95,12 +110,29 @@ class Kafka(Service):
             password=SecretStr(self.password),
         )
 
+    @property
+    def ca_file(self) -> Path:
+        """The certificate that the TLS listeners show, which is its own authority (PEM)."""
+        return self.folder / "certificate.pem"
+
+    @property
+    def tls(self) -> KafkaSettings:
+        """How to reach it over TLS."""
+        return KafkaSettings(bootstrap_servers=f"{HOST}:{self.tls_port}", ca_file=self.ca_file)
+
+    @property
+    def sasl_tls(self) -> KafkaSettings:
+        """How to reach it over TLS with user and password."""
+        servers = f"{HOST}:{self.sasl_tls_port}"
+        return self.sasl.model_copy(update={"bootstrap_servers": servers, "ca_file": self.ca_file})
+
     def prepare(self, software: Software) -> None:
-        """Format the storage, and make the user."""
+        """Make the certificate, format the storage, and make the user."""
         properties = self.folder / "server.properties"
         data = self.folder / "data"
-        text = _PROPERTIES.format(host=HOST, data=data, **self.model_dump(exclude={"folder"}))
-        properties.write_text(text)
+        self._certify(software)
+        names = {**self.model_dump(exclude={"folder"}), "key_store": self._key_store}
+        properties.write_text(_PROPERTIES.format(host=HOST, data=data, **names))
         if (data / "meta.properties").is_file():
             return
         cluster = _make_cluster_id()
@@ -177,7 +209,38 @@ class Kafka(Service):
 
     def address(self) -> str:
         """Return where it is."""
-        return f"{self.bootstrap_servers} (plain), {self.sasl_servers} (SCRAM-SHA-512)"
+        return (
+            f"{self.bootstrap_servers} (plain), {self.sasl_servers} (SCRAM-SHA-512), "
+            f"{HOST}:{self.tls_port} (TLS), {HOST}:{self.sasl_tls_port} (SCRAM-SHA-512 over TLS)"
+        )
+
+    @property
+    def _key_store(self) -> Path:
+        return self.folder / "certificate.p12"
+
+    def _certify(self, software: Software) -> None:
+        """Make a certificate of this host, with the tool that comes with Java."""
+        if self.ca_file.is_file():
+            return
+        tool = [str(Path(software.java().path).resolve().with_name("keytool"))]
+        store = ["-keystore", str(self._key_store), "-storepass:env", "KEY_STORE_PASSWORD", "-alias", "kafka"]
+        validity = ["-keyalg", "EC", "-dname", "CN=kafka", "-validity", "3650"]
+        names = ["-ext", f"SAN=ip:{HOST},dns:localhost", "-ext", "BC=ca:true"]
+        self._key_store.unlink(missing_ok=True)
+        for arguments in (
+            ["-genkeypair", "-storetype", "PKCS12", *validity, *names],
+            ["-exportcert", "-rfc", "-file", str(self.ca_file)],
+        ):
+            done = subprocess.run(
+                [*tool, *arguments, *store],
+                env={**os.environ, "KEY_STORE_PASSWORD": self.key_store_password},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=120,
+            )
+            if done.returncode != 0:
+                raise ServerFailedError(f"Kafka's certificate cannot be made:\n{done.stdout}{done.stderr}")
 
     def _java(self, software: Software, *options: str) -> Sequence[str]:
         java = software.java()

@@ -110,6 +110,23 @@ class ArrivalNotices:
         self._connected = True
         self._refusals.reason = None
 
+    def reconnect(self) -> None:
+        """Find out whether a lost cluster answers again, which only notices would show otherwise.
+
+        Raises
+        ------
+        NoticesUnavailableError
+            Raised if it does not.
+        """
+        try:
+            self._consumer.list_topics(self._topic, timeout=self._timeout)
+        except KafkaException as error:
+            self._consumer.poll(0)
+            reason = self._refusals.reason or error.args[0].str()
+            raise NoticesUnavailableError(f"Kafka topic {self._topic}: {reason}") from error
+        self._connected = True
+        self._refusals.reason = None
+
     def poll(self, seconds: float) -> list[ArrivalNotice]:
         """Give what has arrived, and wait for it if there is nothing yet.
 

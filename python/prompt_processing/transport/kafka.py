@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 __all__ = [
     "DEFAULT_MECHANISM",
+    "ClusterCheck",
     "ErrorHandler",
     "KafkaSettings",
     "Refusals",
@@ -133,6 +136,43 @@ class Refusals:
         if reason != self.reason:
             _log.error("%s", reason)
         self.reason = reason
+
+
+class ClusterCheck:
+    """Finds out whether a cluster answers a client, at most once in a while.
+
+    Parameters
+    ----------
+    client : `confluent_kafka.Consumer` or `confluent_kafka.Producer`
+        The client; it may be in use by another thread.
+    topic : `str`
+        Topic to ask about.
+    timeout, interval : `float`, optional
+        Seconds that an answer may take, and for which it holds.
+    """
+
+    def __init__(
+        self, client: Consumer | Producer, topic: str, *, timeout: float = 2.0, interval: float = 5.0
+    ) -> None:
+        self._client = client
+        self._topic = topic
+        self._timeout = timeout
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._asked = float("-inf")
+        self._answers = False
+
+    def __call__(self) -> bool:
+        """Return whether it answers, or did a moment ago."""
+        with self._lock:
+            if time.monotonic() - self._asked > self._interval:
+                try:
+                    self._client.list_topics(self._topic, timeout=self._timeout)
+                    self._answers = True
+                except KafkaException:
+                    self._answers = False
+                self._asked = time.monotonic()
+            return self._answers
 
 
 def make_producer(

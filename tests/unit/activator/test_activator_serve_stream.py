@@ -8,19 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import requests
 
 from prompt_processing.activator.services.serve_stream import MAX_DELIVERIES, ServeStream
 from prompt_processing.activator.storage.visit_stream import StreamEntry, StreamUnavailableError
 from prompt_processing.activator.stream_worker import load_settings
-from prompt_processing.activator.stream_worker_server import StreamWorkerServer
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.visit import FannedOutVisit
-from prompt_processing.services.service import free_port
 from prompt_processing.settings.environment import SettingsError
+from prompt_processing.telemetry.health import Heartbeat
 from prompt_processing.telemetry.logs import LogContext
-from prompt_processing.telemetry.metrics import Metrics
-from prompt_processing.telemetry.running_version import RunningVersion
 
 
 def entry(number: int = 1, deliveries: int = 1, **fields: str) -> StreamEntry:
@@ -266,27 +262,19 @@ def test_worker_whose_visit_ends_does_not_give_up() -> None:
     assert not given_up.wait(0.5)
 
 
-def test_stream_worker_tells_whether_it_lives_and_is_ready() -> None:
-    port, ready = free_port(), [False]
-    metrics = Metrics("LSSTCam")
-    server = StreamWorkerServer(
-        port,
-        metrics.registry,
-        lambda: ready[0],
-        lambda: RunningVersion.of_this_process("pipelines-1-config-2"),
-    )
-    server.start()
-    try:
-        url = f"http://127.0.0.1:{port}"
-        assert requests.get(f"{url}/health/live", timeout=5).status_code == 200
-        assert requests.get(f"{url}/health", timeout=5).status_code == 503
-        ready[0] = True
-        assert requests.get(f"{url}/health/ready", timeout=5).json() == {"live": True, "ready": True}
-        assert "prompt_instances_running" in requests.get(f"{url}/metrics", timeout=5).text
-        version = requests.get(f"{url}/version", timeout=5).json()
-        assert version == RunningVersion.of_this_process("pipelines-1-config-2").as_dict()
-        assert requests.get(f"{url}/other", timeout=5).status_code == 404
-    finally:
-        server.stop()
-    with pytest.raises(requests.ConnectionError):
-        requests.get(f"{url}/health/live", timeout=5)
+def test_each_turn_of_the_loop_is_a_beat() -> None:
+    now = [0.0]
+    heartbeat = Heartbeat(60.0, lambda: now[0])
+    stream, stop = FakeStream([]), threading.Event()
+    turns = iter((50.0, 100.0, 150.0))
+
+    def idle() -> None:
+        now[0] = next(turns, 150.0)
+        assert heartbeat.beats()
+        if now[0] == 150.0:
+            stop.set()
+
+    stream.idle = idle
+    ServeStream(stream, FakeProcess(), 600.0, 0, 0.0, heartbeat=heartbeat).run(stop)
+    now[0] = 211.0
+    assert not heartbeat.beats()

@@ -18,6 +18,7 @@ from prompt_processing.raw_microservice.config import MicroserviceSettings
 from prompt_processing.raw_microservice.index import RawIndex
 from prompt_processing.raw_microservice.service import BucketUnavailableError, PresenceService
 from prompt_processing.settings.environment import SettingsError
+from prompt_processing.telemetry.health import Health
 
 NOW = 1_749_543_541.0
 """2025-06-10T08:19:01 UTC, in the night of 2025-06-09."""
@@ -186,7 +187,7 @@ def test_oldest_exposures_are_forgotten() -> None:
 
 
 def test_question_is_answered_as_the_workers_expect(micro: World) -> None:
-    client = create_app(micro.service).test_client()
+    client = create_app(micro.service, Health()).test_client()
     url = f"/LSSTCam/{GROUP}/0/{NAME}"
     assert client.get(url).get_json() == {
         "error": False,
@@ -208,14 +209,14 @@ def test_question_is_answered_as_the_workers_expect(micro: World) -> None:
     ["/HSC/g/0/1_39", "/LSSTCam/g/0/R99_S99", "/LSSTCam/g/-1/R22_S11", f"/LSSTCam/{'g' * 300}/0/{NAME}"],
 )
 def test_what_cannot_exist_is_refused(micro: World, url: str) -> None:
-    response = create_app(micro.service).test_client().get(url)
+    response = create_app(micro.service, Health()).test_client().get(url)
     assert response.status_code == 404
     assert micro.bucket.listed == 0
 
 
 def test_nobody_knows_is_an_error_so_that_workers_ask_the_bucket_themselves(micro: World) -> None:
     micro.bucket.failure = ConnectionError("away")
-    response = create_app(micro.service).test_client().get(f"/LSSTCam/{GROUP}/0/{NAME}")
+    response = create_app(micro.service, Health()).test_client().get(f"/LSSTCam/{GROUP}/0/{NAME}")
     assert response.status_code == 503
     assert response.get_json()["error"]
 
@@ -255,7 +256,7 @@ def test_index_may_be_used_by_many_threads() -> None:
 
 
 def test_questions_are_counted_by_answer(micro: World) -> None:
-    client = create_app(micro.service).test_client()
+    client = create_app(micro.service, Health()).test_client()
     for _ in range(2):
         client.get(f"/LSSTCam/{GROUP}/0/R99_S99")
     text = client.get("/metrics").text

@@ -16,6 +16,7 @@ from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.settings.exit_codes import ExitCode
 from prompt_processing.telemetry.handover import in_this_context
+from prompt_processing.telemetry.health import Heartbeat
 
 _log = logging.getLogger("lsst.activator.services.serve_stream")
 
@@ -81,6 +82,8 @@ class ServeStream:
         Seconds before Redis is asked again after a failure.
     stuck_after : `float`, optional
         Seconds after which a visit has not ended by itself and never will; for ever, by default.
+    heartbeat : `~prompt_processing.telemetry.health.Heartbeat`, optional
+        Beats whenever the loop turns.
     give_up : callable, optional
         Ends the process then, so that the visit is another's; called in another thread.
     naming : callable, optional
@@ -98,6 +101,7 @@ class ServeStream:
         retry_delay: float,
         *,
         stuck_after: float | None = None,
+        heartbeat: Heartbeat | None = None,
         give_up: Callable[[], None] = lambda: os._exit(ExitCode.STUCK),
         naming: Callable[[FannedOutVisit], AbstractContextManager[None]] = lambda visit: nullcontext(),
         monotonic: Callable[[], float] = time.monotonic,
@@ -108,6 +112,7 @@ class ServeStream:
         self._max_visits = max_visits
         self._retry_delay = retry_delay
         self._stuck_after = stuck_after
+        self._heartbeat = heartbeat
         self._give_up = give_up
         self._naming = naming
         self._monotonic = monotonic
@@ -130,6 +135,7 @@ class ServeStream:
         last_visit = self._monotonic()
         is_open = False
         while not stop.is_set() and not 0 < self._max_visits <= n_visits:
+            self._beat()
             if self._monotonic() - last_visit > self._listen_timeout:
                 _log.info("No visit came in %g s.", self._listen_timeout)
                 break
@@ -149,6 +155,10 @@ class ServeStream:
                 n_visits += 1
                 last_visit = self._monotonic()
         return n_visits
+
+    def _beat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.beat()
 
     def _next(self) -> StreamEntry | None:
         if self._monotonic() >= self._next_claim:
@@ -218,6 +228,7 @@ class ServeStream:
     def _settle(self, action: Callable[[], bool], entry: StreamEntry, stop: threading.Event) -> None:
         """Tell the stream what became of a visit, as soon as it can be told."""
         while True:
+            self._beat()
             try:
                 if not action():
                     _log.warning("Visit %s was another worker's by then.", entry.id)

@@ -100,6 +100,8 @@ class VisitStream:
         self._stream = stream
         self._group = group
         self._claim_idle = claim_idle
+        self.answers = False
+        """Whether Redis answered the last question."""
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     def __str__(self) -> str:
@@ -264,8 +266,11 @@ class VisitStream:
 
     def _ask(self, question: Callable[[], _T]) -> _T:
         try:
-            return question()
+            answer = question()
+            self.answers = True
+            return answer
         except RedisError as error:
+            self.answers = False
             if "NOGROUP" in str(error):
                 # Redis has come back without its data: what was in there is lost, what comes is not.
                 _log.error("The stream %s has lost its consumer group; it is made again.", self._stream)

@@ -1,0 +1,134 @@
+"""``/metrics``, ``/health`` and ``/version``, and a small server of them beside a process's work."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from .health import Health
+from .running_version import RunningVersion
+
+__all__ = ["Answer", "PageServer", "Pages", "handler_of"]
+
+Answer = tuple[int, str, bytes]
+"""Status, content type and body."""
+
+_NOT_FOUND: Answer = (404, "text/plain", b"Not found.\n")
+
+
+class Pages:
+    """The pages that every process has.
+
+    Parameters
+    ----------
+    health : `~prompt_processing.telemetry.health.Health`
+        Liveness and readiness.
+    metrics : callable
+        Returns the metrics in Prometheus's text format.
+    version : callable, optional
+        Returns what runs.
+    """
+
+    PATHS = ("/metrics", "/health", "/health/live", "/health/ready", "/version")
+
+    def __init__(
+        self,
+        health: Health,
+        metrics: Callable[[], bytes],
+        version: Callable[[], RunningVersion] = RunningVersion.of_this_process,
+    ) -> None:
+        self._health = health
+        self._metrics = metrics
+        self._version = version
+
+    def answer(self, path: str) -> Answer:
+        """Answer a GET request.
+
+        Parameters
+        ----------
+        path : `str`
+            Without its query and the slash at its end.
+        """
+        match path:
+            case "/metrics":
+                # Imported late: the library reads its environment once, and gunicorn_conf sets that first.
+                from prometheus_client import CONTENT_TYPE_LATEST
+
+                return 200, CONTENT_TYPE_LATEST, self._metrics()
+            case "/health/live":
+                return _json(*self._health.liveness())
+            case "/health" | "/health/ready":
+                return _json(*self._health.readiness())
+            case "/version":
+                return _json(200, self._version().as_dict())
+            case _:
+                return _NOT_FOUND
+
+
+class PageServer:
+    """A small HTTP server in threads of the process that it is about.
+
+    Parameters
+    ----------
+    port : `int`
+        Where it listens; 0 for no server at all.
+    pages : `Pages`
+        What it shows.
+    """
+
+    def __init__(self, port: int, pages: Pages) -> None:
+        self._port = port
+        self._pages = pages
+        self._server: ThreadingHTTPServer | None = None
+
+    def start(self) -> None:
+        """Begin to answer.
+
+        Raises
+        ------
+        OSError
+            Raised if the port cannot be used.
+        """
+        if not self._port:
+            return
+        self._server = ThreadingHTTPServer(("", self._port), handler_of(self._pages.answer))
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, name="pages", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop answering."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+def handler_of(answer: Callable[[str], Answer]) -> type[BaseHTTPRequestHandler]:
+    """Make a handler of GET requests.
+
+    Parameters
+    ----------
+    answer : callable
+        Is given the path, without its query and the slash at its end.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, content_type, body = answer(self.path.split("?")[0].rstrip("/"))
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            # Probes come every few seconds.
+            pass
+
+    return Handler
+
+
+def _json(status: int, content: Mapping[str, object]) -> Answer:
+    return status, "application/json", json.dumps(content).encode()
