@@ -283,7 +283,7 @@ def mask_names() -> tuple[str, ...]:
 
 
 def variance_of(
-    plane: Plane, image: NDArray[np.float32], kind: str | None, gain: float | None
+    plane: Plane, image: NDArray[np.float32], kind: str | None, gain: float | None, unit: float
 ) -> NDArray[np.float32]:
     """Return the variance that a plane stands for.
 
@@ -294,22 +294,34 @@ def variance_of(
     image : `~numpy.ndarray` of float32, shape (height, width)
         Its pixels, for the scale of relative weights.
     kind : `str` or `None`
-        ``variance``, ``sigma`` or ``weight`` where it was said, otherwise the extension's name decides.
+        ``weight`` where that was said, otherwise the extension's name decides.
     gain : `float` or `None`
         Electrons per unit: with a weight, that of the sky alone, the photons of sources come on top.
+
+    unit : `float`
+        What ``image`` is in, in the file's unit.
 
     Returns
     -------
     variance : `~numpy.ndarray` of float32, shape (height, width)
-        0 where there is none.
+        In the square of ``unit``; 0 where there is none.
     """
     _check_shape(plane, image.shape)
-    values = np.ascontiguousarray(plane.values, dtype=np.float32)
     name = plane.kind.rpartition(".")[2]
+    power = 2
+    if kind is None and name in SIGMA_NAMES:
+        power = 1
+    elif kind == "weight" or name in (*WEIGHT_NAMES, *INVERSE_VARIANCE_NAMES):
+        power = -2
+    values = plane.values
+    if unit != 1:
+        # The square of a small unit is too small for 32 bits.
+        values = values.astype(np.float64) / unit**power
     with np.errstate(all="ignore"):
-        if kind == "sigma" or (kind is None and name in SIGMA_NAMES):
+        values = np.ascontiguousarray(values, dtype=np.float32)
+        if power == 1:
             values = values * values
-        elif kind == "weight" or (kind is None and name in (*WEIGHT_NAMES, *INVERSE_VARIANCE_NAMES)):
+        elif power == -2:
             values = np.where(values > 0, 1 / values, 0).astype(np.float32)
             if name not in INVERSE_VARIANCE_NAMES:
                 values = _absolute(plane, values, image, gain)

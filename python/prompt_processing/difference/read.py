@@ -197,10 +197,6 @@ def _assemble(contents: _Contents, options: ReadOptions) -> OpenedImage:
     if contents.mask is not None:
         mask = mask_planes(contents.mask, image, header, options.mask_bits)
     electrons = options.gain if options.gain is not None else gain(header, name)
-    variance = np.zeros(shape, np.float32)
-    if contents.variance is not None:
-        kind = "weight" if options.weight else None
-        variance = variance_of(contents.variance, image, kind, electrons)
     missing = ~np.isfinite(image) | _outside_data(header, shape, name)
     image[missing] = np.nan
     statistics = sky_statistics(image)
@@ -211,14 +207,17 @@ def _assemble(contents: _Contents, options: ReadOptions) -> OpenedImage:
     if saturation is not None:
         image[missing] = -np.inf
         mask[image >= saturation] |= int(Mask.SAT)
-    image[missing] = 0
-    mask[missing] |= int(Mask.NO_DATA)
     unit = _unit(statistics)
     if unit != 1:
         image *= np.float32(1 / unit)
-        # In two steps: the square of the unit may be too small for 32 bits.
-        variance *= np.float32(1 / unit)
-        variance *= np.float32(1 / unit)
+    electrons = None if electrons is None else electrons * unit
+    image[missing] = np.nan
+    variance = np.zeros(shape, np.float32)
+    if contents.variance is not None:
+        kind = "weight" if options.weight else None
+        variance = variance_of(contents.variance, image, kind, electrons, unit)
+    image[missing] = 0
+    mask[missing] |= int(Mask.NO_DATA)
     read_noise = options.read_noise
     if read_noise is None and (found := positive(header, READ_NOISE_KEYS)) is not None:
         read_noise = found[1]
@@ -226,7 +225,7 @@ def _assemble(contents: _Contents, options: ReadOptions) -> OpenedImage:
         name,
         Exposure(image, mask, variance, wcs=contents.sky.wcs),
         contents.variance is not None,
-        None if electrons is None else electrons * unit,
+        electrons,
         read_noise,
         None if saturation is None else saturation / unit,
         header,
