@@ -139,7 +139,8 @@ def check_produced(data: bytes | None, max_bytes: int) -> BatchHeader:
 
 def placed(data: bytes, base_offset: int, leader_epoch: int) -> bytes:
     """Return a batch with the offset that it gets in the log; its checksum does not cover that."""
-    return struct.pack(">qiI", base_offset, len(data) - _LENGTH_FROM, leader_epoch) + data[16:]
+    start = struct.pack(">qiI", base_offset, len(data) - _LENGTH_FROM, leader_epoch)
+    return b"".join((start, memoryview(data)[len(start) :]))
 
 
 def transaction_marker(producer_id: int, producer_epoch: int, committed: bool) -> bytes:

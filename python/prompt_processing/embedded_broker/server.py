@@ -177,7 +177,7 @@ class EmbeddedBroker:
             raise WireError(f"version {version} of requests of kind {key} is not supported")
         flexible = version >= api.flexible_from
         # The client's name is never of the flexible kind, the tags behind it are.
-        request = Reader(data[8:])
+        request = Reader(data, start=8)
         request.client_id = request.nullable_string() or ""
         request.flexible = flexible
         request.tags()

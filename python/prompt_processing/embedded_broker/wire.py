@@ -66,6 +66,8 @@ class Reader:
     ----------
     data
         The request after its length.
+    start
+        Where the first field begins.
     flexible
         Whether the request's version is a flexible one.
 
@@ -75,9 +77,9 @@ class Reader:
         What the client calls itself.
     """
 
-    def __init__(self, data: bytes, flexible: bool = False) -> None:
+    def __init__(self, data: bytes, flexible: bool = False, start: int = 0) -> None:
         self._data = memoryview(data)
-        self._position = 0
+        self._position = start
         self.flexible = flexible
         self.client_id = ""
 
