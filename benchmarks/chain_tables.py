@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from prompt_processing.images.robust import MAD_TO_SIGMA
+
 if TYPE_CHECKING:
     from chain_results import Outcome, RegimeResult
     from chain_scenes import Regime
@@ -27,7 +29,7 @@ def _scatter(values: Sequence[float]) -> float:
     if len(values) < 5:
         return float("nan")
     middle = np.median(values)
-    return float(1.4826 * np.median(np.abs(np.asarray(values) - middle)))
+    return float(MAD_TO_SIGMA * np.median(np.abs(np.asarray(values) - middle)))
 
 
 def _rms(values: Sequence[float]) -> float:

@@ -19,6 +19,8 @@ from astropy.wcs import WCS
 from lsst.sphgeom import Region
 from numpy.typing import NDArray
 
+from prompt_processing.images.robust import MAD_TO_SIGMA
+
 from .exposure import Exposure, box_around, shifted_wcs
 from .mask import Mask
 from .photo_calib import PhotoCalib
@@ -164,7 +166,7 @@ def _quantisation_steps(exposure: Exposure) -> tuple[float | None, float | None]
     # Calibration frames need not carry a variance; their own pixel-to-pixel scatter serves, finer.
     differences = np.diff(exposure.image[::4], axis=1)
     differences = differences[np.isfinite(differences)]
-    scatter = float(np.median(np.abs(differences))) * 1.4826 / 2**0.5 if differences.size else 0.0
+    scatter = float(np.median(np.abs(differences))) * MAD_TO_SIGMA / 2**0.5 if differences.size else 0.0
     return (scatter / 16 if scatter > 0 else None), None
 
 

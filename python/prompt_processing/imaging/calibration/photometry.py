@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_processing.images import PhotoCalib
+from prompt_processing.images.robust import MAD_TO_SIGMA
 from prompt_processing.imaging.errors import PhotometryError
 
 _MAG = 2.5 / np.log(10)
@@ -115,7 +116,7 @@ def fit_zero_point(
     used = bright
     for _ in range(10):
         centre = float(np.median(difference[used]))
-        scatter = 1.4826 * float(np.median(np.abs(difference[used] - centre)))
+        scatter = MAD_TO_SIGMA * float(np.median(np.abs(difference[used] - centre)))
         # Each star by its own error, widened by what the scatter shows beyond the errors.
         typical = float(np.median(error[used]))
         width = np.hypot(error, np.sqrt(max(scatter**2 - typical**2, 0.0)))

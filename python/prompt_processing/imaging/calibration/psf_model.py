@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from prompt_processing.images import UNUSABLE, Exposure, Psf, polynomial_terms
+from prompt_processing.images.robust import MAD_TO_SIGMA
 from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError
 from prompt_processing.imaging.psf_stamps import SplinePsf, shifted_stamp, spline_at
 from prompt_processing.imaging.row_bands import in_bands
@@ -258,7 +259,7 @@ def _well_fitted(
         # Only bright stars show a mismatch; among the faint ones most have none to be seen.
         bright = good & (snr >= np.median(snr[good]))
         middle = np.median(mismatch[bright])
-        spread = 1.4826 * np.median(np.abs(mismatch[bright] - middle))
+        spread = MAD_TO_SIGMA * np.median(np.abs(mismatch[bright] - middle))
         good &= (mismatch <= middle + max(4 * spread, MIN_MISMATCH)) | (noise < 1.3)
     return np.asarray(good)
 
@@ -334,7 +335,7 @@ def _corrected(
 def _clipped(stamps: NDArray[np.float64]) -> NDArray[np.float64]:
     """Pull values that no other star shows at that pixel to the edge of what is usual."""
     middle = np.median(stamps, axis=0)
-    spread = 1.4826 * np.median(np.abs(stamps - middle), axis=0)
+    spread = MAD_TO_SIGMA * np.median(np.abs(stamps - middle), axis=0)
     limit = 5 * spread + 1e-6
     return np.clip(stamps, middle - limit, middle + limit)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_processing.images.robust import MAD_TO_SIGMA
+
 MIN_WING_STARS = 4
 """As many stars at least have a say in the wings, however bright the brightest is."""
 
@@ -207,7 +209,7 @@ def shape_variation(
             normal = (terms * now[:, None]).T @ terms
             fit = np.linalg.solve(normal, (terms * now[:, None]).T @ amplitude)
             pull = np.abs(amplitude - terms @ fit) * np.sqrt(weight)
-            spread = 1.4826 * float(np.median(pull)) + 1e-12
+            spread = MAD_TO_SIGMA * float(np.median(pull)) + 1e-12
             # Huber's weights: outliers pull, but with a bounded force.
             now = weight / np.maximum(pull / (1.5 * spread), 1.0)
         like_others = np.where(pull > OUTLIER * spread, 0.0, now / weight)

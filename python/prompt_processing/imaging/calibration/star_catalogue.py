@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from prompt_processing.domain.ids import pack_ids
 from prompt_processing.images import Exposure, Mask
+from prompt_processing.images.robust import MAD_TO_SIGMA
 
 from .astrometry import AstrometricFit
 from .detection import Detections
@@ -123,7 +124,7 @@ def _extendedness(
     if not stars.any():
         return np.zeros(len(ratio))
     normal = float(np.median(ratio[stars]))
-    spread = 1.4826 * float(np.median(np.abs(ratio[stars] - normal)))
+    spread = MAD_TO_SIGMA * float(np.median(np.abs(ratio[stars] - normal)))
     limit = np.maximum(np.maximum(0.05 * normal, 4 * spread), 3 * np.nan_to_num(noise, nan=np.inf))
     return np.where(ratio - normal > limit, 1.0, 0.0)
 

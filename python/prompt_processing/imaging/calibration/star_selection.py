@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from prompt_processing.images import Exposure, Mask
+from prompt_processing.images.robust import MAD_TO_SIGMA
 from prompt_processing.imaging.errors import TooFewStarsError
 
 from .detection import Detections
@@ -135,7 +136,7 @@ def _common_size(sizes: NDArray[np.float64]) -> tuple[float, float]:
         window = window[start : start + n + 1]
     mode = float(np.median(window))
     near = sizes[np.abs(sizes - mode) < 0.15 * mode]
-    spread = 1.4826 * float(np.median(np.abs(near - mode)))
+    spread = MAD_TO_SIGMA * float(np.median(np.abs(near - mode)))
     return mode, min(max(spread, 0.01 * mode), 0.08 * mode)
 
 

@@ -11,6 +11,7 @@ from scipy import fft
 
 from prompt_processing.images import polynomial_terms
 from prompt_processing.images.kernel import MatchingKernel
+from prompt_processing.images.robust import MAD_TO_SIGMA
 from prompt_processing.imaging.errors import TooFewKernelStarsError
 from prompt_processing.imaging.row_bands import in_bands
 
@@ -272,7 +273,7 @@ def fit_kernel(
             break
         log = np.log(np.maximum(chi2, 1e-3))
         centre = float(np.median(log[used]))
-        spread = max(1.4826 * float(np.median(np.abs(log[used] - centre))), 0.05)
+        spread = max(MAD_TO_SIGMA * float(np.median(np.abs(log[used] - centre))), 0.05)
         kept = (dof > 0.5 * np.max(dof)) & (log < centre + options.clip * spread)
         if kept.sum() < max(3, n // 3) or np.array_equal(kept, used):
             break

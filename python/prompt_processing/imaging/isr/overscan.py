@@ -8,6 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_processing.images.robust import MAD_TO_SIGMA
+
 SKIPPED_COLUMNS = 4
 """First overscan columns, which hold charge that the transfer left behind."""
 
@@ -43,7 +45,7 @@ def _row_statistics(overscan, level, scatter, fall):  # type: ignore[no-untyped-
         for column in range(columns):
             values[column] = overscan[row, column]
         median = np.median(values)
-        sigma = 1.4826 * np.median(np.abs(values - median))
+        sigma = MAD_TO_SIGMA * np.median(np.abs(values - median))
         # Integers of a quiet amplifier may have no median deviation at all.
         limit = 4.0 * max(sigma, 0.5)
         total = squares = first = second = 0.0
