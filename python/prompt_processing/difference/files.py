@@ -113,7 +113,7 @@ def quiet_astropy() -> Iterator[None]:
 
 def _check_file(file: str, shown: str) -> None:
     path = Path(file)
-    if not path.exists():
+    if not os.path.exists(path):
         raise UnreadableImageError(f"{shown}: there is no such file.")
     if path.is_dir():
         raise UnreadableImageError(f"{shown} is a folder; name the FITS file in it.")

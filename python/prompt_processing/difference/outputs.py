@@ -57,7 +57,7 @@ def check_outputs(
 def _same(one: Path, other: Path) -> bool:
     """Return whether two names are of one file, also through links, or a file that is not there yet."""
     try:
-        if one.exists() and other.exists():
+        if os.path.exists(one) and os.path.exists(other):
             return one.samefile(other)
         return one.resolve() == other.resolve()
     except OSError:
@@ -66,19 +66,20 @@ def _same(one: Path, other: Path) -> bool:
 
 def _check_writable(option: str, path: Path) -> None:
     folder = path.parent
-    if path.is_dir():
+    # Those of pathlib raise for names that are too long.
+    if os.path.isdir(path):
         raise UnusableOutputError(f"{option} {path} is a folder; name a file.")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UnusableOutputError(f"{option} {path}: there is no folder {folder}.")
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         return
     try:
         # Asking the system beats its permission bits: read-only disks, quotas, names that are too long.
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.name}"):
-            pass
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.name[:100]}"):
+            path.exists()
     except OSError as error:
         raise UnusableOutputError(f"{option} {path} cannot be written: {error.strerror}.") from error
-    if path.exists() and not os.access(path, os.W_OK):
+    if os.path.exists(path) and not os.access(path, os.W_OK):
         raise UnusableOutputError(f"{option} {path} cannot be written: the file is read-only.")
 
 
