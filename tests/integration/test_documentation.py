@@ -87,6 +87,11 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
     settings = (tmp_path / "site" / "settings.html").read_text()
     assert "BUCKET_NOTIFICATION_KAFKA_OFFSET_RESET" in settings
+    front = (tmp_path / "site" / "index.html").read_text()
+    assert re.search(r"Copyright &#169;\s+The Prompt Processing maintainers", front)
+    commands = (tmp_path / "site" / "commands.html").read_text()
+    absent = [name for name in COMMANDS if f'id="prompt-{name.replace(" ", "-")}"' not in commands]
+    assert absent == []
     # A reader without a network sees the same.
     for page in (tmp_path / "site").glob("*.html"):
         assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', page.read_text()), page
