@@ -49,6 +49,6 @@ def parse_yaml(text: str | bytes) -> Any:
         raise ValueError(f"not YAML: {error}") from error
     except RecursionError as error:
         raise ValueError("not YAML: it is nested too deeply") from error
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         # The loader makes dates and numbers of what looks like them.
         raise ValueError(f"not YAML: a value is not what it looks like: {error}") from error

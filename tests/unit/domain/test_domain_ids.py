@@ -38,3 +38,18 @@ def test_no_rows_give_no_ids() -> None:
 def test_what_does_not_fit_is_refused(visit: int, detector: int, counter: int) -> None:
     with pytest.raises(ValueError, match=r"fit|neither"):
         pack_id(visit, detector, counter)
+
+
+@pytest.mark.parametrize(
+    ("visit", "visit_bits"),
+    # Days since 2010-01-01 and the sequence number; the number itself.
+    [(2025060900578, 5638 << 17 | 578), (2010010100000, 0), (2**31 - 1, 2**31 - 1)],
+)
+def test_ids_in_an_apdb_keep_their_meaning(visit: int, visit_bits: int) -> None:
+    assert pack_id(visit, 94, 7) == visit_bits << 32 | 94 << 24 | 7
+
+
+def test_negative_id_is_refused() -> None:
+    assert unpack_id(0, dated=False) == PackedId(0, 0, 0)
+    with pytest.raises(ValueError, match="-1"):
+        unpack_id(-1, dated=False)

@@ -135,3 +135,37 @@ def test_a_stream_entry_without_a_position_comes_back():
 def test_a_broken_stream_entry_is_malformed(broken):
     with pytest.raises(MalformedMessageError):
         FannedOutVisit.from_stream_entry({**visit().to_stream_entry(), **broken})
+
+
+@pytest.mark.parametrize("dec", [-90.0, 90.0])
+def test_the_poles_can_be_observed(dec):
+    visit(position=[10.0, dec]).require_usable()
+
+
+@pytest.mark.parametrize("dec", [-90.0001, 90.0001])
+def test_beyond_the_poles_there_is_no_sky(dec):
+    with pytest.raises(InvalidVisitError, match="declination"):
+        visit(position=[10.0, dec]).require_usable()
+
+
+def test_a_group_is_as_long_as_the_butler_takes():
+    visit(groupId="g" * 64).require_usable()
+    with pytest.raises(InvalidVisitError):
+        visit(groupId="g" * 65).require_usable()
+
+
+def test_what_a_message_leaves_out_is_unknown():
+    optional = {
+        "startTime",
+        "scriptSalIndex",
+        "cameraAngle",
+        "filters",
+        "survey",
+        "totalCheckpoints",
+        "position",
+    }
+    announced = NextVisit.parse(
+        {name: value for name, value in MESSAGE.items() if name not in optional} | {"coordinateSystem": 1}
+    )
+    assert (announced.startTime, announced.cameraAngle, announced.scriptSalIndex) == (0.0, 0.0, 0)
+    assert (announced.filters, announced.survey, announced.position) == ("", "", None)

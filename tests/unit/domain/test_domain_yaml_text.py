@@ -19,3 +19,9 @@ def test_half_of_a_character_is_refused_and_its_place_told(document):
 def test_brackets_without_end_are_refused():
     with pytest.raises(ValueError, match="nested too deeply"):
         parse_yaml("[" * 10_000)
+
+
+@pytest.mark.parametrize("document", ["2025-13-45", "? [1, 2]\n: x", "!!int x", "!!timestamp x"])
+def test_value_that_is_not_what_it_looks_like_is_refused(document):
+    with pytest.raises(ValueError, match="not YAML"):
+        parse_yaml(document)
