@@ -1,5 +1,7 @@
 """Kafka's clients are configured from settings that do not show credentials."""
 
+import pytest
+
 from prompt_processing.transport.kafka import KafkaSettings
 
 
@@ -21,3 +23,10 @@ def test_the_protocol_can_be_chosen():
     assert settings.client_configuration()["security.protocol"] == "SASL_SSL"
     plain = KafkaSettings(bootstrap_servers="k", security_protocol="SSL")
     assert plain.client_configuration()["security.protocol"] == "SSL"
+
+
+@pytest.mark.parametrize("half", [{"username": "me"}, {"password": "hush"}])
+def test_half_of_the_credentials_is_none(half):
+    settings = KafkaSettings(bootstrap_servers="k", security_protocol="SASL_SSL", **half)
+    assert not {"sasl.username", "sasl.password"} & set(settings.client_configuration())
+    assert KafkaSettings(bootstrap_servers="k", **half).protocol == "PLAINTEXT"
