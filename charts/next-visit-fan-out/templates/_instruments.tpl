@@ -10,7 +10,7 @@ detectors:
     {{- range $item := $items }}
     {{- $ends := splitList "-" (toString $item) }}
     {{- range $id := untilStep (first $ends | int) (add1 (last $ends | int) | int) 1 }}
-    {{- /* As text: numbers of a file of values are not of the type of those that are counted here. */}}
+    {{- /* As text: numbers in a values file have another type than those counted here. */}}
     {{ $id }}: {{ not (has (toString $id) $inactive) }}
     {{- end }}
     {{- end }}

@@ -28,7 +28,7 @@ template:
     {{- include "prompt-common.volumes" . | nindent 4 }}
 {{- end -}}
 
-{{- /* What dead workers left: outputs copied and never entered, alerts that no broker took. */ -}}
+{{- /* Cleans up after dead workers: outputs copied and never entered, unsent alerts. */ -}}
 {{- define "prompt-common.settle" -}}
 {{- if .Values.settle.enabled }}
 apiVersion: batch/v1
@@ -47,7 +47,7 @@ spec:
   failedJobsHistoryLimit: 3
   jobTemplate:
     spec:
-      # What is left is tried again the next day; until then the failed job says so.
+      # The next day's run tries again what is left; until then the failed job reports it.
       backoffLimit: 1
       activeDeadlineSeconds: {{ .Values.settle.deadline }}
       ttlSecondsAfterFinished: 86400
@@ -119,7 +119,7 @@ metadata:
     argocd.argoproj.io/hook: Sync
     argocd.argoproj.io/hook-delete-policy: BeforeHookCreation
     argocd.argoproj.io/sync-wave: "-1"
-    # For Helm by itself; Argo CD passes these over where there are its own.
+    # Hooks for plain Helm; Argo CD ignores them where it has its own.
     helm.sh/hook: post-install,pre-upgrade
     helm.sh/hook-delete-policy: before-hook-creation
 spec:

@@ -58,7 +58,7 @@ spec:
         - { port: 53, protocol: TCP }
     {{- with .root.Values.networkPolicy.egressPorts }}
     - to:
-        # Everything but the nodes' metadata service, which would hand out the nodes' own credentials.
+        # Everything except the nodes' metadata service, which would hand out the nodes' own credentials.
         - ipBlock:
             cidr: 0.0.0.0/0
             except: ["169.254.0.0/16"]
