@@ -51,6 +51,7 @@ _SIGNATURES = (
     (b"<!doctype", "a web page: the download failed"),
     (b"<html", "a web page: the download failed"),
     (b"<?xml", "an XML document: the download may have failed"),
+    (b"\x1f\x9d", "a file packed by compress (.Z); unpack it first"),
     (b"version https://git-lfs", "a Git LFS pointer: the image itself was not downloaded"),
 )
 """What people mistake for FITS, by its first bytes."""
