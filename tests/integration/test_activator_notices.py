@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from confluent_kafka import Producer
+from broker_process import BrokerProcess
 
 from prompt_processing.transport.arrival_notices import ArrivalNotices, NoticesUnavailableError
 from prompt_processing.transport.kafka import KafkaSettings, make_producer
@@ -16,12 +16,9 @@ TOPIC = "notices"
 
 
 @pytest.fixture(scope="module")
-def kafka():
-    """librdkafka's mock cluster; it lives as long as the producer that owns it."""
-    owner = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "ignored"})
-    brokers = owner.list_topics(timeout=10).brokers.values()
-    yield KafkaSettings(bootstrap_servers=",".join(f"{broker.host}:{broker.port}" for broker in brokers))
-    owner.flush(1)
+def kafka(tmp_path_factory):
+    with BrokerProcess(tmp_path_factory.mktemp("broker"), TOPIC, "--partitions=4") as broker:
+        yield KafkaSettings(bootstrap_servers=broker.address)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from datetime import datetime
 
 import pytest
 import requests
+from broker_process import BrokerProcess
 from confluent_kafka import Producer
 from moto.server import ThreadedMotoServer
 
@@ -86,12 +87,12 @@ def store():
 
 
 @pytest.fixture(scope="module")
-def kafka():
-    owner = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "ignored"})
-    brokers = owner.list_topics(timeout=10).brokers.values()
-    owner.produce("notices", b'{"Event": "s3:TestEvent"}')
-    owner.flush(10)
-    return owner, ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+def kafka(tmp_path_factory):
+    with BrokerProcess(tmp_path_factory.mktemp("broker"), "notices") as broker:
+        producer = Producer({"bootstrap.servers": broker.address})
+        producer.produce("notices", b'{"Event": "s3:TestEvent"}')
+        producer.flush(10)
+        yield producer, broker.address
 
 
 class Service:
