@@ -20,12 +20,14 @@ from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
 from prompt_processing.imaging.measurement.dia_filters import FilterOptions, filter_dia_sources
 from prompt_processing.imaging.measurement.reliability import ReliabilityModel
 
-from ..images import Exposure
+from ..images import Exposure, Psf
 from .catalogue import candidates_table, write_catalogue
-from .errors import DifferenceError
-from .prepare import PreparedImage, prepare
+from .errors import DifferenceError, NoStarsError, UnusableOptionError
+from .find_psf import PsfSettings, no_psf_message
+from .prepare import PreparedImage, finish, prepare
 from .read import OpenedImage, ReadOptions, open_image
 from .register import Registration, pixel_wcs, register
+from .units import scale_exposure, scale_fluxes, scale_summary
 from .write import write_difference
 
 _LOG = logging.getLogger(__name__)
@@ -48,12 +50,29 @@ class DifferenceOptions:
         Whether to look for cosmic rays in both images.
     subtraction : `~prompt_processing.imaging.difference.subtraction.SubtractionOptions`
         Of the kernel and the subtraction.
+    science_psf, template_psf : `PsfSettings`
+        What is known of the images' PSFs: the seeing, positions of stars, an image. By default
+        they are measured.
     """
 
     threshold: float = 5.0
     align: bool = True
     cosmic_rays: bool = True
     subtraction: SubtractionOptions = field(default_factory=lambda: SubtractionOptions(minimum_snr=20.0))
+    science_psf: PsfSettings = field(default_factory=PsfSettings)
+    template_psf: PsfSettings = field(default_factory=PsfSettings)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threshold <= 1000:
+            raise UnusableOptionError(
+                f"--threshold {self.threshold:g} is out of range: "
+                "it is a signal-to-noise ratio from 1 to 1000."
+            )
+        for option, psf in (("--seeing", self.science_psf), ("--template-seeing", self.template_psf)):
+            if psf.seeing is not None and not 0.5 <= psf.seeing <= 100:
+                raise UnusableOptionError(
+                    f"{option} {psf.seeing:g} is out of range: it is a width from 0.5 to 100 pixels."
+                )
 
 
 @dataclass(slots=True, eq=False)
@@ -100,9 +119,9 @@ class DifferenceResult:
             write_catalogue(catalogue, self.sources)
         if picture is not None:
             # Drawing is for those who have matplotlib, everything else for all.
-            from .picture import draw_difference
+            from .picture import write_picture
 
-            draw_difference(self).savefig(picture, dpi=110, bbox_inches="tight")
+            write_picture(picture, self)
 
 
 def difference_images(
@@ -144,10 +163,12 @@ def difference_images(
         science if isinstance(science, OpenedImage) else open_image(science, science_options),
         template if isinstance(template, OpenedImage) else open_image(template, template_options),
     )
+    on_sky = opened[0].on_sky
     tell("sky, stars and PSF of the science image")
-    image = prepare(opened[0], options.cosmic_rays)
+    image = prepare(opened[0], options.cosmic_rays, psf=options.science_psf)
     tell("sky, stars and PSF of the template")
-    reference = prepare(opened[1], options.cosmic_rays, image.fwhm)
+    reference = prepare(opened[1], options.cosmic_rays, psf=options.template_psf)
+    _lend_psf(image, reference, options.cosmic_rays)
     tell("aligning the template")
     registration = register(image, reference, options.align)
     tell("matching the PSFs and subtracting")
@@ -167,7 +188,6 @@ def difference_images(
     kept, rejected = filter_dia_sources(detections, FilterOptions(minimum_snr=options.threshold))
     kept["reliability"] = ReliabilityModel.load().score(kept)
     residuals = measure_residuals(result.difference, registration.stars)
-    on_sky = opened[0].exposure.wcs is not None and _has_sky(opened[0])
     summary = _summary(image, reference, registration, result.metrics, residuals)
     summary |= {
         "sources": len(kept),
@@ -178,6 +198,12 @@ def difference_images(
         "subtractionCpuSeconds": cpu_seconds,
         "seconds": time.perf_counter() - start,
     }
+    unit = opened[0].unit
+    for exposure in (result.difference, image.exposure, result.matched):
+        scale_exposure(exposure, unit)
+    for table in (kept, rejected):
+        scale_fluxes(table, unit)
+    summary = scale_summary(summary, unit, opened[1].unit)
     return DifferenceResult(
         result.difference,
         image.exposure,
@@ -190,11 +216,34 @@ def difference_images(
     )
 
 
-def _has_sky(opened: OpenedImage) -> bool:
-    """Return whether the file itself has a WCS: the stand-in for one is not worth writing."""
-    return "CTYPE1" in opened.header and "RA" in str(opened.header["CTYPE1"]) + str(
-        opened.header.get("CTYPE2", "")
-    )
+def _lend_psf(science: PreparedImage, template: PreparedImage, cosmic_rays: bool) -> None:
+    """Use the other image's PSF for one that shows no star, in place.
+
+    Raises
+    ------
+    NoStarsError
+        Raised if neither shows one.
+    """
+    for image, other in ((science, template), (template, science)):
+        if image.exposure.psf is not None:
+            continue
+        psf = other.exposure.psf
+        if psf is None:
+            raise NoStarsError(no_psf_message(image.name, image.sources))
+        _LOG.warning(
+            "%s: no star shows the PSF (%s); that of %s is used.", image.name, image.sources, other.name
+        )
+        height, width = image.exposure.shape
+        # The mean one: which corner of one image is which of the other's is not known yet.
+        middle = psf.image_at(psf.x_centre, psf.y_centre)
+        image.exposure.psf = Psf(
+            middle[np.newaxis].astype(np.float32),
+            0,
+            (width - 1) / 2,
+            (height - 1) / 2,
+            max(width, height) / 2,
+        )
+        finish(image, cosmic_rays)
 
 
 def _summary(
@@ -216,6 +265,7 @@ def _summary(
         }
         if image.gain is not None:
             out[f"{name}Gain"] = image.gain
+            out[f"{name}GainEstimated"] = image.gain_estimated
     return out | {
         "commonStars": registration.common_stars,
         "offsetPixels": registration.offset,

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
 from prompt_processing.imaging.calibration.background import SkyEstimate, estimate_sky
-from prompt_processing.imaging.calibration.detection import Detections, detect
+from prompt_processing.imaging.calibration.defects import fill_scattered_holes, mark_bad_lines
+from prompt_processing.imaging.calibration.detection import Detections
 from prompt_processing.imaging.calibration.measurement import fit_psf
-from prompt_processing.imaging.calibration.psf_model import PsfModel, PsfOptions, model_psf
-from prompt_processing.imaging.calibration.star_selection import StarCandidates, select_stars
-from prompt_processing.imaging.errors import (
-    BadPsfError,
-    NumericalError,
-    TooFewStarsError,
-    TooManyCosmicRaysError,
-)
+from prompt_processing.imaging.calibration.pixel_noise import dithered, pixel_noise, quantum
+from prompt_processing.imaging.errors import NumericalError, TooManyCosmicRaysError
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions, find_cosmic_rays
 
 from ..images import UNUSABLE, Exposure, Mask
-from .errors import DifferenceError, NoStarsError
+from .errors import DifferenceError
+from .find_psf import PsfSettings, find_psf
 from .read import OpenedImage
 
 _LOG = logging.getLogger(__name__)
@@ -32,13 +28,13 @@ MAX_SOURCES = 20_000
 """Only that many of the brightest are measured."""
 
 SHARPEST = 3.0
-"""FWHM, pixels, below which a star is too much like a cosmic ray to look for those."""
+"""FWHM, pixels, below which a star is too much like a cosmic ray to look for those in one image alone."""
 
-PSF_STAR_SNR = 80.0
-"""Least significance of a star for the PSF, if there are enough; compact galaxies show by then."""
+FEWEST_ELECTRONS = 0.7
+"""No detector's sky scatters by less: a gain that says so belongs to other units."""
 
-MAX_PSF_SIZE = 61
-"""Width of a PSF's image, pixels."""
+COARSE = 0.2
+"""Steps of quantised data above this fraction of the noise bias the sky's mode."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,18 +46,22 @@ class PreparedImage:
     name : `str`
         Of the file.
     exposure : `~prompt_processing.images.Exposure`
-        Without sky, with variance and PSF, in the file's unit.
+        Without sky, with variance, in the file's unit; PSF `None` if the image does not show one.
     stars : `~astropy.table.Table`
         ``x, y`` (pixels), ``xErr``, ``psfFlux``, ``snr``, ``clean`` (neither saturated nor cut),
         brightest first.
     sky, noise : `float`
         Level and scatter of the sky, unit of the image.
     fwhm : `float`
-        Of the PSF, pixels.
+        Of the PSF, pixels; NaN without one.
     gain : `float` or `None`
         Electrons per unit that the variance was made with; `None` if the file has one.
+    gain_estimated : `bool`
+        Whether that is a guess from the sky's own scatter, an upper limit.
     psf_stars, cosmic_rays : `int`
         Stars of the PSF; pixels marked as cosmic rays.
+    sources : `str`
+        What was detected, for a message.
     """
 
     name: str
@@ -73,9 +73,14 @@ class PreparedImage:
     gain: float | None
     psf_stars: int
     cosmic_rays: int
+    gain_estimated: bool = False
+    sources: str = ""
+    detections: Detections | None = field(default=None, repr=False)
 
 
-def prepare(opened: OpenedImage, cosmic_rays: bool, fwhm_guess: float = 3.5) -> PreparedImage:
+def prepare(
+    opened: OpenedImage, cosmic_rays: bool, fwhm_guess: float = 3.0, psf: PsfSettings | None = None
+) -> PreparedImage:
     """Prepare an image; that of ``opened`` is changed.
 
     Parameters
@@ -86,61 +91,87 @@ def prepare(opened: OpenedImage, cosmic_rays: bool, fwhm_guess: float = 3.5) -> 
         Whether to look for cosmic rays, and repair them.
     fwhm_guess : `float`
         Of the stars, pixels: a first one.
+    psf : `PsfSettings`, optional
+        What is known of the PSF.
 
     Raises
     ------
     NoStarsError
-        Raised if there are not enough stars for a PSF.
+        Raised if the stars are wider than can be handled, or those that were named do not serve.
     DifferenceError
         Raised if there is no sky, or no image, to speak of.
     """
     exposure = opened.exposure
     try:
-        sky, detections, candidates = _find_stars(exposure, fwhm_guess)
-        gain = _add_variance(opened, sky)
-        model = _model(exposure, detections, candidates)
-    except (TooFewStarsError, BadPsfError) as error:
-        raise NoStarsError(f"{opened.name}: {error}") from error
+        sky, noise, plain = _subtract_sky(exposure)
+        gain, estimated = _add_variance(opened, sky, noise)
+        shown = exposure if plain is None else Exposure(plain, exposure.mask, exposure.variance)
+        found = find_psf(shown, sky.rms.image(), noise, opened.name, psf or PsfSettings(), fwhm_guess)
     except NumericalError as error:
         raise DifferenceError(f"{opened.name}: {error}") from error
-    exposure.psf = model.psf
-    n_cosmic = 0
-    if cosmic_rays and model.fwhm > SHARPEST:
-        try:
-            n_cosmic = find_cosmic_rays(exposure, CosmicRayOptions(sharpness=0.6), sky=0.0)
-        except TooManyCosmicRaysError as error:
-            _LOG.warning("%s: cosmic rays stay unmarked: %s", opened.name, error)
-    return PreparedImage(
-        opened.name,
-        exposure,
-        _measure(exposure, detections),
-        sky.level,
-        sky.noise,
-        model.fwhm,
-        gain,
-        int(model.used.sum()),
-        n_cosmic,
+    prepared = PreparedImage(
+        *(opened.name, exposure, Table(), sky.level, noise, float("nan"), gain, found.stars, 0, estimated),
+        *(found.sources, found.detections),
     )
+    if found.psf is not None:
+        exposure.psf = found.psf
+        finish(prepared, cosmic_rays)
+    return prepared
 
 
-def _find_stars(exposure: Exposure, fwhm: float) -> tuple[SkyEstimate, Detections, StarCandidates]:
-    """Subtract the sky, in place, and find stars; twice, if they are not as wide as was guessed."""
+def finish(image: PreparedImage, cosmic_rays: bool) -> None:
+    """Repair cosmic rays and measure the sources of an image whose exposure has a PSF now, in place."""
+    exposure = image.exposure
+    assert exposure.psf is not None
+    assert image.detections is not None
+    image.fwhm = exposure.psf.fwhm_at()
+    if cosmic_rays and image.fwhm > SHARPEST:
+        try:
+            image.cosmic_rays = find_cosmic_rays(exposure, CosmicRayOptions(sharpness=0.6), sky=0.0)
+        except TooManyCosmicRaysError as error:
+            _LOG.warning("%s: cosmic rays stay unmarked: %s", image.name, error)
+    image.stars = _measure(exposure, image.detections)
+    image.detections = None
+
+
+def _subtract_sky(exposure: Exposure) -> tuple[SkyEstimate, float, NDArray[np.float32] | None]:
+    """Subtract the sky and repair what stands out from it, in place.
+
+    Returns
+    -------
+    sky : `~prompt_processing.imaging.calibration.background.SkyEstimate`
+        That was subtracted.
+    noise : `float`
+        Of a pixel.
+    plain : `~numpy.ndarray` of float32, shape (height, width), or `None`
+        The image without its steps, if it is coarsely quantised: for whatever takes medians.
+    """
     box = int(np.clip(min(exposure.shape) // 8, 48, 256))
     unusable = exposure.has(UNUSABLE & ~Mask.SAT)
     sky = estimate_sky(exposure.image, unusable, box)
-    exposure.image -= sky.background.image()
+    step = quantum(exposure.image, ~unusable)
+    plain: NDArray[np.float32] | None = None
+    if step > COARSE * sky.noise:
+        # Modes and medians of few different values are off by up to half a step.
+        plain = dithered(exposure.image, step)
+        sky = estimate_sky(plain, unusable, box)
+    else:
+        step = 0.0
+    level = sky.background.image()
+    noise = pixel_noise((exposure.image if plain is None else plain) - level, ~unusable)
+    if not np.isfinite(noise) or noise <= 0:
+        noise = sky.noise
+    noise = float(np.sqrt(max(noise**2 - step**2 / 12, (0.1 * noise) ** 2)))
+    exposure.image -= level
     exposure.image[exposure.has(Mask.NO_DATA)] = 0
-    rms = sky.rms.image()
-    for _ in range(3):
-        detections = detect(exposure.image, rms, fwhm, 5.0, unusable)
-        candidates = select_stars(exposure, detections, PSF_STAR_SNR)
-        if 0.75 < candidates.fwhm / fwhm < 1.33:
-            break
-        fwhm = float(np.clip(candidates.fwhm, 1.5, 20.0))
-    return sky, detections, candidates
+    mark_bad_lines(exposure, noise)
+    fill_scattered_holes(exposure, noise)
+    if plain is not None:
+        plain = dithered(exposure.image, step)
+    return sky, noise, plain
 
 
-def _add_variance(opened: OpenedImage, sky: SkyEstimate) -> float | None:
+def _add_variance(opened: OpenedImage, sky: SkyEstimate, noise: float) -> tuple[float | None, bool]:
     """Fill the variance where the file has none: the sky's own scatter, and the sources' photons.
 
     Returns
@@ -148,35 +179,36 @@ def _add_variance(opened: OpenedImage, sky: SkyEstimate) -> float | None:
     gain : `float` or `None`
         That was used. Where none is known, the one with which the sky's photons explain
         its scatter; `None` if that is not possible either, or not needed.
+    estimated : `bool`
+        Whether it is such an estimate.
     """
     exposure = opened.exposure
     if opened.has_variance:
         exposure.mask[~(exposure.variance > 0)] |= int(Mask.NO_DATA)
-        return None
-    gain = opened.gain
-    if gain is None:
-        gain = sky.level / sky.noise**2 if sky.level > 3 * sky.noise else None
+        return None, False
+    gain, estimated = opened.gain, False
+    if gain is not None and gain * noise < FEWEST_ELECTRONS:
+        _LOG.warning(
+            "%s: a gain of %.4g means that the sky scatters by %.2g electrons, less than any detector's. "
+            "The gain is not that of these units (counts per second, or a mean?) and is not used.",
+            opened.name,
+            gain,
+            gain * noise,
+        )
+        gain = None
+    if gain is None and sky.level > 3 * noise:
+        gain, estimated = sky.level / noise**2, True
+    ratio = noise / sky.noise
     rms = sky.rms.image()
+    if ratio < 0.9:
+        # Unresolved stars scatter, too, but are no noise: the mesh's boxes tell of them.
+        rms = np.full_like(rms, noise)
     exposure.variance = rms * rms
     if gain is not None:
         exposure.variance += np.maximum(exposure.image, 0) / np.float32(gain)
     else:
         _LOG.warning("%s: gain unknown, photon noise of sources is left out.", opened.name)
-    return gain
-
-
-def _model(exposure: Exposure, detections: Detections, candidates: StarCandidates) -> PsfModel:
-    options = PsfOptions(min_stars=3, max_size=MAX_PSF_SIZE)
-    return model_psf(
-        exposure,
-        candidates.x,
-        candidates.y,
-        candidates.flux,
-        candidates.fwhm,
-        detections.segmentation,
-        (candidates.rows + 1).astype(np.int32),
-        options,
-    )
+    return gain, estimated
 
 
 def _measure(exposure: Exposure, detections: Detections) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,11 @@ from prompt_processing.imaging.errors import AstrometryError, NoTemplateOverlapE
 from prompt_processing.imaging.templates.warp import WarpOptions, warp_template
 
 from ..images import Exposure, PhotoCalib
+from .common_stars import few_common_stars, pattern_frames, pixel_wcs
 from .errors import DifferenceError, NoOverlapError, NotAlignedError
 from .prepare import PreparedImage
+
+_LOG = logging.getLogger(__name__)
 
 ALIGNED_PIXELS = 0.25
 """Images on one grid whose stars coincide this well are not resampled: the kernel shifts, too."""
@@ -92,12 +96,13 @@ def register(science: PreparedImage, template: PreparedImage, align: bool = True
         Raised if their stars do not coincide, or one has no WCS and the shapes differ.
     """
     same_grid = _share_a_grid(science.exposure, template.exposure)
-    science_wcs, template_wcs = _common_frame(science, template)
-    overlap = _overlap(science_wcs, template_wcs, science.exposure.shape, template.exposure.shape)
-    if overlap == 0:
-        raise NoOverlapError(_apart(science, template, science_wcs, template_wcs))
-    fit = _fit(science, template, science_wcs, template_wcs) if align else None
+    science_wcs, template_wcs, fit = _align(science, template, align)
     offset, rms, common, ratio, stars = 0.0, float("nan"), 0, 1.0, science.stars
+    if fit is None and align:
+        few = few_common_stars(science, template, science_wcs, template_wcs)
+        if few is not None:
+            science_wcs, offset, common, ratio = few.wcs, few.offset, few.stars, few.flux_ratio
+            same_grid = same_grid and offset < ALIGNED_PIXELS
     if fit is not None:
         stars = science.stars[np.asarray(science.stars["snr"]) > MIN_SNR][fit.source]
         pixel, other = (_pixel_arcsec(wcs) for wcs in (science_wcs, template_wcs))
@@ -135,6 +140,42 @@ def register(science: PreparedImage, template: PreparedImage, align: bool = True
     return Registration(warped, offset, rms, common, ratio, True, coverage, stars)
 
 
+def _align(
+    science: PreparedImage, template: PreparedImage, align: bool
+) -> tuple[WCS, WCS, AstrometricFit | None]:
+    """Return a WCS of each image on a common sky, and the fit of their stars.
+
+    The WCS are those of the headers; where these have none, or contradict the stars, those of the
+    stars' patterns.
+    """
+    shapes = science.exposure.shape, template.exposure.shape
+    problem: DifferenceError | None = None
+    if (science.exposure.wcs is not None and template.exposure.wcs is not None) or shapes[0] == shapes[1]:
+        first, second = _common_frame(science, template)
+        if _overlap(first, second, *shapes) == 0:
+            problem = NoOverlapError(_apart(science, template, first, second))
+        else:
+            try:
+                return first, second, _fit(science, template, first, second) if align else None
+            except NotAlignedError as error:
+                problem = error
+    else:
+        lacking = " and ".join(i.name for i in (science, template) if i.exposure.wcs is None)
+        problem = NotAlignedError(
+            f"No WCS on the sky in {lacking}, the images differ in shape ({shapes[0]} and {shapes[1]}), and "
+            "their stars make no common pattern."
+        )
+    found = pattern_frames(science, template) if align else None
+    if found is None:
+        raise problem
+    if science.exposure.wcs is not None and template.exposure.wcs is not None:
+        _LOG.warning(
+            "The WCS of %s and %s contradict each other; the patterns of their stars align them.",
+            *(science.name, template.name),
+        )
+    return *found, _fit(science, template, *found)
+
+
 def _share_a_grid(science: Exposure, template: Exposure) -> bool:
     """Return whether the headers say that pixels are the same pixels."""
     if science.shape != template.shape:
@@ -144,7 +185,7 @@ def _share_a_grid(science: Exposure, template: Exposure) -> bool:
     height, width = science.shape
     x, y = np.array([0.0, width - 1, 0, width - 1]), np.array([0.0, 0, height - 1, height - 1])
     try:
-        back = template.wcs.all_world2pix(*science.wcs.all_pix2world(x, y, 0), 0)
+        back = template.wcs.all_world2pix(*science.wcs.all_pix2world(x, y, 0), 0, quiet=True)
     except (ValueError, RuntimeError):
         return False
     return bool(np.hypot(back[0] - x, back[1] - y).max() < 0.02)
@@ -155,25 +196,8 @@ def _common_frame(science: PreparedImage, template: PreparedImage) -> tuple[WCS,
     first, second = science.exposure.wcs, template.exposure.wcs
     if first is not None and second is not None:
         return first, second
-    if science.exposure.shape != template.exposure.shape:
-        lacking = " and ".join(i.name for i in (science, template) if i.exposure.wcs is None)
-        raise NotAlignedError(
-            f"No WCS on the sky in {lacking}, and the images differ in shape ({science.exposure.shape} and "
-            f"{template.exposure.shape}): they cannot be on the same pixels."
-        )
     plain = pixel_wcs(science.exposure.shape)
     return plain, plain.deepcopy()
-
-
-def pixel_wcs(shape: tuple[int, int]) -> WCS:
-    """Return a stand-in for a WCS: a tangential projection of one arcsecond a pixel about (0, 0)."""
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [0.0, 0.0]
-    wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
-    wcs.wcs.cd = np.diag([-1.0, 1.0]) / 3600
-    wcs.wcs.set()
-    return wcs
 
 
 def _pixel_arcsec(wcs: WCS) -> float:

@@ -26,6 +26,7 @@ from prompt_processing.imaging.templates.warp import AFFINE_KEYS, warped_noise_c
 from .background import quiet_pixels, remove_residual_background, scale_variance
 from .block_convolution import BlockGrid, convolve_blocks
 from .decorrelation import DifferenceFilters
+from .identity import are_one_image, identity_fit
 from .kernel import KernelFit, KernelOptions, fit_kernel, kernel_sigma, make_basis
 from .kernel_stamps import StampFilters, choose_positions, cut_stamps, stamp_width
 from .source_noise import PHOTON_NOISE, photon_noise
@@ -59,8 +60,8 @@ class SubtractionOptions:
         Smallest sigma of a kernel, pixels; below, the image to be matched
         is smoothed first.
     blurry_sigma : `float`
-        Sigma of the kernel from the science image to the template, pixels, from
-        which on the science image is convolved.
+        Sigma of the kernel from one image to the other, pixels, from which on the sharper one is convolved;
+        below, the less noisy one. What counts is the axis along which a kernel widens least.
     convolve : {"science", "template"} or `None`
         Which image gets the fitted kernel, instead of that rule.
     """
@@ -139,7 +140,10 @@ def subtract(
     saturated = int(Mask.SAT)
     science_image = filled_image(science.image, science.mask, int(UNUSABLE), saturated)
     template_image = filled_image(template.image, template.mask, int(UNUSABLE & ~Mask.EDGE), saturated)
-    fit, companion_sigma, sigma = _fit(science, template, science_image, template_image, stars, options)
+    if are_one_image(science, template, science_image, template_image):
+        fit, companion_sigma, sigma = identity_fit(science.shape), 0.0, 0.0
+    else:
+        fit, companion_sigma, sigma = _fit(science, template, science_image, template_image, stars, options)
     kernel = fit.kernel
     shape = science.shape
     filters = DifferenceFilters(
@@ -162,7 +166,8 @@ def subtract(
     filtered_variance((science.variance, template.variance), noise_filters, grid.margin, variance)
     quiet, usable_fraction = quiet_pixels(image, variance, mask)
     background = remove_residual_background(image, quiet, options.background_box)
-    scale = scale_variance(image, variance, quiet)
+    # What is nothing but rounding says nothing of the noise.
+    scale = 1.0 if sigma == 0 and companion_sigma == 0 else scale_variance(image, variance, quiet)
     blank(mask, int(Mask.NO_DATA), image, variance)
     blank(template.mask, int(Mask.NO_DATA), matched)
     ratios = kernel.weights_at(grid_x, grid_y)[:, 0]
@@ -212,8 +217,12 @@ def _fit(
     affine = _warp_affine(template)
     noise = _sky_variance(science.variance), _sky_variance(template.variance)
     # The less noisy image gets the kernel (noise in what is convolved would bias the fit), unless it is so
-    # blurred that the other one would have to be smoothed more than it can be sharpened again.
-    convolves_science = to_template[0] > options.blurry_sigma or noise[0] < noise[1]
+    # blurred, along either axis, that the other one would have to be smoothed more than it can be sharpened
+    # again.
+    gain = math.copysign(to_template[0] ** 2, to_template[0]) - math.copysign(
+        to_science[0] ** 2, to_science[0]
+    )
+    convolves_science = gain > 0 if abs(gain) > 2 * options.blurry_sigma**2 else noise[0] < noise[1]
     if options.convolve is not None:
         convolves_science = options.convolve == "science"
     low, mean = to_template if convolves_science else to_science

@@ -13,6 +13,9 @@ from prompt_processing.imaging.row_bands import in_bands
 
 from .block_convolution import BlockGrid, PolynomialSpectra, convolve_blocks
 
+LEAST = np.finfo(np.float32).tiny
+"""Variances stay above 0, in any unit."""
+
 BIN = 2
 """Variances are smooth beside images: a quarter of the pixels tells them to a per cent."""
 
@@ -97,7 +100,7 @@ def _enlarge(small: NDArray[np.float32], out: NDArray[np.float32], start: int, s
     """Interpolate between the centres of 2 x 2 pixels; never below the least positive number."""
     rows, columns = small.shape
     width = out.shape[1]
-    near, far, least = np.float32(0.75), np.float32(0.25), np.float32(1e-30)
+    near, far, least = np.float32(0.75), np.float32(0.25), LEAST
     # A row as high as the output's, with one more value at either end.
     line = np.empty(columns + 2, np.float32)
     for row in range(start, stop):

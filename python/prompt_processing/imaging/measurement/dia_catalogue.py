@@ -26,6 +26,9 @@ FLAGS: dict[str, tuple[Mask, bool]] = {
 }
 """Planes behind ``pixelFlags_<name>``, and whether there is a ``pixelFlags_<name>Center``."""
 
+CORRELATED = 1.5
+"""Scatter of the score from which on noise is correlated, and errors of fluxes and positions grow by it."""
+
 NEARBY = 15
 """Distance within which a bright star's light is looked for, pixels."""
 
@@ -58,8 +61,8 @@ def make_catalogue(
     sources : `~astropy.table.Table`
         By the APDB's names and units (degrees, nJy, arcsec; x, y in pixels), with
         the features ``score`` (signed detection significance), ``sharpness``,
-        ``ownLobe``, ``oppositeLobe`` (significance of the strongest 3 x 3
-        pixels of either sign), ``oppositePixels``, ``oppositeShare``,
+        ``pixelSnr`` (the same if noise were white), ``ownLobe``, ``oppositeLobe`` (significance of the
+        strongest 3 x 3 pixels of either sign), ``oppositePixels``, ``oppositeShare``,
         ``footprintArea`` (pixels), ``footprintId``, ``misfit`` (chi squared above that of
         noise, in units of the significance squared), ``nearbyFlux`` (nJy, of a star as bright as the
         template's brightest pixel within 15).
@@ -96,8 +99,14 @@ def make_catalogue(
     _add_forced_fluxes(table, science, matched)
     _add_pixel_flags(table, results, difference.shape)
     table["sharpness"] = results["sharpness"]
+    # Pixels of correlated noise scatter as their variance says, fluxes more.
+    scatter = np.where(peaks["scatter"] > CORRELATED, peaks["scatter"], 1.0).astype(float)
+    for name in ("psfFluxErr", "xErr", "yErr", "raErr", "decErr"):
+        table[name] *= scatter
+    table["ra_dec_Cov"] *= scatter**2
+    table["pixelSnr"] = table["snr"] * scatter
     # How much of the signal (squared) is not in the model, whatever its brightness.
-    table["misfit"] = (results["psfChi2"] - results["psfNdata"]) / np.maximum(peaks["score"] ** 2, 1)
+    table["misfit"] = (results["psfChi2"] - results["psfNdata"]) / np.maximum(table["pixelSnr"] ** 2, 1)
     lobes = results["lobes"]
     table["ownLobe"], table["oppositeLobe"] = lobes[:, 0], lobes[:, 3]
     table["oppositePixels"], table["oppositeShare"] = lobes[:, 6], lobes[:, 7]

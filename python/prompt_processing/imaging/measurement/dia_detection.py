@@ -21,10 +21,15 @@ from prompt_processing.imaging.row_bands import in_bands
 PEAK = np.dtype(
     [("x", np.int32), ("y", np.int32), ("score", np.float32), ("footprint", np.int32), ("area", np.int32)]
     + [(name, np.int32) for name in ("x_min", "y_min", "x_max", "y_max")]
-    + [("trail_length", np.float32), ("trail_angle", np.float32)]
+    + [("trail_length", np.float32), ("trail_angle", np.float32), ("scatter", np.float32)]
 )
 """One row a source: peak pixel, significance (signed), its footprint's number, pixels and bounding box, and,
-if the footprint is one long trail, the trail's length (pixels, 0 if not) and angle (radian from x to y)."""
+if the footprint is one long trail, the trail's length (pixels, 0 if not) and angle (radian from x to y); and
+the scatter of the score around it, 1 where noise is what the variance says."""
+
+MOST_SCATTER = 30.0
+"""Of the score that is corrected for. Noise of stacks and of resampled images is correlated over the PSF:
+their pixels scatter by far less than a flux does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,8 @@ def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = 
     peaks = np.zeros(len(columns), PEAK)
     for name, column in zip(PEAK.names or (), columns.T, strict=False):
         peaks[name] = column
+    step, n_columns = (int(n) for n in grid)
+    peaks["scatter"] = scatter[peaks["y"] // step * n_columns + peaks["x"] // step]
     return peaks
 
 
@@ -220,8 +227,11 @@ def _score_scatter(
             return
         noise = np.sqrt(variance[part][good] * np.sum(stamps[cell].astype(float) ** 2))
         ratio = filtered[part][good] / noise
-        low, high = np.percentile(ratio[np.abs(ratio) < 4], [15.865, 84.135])
-        out[cell] = np.clip(0.5 * (high - low), 0.9, 1.5)
+        low, high = np.percentile(ratio, [15.865, 84.135])
+        # Sources apart, but not the tails of a scatter that is larger than it should be.
+        within = np.abs(ratio) < 4 * max(0.5 * (high - low), 1.0)
+        low, high = np.percentile(ratio[within], [15.865, 84.135])
+        out[cell] = np.clip(0.5 * (high - low), 0.9, MOST_SCATTER)
 
     def measure_some(start: int, stop: int) -> None:
         for cell in range(start, stop):

@@ -43,7 +43,8 @@ def _is_unlike_psf(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
     excess = _excess(table, "psfChi2", "psfNdata")
     trail = _excess(table, "trailChi2", "trailNdata")
     best = np.fmin(excess, np.where(np.isfinite(trail), trail, np.inf))
-    return np.asarray(best > options.misfit * np.asarray(table["snr"], float) ** 2)
+    snr = np.asarray(table["pixelSnr" if "pixelSnr" in table.colnames else "snr"], float)
+    return np.asarray(best > options.misfit * snr**2)
 
 
 def _excess(table: Table, chi2: str, n_data: str) -> NDArray[np.float64]:

@@ -66,7 +66,8 @@ def features(sources: Table) -> NDArray[np.float64]:
     """
     snr = np.maximum(np.abs(_column(sources, "snr", 5.0)), 1e-3)
     flux = _column(sources, "psfFlux", 0.0)
-    size = np.maximum(np.abs(flux), 1e-6)
+    # Units are free: a flux is next to nothing beside its error.
+    size = np.fmax(np.fmax(np.abs(flux), 1e-3 * np.abs(_column(sources, "psfFluxErr", 0.0))), 1e-300)
     n_data = np.maximum(_column(sources, "psfNdata", 1.0), 1.0)
     chi2 = _column(sources, "psfChi2", np.nan) / n_data
     ixx, iyy, ixy = (_column(sources, name, np.nan) for name in ("ixx", "iyy", "ixy"))

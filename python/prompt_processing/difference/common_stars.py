@@ -1,0 +1,146 @@
+"""Align images by their stars where the headers do not: by patterns, or by the few stars that there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import sep
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from prompt_processing.imaging.calibration.star_patterns import match_patterns
+
+from .prepare import PreparedImage
+
+PATTERN_STARS = 300
+"""Brightest sources of each image that patterns are made of."""
+
+NEAR_PIXELS = 20.0
+"""How wrong headers may be where stars are too few to show it: the shift with most pairs within is taken."""
+
+SAME_PIXELS = 1.5
+"""Distance within which two sources are one."""
+
+MIN_SNR = 10.0
+"""Of the stars that are compared."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FewStars:
+    """What a handful of common stars shows.
+
+    Attributes
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        The science image's, shifted onto the template's stars.
+    offset : `float`
+        By which, pixels.
+    stars : `int`
+        Stars in common.
+    flux_ratio : `float`
+        The science image's fluxes over the template's.
+    """
+
+    wcs: WCS
+    offset: float
+    stars: int
+    flux_ratio: float
+
+
+def pixel_wcs(shape: tuple[int, int]) -> WCS:
+    """Return a stand-in for a WCS: a tangential projection of one arcsecond a pixel about (0, 0)."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [0.0, 0.0]
+    wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
+    wcs.wcs.cd = np.diag([-1.0, 1.0]) / 3600
+    wcs.wcs.set()
+    return wcs
+
+
+def pattern_frames(science: PreparedImage, template: PreparedImage) -> tuple[WCS, WCS] | None:
+    """Return stand-ins for both images' WCS under which the patterns of their stars coincide.
+
+    `None` if no pattern is common to both.
+    """
+    points = [_positions(image) for image in (science, template)]
+    height, width = science.exposure.shape
+    match = match_patterns(*points, float(height * width))
+    if match is None:
+        return None
+    first = pixel_wcs(science.exposure.shape)
+    second = first.deepcopy()
+    # The template's pixel that lies on the science image's reference pixel; FITS counts from 1.
+    second.wcs.crpix = np.linalg.solve(match.matrix, np.asarray(first.wcs.crpix) - 1 - match.offset) + 1
+    second.wcs.cd = first.wcs.cd @ match.matrix
+    second.wcs.set()
+    return first, second
+
+
+def _positions(image: PreparedImage) -> NDArray[np.float64]:
+    stars = image.stars[np.asarray(image.stars["snr"]) > MIN_SNR]
+    chosen = stars[np.asarray(stars["clean"], bool)]
+    if len(chosen) < 10:
+        chosen = stars
+    return np.column_stack([chosen["x"], chosen["y"]]).astype(float)[:PATTERN_STARS]
+
+
+def few_common_stars(
+    science: PreparedImage, template: PreparedImage, science_wcs: WCS, template_wcs: WCS
+) -> FewStars | None:
+    """Compare the stars of two images that have too few for a solution of the astrometry.
+
+    Returns
+    -------
+    few : `FewStars` or `None`
+        `None` if there is no star in common.
+    """
+    one, two = (i.stars[(np.asarray(i.stars["snr"]) > MIN_SNR)] for i in (science, template))
+    if not len(one) or not len(two):
+        return None
+    ra, dec = template_wcs.all_pix2world(np.asarray(two["x"], float), np.asarray(two["y"], float), 0)
+    x, y = science_wcs.all_world2pix(ra, dec, 0, quiet=True)
+    said = np.column_stack([x, y])
+    is_ = np.column_stack([one["x"], one["y"]]).astype(float)
+    finite = np.isfinite(said).all(axis=1)
+    differences = (is_[:, np.newaxis] - said[finite]).reshape(-1, 2)
+    differences = differences[np.hypot(*differences.T) < NEAR_PIXELS]
+    if not len(differences):
+        return None
+    tree = cKDTree(differences)
+    counts = np.array([len(near) for near in tree.query_ball_point(differences, SAME_PIXELS)])
+    # Of shifts that as many stars agree on, the smallest.
+    best = np.lexsort((np.hypot(*differences.T), -counts))[0]
+    shift = np.median(differences[tree.query_ball_point(differences[best], SAME_PIXELS)], axis=0)
+    distance, partner = cKDTree(is_).query(np.where(finite[:, np.newaxis], said, 1e9) + shift)
+    rows = np.flatnonzero(distance < SAME_PIXELS)
+    if not len(rows):
+        return None
+    wcs = science_wcs.deepcopy()
+    wcs.wcs.crpix = np.asarray(wcs.wcs.crpix) + shift
+    wcs.wcs.set()
+    scale = float(
+        np.sqrt(abs(np.linalg.det(template_wcs.pixel_scale_matrix / science_wcs.pixel_scale_matrix.max())))
+    )
+    scale /= float(
+        np.sqrt(abs(np.linalg.det(science_wcs.pixel_scale_matrix / science_wcs.pixel_scale_matrix.max())))
+    )
+    radius = 2.0 * max(science.fwhm, template.fwhm * scale)
+    fluxes = []
+    for image, table, size in ((science, one[partner[rows]], radius), (template, two[rows], radius / scale)):
+        flux, _, _ = sep.sum_circle(
+            image.exposure.image, np.asarray(table["x"], float), np.asarray(table["y"], float), size, subpix=5
+        )
+        fluxes.append(np.asarray(flux, float))
+    good = (fluxes[0] > 0) & (fluxes[1] > 0)
+    clean = good & np.asarray(one["clean"][partner[rows]], bool) & np.asarray(two["clean"][rows], bool)
+    good = clean if clean.any() else good
+    if not good.any():
+        return None
+    # Weighted by the light: of few stars the brightest knows best.
+    ratios, weights = np.log(fluxes[0][good] / fluxes[1][good]), np.sqrt(fluxes[0][good])
+    order = np.argsort(ratios)
+    middle = ratios[order][np.searchsorted(np.cumsum(weights[order]), 0.5 * weights.sum())]
+    return FewStars(wcs, float(np.hypot(*shift)), len(rows), float(np.exp(middle)))

@@ -1,0 +1,319 @@
+"""Find the PSF of one image: from its stars, from few of them, or from what the user knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from prompt_processing.imaging.calibration.detection import Detections, detect
+from prompt_processing.imaging.calibration.measurement import fit_psf
+from prompt_processing.imaging.calibration.neighbours import subtract_sources
+from prompt_processing.imaging.calibration.parametric_psf import fit_parametric_psf, round_psf
+from prompt_processing.imaging.calibration.psf_model import PsfOptions, model_psf
+from prompt_processing.imaging.calibration.psf_stars import StarWidths, find_stars, isolated
+from prompt_processing.imaging.calibration.source_profiles import measure_profiles
+from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError
+
+from ..images import UNUSABLE, Exposure, Mask, Psf
+from .errors import DifferenceError, NoStarsError
+
+WIDEST = 12.5
+"""FWHM, pixels, of the widest stars that kernels and fits are made for."""
+
+NARROWEST = 1.3
+"""FWHM, pixels. Sharper than the pixels themselves, light of a star is not to be told from a hot pixel."""
+
+ENOUGH = 12
+"""Stars of the PSF that are as alone as one can wish; with fewer, neighbours are put up with."""
+
+ISOLATION = ((3.0, 0.03), (2.5, 0.1), (2.0, 0.2), (1.5, 0.3))
+"""Radii in FWHM, and share of a star's light that a neighbour within may have, strictest first."""
+
+STAR_SNR = (80.0, 40.0, 20.0, 8.0)
+"""Least significance of a star of the PSF, best first; compact galaxies show in the first one."""
+
+CROWDED = 0.15
+"""Sources in a disc of 2 FWHM around a star, on the average, above which neighbours are subtracted."""
+
+MAX_PSF_SIZE = 61
+"""Width of a PSF's image, pixels."""
+
+OPTIONS = (
+    "Name the seeing in pixels (--seeing), positions of stars (--psf-stars) or an image of the PSF (--psf)."
+)
+"""What lets a user go on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PsfSettings:
+    """What a user knows of an image's PSF.
+
+    Attributes
+    ----------
+    seeing : `float` or `None`
+        FWHM of the stars, pixels. Only sources of about that width are taken for stars; without any, the
+        PSF is a round Moffat profile of that width.
+    stars : `~astropy.table.Table`, path or `None`
+        ``x, y`` of stars, pixels (the first one's centre is 0, 0), or a file with such a table: these make
+        the PSF, whatever else is in the image.
+    image : `~numpy.ndarray`, path or `None`
+        The PSF itself, sampled as the image is; or a FITS file with it.
+    """
+
+    seeing: float | None = None
+    stars: Table | str | Path | None = None
+    image: NDArray[np.floating] | str | Path | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundPsf:
+    """An image's PSF, if it shows one, and its sources.
+
+    Attributes
+    ----------
+    psf : `~prompt_processing.images.Psf` or `None`
+        The PSF.
+    stars : `int`
+        Stars that made it.
+    detections : `~prompt_processing.imaging.calibration.detection.Detections`
+        Sources of all kinds.
+    sources : `str`
+        What was measured of them, for a message.
+    """
+
+    psf: Psf | None
+    stars: int
+    detections: Detections
+    sources: str
+
+
+def find_psf(
+    exposure: Exposure,
+    rms: NDArray[np.float32],
+    noise: float,
+    name: str,
+    settings: PsfSettings,
+    fwhm_guess: float = 3.0,
+) -> FoundPsf:
+    """Find the sources of an image, the stars among them, and the PSF.
+
+    Parameters
+    ----------
+    exposure : `~prompt_processing.images.Exposure`
+        Background-subtracted, with a variance.
+    rms : `~numpy.ndarray` of float32, shape (height, width)
+        Scatter of the sky with its unresolved sources, above which others are detected.
+    noise : `float`
+        Of a pixel of sky, unit of the image.
+    name : `str`
+        Of the image, for messages.
+    settings : `PsfSettings`
+        What the user knows.
+    fwhm_guess : `float`, optional
+        Pixels.
+
+    Raises
+    ------
+    NoStarsError
+        Stars are wider than `WIDEST`, or what the settings name does not serve.
+    """
+    unusable = exposure.has(UNUSABLE & ~Mask.SAT)
+    fwhm = settings.seeing or fwhm_guess
+    for _ in range(3):
+        detections = detect(exposure.image, rms, fwhm, 5.0, unusable)
+        profiles = measure_profiles(
+            *(exposure.image, exposure.mask, detections.catalogue["xpeak"], detections.catalogue["ypeak"]),
+            *(noise, int(UNUSABLE)),
+        )
+        snr = profiles["height"] / noise * np.sqrt(np.pi) * (profiles["xx"] * profiles["yy"]) ** 0.25
+        found = _of_seeing(find_stars(profiles, snr), settings.seeing)
+        if settings.seeing is not None or not found.fwhm > 0 or 0.75 < found.fwhm / fwhm < 1.33:
+            break
+        fwhm = float(np.clip(found.fwhm, 1.5, 20.0))
+    told = found.describe()
+    if settings.image is not None:
+        return FoundPsf(_given_psf(settings.image), 0, detections, told)
+    if settings.stars is not None:
+        x, y = _given_stars(settings.stars)
+        profiles = measure_profiles(exposure.image, exposure.mask, x, y, noise, int(UNUSABLE))
+        if not profiles["good"].any():
+            raise NoStarsError(f"{name}: none of the {len(x)} stars that were named has a measurable width.")
+        psf, n = _few_stars(exposure, profiles[profiles["good"]])
+        return FoundPsf(psf, n, detections, told)
+    if not found.stars.any():
+        if settings.seeing is not None:
+            return FoundPsf(round_psf(settings.seeing), 0, detections, told)
+        return FoundPsf(None, 0, detections, told)
+    if found.fwhm > WIDEST:
+        raise NoStarsError(
+            f"{name}: stars are {found.fwhm:.1f} pixels wide (FWHM), more than the {WIDEST:.0f} that can be "
+            f"handled; bin the image by {int(np.ceil(found.fwhm / 6))}. ({told}.)"
+        )
+    psf, n = _from_stars(exposure, detections, profiles, snr, found)
+    return FoundPsf(psf, n, detections, told)
+
+
+def no_psf_message(name: str, sources: str) -> str:
+    """Return what a user can do about an image that shows no star."""
+    return f"{name}: no star shows the PSF: {sources}. {OPTIONS}"
+
+
+def _of_seeing(found: StarWidths, seeing: float | None) -> StarWidths:
+    """Return the sources of a width that the user knows as the stars."""
+    if seeing is None:
+        return found
+    with np.errstate(invalid="ignore"):
+        stars = np.abs(np.log(found.widths / seeing)) < 0.2
+    return StarWidths(stars, seeing, found.widths, found.sharp)
+
+
+def _from_stars(
+    exposure: Exposure,
+    detections: Detections,
+    profiles: NDArray[np.void],
+    snr: NDArray[np.float64],
+    found: StarWidths,
+) -> tuple[Psf, int]:
+    """Model the PSF by the stars of an image; return it and how many they are."""
+    x, y = (np.where(profiles["good"], profiles[name], 0.0).astype(float) for name in ("x", "y"))
+    light = np.where(profiles["good"], profiles["light"], detections.flux)
+    rows = _choose(exposure, x, y, light, snr, found)
+    if len(rows) < 3:
+        return _few_stars(exposure, profiles[rows])
+    labels = (rows + 1).astype(np.int32)
+    options = PsfOptions(min_stars=3, max_size=MAX_PSF_SIZE, min_fwhm=NARROWEST, max_ellipticity=0.9)
+    try:
+        model = model_psf(
+            *(exposure, x[rows], y[rows], light[rows], found.fwhm, detections.segmentation, labels, options)
+        )
+        area = np.pi * (2 * found.fwhm) ** 2
+        if len(detections) * area > CROWDED * exposure.image.size:
+            model = _without_neighbours(exposure, model.psf, x, y, light, rows, found.fwhm, options)
+    except (TooFewStarsError, BadPsfError):
+        return _few_stars(exposure, profiles[rows])
+    return model.psf, int(model.used.sum())
+
+
+def _choose(
+    exposure: Exposure,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    light: NDArray[np.float64],
+    snr: NDArray[np.float64],
+    found: StarWidths,
+) -> NDArray[np.intp]:
+    """Return the rows of the stars that show the PSF best: bright, unhurt, alone."""
+    height, width = exposure.shape
+    reach = 1.5 * found.fwhm
+    inside = (x > reach) & (x < width - 1 - reach) & (y > reach) & (y < height - 1 - reach)
+    hurt = ndimage.maximum_filter(exposure.has(UNUSABLE), int(2 * np.ceil(0.5 * found.fwhm) + 1))
+    unhurt = ~hurt[
+        np.clip(np.rint(y), 0, height - 1).astype(int), np.clip(np.rint(x), 0, width - 1).astype(int)
+    ]
+    best = np.flatnonzero(found.stars)
+    for usable in (inside & unhurt, inside, np.ones_like(inside)):
+        for least in STAR_SNR:
+            rows = np.flatnonzero(found.stars & usable & (snr > least))
+            for radius, share in ISOLATION:
+                alone = rows[isolated(x, y, light, rows, radius * found.fwhm, share)]
+                if len(alone) >= ENOUGH:
+                    return alone
+            if len(rows) >= ENOUGH:
+                break
+        rows = np.flatnonzero(found.stars & usable & (snr > STAR_SNR[-1]))
+        alone = rows[isolated(x, y, light, rows, *(ISOLATION[-1][0] * found.fwhm, ISOLATION[-1][1]))]
+        if len(alone) or len(rows):
+            # Few, but clean: the faint ones weigh little.
+            return alone if len(alone) else rows
+    return best
+
+
+def _without_neighbours(
+    exposure: Exposure,
+    psf: Psf,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    light: NDArray[np.float64],
+    rows: NDArray[np.intp],
+    fwhm: float,
+    options: PsfOptions,
+):
+    """Model the PSF again with all other sources taken out; twice, as they are better known then."""
+    others = np.ones(len(x), np.bool_)
+    others[rows] = False
+    model = None
+    for _ in range(2):
+        left = Exposure(exposure.image.copy(), exposure.mask, exposure.variance, psf=psf)
+        flux = np.where(np.isfinite(light), light, 0.0)
+        px, py = x.copy(), y.copy()
+        for _ in range(3):
+            # What is left of all sources tells each one's flux without the others'.
+            left.image[...] = exposure.image
+            subtract_sources(left.image, psf, px, py, flux)
+            fits_ = fit_psf(left, px, py, radius=fwhm, iterations=0)
+            flux = np.maximum(flux + np.nan_to_num(fits_.flux), 0.0)
+        left.image[...] = exposure.image
+        subtract_sources(left.image, psf, px[others], py[others], flux[others])
+        model = model_psf(left, px[rows], py[rows], np.maximum(flux[rows], 1e-3 * flux[rows].max()), fwhm,
+                          options=options)  # fmt: skip
+        psf = model.psf
+    return model
+
+
+def _few_stars(exposure: Exposure, profiles: NDArray[np.void]) -> tuple[Psf, int]:
+    """Return the profile of one to a few stars."""
+    light = np.maximum(profiles["light"].astype(float), 0)
+    weight = np.minimum(light, np.median(light)) if len(light) > 2 else light
+    xx, yy, xy = (
+        float(np.average(profiles[name].astype(float), weights=weight)) for name in ("xx", "yy", "xy")
+    )
+    return fit_parametric_psf(
+        exposure, profiles["x"].astype(float), profiles["y"].astype(float), (xx, yy, xy)
+    ), len(profiles)
+
+
+def _given_stars(stars: Table | str | Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    table = stars if isinstance(stars, Table) else _read_table(stars)
+    if not {"x", "y"} <= set(table.colnames) or not len(table):
+        raise DifferenceError(
+            f"The stars of the PSF need columns x and y, pixels; there are {table.colnames}."
+        )
+    return np.asarray(table["x"], float), np.asarray(table["y"], float)
+
+
+def _read_table(path: str | Path) -> Table:
+    try:
+        return Table.read(path)
+    except (OSError, ValueError, TypeError):
+        try:
+            return Table.read(path, format="ascii")
+        except (OSError, ValueError, TypeError) as error:
+            raise DifferenceError(f"{path} is not a table of stars: {error}") from error
+
+
+def _given_psf(image: NDArray[np.floating] | str | Path) -> Psf:
+    """Return a PSF as the user has it, centred on the middle of an odd number of pixels, of sum 1."""
+    name = "The PSF"
+    if isinstance(image, str | Path):
+        name = str(image)
+        try:
+            image = np.asarray(fits.getdata(image), float)
+        except (OSError, TypeError, ValueError) as error:
+            raise DifferenceError(f"{name} is not a FITS image of a PSF: {error}") from error
+    values = np.asarray(image, float)
+    if values.ndim != 2 or min(values.shape) < 3 or not np.isfinite(values).all() or not values.sum() > 0:
+        raise DifferenceError(f"{name} must be a finite two-dimensional image of a positive sum.")
+    half = min(max(values.shape) // 2, MAX_PSF_SIZE // 2)
+    rows, columns = np.indices(values.shape)
+    core = np.maximum(values - 0.3 * values.max(), 0)
+    row, column = (float((core * axis).sum() / core.sum()) for axis in (rows, columns))
+    offsets = np.arange(-half, half + 1)
+    at = np.meshgrid(offsets + row, offsets + column, indexing="ij")
+    centred = ndimage.map_coordinates(values, at, order=3, mode="constant")
+    return Psf((centred / centred.sum())[np.newaxis].astype(np.float32))

@@ -1,0 +1,154 @@
+"""Columns, rows and pixels that no mask declares bad: recognised from the image, and filled."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from prompt_processing.images import Exposure, Mask
+from prompt_processing.images.robust import MAD_TO_SIGMA
+
+SEGMENT = 256
+"""Pixels of a column (or row) that are judged by themselves: not all bad columns go from end to end."""
+
+SHORTEST = 48
+"""Pixels, of a column that can be judged at all."""
+
+STEADY = 0.75
+"""Share of its pixels that are off to the same side."""
+
+SIGNIFICANCE = 8.0
+"""Of a column's median over its neighbours', in its standard errors ..."""
+LEAST = 0.5
+"""... and in the noise of a pixel: what is less does not matter."""
+
+MOST = 0.1
+"""Share of the columns that may be bad; with more, it is not the columns that are."""
+
+
+def mark_bad_lines(exposure: Exposure, noise: float) -> int:
+    """Mark columns and rows, or parts of them, that stand out from both neighbours, and fill them, in place.
+
+    Parameters
+    ----------
+    exposure : `~prompt_processing.images.Exposure`
+        Any level of sky; marked pixels get ``BAD`` and ``INTRP``.
+    noise : `float`
+        Of a pixel, unit of the image.
+
+    Returns
+    -------
+    pixels : `int`
+        Marked.
+    """
+    bad = np.zeros(exposure.shape, np.bool_)
+    for image, marks, flags in (
+        (exposure.image, bad, exposure.mask),
+        (exposure.image.T, bad.T, exposure.mask.T),
+    ):
+        found = _bad_columns(image, (flags & np.int32(int(Mask.NO_DATA))) == 0, noise)
+        if np.mean(found.any(axis=0)) < MOST:
+            marks |= found
+    if not bad.any():
+        return 0
+    unusable = exposure.has(Mask.BAD | Mask.SAT | Mask.NO_DATA) | bad
+    exposure.mask[bad] |= np.int32(int(Mask.BAD | Mask.INTRP))
+    fill_pixels(exposure.image, bad, unusable)
+    return int(np.count_nonzero(bad))
+
+
+def _bad_columns(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: float) -> NDArray[np.bool_]:
+    """Return the pixels of columns whose median is off that of the columns beside them."""
+    height, width = image.shape
+    bad = np.zeros(image.shape, np.bool_)
+    if width < 9 or height < SHORTEST:
+        return bad
+    values = np.where(usable, image, np.float32(np.nan))
+    padded = np.pad(values, ((0, 0), (3, 3)), constant_values=np.nan)
+    around = np.stack([padded[:, k : k + width] for k in (0, 1, 2, 4, 5, 6)])
+    excess = values - _median(around, axis=0)
+    edges = np.linspace(0, height, max(height // SEGMENT, 1) + 1).astype(int)
+    for first, last in pairwise(edges):
+        part = excess[first:last]
+        n = np.maximum(np.count_nonzero(np.isfinite(part), axis=0), 1)
+        median = _median(part, axis=0)
+        # Between stars columns differ more than by noise.
+        spread = np.maximum(MAD_TO_SIGMA * _median(np.abs(part - median), axis=0), noise)
+        with np.errstate(invalid="ignore"):
+            same_sign = np.count_nonzero(part * np.sign(median) > 0, axis=0) / n
+            wrong = np.abs(median) > np.maximum(SIGNIFICANCE * 1.25 * spread / np.sqrt(n), LEAST * noise)
+        wrong &= (same_sign > STEADY) & (n > SHORTEST // 2)
+        bad[first:last, wrong] = True
+    return bad & usable
+
+
+def _median(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """Return the median of what is finite, NaN where nothing is, without a warning."""
+    ordered = np.sort(values, axis=axis)
+    n = np.count_nonzero(np.isfinite(values), axis=axis, keepdims=True)
+    low = np.take_along_axis(ordered, np.maximum((n - 1) // 2, 0), axis)
+    high = np.take_along_axis(ordered, np.minimum(n // 2, values.shape[axis] - 1), axis)
+    middle = np.where(n > 0, 0.5 * (low + high), np.nan)
+    return np.asarray(np.squeeze(middle, axis), np.float32)
+
+
+def fill_pixels(image: NDArray[np.float32], holes: NDArray[np.bool_], unusable: NDArray[np.bool_]) -> None:
+    """Fill pixels from usable ones around them, in place: exact where the image is quadratic.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray` of float32, shape (height, width)
+        Changed in place.
+    holes : `~numpy.ndarray` of bool, shape (height, width)
+        To be filled.
+    unusable : `~numpy.ndarray` of bool, shape (height, width)
+        What is not to be filled from, the holes included.
+    """
+    height, width = image.shape
+    for row, column in np.argwhere(holes):
+        if 0 < row < height - 1 and 0 < column < width - 1:
+            around = image[row - 1 : row + 2, column - 1 : column + 2]
+            good = ~unusable[row - 1 : row + 2, column - 1 : column + 2]
+            if np.count_nonzero(good) == 8:
+                cross = around[0, 1] + around[1, 0] + around[1, 2] + around[2, 1]
+                image[row, column] = (3 * cross - around.sum() + around[1, 1]) / 4
+                continue
+        for reach in range(1, 5):
+            part = np.s_[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
+            good = ~unusable[part]
+            if np.count_nonzero(good) >= 2:
+                image[row, column] = np.median(image[part][good])
+                break
+
+
+def fill_scattered_holes(exposure: Exposure, noise: float) -> int:
+    """Fill single pixels without data, so that stars with one in their wings are stars, in place.
+
+    Parameters
+    ----------
+    exposure : `~prompt_processing.images.Exposure`
+        Background-subtracted. Pixels without data that have at least five usable neighbours lose
+        ``NO_DATA`` and get ``INTRP``; with ``BAD`` where light is so steep that no filling is right.
+    noise : `float`
+        Of a pixel, unit of the image.
+
+    Returns
+    -------
+    pixels : `int`
+        Filled.
+    """
+    empty = exposure.has(Mask.NO_DATA)
+    if not empty.any():
+        return 0
+    unusable = empty | exposure.has(Mask.BAD | Mask.SAT)
+    neighbours = ndimage.convolve((~unusable).astype(np.int8), np.ones((3, 3), np.int8), mode="constant")
+    holes = empty & (neighbours >= 5)
+    fill_pixels(exposure.image, holes, unusable)
+    exposure.mask[holes] &= ~np.int32(int(Mask.NO_DATA))
+    exposure.mask[holes] |= np.int32(int(Mask.INTRP))
+    steep = holes & (exposure.image > 30 * noise)
+    exposure.mask[steep] |= np.int32(int(Mask.BAD))
+    return int(np.count_nonzero(holes))

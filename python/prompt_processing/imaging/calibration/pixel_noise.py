@@ -1,0 +1,88 @@
+"""The noise of single pixels, where stars without number or steps of an integer hide it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FAINTEST = 0.25
+"""Share of the pairs of pixels, the fainter ones, that are compared."""
+
+WHITE = 0.75
+"""Scatter between neighbours over that between every other pixel, below which noise is correlated."""
+
+FEWEST = 200
+"""Pairs, without which nothing is said."""
+
+COARSE = 0.2
+"""Steps of the data above this fraction of the noise bias modes and medians."""
+
+
+def pixel_noise(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
+    """Measure the noise of a pixel of sky by the differences of pixels near each other.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray` of float32, shape (height, width)
+        Background-subtracted.
+    usable : `~numpy.ndarray` of bool, shape (height, width)
+        Pixels to look at.
+
+    Returns
+    -------
+    noise : `float`
+        Standard deviation of a pixel; NaN if too few are usable.
+
+    Notes
+    -----
+    The scatter of all pixels, clipped or not, includes that of unresolved stars; two neighbours share these,
+    but not their noise. Only the faintest quarter of such pairs is compared, for the same reason: sum and
+    difference of two pixels' noise are independent. Where neighbours differ less than every other pixel does,
+    the noise is correlated (resampled images), and pixels farther apart are compared.
+    """
+    values = np.where(usable, image, np.float32(np.nan))
+    # A million pixels are enough.
+    step = max(min(values.shape) // 1000, 1)
+    one, two = (_difference_scatter(values, lag, step) for lag in (1, 2))
+    if not np.isfinite(one) or one >= WHITE * two:
+        return one
+    return _difference_scatter(values, 4, step)
+
+
+def _difference_scatter(values: NDArray[np.float32], lag: int, step: int) -> float:
+    scatters = []
+    for first, second in (
+        (values[::step, lag:], values[::step, :-lag]),
+        (values[lag:, ::step], values[:-lag, ::step]),
+    ):
+        total, difference = first + second, first - second
+        finite = np.isfinite(total)
+        if np.count_nonzero(finite) < FEWEST / FAINTEST:
+            continue
+        faint = finite & (total < np.quantile(total[finite], FAINTEST))
+        chosen = difference[faint]
+        low, high = np.percentile(chosen, [15.865, 84.135]) if chosen.size else (np.nan, np.nan)
+        scatters.append(0.5 * float(high - low) / np.sqrt(2))
+    return float(np.mean(scatters)) if scatters else float("nan")
+
+
+def quantum(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
+    """Return the step of which all values are multiples, as far as a sample shows; 0 if there is none."""
+    step = max(int(np.sqrt(image.size / 40_000)), 1)
+    sample = np.unique(image[::step, ::step][usable[::step, ::step]])
+    if len(sample) < 4:
+        return 0.0
+    steps = np.diff(sample.astype(np.float64))
+    least = float(steps.min())
+    multiples = steps / least
+    # Floats that are no integers have steps of all sizes.
+    return least if np.abs(multiples - np.rint(multiples)).max() < 0.02 else 0.0
+
+
+def dithered(image: NDArray[np.float32], step: float) -> NDArray[np.float32]:
+    """Return quantised values spread evenly over their steps, so that modes and medians are unbiased.
+
+    The numbers are the same each time.
+    """
+    offsets = np.random.default_rng(20_251_128).random(image.shape, np.float32)
+    return np.asarray(image + np.float32(step) * (offsets - np.float32(0.5)))

@@ -1,0 +1,153 @@
+"""Choose the stars of an image by their profiles: the smallest sources that look alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from prompt_processing.images import Mask
+
+from .source_profiles import fwhm_of
+
+SHARPEST_SIGMA = 0.5
+"""Pixels, of the narrower axis. No star is sharper, whatever the seeing: the pixels themselves are as wide.
+Cosmic rays and hot pixels are."""
+
+MISFIT = 0.15
+"""Share of its squared light by which a star may differ from a Gaussian, as blends and tracks do more."""
+
+WINDOW = 0.14
+"""In the logarithm of the width: stars of one image are that much alike, blends and noise apart."""
+
+SHARE = 0.3
+"""A window with this share of the fullest one's sources is a peak of its own."""
+
+BRIGHTEST = 150
+"""That many sources are asked for the stars' width."""
+
+ELLIPTICITY_SCATTER = 0.12
+"""Of stars about their common ellipticity."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StarWidths:
+    """What is known of the stars before there is a PSF.
+
+    Attributes
+    ----------
+    stars : `~numpy.ndarray` of bool, shape (n,)
+        Which sources are stars, blended or not.
+    fwhm : `float`
+        Their common width, pixels; NaN without any.
+    widths : `~numpy.ndarray`, shape (n,)
+        Of all sources, pixels; NaN where it was not measurable.
+    sharp : `int`
+        Sources that are sharper than any star: cosmic rays and hot pixels.
+    """
+
+    stars: NDArray[np.bool_]
+    fwhm: float
+    widths: NDArray[np.float64]
+    sharp: int
+
+    def describe(self) -> str:
+        """Return what was measured, for a message."""
+        known = self.widths[np.isfinite(self.widths)]
+        if not len(known):
+            return f"{len(self.widths)} sources were detected; the width of none could be measured"
+        low, middle, high = np.percentile(known, [10, 50, 90])
+        return (
+            f"{len(self.widths)} sources were detected; {len(known)} are significant and have widths from "
+            f"{low:.1f} to {high:.1f} pixels (median {middle:.1f}); {self.sharp} more are as sharp as cosmic "
+            "rays or hot pixels"
+        )
+
+
+def find_stars(profiles: NDArray[np.void], snr: NDArray[np.float64], min_snr: float = 20.0) -> StarWidths:
+    """Find the stars among sources.
+
+    Parameters
+    ----------
+    profiles : `~numpy.ndarray` of `source_profiles.PROFILE`, shape (n,)
+        Of all sources.
+    snr : `~numpy.ndarray`, shape (n,)
+        Significances.
+    min_snr : `float`, optional
+        Of sources whose width is trusted; half of it if they are too few.
+
+    Notes
+    -----
+    Stars are the smallest sources that look like a point seen through an atmosphere, not the commonest: in a
+    cluster of galaxies, a nebula or a deep field other sources are more, and each is larger.
+    """
+    trace = profiles["xx"] + profiles["yy"]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        e1, e2 = (profiles["xx"] - profiles["yy"]) / trace, 2 * profiles["xy"] / trace
+    narrow = 0.5 * trace - 0.5 * np.hypot(profiles["xx"] - profiles["yy"], 2 * profiles["xy"])
+    sharp = profiles["good"] & ~(narrow > SHARPEST_SIGMA**2)
+    known = profiles["good"] & ~sharp & np.isfinite(snr)
+    widths = np.where(known & (snr > 0.5 * min_snr), fwhm_of(profiles), np.nan)
+    like_psf = known & (profiles["misfit"] < MISFIT) & ((profiles["planes"] & int(Mask.SAT)) == 0)
+    chosen = like_psf & (snr > min_snr)
+    if np.count_nonzero(chosen) < 5:
+        chosen = like_psf & (snr > 0.5 * min_snr)
+    n_sharp = int(np.count_nonzero(sharp & (snr > 0.5 * min_snr)))
+    rows = np.flatnonzero(chosen)
+    # The brightest: in a crowded field the faint ones' widths are those of their neighbours, too.
+    rows = np.sort(rows[np.argsort(-snr[rows])][:BRIGHTEST])
+    if not len(rows):
+        return StarWidths(np.zeros(len(snr), np.bool_), float("nan"), widths, n_sharp)
+    width, shape = np.log(widths), np.stack([e1, e2], axis=-1)
+    middle, ellipticity = _smallest_peak(width[rows], shape[rows])
+    noise = 1.5 / np.maximum(snr, 1.0)
+    near = np.abs(width - middle) < np.maximum(0.6 * WINDOW, 3 * noise)
+    with np.errstate(invalid="ignore"):
+        near &= np.hypot(*(shape - ellipticity).T) < ELLIPTICITY_SCATTER + 3 * noise
+    return StarWidths(near & chosen, float(np.exp(middle)), widths, n_sharp)
+
+
+def _smallest_peak(
+    widths: NDArray[np.float64], shapes: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """Return the logarithm of the width, and the ellipticity, of the smallest sources that are alike."""
+    order = np.argsort(widths)
+    widths, shapes = widths[order], shapes[order]
+    last = np.searchsorted(widths, widths + WINDOW, side="right")
+    counts = np.zeros(len(widths), int)
+    for first in range(len(widths)):
+        part = shapes[first : last[first]]
+        counts[first] = np.count_nonzero(
+            np.hypot(*(part - np.median(part, axis=0)).T) < 1.5 * ELLIPTICITY_SCATTER
+        )
+    least = max(min(3, len(widths)), SHARE * counts.max())
+    enough = np.flatnonzero(counts >= least)
+    first = int(enough[0]) if len(enough) else int(np.argmax(counts))
+    middle = float(np.median(widths[first : last[first]]))
+    for _ in range(20):
+        near = np.abs(widths - middle) < 0.6 * WINDOW
+        moved = float(np.median(widths[near]))
+        if abs(moved - middle) < 1e-4:
+            break
+        middle = moved
+    near = np.abs(widths - middle) < 0.6 * WINDOW
+    return middle, np.median(shapes[near], axis=0)
+
+
+def isolated(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    light: NDArray[np.float64],
+    rows: NDArray[np.intp],
+    radius: float,
+    share: float,
+) -> NDArray[np.bool_]:
+    """Return which rows have no neighbour within a radius (pixels) with a share of their light, or more."""
+    tree = cKDTree(np.column_stack([x, y]))
+    alone = np.ones(len(rows), np.bool_)
+    for k, neighbours in enumerate(tree.query_ball_point(np.column_stack([x[rows], y[rows]]), radius)):
+        others = [n for n in neighbours if n != rows[k]]
+        alone[k] = not others or float(np.max(light[others])) < share * light[rows[k]]
+    return alone

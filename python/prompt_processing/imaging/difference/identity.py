@@ -1,0 +1,50 @@
+"""Images that are one image: there is no kernel to fit, and nothing is left."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_processing.images import UNUSABLE, Exposure
+from prompt_processing.images.kernel import MatchingKernel
+
+from .kernel import KernelFit
+
+SAME = 0.02
+"""Scatter of the plain difference, in that of its noise, below which images share all of it."""
+
+SAMPLING = 7
+"""Every seventh pixel along each axis decides."""
+
+HALF = 7
+"""Half width of the kernel, pixels: that of the smallest one that is fitted."""
+
+
+def are_one_image(
+    science: Exposure,
+    template: Exposure,
+    science_image: NDArray[np.float32],
+    template_image: NDArray[np.float32],
+) -> bool:
+    """Return whether two images on one grid differ by much less than their noise, bright pixels included.
+
+    Images of two exposures never do, whatever they show.
+    """
+    part = np.s_[::SAMPLING, ::SAMPLING]
+    usable = ((science.mask[part] | template.mask[part]) & np.int32(int(UNUSABLE))) == 0
+    variance = science.variance[part] + template.variance[part]
+    usable &= (variance > 0) & np.isfinite(variance)
+    if np.count_nonzero(usable) < 100:
+        return False
+    difference = science_image[part][usable] - template_image[part][usable]
+    scatter = np.abs(difference - np.median(difference)) / np.sqrt(variance[usable])
+    return bool(np.percentile(scatter, 99) < SAME)
+
+
+def identity_fit(shape: tuple[int, int]) -> KernelFit:
+    """Return the kernel that leaves an image of some height and width as it is."""
+    delta = np.zeros((1, 2 * HALF + 1, 2 * HALF + 1))
+    delta[0, HALF, HALF] = 1
+    centre = (shape[1] - 1) / 2, (shape[0] - 1) / 2
+    kernel = MatchingKernel(delta, np.ones((1, 1)), 0, *centre, max(shape) / 2, False)
+    return KernelFit(kernel, np.ones(1, np.bool_), np.zeros(1), 1.0)
