@@ -36,13 +36,31 @@ STREAMS = {
     "FANNED_OUT_MSG_LISTEN_TIMEOUT",
 }
 
+ALIASES = {"SASL_USERNAME", "SASL_PASSWORD", "SECURITY_PROTOCOL", "SASL_MECHANISM", "SSL_CA_FILE"}
+"""Process-wide names; charts set those of each cluster instead."""
+
+FAN_OUTS_ALIASES = {
+    *(f"KAFKA_{name}" for name in ("USERNAME", "PASSWORD", "SECURITY_PROTOCOL", "SASL_MECHANISM", "CA_FILE")),
+    "KAFKA_SCHEMA_REGISTRY_CA_FILE",
+}
+
 SERVICES: dict[str, tuple[str, str, type[EnvironmentSettings], set[str]]] = {
     # Knative gives the port itself.
-    "knative": ("charts/prompt-proto-service", "Service", Settings, STREAMS | {"PORT", "ALERT_KEEP_DIR"}),
-    "keda": ("charts/prompt-keda", "ScaledJob", Settings, {"PORT", "WEB_CONCURRENCY", "ALERT_KEEP_DIR"}),
-    "fan-out": ("charts/next-visit-fan-out", "Deployment", FanOutSettings, set()),
-    "writer": ("charts/prompt-butler-writer", "Deployment", WriterSettings, set()),
-    "raw-microservice": ("charts/prompt-raw-microservice", "Deployment", MicroserviceSettings, set()),
+    "knative": (
+        "charts/prompt-proto-service",
+        "Service",
+        Settings,
+        ALIASES | STREAMS | {"PORT", "ALERT_KEEP_DIR"},
+    ),
+    "keda": (
+        "charts/prompt-keda",
+        "ScaledJob",
+        Settings,
+        ALIASES | {"PORT", "WEB_CONCURRENCY", "ALERT_KEEP_DIR"},
+    ),
+    "fan-out": ("charts/next-visit-fan-out", "Deployment", FanOutSettings, FAN_OUTS_ALIASES),
+    "writer": ("charts/prompt-butler-writer", "Deployment", WriterSettings, ALIASES),
+    "raw-microservice": ("charts/prompt-raw-microservice", "Deployment", MicroserviceSettings, ALIASES),
     "initializer-knative": ("charts/prompt-proto-service", "CronJob", InitializerSettings, set()),
     "initializer-keda": ("charts/prompt-keda", "CronJob", InitializerSettings, set()),
 }

@@ -1,4 +1,4 @@
-{{- /* The release's name where it names the chart already, as Argo CD's releases do. */ -}}
+{{- /* The release's name if it contains the chart's, as with Argo CD. */ -}}
 {{- define "prompt-common.fullname" -}}
 {{- if contains .Chart.Name .Release.Name -}}
 {{ .Release.Name | trunc 42 | trimSuffix "-" }}
@@ -37,6 +37,23 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
     secretKeyRef:
       name: {{ include "prompt-common.secretName" $root }}
       key: {{ index . 2 }}
+{{- end -}}
+
+{{- /* Security of one Kafka cluster: the prefix of its variables, and the values. */ -}}
+{{- define "prompt-common.kafkaSecurity" -}}
+{{- $prefix := index . 0 -}}
+{{- with (index . 1).securityProtocol }}
+- name: {{ $prefix }}SECURITY_PROTOCOL
+  value: {{ . | quote }}
+{{- end }}
+{{- with (index . 1).mechanism }}
+- name: {{ $prefix }}SASL_MECHANISM
+  value: {{ . | quote }}
+{{- end }}
+{{- with (index . 1).caFile }}
+- name: {{ $prefix }}CA_FILE
+  value: {{ . | quote }}
+{{- end }}
 {{- end -}}
 
 {{- define "prompt-common.furtherEnv" -}}

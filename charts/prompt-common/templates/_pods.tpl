@@ -37,7 +37,7 @@ affinity:
 {{- end }}
 {{- end -}}
 
-{{- /* The one place that can be written to. */ -}}
+{{- /* The only writable place. */ -}}
 {{- define "prompt-common.volumes" -}}
 volumes:
   - name: workspace
@@ -46,12 +46,22 @@ volumes:
       {{- with .Values.workspace.medium }}
       medium: {{ . }}
       {{- end }}
+  {{- with .Values.caConfigMap }}
+  - name: certificate-authorities
+    configMap:
+      name: {{ . }}
+  {{- end }}
 {{- end -}}
 
 {{- define "prompt-common.volumeMounts" -}}
 volumeMounts:
   - name: workspace
     mountPath: /tmp
+  {{- with .Values.caConfigMap }}
+  - name: certificate-authorities
+    mountPath: /etc/prompt-ca
+    readOnly: true
+  {{- end }}
 {{- end -}}
 
 {{- /* Call with the port. */ -}}

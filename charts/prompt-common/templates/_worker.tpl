@@ -38,6 +38,7 @@
   value: {{ . | quote }}
 {{ include "prompt-common.secretEnv" (list $ "AP_KAFKA_PRODUCER_PASSWORD" "alert_kafka_password") }}
 {{- end }}
+{{- include "prompt-common.kafkaSecurity" (list "AP_KAFKA_" .Values.alerts) }}
 {{- end }}
 {{- with .Values.alerts.store }}
 - name: ALERT_KEEP_STORE
@@ -75,6 +76,12 @@
   value: {{ .Values.notices.topic | quote }}
 - name: BUCKET_NOTIFICATION_KAFKA_OFFSET_RESET
   value: {{ .Values.notices.offsetReset | quote }}
+{{- with .Values.notices.username }}
+- name: KAFKA_USERNAME
+  value: {{ . | quote }}
+{{ include "prompt-common.secretEnv" (list $ "KAFKA_PASSWORD" "kafka_password") }}
+{{- end }}
+{{- include "prompt-common.kafkaSecurity" (list "KAFKA_" .Values.notices) }}
 - name: DEBUG_EXPORT_OUTPUTS
   value: {{ ternary "1" "0" .Values.export.enabled | quote }}
 - name: EXPORT_TYPE_REGEXP
@@ -91,6 +98,7 @@
   value: {{ . | quote }}
 {{ include "prompt-common.secretEnv" (list $ "BUTLER_WRITER_KAFKA_PASSWORD" "butler_writer_kafka_password") }}
 {{- end }}
+{{- include "prompt-common.kafkaSecurity" (list "BUTLER_WRITER_KAFKA_" .Values.export.writer) }}
 {{- end }}
 {{- include "prompt-common.alertEnv" . }}
 {{- with .Values.mpSky.url }}
