@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import math
+import operator
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +20,27 @@ if TYPE_CHECKING:
     from rich.status import Status
     from rich.table import Table
 
-    from prompt_processing.difference.difference import DifferenceResult
+    from prompt_processing.difference.difference import DifferenceOptions, DifferenceResult
+    from prompt_processing.difference.read import ReadOptions
 
 _WRITTEN = "What is written"
 _HEADERS = "What the headers lack"
 _HOW = "How"
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_ENDING = re.compile(r"(\.(fits|fit|fts))?(\.(gz|fz|bz2|xz|zip))?$", re.IGNORECASE)
+
+
+def _mask_bits(_: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Read ``1,4,512`` or ``0x205``."""
+    if value is None:
+        return None
+    try:
+        bits = [int(part, 0) for part in value.split(",")]
+    except ValueError:
+        bits = [-1]
+    if min(bits) < 0:
+        raise click.BadParameter(f"{value} is no list of bit values such as 1,4,512.", param=parameter)
+    return functools.reduce(operator.or_, bits)
 
 
 @click.command(
@@ -28,11 +48,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     examples="""
     prompt difference new.fits old.fits
     prompt difference 'new.fits[SCI]' 'old.fits[2]' -o changed.fits --gain 1.6
+    prompt difference new.fits old.fits --mask new.mask.fits --template-mask old.mask.fits
+    prompt difference https://archive.example/new.fits.fz s3://bucket/old.fits -o changed.fits
     prompt difference new.fits old.fits --threshold 7 --no-picture --quiet
     """,
     statuses={1: "the images cannot be subtracted; the message says why"},
 )
-@click.argument("science", help="FITS image: FILE.fits, or FILE.fits[EXTENSION].")
+@click.argument("science", help="FITS image: FILE.fits, FILE.fits[EXTENSION], or the URL of one.")
 @click.argument("template", help="The same field at another time.")
 @option(
     "-o", "--output", type=_FILE, section=_WRITTEN, help="Difference.  [default: SCIENCE_difference.fits]"
@@ -55,11 +77,35 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     section=_HEADERS,
     help="The template's saturation level.  [default: --saturation]",
 )
-@option("--mask", section=_HEADERS, help="Extension of the mask in both files; 0 is good.")
-@option("--variance", section=_HEADERS, help="Extension of the variance in both files.")
+@option("--mask", section=_HEADERS, help="Extension of the mask in both files, or a FITS file; 0 is good.")
+@option("--template-mask", section=_HEADERS, help="The template's mask.  [default: the extension of --mask]")
+@option(
+    "--mask-bits",
+    callback=_mask_bits,
+    metavar="BITS",
+    section=_HEADERS,
+    help="Values of the mask's bits that make a pixel bad, as 1,4,512; 0 ignores the mask.",
+)
+@option("--variance", section=_HEADERS, help="Extension of the variance in both files, or a FITS file.")
+@option("--template-variance", section=_HEADERS, help="The template's.  [default: as of --template-mask]")
+@option(
+    "--weight",
+    section=_HEADERS,
+    help="Extension of the weight (inverse variance, may be relative) in both files, or a FITS file.",
+)
+@option("--template-weight", section=_HEADERS, help="The template's.  [default: as of --template-mask]")
+@option("--plane", type=int, metavar="N", section=_HEADERS, help="Plane of a cube, from 1, in both files.")
+@option("--seeing", type=float, section=_HEADERS, help="FWHM of the science image's stars, pixels.")
+@option("--template-seeing", type=float, section=_HEADERS, help="FWHM of the template's stars, pixels.")
+@option("--psf-stars", type=_FILE, section=_HEADERS, help="Table with x and y of stars of the science image.")
+@option(
+    "--template-psf-stars", type=_FILE, section=_HEADERS, help="Table with x and y of the template's stars."
+)
+@option("--psf", type=_FILE, section=_HEADERS, help="FITS image of the science image's PSF.")
+@option("--template-psf", type=_FILE, section=_HEADERS, help="FITS image of the template's PSF.")
 @option(
     "--threshold",
-    type=click.FloatRange(min=0, min_open=True),
+    type=float,
     default=5.0,
     show_default=True,
     section=_HOW,
@@ -80,14 +126,21 @@ def main(science: str, template: str, quiet: bool, **options: Any) -> int:
     The images may come from any camera. They need a WCS on the sky, or to be aligned already.
     """
     import logging
+    import warnings
 
     from rich.console import Console
     from rich.logging import RichHandler
 
-    from prompt_processing.difference.difference import DifferenceOptions, difference_images
-    from prompt_processing.difference.errors import DifferenceError
-    from prompt_processing.difference.read import ReadOptions
-    from prompt_processing.imaging.difference.subtraction import SubtractionOptions
+    from prompt_processing.difference.difference import difference_images
+    from prompt_processing.difference.errors import (
+        DifferenceError,
+        UnusableOptionError,
+        UnusableOutputError,
+    )
+    from prompt_processing.difference.outputs import check_outputs
+    from prompt_processing.difference.read import open_image
+
+    from .difference_inputs import input_files, local_files
 
     console = Console(stderr=True, quiet=quiet)
     logging.basicConfig(
@@ -95,56 +148,91 @@ def main(science: str, template: str, quiet: bool, **options: Any) -> int:
         format="%(message)s",
         handlers=[RichHandler(console=console, show_path=False, show_time=False)],
     )
-    planes = options["mask"], options["variance"]
-    gain, saturation = options["gain"], options["saturation"]
-    output, catalogue, picture = _outputs(science, options)
+    outputs = _outputs(science, options)
     try:
-        with console.status("") as status:
+        settings = _settings(options)
+        check_outputs(input_files(science, template, options), *outputs)
+        with (
+            warnings.catch_warnings(),
+            console.status("") as status,
+            local_files((science, template), lambda text: _show(console, status, text)) as files,
+        ):
+            # Warnings of libraries speak of their own functions; what matters is logged in our words.
+            warnings.simplefilter("ignore")
+            how, *readers = settings
+            new, old = (
+                file if shown is None else open_image(file, reader, shown)
+                for (file, shown), reader in zip(files, readers, strict=True)
+            )
             result = difference_images(
-                science,
-                template,
-                DifferenceOptions(
-                    options["threshold"],
-                    not options["no_align"],
-                    not options["no_cosmic_rays"],
-                    SubtractionOptions(minimum_snr=20.0, convolve=options["convolve"]),
-                ),
-                ReadOptions(gain, None, saturation, *planes),
-                ReadOptions(
-                    options["template_gain"] or gain,
-                    None,
-                    options["template_saturation"] or saturation,
-                    *planes,
-                ),
-                lambda text: _show(console, status, text),
+                new, old, how, readers[0], readers[1], lambda text: _show(console, status, text)
             )
             _show(console, status, "writing")
-            result.write(output, catalogue, picture)
+            result.write(*outputs)
+    except (UnusableOptionError, UnusableOutputError) as error:
+        raise click.UsageError(str(error)) from error
     except (DifferenceError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if not quiet:
         Console().print(_summary_table(result))
-        written = ", ".join(str(path) for path in (output, catalogue, picture) if path is not None)
-        console.print(f"Written: {written}")
+        written = ", ".join(str(path) for path in outputs if path is not None)
+        console.print(f"Written: {written}", markup=False)
     return 0
+
+
+def _settings(options: dict[str, Any]) -> tuple[DifferenceOptions, ReadOptions, ReadOptions]:
+    """Return the options of the subtraction and of reading both files.
+
+    Raises
+    ------
+    UnusableOptionError
+        Raised if one is out of range.
+    """
+    from prompt_processing.difference.difference import DifferenceOptions
+    from prompt_processing.difference.find_psf import PsfSettings
+    from prompt_processing.difference.read import ReadOptions
+    from prompt_processing.imaging.difference.subtraction import SubtractionOptions
+
+    readers = []
+    for which in ("", "template_"):
+        values = {}
+        for name in ("gain", "saturation", "mask", "variance", "weight"):
+            value = options[f"{which}{name}"]
+            if which and value is None:
+                value = options[name]
+                # An extension has the same name in both files; a file belongs to one image.
+                if isinstance(value, str) and os.path.exists(value.partition("[")[0]):
+                    value = None
+            values[name] = value
+        readers.append(ReadOptions(**values, mask_bits=options["mask_bits"], plane=options["plane"]))
+    psfs = [
+        PsfSettings(*(options[f"{which}{name}"] for name in ("seeing", "psf_stars", "psf")))
+        for which in ("", "template_")
+    ]
+    how = DifferenceOptions(
+        options["threshold"],
+        not options["no_align"],
+        not options["no_cosmic_rays"],
+        SubtractionOptions(minimum_snr=20.0, convolve=options["convolve"]),
+        *psfs,
+    )
+    return how, readers[0], readers[1]
 
 
 def _show(console: Console, status: Status, text: str) -> None:
     if console.is_terminal:
         status.update(text)
     else:
-        console.print(text)
+        console.print(text, markup=False)
 
 
 def _outputs(science: str, options: dict[str, Any]) -> tuple[Path, Path, Path | None]:
     """Return where image, catalogue and picture go."""
-    from prompt_processing.difference.read import split_extension
+    from .difference_inputs import local_name
 
-    stem = Path(split_extension(science)[0]).name
-    for ending in (".gz", ".fz", ".fits", ".fit", ".fts"):
-        stem = stem.removesuffix(ending)
+    stem = _ENDING.sub("", local_name(science))
     output = options["output"] or Path(f"{stem}_difference.fits")
-    beside = output.with_suffix("") if options["output"] else Path(f"{stem}_difference")
+    beside = _ENDING.sub("", str(output))
     catalogue = options["catalogue"] or Path(f"{beside}.parquet")
     picture = options["picture"]
     if options["no_picture"]:
@@ -161,17 +249,17 @@ def _summary_table(result: DifferenceResult) -> Table:
     s = result.summary
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
-    table.add_column()
+    table.add_column(overflow="fold")
 
     def number(name: str) -> float:
         return float(s[name])
 
     for which in ("science", "template"):
-        gain = f", gain {number(f'{which}Gain'):.2f}" if f"{which}Gain" in s else ""
+        gain = f", gain {number(f'{which}Gain'):.3g}" if f"{which}Gain" in s else ""
         table.add_row(
             which,
             f"{s[f'{which}File']}: seeing {number(f'{which}Fwhm'):.2f} pixels, "
-            f"sky {number(f'{which}Sky'):.1f} +- {number(f'{which}Noise'):.2f}{gain}, "
+            f"sky {_with_scatter(number(f'{which}Sky'), number(f'{which}Noise'))}{gain}, "
             f"{s[f'{which}PsfStars']} PSF stars",
         )
     table.add_row(
@@ -180,7 +268,9 @@ def _summary_table(result: DifferenceResult) -> Table:
         f"{number('alignmentRmsPixels'):.3f} rms after; template "
         f"{'resampled' if s['resampled'] else 'left on its pixels'}, covers {number('coverage'):.0%}",
     )
-    table.add_row("flux scale", f"template x {number('fluxRatio'):.4f}, kernel sum {number('kernelSum'):.4f}")
+    table.add_row(
+        "flux scale", f"template x {_digits(number('fluxRatio'))}, kernel sum {number('kernelSum'):.4f}"
+    )
     table.add_row(
         "kernel",
         f"on the {'science image' if s['scienceConvolved'] else 'template'}, {s['kernelStampsUsed']} of "
@@ -201,3 +291,18 @@ def _summary_table(result: DifferenceResult) -> Table:
         "time", f"{number('seconds'):.1f} s, of it {number('subtractionSeconds'):.2f} s for the subtraction"
     )
     return table
+
+
+def _with_scatter(value: float, scatter: float) -> str:
+    """Return a value and its scatter with three digits of the latter, whatever the unit makes them."""
+    if not (math.isfinite(value) and math.isfinite(scatter) and scatter > 0):
+        return f"{value:.4g} +- {scatter:.4g}"
+    exponent = math.floor(math.log10(scatter))
+    if -3 <= exponent <= 6:
+        digits = max(2 - exponent, 0)
+        return f"{value:.{digits}f} +- {scatter:.{digits}f}"
+    return f"({value / 10**exponent:.2f} +- {scatter / 10**exponent:.2f})e{exponent:+03d}"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.4f}" if 0.1 <= abs(value) < 1e4 else f"{value:.4g}"
