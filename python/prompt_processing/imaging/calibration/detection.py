@@ -170,10 +170,11 @@ def detect(
             segmentation_map=True,
         )
     except Exception as error:
-        # sep has no exception type of its own.
+        # sep has no exception type of its own, and its messages name functions of sep.
         covered = float(np.mean(significance > threshold))
         raise DetectionError(
-            f"Source extraction failed: {error}", fraction_above_threshold=covered
+            "Sources or structure cover so much of the image that they cannot be told apart.",
+            fraction_above_threshold=covered,
         ) from error
     local = rms[catalogue["ypeak"], catalogue["xpeak"]] * noise_factor
     return Detections(

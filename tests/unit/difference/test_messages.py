@@ -1,0 +1,40 @@
+"""What a user reads speaks of the images, never of a library's own functions."""
+
+import warnings
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from prompt_processing.difference.read import open_image
+from prompt_processing.imaging.calibration.detection import detect
+from prompt_processing.imaging.errors import DetectionError
+
+
+def test_image_that_structure_covers_is_refused_without_a_word_of_sep():
+    shape = (600, 600)
+    structure = np.random.default_rng(1).normal(0, 300, shape).astype(np.float32)
+    with pytest.raises(DetectionError, match="cannot be told apart") as error:
+        detect(structure + 500, np.ones(shape, np.float32), 3.0, 5.0, np.zeros(shape, bool))
+    assert "pixstack" not in str(error.value)
+
+
+def test_odd_headers_and_files_cause_no_warning_of_a_library(tmp_path, capfd):
+    header = fits.Header()
+    for key, value in {
+        "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 20.0, "CRPIX1": 1.0,
+        "CRPIX2": 1.0, "CDELT1": -1e-4, "CDELT2": 1e-4, "RADECSYS": "FK5", "EQUINOX": 2000.0, "BLANK": -1,
+        "DATE-OBS": "2021-09-17 T10:25:28", "MJD-OBS": 55000.0, "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-7,
+        "CUNIT1": "degrees",
+    }.items():  # fmt: skip
+        header[key] = value
+    path = tmp_path / "a.fits"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fits.writeto(path, np.random.default_rng(1).normal(300, 10, (50, 50)).astype(np.float32), header)
+    content = path.read_bytes().replace(b"MJD-OBS =", b"MJD\xe4OBS =")
+    path.write_bytes(content[: 2880 + 4 * 2500])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert open_image(path).on_sky
+    assert capfd.readouterr() == ("", "")
