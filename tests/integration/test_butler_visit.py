@@ -10,7 +10,7 @@ from pathlib import Path
 import butler_world as world
 import pytest
 from butler_fixtures import Worker
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, Timespan
 from lsst.sphgeom import ConvexPolygon
 
 from prompt_processing.butler import formatters
@@ -225,6 +225,19 @@ def test_unsuitable_image_is_dropped_with_a_warning(
     # Without preprocessing, ApPipe lacks the DiaObjects.
     assert workspace.run_pipeline().pipeline == "SingleFrame"
     workspace.clean()
+
+
+def test_camera_that_is_in_its_run_only_is_found(
+    open_butler_worker: Callable[..., Worker], central_folder: Path
+) -> None:
+    """As in repositories of the reference stack."""
+    with Butler.from_config(str(central_folder / "central"), writeable=True) as butler:
+        for found in butler.registry.queryDatasetAssociations(
+            "camera", ["LSSTCam/calib"], flattenChains=True
+        ):
+            if found.collection != found.ref.run:
+                butler.registry.decertify(found.collection, "camera", Timespan(None, None))
+    assert open_butler_worker().process()[0].pipeline == "ApPipe"
 
 
 def test_pipeline_whose_file_is_missing_makes_way_for_the_next(

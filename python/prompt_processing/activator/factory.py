@@ -30,7 +30,7 @@ from prompt_processing.telemetry.metrics import Metrics
 from prompt_processing.telemetry.running_version import RunningVersion
 from prompt_processing.telemetry.sasquatch import Sasquatch
 from prompt_processing.transport.arrival_notices import ArrivalNotices
-from prompt_processing.transport.s3 import make_s3_client
+from prompt_processing.transport.s3 import make_s3_client, split_bucket
 
 _log = logging.getLogger("lsst.activator.factory")
 
@@ -63,6 +63,7 @@ class ProcessContext:
         client = make_s3_client(
             settings.s3_endpoint_url,
             validate_bucket_names=not settings.lsst_disable_bucket_validation,
+            profile=split_bucket(settings.image_bucket)[0],
             connect_timeout=3.0,
             read_timeout=10.0,
             attempts=2,

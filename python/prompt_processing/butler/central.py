@@ -195,7 +195,7 @@ class CentralRepository:
                     find_first=False,
                 )
                 return [
-                    Certified(refs[0], row[f"{name}.collection"], row[f"{name}.timespan"])
+                    Certified(refs[0], row[f"{name}.collection"], _validity(row, name))
                     for _, refs, row in rows.iter_tuples(dataset_type)
                 ]
 
@@ -309,3 +309,12 @@ class CentralRepository:
 
 def _is_sqlite(config: ButlerConfig) -> bool:
     return str(config.get(("registry", "db"), "")).startswith("sqlite")
+
+
+def _validity(row: Mapping[str, Any], name: str) -> Timespan | None:
+    """Return when a calibration is valid; `None` in its own run, which can certify nothing."""
+    if row[f"{name}.collection"] == row[f"{name}.run"]:
+        # The registry answers that a run has unbounded validity.
+        return None
+    timespan: Timespan | None = row[f"{name}.timespan"]
+    return timespan

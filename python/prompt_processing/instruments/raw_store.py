@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from prompt_processing.domain.json_text import parse_json
+from prompt_processing.transport.s3 import split_bucket
 
 from .fits_cards import find_cards
 from .raw_key import RawKey, lsst_exposure_id
@@ -54,12 +55,20 @@ class RawStore:
     client : ``S3Client``
         The store.
     bucket : `str`
-        Name of the bucket, or its ``s3://`` URI.
+        Name of the bucket, or its ``s3://`` URI, which may name a profile: ``s3://profile@bucket``.
+
+    Attributes
+    ----------
+    name : `str`
+        Name of the bucket.
+    uri : `str`
+        URI of the bucket, the profile included, without a slash at the end.
     """
 
     def __init__(self, client: S3Client, bucket: str) -> None:
         self._client = client
-        self.name = bucket.removeprefix("s3://").strip("/")
+        profile, self.name = split_bucket(bucket)
+        self.uri = f"s3://{profile}@{self.name}" if profile else f"s3://{self.name}"
 
     @property
     def _lister(self) -> ListObjectsV2Paginator:

@@ -20,7 +20,7 @@ from prompt_processing.settings.service_loop import report_unusable
 from prompt_processing.telemetry.health import Health
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 from prompt_processing.transport.arrival_notices import ArrivalNotices
-from prompt_processing.transport.s3 import make_s3_client
+from prompt_processing.transport.s3 import make_s3_client, split_bucket
 
 __all__ = ["run_microservice"]
 
@@ -50,6 +50,7 @@ def _make(settings: MicroserviceSettings) -> tuple[Flask, NoticeFollower]:
     client = make_s3_client(
         settings.s3_endpoint_url,
         validate_bucket_names=not settings.lsst_disable_bucket_validation,
+        profile=split_bucket(settings.image_bucket)[0],
         connect_timeout=2.0,
         # Workers wait 5 s for an answer and then ask the bucket themselves.
         read_timeout=4.0,

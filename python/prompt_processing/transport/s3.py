@@ -12,6 +12,25 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+def split_bucket(address: str) -> tuple[str | None, str]:
+    """Split the address of a bucket into profile and name.
+
+    Parameters
+    ----------
+    address : `str`
+        ``bucket``, ``s3://bucket`` or ``s3://profile@bucket``, as `lsst.resources` reads it.
+
+    Returns
+    -------
+    profile : `str` or `None`
+        Profile of the shared credentials file; `None` for the default one.
+    bucket : `str`
+        Name of the bucket.
+    """
+    profile, _, bucket = address.removeprefix("s3://").strip("/").rpartition("@")
+    return profile or None, bucket
+
+
 def make_s3_client(
     endpoint_url: str | None = None,
     *,

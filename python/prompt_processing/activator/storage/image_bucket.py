@@ -16,6 +16,7 @@ from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.raw_key import RawKey, format_raw_key, lsst_exposure_id, visit_prefixes
 from prompt_processing.instruments.raw_store import STORE_FAILURES, RawStore, exposure_of_folder
 from prompt_processing.transport.refusals import explain_refusal
+from prompt_processing.transport.s3 import split_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,8 +148,10 @@ class ImageBucket:
         image : `ArrivedImage` or `None`
             `None` if it is not in this bucket, or not a raw of the visit's detector.
         """
-        prefix = f"s3://{self._store.name}/"
-        raw = RawKey.parse(unquote(uri.removeprefix(prefix))) if uri.startswith(prefix) else None
+        # Whoever answers may reach the bucket with another profile: `s3://profile@bucket/key`.
+        address, _, key = uri.removeprefix("s3://").partition("/")
+        ours = uri.startswith("s3://") and split_bucket(address)[1] == self._store.name
+        raw = RawKey.parse(unquote(key)) if ours else None
         if raw is None or not self._is_detector(raw, visit):
             return None
         return ArrivedImage(self._uri(raw.key), raw.exposure, arrival)
@@ -203,7 +206,7 @@ class ImageBucket:
         return self._groups[raw.exposure]
 
     def _uri(self, key: str) -> ResourcePath:
-        return ResourcePath(f"s3://{self._store.name}/{quote(key)}")
+        return ResourcePath(f"{self._store.uri}/{quote(key)}")
 
     def _ask(self, question: Callable[[], _T]) -> _T:
         try:
