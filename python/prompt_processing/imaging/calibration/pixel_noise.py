@@ -74,6 +74,9 @@ def quantum(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
         return 0.0
     steps = np.diff(sample.astype(np.float64))
     least = float(steps.min())
+    if least < 100 * float(np.spacing(np.abs(sample).max())):
+        # The steps of floats themselves.
+        return 0.0
     multiples = steps / least
     # Floats that are no integers have steps of all sizes.
     return least if np.abs(multiples - np.rint(multiples)).max() < 0.02 else 0.0

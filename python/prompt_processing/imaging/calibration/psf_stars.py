@@ -23,7 +23,10 @@ WINDOW = 0.14
 """In the logarithm of the width: stars of one image are that much alike, blends and noise apart."""
 
 SHARE = 0.3
-"""A window with this share of the fullest one's sources is a peak of its own."""
+"""A window with this share of the fullest one's sources is a peak of its own ..."""
+
+ENOUGH = 8
+"""... and so is one with that many."""
 
 BRIGHTEST = 150
 """That many sources are asked for the stars' width."""
@@ -122,12 +125,12 @@ def _smallest_peak(
         counts[first] = np.count_nonzero(
             np.hypot(*(part - np.median(part, axis=0)).T) < 1.5 * ELLIPTICITY_SCATTER
         )
-    least = max(min(3, len(widths)), SHARE * counts.max())
+    least = max(min(3, len(widths)), min(SHARE * counts.max(), ENOUGH))
     enough = np.flatnonzero(counts >= least)
     first = int(enough[0]) if len(enough) else int(np.argmax(counts))
     middle = float(np.median(widths[first : last[first]]))
     for _ in range(20):
-        near = np.abs(widths - middle) < 0.6 * WINDOW
+        near = np.abs(widths - middle) < 0.8 * WINDOW
         moved = float(np.median(widths[near]))
         if abs(moved - middle) < 1e-4:
             break

@@ -1,4 +1,4 @@
-"""Find by their stars alone how two images of one field lie on each other, turned and mirrored as they are."""
+"""Find by their stars alone how two images of one field lie on each other, turned or mirrored or scaled."""
 
 from __future__ import annotations
 

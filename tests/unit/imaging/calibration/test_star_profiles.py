@@ -1,0 +1,164 @@
+"""Stars, their width and the noise are right on skies where other things are more than stars are."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from prompt_processing.images import UNUSABLE, Exposure, Mask
+from prompt_processing.imaging.calibration.defects import fill_scattered_holes, mark_bad_lines
+from prompt_processing.imaging.calibration.neighbours import subtract_sources
+from prompt_processing.imaging.calibration.parametric_psf import fit_parametric_psf, moffat_psf, round_psf
+from prompt_processing.imaging.calibration.pixel_noise import dithered, pixel_noise, quantum
+from prompt_processing.imaging.calibration.psf_stars import find_stars
+from prompt_processing.imaging.calibration.source_profiles import fwhm_of, measure_profiles
+
+NOISE = 5.0
+
+
+def sky(stars, moments=(2.9, 2.9, 0.0), shape=(300, 300), seed=1):
+    """Return an image with Gaussian stars ``(x, y, height)`` of some second moments, and its noise."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(0, NOISE, shape)
+    xx, yy, xy = moments
+    determinant = xx * yy - xy**2
+    rows, columns = np.indices(shape)
+    for x, y, height in stars:
+        u, v = columns - x, rows - y
+        image += height * np.exp(-0.5 * (yy * u * u - 2 * xy * u * v + xx * v * v) / determinant)
+    return image.astype(np.float32)
+
+
+def grid(n, height, seed=2, size=300):
+    rng = np.random.default_rng(seed)
+    steps = np.linspace(20, size - 20, n)
+    x, y = (axis.ravel() + rng.uniform(-4, 4, n * n) for axis in np.meshgrid(steps, steps))
+    return list(zip(x, y, height * rng.uniform(0.5, 2, n * n), strict=True))
+
+
+def stars_of(image, positions):
+    x, y = (np.rint([p[k] for p in positions]) for k in (0, 1))
+    profiles = measure_profiles(image, np.zeros(image.shape, np.int32), x, y, NOISE, int(UNUSABLE))
+    return profiles, find_stars(profiles, profiles["height"] / NOISE * 3)
+
+
+def test_few_stars_among_many_galaxies_set_the_width():
+    places = grid(9, 300)
+    stars, galaxies = places[::9], [p for k, p in enumerate(places) if k % 9]
+    image = sky(stars) + sky(galaxies, (7.0, 6.0, 1.0), seed=3)
+    _, found = stars_of(image, places)
+    assert found.fwhm == pytest.approx(2.3548 * 2.9**0.5, rel=0.05)
+    assert set(np.flatnonzero(found.stars)) <= set(range(0, 81, 9))
+    assert found.stars.sum() >= 7
+
+
+def test_hot_pixels_and_tracks_are_no_stars_however_many():
+    stars = grid(3, 300)
+    image = sky(stars)
+    rng = np.random.default_rng(4)
+    hits = []
+    for x, y in rng.integers(10, 290, (60, 2)):
+        if min(np.hypot(x - s[0], y - s[1]) for s in stars) < 15:
+            continue
+        image[y, x : x + rng.integers(1, 6)] += 900
+        hits.append((x, y, 0))
+    _, found = stars_of(image, [*stars, *hits])
+    assert found.fwhm == pytest.approx(2.3548 * 2.9**0.5, rel=0.05)
+    assert not found.stars[9:].any()
+    assert found.sharp >= 0.9 * len(hits)
+    assert "cosmic rays" in found.describe()
+
+
+def test_elongated_stars_are_stars():
+    stars = grid(5, 400)
+    profiles, found = stars_of(sky(stars, (8.0, 2.0, 1.5)), stars)
+    assert found.stars.sum() >= 23
+    assert found.fwhm == pytest.approx(2.3548 * (8 * 2 - 1.5**2) ** 0.25, rel=0.04)
+    assert np.median(profiles["xy"][found.stars]) == pytest.approx(1.5, abs=0.6)
+
+
+def test_width_of_a_blended_star_is_its_own():
+    image = sky([(50.0, 50.0, 500.0), (58.0, 50.0, 500.0)], shape=(100, 100))
+    profiles, _ = stars_of(image, [(50, 50), (58, 50)])
+    assert fwhm_of(profiles) == pytest.approx(2.3548 * 2.9**0.5, rel=0.1)
+
+
+def test_noise_between_stars_without_number_is_that_of_pixels():
+    rng = np.random.default_rng(5)
+    light = np.zeros((300, 300))
+    light[rng.integers(0, 300, 3000), rng.integers(0, 300, 3000)] = rng.pareto(1.0, 3000) * 300
+    image = (ndimage.gaussian_filter(light, 1.8) + rng.normal(0, NOISE, light.shape)).astype(np.float32)
+    image -= np.median(image)
+    clipped = 1.4826 * np.median(np.abs(image))
+    assert clipped > 1.3 * NOISE
+    assert pixel_noise(image, np.ones(image.shape, bool)) == pytest.approx(NOISE, rel=0.08)
+
+
+def test_noise_of_a_resampled_image_is_that_of_pixels():
+    white = np.random.default_rng(6).normal(0, NOISE, (300, 300))
+    image = ndimage.gaussian_filter(white, 1.0).astype(np.float32)
+    assert pixel_noise(image, np.ones(image.shape, bool)) == pytest.approx(image.std(), rel=0.1)
+
+
+def test_steps_of_integers_are_seen_and_do_not_bias_the_middle():
+    values = np.random.default_rng(7).normal(401.3, 7, (200, 200))
+    usable = np.ones(values.shape, bool)
+    steps = (np.round(values / 16) * 16).astype(np.float32)
+    assert quantum(steps, usable) == 16
+    assert quantum(values.astype(np.float32), usable) == 0
+    assert np.median(dithered(steps, 16)) == pytest.approx(401.3, abs=0.6)
+
+
+@pytest.mark.parametrize("moments", [(2.9, 2.9, 0.0), (6.0, 2.5, 1.0)])
+def test_profile_has_the_moments_that_were_asked_for(moments):
+    psf = moffat_psf(moments)
+    assert psf.moments_at(0, 0) == pytest.approx(moments, abs=0.02)
+    assert psf.image_at(0, 0).sum() == pytest.approx(1)
+
+
+def test_one_star_makes_a_psf():
+    true = moffat_psf((4.0, 3.0, 0.5), beta=2.2)
+    image = sky([], shape=(100, 100))
+    subtract_sources(image, true, np.array([50.3]), np.array([49.8]), np.array([-4e5]))
+    exposure = Exposure(image, np.zeros(image.shape, np.int32), np.full(image.shape, NOISE**2, np.float32))
+    profiles, _ = stars_of(image, [(50, 50)])
+    psf = fit_parametric_psf(
+        exposure, profiles["x"], profiles["y"], tuple(float(profiles[n][0]) for n in ("xx", "yy", "xy"))
+    )
+    assert psf.fwhm_at() == pytest.approx(true.fwhm_at(), rel=0.03)
+    assert psf.image_at(0, 0).max() == pytest.approx(true.image_at(0, 0).max(), rel=0.1)
+
+
+def test_sources_can_be_taken_out_at_any_place():
+    psf = round_psf(4.0)
+    image = np.zeros((60, 60), np.float32)
+    x, y, flux = np.array([30.2, -1.0, 59.4, np.nan]), np.array([20.7, 10.0, 59.9, 5.0]), np.full(4, 100.0)
+    subtract_sources(image, psf, x, y, -flux)
+    assert image.sum() > 150
+    subtract_sources(image, psf, x, y, flux)
+    assert np.abs(image).max() < 1e-4
+
+
+def test_columns_that_stand_out_are_marked_and_stars_are_not():
+    image = sky(grid(6, 2000))
+    image[:, 77] += 2 * NOISE
+    image[:, 140:142] -= 15 * NOISE
+    exposure = Exposure(image, np.zeros(image.shape, np.int32), np.full(image.shape, NOISE**2, np.float32))
+    mark_bad_lines(exposure, NOISE)
+    bad = exposure.has(Mask.BAD)
+    assert list(np.flatnonzero(bad.mean(axis=0) > 0.9)) == [77, 140, 141]
+    assert bad.sum() < 3.2 * 300
+    assert abs(np.median(exposure.image[:, 140])) < NOISE
+
+
+def test_scattered_holes_are_filled_as_the_light_around_them_is():
+    clean = sky([(50.0, 50.0, 300.0)], (6.0, 6.0, 0.0), (100, 100))
+    image, mask = clean.copy(), np.zeros(clean.shape, np.int32)
+    holes = np.random.default_rng(8).uniform(size=clean.shape) < 0.02
+    holes[10:20, 10:20] = True
+    image[holes], mask[holes] = 0, int(Mask.NO_DATA)
+    exposure = Exposure(image, mask, np.full(clean.shape, NOISE**2, np.float32))
+    fill_scattered_holes(exposure, NOISE)
+    filled = holes & ~exposure.has(Mask.NO_DATA)
+    assert exposure.has(Mask.NO_DATA)[12:18, 12:18].all()
+    assert filled.sum() > 0.6 * (holes.sum() - 100)
+    assert np.std(image[filled] - clean[filled]) < 2 * NOISE
