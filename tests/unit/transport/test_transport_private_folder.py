@@ -44,9 +44,9 @@ def untrusted(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return folder
 
 
-def belongs_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def belongs_to_another(monkeypatch: pytest.MonkeyPatch, difference: int = 1) -> None:
     mine = os.geteuid()
-    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: mine + difference)
 
 
 def test_private_folder_is_made_for_this_user_alone(tmp_path: Path) -> None:
@@ -117,10 +117,13 @@ def test_planted_file_that_is_not_one_is_passed_over(tmp_path: Path, kind: str) 
         AlertFile.claim(planted)
 
 
-def test_planted_file_of_another_user_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("difference", [-1, 1])
+def test_planted_file_of_another_user_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, difference: int
+) -> None:
     file = AlertFile.write(tmp_path / "unsent-alerts", 3, 4, 60000.5, ALERTS, KEPT)
     file.release()
-    belongs_to_another(monkeypatch)
+    belongs_to_another(monkeypatch, difference)
     with pytest.raises(OSError, match=file.path.name):
         AlertFile.claim(file.path)
 
