@@ -37,7 +37,8 @@ INSTRUMENT = "LSSTCam"
 DETECTOR = 94
 FILTER, BAND = "r_57", "r"
 RA, DEC, ROTATION = 150.0, 2.0, 30.0
-EXPOSURE = 2025_06_09_00578
+# Beyond the exposures of that night whose filter the corrections of headers change.
+EXPOSURE = 2025_06_09_00678
 START = Time("2025-06-10T03:00:00", scale="tai")
 
 VD = ("instrument", "visit", "detector")

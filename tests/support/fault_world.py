@@ -34,7 +34,7 @@ from prompt_processing.services.service import free_port
 from prompt_processing.settings.worker import Settings
 
 _SUPPORT = str(Path(__file__).parent)
-FIRST_EXPOSURE = 2025_06_09_00100
+FIRST_EXPOSURE = 2025_06_09_00700
 
 
 class FaultWorld:
