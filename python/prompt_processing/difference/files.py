@@ -84,7 +84,7 @@ def open_fits(file: str, shown: str | None = None) -> Iterator[fits.HDUList]:
         Raised if the file is missing, unreadable, damaged or something else than FITS.
     """
     shown = shown or file
-    _check_file(file, shown)
+    check_file(file, shown)
     with warnings.catch_warnings(), quiet_astropy():
         warnings.simplefilter("ignore")
         try:
@@ -112,7 +112,14 @@ def quiet_astropy() -> Iterator[None]:
         astropy_log.setLevel(level)
 
 
-def _check_file(file: str, shown: str) -> None:
+def check_file(file: str, shown: str) -> None:
+    """Refuse a file that is not there, cannot be read, or is plainly something else than FITS or a table.
+
+    Raises
+    ------
+    UnreadableImageError
+        Raised with ``shown``, the file's name for the user, and what is wrong.
+    """
     path = Path(file)
     if not os.path.exists(path):
         raise UnreadableImageError(f"{shown}: there is no such file.")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 from astropy.table import Table
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -22,6 +21,7 @@ from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError
 
 from ..images import UNUSABLE, Exposure, Mask, Psf
 from .errors import DifferenceError, NoStarsError
+from .psf_files import check_psf_image, read_psf_image, read_star_positions
 
 WIDEST = 12.5
 """FWHM, pixels, of the widest stars that kernels and fits are made for."""
@@ -279,36 +279,22 @@ def _few_stars(exposure: Exposure, profiles: NDArray[np.void]) -> tuple[Psf, int
 
 
 def _given_stars(stars: Table | str | Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    table = stars if isinstance(stars, Table) else _read_table(stars)
-    if not {"x", "y"} <= set(table.colnames) or not len(table):
+    if not isinstance(stars, Table):
+        return read_star_positions(stars)
+    if not {"x", "y"} <= set(stars.colnames) or not len(stars):
         raise DifferenceError(
-            f"The stars of the PSF need columns x and y, pixels; there are {table.colnames}."
+            f"The stars of the PSF need columns x and y, pixels; there are {stars.colnames}."
         )
-    return np.asarray(table["x"], float), np.asarray(table["y"], float)
-
-
-def _read_table(path: str | Path) -> Table:
-    try:
-        return Table.read(path)
-    except (OSError, ValueError, TypeError):
-        try:
-            return Table.read(path, format="ascii")
-        except (OSError, ValueError, TypeError) as error:
-            raise DifferenceError(f"{path} is not a table of stars: {error}") from error
+    return np.asarray(stars["x"], float), np.asarray(stars["y"], float)
 
 
 def _given_psf(image: NDArray[np.floating] | str | Path) -> Psf:
     """Return a PSF as the user has it, centred on the middle of an odd number of pixels, of sum 1."""
-    name = "The PSF"
     if isinstance(image, str | Path):
-        name = str(image)
-        try:
-            image = np.asarray(fits.getdata(image), float)
-        except (OSError, TypeError, ValueError) as error:
-            raise DifferenceError(f"{name} is not a FITS image of a PSF: {error}") from error
-    values = np.asarray(image, float)
-    if values.ndim != 2 or min(values.shape) < 3 or not np.isfinite(values).all() or not values.sum() > 0:
-        raise DifferenceError(f"{name} must be a finite two-dimensional image of a positive sum.")
+        values = read_psf_image(image)
+    else:
+        values = np.asarray(image, float)
+        check_psf_image(values, "The PSF")
     half = min(max(values.shape) // 2, MAX_PSF_SIZE // 2)
     rows, columns = np.indices(values.shape)
     core = np.maximum(values - 0.3 * values.max(), 0)

@@ -1,0 +1,99 @@
+"""What a user brings about the PSF in files: positions of stars, or the image of the PSF itself."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from .errors import DifferenceError
+from .files import check_file, find_image, open_fits, pixels, split_extension
+
+_FORMATS = {".parquet": "parquet", ".parq": "parquet", ".fits": "fits", ".fit": "fits", ".ecsv": "ascii.ecsv"}
+_EDGE = 0.1
+"""Of the peak; a PSF whose edge is brighter is cut off, or has a sky."""
+
+
+def read_star_positions(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Read ``x`` and ``y`` of stars from a FITS, Parquet, CSV or plain text table.
+
+    Returns
+    -------
+    x, y : `~numpy.ndarray`, shape (n,)
+        Pixels; the first one's centre is (0, 0).
+
+    Raises
+    ------
+    DifferenceError
+        Raised if there is no such file, or no such table in it.
+    """
+    check_file(str(path), str(path))
+    table = _table(Path(path))
+    names = {name.lower(): name for name in table.colnames}
+    if not {"x", "y"} <= names.keys() or not len(table):
+        raise DifferenceError(
+            f"{path}: the stars of the PSF need columns x and y, pixels; it has {', '.join(table.colnames)}."
+        )
+    try:
+        x, y = (np.asarray(table[names[name]], float) for name in ("x", "y"))
+    except (TypeError, ValueError) as error:
+        raise DifferenceError(f"{path}: x and y of the stars of the PSF are not all numbers.") from error
+    usable = np.isfinite(x) & np.isfinite(y)
+    return x[usable], y[usable]
+
+
+def _table(path: Path) -> Table:
+    """Return the first table with columns x and y that a reader finds, else any table."""
+    kind = _FORMATS.get(path.suffix.lower())
+    found = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in (kind,) if kind else ("ascii.csv", "ascii.basic", "ascii.commented_header", "fits"):
+            try:
+                table = Table.read(path, format=name)
+            # Each format's reader has errors of its own; what counts is whether one of them finds a table.
+            except Exception:  # noqa: BLE001, S112
+                continue
+            if {"x", "y"} <= {column.lower() for column in table.colnames}:
+                return table
+            found = table if len(table.colnames) > 1 else found
+    if found is not None:
+        return found
+    raise DifferenceError(f"{path} is no table of stars: write columns x and y as CSV, FITS or Parquet.")
+
+
+def read_psf_image(path: str | Path) -> NDArray[np.float64]:
+    """Read the image of a PSF; shape (height, width).
+
+    Raises
+    ------
+    DifferenceError
+        Raised if the file has no such image.
+    """
+    file, extension = split_extension(str(path))
+    with open_fits(file) as hdus:
+        named = extension or ("PSF" if "PSF" in hdus else None)
+        values = np.asarray(pixels(find_image(hdus, file, named), str(path)), float)
+    check_psf_image(values, str(path))
+    return values
+
+
+def check_psf_image(values: NDArray[np.float64], name: str) -> None:
+    """Refuse an image that is no PSF.
+
+    Raises
+    ------
+    DifferenceError
+        Raised with what is wrong.
+    """
+    if values.ndim != 2 or min(values.shape) < 3 or not np.isfinite(values).all() or not values.sum() > 0:
+        raise DifferenceError(f"{name}: a PSF is a finite two-dimensional image of a positive sum.")
+    edge = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+    if np.median(edge) > _EDGE * values.max():
+        raise DifferenceError(
+            f"{name} is no image of a PSF: its edge has {np.median(edge) / values.max():.0%} of the peak's "
+            "value. Subtract the sky, and leave the whole profile in it."
+        )
