@@ -256,16 +256,20 @@ def _summary_table(result: DifferenceResult) -> Table:
 
     for which in ("science", "template"):
         gain = f", gain {number(f'{which}Gain'):.3g}" if f"{which}Gain" in s else ""
+        if s.get(f"{which}GainEstimated"):
+            gain = f", gain about {number(f'{which}Gain'):.2g} (estimated from the sky)"
         table.add_row(
             which,
             f"{s[f'{which}File']}: seeing {number(f'{which}Fwhm'):.2f} pixels, "
             f"sky {_with_scatter(number(f'{which}Sky'), number(f'{which}Noise'))}{gain}, "
             f"{s[f'{which}PsfStars']} PSF stars",
         )
+    rms = number("alignmentRmsPixels")
+    after = f"{rms:.3f} rms after; " if math.isfinite(rms) else ""
     table.add_row(
         "alignment",
-        f"{s['commonStars']} common stars, {number('offsetPixels'):.2f} pixels off, "
-        f"{number('alignmentRmsPixels'):.3f} rms after; template "
+        f"{s['commonStars']} common stars, {number('offsetPixels'):.2f} pixels off{', ' if after else '; '}"
+        f"{after}template "
         f"{'resampled' if s['resampled'] else 'left on its pixels'}, covers {number('coverage'):.0%}",
     )
     table.add_row(

@@ -192,7 +192,7 @@ def _add_variance(opened: OpenedImage, sky: SkyEstimate, noise: float) -> tuple[
             "%s: a gain of %.4g means that the sky scatters by %.2g electrons, less than any detector's. "
             "The gain is not that of these units (counts per second, or a mean?) and is not used.",
             opened.name,
-            gain,
+            gain / opened.unit,
             gain * noise,
         )
         gain = None
