@@ -183,11 +183,11 @@ async def receive(folder: Path) -> None:
             head = await reader.readuntil(b"\r\n\r\n")
             when = time.time()
             length = re.search(rb"(?i)content-length: *(\d+)", head)
-            body = json.loads(await reader.readexactly(int(length[1]) if length else 0))
+            event = json.loads(await reader.readexactly(int(length[1]) if length else 0))
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             await writer.drain()
             writer.close()
-            log.write(json.dumps([body["groupId"], when]) + "\n")
+            log.write(json.dumps([json.loads(event["data"])["groupId"], when]) + "\n")
 
         # As many connections as a focal plane has detectors come in one moment.
         server = await asyncio.start_server(take, "127.0.0.1", 0, backlog=1024)

@@ -33,7 +33,7 @@ class VisitReceiver(ThreadingHTTPServer):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.count(1)
                 time.sleep(receiver.delay)
-                receiver.visits.append(json.loads(body))
+                receiver.visits.append(json.loads(json.loads(body)["data"]))
                 receiver.count(-1)
                 # Whoever asked may be dead by now.
                 with suppress(BrokenPipeError, ConnectionResetError):

@@ -1,6 +1,7 @@
 """Where the fanned-out visits go: Knative services over HTTP, or Redis streams read by KEDA's jobs."""
 
 import asyncio
+import json
 import logging
 import random
 import time
@@ -19,7 +20,7 @@ from ..domain.addresses import split_address
 from ..domain.visit import FannedOutVisit
 from .metrics import FanOutMetrics
 
-__all__ = ["Destination", "KnativeServices", "RedisStreams"]
+__all__ = ["Destination", "KnativeServices", "RedisStreams", "structured_event"]
 
 _log = logging.getLogger("lsst.fanout.destinations")
 
@@ -64,7 +65,7 @@ class Destination(Protocol):
 
 
 class KnativeServices:
-    """Posts each visit as a CloudEvent, in binary mode, and awaits the answer.
+    """Posts each visit as a CloudEvent, in structured mode, and awaits the answer.
 
     Parameters
     ----------
@@ -135,14 +136,8 @@ class KnativeServices:
             await asyncio.sleep(answer.retry_after_s * random.uniform(1.0, 1.1))
 
     async def _post_once(self, visit: FannedOutVisit, on_out: OnOut) -> _Answer:
-        headers = {
-            "Content-Type": "application/json",
-            "ce-id": str(uuid.uuid4()),
-            "ce-source": self._source,
-            "ce-specversion": "1.0",
-            "ce-type": "com.example.kafka",
-        }
-        body = visit.model_dump_json()
+        body = structured_event(visit.model_dump_json(), self._source)
+        headers = {"Content-Type": "application/cloudevents+json"}
         async with self._slots:
             with self._metrics.in_flight.track_inprogress():
                 try:
@@ -250,6 +245,28 @@ class RedisStreams:
         """Close the connections."""
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
+
+
+def structured_event(data: str, source: str) -> str:
+    """Return the body of a CloudEvent in structured mode.
+
+    Parameters
+    ----------
+    data
+        JSON. It is sent as a string: other workers decode the event first, and its data separately.
+    source
+        Attribute ``source``.
+    """
+    return json.dumps(
+        {
+            "specversion": "1.0",
+            "id": str(uuid.uuid4()),
+            "source": source,
+            "type": "com.example.kafka",
+            "datacontenttype": "application/json",
+            "data": data,
+        }
+    )
 
 
 async def _body_is_out(

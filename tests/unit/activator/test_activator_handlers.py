@@ -7,6 +7,7 @@ import pytest
 
 from prompt_processing.activator.app import LARGEST_REQUEST, make_app
 from prompt_processing.domain.errors import RetriableError
+from prompt_processing.fanout.destinations import structured_event
 
 ATTRIBUTES = {"specversion": "1.0", "id": "1", "source": "next-visit-topic", "type": "com.example.kafka"}
 
@@ -41,6 +42,17 @@ def test_structured_mode_with_an_object(world, client):
 
 def test_structured_mode_with_a_string(world, client):
     assert structured(client, data=json.dumps(world.message())).status_code == 200
+
+
+def test_what_the_fan_out_sends_is_read(world, client):
+    body = structured_event(json.dumps(world.message()), "next-visit-topic")
+    response = client.post("/next-visit", data=body, content_type="application/cloudevents+json")
+    assert response.status_code == 200
+
+
+def test_structured_mode_with_a_string_in_base64(world, client):
+    data = base64.b64encode(json.dumps(json.dumps(world.message())).encode()).decode()
+    assert structured(client, data_base64=data).status_code == 200
 
 
 def test_structured_mode_with_base64(world, client):

@@ -12,11 +12,12 @@ from fan_out_fakes import Receiver, committed, count, fan_out, message
 def test_each_active_detector_gets_a_cloud_event(receiver: Receiver) -> None:
     consumer, metrics = fan_out(receiver, [message()], committed(1))
     assert sorted(body["detector"] for _, body in receiver.events) == [0, 1, 2]
-    headers, body = receiver.events[0]
-    assert headers["ce-type"] == "com.example.kafka"
-    assert headers["ce-source"] == "next-visit-topic"
-    assert headers["ce-specversion"] == "1.0"
-    assert len({headers["ce-id"] for headers, _ in receiver.events}) == 3
+    event, body = receiver.events[0]
+    assert event["content-type"] == "application/cloudevents+json"
+    assert event["type"] == "com.example.kafka"
+    assert event["source"] == "next-visit-topic"
+    assert event["specversion"] == "1.0"
+    assert len({event["id"] for event, _ in receiver.events}) == 3
     assert body["groupId"] == "2025-06-09T01:02:03.456"
     assert body["position"] == [150.0, 2.0]
     assert "private_sndStamp" in body
