@@ -60,10 +60,13 @@ def pixel_wcs(shape: tuple[int, int]) -> WCS:
     return wcs
 
 
-def pattern_frames(science: PreparedImage, template: PreparedImage) -> tuple[WCS, WCS] | None:
+def pattern_frames(
+    science: PreparedImage, template: PreparedImage, aligned_within: float
+) -> tuple[WCS, WCS] | None:
     """Return stand-ins for both images' WCS under which the patterns of their stars coincide.
 
-    `None` if no pattern is common to both.
+    `None` if no pattern is common to both. Where both say that the images are as good as aligned (shifted by
+    less than ``aligned_within`` pixels), the stand-ins are the same.
     """
     points = [_positions(image) for image in (science, template)]
     height, width = science.exposure.shape
@@ -72,6 +75,9 @@ def pattern_frames(science: PreparedImage, template: PreparedImage) -> tuple[WCS
         return None
     first = pixel_wcs(science.exposure.shape)
     second = first.deepcopy()
+    same = np.abs(match.matrix - np.eye(2)).max() < 0.01 and np.hypot(*match.offset) < aligned_within
+    if same and science.exposure.shape == template.exposure.shape:
+        return first, second
     # The template's pixel that lies on the science image's reference pixel; FITS counts from 1.
     second.wcs.crpix = np.linalg.solve(match.matrix, np.asarray(first.wcs.crpix) - 1 - match.offset) + 1
     second.wcs.cd = first.wcs.cd @ match.matrix

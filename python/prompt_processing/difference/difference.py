@@ -22,7 +22,7 @@ from prompt_processing.imaging.measurement.reliability import ReliabilityModel
 
 from ..images import Exposure, Psf
 from .catalogue import candidates_table, write_catalogue
-from .errors import DifferenceError, NoStarsError, UnusableOptionError
+from .errors import DifferenceError, NoStarsError, NotAlignedError, UnusableOptionError
 from .find_psf import PsfSettings, no_psf_message
 from .prepare import PreparedImage, finish, prepare
 from .read import OpenedImage, ReadOptions, open_image
@@ -168,9 +168,14 @@ def difference_images(
     image = prepare(opened[0], options.cosmic_rays, psf=options.science_psf)
     tell("sky, stars and PSF of the template")
     reference = prepare(opened[1], options.cosmic_rays, psf=options.template_psf)
-    _lend_psf(image, reference, options.cosmic_rays)
+    starless = _lend_psf(image, reference, options.cosmic_rays)
     tell("aligning the template")
-    registration = register(image, reference, options.align)
+    try:
+        registration = register(image, reference, options.align)
+    except NotAlignedError as error:
+        if starless is None:
+            raise
+        raise NoStarsError(no_psf_message(starless.name, starless.sources)) from error
     tell("matching the PSFs and subtracting")
     if image.exposure.wcs is None:
         image.exposure.wcs = pixel_wcs(image.exposure.shape)
@@ -178,6 +183,8 @@ def difference_images(
     try:
         result = subtract(image.exposure, registration.template, registration.stars, options.subtraction)
     except (NumericalError, ValueError) as error:
+        if starless is not None:
+            raise NoStarsError(no_psf_message(starless.name, starless.sources)) from error
         raise DifferenceError(f"The subtraction failed: {error}") from error
     seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu
     tell("detecting and measuring what changed")
@@ -216,8 +223,8 @@ def difference_images(
     )
 
 
-def _lend_psf(science: PreparedImage, template: PreparedImage, cosmic_rays: bool) -> None:
-    """Use the other image's PSF for one that shows no star, in place.
+def _lend_psf(science: PreparedImage, template: PreparedImage, cosmic_rays: bool) -> PreparedImage | None:
+    """Use the other image's PSF for one that shows no star, in place; return that one.
 
     Raises
     ------
@@ -244,6 +251,8 @@ def _lend_psf(science: PreparedImage, template: PreparedImage, cosmic_rays: bool
             max(width, height) / 2,
         )
         finish(image, cosmic_rays)
+        return image
+    return None
 
 
 def _summary(

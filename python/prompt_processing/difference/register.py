@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +18,6 @@ from ..images import Exposure, PhotoCalib
 from .common_stars import few_common_stars, pattern_frames, pixel_wcs
 from .errors import DifferenceError, NoOverlapError, NotAlignedError
 from .prepare import PreparedImage
-
-_LOG = logging.getLogger(__name__)
 
 ALIGNED_PIXELS = 0.25
 """Images on one grid whose stars coincide this well are not resampled: the kernel shifts, too."""
@@ -95,8 +92,8 @@ def register(science: PreparedImage, template: PreparedImage, align: bool = True
     NotAlignedError
         Raised if their stars do not coincide, or one has no WCS and the shapes differ.
     """
-    same_grid = _share_a_grid(science.exposure, template.exposure)
     science_wcs, template_wcs, fit = _align(science, template, align)
+    same_grid = _share_a_grid(science.exposure.shape, template.exposure.shape, science_wcs, template_wcs)
     offset, rms, common, ratio, stars = 0.0, float("nan"), 0, 1.0, science.stars
     if fit is None and align:
         few = few_common_stars(science, template, science_wcs, template_wcs)
@@ -145,47 +142,36 @@ def _align(
 ) -> tuple[WCS, WCS, AstrometricFit | None]:
     """Return a WCS of each image on a common sky, and the fit of their stars.
 
-    The WCS are those of the headers; where these have none, or contradict the stars, those of the
-    stars' patterns.
+    The WCS are those of the headers; where one has none, those of the stars' patterns.
     """
     shapes = science.exposure.shape, template.exposure.shape
-    problem: DifferenceError | None = None
-    if (science.exposure.wcs is not None and template.exposure.wcs is not None) or shapes[0] == shapes[1]:
-        first, second = _common_frame(science, template)
-        if _overlap(first, second, *shapes) == 0:
-            problem = NoOverlapError(_apart(science, template, first, second))
-        else:
-            try:
-                return first, second, _fit(science, template, first, second) if align else None
-            except NotAlignedError as error:
-                problem = error
-    else:
-        lacking = " and ".join(i.name for i in (science, template) if i.exposure.wcs is None)
-        problem = NotAlignedError(
-            f"No WCS on the sky in {lacking}, the images differ in shape ({shapes[0]} and {shapes[1]}), and "
-            "their stars make no common pattern."
-        )
-    found = pattern_frames(science, template) if align else None
-    if found is None:
-        raise problem
-    if science.exposure.wcs is not None and template.exposure.wcs is not None:
-        _LOG.warning(
-            "The WCS of %s and %s contradict each other; the patterns of their stars align them.",
-            *(science.name, template.name),
-        )
-    return *found, _fit(science, template, *found)
+    if science.exposure.wcs is None or template.exposure.wcs is None:
+        # Before anything is believed of where pixels lie: a few stars coincide by chance under any shift.
+        found = pattern_frames(science, template, MAX_OFFSET_PIXELS) if align else None
+        if found is not None:
+            return *found, _fit(science, template, *found)
+        if shapes[0] != shapes[1]:
+            lacking = " and ".join(i.name for i in (science, template) if i.exposure.wcs is None)
+            raise NotAlignedError(
+                f"No WCS on the sky in {lacking}, the images differ in shape ({shapes[0]} and {shapes[1]}), "
+                "and their stars make no common pattern."
+            )
+    first, second = _common_frame(science, template)
+    if _overlap(first, second, *shapes) == 0:
+        raise NoOverlapError(_apart(science, template, first, second))
+    return first, second, _fit(science, template, first, second) if align else None
 
 
-def _share_a_grid(science: Exposure, template: Exposure) -> bool:
-    """Return whether the headers say that pixels are the same pixels."""
-    if science.shape != template.shape:
+def _share_a_grid(
+    shape: tuple[int, int], template_shape: tuple[int, int], science: WCS, template: WCS
+) -> bool:
+    """Return whether pixels are said to be the same pixels."""
+    if shape != template_shape:
         return False
-    if science.wcs is None or template.wcs is None:
-        return True
-    height, width = science.shape
+    height, width = shape
     x, y = np.array([0.0, width - 1, 0, width - 1]), np.array([0.0, 0, height - 1, height - 1])
     try:
-        back = template.wcs.all_world2pix(*science.wcs.all_pix2world(x, y, 0), 0, quiet=True)
+        back = template.all_world2pix(*science.all_pix2world(x, y, 0), 0)
     except (ValueError, RuntimeError):
         return False
     return bool(np.hypot(back[0] - x, back[1] - y).max() < 0.02)

@@ -15,6 +15,7 @@ from prompt_processing.difference.errors import (
     NotAlignedError,
     UnreadableImageError,
 )
+from prompt_processing.difference.find_psf import PsfSettings
 from prompt_processing.difference.read import ReadOptions, open_image, split_extension
 from prompt_processing.images import Mask
 from prompt_processing.imaging.difference.residuals import measure_residuals
@@ -200,12 +201,53 @@ def test_image_without_stars_is_refused(simulated, write_pair):
         difference_images(files.science, files.template)
 
 
-def test_other_shape_without_wcs_is_refused(same_grid, write_pair):
+def test_other_shape_without_wcs_is_refused_if_stars_are_others(same_grid, simulated, write_pair, tmp_path):
+    other = write_pair(simulated, wcs=False).template.rename(tmp_path / "other.fits")
+    files = write_pair(same_grid, wcs=False)
+    with pytest.raises(NotAlignedError, match="No WCS"):
+        difference_images(files.science, other)
+
+
+@pytest.mark.parametrize("change", [lambda a: a[:-3, 70:], lambda a: a[::-1], lambda a: a.T[:, ::-1]])
+def test_frames_without_wcs_are_laid_on_each_other_by_their_stars(same_grid, write_pair, change):
     files = write_pair(same_grid, wcs=False)
     with fits.open(files.template, mode="update") as hdus:
-        hdus[0].data = np.ascontiguousarray(hdus[0].data[:-3])
-    with pytest.raises(NotAlignedError, match="No WCS"):
-        difference_images(files.science, files.template)
+        hdus[0].data = np.ascontiguousarray(change(hdus[0].data))
+    result = difference_images(files.science, files.template)
+    assert result.summary["alignmentRmsPixels"] < 0.35
+    assert result.residuals.sky == pytest.approx(1, abs=0.04)
+    share, n = found(result.sources, same_grid.truth, result.difference.shape, border=80)
+    assert n >= 3
+    assert share > 0.85
+
+
+def test_image_minus_itself_is_nothing(same_grid, write_pair):
+    files = write_pair(same_grid)
+    result = difference_images(files.science, files.science)
+    usable = np.isfinite(result.difference.image)
+    assert not result.difference.image[usable].any()
+    assert result.summary["kernelSum"] == pytest.approx(1)
+    assert not len(result.sources)
+    assert not len(result.rejected)
+
+
+def test_unknown_psf_is_refused_with_what_was_measured_and_what_helps(tmp_path):
+    rng = np.random.default_rng(3)
+    for name in ("science", "template"):
+        image = rng.normal(800, 20, (200, 220))
+        image[rng.integers(0, 200, 30), rng.integers(0, 220, 30)] += 3000
+        fits.PrimaryHDU(image.astype(np.float32)).writeto(tmp_path / f"{name}.fits")
+    with pytest.raises(NoStarsError, match=r"\d+ are as sharp as cosmic rays.*--seeing.*--psf-stars.*--psf"):
+        difference_images(tmp_path / "science.fits", tmp_path / "template.fits")
+
+
+def test_named_seeing_stands_for_stars(same_grid, write_pair):
+    files = write_pair(same_grid)
+    measured = difference_images(files.science, files.template).summary
+    seeing = float(measured["scienceFwhm"])
+    options = DifferenceOptions(science_psf=PsfSettings(seeing=seeing))
+    summary = difference_images(files.science, files.template, options).summary
+    assert summary["scienceFwhm"] == pytest.approx(seeing, rel=0.03)
 
 
 def test_saturated_pixels_and_uncovered_borders_are_masked(tmp_path):

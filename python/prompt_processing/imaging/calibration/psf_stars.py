@@ -60,7 +60,10 @@ class StarWidths:
         """Return what was measured, for a message."""
         known = self.widths[np.isfinite(self.widths)]
         if not len(known):
-            return f"{len(self.widths)} sources were detected; the width of none could be measured"
+            return (
+                f"{len(self.widths)} sources were detected; none has a measurable width; {self.sharp} are as "
+                "sharp as cosmic rays or hot pixels"
+            )
         low, middle, high = np.percentile(known, [10, 50, 90])
         return (
             f"{len(self.widths)} sources were detected; {len(known)} are significant and have widths from "

@@ -73,7 +73,7 @@ def test_elongated_stars_are_stars():
     profiles, found = stars_of(sky(stars, (8.0, 2.0, 1.5)), stars)
     assert found.stars.sum() >= 23
     assert found.fwhm == pytest.approx(2.3548 * (8 * 2 - 1.5**2) ** 0.25, rel=0.04)
-    assert np.median(profiles["xy"][found.stars]) == pytest.approx(1.5, abs=0.6)
+    assert np.median(profiles["xy"][found.stars]) == pytest.approx(1.5, abs=0.3)
 
 
 def test_width_of_a_blended_star_is_its_own():
