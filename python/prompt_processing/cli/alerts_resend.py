@@ -1,4 +1,4 @@
-"""``prompt alerts resend``: send the alerts that a broker did not take when they were made."""
+"""``prompt alerts resend``: send the alerts that no broker accepted when they were created."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOG = logging.getLogger("lsst.prompt_processing.alerts")
     """,
     statuses={
         1: "some alerts remain",
-        2: "there is no broker to send to, or wrong arguments",
+        2: "no broker is configured, or wrong arguments",
         3: "the settings are unusable",
     },
 )
@@ -36,20 +36,20 @@ _LOG = logging.getLogger("lsst.prompt_processing.alerts")
     "directory",
     required=False,
     type=click.Path(path_type=Path),
-    help="Where the alerts are.  [default: ALERT_KEEP_DIR and ALERT_KEEP_STORE]",
+    help="Folder of the alerts.  [default: ALERT_KEEP_DIR and ALERT_KEEP_STORE]",
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
-    help="Seconds for the alerts of one visit.",
+    help="Time limit for the alerts of one visit, in seconds.",
 )
 def main(directory: Path | None, timeout: float) -> int:
-    """Send alerts that were kept because the broker did not take them.
+    """Send alerts that were kept because the broker did not accept them.
 
-    What the broker acknowledges is removed. Alerts of a worker that was killed are sent only if the APDB has
-    their sources. A consumer may see an alert twice, with the same diaSourceId.
+    Alerts that the broker acknowledges are removed. Alerts of a killed worker are sent only if the APDB has
+    their sources. A consumer may receive an alert twice, with the same diaSourceId.
     """
     from prompt_processing.alerts.resending import resend_kept_alerts, resend_stored_alerts
     from prompt_processing.settings.alerts import ResendSettings

@@ -1,4 +1,4 @@
-"""``prompt alerts show``: decode alerts, and show them or write their cutouts."""
+"""``prompt alerts show``: decode alerts, then show them or write their cutouts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WIDTH_OF_FILES = 250
     prompt alerts show alerts --id 3241512345678901 --cutouts stamps
     prompt alerts show /tmp/unsent-alerts --json > alerts.json
     """,
-    statuses={1: "there is no alert, or one cannot be read"},
+    statuses={1: "no alert was found, or one cannot be read"},
 )
 @click.argument(
     "paths",
@@ -30,14 +30,14 @@ _WIDTH_OF_FILES = 250
     type=click.Path(exists=True, path_type=Path),
     help="An alert, a tar of kept alerts, an Avro file, or a folder of these.",
 )
-@click.option("--id", "ids", type=int, multiple=True, help="Only this diaSourceId; repeatable.")
-@click.option("--tree", is_flag=True, help="Show each alert as a tree.  [default: if there is only one]")
+@click.option("--id", "ids", type=int, multiple=True, help="Show only this diaSourceId; repeatable.")
+@click.option("--tree", is_flag=True, help="Show each alert as a tree.  [default: for a single alert]")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array, with FITS files in base 64.")
 @click.option(
     "--cutouts",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Write the cutouts there, as <diaSourceId>_{science,template,difference}.fits.",
+    help="Write the cutouts to this folder, as <diaSourceId>_{science,template,difference}.fits.",
 )
 @click.option(
     "--registry",
@@ -56,7 +56,7 @@ def main(
 ) -> int:
     """Decode alerts and show them: many as a table, one as a tree.
 
-    Alerts may have Confluent's framing, as they have on the broker, or not. What is null is not shown.
+    Alerts may have Confluent's framing, as on the broker, or not. Null fields are not shown.
     """
     from rich.console import Console
 
@@ -66,13 +66,13 @@ def main(
     from prompt_processing.settings.kafka import SchemaRegistrySettings
 
     try:
-        # With credentials and certificates of the environment.
+        # Credentials and certificates come from the environment.
         settings = SchemaRegistrySettings.load(kafka_schema_registry_url=registry or "")
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     reader = AlertReader(settings.schema_registry)
     console = Console(
-        # Nothing is cut off in a file or a pipe.
+        # A file or a pipe gets whole lines.
         width=None if sys.stdout.isatty() else _WIDTH_OF_FILES,
         highlight=False,
         markup=False,
@@ -101,7 +101,7 @@ def main(
     if as_json:
         click.echo("]" if rows else "[]")
     elif first is None:
-        click.echo("Error: There is no alert that can be read.", err=True)
+        click.echo("Error: No readable alert was found.", err=True)
     elif not tree and len(rows) == 1 and isinstance(first.content, dict):
         show_alerts.show_alert(console, first.content, first.where)
     elif not tree:

@@ -1,7 +1,7 @@
-"""Names by which charts, the playbook and scripts of others call our commands.
+"""Older names under which charts, the playbook and users' scripts call our commands.
 
-This table is the only place that knows them. ``[project.scripts]`` of ``pyproject.toml`` lists the
-names that are installed, all with one entry point, which looks up the name that it was started by.
+No other module knows them. ``[project.scripts]`` in ``pyproject.toml`` lists the installed names. All
+have one entry point, which looks up the name it was started under.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "prompt-logs": ("logs",),
     "prompt-inspect": ("inspect",),
     "prompt-demo": ("demo",),
-    # Of bin/, as the playbook calls them.
+    # Scripts of bin/, as the playbook calls them.
     "make-central-repo": ("repo", "make"),
     "make_export": ("repo", "export", "visits"),
     "make_hsc_rc2_export": ("repo", "export", "hsc-rc2"),
@@ -35,7 +35,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "import_export": ("repo", "import"),
     "import_raws": ("repo", "import-raws"),
     "simulate-night": ("simulate",),
-    # Of python/tester/.
+    # Scripts of python/tester/.
     "upload.py": ("tester", "upload"),
     "upload_hsc_rc2.py": ("tester", "upload-hsc-rc2"),
     "fill_pool.py": ("tester", "fill-pool"),

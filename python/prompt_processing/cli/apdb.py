@@ -1,4 +1,4 @@
-"""``prompt apdb``: make, look at and empty an APDB."""
+"""``prompt apdb``: create, inspect and empty an APDB."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _INCOMPATIBLE = 2
     prompt apdb create --development sqlite:///apdb.db apdb.yaml
     prompt apdb create --namespace pp_apdb postgresql://rubin@host/apdb s3://bucket/apdb.yaml
     """,
-    statuses={1: "the database is unusable, or has an APDB already"},
+    statuses={1: "the database is unusable, or already has an APDB"},
 )
 @click.argument("database", help="URL, such as postgresql://user@host/apdb or sqlite:///apdb.db.")
-@click.argument("config", help="Where its configuration is written, for CONFIG_APDB; s3:// too.")
-@click.option("--namespace", help="Schema of its tables in the database (PostgreSQL).")
-@click.option("--development", is_flag=True, help="Mark it as one that reset may empty; never in production.")
+@click.argument("config", help="File or s3:// URI for its configuration, to be named in CONFIG_APDB.")
+@click.option("--namespace", help="PostgreSQL schema for its tables.")
+@click.option("--development", is_flag=True, help="Allow prompt apdb reset to empty it; never in production.")
 def create(database: str, config: str, namespace: str | None, development: bool) -> int:
-    """Make an APDB in an empty database or namespace."""
+    """Create an APDB in an empty database or namespace."""
     from prompt_processing.apdb import administration
     from prompt_processing.domain.errors import RepositoryProblemError
 
@@ -38,7 +38,7 @@ def create(database: str, config: str, namespace: str | None, development: bool)
         made = administration.create(database, config, namespace=namespace, development=development)
     except RepositoryProblemError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"Made the APDB {administration.shown(made)}; its configuration is {config}.")
+    click.echo(f"Created the APDB {administration.shown(made)}; its configuration is {config}.")
     return 0
 
 
@@ -48,12 +48,15 @@ def create(database: str, config: str, namespace: str | None, development: bool)
     prompt apdb status
     prompt apdb status apdb.yaml --json
     """,
-    statuses={1: "the APDB does not answer", _INCOMPATIBLE: "the installed software does not fit its schema"},
+    statuses={
+        1: "the APDB does not respond",
+        _INCOMPATIBLE: "its schema does not match the installed software",
+    },
 )
 @click.argument("config", required=False, envvar="CONFIG_APDB", help="Its configuration.  [CONFIG_APDB]")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 def status(config: str | None, as_json: bool) -> int:
-    """Show the versions of an APDB and what it holds."""
+    """Show the versions and the content of an APDB."""
     found = _status(config)
     if as_json:
         import dataclasses
@@ -76,9 +79,9 @@ def status(config: str | None, as_json: bool) -> int:
 @click.argument("config", required=False, envvar="CONFIG_APDB", help="Its configuration.  [CONFIG_APDB]")
 @click.option("--yes", "agreed", is_flag=True, help="Do not ask.")
 def reset(config: str | None, agreed: bool) -> int:
-    """Destroy all that an APDB for development holds, and make its tables anew.
+    """Destroy the content of a development APDB and recreate its tables.
 
-    An APDB that was not created with --development is left alone.
+    An APDB that was not created with --development is left unchanged.
     """
     from prompt_processing.apdb import administration
     from prompt_processing.domain.errors import RepositoryProblemError
@@ -87,7 +90,7 @@ def reset(config: str | None, agreed: bool) -> int:
     uri = str(config)
     try:
         administration.require_development(found, uri)
-        click.echo("This destroys, for ever:")
+        click.echo("This permanently destroys:")
         for line in _lines(found):
             click.echo(f"  {line}")
         if not agreed and not _agreed(found):
@@ -127,9 +130,9 @@ def _lines(found: ApdbStatus) -> list[str]:
 def _agreed(found: ApdbStatus) -> bool:
     name = found.namespace or found.database.rpartition("/")[2].partition("?")[0]
     try:
-        answer = input(f"Type {name} to go on: ")
+        answer = input(f"Type {name} to continue: ")
     except EOFError:
-        # Nobody is there to ask.
+        # Standard input is closed, so no one can answer.
         click.echo()
         return False
     return answer.strip() == name

@@ -1,4 +1,4 @@
-"""What all commands have in common: help with examples, settings and statuses, and the status they return."""
+"""Base of all commands: help with examples, settings and exit statuses, and the returned status."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Command", "Option", "import_attribute", "option"]
 
 
 class Option(click.Option):
-    """An option that is listed under a heading.
+    """Option that is listed under a heading.
 
     Parameters
     ----------
     section
         The heading.
     several
-        Whether several values may follow it, up to the next option.
+        Whether the option takes several values, up to the next option.
     """
 
     def __init__(
@@ -36,20 +36,20 @@ class Option(click.Option):
 
 
 def option(*names: str, **options: Any) -> Callable[[Any], Any]:
-    """Declare an option; parameters as of `Option`."""
+    """Declare an option; parameters as for `Option`."""
     return click.option(*names, cls=Option, **options)
 
 
 class Command(click.Command):
-    """A command whose function returns the exit status, 0 if it returns nothing.
+    """Command whose function returns the exit status, 0 if it returns nothing.
 
     Parameters
     ----------
     examples
-        Lines to type, each of which may be followed by ``  # what it does``.
+        Lines to type, each optionally followed by ``  # what it does``.
     settings
-        ``module:class`` of the settings that the command reads from the environment. It is imported to show
-        the help, and not before.
+        ``module:class`` of the settings that the command reads from the environment. It is imported only to
+        show the help.
     settings_note
         A sentence about what the command reads from the environment.
     statuses
@@ -72,7 +72,7 @@ class Command(click.Command):
         self.statuses = dict(statuses or {})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line; an option with several values is the same as one repeated."""
+        """Read the command line; an option with several values equals a repeated option."""
         several = {
             name
             for parameter in self.params
@@ -89,13 +89,13 @@ class Command(click.Command):
                 continue
             if (record := parameter.get_help_record(ctx)) is not None:
                 sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
-        # Those without a heading of their own come last: --help is one.
+        # Options without a heading, such as --help, come last.
         for section in sorted(sections, key=lambda name: name == "Options"):
             with formatter.section(section):
                 formatter.write_dl(sections[section])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the function and end with the status that it returns."""
+        """Run the function and exit with the status that it returns."""
         try:
             status = super().invoke(ctx)
         except ModuleNotFoundError as error:
@@ -107,7 +107,7 @@ class Command(click.Command):
         return status
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what follows the options."""
+        """Write examples, settings and statuses below the options."""
         super().format_epilog(ctx, formatter)
         if self.examples:
             with formatter.section("Examples"):
@@ -170,7 +170,7 @@ def _setting_rows(settings: Any) -> tuple[list[tuple[str, str]], list[tuple[str,
 
 
 def _default(value: Any) -> str:
-    # Anything else is a secret, or says nothing as text.
+    # Any other value is a secret, or is meaningless as text.
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, int | float):

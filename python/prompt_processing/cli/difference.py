@@ -1,4 +1,4 @@
-"""``prompt difference``: two FITS images in, what changed out."""
+"""``prompt difference``: subtract one FITS image from another and catalogue the changes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _mask_bits(_: click.Context, parameter: click.Parameter, value: str | None) 
     except ValueError:
         bits = [-1]
     if min(bits) < 0:
-        raise click.BadParameter(f"{value} is no list of bit values such as 1,4,512.", param=parameter)
+        raise click.BadParameter(f"{value} is not a list of bit values such as 1,4,512.", param=parameter)
     return functools.reduce(operator.or_, bits)
 
 
@@ -157,7 +157,7 @@ def main(science: str, template: str, quiet: bool, **options: Any) -> int:
             console.status("") as status,
             local_files((science, template), lambda text: _show(console, status, text)) as files,
         ):
-            # Warnings of libraries speak of their own functions; what matters is logged in our words.
+            # Libraries warn about their own functions; the relevant conditions are logged separately.
             warnings.simplefilter("ignore")
             how, *readers = settings
             new, old = (
@@ -181,7 +181,7 @@ def main(science: str, template: str, quiet: bool, **options: Any) -> int:
 
 
 def _settings(options: dict[str, Any]) -> tuple[DifferenceOptions, ReadOptions, ReadOptions]:
-    """Return the options of the subtraction and of reading both files.
+    """Return the options of the subtraction and of the two readers.
 
     Raises
     ------
@@ -227,7 +227,7 @@ def _show(console: Console, status: Status, text: str) -> None:
 
 
 def _outputs(science: str, options: dict[str, Any]) -> tuple[Path, Path, Path | None]:
-    """Return where image, catalogue and picture go."""
+    """Return the paths of the difference, the catalogue and the picture."""
     from .difference_inputs import local_name
 
     stem = _ENDING.sub("", local_name(science))
@@ -298,7 +298,7 @@ def _summary_table(result: DifferenceResult) -> Table:
 
 
 def _with_scatter(value: float, scatter: float) -> str:
-    """Return a value and its scatter with three digits of the latter, whatever the unit makes them."""
+    """Return a value and its scatter, with three significant digits of the scatter in any unit."""
     if not (math.isfinite(value) and math.isfinite(scatter) and scatter > 0):
         return f"{value:.4g} +- {scatter:.4g}"
     exponent = math.floor(math.log10(scatter))

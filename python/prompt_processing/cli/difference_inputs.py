@@ -1,4 +1,4 @@
-"""Remote inputs of ``prompt difference``, fetched to a temporary folder while it runs."""
+"""Remote inputs of ``prompt difference``, copied to a temporary folder while it runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _REMOTE = re.compile(r"(https?|s3|gs|davs?|webdavs?)://", re.IGNORECASE)
 
 
 def is_remote(path: str) -> bool:
-    """Return whether a path is a URL that has to be fetched."""
+    """Return whether a path is a URL to fetch."""
     return _REMOTE.match(path) is not None
 
 
 def _split(path: str) -> tuple[str, str]:
-    """Split ``FILE[EXTENSION]``; the extension keeps its brackets."""
+    """Split ``FILE[EXTENSION]``, keeping the extension's brackets."""
     from prompt_processing.difference.read import split_extension
 
     file, extension = split_extension(path)
@@ -28,7 +28,7 @@ def _split(path: str) -> tuple[str, str]:
 
 
 def local_name(path: str) -> str:
-    """Return the file's name of a path or URL, without folder, query and extension."""
+    """Return the file name of a path or URL, without folder, query and extension."""
     file, _ = _split(path)
     return Path(unquote(urlsplit(file).path)).name if is_remote(file) else Path(file).name
 
@@ -40,7 +40,7 @@ def public_name(url: str) -> str:
 
 
 def input_files(science: str, template: str, options: Mapping[str, Any]) -> list[str | Path]:
-    """Return every local file that is read."""
+    """Return all local files to read."""
     names = [science, template]
     for which in ("", "template_"):
         for name in ("mask", "variance", "weight", "psf_stars", "psf"):
@@ -54,19 +54,19 @@ def input_files(science: str, template: str, options: Mapping[str, Any]) -> list
 def local_files(
     paths: Sequence[str], progress: Callable[[str], None]
 ) -> Iterator[list[tuple[str, str | None]]]:
-    """Fetch the files among ``paths`` that are URLs; they are removed afterwards.
+    """Fetch the URLs among ``paths``, and remove the copies afterwards.
 
     Parameters
     ----------
     paths
-        Files and URLs, each of them if need be with ``[EXTENSION]``.
+        Files and URLs, optionally with ``[EXTENSION]``.
     progress
-        Called with what begins.
+        Called with a description of each step as it begins.
 
     Yields
     ------
     files
-        Of each its path, with ``[EXTENSION]``, and the name to show instead if it was fetched.
+        For each input, its local path with ``[EXTENSION]``, and the name to show if it was fetched.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def _fetch(url: str, shown: str, folder: Path) -> str:
         ResourcePath(copy).transfer_from(ResourcePath(url), transfer="copy")
     except FileNotFoundError as error:
         raise UnreadableImageError(f"{shown}: there is no such file.") from error
-    # The stores' clients have no common base class of errors, and some of their messages hold the signed URL.
+    # The stores' clients have no common base class for errors, and some messages contain the signed URL.
     except Exception as error:
         text = without_secrets(str(error).replace(url, shown))
         raise UnreadableImageError(f"{shown} cannot be fetched ({type(error).__name__}: {text}).") from error
@@ -106,6 +106,6 @@ def _fetch(url: str, shown: str, folder: Path) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return a message in one line without users, passwords and queries of URLs."""
+    """Return a message in one line, without the users, passwords and queries of URLs."""
     text = re.sub(r"://[^/@\s]+@", "://", " ".join(text.split()))
     return re.sub(r"\?\S*=\S*", "", text)

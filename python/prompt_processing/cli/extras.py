@@ -1,4 +1,4 @@
-"""Which extra of the package brings a module that is missing."""
+"""Find the extra of the package that provides a missing module."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9._-]+).*;.*\bextra == ['\"](?P<e
 
 
 def missing_extra(error: ModuleNotFoundError, command: str) -> str | None:
-    """Return a sentence that says which extra to install; `None` if no extra brings the module.
+    """Return a sentence that names the extra to install; `None` if no extra provides the module.
 
     Parameters
     ----------
     error
-        As Python raised it.
+        The error that Python raised.
     command
-        Words of the command that needs the module.
+        The command that needs the module.
     """
     module = (error.name or "").partition(".")[0]
     extra = extra_of(module)
@@ -29,7 +29,7 @@ def missing_extra(error: ModuleNotFoundError, command: str) -> str | None:
 
 
 def extra_of(module: str) -> str | None:
-    """Return the extra that a top-level module belongs to; `None` if it belongs to none."""
+    """Return the extra that provides a top-level module; `None` if none does."""
     try:
         lines = metadata.requires(_DISTRIBUTION) or []
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""``prompt fanout``: one message a visit in, one a detector out."""
+"""``prompt fanout``: read one message per visit, send one per detector."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .command import Command
 def main() -> int:
     """Send each announced visit to the workers, once for every active detector.
 
-    Announcements (next_visit) are read from Kafka. Workers get them over HTTP (knative) or from Redis streams
-    (keda). The process runs until SIGTERM; answers that are due are awaited.
+    Announcements (next_visit) are read from Kafka. Workers receive them over HTTP (knative) or from Redis
+    streams (keda). The process runs until SIGTERM, then waits for outstanding responses.
     """
     from prompt_processing.fanout.process import run_fan_out
 

@@ -1,4 +1,4 @@
-"""``prompt inspect``: what a pod's workers hold, what runs there, and with which settings."""
+"""``prompt inspect``: show a pod's versions, settings and local repositories."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .command import Command
     statuses={1: "the settings are unusable, or a repository cannot be read"},
 )
 @click.option("--versions", is_flag=True, help="Show only versions.")
-@click.option("--settings", is_flag=True, help="Show only settings; secrets are not shown.")
+@click.option("--settings", is_flag=True, help="Show only settings, without secrets.")
 @click.option("--repository", is_flag=True, help="Show only local repositories.")
 @click.option("--all", "all_packages", is_flag=True, help="Show all installed packages, not only LSST's.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
@@ -33,7 +33,7 @@ from .command import Command
 def main(
     versions: bool, settings: bool, repository: bool, all_packages: bool, as_json: bool, local_repos: str
 ) -> int:
-    """Show what runs in this pod: versions, settings without secrets, workers' local repositories."""
+    """Show this pod's versions, settings without secrets, and the workers' local repositories."""
     from rich.console import Console
 
     from prompt_processing.operators.pod import PARTS, look_into_pod, show_pod

@@ -1,4 +1,4 @@
-"""``prompt logs``: the service's log, by visit and detector."""
+"""``prompt logs``: show the service's log by visit and detector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from .command import Command
 
 _WIDTH_OF_FILES = 1000
-"""A file or a pipe does not mind, and nothing of a message is cut off."""
+"""Wide enough that no message is cut off in a file or a pipe."""
 
 _LEVELS = ("TRACE", "VERBOSE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _UNREADABLE = 2
@@ -22,21 +22,24 @@ _UNREADABLE = 2
     prompt logs worker.log --failures
     prompt logs worker.log --group 2025-06-10T08:18:28.123 --messages
     """,
-    statuses={1: "a visit that is shown failed", _UNREADABLE: "a file cannot be read, or wrong arguments"},
+    statuses={
+        1: "a visit among those shown failed",
+        _UNREADABLE: "a file cannot be read, or wrong arguments",
+    },
 )
 @click.argument("files", nargs=-1, metavar="[FILE]...", help="Logs; standard input by default.")
-@click.option("-f", "--follow", is_flag=True, help="Show lines as they come, and go on waiting for more.")
+@click.option("-f", "--follow", is_flag=True, help="Show lines as they are written, and wait for more.")
 @click.option("--lines", is_flag=True, help="Show every line, not only visits.")
 @click.option("--failures", is_flag=True, help="Show only visits that failed or have no end.")
 @click.option("--messages", is_flag=True, help="Show all messages of a visit, not only warnings and errors.")
-@click.option("--detector", "detectors", type=int, multiple=True, help="Only this one; repeatable.")
-@click.option("--group", "groups", multiple=True, help="Only this one; repeatable.")
+@click.option("--detector", "detectors", type=int, multiple=True, help="Show only this detector; repeatable.")
+@click.option("--group", "groups", multiple=True, help="Show only this group; repeatable.")
 @click.option(
     "--level",
     type=click.Choice(_LEVELS, case_sensitive=False),
     default="TRACE",
     show_default=True,
-    help="Lowest level of lines.",
+    help="Lowest level of lines to show.",
 )
 @click.option(
     "--color", type=click.Choice(("auto", "always", "never")), default="auto", help="Whether to colour."
@@ -52,7 +55,7 @@ def main(
     level: str,
     color: str,
 ) -> int:
-    """Show the service's log by visit and detector: how each ended, and what took its time."""
+    """Show the service's log by visit and detector, with the outcome and the time of each stage."""
     from rich.console import Console
 
     from prompt_processing.operators.log_view import LogView, show_logs
@@ -71,7 +74,7 @@ def main(
         n_failed = show_logs(console, files, wanted, LogView(follow, lines, failures, messages))
     except (OSError, UnicodeError) as error:
         if isinstance(error, BrokenPipeError):
-            # Whoever reads has seen enough. Python would complain once more when it closes the pipe.
+            # The reader has closed the pipe. Without this, Python reports it again when it exits.
             sys.stdout = None
             return 0
         click.echo(f"Error: {error}", err=True)

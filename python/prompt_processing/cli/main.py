@@ -1,4 +1,4 @@
-"""``prompt``: the one command, of which all others are parts."""
+"""``prompt``: the root command, which holds all others."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ __all__ = ["main", "prompt", "run"]
 _HELP = """\
 Prompt Processing: alerts within seconds of a survey image's arrival.
 
-Each command explains itself: prompt COMMAND --help.
+For the options of a command, run: prompt COMMAND --help.
 """
 
 _EPILOG = """\
-Completion of commands and options, for bash; zsh and fish work alike:
+To complete commands and options in bash (zsh and fish work alike):
 
     eval "$(_PROMPT_COMPLETE=bash_source prompt)"
 """
 
 
 class LazyGroup(click.Group):
-    """A group of commands that imports one to run it, and none to list them.
+    """Group of commands that imports a command only to run it.
 
     Parameters
     ----------
     path
-        Words that name the group; none for the first one.
+        Words that name the group; empty for the root.
     """
 
     def __init__(self, *path: str, **options: Any) -> None:
@@ -56,7 +56,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what there is, in sections."""
+        """Write the commands, in sections."""
         entries = self._entries()
         for section in SECTIONS if not self._path else ("",):
             rows = [(name, entry.summary) for name, entry in entries.items() if entry.section == section]
@@ -108,14 +108,14 @@ prompt = LazyGroup(
 
 
 def main() -> None:
-    """Run the command that the program's name and arguments say.
+    """Run the command that the program's name and arguments select.
 
-    An older name stands for its command as the name of the program, and as its first argument.
+    An older name selects its command both as the program's name and as the first argument.
     """
     program, *words = sys.argv
     name = Path(program).name
     if name in ALIASES:
-        # It must not answer when the shell asks for completions of the new name.
+        # The older name must not answer the shell's requests to complete the new one.
         variable = f"_{name}_NO_COMPLETE".upper()
         prompt.main([*ALIASES[name], *words], prog_name="prompt", complete_var=variable)
     elif words and words[0] in ALIASES:
@@ -130,7 +130,7 @@ def run(*words: str) -> int:
     Parameters
     ----------
     *words
-        Of the command line, without the program's name.
+        Arguments of the command line, without the program's name.
     """
     try:
         prompt.main(list(words), prog_name="prompt")

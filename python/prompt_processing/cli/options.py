@@ -1,4 +1,4 @@
-"""Types of arguments, and how commands log."""
+"""Types of arguments, and logging of commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["INSTRUMENT", "NIGHT", "NUMBERS", "log_to_stderr"]
 
 
 class _Instrument(click.ParamType[str]):
-    """The name of a camera. Names are looked up when one is given: cameras are slow to import."""
+    """Name of a camera. Names are looked up only on use, since cameras are slow to import."""
 
     name = "instrument"
 
@@ -67,7 +67,7 @@ NIGHT = _Night()
 
 
 def log_to_stderr(level: int = logging.WARNING, form: str = "%(levelname)s: %(message)s") -> None:
-    """Log as a person at a terminal wants it."""
+    """Log to standard error, for a person at a terminal."""
     logging.basicConfig(level=level, stream=sys.stderr, format=form)
 
 

@@ -1,4 +1,4 @@
-"""``prompt raws serve``: which raw images have arrived."""
+"""``prompt raws serve``: report which raw images have arrived."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .command import Command
     statuses={3: "the settings are unusable"},
 )
 def serve() -> int:
-    """Answer over HTTP which raw images have arrived.
+    """Report over HTTP which raw images have arrived.
 
-    The service follows the arrival notices and looks into the bucket itself where it has missed one.
+    The service follows the arrival notices and checks the bucket for images whose notice it missed.
     """
     from prompt_processing.raw_microservice.process import run_microservice
 

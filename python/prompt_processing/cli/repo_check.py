@@ -1,4 +1,4 @@
-"""``prompt repo check``: what a central repository lacks for prompt processing, and what to do."""
+"""``prompt repo check``: report what a central repository lacks for prompt processing, with remedies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     help="Pipeline, or folder of pipelines; repeatable.  [default: those of the worker's settings]",
 )
 @click.option("--apdb", envvar="CONFIG_APDB", show_envvar=True, help="Configuration of the APDB.")
-@click.option("--when", help="When calibrations have to be valid, such as 2026-06-01.  [default: now]")
+@click.option("--when", help="Time at which calibrations must be valid, such as 2026-06-01.  [default: now]")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 def main(
     repo: str | None,
@@ -47,7 +47,7 @@ def main(
     when: str | None,
     as_json: bool,
 ) -> int:
-    """Report what the workers of an instrument lack in their central repository and in the APDB.
+    """Report what an instrument's workers lack in their central repository and in the APDB.
 
     Nothing is changed.
     """

@@ -1,4 +1,4 @@
-"""``prompt repo dataset-types``: which dataset types a repository lacks, and their registration."""
+"""``prompt repo dataset-types``: show and register the dataset types that a repository lacks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DIFFERING = 2
     """,
     statuses={
         1: "types are missing",
-        _DIFFERING: "the repository knows a type otherwise than the pipelines, or wrong arguments",
+        _DIFFERING: "the repository and the pipelines define a type differently, or wrong arguments",
     },
 )
 @click.argument("repo", required=False, envvar="CENTRAL_REPO", help="The repository.  [CENTRAL_REPO]")
@@ -38,7 +38,7 @@ _DIFFERING = 2
     help="Pipeline, or folder of pipelines; repeatable.  [default: those of PREPROCESSING_PIPELINES_CONFIG "
     "and MAIN_PIPELINES_CONFIG]",
 )
-@click.option("--register", is_flag=True, help="Register what is missing without asking.")
+@click.option("--register", is_flag=True, help="Register missing types without asking.")
 def main(repo: str | None, pipelines: tuple[str, ...], register: bool) -> int:
     """Show the dataset types that pipelines need and a repository lacks, and register them."""
     if not repo:
@@ -81,7 +81,7 @@ def _compare(butler: Butler, repo: str, pipelines: Sequence[str], register: bool
         click.echo("Nothing is missing.")
         return 0
     if not register and not _agreed(len(needed.missing)):
-        click.echo("Nothing was changed; --register registers what is missing.")
+        click.echo("Nothing was changed; --register registers the missing types.")
         return 1
     register_missing(butler, needed)
     click.echo(f"Registered {len(needed.missing)} dataset type(s).")

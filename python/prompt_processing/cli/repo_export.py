@@ -1,4 +1,4 @@
-"""``prompt repo export``: parts of a repository, so that another one can be filled with them."""
+"""``prompt repo export``: export part of a repository, for import into another."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from prompt_processing.repository.export_selection import Selection
 
-_STATUSES = {1: "the repository is unusable, or does not have what was chosen"}
+_STATUSES = {1: "the repository is unusable, or nothing in it matches"}
 
 
 def _from_to(command: Callable[..., int]) -> Callable[..., int]:
-    """Add what all exports have."""
+    """Add the arguments that all exports share."""
     output = click.argument("output", type=click.Path(path_type=Path), help="A new folder for the export.")
     repo = click.argument("repo", help="Repository to export from: path, URI or alias.")
     return repo(output(command))
@@ -34,20 +34,18 @@ def _visit_options(collection: str) -> Callable[[Callable[..., int]], Callable[.
     options = (
         click.option(
             "--collection",
-            help=f"Where all of it is, several separated by commas.  [default: {collection}]",
+            help=f"Collections to search, separated by commas.  [default: {collection}]",
         ),
-        click.option("--where", default="", help='Which raws, such as "exposure.day_obs = 20240520".'),
-        click.option("--detectors", type=NUMBERS, help="Which detectors, such as 41,42,50.  [default: all]"),
+        click.option("--where", default="", help='Select raws, such as "exposure.day_obs = 20240520".'),
+        click.option("--detectors", type=NUMBERS, help="Detector ids, such as 41,42,50.  [default: all]"),
         click.option(
-            "--n-exposures", type=click.IntRange(min=1), help="At most so many exposures, the earliest first."
+            "--n-exposures", type=click.IntRange(min=1), help="Maximum number of exposures, earliest first."
         ),
-        click.option(
-            "--no-raws", is_flag=True, help="Leave the raws out: a central repository gets its own."
-        ),
+        click.option("--no-raws", is_flag=True, help="Omit the raws: a central repository receives its own."),
         click.option(
             "--all-inputs",
             is_flag=True,
-            help="All calibrations and reference stars, whatever raws need, and no raws.",
+            help="Export all calibrations and reference stars, and no raws.",
         ),
         click.option("--skymap", help="Name of the sky map.  [default: all]"),
         click.option(
@@ -96,7 +94,7 @@ def visits(repo: str, output: Path, instrument: str, **options: Any) -> int:
 @_from_to
 @_visit_options("HSC/RC2/defaults")
 def hsc_rc2(repo: str, output: Path, **options: Any) -> int:
-    """Export visits of HSC/RC2 with all that they need, but no templates.
+    """Export visits of HSC/RC2 with all their inputs except templates.
 
     prompt repo import reads the folder into another repository.
     """
@@ -114,7 +112,7 @@ def hsc_rc2(repo: str, output: Path, **options: Any) -> int:
 @_from_to
 @_visit_options("LATISS/raw/all,LATISS/defaults")
 def latiss(repo: str, output: Path, **options: Any) -> int:
-    """Export visits of LATISS with all that they need, but no templates.
+    """Export visits of LATISS with all their inputs except templates.
 
     prompt repo import reads the folder into another repository.
     """
@@ -131,21 +129,25 @@ def latiss(repo: str, output: Path, **options: Any) -> int:
 )
 @_from_to
 @_INSTRUMENT_OPTION
-@click.option("--collection", help="Where the templates are.  [default: <INSTRUMENT>/templates]")
-@click.option("--skymap-collection", default="skymaps", show_default=True, help="Where the sky map is.")
+@click.option("--collection", help="Collection of the templates.  [default: <INSTRUMENT>/templates]")
+@click.option("--skymap-collection", default="skymaps", show_default=True, help="Collection of the sky map.")
 @click.option(
     "--dataset-type",
     "dataset_types",
     multiple=True,
     default=("template_coadd",),
     show_default=True,
-    help="What the templates are called; repeatable.",
+    help="Dataset type of the templates; repeatable.",
 )
 @click.option("--skymap", help="Name of the sky map.  [default: all]")
-@click.option("--bands", help="Such as g,r,i.  [default: all]")
-@click.option("--tracts", type=NUMBERS, help="Such as 9813,9814.  [default: all]")
+@click.option("--bands", help="Bands, such as g,r,i.  [default: all]")
+@click.option("--tracts", type=NUMBERS, help="Tracts, such as 9813,9814.  [default: all]")
 @click.option(
-    "--around", nargs=3, type=float, metavar="RA DEC RADIUS", help="Only those in a circle, in degrees."
+    "--around",
+    nargs=3,
+    type=float,
+    metavar="RA DEC RADIUS",
+    help="Export only templates in this circle, degrees.",
 )
 def templates(
     repo: str,
@@ -159,7 +161,7 @@ def templates(
     tracts: tuple[int, ...] | None,
     around: tuple[float, float, float] | None,
 ) -> int:
-    """Export templates, with the sky map that they are on.
+    """Export templates with their sky map.
 
     prompt repo import reads the folder into another repository.
     """
@@ -187,11 +189,11 @@ def templates(
 )
 @_from_to
 @_INSTRUMENT_OPTION
-@click.option("--where", default="", help="Which visits, such as \"group = '...' AND detector = 94\".")
+@click.option("--where", default="", help="Select visits, such as \"group = '...' AND detector = 94\".")
 def preloaded(repo: str, output: Path, instrument: str, where: str) -> int:
-    """Export what was preloaded for visits: DiaObjects, DiaSources, predictions for the solar system.
+    """Export the data preloaded for visits: DiaObjects, DiaSources and solar system predictions.
 
-    With it, their pipelines can be run again without the APDB as it was. prompt repo import reads the folder
+    With them, the pipelines can be rerun without the APDB of that time. prompt repo import reads the folder
     into another repository.
     """
     from prompt_processing.repository.exports import select_preloaded

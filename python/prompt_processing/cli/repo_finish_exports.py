@@ -1,4 +1,4 @@
-"""``prompt repo finish-exports``: settle what dead workers have begun."""
+"""``prompt repo finish-exports``: finish or remove exports that dead workers left unfinished."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .command import Command
     examples="""
     prompt repo finish-exports $CENTRAL_REPO
     """,
-    statuses={1: "an export has to be looked at, or the repository does not answer"},
+    statuses={1: "an export needs attention, or the repository does not respond"},
 )
 @click.argument("repository", help="URI of the central Butler repository.")
 @click.option(
@@ -22,13 +22,13 @@ from .command import Command
     type=float,
     default=3600.0,
     show_default=True,
-    help="Seconds; younger exports are left alone.",
+    help="Age in seconds; younger exports are ignored.",
 )
 def main(repository: str, older_than: float) -> int:
-    """Settle exports that a dead worker left unfinished.
+    """Finish or remove exports that a dead worker left unfinished.
 
-    Outputs that were copied and never entered are entered; those that were copied in part are removed. Run it
-    daily, outside of observing.
+    Outputs that were copied completely are registered; outputs that were copied in part are removed. Run it
+    daily, outside observing hours.
     """
     from prompt_processing.butler_writer.unfinished import finish_repository
     from prompt_processing.domain.errors import RetriableError

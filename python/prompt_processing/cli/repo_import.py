@@ -28,12 +28,12 @@ from .options import log_to_stderr
     type=click.Choice(("copy", "move", "link", "hardlink", "symlink", "direct")),
     default="copy",
     show_default=True,
-    help="What becomes of the files.",
+    help="How files are transferred.",
 )
 def exports(repo: str, folders: tuple[Path, ...], transfer: str) -> int:
     """Read exports into a repository.
 
-    What the repository has stays as it is, and chains keep their members: an import can be repeated.
+    Existing content is left unchanged and chains keep their members, so an import can be repeated.
     """
     from lsst.daf.butler import Butler
 
@@ -67,7 +67,7 @@ def exports(repo: str, folders: tuple[Path, ...], transfer: str) -> int:
 )
 @click.argument("repo", help="The repository: path, URI or alias.")
 @click.argument("raws", nargs=-1, required=True, metavar="RAW...", help="Files or folders, s3:// too.")
-@click.option("--run", help="Run to put them into.  [default: <INSTRUMENT>/raw/all]")
+@click.option("--run", help="Run for the raws.  [default: <INSTRUMENT>/raw/all]")
 def import_raws(repo: str, raws: tuple[str, ...], run: str | None) -> int:
     """Copy raws into a repository, and define their exposures and visits."""
     from lsst.daf.butler import Butler

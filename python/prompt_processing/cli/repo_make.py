@@ -1,4 +1,4 @@
-"""``prompt repo make``: a central repository, or a further instrument in one."""
+"""``prompt repo make``: make a central repository, or add an instrument to one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from .options import INSTRUMENT, log_to_stderr
     cls=Command,
     examples="""
     prompt repo make --instrument LSSTCam lsstcam_repo
-    prompt repo make --content night central_repo            # of prompt simulate
+    prompt repo make --content night central_repo            # night: from prompt simulate
     prompt repo make --add --instrument LATISS lsstcam_repo
     prompt repo make --instrument HSC --database postgresql://user@host/registry --namespace hsc s3://bucket/repo
     """,
-    statuses={1: "the repository cannot be made, or is not what --add expects"},
+    statuses={1: "the repository cannot be made, or --add does not fit it"},
 )
 @click.argument("root", help="Folder or URI (s3:// too) of the new repository.")
-@click.option("--add", is_flag=True, help="Add the instrument, or what is missing of it, to this repository.")
+@click.option(
+    "--add", is_flag=True, help="Add the instrument, or its missing parts, to an existing repository."
+)
 @click.option(
     "--instrument",
     type=INSTRUMENT,
@@ -32,7 +34,7 @@ from .options import INSTRUMENT, log_to_stderr
     "--content",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Simulated night, whose calibrations, templates and reference stars the repository gets.",
+    help="Simulated night; its calibrations, templates and reference stars are added.",
 )
 @click.option(
     "--pipeline",
@@ -41,8 +43,10 @@ from .options import INSTRUMENT, log_to_stderr
     metavar="FILE",
     help="Pipeline whose dataset types are registered; repeatable.",
 )
-@click.option("--database", metavar="URL", help="Registry, as SQLAlchemy reads it.  [default: SQLite]")
-@click.option("--namespace", metavar="SCHEMA", help="Schema of the registry in a PostgreSQL database.")
+@click.option(
+    "--database", metavar="URL", help="SQLAlchemy URL of the registry's database.  [default: SQLite]"
+)
+@click.option("--namespace", metavar="SCHEMA", help="PostgreSQL schema of the registry.")
 @click.option("--datastore", metavar="URI", help="Folder of the datasets.  [default: below ROOT]")
 def main(
     root: str,

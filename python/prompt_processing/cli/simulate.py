@@ -1,4 +1,4 @@
-"""``prompt simulate``: raws, calibrations, templates and reference stars to try things out with."""
+"""``prompt simulate``: simulate raws, calibrations, templates and reference stars."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .command import Command
 from .options import INSTRUMENT, NUMBERS
 
 _SMALL = (64, 256)
-"""Columns and rows of an amplifier: enough for a reference star or two."""
+"""Columns and rows of an amplifier, enough for one or two reference stars."""
 
 
 @click.command(
@@ -21,20 +21,32 @@ _SMALL = (64, 256)
     prompt repo make --content night central_repo
     """,
 )
-@click.argument("folder", type=click.Path(path_type=Path), help="Where to; a new folder.")
+@click.argument("folder", type=click.Path(path_type=Path), help="New folder for the night.")
 @click.option("--instrument", type=INSTRUMENT, default="LSSTCam", show_default=True, help="Camera.")
-@click.option("--detectors", type=NUMBERS, help="Ids such as 90,94.  [default: one at the centre]")
+@click.option("--detectors", type=NUMBERS, help="Detector ids, such as 90,94.  [default: the central one]")
 @click.option(
-    "--visits", type=click.IntRange(min=1), default=1, show_default=True, help="Visits of one field."
+    "--visits",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of visits, all of one field.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same night.")
-@click.option("--small", is_flag=True, help="Small detectors and no templates: seconds instead of minutes.")
+@click.option(
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Random seed; the same seed simulates the same night.",
+)
+@click.option(
+    "--small", is_flag=True, help="Simulate small detectors and no templates: seconds instead of minutes."
+)
 def main(
     folder: Path, instrument: str, detectors: tuple[int, ...] | None, visits: int, seed: int, small: bool
 ) -> int:
-    """Simulate a night: raws, and what a central repository needs to process them.
+    """Simulate a night: raws, and the inputs that a central repository needs to process them.
 
-    FOLDER gets raws as a pool for the tester, calibrations, templates and reference stars.
+    FOLDER receives raws as a pool for the tester, calibrations, templates and reference stars.
     """
     if folder.exists() and any(folder.iterdir()):
         raise click.UsageError(f"{folder} is not empty.")

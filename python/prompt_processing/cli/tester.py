@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SETTINGS = "prompt_processing.tester.settings:EventStreamSettings"
 _STORE = (
-    "The S3 store is that of S3_ENDPOINT_URL (AWS by default), with credentials as boto3 reads them "
+    "The S3 store is at S3_ENDPOINT_URL (default: AWS), with credentials as boto3 reads them "
     "(AWS_PROFILE, AWS_ACCESS_KEY_ID, ...). LSST_DISABLE_BUCKET_VALIDATION=1 allows bucket names such as "
     "tenant:bucket."
 )
@@ -33,7 +33,7 @@ _IMAGE_BUCKET = option(
     show_default=True,
     show_envvar=True,
     section=_TELESCOPE,
-    help="Where raws arrive.",
+    help="Bucket in which raws arrive.",
 )
 _USERS_BUCKET = option(
     "--users-bucket",
@@ -41,12 +41,16 @@ _USERS_BUCKET = option(
     default="rubin-pp-dev-users",
     show_default=True,
     show_envvar=True,
-    help="Where the pool is.",
+    help="Bucket of the pool.",
 )
 _TELESCOPE_OPTIONS = (
     _IMAGE_BUCKET,
     option(
-        "--survey", default="SURVEY", show_default=True, section=_TELESCOPE, help="Announced with each visit."
+        "--survey",
+        default="SURVEY",
+        show_default=True,
+        section=_TELESCOPE,
+        help="Survey announced with each visit.",
     ),
     option(
         "--slew",
@@ -62,7 +66,7 @@ _TELESCOPE_OPTIONS = (
         default=18.0,
         show_default=True,
         section=_TELESCOPE,
-        help="Seconds from there to the arrival of the image, for each snap.",
+        help="Seconds from the opening of the shutter to the image's arrival, for each snap.",
     ),
     option(
         "--publish-notices",
@@ -70,7 +74,7 @@ _TELESCOPE_OPTIONS = (
         envvar="PUBLISH_BUCKET_NOTICES",
         show_envvar=True,
         section=_TELESCOPE,
-        help="Publish the arrival notices as well, for stores that publish none, such as moto.",
+        help="Publish arrival notices too, for stores that publish none, such as moto.",
     ),
 )
 
@@ -86,8 +90,8 @@ def _with_telescope(command: Callable[..., int]) -> Callable[..., int]:
     settings=_SETTINGS,
     settings_note=_STORE,
     examples="""
-    prompt tester upload LATISS 3             # two seconds of slew, eighteen of exposure, three times
-    prompt tester upload HSC 2 --seed 1       # two visits at random, the same ones with each run
+    prompt tester upload LATISS 3             # three visits: 2 s of slew and 18 s of exposure each
+    prompt tester upload HSC 2 --seed 1       # two random visits, the same in each run
     prompt tester upload LSSTCam 1 --slew 0 --exposure 1 --publish-notices
     """,
     statuses=_STATUSES,
@@ -96,7 +100,7 @@ def _with_telescope(command: Callable[..., int]) -> Callable[..., int]:
     "instrument",
     type=click.Choice(("HSC", "LATISS", "LSSTCam")),
     metavar="INSTRUMENT",
-    help="Camera whose raws are used: HSC, LATISS or LSSTCam.",
+    help="Camera: HSC, LATISS or LSSTCam.",
 )
 @click.argument("n_groups", type=click.IntRange(min=1), metavar="N_GROUPS", help="How many visits.")
 @_USERS_BUCKET
@@ -114,7 +118,7 @@ def _with_telescope(command: Callable[..., int]) -> Callable[..., int]:
 @option(
     "--manifest",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Append a line of JSON to this file for each raw: what became of what.",
+    help="Append a line of JSON for each raw to this file: the original and the uploaded name.",
 )
 @_with_telescope
 def upload(
@@ -129,9 +133,9 @@ def upload(
 ) -> int:
     """Play the telescope: announce visits on Kafka and upload their raws to the image bucket.
 
-    Each visit is drawn from the pool under unobserved/<INSTRUMENT>/ of the users' bucket. It gets a new group
-    and a new exposure id, in the header, the key and the sidecar, so that the same raws can be used again.
-    The visit is announced, then the telescope slews and exposes, then each snap is uploaded, sidecars first.
+    Each visit comes from the pool under unobserved/<INSTRUMENT>/ in the users' bucket. It receives a new
+    group and a new exposure id in the header, the key and the sidecar, so that raws can be reused. The visit
+    is announced, the telescope slews and exposes, and each snap is uploaded, sidecars first.
     """
     options = _options(telescope)
     with _failures():
@@ -146,8 +150,8 @@ def upload(
     settings=_SETTINGS,
     settings_note=_STORE,
     examples="""
-    prompt tester upload-hsc-rc2 3               # three visits at random
-    prompt tester upload-hsc-rc2 10 --ordered    # ten at random, in the order in which they were taken
+    prompt tester upload-hsc-rc2 3               # three random visits
+    prompt tester upload-hsc-rc2 10 --ordered    # ten random visits, in the order they were taken
     prompt tester upload-hsc-rc2 1 --repo s3://bucket/repo --collection HSC/raw/all
     """,
     statuses=_STATUSES,
@@ -161,15 +165,15 @@ def upload(
     show_envvar=True,
     help="The repository.",
 )
-@option("--collection", default="HSC/RC2/defaults", show_default=True, help="Where the raws are.")
-@option("--ordered", is_flag=True, help="Upload in the order in which the visits were taken.")
+@option("--collection", default="HSC/RC2/defaults", show_default=True, help="Collection of the raws.")
+@option("--ordered", is_flag=True, help="Upload visits in the order they were taken.")
 @option("--seed", type=int, help="Draw the same visits with each run.")
 @option(
     "--processes",
     type=click.IntRange(min=1),
     default=min(8, os.cpu_count() or 1),
-    show_default="one a core, up to 8",
-    help="How many processes work on a visit.",
+    show_default="one per core, up to 8",
+    help="Number of processes that work on a visit.",
 )
 @_with_telescope
 def upload_hsc_rc2(
@@ -181,10 +185,10 @@ def upload_hsc_rc2(
     processes: int,
     **telescope: Any,
 ) -> int:
-    """Play the telescope with visits of HSC from a Butler repository, each with all its detectors.
+    """Play the telescope with HSC visits from a Butler repository, each with all its detectors.
 
-    Visits are drawn at random from a collection and get new groups and exposure ids. Each is announced, then
-    the telescope slews and exposes, then all detectors are uploaded, several at once.
+    Visits are drawn at random from a collection and receive new groups and exposure ids. Each is announced,
+    the telescope slews and exposes, and all detectors are uploaded, several at once.
     """
     options = _options(telescope)
     with _failures():
@@ -206,13 +210,13 @@ def upload_hsc_rc2(
 @click.argument(
     "folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Has each raw under its key of the image bucket, <INSTRUMENT>/...",
+    help="Folder with each raw under its key in the image bucket, <INSTRUMENT>/...",
 )
 @_USERS_BUCKET
 @_IMAGE_BUCKET
-@option("--make-buckets", is_flag=True, help="Make both buckets first, if they are missing.")
+@option("--make-buckets", is_flag=True, help="Create the buckets first if they are missing.")
 def fill_pool(folder: Path, users_bucket: str, image_bucket: str, make_buckets: bool) -> int:
-    """Upload raws, and the sidecars beside them, to the pool that upload draws from."""
+    """Upload raws and their sidecars to the pool that prompt tester upload draws from."""
     _log()
     with _failures():
         from prompt_processing.tester.fill_pool import fill_pool as fill
@@ -247,7 +251,7 @@ def _log() -> None:
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """Show a failure of an outside system in one line."""
+    """Report a failure of an outside system in one line."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from prompt_processing.instruments.errors import RawError

@@ -1,4 +1,4 @@
-"""``prompt worker``: the service under gunicorn, or as a job of KEDA's."""
+"""``prompt worker``: run the service under gunicorn, or as a KEDA job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SETTINGS = "prompt_processing.settings.worker:Settings"
 @click.command(
     cls=Command,
     settings=_SETTINGS,
-    settings_note="REDIS_STREAM_*, FANNED_OUT_MSG_LISTEN_TIMEOUT are for prompt worker stream.",
+    settings_note="REDIS_STREAM_* and FANNED_OUT_MSG_LISTEN_TIMEOUT apply to prompt worker stream only.",
     examples="""
     RUBIN_INSTRUMENT=LSSTCam SKYMAP=lsst_cells_v1 ... prompt worker http
     WEB_CONCURRENCY=4 PORT=8080 prompt worker http       # with the rest of the settings
@@ -29,16 +29,16 @@ _SETTINGS = "prompt_processing.settings.worker:Settings"
     nargs=-1,
     type=click.UNPROCESSED,
     metavar="[GUNICORN OPTIONS]...",
-    help="Passed to gunicorn; none is needed.",
+    help="Options passed to gunicorn; none is required.",
 )
 def http(gunicorn: tuple[str, ...]) -> None:
     """Process visits that arrive over HTTP, one at a time in each worker process.
 
-    POST /next-visit takes a CloudEvent with a visit, waits for its images, and answers when the alerts are
-    sent. /metrics and /health answer on METRICS_PORT at any time.
+    POST /next-visit takes a CloudEvent with a visit, waits for its images, and responds when the alerts are
+    sent. /metrics and /health respond on METRICS_PORT at any time.
     """
     _prepare()
-    # Not before garbage collection is off: this imports everything else.
+    # Imports everything else, so only once garbage collection is off.
     from prompt_processing.activator.web_server import run_web_worker
 
     run_web_worker(gunicorn)
@@ -54,9 +54,9 @@ def http(gunicorn: tuple[str, ...]) -> None:
     statuses={3: "the settings are unusable"},
 )
 def stream() -> int:
-    """Process the visits of a Redis stream, one at a time, until none has come for a while.
+    """Process visits from a Redis stream, one at a time, until none arrives for a while.
 
-    KEDA starts such workers as jobs, as many as there are visits.
+    KEDA starts such workers as jobs, one for each visit.
     """
     _prepare()
     from prompt_processing.activator.stream_worker import run_stream_worker
@@ -65,8 +65,8 @@ def stream() -> int:
 
 
 def _prepare() -> None:
-    # The tasks share the cores out themselves; threads of BLAS on top only spin against them.
+    # The tasks divide the cores among themselves; BLAS threads would only compete with them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # What is imported is never garbage, and looking for some takes an eighth of the start. A worker that is
-    # ready collects again, all but what it has by then.
+    # Imported objects are never garbage, and collection takes an eighth of the startup time. A ready worker
+    # enables it again, for objects created from then on.
     gc.disable()

@@ -1,4 +1,4 @@
-"""``prompt writer``: enter what workers have written into the central repository."""
+"""``prompt writer``: register the workers' outputs in the central repository."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .command import Command
     statuses={1: "Kafka is unavailable; a new process may succeed", 3: "the settings are unusable"},
 )
 def main() -> int:
-    """Enter the workers' outputs into the central Butler repository, up to 500 messages at a time.
+    """Register the workers' outputs in the central Butler repository, up to 500 messages at a time.
 
-    Workers that run with USE_KAFKA_BUTLER_WRITER=1 copy files and publish a message; this process registers
-    them. It runs until SIGTERM; several may run at once.
+    Workers with USE_KAFKA_BUTLER_WRITER=1 copy files and publish a message; this process registers the
+    files. It runs until SIGTERM; several may run at once.
     """
     from prompt_processing.butler_writer.process import run_writer
 
