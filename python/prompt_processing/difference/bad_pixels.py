@@ -27,6 +27,9 @@ ALONE_SIGMA = 150.0
 ALONE_SHARE = 0.02
 """Of a pixel's height, in any neighbour: no PSF that a telescope makes is so sharp."""
 
+SMALLEST_TOP, LARGEST_TOP = 3, 15
+"""Widths, pixels, of a star's saturated top that needs no wings to be recognised."""
+
 _VALUES = 64
 """Different fill values that are looked for at most."""
 
@@ -214,7 +217,15 @@ def _peaks(image: NDArray[np.float32], same: NDArray[np.bool_], sky: SkyStatisti
     )
     height = float(image[same][0]) - sky.level
     star = around - sky.level > max(FAR_SIGMA * sky.scatter, 0.02 * min(height, 1e3 * sky.scatter))
-    return np.asarray(np.r_[False, star & np.isfinite(around)][labels])
+    star &= np.isfinite(around)
+    for label, box in enumerate(ndimage.find_objects(labels)):
+        assert box is not None
+        rows, columns = box
+        tall, wide = rows.stop - rows.start, columns.stop - columns.start
+        if min(tall, wide) >= SMALLEST_TOP and max(tall, wide) <= LARGEST_TOP:
+            # A round top without wings is saturated, too: nothing else fills so small a square.
+            star[label] |= np.count_nonzero(labels[rows, columns] == label + 1) > 0.6 * tall * wide
+    return np.asarray(np.r_[False, star][labels])
 
 
 def _single_pixels(

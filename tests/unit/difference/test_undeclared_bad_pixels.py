@@ -102,3 +102,10 @@ def test_noise_that_was_cut_off_at_a_value_is_left_alone():
 
 def test_image_of_one_value_has_no_statistics_and_nothing_found():
     assert not found(np.full(SHAPE, 5.0)).any()
+
+
+def test_round_top_of_a_star_without_wings_is_left_alone():
+    image = scene()
+    image[100:103, 100:103] = 65535
+    image[200:210, 50:57] = 65535
+    assert not found(image).any()
