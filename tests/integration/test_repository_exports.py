@@ -151,7 +151,7 @@ def test_what_cannot_be_done_is_told_and_does_nothing(
     assert "no raw" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert run("repo", "import", central, str(tmp_path / "nothing")) == 1
-    assert "is no export" in capsys.readouterr().err
+    assert "is not an export" in capsys.readouterr().err
     folder = tmp_path / "later"
     folder.mkdir()
     (folder / "export.yaml").write_text("version: 1.0.2\nuniverse_version: 999\ndata: []\n")

@@ -1,4 +1,4 @@
-"""``prompt demo``: a simulated night on this machine."""
+"""``prompt demo``: run a simulated night on this machine."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from prompt_processing.demo.goals import Goal
     from prompt_processing.demo.processes import Processes
     from prompt_processing.demo.progress import Progress
     from prompt_processing.demo.results import NightResult
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _DEFAULT_DETECTORS = {
-    # One of each vendor for LSSTCam: they are read out the other way round.
+    # One detector of each vendor for LSSTCam: they are read out in opposite directions.
     "LSSTCam": ("R01_S00", "R22_S11"),
     "LATISS": ("0",),
     "HSC": ("49", "50"),
@@ -40,7 +41,7 @@ _MARKER = ".prompt-processing-demo"
 _INTERRUPTED = 130
 
 _SKY = "The night"
-_TIMES = "Its pace"
+_TIMES = "Timing"
 _WHERE = "Where it runs"
 
 
@@ -69,9 +70,12 @@ class _Pixels(click.ParamType[tuple[int, int]]):
     examples="""
     prompt demo
     prompt demo --instrument HSC --visits 2 --miniature 127x500
-    prompt demo --services --detectors R22_S11 --keep          # on real servers, which stay up
+    prompt demo --services --detectors R22_S11 --keep          # on real servers that stay up
     """,
-    statuses={1: "a visit was not processed, or the demo failed", _INTERRUPTED: "interrupted"},
+    statuses={
+        1: "a visit was not processed, a goal that counts was missed, or the demo failed",
+        _INTERRUPTED: "interrupted",
+    },
 )
 @option(
     "--instrument",
@@ -82,18 +86,23 @@ class _Pixels(click.ParamType[tuple[int, int]]):
     help="Camera.",
 )
 @option(
-    "--visits", type=click.IntRange(min=1), default=3, show_default=True, section=_SKY, help="Of one field."
+    "--visits",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    section=_SKY,
+    help="Number of visits, all of one field.",
 )
 @option(
     "--detectors",
     several=True,
     metavar="D...",
     section=_SKY,
-    help="Ids or names.  [default: "
+    help="Detector ids or names.  [default: "
     + "; ".join(f"{name}: {' '.join(chosen)}" for name, chosen in _DEFAULT_DETECTORS.items())
     + "]",
 )
-@option("--seed", type=int, default=1, show_default=True, section=_SKY, help="Of the sky.")
+@option("--seed", type=int, default=1, show_default=True, section=_SKY, help="Random seed of the sky.")
 @option(
     "--miniature",
     type=_Pixels(),
@@ -105,7 +114,7 @@ class _Pixels(click.ParamType[tuple[int, int]]):
     "--night",
     type=click.Path(path_type=Path),
     section=_SKY,
-    help="Folder of the simulated night; one that is there is used again.  [default: a new one each time]",
+    help="Folder of the simulated night; an existing night is reused.  [default: a new night each time]",
 )
 @option(
     "--slew",
@@ -113,7 +122,7 @@ class _Pixels(click.ParamType[tuple[int, int]]):
     default=2.0,
     show_default=True,
     section=_TIMES,
-    help="Seconds from announcement to shutter.",
+    help="Seconds from the announcement to the opening of the shutter.",
 )
 @option(
     "--exposure",
@@ -121,7 +130,7 @@ class _Pixels(click.ParamType[tuple[int, int]]):
     default=18.0,
     show_default=True,
     section=_TIMES,
-    help="Seconds from there to the image.",
+    help="Seconds from the opening of the shutter to the image's arrival.",
 )
 @option(
     "--pause",
@@ -129,7 +138,7 @@ class _Pixels(click.ParamType[tuple[int, int]]):
     default=0.0,
     show_default=True,
     section=_TIMES,
-    help="More seconds between two visits.",
+    help="Additional seconds between two visits.",
 )
 @option(
     "--output",
@@ -143,13 +152,13 @@ class _Pixels(click.ParamType[tuple[int, int]]):
     "--keep",
     is_flag=True,
     section=_WHERE,
-    help="Leave the services up afterwards, and say how to reach them.",
+    help="Keep the services running afterwards, and print how to reach them.",
 )
 @option(
     "--services",
     is_flag=True,
     section=_WHERE,
-    help="Run on real servers, which are installed where they are missing.",
+    help="Use real servers; missing ones are installed.",
 )
 @option(
     "--platform",
@@ -163,11 +172,11 @@ def main(keep: bool, **options: Any) -> int:
     """Run prompt processing on a simulated night, with full-size detectors and real protocols.
 
     A sky is simulated, observed and processed: announcement, preload, image, alert production, APDB, alerts.
-    At the end there is a table of what was found and how long it took, and a folder of pictures.
+    The demo ends with a table of detections and times, and a folder of pictures.
 
     Kafka and S3 are stand-ins that speak the wire protocols; Butler registry and APDB are SQLite. With
-    --services they are Apache Kafka, a schema registry, versitygw, PostgreSQL and, for stream workers, Redis:
-    installed where they are missing, started on free ports of this machine, and stopped at the end.
+    --services they are Apache Kafka, a schema registry, versitygw, PostgreSQL and, for stream workers, Redis.
+    Missing servers are installed. All are started on free ports of this machine and stopped at the end.
     """
     if options["platform"] == "keda" and not options["services"]:
         raise click.UsageError("--platform keda needs --services: there is no stand-in for Redis.")
@@ -184,9 +193,10 @@ def main(keep: bool, **options: Any) -> int:
         make_world,
         remove_work,
     )
+    from prompt_processing.demo.table import goals_of
 
     demo, folders = _demo(options)
-    # Tables are wide; a file or a pipe does not mind.
+    # Tables are wide; a file or a pipe gets whole lines.
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
     progress = Progress(console)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -214,7 +224,21 @@ def main(keep: bool, **options: Any) -> int:
     finally:
         if not keep:
             remove_work(folders)
-    return 0
+    return exit_status(goals_of(result), console)
+
+
+def exit_status(goals: Sequence[Goal], console: Console) -> int:
+    """Print the missed goals that count; return 1 if there are any, 0 if not."""
+    from prompt_processing.demo.goals import missed_goals
+
+    missed = missed_goals(goals)
+    for goal in missed:
+        console.print(
+            f"[red]Missed goal:[/red] {goal.name}: {goal.reached}, limit {goal.limit}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return 1 if missed else 0
 
 
 def _demo(options: Mapping[str, Any]) -> tuple[DemoOptions, Folders]:
@@ -243,7 +267,7 @@ def _detector_ids(instrument: str, names: Sequence[str]) -> tuple[int, ...]:
     try:
         chosen = [camera.detector(int(name) if name.isdecimal() else name).id for name in names]
     except LookupError as error:
-        # A LookupError shows its message as Python would quote it.
+        # str() of a LookupError quotes its message.
         raise click.BadParameter(str(error.args[0]), param_hint="--detectors") from error
     return tuple(dict.fromkeys(chosen))
 
@@ -251,15 +275,16 @@ def _detector_ids(instrument: str, names: Sequence[str]) -> tuple[int, ...]:
 def _run(
     options: DemoOptions, world: World, processes: Processes, progress: Progress, console: Console
 ) -> NightResult:
-    from prompt_processing.demo.results import count_datasets
+    from prompt_processing.demo.results import count_datasets, explain_discrepancies
     from prompt_processing.demo.story import take_night
     from prompt_processing.demo.table import print_tables, save_tables
 
     result, query = take_night(options, world, processes, progress)
-    # Imported late: matplotlib takes a second, and should not take it from the telescope.
+    # matplotlib takes a second to import, which must not delay the visits.
     from prompt_processing.demo.pictures import draw_pictures
 
-    with progress.step("Drawing pictures"):
+    with progress.step("Explaining missed and spurious sources, drawing pictures"):
+        explain_discrepancies(result, world)
         pictures = draw_pictures(result, world)
         result.dataset_counts = count_datasets(world, query)
     save_tables(result, world.folders.output, progress.seconds)
@@ -269,7 +294,7 @@ def _run(
         f"{sum(result.dataset_counts.values())} datasets of {len(result.dataset_counts)} types in "
         f"{world.output_collection()}, {result.n_dia_objects} DiaObjects in the APDB."
     )
-    console.print(f"Tables, logs and alerts are in {world.folders.output}, pictures are:")
+    console.print(f"Tables, logs and alerts are in {world.folders.output}; the pictures are:")
     for path in pictures:
         console.print(f"  {path}", soft_wrap=True)
     console.print(f"The demo took {progress.seconds:.0f} s.")
@@ -277,19 +302,19 @@ def _run(
 
 
 def _empty(output: Path) -> None:
-    """Make the output folder, without what an earlier demo left in it.
+    """Make the output folder, and remove the output of an earlier demo.
 
     Raises
     ------
     ProcessFailedError
-        It holds something else, which is nobody's to remove.
+        Raised if the folder holds other files.
     """
     from prompt_processing.demo.processes import ProcessFailedError
 
     if output.exists() and any(output.iterdir()):
         if not (output / _MARKER).exists():
             raise ProcessFailedError(
-                f"{output} is not empty and not of an earlier demo; choose another --output."
+                f"{output} is not empty and was not written by an earlier demo; choose another --output."
             )
         shutil.rmtree(output)
     output.mkdir(parents=True, exist_ok=True)
@@ -297,7 +322,7 @@ def _empty(output: Path) -> None:
 
 
 def _stay(options: DemoOptions, world: World, console: Console) -> None:
-    """Tell how to talk to the services, and wait until interrupted."""
+    """Print how to reach the services, and wait until interrupted."""
     exports = _exports(world.environment)
     path = world.folders.output / "environment.sh"
     # It may hold credentials.
@@ -306,7 +331,7 @@ def _stay(options: DemoOptions, world: World, console: Console) -> None:
     log = world.folders.logs / f"{'activator' if options.platform == 'knative' else 'worker-1'}.log"
     console.print(
         f"""
-[bold]The services stay up until you press Ctrl-C.[/bold] In another terminal:
+[bold]The services run until you press Ctrl-C.[/bold] In another terminal:
 
     source {path}
     prompt logs -f {log}

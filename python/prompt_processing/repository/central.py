@@ -1,4 +1,4 @@
-"""Make a central Butler repository and fill it with the pipelines' inputs."""
+"""Make a central Butler repository and fill it with the inputs of the pipelines."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ INPUT_DATASET_TYPES: dict[str, tuple[tuple[str, ...], str, bool]] = {
     "regionTimeInfo": (("instrument", "group", "detector"), "RegionTimeInfo", False),
     "promptPreload_metrics": (("instrument", "group", "detector"), "MetricMeasurementBundle", False),
 }
-"""Dimensions, storage class and whether certified, of all that no pipeline makes."""
+"""Dimensions, storage class and whether certified, of all inputs that no pipeline produces."""
 
 
 def create_repository(
@@ -53,22 +53,24 @@ def create_repository(
 
     Parameters
     ----------
-    root : `str`
+    root
         Path or URI, ``s3://`` included, of the folder of ``butler.yaml``.
-    database : `str` or `None`
-        URL of the registry, as SQLAlchemy reads it; by default SQLite beside
-        ``butler.yaml``, which must then be a local folder.
-    datastore : `str` or `None`
+    database
+        SQLAlchemy URL of the registry; by default SQLite beside ``butler.yaml``,
+        whose folder must then be local.
+    datastore
         URI of the folder of the datasets; by default beside ``butler.yaml``.
-    namespace : `str` or `None`
-        Schema of the registry's tables within a PostgreSQL database, made if it is not there.
+    namespace
+        PostgreSQL schema of the registry's tables, created if it does not exist.
     """
     use_butler_types()
     config = Config()
     if database:
         config["registry", "db"] = database
     elif "://" in root and not root.startswith("file://"):
-        raise ValueError(f"A repository at {root} needs the URL of a database: SQLite wants a local folder.")
+        raise ValueError(
+            f"A repository at {root} needs the URL of a database: SQLite requires a local folder."
+        )
     if namespace:
         config["registry", "namespace"] = namespace
     if datastore:
@@ -92,11 +94,11 @@ def make_central_repository(
     ----------
     root, database, datastore, namespace
         As for `create_repository`.
-    camera : `Camera`
-        Becomes the instrument's records and its ``camera`` dataset.
-    content : `RepositoryContent`
+    camera
+        Source of the instrument's records and its ``camera`` dataset.
+    content
         The pipelines' inputs.
-    pipelines : sequence of `str`, optional
+    pipelines
         Pipeline files whose dataset types are registered.
     """
     create_repository(root, database, datastore, namespace)
@@ -107,21 +109,20 @@ def make_central_repository(
 def add_instrument(
     root: str, camera: Camera, content: RepositoryContent, *, pipelines: Sequence[str] = ()
 ) -> None:
-    """Give a repository what the workers of an instrument expect of it.
+    """Add everything that an instrument's workers expect to a repository.
 
     Parameters
     ----------
-    root : `str`
-        The repository. What it has already stays as it is, and chains keep
-        their members, so that this also repairs one that something of it
-        is missing from.
+    root
+        The repository. Existing content is left unchanged and chains keep
+        their members, so that this also repairs an incomplete repository.
     camera, content, pipelines
         As for `make_central_repository`.
 
     Raises
     ------
     RepositoryProblemError
-        A collection that has to be a chain is none.
+        Raised if a collection that must be a chain is not one.
     """
     use_butler_types()
     with Butler.from_config(root, writeable=True) as butler:
@@ -137,13 +138,13 @@ def add_instrument(
 
 
 def register_dataset_types(butler: Butler, pipelines: Iterable[str]) -> None:
-    """Register the inputs' dataset types and all those of some pipelines.
+    """Register the dataset types of the inputs and of some pipelines.
 
     Parameters
     ----------
-    butler : `~lsst.daf.butler.Butler`
-        Writeable; types that it knows are left as they are.
-    pipelines : iterable of `str`
+    butler
+        Writeable; existing types are left unchanged.
+    pipelines
         Pipeline files.
     """
     known = {dataset_type.name for dataset_type in butler.registry.queryDatasetTypes()}
@@ -177,14 +178,14 @@ def _put_calibrations(
     if butler.find_dataset("camera", instrument=camera.name, collections=unbounded) is None:
         camera_ref = butler.put(camera, "camera", instrument=camera.name, run=unbounded)
         butler.registry.certify(certified, [camera_ref], Timespan(None, None))
-    # Each call asks whether anything else is valid then: of a whole camera, one a type and validity will do.
+    # Each call checks for overlapping validity: one call per type and range serves the whole camera.
     certified_for: dict[tuple[str, Timespan], list[DatasetRef]] = {}
     files: list[FileDataset] = []
     for product in products:
         data_id: dict[str, Any] = {"instrument": camera.name, "detector": product.detector}
         if product.physical_filter is not None:
             data_id["physical_filter"] = product.physical_filter
-        # A run holds one bias of a detector: each epoch needs its own.
+        # A run holds only one bias for each detector, so each epoch has its own run.
         epoch = "any" if product.begin is None else product.begin.tai.strftime("%Y%m%dT%H%M%S")
         run = f"{certified}/{epoch}"
         butler.collections.register(run)
@@ -251,7 +252,7 @@ def _put(
     run: str,
     files: list[FileDataset],
 ) -> DatasetRef:
-    """Put an object; a file is only noted in ``files``, since many are ingested faster at once."""
+    """Put an object; a file is only appended to ``files``, since ingesting many at once is faster."""
     if not isinstance(product, Path):
         return butler.put(product, dataset_type, data_id, run=run)
     definition = butler.get_dataset_type(dataset_type)

@@ -1,4 +1,4 @@
-"""Chains of collections, changed without losing what is in them."""
+"""Extend chains of collections without losing members."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from prompt_processing.domain.errors import RepositoryProblemError
 
 
 def add_to_chain(butler: Butler, chain: str, members: Sequence[str]) -> list[str]:
-    """Put collections in front of a chain, which is made if there is none.
+    """Prepend collections to a chain, which is created if missing.
 
     Parameters
     ----------
-    butler : `~lsst.daf.butler.Butler`
+    butler
         Writeable.
-    chain : `str`
-        The chain.
-    members : sequence of `str`
-        Collections, the one to be searched first in front.
+    chain
+        Name of the chain.
+    members
+        Collections, in the order in which they are searched.
 
     Returns
     -------
-    added : `list` [`str`]
-        Those that were not in it.
+    added
+        Collections that were not in the chain.
 
     Raises
     ------
     RepositoryProblemError
-        There is a collection of the chain's name that is no chain.
+        Raised if the collection of that name is not a chain.
     """
     try:
         kind = butler.collections.get_info(chain).type
@@ -38,7 +38,7 @@ def add_to_chain(butler: Butler, chain: str, members: Sequence[str]) -> list[str
         kind = CollectionType.CHAINED
     if kind is not CollectionType.CHAINED:
         raise RepositoryProblemError(
-            f"{chain} is a collection of the kind {kind.name}, where the workers expect a chain: rename it, "
+            f"{chain} is a {kind.name} collection, but the workers expect a chain: rename it, "
             "or move its datasets to a run below it."
         )
     there = butler.collections.get_info(chain).children

@@ -1,4 +1,4 @@
-"""Whether a central repository is what the workers expect, and what to do where it is not."""
+"""Compare a central repository with what the workers expect, and suggest remedies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CERTIFIED = ("bias", "dark", "flat", "defects")
 
 
 class Severity(StrEnum):
-    """How bad a finding is."""
+    """Severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
@@ -39,18 +39,18 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes
     ----------
-    severity : `Severity`
-        How bad it is.
-    subject : `str`
-        What was looked at.
-    message : `str`
+    severity
+        Severity.
+    subject
+        What was checked.
+    message
         What was found.
-    remedy : `str`
-        What to do; empty where nothing is to be done.
+    remedy
+        What to do; empty if there is nothing to do.
     """
 
     severity: Severity
@@ -67,25 +67,25 @@ def check_repository(
     sky_map: str | None = None,
     when: Time | None = None,
 ) -> list[Finding]:
-    """Look at all that the workers of an instrument expect of their central repository.
+    """Check everything that an instrument's workers expect of their central repository.
 
     Parameters
     ----------
-    butler : `~lsst.daf.butler.Butler`
-        The repository; only read.
-    camera : `Camera`
+    butler
+        The repository, which is only read.
+    camera
         The instrument.
-    pipelines : sequence of `str`, optional
-        Pipelines whose dataset types it must know.
-    sky_map : `str`, optional
-        Name of the sky map that templates are on; by default any will do.
-    when : `~astropy.time.Time`, optional
-        When calibrations must be valid; now by default.
+    pipelines
+        Pipelines whose dataset types the repository must know.
+    sky_map
+        Name of the templates' sky map; any by default.
+    when
+        Time at which calibrations must be valid; now by default.
 
     Returns
     -------
-    findings : `list` [`Finding`]
-        In the order in which they are best seen to.
+    findings
+        In the order in which to resolve them.
     """
     names = Collections(camera.name)
     findings = [_universe(butler), _instrument(butler, camera), _filters(butler, camera)]
@@ -128,7 +128,7 @@ def _instrument(butler: Butler, camera: Camera) -> Finding:
             Severity.WARNING,
             "instrument",
             f"{len(other)} detectors have other names: {names}",
-            "none is needed",
+            "no action is needed",
         )
     return Finding(Severity.OK, "instrument", f"{camera.name} with {len(known)} detectors")
 
@@ -145,7 +145,7 @@ def _filters(butler: Butler, camera: Camera) -> Finding:
         return Finding(
             Severity.WARNING,
             "filters",
-            f"not known: {_some(missing)}; visits in them fail",
+            f"unknown: {_some(missing)}; visits in these filters fail",
             f"prompt repo make --add --instrument {camera.name} <repository>",
         )
     return Finding(Severity.OK, "filters", f"{len(known)}")
@@ -168,7 +168,7 @@ def _collections(butler: Butler, names: Collections) -> Iterator[Finding]:
         except MissingCollectionError:
             what = "RUN" if kind is CollectionType.RUN else "CHAINED"
             yield Finding(
-                Severity.PROBLEM, f"collection {name}", "is missing", _repair(names, f"makes it, {what}")
+                Severity.PROBLEM, f"collection {name}", "is missing", _repair(names, f"makes it as a {what}")
             )
             continue
         there[name] = info
@@ -176,7 +176,7 @@ def _collections(butler: Butler, names: Collections) -> Iterator[Finding]:
             yield Finding(
                 Severity.PROBLEM,
                 f"collection {name}",
-                f"is {info.type.name}, and has to be {kind.name}",
+                f"is {info.type.name}, but must be {kind.name}",
                 "move its content to a collection below it and remove it, then " + _repair(names, "makes it"),
             )
         else:
@@ -208,12 +208,12 @@ def _camera(butler: Butler, names: Collections) -> Finding:
     try:
         stored = butler.get(ours[0])
     except Exception as error:  # noqa: BLE001
-        # Each formatter fails in its own way.
+        # Formatters share no base class for errors.
         return Finding(
             Severity.PROBLEM,
             "camera",
             f"in {names.unbounded_calib} cannot be read: {type(error).__name__}: {error}",
-            "export it anew from the repository that it came from, with prompt repo export",
+            "export it again from its original repository, with prompt repo export",
         )
     nominal = nominal_detectors(stored) if isinstance(stored, Camera) else []
     if nominal:
@@ -221,8 +221,8 @@ def _camera(butler: Butler, names: Collections) -> Finding:
             Severity.WARNING,
             "camera",
             f"has nominal gains and read noise for {len(nominal)} of {len(stored.detectors)} detectors, "
-            f"such as {_some([one.name for one in nominal[:3]])}: fluxes and variances are off by as much as "
-            "the real amplifiers differ",
+            f"such as {_some([one.name for one in nominal[:3]])}: fluxes and variances are wrong by as "
+            "much as the real amplifiers differ from them",
             "prompt repo export from a repository whose camera has measured values, then prompt repo import",
         )
     return Finding(Severity.OK, "camera", names.unbounded_calib)
@@ -269,10 +269,10 @@ def _sky(butler: Butler, names: Collections, sky_map: str | None) -> Iterator[Fi
     if sky_map is not None and sky_map not in maps:
         there = ", ".join(sorted(maps)) or "none"
         yield Finding(
-            Severity.PROBLEM, "sky map", f"{sky_map} is not in {names.skymaps}; there is {there}", remedy
+            Severity.PROBLEM, "sky map", f"{sky_map} is not in {names.skymaps}, which has {there}", remedy
         )
     elif not maps:
-        yield Finding(Severity.WARNING, "sky map", f"none in {names.skymaps}, and so no templates", remedy)
+        yield Finding(Severity.WARNING, "sky map", f"none in {names.skymaps}, hence no templates", remedy)
     else:
         yield Finding(Severity.OK, "sky map", ", ".join(sorted(maps)))
     templates = _find(butler, "template_coadd", names.templates)

@@ -1,4 +1,4 @@
-"""Whether the installed software fits an APDB."""
+"""Check whether the installed software matches an APDB."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["check_apdb"]
 
 
 def check_apdb(config: str) -> Finding:
-    """Look at an APDB; nothing is changed.
+    """Check an APDB without changing it.
 
     Parameters
     ----------
     config
-        URI of its configuration.
+        URI of the APDB's configuration.
     """
     try:
         found = status(config)
@@ -27,7 +27,7 @@ def check_apdb(config: str) -> Finding:
         return Finding(
             Severity.PROBLEM,
             "APDB",
-            f"{message}, which the installed {found.installed_version} does not fit",
-            "a release that was made for it, or a migration",
+            f"{message}, incompatible with the installed {found.installed_version}",
+            "install a release made for this schema, or migrate the APDB",
         )
     return Finding(Severity.OK, "APDB", message)

@@ -1,4 +1,4 @@
-"""Which pipelines a command is about."""
+"""Pipelines that a command works on."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def chosen_pipelines(named: Sequence[str], environment: Mapping[str, str]) -> li
     Parameters
     ----------
     named
-        Files, and folders that stand for all pipelines in them.
+        Pipeline files, or folders of pipelines.
     environment
-        Has the worker's settings, which are used if nothing is named.
+        The worker's settings, used if no pipeline is named.
 
     Raises
     ------
     ValueError
-        A setting is malformed.
+        Raised if a setting is malformed.
     """
     if not named:
         return [

@@ -1,4 +1,4 @@
-"""What a new central repository is filled with."""
+"""Content of a new central repository."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from astropy.time import Time
 from prompt_processing.images import Defects, Exposure, SkyMap
 
 if TYPE_CHECKING:
-    # It needs the extra `demo`, which a service's repository does not.
+    # The simulation needs the extra `demo`, which a service's repository does not.
     from prompt_processing.simulation.night import Night
 
 
@@ -23,16 +23,16 @@ class CalibrationProduct:
 
     Attributes
     ----------
-    dataset_type : `str`
+    dataset_type
         ``bias``, ``dark``, ``flat`` or ``defects``.
-    detector : `int`
+    detector
         Detector id.
-    product : `Exposure`, `Defects` or `~pathlib.Path`
-        The calibration, or a file in the form that the Butler keeps it in.
-    physical_filter : `str` or `None`
-        For flats.
-    begin, end : `~astropy.time.Time` or `None`
-        Validity, the end excluded; `None` is unbounded.
+    product
+        The calibration, or a file in the Butler's format.
+    physical_filter
+        Filter of a flat.
+    begin, end
+        Validity range, end excluded; `None` is unbounded.
     """
 
     dataset_type: str
@@ -45,16 +45,16 @@ class CalibrationProduct:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Template:
-    """One patch of the template sky.
+    """One patch of the templates.
 
     Attributes
     ----------
-    tract, patch : `int`
-        Of the repository's sky map.
-    band : `str`
+    tract, patch
+        Indices in the repository's sky map.
+    band
         Filter band.
-    coadd : `Exposure` or `~pathlib.Path`
-        Pixels in nJy, or a FITS file of them.
+    coadd
+        Pixels in nJy, or a FITS file.
     """
 
     tract: int
@@ -65,21 +65,21 @@ class Template:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RepositoryContent:
-    """All inputs of the pipelines but the raws.
+    """All inputs of the pipelines except the raws.
 
     Attributes
     ----------
-    sky_map : `SkyMap` or `None`
+    sky_map
         Tracts and patches of the templates.
     reference_stars : `~astropy.table.Table` or `None`
         Columns ``id``, ``ra``, ``dec`` (ICRS, degrees) and, for each band,
         ``<band>_flux`` and ``<band>_fluxErr`` (nJy).
-    calibrations : iterable of `CalibrationProduct`
-        Taken one at a time, so that a generator need not hold them all.
-    templates : iterable of `Template`
+    calibrations
+        Consumed one at a time, so that a generator need not hold them all.
+    templates
         Likewise.
-    label : `str`
-        Last part of the names of the collections that are made for them.
+    label
+        Last part of the names of their collections.
     """
 
     sky_map: SkyMap | None = None
@@ -90,12 +90,12 @@ class RepositoryContent:
 
 
 def simulated_content(night: Night) -> RepositoryContent:
-    """Return what a simulated night brings for its repository.
+    """Return the repository content of a simulated night.
 
     Parameters
     ----------
-    night : `~prompt_processing.simulation.night.Night`
-        The night. Its calibrations are valid always.
+    night
+        The night. Its calibrations are always valid.
     """
     return RepositoryContent(
         sky_map=night.sky_map,

@@ -1,4 +1,4 @@
-"""Dataset types that pipelines need and a repository lacks."""
+"""Find dataset types that pipelines need and a repository lacks."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .central import INPUT_DATASET_TYPES
 
 @dataclass(frozen=True, slots=True)
 class NeededDatasetTypes:
-    """What pipelines need, against what a repository has.
+    """Dataset types that pipelines need, compared with those of a repository.
 
     Attributes
     ----------
-    present : `tuple` [`str`]
-        Names of those that it has.
-    missing : `tuple` [`~lsst.daf.butler.DatasetType`]
+    present
+        Names of those that the repository has.
+    missing
         Those that it lacks, in alphabetical order.
-    differing : mapping
-        What is wrong with those that it knows otherwise, by name.
+    differing
+        Difference of those that the repository defines otherwise, by name.
     """
 
     present: tuple[str, ...]
@@ -33,25 +33,25 @@ class NeededDatasetTypes:
 
 
 def compare_dataset_types(butler: Butler, pipelines: Iterable[str]) -> NeededDatasetTypes:
-    """Compare what some pipelines need with what a repository has.
+    """Compare the dataset types of some pipelines with those of a repository.
 
     Parameters
     ----------
-    butler : `~lsst.daf.butler.Butler`
+    butler
         The repository.
-    pipelines : iterable of `str`
+    pipelines
         Pipeline files.
 
     Returns
     -------
-    needed : `NeededDatasetTypes`
-        Inputs, outputs, configurations, logs and package versions of all
-        tasks, and what the worker itself writes.
+    needed
+        Includes inputs, outputs, configurations, logs and package versions of all
+        tasks, and the datasets that the worker itself writes.
 
     Raises
     ------
     RepositoryProblemError
-        A pipeline cannot be read.
+        Raised if a pipeline cannot be read.
     """
     known = {one.name: one for one in butler.registry.queryDatasetTypes()}
     needed = {
@@ -60,8 +60,8 @@ def compare_dataset_types(butler: Butler, pipelines: Iterable[str]) -> NeededDat
         )
         for name, (dimensions, storage_class, certified) in INPUT_DATASET_TYPES.items()
     }
-    # Of what the repository has, pipelines are told only what they leave open, the pixels of reference
-    # catalogues: all else is to be compared with what they themselves mean.
+    # Pipelines take only the pixels of reference catalogues from the repository, which they leave open.
+    # Everything else must come from the pipelines themselves, to be compared.
     by_pixel = {name: one for name, one in (needed | known).items() if one.dimensions.skypix}
     library = PipelineLibrary(pipelines, by_pixel, butler.dimensions)
     for problem in library.missing.values():
@@ -69,7 +69,7 @@ def compare_dataset_types(butler: Butler, pipelines: Iterable[str]) -> NeededDat
     for wanted in library.dataset_types():
         needed.setdefault(wanted.name, wanted)
     differing = {
-        name: f"the pipelines mean {_described(wanted)}, the repository has {_described(known[name])}"
+        name: f"the pipelines define {_described(wanted)}, the repository has {_described(known[name])}"
         for name, wanted in needed.items()
         if name in known and not _fits(wanted, known[name])
     }
@@ -81,14 +81,14 @@ def compare_dataset_types(butler: Butler, pipelines: Iterable[str]) -> NeededDat
 
 
 def register_missing(butler: Butler, needed: NeededDatasetTypes) -> None:
-    """Register what is missing.
+    """Register the missing dataset types.
 
     Parameters
     ----------
-    butler : `~lsst.daf.butler.Butler`
+    butler
         Writeable.
-    needed : `NeededDatasetTypes`
-        Of the same repository.
+    needed
+        Comparison with the same repository.
     """
     for dataset_type in needed.missing:
         butler.registry.registerDatasetType(dataset_type)

@@ -1,4 +1,4 @@
-"""Which datasets of a repository an export takes along."""
+"""Select the datasets of an export."""
 
 from __future__ import annotations
 
@@ -28,19 +28,18 @@ _OF_VISIT = ("visit", "visit_system_membership", "visit_detector_region")
 
 @dataclass(slots=True)
 class Selection:
-    """What goes into an export.
+    """Content of an export.
 
     Attributes
     ----------
-    refs : `dict`
-        Datasets by their id, with dimension records.
-    collections : `set` [`str`]
-        CALIBRATION collections whose validity ranges go along.
-    chains : `dict` [`str`, `list` [`str`]]
-        For the repository that the export is read into: which collections
-        belong in which chain.
-    records : `dict`
-        Dimension records that no data ID leads to, by element.
+    refs
+        Datasets by id, with dimension records.
+    collections
+        CALIBRATION collections whose validity ranges are exported.
+    chains
+        Collections of each chain, for the repository that imports them.
+    records
+        Dimension records that no data ID refers to, by element.
     """
 
     refs: dict[Any, DatasetRef] = field(default_factory=dict)
@@ -49,7 +48,7 @@ class Selection:
     records: dict[str, list[DimensionRecord]] = field(default_factory=dict)
 
     def add(self, refs: Iterable[DatasetRef], chain: str | None = None) -> int:
-        """Add datasets, their runs to be put in a chain; returns how many there were."""
+        """Add datasets, and their runs to a chain; return the number of datasets."""
         number = 0
         for ref in refs:
             self.refs[ref.id] = ref
@@ -66,22 +65,22 @@ class Selection:
         return dict(sorted(counts.items()))
 
     def place(self, chain: str, collection: str) -> None:
-        """Note that a collection belongs in a chain."""
+        """Record that a collection belongs in a chain."""
         members = self.chains.setdefault(chain, [])
         if collection not in members:
             members.append(collection)
 
 
 def add_instrument_records(selection: Selection, butler: Butler, instrument: str) -> None:
-    """Add all that an empty repository has to know of an instrument.
+    """Add the dimension records of an instrument that an empty repository needs.
 
     Parameters
     ----------
-    selection : `Selection`
+    selection
         Added to.
-    butler : `~lsst.daf.butler.Butler`
+    butler
         The repository.
-    instrument : `str`
+    instrument
         Short name.
     """
     for element in _OF_INSTRUMENT:
@@ -97,34 +96,34 @@ def add_raws(
     detectors: Collection[int] | None,
     n_exposures: int | None,
 ) -> list[DimensionRecord]:
-    """Add raws of science exposures, with the definitions of their visits.
+    """Add raws of science exposures and the definitions of their visits.
 
     Parameters
     ----------
-    selection : `Selection`
+    selection
         Added to.
-    butler : `~lsst.daf.butler.Butler`
+    butler
         The repository.
-    instrument : `str`
+    instrument
         Short name.
-    collection : `str`
-        Where the raws are.
-    where : `str`
-        Further condition in the Butler's language; may be empty.
-    detectors : collection of `int` or `None`
-        Detectors wanted; `None` for all.
-    n_exposures : `int` or `None`
-        How many exposures at most, the earliest first; `None` for all.
+    collection
+        Collection of the raws.
+    where
+        Additional Butler expression; may be empty.
+    detectors
+        Detectors to export; `None` for all.
+    n_exposures
+        Maximum number of exposures, earliest first; `None` for all.
 
     Returns
     -------
-    exposures : `list` [`~lsst.daf.butler.DimensionRecord`]
+    exposures
         Records of the exposures.
 
     Raises
     ------
     RepositoryProblemError
-        There are none.
+        Raised if no raw matches.
     """
     condition = f"instrument = '{instrument}' AND exposure.observation_type = 'science'"
     if where:
@@ -168,25 +167,25 @@ def add_calibrations(
     timespan: Timespan | None = None,
     dataset_types: Collection[str] = (),
 ) -> int:
-    """Add calibrations and their validity.
+    """Add calibrations and their validity ranges.
 
     Parameters
     ----------
     selection, butler, instrument, detectors
         As for `add_raws`.
-    chain : `str`
-        Where calibrations are looked for.
-    filters : collection of `str` or `None`
-        Physical filters wanted; `None` for all.
-    timespan : `~lsst.daf.butler.Timespan` or `None`
-        Only what is valid within; `None` for all.
-    dataset_types : collection of `str`, optional
+    chain
+        Collection to search for calibrations.
+    filters
+        Physical filters to export; `None` for all.
+    timespan
+        Time in which calibrations must be valid; `None` for any.
+    dataset_types
         Only these; all by default.
 
     Returns
     -------
-    number : `int`
-        Calibrations found.
+    number
+        Number of calibrations found.
     """
     target = Collections(instrument)
     kinds = [
@@ -221,7 +220,7 @@ def add_calibrations(
                 for ref in unbounded:
                     found[ref.id] = ref
                     selection.place(target.calib, info.name)
-    # Associations come without dimension records.
+    # Associations have no dimension records.
     return selection.add(ref if ref.dataId.hasRecords() else _expanded(butler, ref) for ref in found.values())
 
 
@@ -236,29 +235,29 @@ def add_sky(
     shards: bool = False,
     accept: Callable[[DatasetRef], bool] = lambda ref: True,
 ) -> int:
-    """Add what lies in some regions of the sky: templates, or shards of reference catalogues.
+    """Add datasets in some regions of the sky: templates, or shards of reference catalogues.
 
     Parameters
     ----------
     selection, butler
         As for `add_raws`.
-    collection : `str`
-        Where it is looked for.
-    regions : sequence of `lsst.sphgeom.Region` or `None`
-        Parts of the sky; `None` for all of it.
-    chain : `str`
-        Chain that its runs belong in.
-    dataset_types : collection of `str`, optional
-        Only these; by default all that have a region.
-    shards : `bool`, optional
-        Whether only what is kept by pixels of the whole sky is meant, as
-        reference catalogues are.
-    accept : callable, optional
-        Further condition.
+    collection
+        Collection to search.
+    regions
+        Regions of the sky; `None` for all of it.
+    chain
+        Chain that the runs belong in.
+    dataset_types
+        Dataset types to export; by default all that have a region.
+    shards
+        Whether to export only datasets that are divided by sky pixels, such as
+        reference catalogues.
+    accept
+        Additional condition.
 
     Returns
     -------
-    number : `int`
+    number
         Datasets found.
     """
     kinds = [
@@ -277,7 +276,7 @@ def add_sky(
 
 
 def add_sky_map(selection: Selection, butler: Butler, collection: str, name: str | None) -> int:
-    """Add sky maps: the one of a name, or all; returns how many there were."""
+    """Add the named sky map, or all; return the number of sky maps."""
     where = f"skymap = '{name}'" if name else ""
     refs = _query(butler, "skyMap", collection, where)
     for ref in refs:
@@ -288,7 +287,7 @@ def add_sky_map(selection: Selection, butler: Butler, collection: str, name: str
 
 
 def add_preloaded(selection: Selection, butler: Butler, instrument: str, where: str) -> int:
-    """Add the histories that were preloaded from the APDB, so that a visit can be run again without it.
+    """Add the histories preloaded from the APDB, so that a visit can be rerun without it.
 
     Parameters
     ----------
@@ -297,7 +296,7 @@ def add_preloaded(selection: Selection, butler: Butler, instrument: str, where: 
 
     Returns
     -------
-    number : `int`
+    number
         Datasets found.
     """
     condition = f"instrument = '{instrument}'" + (f" AND ({where})" if where else "")

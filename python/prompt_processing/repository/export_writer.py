@@ -1,4 +1,4 @@
-"""Write datasets of a repository into a folder that another repository can read."""
+"""Write datasets of a repository to a folder that another repository can read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOG = logging.getLogger("lsst.repository.export")
 EXPORT_FILE = "export.yaml"
 """The Butler's own format; ``butler import`` reads it as well."""
 CONTENTS_FILE = "contents.json"
-"""What is in the export, for people, and where its collections belong."""
+"""Summary of the export, and the chains that its collections belong in."""
 
 
 def write_export(butler: Butler, folder: Path, selection: Selection, source: str) -> dict[str, Any]:
@@ -27,29 +27,29 @@ def write_export(butler: Butler, folder: Path, selection: Selection, source: str
 
     Parameters
     ----------
-    butler : `~lsst.daf.butler.Butler`
+    butler
         The repository.
-    folder : `~pathlib.Path`
-        New or empty; the datasets' files are copied below it.
-    selection : `Selection`
-        What goes into it.
-    source : `str`
-        Names the repository, for the record.
+    folder
+        New or empty folder; the datasets' files are copied into it.
+    selection
+        Content of the export.
+    source
+        Name of the repository, recorded in the export.
 
     Returns
     -------
-    contents : `dict`
-        What was written to `CONTENTS_FILE`.
+    contents
+        Content of `CONTENTS_FILE`.
 
     Raises
     ------
     RepositoryProblemError
-        The folder has something in it, or nothing was selected.
+        Raised if the folder is not empty, or nothing was selected.
 
     Notes
     -----
-    Chains are not exported: read back, they would replace those of the same
-    name. The importer adds to them instead.
+    Chains are not exported: an import would replace existing chains of the same
+    name. The importer extends them instead.
     """
     if not selection.refs:
         raise RepositoryProblemError(f"Nothing in {source} matches: there is nothing to export.")

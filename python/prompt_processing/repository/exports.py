@@ -1,4 +1,4 @@
-"""What an export of visits, of templates or of preloaded histories consists of."""
+"""Select the content of an export of visits, templates or preloaded histories."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ __all__ = ["TemplateChoice", "VisitChoice", "select_preloaded", "select_template
 
 @dataclass(frozen=True, slots=True)
 class VisitChoice:
-    """Which visits, and what goes with them.
+    """Visits to export, and their inputs.
 
     Attributes
     ----------
     instrument
         Short name.
     collections
-        Where all of it is; by default ``<INSTRUMENT>/raw/all`` and ``<INSTRUMENT>/defaults``.
+        Collections to search; by default ``<INSTRUMENT>/raw/all`` and ``<INSTRUMENT>/defaults``.
     where
-        Expression of the Butler that chooses raws; empty for all.
+        Butler expression that selects raws; empty for all.
     detectors
-        Their ids; `None` for all.
+        Detector ids; `None` for all.
     n_exposures
-        At most so many, the earliest first; `None` for all.
+        Maximum number of exposures, earliest first; `None` for all.
     with_raws
         Whether the raws themselves are exported.
     all_inputs
-        All calibrations and reference stars there are, whatever raws need, and no raws.
+        Whether to export all calibrations and reference stars, and no raws.
     sky_map
-        Its name; `None` for all.
+        Name of the sky map; `None` for all.
     reference_catalogues
         Dataset types; all if empty.
     """
@@ -64,22 +64,22 @@ class VisitChoice:
 
 @dataclass(frozen=True, slots=True)
 class TemplateChoice:
-    """Which templates.
+    """Templates to export.
 
     Attributes
     ----------
     instrument
         Short name.
     collection
-        Where they are; ``<INSTRUMENT>/templates`` by default.
+        Collection of the templates; ``<INSTRUMENT>/templates`` by default.
     sky_map_collection
-        Where their sky map is.
+        Collection of their sky map.
     dataset_types
-        What they are called.
+        Dataset types of the templates.
     sky_map
-        Its name; `None` for all.
+        Name of the sky map; `None` for all.
     bands, tracts
-        Only these; `None` for all.
+        Bands and tracts to export; `None` for all.
     around
         Right ascension, declination and radius of a circle, degrees; `None` for the whole sky.
     """
@@ -95,12 +95,12 @@ class TemplateChoice:
 
 
 def select_visits(butler: Butler, choice: VisitChoice) -> Selection:
-    """Select visits with all that their processing needs, but templates.
+    """Select visits with all inputs of their processing except templates.
 
     Raises
     ------
     RepositoryProblemError
-        The repository does not have what was chosen.
+        Raised if the repository has no matching raw.
     """
     selection, raws = Selection(), Selection()
     name = choice.instrument
@@ -136,7 +136,7 @@ def select_visits(butler: Butler, choice: VisitChoice) -> Selection:
 
 
 def select_templates(butler: Butler, choice: TemplateChoice) -> Selection:
-    """Select templates, with the sky map that they are on."""
+    """Select templates and their sky map."""
     selection = Selection()
     target = Collections(choice.instrument)
     add_sky(
@@ -158,7 +158,7 @@ def select_templates(butler: Butler, choice: TemplateChoice) -> Selection:
 
 
 def select_preloaded(butler: Butler, instrument: str, where: str) -> Selection:
-    """Select what was preloaded for the visits that an expression of the Butler chooses."""
+    """Select the data preloaded for the visits that a Butler expression selects."""
     selection = Selection()
     add_instrument_records(selection, butler, instrument)
     add_preloaded(selection, butler, instrument, where)
@@ -172,6 +172,6 @@ def _span(exposures: Sequence[DimensionRecord]) -> Timespan | None:
             times += [time for time in (record.timespan.begin, record.timespan.end) if time is not None]
     if not times:
         return None
-    # The ends of a night's exposures: what is valid within a second of them is wanted too.
+    # Calibrations that are valid only within a second of the night's exposures are exported too.
     second = TimeDelta(1.0, format="sec")
     return Timespan(min(times) - second, max(times) + second)

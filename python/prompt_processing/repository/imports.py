@@ -1,4 +1,4 @@
-"""Read an export into a repository, and put its collections where the workers look for them."""
+"""Import an export into a repository, and add its collections to the chains that the workers search."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _LOG = logging.getLogger("lsst.repository.import")
 
 @dataclass(slots=True)
 class Imported:
-    """What an import did.
+    """Result of an import.
 
     Attributes
     ----------
-    datasets : `dict` [`str`, `int`]
-        New datasets by type.
-    present : `int`
-        Datasets that the repository had already.
-    chains : `dict` [`str`, `list` [`str`]]
-        Collections that chains have got.
+    datasets
+        Number of new datasets by type.
+    present
+        Number of datasets that the repository already had.
+    chains
+        Collections that were added to each chain.
     """
 
     datasets: dict[str, int] = field(default_factory=dict)
@@ -51,30 +51,30 @@ class Imported:
 
 
 def import_export(butler: Butler, folder: Path, transfer: str = "copy") -> Imported:
-    """Read an export; what the repository has already is left as it is.
+    """Import an export, leaving existing content unchanged.
 
     Parameters
     ----------
-    butler : `~lsst.daf.butler.Butler`
+    butler
         Writeable.
-    folder : `~pathlib.Path`
-        Of an export, by `.export_writer.write_export` or ``butler.export``.
-    transfer : `str`, optional
-        What becomes of the files: ``copy``, ``move``, ``link``, ``direct``.
+    folder
+        Export, written by `.export_writer.write_export` or ``butler.export``.
+    transfer
+        How files are transferred: ``copy``, ``move``, ``link``, ``direct``.
 
     Returns
     -------
-    imported : `Imported`
-        What was new.
+    imported
+        The new content.
 
     Raises
     ------
     RepositoryProblemError
-        It is no export, it is of a later dimension universe than the
-        repository, or it contradicts what the repository has.
+        Raised if the folder is not an export, has a later dimension universe than
+        the repository, or contradicts its content.
     """
     if not (folder / EXPORT_FILE).is_file():
-        raise RepositoryProblemError(f"{folder} is no export: it has no {EXPORT_FILE}.")
+        raise RepositoryProblemError(f"{folder} is not an export: it has no {EXPORT_FILE}.")
     document = yaml.safe_load((folder / EXPORT_FILE).read_text())
     _check_universe(butler, document, folder)
     imported = Imported()
@@ -88,12 +88,12 @@ def import_export(butler: Butler, folder: Path, transfer: str = "copy") -> Impor
         )
     except ConflictingDefinitionError as error:
         raise RepositoryProblemError(
-            f"{folder} contradicts what the repository has; nothing of it was entered: {error}"
+            f"{folder} contradicts the repository's content; nothing was imported: {error}"
         ) from error
     except sqlalchemy.exc.IntegrityError as error:
         raise RepositoryProblemError(
-            f"{folder} speaks of records that are neither in it nor in the repository; nothing of it was "
-            f"entered: {str(error).partition(chr(10))[0]}"
+            f"{folder} refers to records that are neither in it nor in the repository; nothing was "
+            f"imported: {str(error).partition(chr(10))[0]}"
         ) from error
     for chain, members in _chains(folder).items():
         if added := add_to_chain(butler, chain, members):
@@ -115,20 +115,20 @@ def _check_universe(butler: Butler, document: dict[str, Any], folder: Path) -> N
 def _without_present(
     butler: Butler, folder: Path, data: Iterable[dict[str, Any]], imported: Imported
 ) -> list[dict[str, Any]]:
-    """Leave out chains, datasets that are there, and certifications that are there."""
+    """Leave out chains, existing datasets and existing certifications."""
     items = list(data)
     known_as: dict[UUID, UUID] = {}
     kept: list[dict[str, Any]] = []
     for item in items:
         if item["type"] == "collection" and item["collection_type"] == CollectionType.CHAINED.name:
-            # Read as it is, it would replace the repository's own chain.
+            # Importing it would replace the repository's chain.
             continue
         if item["type"] == "dataset":
             item = {**item, "records": _new_records(butler, folder, item, imported, known_as)}
             if not item["records"]:
                 continue
         kept.append(item)
-    # They may come before the datasets that they are about.
+    # Associations may precede their datasets.
     for item in kept:
         if item["type"] == "associations" and item["collection_type"] == CollectionType.CALIBRATION.name:
             item["validity_ranges"] = _new_ranges(butler, item, known_as)
@@ -149,18 +149,18 @@ def _new_records(
             continue
         ref = others.get(_values(record["data_id"][0])) if len(identities) == 1 else None
         if ref is not None:
-            # Such as the camera, of which each repository that knows the instrument has a copy of its own.
+            # For example the camera: each repository with the instrument has its own copy.
             if butler.getURI(ref).read() != (folder / record["path"]).read_bytes():
                 raise RepositoryProblemError(
-                    f"{folder} has another {name} of {record['data_id'][0]} in the run {run} than the "
-                    "repository; nothing was entered. Read it into an empty repository, to which the rest of "
-                    "the instrument is added afterwards, or call one of the runs otherwise."
+                    f"{folder} and the repository have different {name} datasets of {record['data_id'][0]} "
+                    f"in the run {run}; nothing was imported. Import into an empty repository and add the "
+                    "rest of the instrument afterwards, or rename one of the runs."
                 )
             known_as[identities[0]] = ref.id
             imported.present += 1
             continue
         if not _importable(record.get("formatter")):
-            # The field's own class, which is not on PyPI: the repository's configuration names ours.
+            # A class of the LSST stack that is not on PyPI: the repository's configuration names ours.
             record = {key: value for key, value in record.items() if key != "formatter"}
         new.append(record)
         imported.datasets[name] = imported.datasets.get(name, 0) + len(identities)
@@ -216,7 +216,7 @@ def _importable(name: str | None) -> bool:
 def _chains(folder: Path) -> dict[str, list[str]]:
     path = folder / CONTENTS_FILE
     if not path.is_file():
-        _LOG.warning("%s has no %s: its collections are in no chain yet.", folder, CONTENTS_FILE)
+        _LOG.warning("%s has no %s: its collections were not added to any chain.", folder, CONTENTS_FILE)
         return {}
     chains: dict[str, list[str]] = json.loads(path.read_text())["chains"]
     return chains

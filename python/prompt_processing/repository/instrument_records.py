@@ -1,4 +1,4 @@
-"""The dimension records of an instrument, from its camera."""
+"""Insert the dimension records of an instrument, from its camera."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CLASS_NAMES = {
 _BY_SEQ_START_END = 2
 _ONE_TO_ONE = 0
 VISIT_SYSTEMS = {0: "one-to-one", 1: "by-group-metadata", 2: "by-seq-start-end"}
-"""The field's ways to make visits of exposures."""
+"""The Butler's ways of grouping exposures into visits."""
 
 
 def insert_instrument(butler: Butler, camera: Camera) -> None:
@@ -24,9 +24,9 @@ def insert_instrument(butler: Butler, camera: Camera) -> None:
 
     Parameters
     ----------
-    butler : `~lsst.daf.butler.Butler`
-        Writeable; records that it has are left as they are.
-    camera : `Camera`
+    butler
+        Writeable; existing records are left unchanged.
+    camera
         The instrument.
     """
     universe = butler.dimensions
@@ -41,7 +41,7 @@ def insert_instrument(butler: Butler, camera: Camera) -> None:
                 visit_max=max_exposure,
                 exposure_max=max_exposure,
                 visit_system=_BY_SEQ_START_END if lsst else _ONE_TO_ONE,
-                # Under this name other software of the field finds its own class for the camera.
+                # LSST software looks up its own camera class by this name.
                 class_name=_CLASS_NAMES.get(camera.name, "lsst.pipe.base.Instrument"),
             ),
             skip_existing=True,

@@ -1,4 +1,4 @@
-"""Take raws into a repository that are on disk or in a bucket, with their exposures and visits."""
+"""Import raws from disk or a bucket into a repository, with their exposures and visits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ENDINGS = (".fits", ".fits.fz", ".fz", ".fits.gz")
 
 @dataclass(slots=True)
 class _Central:
-    """The central repository, as that which raws go into."""
+    """Central repository that receives raws."""
 
     folder: Path
     butler: Butler
@@ -35,30 +35,30 @@ class _Central:
 def import_raws(
     butler: Butler, files: Iterable[ResourcePath], run: str | None = None, padding_arcsec: float = 30.0
 ) -> int:
-    """Take in raws, and define a visit of each exposure.
+    """Import raws, and define a visit for each exposure.
 
     Parameters
     ----------
-    butler : `~lsst.daf.butler.Butler`
-        Writeable; knows the instrument.
-    files : iterable of `~lsst.resources.ResourcePath`
-        Raws; they are copied.
-    run : `str`, optional
-        Run to put them into, ``<INSTRUMENT>/raw/all`` by default.
-    padding_arcsec : `float`, optional
-        Added to the regions of the detectors.
+    butler
+        Writeable; must know the instrument.
+    files
+        Raws, which are copied.
+    run
+        Run for the raws, ``<INSTRUMENT>/raw/all`` by default.
+    padding_arcsec
+        Padding of the detectors' regions, arcsec.
 
     Returns
     -------
-    number : `int`
-        Raws that the repository did not have.
+    number
+        Number of raws that are new to the repository.
 
     Raises
     ------
     RepositoryProblemError
-        The repository does not know the instrument of a raw.
+        Raised if the repository does not know the instrument of a raw.
     RawError
-        A file is not a raw, or is not complete.
+        Raised if a file is not a raw, or is incomplete.
     """
     ingesters: dict[str, Ingester] = {}
     number = 0
@@ -79,7 +79,7 @@ def import_raws(
             }
             ingester = ingesters[instrument]
             with butler.transaction():
-                # Others may know the visit already, from another detector: what they have stays.
+                # Another detector of the visit may have been imported before; existing records are kept.
                 for element, rows in ingester.dimension_records(_as_visit(observation), observation).items():
                     butler.registry.insertDimensionData(element, *rows, skip_existing=True)
                 if butler.find_dataset("raw", data_id, collections=target) is not None:
@@ -97,18 +97,18 @@ def find_raws(names: Iterable[str]) -> Iterator[ResourcePath]:
 
     Parameters
     ----------
-    names : iterable of `str`
-        Paths or URIs of files, and of folders that are searched.
+    names
+        Paths or URIs of files, or of folders to search.
 
     Yields
     ------
-    file : `~lsst.resources.ResourcePath`
-        A file that is named, or one in a folder that ends as raws do.
+    file
+        A named file, or a file in a folder with the ending of a raw.
 
     Raises
     ------
     FileNotFoundError
-        A name is none of a file or folder.
+        Raised if a name is neither a file nor a folder.
     """
     for name in names:
         uri = ResourcePath(name, forceAbsolute=True)
@@ -118,14 +118,14 @@ def find_raws(names: Iterable[str]) -> Iterator[ResourcePath]:
         elif uri.exists():
             yield uri
         else:
-            raise FileNotFoundError(f"There is no {uri}.")
+            raise FileNotFoundError(f"{uri} does not exist.")
 
 
 def _ingester(butler: Butler, instrument: str, padding_arcsec: float) -> Ingester:
     records = butler.query_dimension_records("instrument", instrument=instrument, explain=False)
     if not records:
         raise RepositoryProblemError(
-            f"The repository does not know {instrument}; prompt repo make --add enters it."
+            f"The repository does not know {instrument}; add it with prompt repo make --add."
         )
     filters = butler.query_dimension_records("physical_filter", instrument=instrument, limit=None)
     return Ingester(
@@ -138,7 +138,7 @@ def _ingester(butler: Butler, instrument: str, padding_arcsec: float) -> Ingeste
 
 
 def _as_visit(observation: Observation) -> FannedOutVisit:
-    """Return the announcement that such a raw would have had, as far as records depend on it."""
+    """Return the announcement of a raw's visit, as far as records depend on it."""
     return FannedOutVisit.parse(
         {
             "salIndex": 0,

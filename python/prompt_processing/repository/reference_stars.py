@@ -1,4 +1,4 @@
-"""Cut a reference catalogue into the shards that the Butler looks up."""
+"""Divide a reference catalogue into the shards that the Butler looks up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from astropy.table import Table
 from lsst.sphgeom import HtmPixelization, LonLat, UnitVector3d
 
 HTM_LEVEL = 7
-"""Level of the shards; that of the Butler's common sky pixels."""
+"""HTM level of the shards, the same as the Butler's common sky pixels."""
 
 
 def shards(reference_stars: Table) -> Iterator[tuple[int, Table]]:
@@ -22,7 +22,7 @@ def shards(reference_stars: Table) -> Iterator[tuple[int, Table]]:
 
     Yields
     ------
-    trixel : `int`
+    trixel
         Index at `HTM_LEVEL`.
     shard : `~astropy.table.Table`
         The rows within it.

@@ -1,4 +1,4 @@
-"""Parts of the sky, and what lies in them."""
+"""Regions of the sky, and the datasets in them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from prompt_processing.instruments.geometry import detector_region
 def regions_of(
     exposures: Iterable[DimensionRecord], camera: Camera, detectors: Collection[int] | None = None
 ) -> list[lsst.sphgeom.Region]:
-    """Return the regions of the detectors of some exposures, from their pointings.
+    """Return the detectors' regions of some exposures, from their pointings.
 
     Parameters
     ----------
-    exposures : iterable of `~lsst.daf.butler.DimensionRecord`
+    exposures
         Records of the dimension ``exposure``; those without a pointing have no region.
-    camera : `Camera`
+    camera
         The instrument.
-    detectors : collection of `int`, optional
-        Detectors wanted; by default all.
+    detectors
+        Detectors to include; by default all.
     """
     return [
         detector_region(
@@ -42,22 +42,22 @@ def regions_of(
 
 
 def circle(ra: float, dec: float, radius: float) -> lsst.sphgeom.Region:
-    """Return a circle on the sky; all in degrees."""
+    """Return a circle on the sky; all parameters in degrees."""
     centre = lsst.sphgeom.UnitVector3d(lsst.sphgeom.LonLat.fromDegrees(ra, dec))
     return lsst.sphgeom.Circle(centre, lsst.sphgeom.Angle.fromDegrees(radius))
 
 
 def lies_in(ref: DatasetRef, kind: DatasetType, regions: Sequence[lsst.sphgeom.Region] | None) -> bool:
-    """Tell whether a dataset of the sky touches any of some regions.
+    """Return whether a dataset overlaps any of some regions.
 
     Parameters
     ----------
-    ref : `~lsst.daf.butler.DatasetRef`
+    ref
         With dimension records.
-    kind : `~lsst.daf.butler.DatasetType`
-        Its type, with a dimension that has a region.
-    regions : sequence of `lsst.sphgeom.Region` or `None`
-        Parts of the sky; `None` for all of it.
+    kind
+        Dataset type, with a dimension that has a region.
+    regions
+        Regions of the sky; `None` for all of it.
     """
     if regions is None:
         return True
