@@ -318,7 +318,7 @@ def test_redis_may_go_and_come_back(tmp_path: Path, stream_world: World, service
         stream_world.wait_until(stream_world.is_empty, 10)
         (tmp_path / "apdb").unlink()
         stack.server(RedisServer).stop()
-        stream_world.wait_until(lambda: "asking again" in stream_world.logs[0].read_text())
+        stream_world.wait_until(lambda: "trying again in" in stream_world.logs[0].read_text())
         visit = make_visit("b").for_detector(DETECTOR)
         sending = threading.Thread(target=stream_world.send, args=(visit,))
         sending.start()

@@ -26,15 +26,15 @@ LARGEST_REQUEST = 256 * 1024
 
 
 def create_app(context: ProcessContext | None = None) -> Flask:
-    """Make the application.
+    """Make the web application.
 
     Parameters
     ----------
     context : `~prompt_processing.activator.factory.ProcessContext`, optional
-        The long-lived clients; by default they are made from the environment
-        and warmed, and the process exits with status 3 if the environment
-        does not allow it, or what it names is of another version than this
-        software, after telling all that is wrong.
+        The long-lived clients. By default they are made from the environment
+        and warmed. If the settings are unusable, or the repository, the APDB
+        or a pipeline does not match this software, the process reports all
+        errors and exits with status 3.
 
     Returns
     -------
@@ -70,20 +70,20 @@ def make_app(
     secrets: Sequence[str] = (),
     version: Callable[[], RunningVersion] = RunningVersion.of_this_process,
 ) -> Flask:
-    """Make the application around a service.
+    """Make the web application around a service.
 
     Parameters
     ----------
     process_visit : `~prompt_processing.activator.services.process_visit.ProcessVisit`
         The service.
     counts : `~prompt_processing.telemetry.metrics.Metrics`
-        What ``/metrics`` shows.
+        Metrics that ``/metrics`` shows.
     ready : callable
-        Tells whether a visit would be taken at once.
+        Returns whether a visit would be taken at once.
     secrets : sequence of `str`, optional
-        What no answer may show.
+        Credentials, masked in every answer.
     version : callable, optional
-        Tells what runs.
+        Returns the running version.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def make_app(
         A WSGI application.
     """
     app = Flask("prompt_processing.activator")
-    # More is answered with 413: by its announced length or, where none is announced, when it is reached.
+    # Larger requests get 413, at once if they announce their length, else when the limit is reached.
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
     app.register_blueprint(next_visit.make_blueprint(process_visit, CredentialMask(secrets)))
     pages = Pages(Health(ready={"repositories": ready}), counts.render, version)

@@ -1,4 +1,4 @@
-"""What lives as long as a worker process, and what is made of it."""
+"""The long-lived clients of a worker process, and the services made from them."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _log = logging.getLogger("lsst.activator.factory")
 class ProcessContext:
     """The long-lived clients of one worker process.
 
-    Nothing here survives a fork; make it in the worker.
+    Nothing here survives a fork: make it in the worker process.
 
     Parameters
     ----------
     settings : `~prompt_processing.settings.worker.Settings`
         Settings.
     camera : `~prompt_processing.instruments.camera.Camera`, optional
-        The instrument; the one that the settings name, by default.
+        The instrument; by default the one that the settings name.
     """
 
     def __init__(self, settings: Settings, camera: Camera | None = None) -> None:
@@ -84,19 +84,19 @@ class ProcessContext:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Read the settings and start to log.
+        """Read the settings and start logging.
 
         Raises
         ------
         ~prompt_processing.settings.environment.SettingsError
-            Raised with all that is missing or malformed.
+            Raised with all settings that are missing or malformed.
         """
         context = cls(Settings.load())
         context.start_logging()
         return context
 
     def start_logging(self) -> None:
-        """Send the process's log to standard error as operators want it."""
+        """Write the process's log to standard error, as JSON lines."""
         configure_logging(self.log_context, self.settings.service_log_levels, secrets=self.settings.secrets)
 
     @property
@@ -105,14 +105,14 @@ class ProcessContext:
         return self._repositories is not None
 
     def repositories(self) -> Repositories:
-        """Give the repositories, opened if they are not yet.
+        """Return the repositories; the first call opens them.
 
         Raises
         ------
         RetriableError
             Raised if the central repository cannot be reached.
         UniverseError
-            Raised if its dimensions are not those that this software needs.
+            Raised if its dimensions do not match this software.
         """
         if self._repositories is None:
             repositories = Repositories.open(self.settings, self.camera)
@@ -139,7 +139,7 @@ class ProcessContext:
         visit : `~prompt_processing.domain.visit.FannedOutVisit`
             The visit.
         pipelines : `~prompt_processing.activator.services.visit_rules.VisitPipelines`
-            What is run for it.
+            The pipelines to run.
 
         Returns
         -------
@@ -149,26 +149,26 @@ class ProcessContext:
         return Workspace(self.repositories(), self.settings, visit, pipelines)
 
     def in_apdb(self, exposures: Sequence[int], detector: int) -> bool | None:
-        """Tell whether the APDB holds any of some exposures of a detector; `None` if it cannot be told."""
+        """Return whether the APDB holds any of these exposures of a detector; `None` if unknown."""
         return self.repositories().apdb.contains(exposures, detector)
 
     def version(self) -> RunningVersion:
-        """Tell what runs, with the deployment's id if the repositories are open."""
+        """Return the running version, with the deployment's id if the repositories are open."""
         return RunningVersion.of_this_process(
             None if self._repositories is None else self._repositories.deployment
         )
 
     def warm(self) -> None:
-        """Do what would otherwise make the first visit late.
+        """Do in advance what would otherwise delay the first visit.
 
-        A central repository or a Kafka that cannot be reached now may be back
-        when the first visit comes, so this is no reason not to start.
+        The worker starts even if the central repository or Kafka is unreachable:
+        it may be back when the first visit comes.
 
         Raises
         ------
         UniverseError, ApdbVersionError
-            Raised if the central repository or the APDB is of another version
-            than this software, which does not pass by itself.
+            Raised if the version of the central repository or the APDB does
+            not match this software. Waiting does not help.
         """
         check_apdb_version(self.settings.config_apdb)
         try:
@@ -176,16 +176,16 @@ class ProcessContext:
             self.notices.start()
             self.notices.stop()
         except PromptError as error:
-            _log.error("Not everything could be made ready: %s", error.reason)
+            _log.error("Not everything is ready: %s", error.reason)
         _log.info("Running %s.", self.version())
         self.unsent_alerts.begin()
-        # A million objects that live as long as the process: each full collection would stop a visit to go
-        # through them, and write to the memory that workers share.
+        # A million objects live as long as the process. Each full collection would otherwise pause a visit to
+        # scan them, and write to the memory that workers share.
         gc.freeze()
         gc.enable()
 
     def start_afresh(self) -> None:
-        """Remove the local repository, whatever is in it, and make a new one.
+        """Replace the local repository, whatever its content, by a new one.
 
         Raises
         ------
@@ -196,7 +196,7 @@ class ProcessContext:
         self.repositories()
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         self.unsent_alerts.end()
         self.notices.close()
         if self.sasquatch is not None:
@@ -210,7 +210,7 @@ class ProcessContext:
 
 
 class Factory:
-    """Make services out of long-lived clients.
+    """Make services from long-lived clients.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Gunicorn's configuration: ``gunicorn -c <this file>``.
 
 Gunicorn executes this file when it starts and when it reloads; nothing else
-imports it. One synchronous worker does one visit at a time. A process beside
-them answers ``/metrics`` and ``/health`` while all workers are busy.
+imports it. Each synchronous worker processes one visit at a time. A separate
+process answers ``/metrics`` and ``/health`` while all workers are busy.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from gunicorn.glogging import Logger
 from prompt_processing.activator.side_server import SideServer
 from prompt_processing.settings.environment import SettingsError
 
-# None of these may import prometheus_client, which looks at its environment, set below, when it is imported.
+# None of these may import prometheus_client, which reads its environment (set below) when it is imported.
 from prompt_processing.settings.service_loop import report_unusable
 from prompt_processing.settings.worker import Settings
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 
 _MARGIN = 60.0
-"""Seconds that a worker is given on top of a visit's: to start, or to end one that does not react."""
+"""Seconds that a worker has on top of a visit's time, to start or to end a visit that does not react."""
 
 
 def _load_settings() -> Settings:
@@ -42,7 +42,7 @@ def _load_settings() -> Settings:
 
 
 class JsonLogger(Logger):
-    """Leave gunicorn's own log to the service's."""
+    """Send gunicorn's own log to the log of the service."""
 
     def setup(self, cfg: Any) -> None:
         """Send everything to the root logger.
@@ -53,14 +53,14 @@ class JsonLogger(Logger):
             Gunicorn's configuration.
         """
         self.cfg = cfg
-        # Without handlers of its own; what gunicorn reads before it writes an access line is switched off.
+        # The root logger has the handlers. Gunicorn reads the second line before it writes an access line.
         self._access_log_enabled = False
         for log in (self.error_log, self.access_log):
             log.handlers.clear()
             log.propagate = True
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
-        """Write nothing: the outcome of a visit tells more than its access line."""
+        """Write nothing: the outcome of a visit says more than its access line."""
 
 
 _settings = _load_settings()
@@ -71,21 +71,21 @@ wsgi_app = "prompt_processing.activator.app:create_app()"
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.web_concurrency
 worker_class = "prompt_processing.activator.request_worker.RequestWorker"
-# A visit ends by itself at WORKER_TIMEOUT, with an answer. This is for one that does not.
+# WORKER_TIMEOUT ends a visit with an answer. This limit is for a visit that does not react to it.
 timeout = int(_settings.worker_timeout + _MARGIN)
 graceful_timeout = max(1, int(_settings.worker_grace_period))
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 logger_class = JsonLogger
-# Nothing talks to it, and it would be a file in the user's home.
+# Nothing uses the socket, and gunicorn would put it into the user's home.
 control_socket_disable = True
 
-# The client library looks at this when it is first imported, in the workers as well as here.
+# The client library reads this when it is first imported, in the workers as well as here.
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_OWN_FOLDER_PREFIX)
 
 
 def on_starting(server: Any) -> None:
-    """Forget the metrics of an earlier life, begin to answer questions, and import what workers need."""
+    """Remove the metrics of an earlier run, start the side server, and import the worker's modules."""
     folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     folder.mkdir(parents=True, exist_ok=True)
     for left_over in folder.glob("*.db"):
@@ -95,30 +95,30 @@ def on_starting(server: Any) -> None:
     except OSError as error:
         where = f"METRICS_PORT: {_settings.metrics_port} cannot be used: "
         raise SystemExit(report_unusable(error, where)) from error
-    # Imported here once, workers share it in memory and are ready sooner. Clients are made after the fork.
+    # Imported before the fork, so that workers share the memory and start sooner. Clients are made after it.
     importlib.import_module("prompt_processing.activator.app")
     gc.freeze()
 
 
 def when_ready(server: Any) -> None:
-    """Collect garbage from now on; nothing large is imported here any more."""
+    """Enable garbage collection, after the last large import in this process."""
     gc.enable()
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Import the rest without collecting garbage; the worker begins with that when it is ready."""
+    """Disable garbage collection for the remaining imports; the worker enables it when it is ready."""
     gc.disable()
 
 
 def post_worker_init(worker: Any) -> None:
-    """Let an idle worker end in peace upon SIGHUP as well."""
+    """Let SIGHUP end an idle worker gracefully as well."""
     signal.signal(signal.SIGHUP, worker.handle_exit)
 
 
 def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
     """Replace a worker after its share of visits."""
     if _settings.worker_restart_freq and req.path == "/next-visit":
-        # Gunicorn's own limit would count questions about its health as well.
+        # Gunicorn's own limit would count health checks as well.
         worker.visits = getattr(worker, "visits", 0) + 1
         if worker.visits >= _settings.worker_restart_freq:
             worker.alive = False
@@ -132,14 +132,14 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Count a worker that has ended no more."""
+    """Remove a worker that has ended from the metrics."""
     from prometheus_client import multiprocess
 
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def on_exit(server: Any) -> None:
-    """Leave nothing behind."""
+    """Stop the side server and remove the metrics folder."""
     _side_server.stop()
     folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     if folder.name.startswith(_OWN_FOLDER_PREFIX):

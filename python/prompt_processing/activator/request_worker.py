@@ -1,4 +1,4 @@
-"""A gunicorn worker that no client can hold up."""
+"""A gunicorn worker that no client can block."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 from gunicorn.workers.sync import SyncWorker
 
 REQUEST_TIMEOUT = 10.0
-"""Seconds between two parts of a request. A visit is one thousand bytes in a single part."""
+"""Seconds allowed between two parts of a request. A visit is one thousand bytes in a single part."""
 
 _FAREWELL = 2.0
-"""Seconds for which a client that has not finished may still send what nobody reads."""
+"""Seconds for which a client may go on sending a request that has been answered already."""
 _FAREWELL_BYTES = 8 * 1024 * 1024
-"""And how much of it."""
+"""Bytes that it may send in this time."""
 
 
 class RequestWorker(SyncWorker):
-    """One request at a time, as gunicorn's own, with an end to waiting for it.
+    """A synchronous worker that stops waiting for a silent client.
 
-    A connection over which nothing comes would otherwise keep the worker from its visits until the master
-    kills it, which is after the longest visit.
+    A silent connection would otherwise keep the worker from its visits until the master kills it, which is
+    after the longest visit.
     """
 
     def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
@@ -31,11 +31,11 @@ class RequestWorker(SyncWorker):
         Parameters
         ----------
         listener : socket
-            Where it came in.
+            The listening socket.
         client : `socket.socket`
             The connection.
         addr
-            Its other end.
+            The address of the client.
         """
         client.settimeout(REQUEST_TIMEOUT)
         with client.dup() as connection:

@@ -28,7 +28,7 @@ def _pages(master: int) -> Pages:
 
         return workers_ready()
 
-    # Without the deployment's id, which only those know who read the pipelines: the workers.
+    # Without the deployment's id: only the workers read the pipelines.
     return Pages(
         Health(
             live={"master": lambda: _runs(master)},
@@ -40,7 +40,7 @@ def _pages(master: int) -> Pages:
 
 
 def _runs(pid: int) -> bool:
-    """Return whether a process runs: one that is stopped or a zombie replaces no worker that dies."""
+    """Return whether a process runs; a stopped process or a zombie cannot replace dead workers."""
     try:
         return psutil.Process(pid).status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -48,15 +48,15 @@ def _runs(pid: int) -> bool:
 
 
 class SideServer:
-    """A small HTTP server in a process of its own.
+    """A small HTTP server in its own process.
 
-    Not a thread of gunicorn's master: the master forks workers, and a lock
-    that a thread holds at that moment stays locked in the worker for ever.
+    It is not a thread of gunicorn's master, because the master forks workers:
+    a lock that a thread holds at that moment stays locked in the worker.
 
     Parameters
     ----------
     port : `int`
-        Where it listens; 0 for no server at all.
+        Port to listen on; 0 for no server.
     """
 
     def __init__(self, port: int) -> None:
@@ -64,12 +64,12 @@ class SideServer:
         self._pid = 0
 
     def start(self) -> None:
-        """Begin to answer; to be called while the process has one thread.
+        """Start the server; call this while the process has only one thread.
 
         Raises
         ------
         OSError
-            Raised if the port cannot be used.
+            Raised if the port is unavailable.
         """
         if not self._port:
             return
@@ -85,11 +85,11 @@ class SideServer:
             _serve(server, parent)
             status = 0
         finally:
-            # Without the exit handlers of the process that this is a copy of.
+            # Skip the exit handlers inherited from the parent.
             os._exit(status)
 
     def stop(self) -> None:
-        """Stop answering."""
+        """Stop the server."""
         if self._pid:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGTERM)
@@ -99,7 +99,7 @@ class SideServer:
 
 
 def _serve(server: ThreadingHTTPServer, parent: int) -> None:
-    # Ctrl-C reaches the whole process group; the end of the parent is what ends this process.
+    # Ctrl-C reaches the whole process group, but this process ends only with its parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     server.daemon_threads = True
     server.timeout = 1.0

@@ -18,11 +18,12 @@ from prompt_processing.settings.service_loop import asked_to_stop, report_unusab
 from prompt_processing.settings.worker import Settings
 from prompt_processing.telemetry.health import Health, Heartbeat
 from prompt_processing.telemetry.pages import Pages, PageServer
+from prompt_processing.transport.redis_streams import consumer_group
 
 _log = logging.getLogger("lsst.activator.stream_worker")
 
 _MARGIN = 60.0
-"""Seconds that a visit is given on top of its own time to end by itself."""
+"""Seconds that a visit has on top of its time limit before it counts as stuck."""
 
 
 def load_settings() -> Settings:
@@ -31,7 +32,7 @@ def load_settings() -> Settings:
     Raises
     ------
     SettingsError
-        Raised with all that is missing or malformed for a stream worker.
+        Raised with all settings that are missing or malformed for a stream worker.
     """
     problems: dict[str, str] = {}
     settings = None
@@ -52,7 +53,7 @@ def make_stream(settings: Settings) -> VisitStream:
     return VisitStream(
         settings.redis_stream_host or "",
         settings.redis_stream_name or f"instrument:{name}",
-        settings.redis_stream_consumer_group or f"{name}_consumer_group",
+        settings.redis_stream_consumer_group or consumer_group(name),
         settings.redis_stream_claim_idle,
     )
 
@@ -63,7 +64,7 @@ def run_stream_worker() -> int:
     Returns
     -------
     status : `int`
-        0 after an orderly end, for whatever reason; 3 for unusable settings.
+        0 after an orderly end; 3 for unusable settings.
     """
     try:
         settings = load_settings()
@@ -75,7 +76,7 @@ def run_stream_worker() -> int:
 
 
 def serve(context: ProcessContext) -> int:
-    """Process visits until there is nothing to do, or the process is told to end.
+    """Process visits until none arrives in time, or the process is asked to stop.
 
     Parameters
     ----------
@@ -85,14 +86,14 @@ def serve(context: ProcessContext) -> int:
     Returns
     -------
     status : `int`
-        0; 3 if the central repository or the APDB is of another version than this software, or a pipeline is
-        unusable.
+        0; 3 if the version of the central repository or the APDB does not match this software, or a pipeline
+        is unusable.
     """
     settings = context.settings
     stop = asked_to_stop(signal.SIGHUP)
     stream = make_stream(settings)
     stuck_after = settings.worker_timeout + _MARGIN
-    # A stuck visit ends the process by itself, with a warning; a loop that is stuck elsewhere does not.
+    # The service ends the process of a stuck visit. The heartbeat detects a loop that is stuck elsewhere.
     heartbeat = Heartbeat(stuck_after + settings.redis_retry_delay + _MARGIN)
     health = Health(
         live={"loop": heartbeat.beats},

@@ -1,4 +1,4 @@
-"""The worker behind HTTP as a process, under gunicorn."""
+"""Run the HTTP worker under gunicorn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["run_web_worker"]
 
 
 class _Gunicorn(WSGIApplication):
-    """Gunicorn with our configuration, whatever the command line of this process looks like."""
+    """Gunicorn with our configuration, independent of the command line of this process."""
 
     def __init__(self, options: Sequence[str]) -> None:
         configuration = resources.files("prompt_processing.activator") / "gunicorn_conf.py"
@@ -20,8 +20,8 @@ class _Gunicorn(WSGIApplication):
         super().__init__("%(prog)s [OPTIONS]", prog="prompt worker http")
 
     def load_config(self) -> None:
-        """Read the options, when it starts and when it reloads."""
-        # Gunicorn reads the command line of the process; and repeats that, to replace itself upon SIGUSR2.
+        """Read the options, at the start and at each reload."""
+        # Gunicorn reads sys.argv here, and repeats it to replace itself after SIGUSR2.
         typed = sys.argv
         sys.argv = [typed[0], *self._options]
         try:
@@ -36,6 +36,6 @@ def run_web_worker(options: Sequence[str] = ()) -> None:
     Parameters
     ----------
     options
-        Further options of gunicorn, and another application if the last one is a name of one.
+        Further options of gunicorn; the last one may name another application.
     """
     _Gunicorn(options).run()

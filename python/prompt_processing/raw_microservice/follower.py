@@ -90,7 +90,7 @@ class NoticeFollower:
                 self._complained = False
             except NoticesUnavailableError as error:
                 if not self._complained:
-                    _log.warning("No arrival notices for now, the bucket is asked: %s", error.reason)
+                    _log.warning("No arrival notices for now, the bucket is polled: %s", error.reason)
                 self._complained = True
                 self._stop.wait(self._retry_delay)
             except Exception:  # noqa: BLE001

@@ -1,1 +1,1 @@
-"""Translate HTTP to the service layer and its outcomes back; know nothing else."""
+"""Translate HTTP requests to service calls, and outcomes to HTTP answers."""

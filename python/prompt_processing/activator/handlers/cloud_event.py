@@ -14,7 +14,7 @@ _REQUIRED = ("specversion", "id", "source", "type")
 
 
 def event_data(headers: Mapping[str, str], body: bytes) -> Any:
-    """Take the data out of a CloudEvent.
+    """Return the data of a CloudEvent.
 
     Parameters
     ----------
@@ -26,19 +26,19 @@ def event_data(headers: Mapping[str, str], body: bytes) -> Any:
     Returns
     -------
     data
-        What the JSON says: an object, or a string that may hold JSON itself.
+        The parsed JSON: an object, or a string that may hold JSON itself.
 
     Raises
     ------
     MalformedMessageError
-        Raised if the request is no CloudEvent, or one without data.
+        Raised if the request is not a CloudEvent, or has no data.
     """
     lowered = {name.lower(): value for name, value in headers.items()}
     content_type = lowered.get("content-type", "").split(";")[0].strip().lower()
     if content_type == "application/cloudevents+json":
         return _structured(body)
     if content_type.startswith("application/cloudevents"):
-        raise MalformedMessageError(f"CloudEvents as {content_type} are not understood.")
+        raise MalformedMessageError(f"CloudEvents of type {content_type} are not supported.")
     missing = [name for name in _REQUIRED if not lowered.get(f"ce-{name}")]
     if missing:
         raise MalformedMessageError(f"Not a CloudEvent: no ce-{', no ce-'.join(missing)}.")

@@ -1,4 +1,4 @@
-"""``POST /next-visit``: one detector's share of a visit."""
+"""``POST /next-visit``: the visit of one detector."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_blueprint(process_visit: ProcessVisit, mask: CredentialMask) -> Bluepri
     process_visit : `~prompt_processing.activator.services.process_visit.ProcessVisit`
         The service.
     mask : `~prompt_processing.telemetry.credentials.CredentialMask`
-        Takes credentials out of what other people's errors tell.
+        Masks credentials in the errors of other libraries.
 
     Returns
     -------
@@ -45,8 +45,8 @@ def make_blueprint(process_visit: ProcessVisit, mask: CredentialMask) -> Bluepri
         except RequestEntityTooLarge:
             return _too_large()
         except (OSError, ParseException) as error:
-            # The client went away, waits for nobody knows what, or does not know how to send chunks.
-            outcome = Outcome(Status.MALFORMED, f"The request did not arrive as a whole: {error}")
+            # The client disconnected, stopped sending, or sent malformed chunks.
+            outcome = Outcome(Status.MALFORMED, f"The request did not arrive completely: {error}")
             process_visit.record(outcome)
         except MalformedMessageError as error:
             outcome = Outcome(Status.MALFORMED, error.reason)
@@ -62,13 +62,13 @@ def _body() -> bytes:
     body = request.get_data()
     limit = request.max_content_length
     if request.content_length is None and limit is not None and len(body) >= limit:
-        # Without an announced length, werkzeug reads up to the limit and keeps silent about the rest.
+        # Without an announced length, werkzeug reads up to the limit and ignores the rest.
         raise RequestEntityTooLarge
     return body
 
 
 def _too_large() -> Response:
-    reason = f"The request has more than {request.max_content_length} bytes: it is no visit."
+    reason = f"The request has more than {request.max_content_length} bytes: it is not a visit."
     _log.warning("%s It was not read to its end.", reason)
     response = jsonify({"message": reason})
     response.status_code = RequestEntityTooLarge.code

@@ -1,1 +1,1 @@
-"""The story of one visit."""
+"""The steps of one visit, from announcement to outcome."""

@@ -1,4 +1,4 @@
-"""Which inputs stay in the local repository between visits."""
+"""Choose the inputs that stay in the local repository between visits."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from lsst.daf.butler import DatasetRef
 class CalibrationCache:
     """Remember, for each dataset type, what the last few different visits used.
 
-    A visit uses one bias but several templates and shards of reference stars:
-    what is kept or dropped is all that one visit used of a type.
+    A visit uses one bias but several templates and shards of reference stars.
+    The cache keeps or drops all datasets of one type that a visit used together.
 
     Parameters
     ----------
     size : `int`
-        How many different uses of a type are kept.
+        Number of different uses to keep for each type.
     """
 
     def __init__(self, size: int) -> None:
@@ -32,16 +32,16 @@ class CalibrationCache:
         return len(self._refs)
 
     def absent(self, refs: Iterable[DatasetRef]) -> list[DatasetRef]:
-        """Return those of some datasets that the local repository lacks."""
+        """Return the datasets that the local repository lacks."""
         return [ref for ref in refs if ref.id not in self._refs]
 
     def use(self, refs: Collection[DatasetRef]) -> None:
-        """Note what a visit uses.
+        """Record what a visit uses.
 
         Parameters
         ----------
         refs : collection of `~lsst.daf.butler.DatasetRef`
-            All in the local repository.
+            Datasets in the local repository.
         """
         by_type: dict[str, set[UUID]] = {}
         for ref in refs:
@@ -55,7 +55,7 @@ class CalibrationCache:
             uses.append(use)
 
     def evict(self) -> list[DatasetRef]:
-        """Forget what was used longest ago.
+        """Forget the least recent uses.
 
         Returns
         -------
@@ -72,6 +72,6 @@ class CalibrationCache:
         return dropped
 
     def clear(self) -> None:
-        """Forget everything, such as after a failure that leaves the local repository's content unknown."""
+        """Forget everything, after a failure that leaves the local repository in an unknown state."""
         self._uses.clear()
         self._refs.clear()

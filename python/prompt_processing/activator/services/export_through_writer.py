@@ -1,4 +1,4 @@
-"""Hand a visit's outputs over through the Butler writer service, without touching the central database."""
+"""Hand a visit's outputs to the Butler writer service, without access to the central database."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from prompt_processing.butler.local import LocalRepository
 
 
 class ExporterThroughWriter(Exporter):
-    """Copy outputs to the central repository's datastore, and tell the writer service about them.
+    """Copy outputs to the central repository's datastore, and announce them to the writer service.
 
-    Whether the repository already holds other outputs of the visit is the service's to find out.
+    The service checks whether the repository already holds other outputs of the visit.
 
     Parameters
     ----------
     central : `CentralRepository`
-        To where; only the place of its datastore is asked for.
+        The destination; only the location of its datastore is used.
     patterns : sequence of `str`
         See `Exporter`.
     topic : `WriterTopic`
-        Where the service listens.
+        Topic that the service reads.
     """
 
     def __init__(self, central: CentralRepository, patterns: Sequence[str], topic: WriterTopic) -> None:
@@ -54,12 +54,12 @@ class ExporterThroughWriter(Exporter):
         Parameters
         ----------
         source, runs, records, chain
-            See `Exporter.export`; the service knows the chain from the names of the runs.
+            See `Exporter.export`; the service derives the chain from the names of the runs.
 
         Returns
         -------
         n_datasets : `int`
-            How many were handed over.
+            Number of datasets handed over.
 
         Raises
         ------

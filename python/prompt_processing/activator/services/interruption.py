@@ -1,4 +1,4 @@
-"""Signals and the time limit, as exceptions at a place of the visit's choosing."""
+"""Turn signals and the time limit into an exception, at a point that the visit chooses."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _log = logging.getLogger("lsst.activator.services.interruption")
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 _GRACE_MARGIN = 2.0
-"""Seconds of the grace period that are left for cleaning up and answering."""
+"""Seconds of the grace period that are reserved for cleaning up and answering."""
 
 
 class Interrupted(BaseException):
     """The visit has to end now.
 
-    Not an `Exception`: code in between that handles those, such as the
-    pipeline executor, must not take it for a failure of its own.
+    Not an `Exception`, so that code that handles exceptions, such as the
+    pipeline executor, does not take it for a failure of its own.
 
     Parameters
     ----------
     reason : `str`
-        What ends it.
+        Cause of the interruption.
     """
 
     def __init__(self, reason: str) -> None:
@@ -39,16 +39,16 @@ class Interrupted(BaseException):
 class Interruption:
     """Turn SIGTERM, SIGHUP and the end of a visit's time into one `Interrupted`.
 
-    It is raised in the main thread, by a signal at most once a visit, so that
-    nothing disturbs the unwinding. Handlers that were there before are called
-    as well, so that a server notices that it is to end.
+    It is raised in the main thread, at most once per visit, so that nothing
+    disturbs the unwinding. Handlers that were installed before are called as
+    well, so that the server also learns that it has to end.
 
     Parameters
     ----------
     timeout : `float`
         Seconds that a visit may take.
     grace_period : `float`
-        Seconds between a signal and the end of the process by force.
+        Seconds between a signal and the forced end of the process.
     """
 
     def __init__(self, timeout: float, grace_period: float) -> None:
@@ -63,10 +63,10 @@ class Interruption:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Let a block be interrupted.
+        """Allow a block to be interrupted.
 
         Outside the main thread, where Python runs no signal handlers, the
-        block runs to its end.
+        block runs to completion.
         """
         if threading.current_thread() is not threading.main_thread():
             _log.warning("Not in the main thread: signals and WORKER_TIMEOUT do not end this visit.")
@@ -82,7 +82,7 @@ class Interruption:
             yield
         finally:
             self._held = True
-            # Somebody else's alarm goes on where it was.
+            # An alarm that was set before continues with its remaining time.
             signal.setitimer(
                 signal.ITIMER_REAL, max(0.01, delay - (time.monotonic() - began)) if delay else 0.0, interval
             )
@@ -91,7 +91,7 @@ class Interruption:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let a block run to its end: what decides the outcome, and the cleaning."""
+        """Let a block run to completion: the choice of the outcome, and the cleanup."""
         before, self._held = self._held, True
         try:
             yield
@@ -100,7 +100,7 @@ class Interruption:
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
-        """Let a block end in the grace period after a signal: what is short and saves the visit's work."""
+        """Let a block use the grace period after a signal: short work that saves the visit's results."""
         self._finishing = True
         try:
             yield
@@ -108,7 +108,7 @@ class Interruption:
             self._finishing = False
 
     def check(self) -> None:
-        """Raise an interruption that came at a moment when it could not be raised, or that was swallowed.
+        """Raise an interruption that could not be raised when it came, or that was swallowed.
 
         Raises
         ------
@@ -120,7 +120,7 @@ class Interruption:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         first = self._reason is None
-        self._reason = self._reason or f"The worker was told to end by {signal.Signals(number).name}"
+        self._reason = self._reason or f"The worker was asked to end by {signal.Signals(number).name}"
         previous = self._previous.get(number)
         if callable(previous):
             previous(number, frame)

@@ -1,4 +1,4 @@
-"""Which metrics of a visit go to the observatory's metrics service, and in which bundles."""
+"""Bundle the metrics of a visit for the observatory's metrics service."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def bundles_of_visit(
     preload: Mapping[str, float],
     metadata: Mapping[str, Any],
 ) -> Iterator[Bundle]:
-    """Give the bundles of a visit.
+    """Yield the metric bundles of a visit.
 
     Parameters
     ----------
     visit : `~prompt_processing.domain.visit.FannedOutVisit`
         The visit.
     outcome : `~prompt_processing.domain.outcome.Outcome`
-        How it ended.
+        Outcome of the visit.
     preload : mapping
         Metrics of the preload, by name.
     metadata : mapping
-        Metadata of the tasks that ran on the images, by label.
+        Metadata of the tasks that ran on the images, by task label.
 
     Yields
     ------
     bundle : `~prompt_processing.telemetry.sasquatch.Bundle`
-        ``promptPreload_metrics``, and ``<label>_metrics`` of each task that has counted something.
+        ``promptPreload_metrics``, and ``<label>_metrics`` of each task that has counts.
     """
     if "preload" not in outcome.stages:
         return
@@ -57,14 +57,14 @@ def bundles_of_visit(
 
 
 def task_metrics(metadata: Mapping[str, Any], label: str) -> dict[str, bool | int | float]:
-    """Find a task's own numbers in its metadata, which also holds those of its execution.
+    """Return a task's own metrics from its metadata, without those of its execution.
 
     Parameters
     ----------
     metadata : mapping
-        Metadata by label.
+        Metadata by task label.
     label : `str`
-        Of the task.
+        Label of the task.
     """
     values: Any = metadata.get(label)
     if values is None:

@@ -1,4 +1,4 @@
-"""Run the best pipeline that can be built, and say what its failure means."""
+"""Run the best pipeline that can be built, and classify its failure."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ _THIRTY_DAYS = 30 * 86400.0
 
 NOT_BUILDABLE: tuple[type[Exception], ...] = (
     QuantumGraphBuilderError,
-    # A prerequisite of which there are fewer than the task asks for.
+    # Fewer prerequisites than the task needs.
     FileNotFoundError,
     MissingDatasetTypeError,
     MissingCollectionError,
 )
-"""How the middleware says that a pipeline's inputs are not there."""
+"""Exceptions by which the middleware reports that a pipeline's inputs are missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineResult:
-    """What a pipeline did.
+    """Result of a pipeline.
 
     Attributes
     ----------
     pipeline : `str`
-        Stem of its file.
+        Stem of the pipeline's file name.
     metadata : mapping
         Metadata by task label.
     seconds : mapping
@@ -85,7 +85,7 @@ class DataSelection:
     bind : mapping
         Values of the placeholders.
     if_used : mapping
-        Values of dimensions that not all pipelines have.
+        Values of dimensions that only some pipelines have.
     """
 
     where: str
@@ -93,7 +93,7 @@ class DataSelection:
     if_used: Mapping[str, Any]
 
     def for_pipeline(self, pipeline: ReadyPipeline) -> tuple[str, dict[str, Any]]:
-        """Return expression and values for one pipeline."""
+        """Return the expression and its values for one pipeline."""
         where, bind = self.where, dict(self.bind)
         for dimension, value in self.if_used.items():
             if dimension in pipeline.graph.get_all_dimensions():
@@ -103,7 +103,7 @@ class DataSelection:
 
 
 class TaskFailedError(RuntimeError):
-    """A task failed; the cause is what it raised.
+    """A task failed; ``__cause__`` is the exception that it raised.
 
     Parameters
     ----------
@@ -111,21 +111,21 @@ class TaskFailedError(RuntimeError):
         Label of the task.
     """
 
-    # Upon some exceptions of tasks the graph executor ends the whole process: it gets this one instead.
+    # Some exceptions of tasks make the graph executor end the whole process, so it sees this one instead.
     def __init__(self, label: str) -> None:
         super().__init__(label)
         self.label = label
 
 
 class _WatchedExecutor(SingleQuantumExecutor):
-    """Keep each task's time and metadata, which would otherwise have to be read back.
+    """Record each task's time and metadata, which would otherwise have to be read back.
 
     Parameters
     ----------
     release : callable
-        Called after each task with the inputs that no later one reads.
+        Called after each task with the inputs that no later task reads.
     last_readers : mapping
-        Label of the last task that reads a dataset type, by its name.
+        Label of the last task that reads each dataset type, by its name.
     **kwargs
         For the base class.
     """
@@ -149,7 +149,7 @@ class _WatchedExecutor(SingleQuantumExecutor):
         start = time.monotonic()
         try:
             result = super().execute(task_node, quantum, quantum_id, log_records=log_records)
-        # A task may raise anything; what counts here is which task it was.
+        # A task may raise anything; only its label matters here.
         except Exception as error:
             raise TaskFailedError(task_node.label) from error
         finally:
@@ -164,10 +164,10 @@ class _WatchedExecutor(SingleQuantumExecutor):
 
 
 def _builder_for_empty_run(*args: Any, **kwargs: Any) -> AllDimensionsQuantumGraphBuilder:
-    """Make a builder of quantum graphs for a run in which there is nothing of the visit yet."""
+    """Make a quantum graph builder for a run that holds nothing of the visit yet."""
     builder = AllDimensionsQuantumGraphBuilder(*args, **kwargs)
-    # It has found the night's init-outputs by now. A query for each other output would come back empty, and
-    # they are a third of the graph's time.
+    # The builder has found the night's init-outputs by now. Queries for the other outputs would find nothing
+    # and take a third of the time.
     builder.output_run_exists = False
     return builder
 
@@ -178,13 +178,13 @@ class PipelineRun:
     Parameters
     ----------
     butler : `~lsst.daf.butler.Butler`
-        Local; its collections and run are the pipeline's inputs and output.
+        The local repository; its collections are the pipeline's inputs, its run takes the outputs.
     pipeline : `ReadyPipeline`
         The pipeline.
     connections : `~prompt_processing.tasks.connections.Connections`
-        The worker's.
+        Connections of the worker.
     release : callable
-        Takes datasets that no task will read again.
+        Releases datasets that no task will read again.
     """
 
     def __init__(
@@ -200,12 +200,12 @@ class PipelineRun:
         self._graph: PredictedQuantumGraph | None = None
 
     def build(self, data: DataSelection) -> bool:
-        """Make the quantum graph.
+        """Build the quantum graph.
 
         Parameters
         ----------
         data : `DataSelection`
-            What to process.
+            The data to process.
 
         Returns
         -------
@@ -218,7 +218,7 @@ class PipelineRun:
                 cast(Pipeline, self._pipeline),
                 where=where,
                 bind=bind,
-                # Whatever makes one will do.
+                # The annotation asks for a class, but any callable works.
                 builder_class=cast(Any, _builder_for_empty_run),
             )
         except NOT_BUILDABLE as error:
@@ -239,7 +239,7 @@ class PipelineRun:
         Raises
         ------
         TaskFailedError
-            Raised if a task fails, or gives outputs that it calls partial.
+            Raised if a task fails, or reports partial outputs.
         """
         if self._graph is None:
             raise RuntimeError(f"Pipeline {self._pipeline.path} is not built.")
@@ -250,7 +250,7 @@ class PipelineRun:
             limited_butler_factory=lambda quantum: outputs,
             task_factory=ConnectedTaskFactory(self._connections),
             resources=ExecutionResources(),
-            # The run was empty before the visit: existence checks would cost time for nothing.
+            # The run was empty before the visit: existence checks would waste time.
             assume_no_existing_outputs=True,
             raise_on_partial_outputs=True,
         )
@@ -267,16 +267,16 @@ class PipelineRun:
 
 
 def _hand_over_rest(outputs: VisitOutputs) -> None:
-    """Keep what a pipeline made before it failed: metadata and logs tell why."""
+    """Keep what a pipeline wrote before it failed: metadata and logs show the cause."""
     try:
         outputs.hand_over()
     except Exception:  # noqa: BLE001
-        # Whatever it is, the task's failure came first and decides.
+        # The task's failure came first and decides the outcome.
         _LOG.exception("The outputs of the failed pipeline are lost.")
 
 
 def first_buildable(runs: Sequence[PipelineRun], data: DataSelection) -> PipelineRun | None:
-    """Return the first of some pipelines whose inputs are all there, built; `None` if there is none."""
+    """Build and return the first pipeline whose inputs are all present, or `None`."""
     for run in runs:
         if run.build(data):
             return run
@@ -284,24 +284,24 @@ def first_buildable(runs: Sequence[PipelineRun], data: DataSelection) -> Pipelin
 
 
 def meaning_of_failure(failure: TaskFailedError, changed: bool | None) -> PromptError:
-    """Say whether a visit whose pipeline failed may be tried again.
+    """Classify a pipeline's failure: may the visit be retried?
 
     Parameters
     ----------
     failure : `TaskFailedError`
-        What happened.
+        The failure.
     changed : `bool` or `None`
-        Whether anything permanent was written outside; `None` if it cannot be told.
+        Whether the APDB was written to; `None` if that is unknown.
 
     Returns
     -------
     error : `RetriableError` or `NonRetriableError`
-        To be raised from ``failure``.
+        Error to raise from ``failure``.
     """
     cause = failure.__cause__
     reason = f"Task {failure.label} failed: {type(cause).__name__}: {cause}"
     if changed is None:
-        return NonRetriableError(f"{reason}; whether the APDB was written to cannot be told", "unsafe")
+        return NonRetriableError(f"{reason}; it is unknown whether the APDB was written to", "unsafe")
     if changed:
         return NonRetriableError(f"{reason}; the APDB was written to", "unsafe")
     if isinstance(cause, NonRetriableError | RetriableError):

@@ -1,4 +1,4 @@
-"""Fetch what a visit's pipelines need, before its images are there."""
+"""Fetch the inputs of a visit's pipelines before its images arrive."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _LOG = logging.getLogger("lsst.activator.services.preload")
 
 @dataclass(slots=True)
 class PreloadedData:
-    """What was found for a visit.
+    """The inputs found for a visit.
 
     Attributes
     ----------
     refs : `list` [`~lsst.daf.butler.DatasetRef`]
-        All inputs, whether they had to be copied or not.
+        All inputs, copied or already present.
     calibrations : `list` [`Certified`]
-        Those of them that are valid for a time.
+        The calibrations among them, with their validity ranges.
     region : `~lsst.sphgeom.Region` or `None`
-        What the detector may see, for which they were looked up.
+        Padded sky region of the detector, for which they were looked up.
     copied : `int`
-        How many were not in the local repository.
+        Number of datasets copied to the local repository.
     seconds : `dict` [`str`, `float`]
         Wall time of each step.
     """
@@ -49,13 +49,13 @@ class PreloadedData:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def count(self, dataset_type: str) -> int:
-        """Return how many datasets of a type there are."""
+        """Return the number of datasets of a type."""
         return sum(ref.datasetType.name == dataset_type for ref in self.refs)
 
 
 def visit_timespan(visit: FannedOutVisit) -> Timespan:
     """Return when a visit is expected to take place."""
-    # Nobody announces a visit without its time; the message's own is close enough to choose calibrations by.
+    # If the start time is missing, the time of the message is close enough to choose calibrations.
     start = visit.startTime or visit.private_sndStamp
     begin = Time(start, format="unix_tai", scale="tai")
     end = Time(start + max(visit.duration, 1.0), format="unix_tai", scale="tai")
@@ -73,33 +73,33 @@ def find_inputs(
     skymap: str,
     band: str | None,
 ) -> PreloadedData:
-    """Look up the inputs of all pipelines that a visit may get.
+    """Look up the inputs of all pipelines that may run for a visit.
 
     Parameters
     ----------
     central : `CentralRepository`
-        Where to look for what depends on the place in the sky.
+        Source of the inputs that depend on the position in the sky.
     known : `KnownInputs`
-        Where to look for the rest.
+        Source of all other inputs.
     order : `tuple` [`str`]
-        Collections, the one searched first in front.
+        Collections in search order.
     pipelines : iterable of `ReadyPipeline`
         The pipelines.
     visit : `FannedOutVisit`
-        Gives detector, filter and time.
+        The visit, with its detector, filter and time.
     region : `lsst.sphgeom.Region` or `None`
-        What the detector will see, padded; without it nothing of the sky is
-        looked up.
+        Padded sky region of the detector; without it, no inputs that depend
+        on the position are looked up.
     skymap : `str`
         Name of the sky map.
     band : `str` or `None`
-        Band of the filter, if both are known; without it nothing that
-        belongs to a band is looked up.
+        Band of the filter, if both are known; without it, no inputs of a
+        band are looked up.
 
     Returns
     -------
     data : `PreloadedData`
-        Of which nothing is copied yet.
+        The inputs, not yet copied.
     """
     wanted: dict[str, tuple[DatasetType, InputKind]] = {}
     for pipeline in pipelines:
@@ -138,16 +138,16 @@ def find_inputs(
 def copy_inputs(
     central: CentralRepository, local: LocalRepository, cache: CalibrationCache, data: PreloadedData
 ) -> None:
-    """Copy what the local repository lacks, and make it findable there.
+    """Copy the inputs that the local repository lacks, and make them findable there.
 
     Parameters
     ----------
     central, local : `CentralRepository`, `LocalRepository`
-        From, to.
+        Source and destination.
     cache : `CalibrationCache`
-        What the local repository has; brought up to date.
+        Content of the local repository; updated.
     data : `PreloadedData`
-        What is needed.
+        The inputs.
 
     Raises
     ------
@@ -167,13 +167,13 @@ def copy_inputs(
     data.copied = len(absent)
     data.seconds["copy"] = time.monotonic() - start
     start = time.monotonic()
-    # Decompressing them takes seconds, which are idle now and precious once the image is there.
+    # Decompression takes seconds. They are free now, and would delay the alerts once the image is there.
     local.read_ahead(data.refs, data.region)
     data.seconds["read"] = time.monotonic() - start
 
 
 def _records(refs: Iterable[DatasetRef]) -> dict[str, list[DimensionRecord]]:
-    """Collect the records of the sky map, tracts and patches; the instrument's own are there already."""
+    """Collect the records of sky map, tracts and patches; those of the instrument are present already."""
     found: dict[str, dict[Any, DimensionRecord]] = {}
     for ref in refs:
         if not ref.dataId.hasRecords():

@@ -1,4 +1,4 @@
-"""The story of one visit, from its announcement to its outcome."""
+"""Process one visit, from its announcement to its outcome."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ALERTING_TASK = "associateApdb"
 
 @dataclass
 class _Progress:
-    """How far a visit has come."""
+    """Progress of a visit."""
 
     times: StageTimes
     workspace: VisitWorkspace | None = None
@@ -58,29 +58,29 @@ class ProcessVisit:
     Parameters
     ----------
     rules : `VisitRules`
-        What is accepted.
+        Rules for accepting visits.
     open_workspace : callable
-        Makes the workspace of a visit, which runs the pipelines that the rules have chosen.
+        Makes the workspace of a visit, which runs the pipelines chosen by the rules.
     snaps : `~prompt_processing.activator.services.wait_for_snaps.WaitForSnaps`
         Finds the images.
     in_apdb : callable
-        Tells whether any of some exposures of a detector is in the APDB, or
-        `None` if it cannot be told.
+        Returns whether the APDB holds any of these exposures of a detector, or
+        `None` if that is unknown.
     interruption : `~prompt_processing.activator.services.interruption.Interruption`
-        Ends a visit before its time.
+        Interrupts a visit.
     metrics : `~prompt_processing.telemetry.metrics.Metrics`
-        Counts.
+        Metrics of the process.
     log_context : `~prompt_processing.telemetry.logs.LogContext`
-        Names the visit in the log.
+        Adds the visit to log lines.
     sasquatch : `~prompt_processing.telemetry.sasquatch.Sasquatch`, optional
-        Takes metric bundles.
+        Receives metric bundles.
     start_afresh : callable, optional
-        Replaces the local repository by a new one, if a visit's data cannot
-        be taken out of it.
+        Replaces the local repository, when a visit's data cannot be removed
+        from it.
     store_alerts : callable, optional
-        Moves alerts that no broker took to where they outlive the pod; called after each visit.
+        Moves unsent alerts to a store that outlives the pod; called after each visit.
     now : callable, optional
-        Unix seconds, UTC.
+        Returns Unix seconds, UTC.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class ProcessVisit:
         self._now = now
 
     def process(self, visit: FannedOutVisit) -> Outcome:
-        """Process a visit; every failure becomes an outcome.
+        """Process a visit; turn every failure into an outcome.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class ProcessVisit:
         Returns
         -------
         outcome : `~prompt_processing.domain.outcome.Outcome`
-            How it ended; logged and counted already.
+            Outcome of the visit, already logged and counted.
         """
         now = self._now()
         with self._log_context.visit(visit, now), self._metrics.processing():
@@ -141,7 +141,7 @@ class ProcessVisit:
         outcome : `~prompt_processing.domain.outcome.Outcome`
             The outcome.
         visit : `~prompt_processing.domain.visit.FannedOutVisit`, optional
-            Whose it is, if that visit is not being processed.
+            The visit, if it is not being processed now.
         """
         if visit is not None:
             with self._log_context.visit(visit, self._now()):
@@ -164,7 +164,7 @@ class ProcessVisit:
             with self._interruption.watch():
                 return self._attempt(visit, progress)
         except Interrupted as interrupted:
-            # It came between two statements that handle another end. There is no second one.
+            # It came while another end was being handled. A visit is interrupted once at most.
             end = self._judge(interrupted, visit, progress)
             self._clean(progress)
             return end
@@ -173,7 +173,7 @@ class ProcessVisit:
         try:
             return Status.PROCESSED, self._story(visit, progress), None
         except (Exception, Interrupted) as error:  # noqa: BLE001
-            # The last place where a failure can become an outcome that the sender understands.
+            # The last place where a failure can become an outcome for the sender.
             with self._interruption.held():
                 end = self._judge(error, visit, progress)
             if end[0] is Status.FAILED and not _is_anothers(error) and not isinstance(error, Interrupted):
@@ -189,7 +189,7 @@ class ProcessVisit:
         if not pipelines.preprocessing and not pipelines.main:
             raise IgnorableVisitError("The configuration runs nothing for this visit.")
         if pipelines.main:
-            # Before anything that takes time: a notice that nobody listens for is lost.
+            # Before anything that takes time: notices sent earlier are lost.
             self._snaps.subscribe()
         with progress.times.measure("preload"):
             progress.workspace = workspace = self._open_workspace(visit, pipelines)
@@ -204,8 +204,8 @@ class ProcessVisit:
             images = self._snaps.collect(visit)
         self._interruption.check()
         if not images:
-            # The telescope skipped them or they are hopelessly late; a worker that waited as long again would
-            # be missing from the next visit.
+            # The telescope skipped them, or they are far too late. A retry would wait as long again and keep
+            # a worker from the next visit.
             raise NonRetriableError(f"No image arrived within {_wait(progress):.0f} s.", "useless")
         progress.image_arrival = _last_arrival(images)
         with progress.times.measure("ingest"):
@@ -213,7 +213,7 @@ class ProcessVisit:
         self._log_context.exposures(progress.exposures)
         self._interruption.check()
         if not progress.exposures:
-            raise NonRetriableError(f"None of {len(images)} image(s) can be used.", "useless")
+            raise NonRetriableError(f"None of {len(images)} image(s) is usable.", "useless")
         self._require_unwritten(visit, progress)
         with progress.times.measure("pipeline"):
             progress.pipeline_started = True
@@ -230,28 +230,28 @@ class ProcessVisit:
         except Exception as error:
             if not pipelines.main:
                 raise
-            # A main pipeline that does without its outputs is better than no visit.
+            # A main pipeline may run without its outputs.
             _log.error(
-                "Preprocessing failed; the main pipelines are tried without it: %s",
+                "Preprocessing failed; trying the main pipelines without it: %s",
                 error.reason if isinstance(error, PromptError) else f"{type(error).__name__}: {error}",
                 exc_info=None if isinstance(error, PromptError) else error,
             )
 
     def _export_rest(self, progress: _Progress) -> None:
-        """Hand over what a pipeline has left that failed for good: it tells why, or is in the APDB."""
+        """Hand over the outputs of a pipeline that failed for good: they show the cause."""
         if progress.workspace is None or not progress.pipeline_started or progress.result is not None:
             return
         try:
             with self._interruption.finishing(), progress.times.measure("export"):
                 progress.exported = progress.workspace.export()
         except (Exception, Interrupted):  # noqa: BLE001
-            # The failure before is the outcome.
-            _log.exception("The outputs of the failed pipeline are not handed over.")
+            # The first failure decides the outcome.
+            _log.exception("Cannot hand over the outputs of the failed pipeline.")
 
     def _require_unwritten(self, visit: FannedOutVisit, progress: _Progress) -> None:
         written = self._in_apdb(progress.exposures, visit.detector)
         if written is None:
-            raise RetriableError("The APDB does not tell whether it holds this visit already.")
+            raise RetriableError("Cannot find out whether the APDB holds this visit already.")
         if written:
             raise NonRetriableError("The APDB holds this visit already; it is never written twice.", "unsafe")
 
@@ -277,7 +277,7 @@ class ProcessVisit:
                 reason = f"{reason} The APDB was changed, or may have been."
             return Status.FAILED, reason, "unsafe"
         if isinstance(error, RetriableError | Interrupted) or (
-            # A full disk, say; nobody nearer to it has a name for it.
+            # For example a full disk, for which no other layer has a type.
             isinstance(error, Exception) and is_passing(error)
         ):
             return Status.RETRIABLE, reason, None
@@ -290,7 +290,7 @@ class ProcessVisit:
                 progress.workspace.clean()
                 progress.workspace = None
         except Exception:  # noqa: BLE001
-            # The outcome stands. What is left behind would spoil the next visit, or this one's next attempt.
+            # The outcome stands. Leftovers would spoil the next visit, or the next attempt at this one.
             _log.exception("Cleaning failed; the local repository is replaced.")
             self._replace_repository()
 
@@ -299,7 +299,7 @@ class ProcessVisit:
             self._start_afresh()
         except Exception:  # noqa: BLE001
             # The next visit tries again.
-            _log.exception("There is no local repository for now.")
+            _log.exception("No local repository is available for now.")
 
     def _read_counts(self, progress: _Progress) -> None:
         if progress.result is None:
@@ -335,7 +335,7 @@ class ProcessVisit:
 
 
 def _is_anothers(error: BaseException | None) -> bool:
-    """Tell whether another worker has processed the visit, whose outputs are the ones that count."""
+    """Return whether another worker has processed the visit; its outputs are the valid ones."""
     while error is not None:
         if isinstance(error, AlreadyInApdbError):
             return True

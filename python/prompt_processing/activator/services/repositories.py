@@ -1,4 +1,4 @@
-"""What a worker process opens once and all its visits use."""
+"""Repositories, camera and pipelines, shared by all visits of a worker process."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _OWN_DATASET_TYPES = {
     "regionTimeInfo": (("instrument", "group", "detector"), "RegionTimeInfo"),
     "promptPreload_metrics": (("instrument", "group", "detector"), "MetricMeasurementBundle"),
 }
-"""Dimensions and storage class of what no pipeline makes, should the central repository not know them."""
+"""Dimensions and storage class of datasets that no pipeline writes, for a repository without these types."""
 
 
 class Repositories:
-    """What a worker process opens once: repositories, camera and pipelines.
+    """Repositories, camera and pipelines, which a worker process opens once.
 
-    Make it with `open`.
+    Create it with `open`.
     """
 
     def __init__(
@@ -76,21 +76,21 @@ class Repositories:
 
     @classmethod
     def open(cls, settings: Settings, camera: Camera | None = None) -> Self:
-        """Connect to the central repository and make the local one.
+        """Connect to the central repository and create the local one.
 
         Parameters
         ----------
         settings : `Settings`
-            The activator's.
+            Settings of the worker.
         camera : `Camera`, optional
-            By default the one that the settings name, at full size.
+            The camera; by default the one that the settings name, at full size.
 
         Raises
         ------
         RetriableError
             Raised if the central repository cannot be reached.
         LookupError
-            Raised if it does not know the instrument.
+            Raised if the instrument is not registered there.
         """
         use_butler_types()
         central = CentralRepository.open(
@@ -119,7 +119,7 @@ class Repositories:
         )
 
     def begin_night(self, night_of_processing: str) -> None:
-        """Read anew, once a night, where the inputs are.
+        """Read the search order of the inputs again, once per night.
 
         Parameters
         ----------
@@ -139,6 +139,6 @@ class Repositories:
         self._night = night_of_processing
 
     def close(self) -> None:
-        """Disconnect, and remove the local repository."""
+        """Disconnect and remove the local repository."""
         self.central.close()
         self.local.close()

@@ -1,4 +1,4 @@
-"""A stream worker's story: take a visit, process it, say so; then the next."""
+"""Serve a stream: take a visit, process it, acknowledge it, take the next."""
 
 from __future__ import annotations
 
@@ -21,52 +21,52 @@ from prompt_processing.telemetry.health import Heartbeat
 _log = logging.getLogger("lsst.activator.services.serve_stream")
 
 MAX_DELIVERIES = 3
-"""Workers that may try a visit; one that has brought down that many is not given to another."""
+"""Number of workers that may try a visit; after that it is not delivered again."""
 
 _LISTEN_SECONDS = 1.0
 _CLAIM_SECONDS = 5.0
 _RETRY_AFTER = 30.0
-"""Seconds until a visit that failed for a passing reason is tried again, as over HTTP."""
+"""Seconds until a visit that failed for a transient reason is tried again, as over HTTP."""
 
 
 class Visits(Protocol):
-    """The stream, as `~prompt_processing.activator.storage.visit_stream.VisitStream` has it."""
+    """A stream of visits, see `~prompt_processing.activator.storage.visit_stream.VisitStream`."""
 
     def open(self) -> None:
-        """Make sure that it is there."""
+        """Create the stream unless it exists."""
 
     def claim(self) -> StreamEntry | None:
-        """Take over a dead worker's visit."""
+        """Take over the visit of a dead worker."""
 
     def read(self, seconds: float) -> StreamEntry | None:
         """Wait for a new visit."""
 
     def held(self, entry: StreamEntry) -> AbstractContextManager[None]:
-        """Give signs of life."""
+        """Refresh the claim on a visit during a block."""
 
     def acknowledge(self, entry: StreamEntry) -> bool:
-        """Take a visit off the stream."""
+        """Remove a visit from the stream."""
 
     def give_back(self, entry: StreamEntry, after: float, *, tried: bool) -> bool:
-        """Let it be taken again."""
+        """Return a visit to the stream."""
 
 
 class Process(Protocol):
-    """What is done with a visit; `.process_visit.ProcessVisit` does it."""
+    """A service that processes visits, see `.process_visit.ProcessVisit`."""
 
     def process(self, visit: FannedOutVisit) -> Outcome:
-        """Process a visit; every failure becomes an outcome."""
+        """Process a visit; turn every failure into an outcome."""
 
     def record(self, outcome: Outcome, visit: FannedOutVisit | None = None) -> None:
-        """Log and count an outcome that is found without processing."""
+        """Log and count an outcome that needs no processing."""
 
 
 class ServeStream:
     """Process the visits of a stream, one after the other.
 
-    A visit leaves the stream when its outcome is known and not before. Should the worker die, another takes
-    the visit over and processes it from its beginning; if the dead one had written to the APDB, that shows
-    before anything is written again, and is the visit's outcome.
+    A visit leaves the stream only when its outcome is known. If the worker dies, another worker takes the
+    visit over and starts from the beginning. If the dead worker had written to the APDB, the new one notices
+    before it writes, and reports that as the outcome.
 
     Parameters
     ----------
@@ -79,17 +79,17 @@ class ServeStream:
     max_visits : `int`
         Visits after which the worker ends; 0 for no limit.
     retry_delay : `float`
-        Seconds before Redis is asked again after a failure.
+        Seconds before Redis is tried again after a failure.
     stuck_after : `float`, optional
-        Seconds after which a visit has not ended by itself and never will; for ever, by default.
+        Seconds after which a visit counts as stuck; by default there is no limit.
     heartbeat : `~prompt_processing.telemetry.health.Heartbeat`, optional
-        Beats whenever the loop turns.
+        Beats in each turn of the loop.
     give_up : callable, optional
-        Ends the process then, so that the visit is another's; called in another thread.
+        Ends the process of a stuck visit, so that another worker takes it; called in another thread.
     naming : callable, optional
-        Returns a context that names a visit in the log.
+        Returns a context that adds a visit to log lines.
     monotonic : callable, optional
-        A clock that never goes back, seconds.
+        Returns the seconds of a monotonic clock.
     """
 
     def __init__(
@@ -119,17 +119,17 @@ class ServeStream:
         self._next_claim = 0.0
 
     def run(self, stop: threading.Event) -> int:
-        """Work until there is nothing to do, enough is done, or it is time to stop.
+        """Serve visits until none arrives in time, the limit is reached, or the worker has to stop.
 
         Parameters
         ----------
         stop : `threading.Event`
-            Set when the worker is to end. A visit that is underway is interrupted by other means.
+            Set when the worker has to stop. `Interruption` interrupts the visit that is being processed.
 
         Returns
         -------
         n_visits : `int`
-            How many visits were taken.
+            Number of visits taken.
         """
         n_visits = 0
         last_visit = self._monotonic()
@@ -145,7 +145,7 @@ class ServeStream:
                     is_open = True
                 entry = self._next()
             except StreamUnavailableError as error:
-                _log.error("%s; asking again in %g s.", error.reason, self._retry_delay)
+                _log.error("%s; trying again in %g s.", error.reason, self._retry_delay)
                 stop.wait(self._retry_delay)
                 continue
             if entry is not None and stop.is_set():
@@ -179,36 +179,36 @@ class ServeStream:
 
     def _serve_visit(self, visit: FannedOutVisit, entry: StreamEntry, stop: threading.Event) -> None:
         if entry.deliveries > MAX_DELIVERIES:
-            reason = f"{entry.deliveries - 1} workers did not finish {visit}; it is not given to another."
+            reason = f"{entry.deliveries - 1} workers did not finish {visit}; it is not delivered again."
             self._process.record(Outcome(Status.FAILED, reason, "unsafe"), visit)
             self._settle(lambda: self._stream.acknowledge(entry), entry, stop)
             return
         if entry.deliveries > 1:
-            _log.warning("%s is taken over, delivery %d of it.", visit, entry.deliveries)
+            _log.warning("%s is taken over, delivery %d.", visit, entry.deliveries)
         with self._bounded(entry), self._stream.held(entry):
             outcome = self._process.process(visit)
         if outcome.status is Status.RETRIABLE and (stop.is_set() or entry.deliveries < MAX_DELIVERIES):
             self._give_back(entry, stop)
             return
         if outcome.status is Status.RETRIABLE:
-            # Nobody tries again; somebody may, by hand.
+            # Not retried automatically; an operator may process it by hand.
             reason = f"{visit} is not tried again after {entry.deliveries} attempts: {outcome.reason}"
             self._process.record(Outcome(Status.FAILED, reason), visit)
         self._settle(lambda: self._stream.acknowledge(entry), entry, stop)
 
     @contextmanager
     def _bounded(self, entry: StreamEntry) -> Iterator[None]:
-        """End the process if a visit does not react to the end of its time.
+        """End the process if a visit does not react to its time limit.
 
-        A call that never returns, of a database behind a network that swallows everything, cannot be
-        interrupted; and the signs of life go on meanwhile, so that nobody else would ever get the visit.
+        A call that never returns cannot be interrupted, for example to a database behind a network that drops
+        packets. Meanwhile the worker keeps its claim, so that no other worker could ever take the visit.
         """
         if self._stuck_after is None:
             yield
             return
 
         def give_up() -> None:
-            _log.critical("Visit %s does not end; this worker does.", entry.id)
+            _log.critical("Visit %s does not end; this worker exits.", entry.id)
             self._give_up()
 
         timer = threading.Timer(self._stuck_after, in_this_context(give_up))
@@ -220,21 +220,21 @@ class ServeStream:
             timer.cancel()
 
     def _give_back(self, entry: StreamEntry, stop: threading.Event) -> None:
-        # One who has to end leaves the visit to another at once; what failed needs time to pass.
+        # A worker that has to stop releases its visit at once; a failed visit waits before its next attempt.
         stopping = stop.is_set()
         after = 0.0 if stopping else _RETRY_AFTER
         self._settle(lambda: self._stream.give_back(entry, after, tried=not stopping), entry, stop)
 
     def _settle(self, action: Callable[[], bool], entry: StreamEntry, stop: threading.Event) -> None:
-        """Tell the stream what became of a visit, as soon as it can be told."""
+        """Report the end of a visit to the stream; retry until Redis answers."""
         while True:
             self._beat()
             try:
                 if not action():
-                    _log.warning("Visit %s was another worker's by then.", entry.id)
+                    _log.warning("Visit %s had been taken over by another worker.", entry.id)
                 return
             except StreamUnavailableError as error:
-                _log.error("The end of visit %s cannot be told: %s", entry.id, error.reason)
+                _log.error("Cannot report the end of visit %s: %s", entry.id, error.reason)
                 if stop.wait(self._retry_delay):
-                    # Another worker will find out what this one has done.
+                    # The next worker finds in the APDB what this one has written.
                     return

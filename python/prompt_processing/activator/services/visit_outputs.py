@@ -1,4 +1,4 @@
-"""What a visit's tasks hand to each other, in memory until the alerts have left."""
+"""Hold the outputs of a visit's tasks in memory until the alerts are sent."""
 
 from __future__ import annotations
 
@@ -26,17 +26,16 @@ _LOG = logging.getLogger("lsst.activator.services.visit_outputs")
 
 
 class VisitOutputs(LimitedButler):
-    """A butler for one pipeline of one visit: it reads from a repository and writes to memory.
+    """A butler for one pipeline of one visit that reads from a repository and writes to memory.
 
-    Entering a dataset in a repository takes a transaction of its database and
-    often a file, and a pipeline has some fifty. None of them is needed by
-    anybody else before the pipeline is through: `hand_over` enters all of them
-    then, at once.
+    Entering a dataset in a repository takes a database transaction and often
+    a file, and a pipeline has some fifty outputs. Nothing else needs them
+    before the pipeline ends. `hand_over` then enters all of them at once.
 
     Parameters
     ----------
     repository : `~lsst.daf.butler.Butler`
-        Where the inputs are, and where the outputs go in the end.
+        Source of the inputs, and final destination of the outputs.
     """
 
     def __init__(self, repository: Butler) -> None:
@@ -46,7 +45,7 @@ class VisitOutputs(LimitedButler):
         self._held: dict[UUID, tuple[DatasetRef, Any, DatasetProvenance | None]] = {}
 
     def isWriteable(self) -> bool:  # noqa: N802
-        """Say that it takes datasets."""
+        """Return `True`: this butler accepts datasets."""
         return True
 
     @property
@@ -60,7 +59,7 @@ class VisitOutputs(LimitedButler):
 
     @_datastore.setter
     def _datastore(self, value: Any) -> None:
-        raise AttributeError("The datastore is the repository's.")
+        raise AttributeError("The datastore belongs to the repository and cannot be replaced here.")
 
     def put(self, obj: Any, ref: DatasetRef, /, *, provenance: DatasetProvenance | None = None) -> DatasetRef:
         """Hold an output.
@@ -70,14 +69,14 @@ class VisitOutputs(LimitedButler):
         obj : `object`
             The dataset; not copied.
         ref : `~lsst.daf.butler.DatasetRef`
-            What it is.
+            Identity of the dataset.
         provenance : `~lsst.daf.butler.DatasetProvenance`, optional
-            For the repository.
+            Provenance to record in the repository.
 
         Returns
         -------
         ref : `~lsst.daf.butler.DatasetRef`
-            As given.
+            The same reference.
         """
         with self._metrics.instrument_put():
             self._held[ref.id] = (ref, ref.datasetType.storageClass.coerce_type(obj), provenance)
@@ -91,7 +90,7 @@ class VisitOutputs(LimitedButler):
         parameters: dict[str, Any] | None = None,
         storageClass: StorageClass | str | None = None,
     ) -> Any:
-        """Return an output that is held, itself and no copy, or else an input from the repository."""
+        """Return an output that is held, without copying it, or an input from the repository."""
         held = self._held.get(ref.id)
         if held is None:
             return self._repository.get(ref, parameters=parameters, storageClass=storageClass)
@@ -105,7 +104,7 @@ class VisitOutputs(LimitedButler):
             )
 
     def stored_many(self, refs: Iterable[DatasetRef]) -> dict[DatasetRef, bool]:
-        """Say of some datasets which can be read."""
+        """Return which of the datasets can be read."""
         wanted = list(refs)
         elsewhere = [ref for ref in wanted if ref.id not in self._held]
         stored = self._repository.stored_many(elsewhere) if elsewhere else {}
@@ -120,21 +119,21 @@ class VisitOutputs(LimitedButler):
         tags: Iterable[str] = (),
         purge: bool = False,
     ) -> None:
-        """Forget outputs; those of the repository stay."""
+        """Forget outputs that are held; datasets in the repository stay."""
         for ref in refs:
             self._held.pop(ref.id, None)
 
     def hand_over(self) -> None:
         """Enter everything that is held in the repository.
 
-        It is no longer held afterwards: what the repository keeps in memory
-        takes no room twice.
+        Afterwards nothing is held here, so that images which the repository
+        keeps in memory are not stored twice.
         """
         held, self._held = list(self._held.values()), {}
         together: dict[Any, list[DatasetRef]] = defaultdict(list)
         for ref, _, _ in held:
             together[ref.datasetType.dimensions].append(ref)
-        # One statement for many, where `Butler.put` takes a transaction for each.
+        # One statement for many datasets; `Butler.put` takes a transaction for each.
         for refs in together.values():
             enter_datasets(self._repository, refs)
         for ref, obj, provenance in held:

@@ -1,4 +1,4 @@
-"""Which visits a worker takes, and what it does with them."""
+"""Decide which visits a worker accepts, and which pipelines run for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prompt_processing.settings.worker import Settings
 
 @dataclass(frozen=True, slots=True)
 class VisitPipelines:
-    """What the configuration runs for one visit.
+    """Pipelines that the configuration selects for one visit.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class VisitPipelines:
 
 @dataclass(frozen=True)
 class VisitRules:
-    """What is accepted, and which pipelines it gets.
+    """Rules for accepting visits and choosing their pipelines.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class VisitRules:
 
     @classmethod
     def from_settings(cls, settings: Settings, camera: Camera) -> Self:
-        """Make the rules that a worker's settings set."""
+        """Make the rules from a worker's settings."""
         return cls(
             camera=camera,
             preprocessing=settings.preprocessing_pipelines_config,
@@ -64,7 +64,7 @@ class VisitRules:
         visit : `~prompt_processing.domain.visit.FannedOutVisit`
             The visit.
         now_unix_utc : `float`
-            The time now.
+            Current time, Unix seconds, UTC.
 
         Raises
         ------
@@ -94,7 +94,7 @@ class VisitRules:
         Returns
         -------
         pipelines : `VisitPipelines`
-            What to run.
+            Pipelines to run.
 
         Raises
         ------

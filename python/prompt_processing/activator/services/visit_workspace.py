@@ -1,4 +1,4 @@
-"""What the story of a visit needs of the repositories."""
+"""Interface of the repositories that processing a visit needs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from lsst.resources import ResourcePath
 
 
 class PipelineRun(Protocol):
-    """What a pipeline did."""
+    """Result of a pipeline."""
 
     @property
     def pipeline(self) -> str:
-        """Stem of its file."""
+        """Stem of the pipeline's file name."""
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -28,19 +28,19 @@ class VisitWorkspace(Protocol):
     """The repositories, as one visit sees them."""
 
     def preload(self) -> Mapping[str, float] | None:
-        """Load what is needed before the images arrive; give the metrics of that, if there are any."""
+        """Load the inputs before the images arrive; return metrics of the preload, if any."""
 
     def run_preprocessing(self) -> None:
-        """Run the pipeline for the time before the images arrive."""
+        """Run the pipeline that precedes the arrival of images."""
 
     def ingest(self, images: Sequence[ResourcePath]) -> tuple[int, ...]:
-        """Take images in; give the exposures of those that are usable."""
+        """Ingest images; return the exposures of those that are usable."""
 
     def run_pipeline(self) -> PipelineRun:
         """Run the best main pipeline that can be built."""
 
     def export(self) -> int:
-        """Hand outputs over; give the number of datasets."""
+        """Hand outputs over; return the number of datasets."""
 
     def clean(self) -> None:
-        """Leave nothing of the visit behind."""
+        """Remove everything that belongs to the visit."""

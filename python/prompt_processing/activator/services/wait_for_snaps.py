@@ -1,4 +1,4 @@
-"""Wait until a visit's images are there."""
+"""Wait for the images of a visit."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from prompt_processing.transport.arrival_notices import NoticesUnavailableError
 _log = logging.getLogger("lsst.activator.services.wait_for_snaps")
 
 _POLL_SECONDS = 0.25
-"""How long one look for notices takes: a signal has to be noticed soon."""
+"""Longest wait for notices at a time, so that a signal is handled soon."""
 
 
 class Notices(Protocol):
-    """Notices of new objects, as `ArrivalNotices` gives them."""
+    """Notices of new objects, see `ArrivalNotices`."""
 
     @property
     def connected(self) -> bool:
         """Whether notices can be expected."""
 
     def start(self) -> None:
-        """Fix the position."""
+        """Fix the position from which notices are read."""
 
     def poll(self, seconds: float) -> list[ArrivalNotice]:
-        """Give what has arrived."""
+        """Return the notices that have arrived."""
 
     def stop(self) -> None:
         """Forget the position."""
 
 
 class Images(Protocol):
-    """Where images can be found, as `ImageBucket` does it."""
+    """A source of images, see `ImageBucket`."""
 
     def find(self, visit: FannedOutVisit, now_unix_utc: float) -> list[ArrivedImage]:
-        """Ask for a visit's images."""
+        """Return the images of a visit that have arrived."""
 
     def identify(self, notice: ArrivalNotice, visit: FannedOutVisit) -> ArrivedImage | None:
-        """Tell whether a notice is about one of them."""
+        """Return the image of the visit that a notice announces, or `None`."""
 
 
 class WaitForSnaps:
@@ -52,13 +52,13 @@ class WaitForSnaps:
     Parameters
     ----------
     notices : `Notices`
-        Where news come from.
+        Source of arrival notices.
     images : `Images`
-        Where images are.
+        Source of images.
     image_timeout : `float`
         Seconds to wait on top of twice the visit's duration.
     asking_interval : `float`, optional
-        Seconds between questions to the bucket while there are no notices.
+        Seconds between two looks into the bucket while notices are unavailable.
     """
 
     def __init__(
@@ -82,43 +82,43 @@ class WaitForSnaps:
         self._subscribed = False
 
     def subscribe(self) -> None:
-        """Begin to keep notices, before anything else of the visit is done.
+        """Start to collect notices, before any other work for the visit.
 
-        Without Kafka the visit goes on; the bucket is asked instead.
+        Without Kafka the visit continues, and the bucket is polled instead.
         """
         try:
             self._notices.start()
             self._subscribed = True
         except NoticesUnavailableError as error:
             self._subscribed = False
-            _log.warning("No arrival notices for now, the bucket is asked: %s", error.reason)
+            _log.warning("No arrival notices for now, the bucket is polled: %s", error.reason)
 
     def unsubscribe(self) -> None:
-        """Keep no more notices."""
+        """Stop collecting notices."""
         if self._subscribed:
             self._notices.stop()
             self._subscribed = False
 
     def collect(self, visit: FannedOutVisit) -> tuple[ArrivedImage, ...]:
-        """Wait for the visit's images, ``2 * duration + image_timeout`` seconds at most.
+        """Wait at most ``2 * duration + image_timeout`` seconds for the visit's images.
 
         Parameters
         ----------
         visit : `~prompt_processing.domain.visit.FannedOutVisit`
-            The visit. One that does not know how many snaps it will have is
-            waited for until the end.
+            The visit. If its number of snaps is unknown, the wait always lasts
+            until the deadline.
 
         Returns
         -------
         images : `tuple` [`ArrivedImage`]
-            One of each exposure, in the order of the exposures; fewer than
-            announced, or none, if they did not come.
+            One image per exposure, in the order of the exposures; fewer than
+            announced, or none, if images are missing.
 
         Raises
         ------
         RetriableError
-            Raised if there is no image and the bucket could not be asked, so
-            that nobody knows whether there is one.
+            Raised if no image was found and the bucket is unavailable, so
+            that an image may exist.
         """
         found: dict[int, ArrivedImage] = {}
         start = self._monotonic()
@@ -127,7 +127,7 @@ class WaitForSnaps:
         next_question = self._monotonic() + self._asking_interval
         while not _complete(visit, found) and (left := deadline - self._monotonic()) > 0:
             unidentified = self._listen(visit, found, min(left, _POLL_SECONDS))
-            # With Kafka in order the bucket is left alone: a full camera's workers would ask it all at once.
+            # While notices arrive the bucket is not polled: all workers of a camera would do so at once.
             if (unidentified or not self._hears()) and self._monotonic() >= next_question:
                 if not self._subscribed:
                     self.subscribe()
@@ -158,7 +158,7 @@ class WaitForSnaps:
             try:
                 image = self._images.identify(notice, visit)
             except RetriableError as error:
-                # It may be ours; the next question to the bucket will tell.
+                # It may announce our image; the next look into the bucket decides.
                 _log.warning("Notice of %s: %s", notice.keys[0], error.reason)
                 unidentified = True
                 continue

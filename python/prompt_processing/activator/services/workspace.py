@@ -1,4 +1,4 @@
-"""One visit in one worker, from its announcement to its outputs."""
+"""The repositories during one visit, from preload to export."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ _LOG = logging.getLogger("lsst.activator.services.workspace")
 
 
 class Workspace:
-    """One visit in this worker.
+    """The repositories during one visit.
 
     Parameters
     ----------
     repositories : `Repositories`
-        The process's; one visit uses them at a time.
+        Repositories of the process, used by one visit at a time.
     settings : `Settings`
-        The activator's.
+        Settings of the worker.
     visit : `FannedOutVisit`
         The visit.
     pipelines : `VisitPipelines`
-        What the configuration runs for it.
+        Pipelines that the configuration selects for it.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class Workspace:
         self.preloaded = PreloadedData()
 
     def preload(self) -> dict[str, float]:
-        """Copy everything that the pipelines need and that is known before the images come.
+        """Copy all inputs of the pipelines that are known before the images arrive.
 
         Returns
         -------
         metrics : `dict` [`str`, `float`]
-            How long that took, and how much it was; as in the dataset ``promptPreload_metrics``.
+            Times (s) and numbers of datasets, as in the dataset ``promptPreload_metrics``.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class Workspace:
             try:
                 copy_inputs(central, repositories.local, repositories.cache, self.preloaded)
             except PromptError:
-                # Perhaps they have been removed since they were found.
+                # They may have been removed since they were found.
                 repositories.known.forget()
                 raise
         for pipeline in candidates:
@@ -147,11 +147,11 @@ class Workspace:
         try:
             run.execute()
         except TaskFailedError as failure:
-            # Nothing writes to the APDB before there are images.
+            # Nothing writes to the APDB before images arrive.
             raise meaning_of_failure(failure, changed=False) from failure
 
     def ingest(self, images: Sequence[ResourcePath]) -> tuple[int, ...]:
-        """Take in raw images.
+        """Ingest raw images.
 
         Parameters
         ----------
@@ -161,8 +161,8 @@ class Workspace:
         Returns
         -------
         exposures : `tuple` [`int`]
-            Exposure ids of the images that are used, of this call and before.
-            An image that cannot be used is dropped with a warning.
+            Exposure ids of all usable images, of this and of earlier calls.
+            An unusable image is dropped with a warning.
         """
         ingester = self._repositories.ingester
         for image in images:
@@ -183,14 +183,14 @@ class Workspace:
         Returns
         -------
         result : `PipelineResult`
-            Of the pipeline.
+            Result of the pipeline.
 
         Raises
         ------
         IgnorableVisitError
-            Raised if the configuration says to run nothing.
+            Raised if the configuration selects no pipeline.
         RetriableError, NonRetriableError
-            Raised if nothing can be built or the pipeline fails.
+            Raised if no pipeline can be built, or if it fails.
         """
         visit = self._visit
         if not self._chosen.main:
@@ -206,7 +206,7 @@ class Workspace:
             raise meaning_of_failure(failure, self.permanently_changed()) from failure
 
     def permanently_changed(self) -> bool | None:
-        """Tell whether the APDB holds anything of this visit; `None` if it does not say."""
+        """Return whether the APDB holds anything of this visit; `None` if it does not answer."""
         return self._repositories.apdb.contains(self._exposures, self._visit.detector)
 
     def export(self) -> int:
@@ -215,12 +215,12 @@ class Workspace:
         Returns
         -------
         n_datasets : `int`
-            How many were handed over.
+            Number of datasets handed over.
 
         Raises
         ------
         RetriableError, NonRetriableError
-            Raised if that fails.
+            Raised if the export fails.
         """
         if not self._settings.debug_export_outputs:
             return 0
@@ -234,17 +234,17 @@ class Workspace:
         )
 
     def clean(self) -> None:
-        """Remove raws, outputs and what the cache has no room for from the local repository."""
+        """Remove raws, outputs and evicted inputs from the local repository."""
         repositories = self._repositories
         collections = repositories.local.collections
         held = repositories.local.datasets([*self._runs.values(), collections.raw])
-        # Init-outputs, which are of no detector, are those of the next visit too.
+        # Init-outputs have no detector; the next visit uses them too.
         of_visit = [ref for ref in held if "detector" in ref.datasetType.dimensions]
         repositories.local.discard([*of_visit, *repositories.cache.evict()])
         self._runs.clear()
         self._exposures.clear()
         self._records.clear()
-        # Images that hang in cycles of references would still be there when the next visit has its own.
+        # Images in reference cycles would otherwise stay in memory beside those of the next visit.
         gc.collect()
         return_freed_memory()
 
@@ -257,7 +257,7 @@ class Workspace:
         if exposures is not None:
             where += " AND exposure IN (:the_exposures)"
             bind["the_exposures"] = exposures
-        # A visit is of a group only by way of its exposures, which not every pipeline's query looks at.
+        # Only exposures connect a visit to its group, and not every pipeline's query involves exposures.
         return DataSelection(where, bind, {"skymap": self._settings.skymap, "group": self._visit.groupId})
 
     def _described(self, path: str) -> str:
@@ -265,7 +265,7 @@ class Workspace:
         return f"{pipeline_stem(path)} (no file {path})" if missing else pipeline_stem(path)
 
     def _output_run(self, pipeline: str) -> str:
-        """Return the output run of a pipeline's stem, and remember that it is used."""
+        """Return the output run of a pipeline, and remember that it is used."""
         repositories = self._repositories
         run = repositories.local.collections.output_run(self._night, pipeline, repositories.deployment)
         if pipeline not in self._runs:

@@ -1,1 +1,1 @@
-"""One module for each outside system that the activator talks to."""
+"""One module for each outside system that the worker uses."""

@@ -1,4 +1,4 @@
-"""Where a visit's images are: the microservice that knows them, else the bucket itself."""
+"""Find a visit's images through the raw microservice or, if it fails, in the bucket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _log = logging.getLogger("lsst.activator.storage.arrived_images")
 
 
 class ArrivedImages:
-    """Ask the microservice if there is one, and the bucket where it fails.
+    """Images found through the microservice, if one is configured, or in the bucket.
 
     Parameters
     ----------
@@ -29,35 +29,35 @@ class ArrivedImages:
         self._microservice = microservice
 
     def find(self, visit: FannedOutVisit, now_unix_utc: float) -> list[ArrivedImage]:
-        """Ask which images of a visit are there.
+        """Return the images of a visit that have arrived.
 
         Parameters
         ----------
         visit : `~prompt_processing.domain.visit.FannedOutVisit`
             The visit.
         now_unix_utc : `float`
-            The time now.
+            Current time, Unix seconds, UTC.
 
         Returns
         -------
         images : `list` [`ArrivedImage`]
-            The images.
+            Images that have arrived.
 
         Raises
         ------
         RetriableError
-            Raised if nobody can be asked.
+            Raised if neither the microservice nor the bucket answers.
         """
-        # The service names detectors as LSST's files do.
+        # The service uses the detector names of LSST files.
         if self._microservice is not None and visit.instrument in LSST_CAMERA_CODES:
             try:
                 return self._ask_microservice(self._microservice, visit)
             except MicroserviceError as error:
-                _log.warning("%s; the bucket is asked.", error.reason)
+                _log.warning("%s; searching the bucket instead.", error.reason)
         return self._bucket.find(visit, now_unix_utc)
 
     def identify(self, notice: ArrivalNotice, visit: FannedOutVisit) -> ArrivedImage | None:
-        """Tell whether a notice is about one of a visit's raws; see `ImageBucket.identify`."""
+        """Return the raw of a visit that a notice announces; see `ImageBucket.identify`."""
         return self._bucket.identify(notice, visit)
 
     def _ask_microservice(self, service: RawMicroservice, visit: FannedOutVisit) -> list[ArrivedImage]:
@@ -70,7 +70,7 @@ class ArrivedImages:
                 image = self._bucket.located(raw.uri, visit, raw.arrival)
                 if image is None:
                     raise MicroserviceError(
-                        f"The raw microservice gave {raw.uri}, which is no raw of {visit}"
+                        f"The raw microservice returned {raw.uri}, which is not a raw of {visit}"
                     )
                 images.append(image)
             elif visit.nimages == 0:

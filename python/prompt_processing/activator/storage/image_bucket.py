@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _CACHED_GROUPS = 5000
-"""Exposures whose group is remembered: more than a night's, and less than a megabyte."""
+"""Number of exposures with a cached group: more than one night has, in less than a megabyte."""
 
 _CLOCK_MARGIN = 600.0
-"""Seconds by which the store's clock and the summit's may differ, generously."""
+"""Seconds by which the clocks of store and summit may differ, with a generous margin."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class ArrivedImage:
     Attributes
     ----------
     uri : `lsst.resources.ResourcePath`
-        Where it is.
+        Location of the image.
     exposure : `int`
-        Exposure id; one image of it is as good as another.
+        Exposure id; images of one exposure are equivalent.
     arrival : `float` or `None`
-        When it arrived, Unix seconds, UTC.
+        Time of arrival, Unix seconds, UTC.
     """
 
     uri: ResourcePath
@@ -64,24 +64,24 @@ class ImageBucket:
         self._groups: dict[int, str] = {}
 
     def find(self, visit: FannedOutVisit, now_unix_utc: float) -> list[ArrivedImage]:
-        """Ask the bucket which raws of a visit it holds.
+        """Return the raws of a visit in the bucket.
 
         Parameters
         ----------
         visit : `~prompt_processing.domain.visit.FannedOutVisit`
             The visit.
         now_unix_utc : `float`
-            The time now.
+            Current time, Unix seconds, UTC.
 
         Returns
         -------
         images : `list` [`ArrivedImage`]
-            Those of the visit's group and detector, newest exposure first.
+            Images of the visit's group and detector, newest exposure first.
 
         Raises
         ------
         RetriableError
-            Raised if the bucket cannot be asked.
+            Raised if the bucket does not answer.
         """
         nights = {day_obs(now_unix_utc), day_obs(tai_to_utc(visit.private_sndStamp))}
         if visit.startTime > 0:
@@ -89,14 +89,14 @@ class ImageBucket:
         prefixes = visit_prefixes(
             visit.instrument, visit.detector, visit.groupId, sorted(nights, reverse=True)
         )
-        # An image that was there long before the visit was announced is not the visit's.
+        # An image that arrived long before the announcement belongs to another visit.
         oldest = tai_to_utc(visit.private_sndStamp) - _CLOCK_MARGIN
         return self._ask(
             lambda: [image for prefix in prefixes for image in self._search(visit, prefix, oldest)]
         )
 
     def identify(self, notice: ArrivalNotice, visit: FannedOutVisit) -> ArrivedImage | None:
-        """Tell whether a notice is about one of a visit's raws.
+        """Return the raw of a visit that a notice announces.
 
         Parameters
         ----------
@@ -108,12 +108,12 @@ class ImageBucket:
         Returns
         -------
         image : `ArrivedImage` or `None`
-            `None` if it is another instrument's, detector's or group's.
+            `None` if it belongs to another instrument, detector or group.
 
         Raises
         ------
         RetriableError
-            Raised if the bucket has to be asked for the group and cannot be.
+            Raised if the group has to be read from the bucket, and it does not answer.
         """
         candidates = [raw for key in notice.keys if (raw := RawKey.parse(key)) is not None]
         matching = [raw for raw in candidates if self._is_detector(raw, visit)]
@@ -122,7 +122,7 @@ class ImageBucket:
 
         def choose() -> ArrivedImage | None:
             for raw in matching:
-                # Two readings of one notice can both make sense; then only the bucket knows which one exists.
+                # A notice may be read in two valid ways; then the bucket shows which object exists.
                 if len(matching) > 1 and self._store.modified(raw.key) is None:
                     continue
                 if self._group(raw) == visit.groupId:
@@ -132,23 +132,23 @@ class ImageBucket:
         return self._ask(choose)
 
     def located(self, uri: str, visit: FannedOutVisit, arrival: float | None) -> ArrivedImage | None:
-        """Take somebody's word for where one of a visit's raws is, if it can be true.
+        """Return the raw of a visit at a reported location, if that location is plausible.
 
         Parameters
         ----------
         uri : `str`
-            What was told.
+            The reported location.
         visit : `~prompt_processing.domain.visit.FannedOutVisit`
             The visit.
         arrival : `float` or `None`
-            When it arrived, as was told.
+            The reported time of arrival, Unix seconds, UTC.
 
         Returns
         -------
         image : `ArrivedImage` or `None`
-            `None` if it is not in this bucket, or not a raw of the visit's detector.
+            `None` if the location is outside this bucket, or not a raw of the visit's detector.
         """
-        # Whoever answers may reach the bucket with another profile: `s3://profile@bucket/key`.
+        # The service may use another profile for the same bucket: `s3://profile@bucket/key`.
         address, _, key = uri.removeprefix("s3://").partition("/")
         ours = uri.startswith("s3://") and split_bucket(address)[1] == self._store.name
         raw = RawKey.parse(unquote(key)) if ours else None
@@ -158,14 +158,14 @@ class ImageBucket:
 
     def _search(self, visit: FannedOutVisit, prefix: str, oldest: float) -> Iterator[ArrivedImage]:
         if prefix.count("/") > 2:
-            # The prefix holds the visit's raws of this detector and nothing else.
+            # The prefix holds only the visit's raws of this detector.
             for key, modified in self._store.objects(prefix):
                 raw = RawKey.parse(key)
                 if raw is not None and self._is_detector(raw, visit) and raw.group == visit.groupId:
                     yield ArrivedImage(self._uri(key), raw.exposure, modified)
             return
-        # A whole night, by exposure; the newest first, until one is from before the visit. OBSIDs end in the
-        # sequence number, the letter before it is the controller's.
+        # Exposures of the whole night, newest first, until one predates the visit. An OBSID ends in the
+        # sequence number; the letter in front names the controller.
         name = detector_file_name(visit.instrument, visit.detector)
         found = 0
         for folder in sorted(
@@ -213,11 +213,11 @@ class ImageBucket:
             return question()
         except STORE_FAILURES as error:
             why = explain_refusal(error) or error
-            raise RetriableError(f"The image bucket {self._store.name} cannot be asked: {why}") from error
+            raise RetriableError(f"The image bucket {self._store.name} does not answer: {why}") from error
 
 
 def detector_file_name(instrument: str, detector: int) -> str:
-    """Give the name that an LSST detector has in file names.
+    """Return the name of an LSST detector in file names.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Answers of the central repository that many visits share, kept for a while."""
+"""Cache answers of the central repository that many visits share."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from prompt_processing.butler.central import CentralRepository
 from prompt_processing.butler.local import Certified
 
 LIFETIME = 900.0
-"""Seconds for which an answer is believed: so late may a worker be to notice what was certified since."""
+"""Seconds for which an answer is kept: the longest delay before a worker sees a new certification."""
 
 _WINDOW = TimeDelta(86400.0, format="sec")
 
 
 @dataclass(frozen=True, slots=True)
 class _Calibrations:
-    """All calibrations of a type, of all detectors and filters, that are valid at some time of a window."""
+    """Calibrations of a type, for all detectors and filters, that are valid at some time in a window."""
 
     window: Timespan
     expires: float
@@ -31,18 +31,18 @@ class _Calibrations:
 class KnownInputs:
     """Look up inputs that do not depend on where the telescope points.
 
-    A worker gets any detector, so that what it learned for one visit seldom
-    serves the next. It therefore asks for all detectors of the camera at
-    once, a few thousand rows at the most, and answers from these.
+    A worker may process any detector, so that the answer for one visit seldom
+    serves the next. It therefore queries all detectors of the camera at once,
+    at most a few thousand rows, and answers from these.
 
     Parameters
     ----------
     central : `CentralRepository`
-        Whom to ask.
+        The central repository.
     lifetime : `float`, optional
-        Seconds after which the central repository is asked again.
+        Seconds after which the central repository is queried again.
     now : callable, optional
-        Seconds from any origin, never running backwards.
+        Returns the seconds of a monotonic clock.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class KnownInputs:
         self._datasets: dict[tuple[str, frozenset[tuple[str, Any]]], tuple[float, list[DatasetRef]]] = {}
 
     def forget(self) -> None:
-        """Ask anew from now on, as at the beginning of a night or when something is not what it was."""
+        """Drop all answers, at the beginning of a night or when the repository has changed."""
         self._calibrations.clear()
         self._datasets.clear()
 
@@ -70,18 +70,18 @@ class KnownInputs:
         Parameters
         ----------
         dataset_type : `~lsst.daf.butler.DatasetType`
-            A calibration.
+            A calibration type.
         data_id : mapping
             Instrument, detector and, if known, filter.
         when : `~lsst.daf.butler.Timespan`
             Time of the visit.
         order : sequence of `str`
-            Collections, the one searched first in front.
+            Collections in search order.
 
         Returns
         -------
         calibrations : `list` [`Certified`]
-            For each data ID the one of the first collection that has any.
+            For each data ID, the calibration of the first collection that has one.
         """
         known = self._calibrations.get(dataset_type.name)
         if known is None or known.expires <= self._now() or not known.window.contains(when):
@@ -94,7 +94,7 @@ class KnownInputs:
     def datasets(
         self, dataset_type: DatasetType, data_id: Mapping[str, Any], order: Sequence[str]
     ) -> list[DatasetRef]:
-        """Find datasets that have neither validity nor place; arguments as for `calibrations`."""
+        """Find datasets without validity range and position; arguments as for `calibrations`."""
         identity = frozenset((key, value) for key, value in data_id.items() if key in dataset_type.dimensions)
         known = self._datasets.get((dataset_type.name, identity))
         if known is None or known[0] <= self._now():
@@ -125,14 +125,14 @@ def best_calibrations(
     Parameters
     ----------
     candidates : iterable of `Certified`
-        Of any data IDs and times.
+        Calibrations of any data IDs and times.
     data_id, when, order
         As for `KnownInputs.calibrations`.
 
     Returns
     -------
     calibrations : `list` [`Certified`]
-        For each data ID the one of the first collection that has any.
+        For each data ID, the calibration of the first collection that has one.
     """
     rank = {collection: position for position, collection in enumerate(order)}
     first: dict[Any, Certified] = {}
@@ -143,7 +143,7 @@ def best_calibrations(
         if found.timespan is not None and not found.timespan.overlaps(when):
             continue
         best = first.get(identity)
-        # Of several validity ranges within the visit, the one that holds at its start.
+        # If several validity ranges overlap the visit, choose the one that begins first.
         if best is None or (rank[found.collection], _begin(found)) < (rank[best.collection], _begin(best)):
             first[identity] = found
     return list(first.values())

@@ -1,4 +1,4 @@
-"""The service that knows which raws have arrived."""
+"""Client of the service that knows which raws have arrived."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class PresentRaw:
     Attributes
     ----------
     uri : `str`
-        Where it is.
+        Location of the raw.
     arrival : `float` or `None`
-        When it arrived, Unix seconds, UTC.
+        Time of arrival, Unix seconds, UTC.
     """
 
     uri: str
@@ -34,14 +34,14 @@ class PresentRaw:
 
 
 class RawMicroservice:
-    """Ask for raws by what identifies them.
+    """Query the service for raws.
 
     Parameters
     ----------
     base_url : `str`
-        Base URL.
+        Base URL of the service.
     timeout : `float`, optional
-        Seconds that a question may take.
+        Seconds that a request may take.
     """
 
     def __init__(self, base_url: str, timeout: float = 5.0) -> None:
@@ -50,21 +50,21 @@ class RawMicroservice:
         self._session = requests.Session()
 
     def find(self, instrument: str, group: str, snap: int, detector_name: str) -> PresentRaw | None:
-        """Ask for one snap.
+        """Look up one snap.
 
         Parameters
         ----------
         instrument, group : `str`
             The visit.
         snap : `int`
-            From 0.
+            Index of the snap, from 0.
         detector_name : `str`
             ``<raft>_<sensor>``.
 
         Returns
         -------
         raw : `PresentRaw` or `None`
-            `None` if it is not there.
+            `None` if it has not arrived.
 
         Raises
         ------
@@ -81,7 +81,7 @@ class RawMicroservice:
             if not answer["present"]:
                 return None
             if not answer["uri"]:
-                raise MicroserviceError("The raw microservice failed: an image that is there has no URI.")
+                raise MicroserviceError("The raw microservice failed: it reports an image without a URI.")
             return PresentRaw(uri=str(answer["uri"]), arrival=_unix_time(answer.get("date")))
         except (requests.RequestException, ValueError, KeyError, TypeError) as error:
             raise MicroserviceError(

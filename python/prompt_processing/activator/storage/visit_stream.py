@@ -20,6 +20,7 @@ from redis.retry import Retry
 from prompt_processing.domain.addresses import split_address
 from prompt_processing.domain.errors import PromptError
 from prompt_processing.telemetry.handover import in_this_context
+from prompt_processing.transport.redis_streams import TRIM
 from prompt_processing.transport.refusals import explain_refusal
 
 _log = logging.getLogger("lsst.activator.storage.visit_stream")
@@ -32,7 +33,7 @@ if not pending[1] or pending[1][2] ~= ARGV[2] then return 0 end
 
 _ACKNOWLEDGE = f"""{_ONLY_IF_OURS}
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
-redis.call('XDEL', KEYS[1], ARGV[3])
+{TRIM}
 return 1
 """
 
@@ -45,7 +46,7 @@ _LEAVE = """
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
 if not pending[1] then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
 """
-"""A consumer that still has a visit stays: the visit would be lost with it."""
+"""A consumer that still holds a visit stays, because deleting it would lose the visit."""
 
 
 class StreamUnavailableError(PromptError):
@@ -54,16 +55,16 @@ class StreamUnavailableError(PromptError):
 
 @dataclass(frozen=True)
 class StreamEntry:
-    """A visit as the stream holds it.
+    """A visit on the stream.
 
     Attributes
     ----------
     id : `str`
-        Redis's id of it.
+        Id of the entry in Redis.
     fields : mapping
-        What the fan-out wrote.
+        Fields written by the fan-out.
     deliveries : `int`
-        How many workers got it so far, this one included.
+        Number of workers that have received it, including this one.
     """
 
     id: str
@@ -74,7 +75,8 @@ class StreamEntry:
 class VisitStream:
     """Take visits from a stream; each stays there until it is acknowledged.
 
-    A worker gives signs of life for its visit. The visit of one that does not is another's.
+    A worker refreshes its claim while it processes a visit. Another worker takes over a visit whose claim
+    is not refreshed.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ class VisitStream:
     stream, group : `str`
         Stream and consumer group.
     claim_idle : `float`
-        Seconds without a sign of life after which a visit is taken over.
+        Seconds without a refresh after which a visit is taken over.
     """
 
     def __init__(self, host: str, stream: str, group: str, claim_idle: float) -> None:
@@ -94,21 +96,21 @@ class VisitStream:
             decode_responses=True,
             socket_connect_timeout=3.0,
             socket_timeout=10.0,
-            # How long to wait, and whether at all, is for the caller to say.
+            # The caller decides whether and when to retry.
             retry=Retry(NoBackoff(), 0),
         )
         self._stream = stream
         self._group = group
         self._claim_idle = claim_idle
         self.answers = False
-        """Whether Redis answered the last question."""
+        """Whether Redis answered the last command."""
         self._consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     def __str__(self) -> str:
         return self._stream
 
     def open(self) -> None:
-        """Make the stream and its group, unless they are there.
+        """Create the stream and its group, unless they exist.
 
         Raises
         ------
@@ -118,7 +120,7 @@ class VisitStream:
 
         def create() -> None:
             try:
-                # From the beginning: workers are started because of visits that are there already.
+                # From the beginning: KEDA starts workers because visits are waiting already.
                 self._redis.xgroup_create(self._stream, self._group, id="0", mkstream=True)
             except ResponseError as error:
                 if not str(error).startswith("BUSYGROUP"):
@@ -127,7 +129,7 @@ class VisitStream:
         self._ask(create)
 
     def claim(self) -> StreamEntry | None:
-        """Take over a visit of a worker that gives no sign of life, if there is one.
+        """Take over a visit whose claim was not refreshed, if there is one.
 
         Raises
         ------
@@ -151,7 +153,7 @@ class VisitStream:
         Parameters
         ----------
         seconds : `float`
-            For how long; less than Redis may take to answer.
+            How long to wait; less than the timeout of the connection.
 
         Raises
         ------
@@ -172,7 +174,7 @@ class VisitStream:
 
     @contextmanager
     def held(self, entry: StreamEntry) -> Iterator[None]:
-        """Give signs of life for a visit during a block.
+        """Refresh the claim on a visit during a block.
 
         Parameters
         ----------
@@ -188,8 +190,8 @@ class VisitStream:
                         _log.warning("Visit %s was taken over by another worker.", entry.id)
                         return
                 except StreamUnavailableError as error:
-                    # As long as Redis is away nobody can take the visit over.
-                    _log.warning("No sign of life can be given: %s", error.reason)
+                    # While Redis is down, no other worker can take the visit over.
+                    _log.warning("Cannot refresh the claim in Redis: %s", error.reason)
 
         thread = threading.Thread(target=in_this_context(beat), name="visit-stream", daemon=True)
         thread.start()
@@ -200,7 +202,7 @@ class VisitStream:
             thread.join(self._claim_idle)
 
     def acknowledge(self, entry: StreamEntry) -> bool:
-        """Take a visit off the stream for good.
+        """Remove a visit from the stream for good.
 
         Parameters
         ----------
@@ -210,7 +212,7 @@ class VisitStream:
         Returns
         -------
         acknowledged : `bool`
-            False if it is another worker's by now, who will say what became of it.
+            False if another worker has taken it over; that worker reports its outcome.
 
         Raises
         ------
@@ -220,21 +222,21 @@ class VisitStream:
         return bool(self._run(_ACKNOWLEDGE, self._consumer, entry.id))
 
     def give_back(self, entry: StreamEntry, after: float, *, tried: bool) -> bool:
-        """Let any worker, this one included, take a visit again.
+        """Return a visit to the stream, for any worker including this one.
 
         Parameters
         ----------
         entry : `StreamEntry`
             The visit.
         after : `float`
-            Seconds from now; at most the time without a sign of life.
+            Seconds from now until it may be taken; at most ``claim_idle``.
         tried : `bool`
-            Whether this delivery counts.
+            Whether this delivery counts as an attempt.
 
         Returns
         -------
         given : `bool`
-            False if it is another worker's by now.
+            False if another worker has taken it over.
 
         Raises
         ------
@@ -249,7 +251,7 @@ class VisitStream:
         try:
             self._run(_LEAVE, self._consumer)
         except StreamUnavailableError as error:
-            _log.info("The stream was not left in order: %s", error.reason)
+            _log.info("Cannot leave the stream: %s", error.reason)
         self._redis.close()
 
     def _deliveries(self, identifier: str) -> int:
@@ -261,7 +263,7 @@ class VisitStream:
         return bool(self._run(_SET_IDLE, self._consumer, entry.id, idle_ms, str(deliveries)))
 
     def _run(self, script: str, *arguments: str) -> Any:
-        # A script, so that nobody can take the visit over between the question whose it is and the deed.
+        # A script, so that no worker can take the visit over between the check of its owner and the change.
         return self._ask(lambda: self._redis.eval(script, 1, self._stream, self._group, *arguments))
 
     def _ask(self, question: Callable[[], _T]) -> _T:
@@ -272,8 +274,8 @@ class VisitStream:
         except RedisError as error:
             self.answers = False
             if "NOGROUP" in str(error):
-                # Redis has come back without its data: what was in there is lost, what comes is not.
-                _log.error("The stream %s has lost its consumer group; it is made again.", self._stream)
+                # Redis has restarted without its data: waiting visits are lost, new ones are not.
+                _log.error("The stream %s has lost its consumer group; it is created again.", self._stream)
                 self.open()
             why = explain_refusal(error) or error
             raise StreamUnavailableError(f"Redis, stream {self._stream}: {why}") from error

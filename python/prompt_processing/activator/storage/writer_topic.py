@@ -18,16 +18,16 @@ _MAX_MESSAGE_BYTES = 10 * 1024 * 1024
 
 
 class WriterTopic:
-    """Publish visits' outputs.
+    """Publish the outputs of visits.
 
     Parameters
     ----------
     kafka : `~prompt_processing.transport.kafka.KafkaSettings`
-        The cluster.
+        Settings of the cluster.
     topic : `str`
-        The topic.
+        Name of the topic.
     timeout : `float`, optional
-        Seconds that the broker has for the acknowledgement of a message.
+        Seconds within which the broker has to acknowledge a message.
     """
 
     def __init__(self, kafka: KafkaSettings, topic: str, timeout: float = 20.0) -> None:
@@ -39,12 +39,12 @@ class WriterTopic:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Make it from a worker's settings, which have been checked to be complete."""
+        """Make the topic from a worker's settings, which are known to be complete."""
         assert settings.writer_kafka is not None, "USE_KAFKA_BUTLER_WRITER needs a cluster"
         return cls(settings.writer_kafka, settings.butler_writer_kafka_topic or "")
 
     def publish(self, outputs: VisitOutputs) -> None:
-        """Publish one visit's outputs, and wait until the broker has them.
+        """Publish the outputs of one visit, and wait for the acknowledgement.
 
         Parameters
         ----------
@@ -54,7 +54,7 @@ class WriterTopic:
         Raises
         ------
         RetriableError
-            Raised if the broker does not take the message in time.
+            Raised if the broker does not acknowledge the message in time.
         """
         if self._producer is None:
             self._producer = make_producer(
@@ -78,7 +78,7 @@ class WriterTopic:
         except (KafkaException, BufferError) as error:
             raise RetriableError(f"The outputs cannot be published to {self._topic}: {error}") from error
         if left or failures:
-            # A message that is left would be sent later, for a visit that has been reported as failed.
+            # A message still queued would be sent later, for a visit that has been reported as failed.
             self._producer.purge()
             self._producer.flush(1.0)
             reason = self._refusals.reason or (failures[0] if failures else "no acknowledgement in time")
