@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -66,33 +67,62 @@ def _bad_columns(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: f
     bad = np.zeros(image.shape, np.bool_)
     if width < 9 or height < SHORTEST:
         return bad
-    values = np.where(usable, image, np.float32(np.nan))
-    padded = np.pad(values, ((0, 0), (3, 3)), constant_values=np.nan)
-    around = np.stack([padded[:, k : k + width] for k in (0, 1, 2, 4, 5, 6)])
-    excess = values - _median(around, axis=0)
     edges = np.linspace(0, height, max(height // SEGMENT, 1) + 1).astype(int)
     for first, last in pairwise(edges):
-        part = excess[first:last]
-        n = np.maximum(np.count_nonzero(np.isfinite(part), axis=0), 1)
-        median = _median(part, axis=0)
+        # Segment by segment: what is in between takes many times the memory of the pixels.
+        values = np.ascontiguousarray(np.where(usable[first:last], image[first:last], np.float32(np.nan)))
+        part = np.empty((width, last - first), np.float32)
+        _excess(values, part)
+        n = np.maximum(np.count_nonzero(np.isfinite(part), axis=1), 1)
+        median = _median(part)
         # Between stars columns differ more than by noise.
-        spread = np.maximum(MAD_TO_SIGMA * _median(np.abs(part - median), axis=0), noise)
+        spread = np.maximum(MAD_TO_SIGMA * _median(np.abs(part - median[:, np.newaxis])), noise)
         with np.errstate(invalid="ignore"):
-            same_sign = np.count_nonzero(part * np.sign(median) > 0, axis=0) / n
+            same_sign = np.count_nonzero(part * np.sign(median)[:, np.newaxis] > 0, axis=1) / n
             wrong = np.abs(median) > np.maximum(SIGNIFICANCE * 1.25 * spread / np.sqrt(n), LEAST * noise)
         wrong &= (same_sign > STEADY) & (n > SHORTEST // 2)
         bad[first:last, wrong] = True
     return bad & usable
 
 
-def _median(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """Return the median of what is finite, NaN where nothing is, without a warning."""
-    ordered = np.sort(values, axis=axis)
-    n = np.count_nonzero(np.isfinite(values), axis=axis, keepdims=True)
-    low = np.take_along_axis(ordered, np.maximum((n - 1) // 2, 0), axis)
-    high = np.take_along_axis(ordered, np.minimum(n // 2, values.shape[axis] - 1), axis)
-    middle = np.where(n > 0, 0.5 * (low + high), np.nan)
-    return np.asarray(np.squeeze(middle, axis), np.float32)
+@numba.njit(cache=True, nogil=True)
+def _excess(values: NDArray[np.float32], excess: NDArray[np.float32]) -> None:
+    """Write pixels less the median of the three on either side in their row, column by column.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray` of float32, shape (height, width)
+        NaN where there is none.
+    excess : `~numpy.ndarray` of float32, shape (width, height)
+        Written.
+    """
+    height, width = values.shape
+    near = np.empty(6, np.float32)
+    for row in range(height):
+        for column in range(width):
+            n = 0
+            for other in range(max(column - 3, 0), min(column + 4, width)):
+                value = values[row, other]
+                if other == column or np.isnan(value):
+                    continue
+                place = n
+                while place > 0 and near[place - 1] > value:
+                    near[place] = near[place - 1]
+                    place -= 1
+                near[place] = value
+                n += 1
+            middle = np.float32(0.5) * (near[(n - 1) // 2] + near[n // 2]) if n else np.float32(np.nan)
+            excess[column, row] = values[row, column] - middle
+
+
+def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the median of what is finite in each row, NaN where nothing is, without a warning."""
+    ordered = np.sort(values, axis=1)
+    n = np.count_nonzero(np.isfinite(values), axis=1)
+    rows = np.arange(len(values))
+    low = ordered[rows, np.maximum((n - 1) // 2, 0)]
+    high = ordered[rows, np.minimum(n // 2, values.shape[1] - 1)]
+    return np.where(n > 0, np.float32(0.5) * (low + high), np.float32(np.nan))
 
 
 def fill_pixels(image: NDArray[np.float32], holes: NDArray[np.bool_], unusable: NDArray[np.bool_]) -> None:
