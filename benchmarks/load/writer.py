@@ -36,6 +36,7 @@ def writer_settings(world: World, topic: str) -> dict[str, str]:
         "KAFKA_PASSWORD": kafka.password,
         "KAFKA_TOPIC": topic,
         "KAFKA_OUTPUT_TOPIC": f"{topic}-entered",
+        "KAFKA_TRANSACTIONAL_ID": topic,
         "OUTPUT_DATASET_LIST_DIRECTORY": str(lists),
     }
 

@@ -272,11 +272,11 @@ def test_butler_writers_take_over_from_each_other(servers: str, new_name: NewNam
     topic, out = create_topic(servers, new_name("writer")), create_topic(servers, new_name("done"))
     produce(servers, topic, b"1", b"2")
     settings = KafkaSettings(bootstrap_servers=servers)
-    writer = WriterTopics(settings, topic, out)
+    writer = WriterTopics(settings, topic, out, topic)
     writer.open()
     assert len(read_batch(writer, 2)) == 2
     writer.close()
-    writer = WriterTopics(settings, topic, out)
+    writer = WriterTopics(settings, topic, out, topic)
     writer.open()
     messages = read_batch(writer, 2)
     assert [message.value() for message in messages] == [b"1", b"2"]
@@ -286,6 +286,21 @@ def test_butler_writers_take_over_from_each_other(servers: str, new_name: NewNam
         assert take(consumer, 1) == [b"entered"]
     with reader(servers, topic, GROUP) as consumer:
         assert take(consumer, 1) == [b"2"]
+
+
+def test_butler_writer_that_another_replaced_names_the_setting(servers: str, new_name: NewName) -> None:
+    topic, out = create_topic(servers, new_name("writer")), create_topic(servers, new_name("done"))
+    produce(servers, topic, b"1")
+    settings = KafkaSettings(bootstrap_servers=servers)
+    first, second = (WriterTopics(settings, topic, out, topic) for _ in range(2))
+    first.open()
+    messages = read_batch(first, 1)
+    second.open()
+    with pytest.raises(KafkaException) as raised:
+        first.commit(messages, b"entered")
+    assert "KAFKA_TRANSACTIONAL_ID" in first.explain(raised.value.args[0])
+    first.close()
+    second.close()
 
 
 def read_batch(topics: WriterTopics, n: int) -> list[Any]:

@@ -61,7 +61,7 @@ class Setting:
         """Run a writer in a thread."""
         stop = threading.Event()
         butler = Butler.from_config(self.central.uri, writeable=True)
-        topics = WriterTopics(self.kafka.plain, self.topic, self.output_topic)
+        topics = WriterTopics(self.kafka.plain, self.topic, self.output_topic, self.topic)
         topics.open()
         service = WriterService(
             topics,
@@ -204,7 +204,7 @@ def test_message_that_comes_again_changes_nothing(setting: Setting) -> None:
     finally:
         worker.repositories.close()
     butler = Butler.from_config(setting.central.uri, writeable=True)
-    topics = WriterTopics(setting.kafka.plain, setting.topic, setting.output_topic)
+    topics = WriterTopics(setting.kafka.plain, setting.topic, setting.output_topic, setting.topic)
     topics.open()
 
     def crash(*_: object) -> None:
@@ -281,6 +281,7 @@ def test_command_stops_when_told_and_shows_no_credential(setting: Setting) -> No
         "KAFKA_PASSWORD": setting.kafka.password,
         "KAFKA_TOPIC": setting.topic,
         "KAFKA_OUTPUT_TOPIC": setting.output_topic,
+        "KAFKA_TRANSACTIONAL_ID": setting.topic,
         "OUTPUT_DATASET_LIST_DIRECTORY": str(setting.lists),
         "WRITER_DEBUG_LEVEL": "DEBUG",
     }

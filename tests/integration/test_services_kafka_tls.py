@@ -108,7 +108,9 @@ def send_outputs() -> None:
 
 def open_writer(seconds: float = 15.0) -> None:
     settings = WriterSettings.load()
-    topics = WriterTopics(settings.kafka, settings.kafka_topic, settings.kafka_output_topic)
+    topics = WriterTopics(
+        settings.kafka, settings.kafka_topic, settings.kafka_output_topic, settings.kafka_topic
+    )
     try:
         topics.open(seconds)
     finally:

@@ -192,6 +192,7 @@ class FaultWorld:
             "KAFKA_CLUSTER": self.servers.kafka.bootstrap_servers,
             "KAFKA_TOPIC": self.outputs_topic,
             "KAFKA_OUTPUT_TOPIC": f"{self.outputs_topic}-done",
+            "KAFKA_TRANSACTIONAL_ID": self.outputs_topic,
             "OUTPUT_DATASET_LIST_DIRECTORY": str(self.folder / "lists"),
             "WRITER_RETRY_DELAY": "0.5",
         }

@@ -25,15 +25,16 @@ from prompt_processing.butler.errors import PASSING_FAILURES, try_twice
 from prompt_processing.butler.messages import VisitOutputs
 
 from .datastore_files import remove_unknown
+from .recorded_names import formatter_named, know_storage_class
 
-__all__ = ["CentralButler", "RejectedOutputsError"]
+__all__ = ["ANY_RUN", "CentralButler", "RejectedOutputsError"]
 
 _log = logging.getLogger("lsst.butler_writer.central")
 
-_RUN = re.compile(r"(?P<chain>(?P<instrument>[^/]+)/prompt/output-\d{4}-\d\d-\d\d)/[^/]+/[^/]+")
+_OUTPUT_RUN = re.compile(r"(?P<chain>(?P<instrument>[^/]+)/prompt/output-\d{4}-\d\d-\d\d)/[^/]+/[^/]+")
+"""Runs of this system's workers, which the night's chain leads to."""
 
-_FORMATTERS = re.compile(r"(lsst|prompt_processing)(\.(?![Pp]ickle)\w+)+")
-"""Classes that a message may ask to be imported; none that would run what it reads."""
+ANY_RUN = re.compile(".*")
 
 _FAULTS_OF_A_MESSAGE: tuple[type[Exception], ...] = (
     ButlerUserError,
@@ -42,6 +43,7 @@ _FAULTS_OF_A_MESSAGE: tuple[type[Exception], ...] = (
     sqlalchemy.exc.IntegrityError,
     sqlalchemy.exc.DataError,
     FileNotFoundError,
+    # Python types that only other environments have.
     ImportError,
     LookupError,
     TypeError,
@@ -74,11 +76,15 @@ class CentralButler:
         The central repository, writeable.
     retry_delay : `float`
         Seconds before an attempt that met another writer is repeated.
+    accepted_runs : `re.Pattern`, optional
+        What the whole name of a run must match.
     """
 
-    def __init__(self, butler: Butler, retry_delay: float) -> None:
+    def __init__(self, butler: Butler, retry_delay: float, accepted_runs: re.Pattern[str] = ANY_RUN) -> None:
         self._butler = butler
         self._retry_delay = retry_delay
+        self._accepted_runs = accepted_runs
+        self._further_runs: set[str] = set()
         self._types: dict[str, DatasetType] = {}
         self._repositories: dict[str, CentralRepository] = {}
 
@@ -149,6 +155,8 @@ class CentralButler:
     def _register_types(self, outputs: Iterable[VisitOutputs]) -> None:
         for one in outputs:
             for simple in one.dataset_types:
+                if simple.storageClass is not None:
+                    know_storage_class(simple.storageClass)
                 dataset_type = DatasetType.from_simple(simple, universe=self._butler.dimensions)
                 known = self._known_type(dataset_type.name)
                 if known is None:
@@ -161,6 +169,7 @@ class CentralButler:
         if name not in self._types:
             with suppress(MissingDatasetTypeError):
                 self._types[name] = self._butler.get_dataset_type(name)
+                know_storage_class(self._types[name].storageClass_name)
         return self._types.get(name)
 
     def _datasets(self, outputs: VisitOutputs) -> list[FileDataset]:
@@ -175,31 +184,38 @@ class CentralButler:
             path = ResourcePath(simple.path, forceAbsolute=False, forceDirectory=False)
             if path.isabs() or ".." in simple.path.split("/"):
                 raise ValueError(f"{simple.path} is not a path below the root of the datastore.")
-            if simple.formatter is not None and not _FORMATTERS.fullmatch(simple.formatter):
-                raise ValueError(f"{simple.formatter} is not a formatter of ours.")
-            datasets.append(
-                FileDataset.from_simple(simple, dataset_type_loader=load, universe=self._butler.dimensions)
+            dataset = FileDataset.from_simple(
+                simple, dataset_type_loader=load, universe=self._butler.dimensions
             )
+            if simple.formatter is not None:
+                dataset.formatter = formatter_named(simple.formatter)
+            datasets.append(dataset)
         return datasets
 
     def _register_runs(self, runs: Iterable[str]) -> None:
         # In one order, so that two writers do not wait for each other's locks.
         for run in sorted(runs):
-            match = _RUN.fullmatch(run)
-            if match is None:
-                raise ValueError(f"{run} is not an output run.")
-            instrument = match["instrument"]
-            if instrument not in self._repositories:
-                self._repositories[instrument] = CentralRepository(
-                    self._butler, self._butler, Collections(instrument), self._retry_delay
-                )
+            if not self._accepted_runs.fullmatch(run):
+                raise ValueError(f"The run {run} is not one that OUTPUT_RUN_REGEXP accepts.")
             try_twice(
-                lambda run=run, chain=match["chain"], instrument=instrument: self._repositories[  # type: ignore[misc]
-                    instrument
-                ].add_run(run, chain),
+                lambda run=run: self._register_run(run),  # type: ignore[misc]
                 self._retry_delay,
                 also=(sqlalchemy.exc.IntegrityError,),
             )
+
+    def _register_run(self, run: str) -> None:
+        match = _OUTPUT_RUN.fullmatch(run)
+        if match is None:
+            if run not in self._further_runs:
+                self._butler.collections.register(run)
+                self._further_runs.add(run)
+            return
+        instrument = match["instrument"]
+        if instrument not in self._repositories:
+            self._repositories[instrument] = CentralRepository(
+                self._butler, self._butler, Collections(instrument), self._retry_delay
+            )
+        self._repositories[instrument].add_run(run, match["chain"])
 
 
 def _first_line(error: Exception) -> str:

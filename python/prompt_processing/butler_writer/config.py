@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from prompt_processing.settings.kafka import KafkaClusterSettings
 
 __all__ = ["WriterSettings"]
+
+
+def _pattern(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return re.compile(value)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"not a regular expression: {error}") from error
 
 
 class WriterSettings(KafkaClusterSettings):
@@ -20,6 +31,14 @@ class WriterSettings(KafkaClusterSettings):
     """Where workers publish what they have written."""
     kafka_output_topic: str
     """Where it is told what has been entered."""
+    kafka_transactional_id: Annotated[str, Field(max_length=249)] = "butler-writer-output"
+    """Transactional id of the producer, which the cluster's ACLs must allow. Writers that run at once need
+    different ids: a writer that starts with the id of another one stops it."""
+    kafka_debug: bool = False
+    """Whether the Kafka clients log all that they do."""
+    output_run_regexp: Annotated[re.Pattern[str], NoDecode, BeforeValidator(_pattern)] = re.compile(".*")
+    """Runs that datasets are entered into, a regular expression that the whole name must match; by default
+    any. A message with another run is left behind."""
     output_dataset_list_directory: str
     """URI of the directory for the lists of what has been entered."""
     writer_debug_level: Literal["TRACE", "VERBOSE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"

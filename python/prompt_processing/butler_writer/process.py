@@ -23,6 +23,7 @@ from prompt_processing.settings.service_loop import asked_to_stop, report_unusab
 from prompt_processing.telemetry.health import Health, Heartbeat
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 from prompt_processing.telemetry.pages import Pages, PageServer
+from prompt_processing.transport.kafka import LOGGER
 
 __all__ = ["run_writer"]
 
@@ -42,6 +43,8 @@ def run_writer() -> int:
     except SettingsError as error:
         return report_unusable(error)
     levels = {"lsst.butler_writer": settings.writer_debug_level}
+    if settings.kafka_debug:
+        levels[LOGGER] = "DEBUG"
     configure_logging(LogContext(), levels, secrets=settings.secrets)
     return _run(settings, asked_to_stop())
 
@@ -50,13 +53,19 @@ def _run(settings: WriterSettings, stop: threading.Event) -> int:
     use_butler_types()
     metrics = WriterMetrics()
     butler = Butler.from_config(settings.butler_repository, writeable=True)
-    topics = WriterTopics(settings.kafka, settings.kafka_topic, settings.kafka_output_topic)
+    topics = WriterTopics(
+        settings.kafka,
+        settings.kafka_topic,
+        settings.kafka_output_topic,
+        settings.kafka_transactional_id,
+        debug=settings.kafka_debug,
+    )
     lists = ResourcePath(settings.output_dataset_list_directory, forceDirectory=True)
     # By then the group has given the batch to another writer.
     heartbeat = Heartbeat(MAX_POLL_INTERVAL_MS / 1000)
     service = WriterService(
         topics,
-        CentralButler(butler, settings.writer_retry_delay),
+        CentralButler(butler, settings.writer_retry_delay, settings.output_run_regexp),
         lists,
         metrics,
         settings.writer_retry_delay,
@@ -77,7 +86,7 @@ def _run(settings: WriterSettings, stop: threading.Event) -> int:
         _log.info("Ready for messages of %s.", settings.kafka_topic)
         service.run(stop)
     except KafkaException as error:
-        _log.critical("Kafka: %s", topics.refusal or error.args[0].str())
+        _log.critical("Kafka: %s", topics.explain(error.args[0]))
         return ExitCode.FAILED
     finally:
         server.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -30,6 +29,9 @@ _TRANSACTION_TIMEOUT_MS = 30_000
 """How long a writer that died may hold up those who read only what is committed."""
 
 
+_FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
+
+
 class TransactionAbortedError(Exception):
     """The transaction came to nothing; the messages will be read again, here or by another writer."""
 
@@ -43,11 +45,25 @@ class WriterTopics:
         The cluster.
     topic, output_topic : `str`
         What is read, and where events go.
+    transactional_id : `str`
+        Id of the producer; a writer that starts with the same one stops this one.
+    debug : `bool`, optional
+        Whether the clients log all that they do.
     """
 
-    def __init__(self, kafka: KafkaSettings, topic: str, output_topic: str) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topic: str,
+        output_topic: str,
+        transactional_id: str,
+        *,
+        debug: bool = False,
+    ) -> None:
         self._topic = topic
         self._output_topic = output_topic
+        self._transactional_id = transactional_id
+        logged = {"debug": "all"} if debug else {}
         self._refusals = Refusals(kafka)
         self._consumer = make_consumer(
             kafka,
@@ -59,13 +75,14 @@ class WriterTopics:
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             # A topic that is made after the start is found soon.
             topic_metadata_refresh_interval_ms=10_000,
+            **logged,
         )
-        # The group itself tells its members apart, so that any id that is nobody else's will do.
         self._producer = make_producer(
             kafka,
             on_error=self._refusals,
-            transactional_id=f"{GROUP}-{uuid.uuid4()}",
+            transactional_id=transactional_id,
             transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
+            **logged,
         )
         self._reachable = ClusterCheck(self._producer, topic)
 
@@ -78,6 +95,28 @@ class WriterTopics:
     def refusal(self) -> str | None:
         """Why the cluster does not let this client in; `None` if it does."""
         return self._refusals.reason
+
+    def explain(self, error: KafkaError) -> str:
+        """Return why this writer cannot go on, and which setting to check.
+
+        Parameters
+        ----------
+        error : `confluent_kafka.KafkaError`
+            As `open`, `read` or `commit` raised it.
+        """
+        if self.refusal is not None:
+            return self.refusal
+        if error.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            return (
+                f"the cluster's ACLs do not let this user write with the transactional id "
+                f"{self._transactional_id}: check KAFKA_TRANSACTIONAL_ID"
+            )
+        if error.code() in _FENCED:
+            return (
+                f"another writer has started with the transactional id {self._transactional_id}: writers "
+                "that run at once need different values of KAFKA_TRANSACTIONAL_ID"
+            )
+        return str(error.str())
 
     def open(self, timeout: float = 60.0) -> None:
         """Connect.

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 __all__ = [
     "DEFAULT_MECHANISM",
+    "LOGGER",
     "ClusterCheck",
     "ErrorHandler",
     "KafkaSettings",
@@ -22,7 +23,10 @@ __all__ = [
     "make_producer",
 ]
 
-_log = logging.getLogger("lsst.activator.transport.kafka")
+LOGGER = "lsst.activator.transport.kafka"
+"""Logger of all clients."""
+
+_log = logging.getLogger(LOGGER)
 
 ErrorHandler = Callable[[KafkaError], None]
 

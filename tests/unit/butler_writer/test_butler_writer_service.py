@@ -243,3 +243,30 @@ def test_all_unusable_settings_are_named_and_no_password_is_shown(monkeypatch: p
     for name in ("KAFKA_CLUSTER", "KAFKA_TOPIC", "OUTPUT_DATASET_LIST_DIRECTORY", "WRITER_DEBUG_LEVEL"):
         assert name in text
     assert "planted-secret" not in text
+
+
+def usable_settings(monkeypatch: pytest.MonkeyPatch, **changed: str) -> WriterSettings:
+    names = (
+        "BUTLER_REPOSITORY",
+        "KAFKA_CLUSTER",
+        "KAFKA_TOPIC",
+        "KAFKA_OUTPUT_TOPIC",
+        "OUTPUT_DATASET_LIST_DIRECTORY",
+    )
+    for name, value in {**dict.fromkeys(names, "x"), **changed}.items():
+        monkeypatch.setenv(name, value)
+    return WriterSettings.load()
+
+
+def test_transactional_id_is_that_of_the_observatorys_acls(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert usable_settings(monkeypatch).kafka_transactional_id == "butler-writer-output"
+    chosen = usable_settings(monkeypatch, KAFKA_TRANSACTIONAL_ID="butler-writer-output-2")
+    assert chosen.kafka_transactional_id == "butler-writer-output-2"
+
+
+def test_pattern_of_runs_that_is_none_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert usable_settings(monkeypatch).output_run_regexp.fullmatch("u/any/run")
+    chosen = usable_settings(monkeypatch, OUTPUT_RUN_REGEXP="LSSTCam/.*")
+    assert not chosen.output_run_regexp.fullmatch("u/any/run")
+    with pytest.raises(SettingsError, match="OUTPUT_RUN_REGEXP: not a regular expression"):
+        usable_settings(monkeypatch, OUTPUT_RUN_REGEXP="(")
