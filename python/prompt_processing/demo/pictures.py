@@ -1,4 +1,4 @@
-"""The pictures that the demo leaves: cutouts, residuals, the time line, and what was missed."""
+"""The demo's pictures: cutouts, residuals, the time line, and missed and spurious sources."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from prompt_processing.domain.outcome import STAGES
 from prompt_processing.images import UNUSABLE, Exposure
 
 from .alerts import decode_alert
+from .discrepancy_sheet import draw_discrepancies
 from .results import DetectorVisit, NightResult, find_datasets
 from .score import SNR_THRESHOLD, magnitude_histogram
 from .world import World
@@ -33,7 +34,7 @@ _COLOURS: dict[str, str] = dict(
 
 
 def draw_pictures(result: NightResult, world: World) -> list[Path]:
-    """Draw all pictures; returns their files."""
+    """Draw all pictures and return their files; call it after `.results.explain_discrepancies`."""
     folder = world.folders.pictures
     folder.mkdir(parents=True, exist_ok=True)
     mpl.rcParams.update({"font.size": 9, "image.origin": "lower", "image.interpolation": "nearest"})
@@ -43,6 +44,7 @@ def draw_pictures(result: NightResult, world: World) -> list[Path]:
             "timeline": draw_timeline(result),
             "magnitudes": draw_magnitudes(result.injected),
             "cutouts": draw_cutouts(result),
+            "missed-and-spurious": draw_discrepancies(result.discrepancies),
         }
         figures["residuals"] = residuals.result()
     made = []
@@ -55,7 +57,7 @@ def draw_pictures(result: NightResult, world: World) -> list[Path]:
 
 
 def draw_timeline(result: NightResult) -> Figure:
-    """Draw when each stage of each visit ran."""
+    """Draw the stages of each visit over time."""
     figure = Figure(figsize=(11, 1.6 + 0.35 * len(result.visits)), layout="constrained")
     axes = figure.subplots()
     zero = min((visit.announced for visit in result.visits), default=0.0)
@@ -129,7 +131,7 @@ def draw_cutouts(result: NightResult) -> Figure | None:
 
 
 def draw_residuals(result: NightResult, world: World) -> Figure | None:
-    """Draw what is left of each detector after the subtraction, in units of its noise."""
+    """Draw the residuals of each detector's last subtraction, in units of the noise."""
     last: dict[int, DetectorVisit] = {visit.detector: visit for visit in result.visits}
     with Butler.from_config(world.central_repository) as butler:
         refs = find_datasets(butler, world, "difference_image")
@@ -167,7 +169,7 @@ def residual_map(image: Exposure, n_bins: int = _RESIDUAL_BINS) -> tuple[NDArray
     Returns
     -------
     binned : `~numpy.ndarray`
-        Mean of each block; NaN where no pixel of it can be used.
+        Mean of each block; NaN where it has no usable pixel.
     scatter : `float`
         Robust standard deviation of single pixels, 1 for a perfect subtraction.
     """
@@ -182,7 +184,7 @@ def residual_map(image: Exposure, n_bins: int = _RESIDUAL_BINS) -> tuple[NDArray
         cut = array[:height, :width].reshape(height // size, size, width // size, size)
         return np.asarray(cut.sum(axis=(1, 3)), float)
 
-    # A few bright sources would otherwise be all that one sees of their blocks.
+    # A few bright sources would otherwise dominate their blocks.
     total, count = blocks(np.clip(ratio, -5, 5)), blocks(usable)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan), float(high - low) / 2
 
@@ -192,7 +194,7 @@ def _brightest(result: NightResult) -> list[tuple[DetectorVisit, pd.Series[Any],
     for visit in result.visits:
         files = {alert.dia_source_id: alert.path for alert in visit.alerts if alert.n_cutouts == 3}
         recovered = visit.transients.expected[visit.transients.expected["recovered"]]
-        # One's eye should see something appear: stars that vary are nearly as bright in the template.
+        # Variable stars are nearly as bright in the template; the cutouts are to show something new.
         for _, source in recovered[recovered["kind"] != "variable"].iterrows():
             if (path := files.get(int(source["diaSourceId"]))) is not None:
                 found.append((visit, source, path))
@@ -203,7 +205,7 @@ def _brightest(result: NightResult) -> list[tuple[DetectorVisit, pd.Series[Any],
         if int(item[1]["id"]) not in seen:
             seen.add(int(item[1]["id"]))
             by_kind.setdefault(str(item[1]["kind"]), []).append(item)
-    # Some of each kind: what moves is brighter than what explodes.
+    # Some of each kind: asteroids are brighter than supernovae.
     ranked = [(rank, item) for items in by_kind.values() for rank, item in enumerate(items)]
     ranked.sort(key=lambda entry: (entry[0], str(entry[1][1]["kind"])))
     return [item for _, item in ranked[:_N_CUTOUTS]]

@@ -1,4 +1,4 @@
-"""What a run of the demo has produced, collected from where operators and scientists would look."""
+"""Collect the outputs of the demo's night from the APDB, the central repository and the alert stream."""
 
 from __future__ import annotations
 
@@ -18,19 +18,38 @@ from lsst.dax.apdb import Apdb
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
 from prompt_processing.butler.types import use_butler_types
+from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
 from prompt_processing.instruments import RawKey
 
 from .alerts import AlertSummary, read_alerts
+from .discrepancies import Discrepancy, VisitProducts, explain
 from .outcomes import VisitOutcome
 from .score import StarScore, TransientScore, score_stars, score_transients
 from .world import World
 
-__all__ = ["DetectorVisit", "NightResult", "collect", "count_datasets", "find_datasets", "start_query"]
+__all__ = [
+    "DetectorVisit",
+    "NightResult",
+    "collect",
+    "count_datasets",
+    "explain_discrepancies",
+    "find_datasets",
+    "start_query",
+]
+
+_PRODUCTS = {
+    "science": "preliminary_visit_image",
+    "template": "template_detector",
+    "difference": "difference_image",
+    "detected": "dia_source_unfiltered",
+    "rejected": "rejected_dia_source",
+}
+"""Dataset types behind `VisitProducts`."""
 
 
 @dataclass(slots=True, eq=False)
 class DetectorVisit:
-    """One visit of one detector, with all that is known of it.
+    """One visit of one detector: its truth, its outputs and its scores.
 
     Attributes
     ----------
@@ -45,15 +64,17 @@ class DetectorVisit:
     announced, arrived : `float`
         When it was announced, and when its last raw had been uploaded, Unix seconds, UTC.
     outcome : `VisitOutcome` or `None`
-        How it ended; None if nobody told.
+        Its outcome; None if the worker reported none.
     truth : `~pandas.DataFrame`
-        What is true of its last raw.
+        The simulated sources on its last raw.
     dia_sources : `~pandas.DataFrame`
-        As they are in the APDB.
+        Its DiaSources in the APDB.
     transients, stars
         Scores.
     alerts : `list` [`AlertSummary`]
-        As they were read back.
+        Its alerts as they were read back.
+    discrepancies : `list` [`Discrepancy`]
+        Missed and spurious sources; `explain_discrepancies` fills it.
     """
 
     number: int
@@ -69,6 +90,7 @@ class DetectorVisit:
     transients: TransientScore
     stars: StarScore
     alerts: list[AlertSummary] = field(default_factory=list)
+    discrepancies: list[Discrepancy] = field(default_factory=list)
 
     @property
     def arrival_to_alert(self) -> float | None:
@@ -84,7 +106,7 @@ class DetectorVisit:
 
 @dataclass(slots=True, eq=False)
 class NightResult:
-    """All visits of a night, and what other programs say of it.
+    """All visits of a night.
 
     Attributes
     ----------
@@ -108,16 +130,21 @@ class NightResult:
         """All sources that had changed and should have been found."""
         return pd.concat([visit.transients.expected for visit in self.visits], ignore_index=True)
 
+    @property
+    def discrepancies(self) -> list[tuple[DetectorVisit, Discrepancy]]:
+        """All missed and spurious sources, by visit."""
+        return [(visit, one) for visit in self.visits for one in visit.discrepancies]
+
 
 def collect(world: World, outcomes: Sequence[VisitOutcome]) -> NightResult:
-    """Ask the central repository, the APDB, the alert topic's reader and the truth.
+    """Collect the night's outputs and compare them with the simulated sources.
 
     Parameters
     ----------
     world : `World`
-        Where they are.
+        Where the central repository, the APDB and the alerts are.
     outcomes : sequence of `VisitOutcome`
-        What the activator's log told.
+        From the workers' logs.
     """
     use_butler_types()
     uploads = pd.DataFrame([json.loads(line) for line in world.folders.manifest.read_text().splitlines()])
@@ -157,8 +184,36 @@ def collect(world: World, outcomes: Sequence[VisitOutcome]) -> NightResult:
     return NightResult(visits, n_objects, camera.pixel_scale_arcsec)
 
 
+def explain_discrepancies(result: NightResult, world: World) -> None:
+    """Find the reason for each missed and spurious source of a night.
+
+    Parameters
+    ----------
+    result : `NightResult`
+        The ``discrepancies`` of its visits are filled.
+    world : `World`
+        Where the central repository is.
+    """
+    with Butler.from_config(world.central_repository) as butler:
+        refs = {name: find_datasets(butler, world, type_) for name, type_ in _PRODUCTS.items()}
+        for visit in result.visits:
+            score = visit.transients
+            if score.missed.empty and score.spurious.empty:
+                continue
+            key = visit.visit, visit.detector
+            # One visit's images at a time: a detector has a few hundred megabytes of them.
+            of_visit = {name: found[key] for name, found in refs.items() if key in found}
+            products = None
+            if len(of_visit) == len(_PRODUCTS):
+                products = VisitProducts(
+                    **{name: butler.get(ref) for name, ref in of_visit.items()},
+                    threshold=DetectionOptions().threshold,
+                )
+            visit.discrepancies = explain(visit.truth, visit.dia_sources, score, products)
+
+
 def find_datasets(butler: Butler, world: World, dataset_type: str) -> dict[tuple[int, int], DatasetRef]:
-    """Return tonight's datasets of a type by visit and detector; none if nothing has made that type."""
+    """Return tonight's datasets of a type by visit and detector; empty if the type is unknown."""
     try:
         refs = butler.query_datasets(
             dataset_type, world.output_collection(), find_first=False, limit=None, explain=False
@@ -169,14 +224,14 @@ def find_datasets(butler: Butler, world: World, dataset_type: str) -> dict[tuple
 
 
 def start_query(world: World) -> subprocess.Popen[str]:
-    """Start ``butler query-datasets`` for tonight's outputs; its start alone takes seconds."""
+    """Start ``butler query-datasets`` for tonight's outputs; the command takes seconds to start."""
     command = [str(Path(sys.executable).with_name("butler")), "query-datasets", world.central_repository]
     command += ["--collections", world.output_collection(), "--limit", "0", "*"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def count_datasets(world: World, query: subprocess.Popen[str]) -> dict[str, int]:
-    """Count what the command has listed, by dataset type."""
+    """Wait for the command, save its list and count the datasets by type."""
     listed, _ = query.communicate(timeout=120)
     (world.folders.output / "datasets.txt").write_text(listed)
     counts: dict[str, int] = {}
@@ -209,7 +264,7 @@ def _stars(butler: Butler, world: World, visit: int, detector: int) -> pd.DataFr
 
 
 def _read_apdb(world: World, truths: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, int]:
-    """Return all DiaSources and the number of DiaObjects around some images, by the public interface."""
+    """Return all DiaSources and the number of DiaObjects around the images, read with ``lsst-dax-apdb``."""
     apdb = Apdb.from_uri(world.environment["CONFIG_APDB"])
     objects: set[int] = set()
     sources = []

@@ -1,4 +1,4 @@
-"""How well the pipeline's catalogues agree with what was put on the simulated sky."""
+"""Compare the pipeline's catalogues with the simulated sky."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from prompt_processing.domain.sky_vectors import unit_vectors
 
 __all__ = [
+    "CHANGED_SNR",
     "MATCH_RADIUS_ARCSEC",
     "SNR_THRESHOLD",
     "StarScore",
@@ -27,24 +28,26 @@ MATCH_RADIUS_ARCSEC = 0.5
 SNR_THRESHOLD = 10.0
 """Signal-to-noise ratio above which injected sources should be found, and spurious ones are counted."""
 
-_CHANGED_SNR = 3.0
+CHANGED_SNR = 3.0
+"""Expected signal-to-noise ratio above which a detection of a source is not spurious."""
+
 _GOOD_STAR_SNR = 50.0
 _OWN_LIGHT = 0.5
-"""A star gives at least this part of the light that was measured at its place."""
+"""Least share of the light measured at a star's position that must be the star's own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TransientScore:
-    """What became of the sources that had changed on one detector in one visit.
+    """Which changed sources of one detector in one visit were recovered, and which detections are spurious.
 
     Attributes
     ----------
     injected : `~pandas.DataFrame`
-        One row for each that had changed: ``id``, ``kind``, ``mag`` (AB, of the change), ``snr`` (expected,
-        absolute), ``clear`` (not on pixels that nobody can use), ``recovered``, ``separation`` (arcsec, NaN
-        if missed), ``diaSourceId`` (-1 if missed), ``measured_snr``.
-    n_spurious : `int`
-        DiaSources above the threshold where nothing had changed.
+        One row for each that had changed: ``id``, ``kind``, ``ra``, ``dec`` (degrees), ``mag`` (AB, of the
+        change), ``snr`` (expected, absolute), ``clear`` (on usable pixels), ``recovered``, ``separation``
+        (arcsec, NaN if missed), ``diaSourceId`` (-1 if missed), ``measured_snr``.
+    spurious : `~pandas.DataFrame`
+        The DiaSources above the threshold where nothing had changed.
     n_dia_sources : `int`
         All DiaSources.
     n_above : `int`
@@ -52,9 +55,19 @@ class TransientScore:
     """
 
     injected: pd.DataFrame
-    n_spurious: int
+    spurious: pd.DataFrame
     n_dia_sources: int
     n_above: int
+
+    @property
+    def n_spurious(self) -> int:
+        """Number of spurious DiaSources above the threshold."""
+        return len(self.spurious)
+
+    @property
+    def missed(self) -> pd.DataFrame:
+        """Injected sources that should have been found and were not."""
+        return self.expected[~self.expected["recovered"]]
 
     @property
     def expected(self) -> pd.DataFrame:
@@ -63,25 +76,25 @@ class TransientScore:
 
     @property
     def n_expected(self) -> int:
-        """How many should have been found."""
+        """Number of sources that should have been found."""
         return len(self.expected)
 
     @property
     def n_recovered(self) -> int:
-        """How many of these were."""
+        """Number of these that were found."""
         return int(self.expected["recovered"].sum())
 
 
 @dataclass(frozen=True, slots=True)
 class StarScore:
-    """How well stars of one detector in one visit were measured.
+    """Errors of the stars' positions and magnitudes on one detector in one visit.
 
     Attributes
     ----------
     n_stars : `int`
         Unflagged stars of high signal-to-noise ratio that were compared.
     astrometry_mas : `float`
-        Root mean square of their distance from the truth along one axis, milliarcseconds; NaN without stars.
+        Root mean square error of their positions along one axis, milliarcseconds; NaN without stars.
     zero_point_error : `float`
         Median of measured minus true magnitude; NaN without stars.
     """
@@ -152,7 +165,7 @@ def score_transients(truth: pd.DataFrame, dia_sources: pd.DataFrame) -> Transien
     dia_sources : `~pandas.DataFrame`
         ``diaSourceId``, ``ra``, ``dec``, ``snr``.
     """
-    changed = truth[np.abs(truth["snr"]) > _CHANGED_SNR].reset_index(drop=True)
+    changed = truth[np.abs(truth["snr"]) > CHANGED_SNR].reset_index(drop=True)
     found = dia_sources.reset_index(drop=True)
     index, other, separation = match_positions(
         changed["ra"].to_numpy(float),
@@ -165,6 +178,8 @@ def score_transients(truth: pd.DataFrame, dia_sources: pd.DataFrame) -> Transien
         {
             "id": changed["id"],
             "kind": changed["kind"].astype(str),
+            "ra": changed["ra"].to_numpy(float),
+            "dec": changed["dec"].to_numpy(float),
             "mag": magnitude(changed["delta_flux"].to_numpy(float)),
             "snr": np.abs(changed["snr"].to_numpy(float)),
             "clear": changed["clear"].to_numpy(bool),
@@ -181,7 +196,7 @@ def score_transients(truth: pd.DataFrame, dia_sources: pd.DataFrame) -> Transien
     above = np.abs(found["snr"].to_numpy(float)) > SNR_THRESHOLD
     unmatched = np.ones(len(found), bool)
     unmatched[other] = False
-    return TransientScore(injected, int((above & unmatched).sum()), len(found), int(above.sum()))
+    return TransientScore(injected, found[above & unmatched], len(found), int(above.sum()))
 
 
 def score_stars(truth: pd.DataFrame, stars: pd.DataFrame) -> StarScore:
@@ -193,10 +208,10 @@ def score_stars(truth: pd.DataFrame, stars: pd.DataFrame) -> StarScore:
         ``kind``, ``ra``, ``dec`` (degrees), ``flux`` (nJy).
     stars : `~pandas.DataFrame`
         ``ra``, ``dec``, ``psfFlux`` (nJy), ``snr``, ``extendedness`` and any flags: boolean columns that mark
-        the unusable.
+        unusable rows.
     """
     flags = [name for name in stars.columns if stars[name].dtype == bool and not name.endswith("_used")]
-    # What is wider than a star is a galaxy or a blend, and its middle not that of the star in it.
+    # A source wider than a star is a galaxy or a blend; its centroid is not that of the star in it.
     point_like = stars["extendedness"] < 0.5
     good = (stars["snr"] > _GOOD_STAR_SNR) & point_like & ~stars[flags].any(axis=1)
     measured = stars[good].reset_index(drop=True)

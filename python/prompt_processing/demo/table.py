@@ -1,48 +1,30 @@
-"""The tables that the demo ends with: on the terminal, as text, as JSON and as CSV."""
+"""The demo's final tables: on the terminal, as text, as JSON and as CSV."""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from prompt_processing.domain.outcome import STAGES
 
+from .discrepancy_sheet import save_discrepancies
+from .goals import Goal, compare_with_goals
 from .results import DetectorVisit, NightResult
 from .score import SNR_THRESHOLD, magnitude_histogram
 
-__all__ = ["Goal", "goals", "print_tables", "rows_of", "save_tables"]
+__all__ = ["goals_of", "print_tables", "rows_of", "save_tables"]
 
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """Something that the night should have shown.
-
-    Attributes
-    ----------
-    name : `str`
-        What.
-    reached : `str`
-        What the night has shown.
-    wanted : `str`
-        What it should.
-    met : `bool`
-        Whether it has.
-    """
-
-    name: str
-    reached: str
-    wanted: str
-    met: bool
+_MOST_SHOWN = 40
 
 
 def rows_of(result: NightResult) -> list[dict[str, Any]]:
@@ -84,70 +66,25 @@ def _row(visit: DetectorVisit) -> dict[str, Any]:
     return row
 
 
-def goals(result: NightResult) -> list[Goal]:
-    """Compare the night with what it should show."""
-    rows = rows_of(result)
-    injected, recovered = sum(r["injected"] for r in rows), sum(r["recovered"] for r in rows)
-    above, spurious = sum(r["above_threshold"] for r in rows), sum(r["spurious"] for r in rows)
-    delays = [r["arrival_to_alert_s"] for r in rows]
-    sent, read = sum(r["alerts_sent"] or 0 for r in rows), sum(r["alerts_read_back"] for r in rows)
-    astrometry = _worst(r["astrometry_mas"] for r in rows)
-    zero_point = _worst(r["zero_point_error"] for r in rows)
-    slowest = max((d for d in delays if d is not None), default=math.nan)
-    share = recovered / injected if injected else math.nan
-    spurious_share = spurious / above if above else math.nan
-    processed = sum(visit.outcome is not None and visit.outcome.processed for visit in result.visits)
-    made = [
-        Goal("visits processed", f"{processed} of {len(rows)}", "all", processed == len(rows)),
-        Goal(
-            f"injected with S/N > {SNR_THRESHOLD:.0f} recovered",
-            f"{recovered} of {injected} ({share:.1%})",
-            "95 %",
-            share >= 0.95,
-        ),
-        Goal(
-            f"spurious with S/N > {SNR_THRESHOLD:.0f}",
-            f"{spurious} of {above} ({spurious_share:.1%})",
-            "< 20 %",
-            spurious_share < 0.2,
-        ),
-        Goal("astrometry, worst", f"{astrometry:.1f} mas", "50 mas", astrometry <= 50),
-        Goal("zero point error, worst", f"{zero_point:.4f} mag", "0.02 mag", zero_point <= 0.02),
-        Goal(
-            "image arrival to last alert, slowest",
-            f"{slowest:.1f} s",
-            "20 s",
-            slowest <= 20 and None not in delays,
-        ),
-        Goal("alerts read back", f"{read} of {sent}", "all", read == sent and sent > 0),
-    ]
-    last = max((r["number"] for r in rows), default=0)
-    if last > 1:
-        known = [r for r in rows if r["number"] == last]
-        history = sum(r["alerts_with_history"] for r in known)
-        expected = sum(r["updated_dia_objects"] or 0 for r in known)
-        made.append(
-            Goal(
-                "last visit's alerts with a history",
-                f"{history} of {expected} of known DiaObjects",
-                "all",
-                0 < expected <= history,
-            )
-        )
-    return made
+def goals_of(result: NightResult) -> list[Goal]:
+    """Compare the night with its goals."""
+    return compare_with_goals(rows_of(result))
 
 
 def print_tables(result: NightResult, console: Console) -> None:
-    """Show the visits, the stages' seconds, the magnitudes and the goals."""
+    """Print the seconds by stage, the sources found, missed and spurious, and the goals."""
     rows = rows_of(result)
     console.print(_time_table(rows))
     console.print(_science_table(rows))
     console.print(_magnitude_table(result))
-    console.print(_goal_table(goals(result)))
+    if result.discrepancies:
+        # A file holds all of them.
+        console.print(_discrepancy_table(result, _MOST_SHOWN if console.is_terminal else None))
+    console.print(_goal_table(goals_of(result)))
 
 
 def save_tables(result: NightResult, folder: Path, seconds: float) -> None:
-    """Save ``tables.txt``, ``visits.csv`` and ``result.json``.
+    """Save ``tables.txt``, ``visits.csv``, ``missed-and-spurious.csv`` and ``result.json``.
 
     Parameters
     ----------
@@ -156,10 +93,11 @@ def save_tables(result: NightResult, folder: Path, seconds: float) -> None:
     folder : `~pathlib.Path`
         Where the files go.
     seconds : `float`
-        How long the demo took up to here.
+        Duration of the demo so far.
     """
     with (folder / "tables.txt").open("w") as text:
         print_tables(result, Console(file=text, width=140))
+    save_discrepancies(result, folder / "missed-and-spurious.csv")
     rows = rows_of(result)
     with (folder / "visits.csv").open("w", newline="") as text:
         writer = csv.DictWriter(text, rows[0].keys())
@@ -171,9 +109,11 @@ def save_tables(result: NightResult, folder: Path, seconds: float) -> None:
             for row, visit in zip(rows, result.visits, strict=True)
         ],
         "by_magnitude": magnitude_histogram(result.injected).to_dict("records"),
-        "goals": [
-            {"name": g.name, "reached": g.reached, "wanted": g.wanted, "met": g.met} for g in goals(result)
+        "discrepancies": [
+            {"visit": visit.visit, "detector": visit.detector, **one.row()}
+            for visit, one in result.discrepancies
         ],
+        "goals": [asdict(goal) for goal in goals_of(result)],
         "dia_objects": result.n_dia_objects,
         "datasets": dict(result.dataset_counts),
         "demo_s": round(seconds, 1),
@@ -258,13 +198,40 @@ def _magnitude_table(result: NightResult) -> Table:
     return table
 
 
+def _discrepancy_table(result: NightResult, most: int | None) -> Table:
+    found = result.discrepancies
+    shown = sorted(found, key=lambda item: (item[1].what, -item[1].snr))[:most]
+    title = f"Missed and spurious sources (S/N > {SNR_THRESHOLD:.0f})"
+    if len(shown) < len(found):
+        title += f", {len(shown)} of {len(found)}; missed-and-spurious.csv has all"
+    table = _table(title)
+    for name in ("visit", "det.", "what", "kind", "x, y"):
+        table.add_column(name, no_wrap=True)
+    for name in ("AB mag", "S/N"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("reason")
+    for visit, one in shown:
+        table.add_row(
+            *(str(visit.number), str(visit.detector), one.what, one.kind),
+            f"{_number(one.x, 0)}, {_number(one.y, 0)}",
+            *(f"{one.mag:.1f}", f"{one.snr:.0f}"),
+            escape(f"{one.reason}: {one.detail}" if one.detail else one.reason),
+        )
+    return table
+
+
 def _goal_table(found: list[Goal]) -> Table:
-    table = _table("Goals")
-    for name in ("", "goal", "reached", "wanted"):
+    table = _table("Goals (a missed goal that counts makes the exit status 1)")
+    for name in ("", "goal", "reached", "limit", "counts"):
         table.add_column(name)
     for goal in found:
+        colour = "green" if goal.met else "red" if goal.counts else "yellow"
         table.add_row(
-            "[green]✓[/green]" if goal.met else "[red]✗[/red]", goal.name, goal.reached, goal.wanted
+            f"[{colour}]{'✓' if goal.met else '✗'}[/{colour}]",
+            goal.name,
+            goal.reached,
+            goal.limit,
+            "yes" if goal.counts else "no",
         )
     return table
 
@@ -273,11 +240,6 @@ def _number(value: float | None, digits: int, sign: bool = False) -> str:
     if value is None or not math.isfinite(value):
         return "-"
     return f"{value:{'+' if sign else ''}.{digits}f}"
-
-
-def _worst(values: Iterable[float]) -> float:
-    found = np.abs(np.asarray(list(values), float))
-    return float(found.max()) if len(found) else math.nan
 
 
 def _finite(value: Any) -> Any:
