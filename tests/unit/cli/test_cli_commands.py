@@ -161,7 +161,7 @@ def test_help_of_the_worker_is_about_our_settings(capsys):
     assert "--worker-class" not in shown
 
 
-@pytest.mark.parametrize("words", SERVICES)
+@pytest.mark.parametrize("words", sorted(SERVICES))
 def test_help_of_each_service_explains_each_of_its_settings(words, capsys):
     assert run(*words.split(), "--help") == 0
     lines = capsys.readouterr().out.splitlines()
