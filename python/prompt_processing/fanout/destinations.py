@@ -14,6 +14,7 @@ import aiohttp
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from prompt_processing.transport.redis_streams import consumer_group
 from prompt_processing.transport.refusals import explain_refusal
 
 from ..domain.addresses import split_address
@@ -171,7 +172,7 @@ class KnativeServices:
 
 
 class RedisStreams:
-    """Adds each visit to the stream of its instrument.
+    """Adds each visit to the stream of its instrument, and creates the consumer group of its workers.
 
     Parameters
     ----------
@@ -224,7 +225,7 @@ class RedisStreams:
         entry: dict[Any, Any] = dict(visit.to_stream_entry())
         while True:
             try:
-                await self._client.xadd(self._streams[visit.instrument], entry)
+                await self._add(visit.instrument, entry)
                 status = "accepted"
                 on_out()
             except (RedisError, OSError) as error:
@@ -240,6 +241,18 @@ class RedisStreams:
                 return status
             self._metrics.retries.labels(visit.instrument).inc()
             await asyncio.sleep(_REDIS_PAUSE_S * random.uniform(1.0, 1.5))
+
+    async def _add(self, instrument: str, entry: dict[Any, Any]) -> None:
+        stream, group = self._streams[instrument], consumer_group(instrument)
+        # With each entry: KEDA counts what the group has not read, and Redis may have lost its data.
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.xgroup_create(stream, group, id="0", mkstream=True)
+            pipe.xadd(stream, entry)
+            made, added = await pipe.execute(raise_on_error=False)
+        if isinstance(added, Exception):
+            raise added
+        if isinstance(made, Exception) and not str(made).startswith("BUSYGROUP"):
+            _log.warning("Cannot create the consumer group %s of stream %s: %s", group, stream, made)
 
     async def close(self) -> None:
         """Close the connections."""
