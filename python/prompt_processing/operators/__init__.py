@@ -1,1 +1,1 @@
-"""What operators look with: at logs, into a pod, and at the dependencies."""
+"""Tools for operators: logs, alerts, and the versions, settings and repositories of a pod."""

@@ -1,4 +1,4 @@
-"""What the local repositories of a pod's workers hold."""
+"""Content of the local repositories of a pod's workers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class TypeContent:
 
     Attributes
     ----------
-    name, storage_class : `str`
+    name, storage_class
         The dataset type.
-    datasets : `int`
-        How many the repository knows.
-    files : `int`
-        Those of them that are files; the others are in the worker's memory.
-    size : `int`
-        Bytes of the files.
+    datasets
+        Number of datasets that the repository knows.
+    files
+        Number of datasets that are files; the others are in the worker's memory.
+    size
+        Size of the files, bytes.
     """
 
     name: str
@@ -39,18 +39,18 @@ class TypeContent:
 
 @dataclass(frozen=True)
 class RepositoryContent:
-    """One worker's repository.
+    """Content of one worker's repository.
 
     Attributes
     ----------
-    path : `~pathlib.Path`
-        Where it is.
-    universe : `str`
+    path
+        Path of the repository.
+    universe
         Namespace and version of its dimension universe.
-    types : `tuple` [`TypeContent`]
-        Those that it holds any of, by name.
-    size : `int`
-        Bytes of all that is below the folder, the database included.
+    types
+        Dataset types with datasets, by name.
+    size
+        Size of the whole folder, including the database, bytes.
     """
 
     path: Path
@@ -64,24 +64,24 @@ def find_repositories(parent: str) -> list[Path]:
 
     Parameters
     ----------
-    parent : `str`
+    parent
         ``LOCAL_REPOS``.
     """
     return sorted(path.parent for path in Path(parent).glob("butler-????????/butler.yaml"))
 
 
 def read_content(path: Path) -> RepositoryContent:
-    """Look into a repository, without writing to it.
+    """Read the content of a repository without writing to it.
 
     Parameters
     ----------
-    path : `~pathlib.Path`
-        The repository; its worker may be busy with it.
+    path
+        The repository; its worker may be using it.
 
     Raises
     ------
     OSError
-        Raised if it is gone, or if somebody else can have written it.
+        Raised if the repository is missing, or if another user could have written to it.
     """
     require_private(path)
     use_butler_types()
@@ -113,7 +113,7 @@ def _content_of(butler: Butler, name: str, storage_class: str) -> TypeContent:
                     size += os.stat(uri.ospath).st_size
                     n_files += 1
                 except FileNotFoundError:
-                    # The worker has let go of it in the meantime.
+                    # The worker has removed it in the meantime.
                     continue
     return TypeContent(name, storage_class, len(refs), n_files, size)
 

@@ -1,4 +1,4 @@
-"""Our log's lines, whatever has come between us and them."""
+"""Read lines of the service's log, whatever ``kubectl`` or other programs added to them."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from typing import Any
 from prompt_processing.domain.json_text import parse_json
 
 LEVELS = {"TRACE": 5, "DEBUG": 10, "VERBOSE": 15, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
-"""Numbers of the levels, as the service's log names them."""
+"""Numbers of the levels, by their names in the service's log."""
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line.
+    """One line of a log.
 
     Attributes
     ----------
-    text : `str`
-        The message, or the line as it is if it is none of ours.
-    is_ours : `bool`
-        Whether it is one of the service's.
-    level, name : `str`
-        Empty for those of others.
-    time : `~datetime.datetime` or `None`
-        When it was written.
-    instrument, group, survey : `str`
-        The visit's, empty if it is about none.
-    detector : `int` or `None`
-        The visit's.
-    process : `int` or `None`
+    text
+        The message, or the whole line if it is not the service's.
+    is_ours
+        Whether the service wrote the line.
+    level, name
+        Level and logger; empty for lines of other programs.
+    time
+        When the line was written.
+    instrument, group, survey
+        Of the visit; empty if the line is not about a visit.
+    detector
+        Of the visit.
+    process
         Process id.
-    traceback : `str`
-        Empty if there is none.
-    outcome : mapping or `None`
-        How the visit ended, if that is what it tells.
+    traceback
+        Traceback; empty if there is none.
+    outcome
+        How the visit ended, if the line reports it.
     """
 
     text: str
@@ -57,30 +57,30 @@ class LogLine:
 
     @property
     def severity(self) -> int:
-        """Number of the level; lines of others count as INFO, so that they are not lost."""
+        """Number of the level; lines of other programs count as INFO, so that they are shown."""
         return LEVELS.get(self.level, LEVELS["INFO"])
 
     @property
     def visit(self) -> tuple[str, str, int] | None:
-        """Instrument, group and detector, if it is about a visit."""
+        """Instrument, group and detector, if the line is about a visit."""
         if not self.group or self.detector is None:
             return None
         return self.instrument, self.group, self.detector
 
 
 def read_line(line: str) -> LogLine:
-    """Read a line.
+    """Parse a line.
 
     Parameters
     ----------
-    line : `str`
-        As it is in a file, or as ``kubectl logs`` shows it: perhaps with the name of the pod or a time before
-        it, perhaps written by somebody else altogether.
+    line
+        Line of a file or of ``kubectl logs``. A pod's name or a time may precede it, and another program may
+        have written it.
 
     Returns
     -------
-    line : `LogLine`
-        Without anything that a terminal would take for a command.
+    line
+        The line, without control sequences of terminals.
     """
     start = line.find("{")
     if start >= 0:
@@ -94,7 +94,7 @@ def read_line(line: str) -> LogLine:
 
 
 def printable(text: str) -> str:
-    """Replace what moves the cursor, or turns text around."""
+    """Replace characters that move the cursor or reverse text."""
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

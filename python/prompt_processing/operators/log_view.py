@@ -1,4 +1,4 @@
-"""The log as a person reads it: from files, from standard input, or as it is written."""
+"""Show the log from files, from standard input, or as it is written."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _POLL_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class LogView:
-    """What is shown of a log.
+    """Parts of a log to show.
 
     Attributes
     ----------
     follow
-        Lines as they come, and no end with the last file's.
+        Show lines as they are written, and wait for more after the last file's end.
     lines
-        All lines, not only visits.
+        Show all lines, not only visits.
     failures
-        Only visits that failed or have no end.
+        Show only visits that failed or have no end.
     messages
-        All messages of a visit, not only warnings and errors.
+        Show all messages of a visit, not only warnings and errors.
     """
 
     follow: bool = False
@@ -44,28 +44,28 @@ class LogView:
 
 
 def show_logs(console: Console, files: Sequence[str], wanted: Filter, view: LogView) -> int:
-    """Show visits as their ends are read, and a summary at the end.
+    """Show each visit as its end is read, then a summary.
 
     Parameters
     ----------
     console
-        Where to.
+        Console to print to.
     files
-        Names of the logs; standard input if there are none.
+        Names of the logs; standard input if empty.
     wanted
-        Which lines count.
+        Lines to include.
     view
-        What is shown of them.
+        Parts of the log to show.
 
     Returns
     -------
     n_failed
-        Visits shown that failed.
+        Number of failed visits among those shown.
 
     Raises
     ------
     OSError
-        A file cannot be read.
+        Raised if a file cannot be read.
     """
     collector = VisitCollector()
     ends: Counter[str] = Counter()
@@ -96,7 +96,7 @@ def show_logs(console: Console, files: Sequence[str], wanted: Filter, view: LogV
 
 def _lines(files: Sequence[str], *, follow: bool) -> Iterator[LogLine]:
     if not files or list(files) == ["-"]:
-        # Whatever bytes come are shown somehow.
+        # Invalid bytes are replaced, not rejected.
         if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(errors="replace")
         for text in sys.stdin:
@@ -109,7 +109,7 @@ def _lines(files: Sequence[str], *, follow: bool) -> Iterator[LogLine]:
 
 
 def _follow(file: TextIO) -> Iterator[str]:
-    """Read a file that is still written, until somebody ends it."""
+    """Read a file that is still being written, until interrupted."""
     begun = ""
     while True:
         part = file.readline()
@@ -117,7 +117,7 @@ def _follow(file: TextIO) -> Iterator[str]:
             time.sleep(_POLL_SECONDS)
             continue
         begun += part
-        # A line may be seen before it is whole.
+        # The writer may have written only part of a line.
         if begun.endswith("\n"):
             yield begun
             begun = ""

@@ -1,4 +1,4 @@
-"""What a pod's workers hold, what runs there, and with which settings."""
+"""Inspect a pod: versions, settings and the workers' local repositories."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from .settings_in_force import settings_in_force
 __all__ = ["PARTS", "look_into_pod", "show_pod"]
 
 PARTS = ("versions", "settings", "repositories")
-"""What can be looked at."""
+"""Parts that can be inspected."""
 
 
 def look_into_pod(local_repos: str, parts: Collection[str] = PARTS) -> dict[str, Any]:
-    """Look into the pod in which this process runs.
+    """Inspect the pod in which this process runs.
 
     Parameters
     ----------
     local_repos
         Directory of the workers' local repositories.
     parts
-        Some of `PARTS`.
+        Parts to inspect, of `PARTS`.
 
     Returns
     -------
     found
-        Each part by its name, as JSON can hold it, and ``problems``: settings that are unusable, and
+        Each part by name, convertible to JSON, and ``problems``: settings that are unusable, and
         repositories that cannot be read.
     """
     found: dict[str, Any] = {}
@@ -61,7 +61,7 @@ def _deployment() -> str | None:
         paths = (*settings.preprocessing_pipelines_config.paths, *settings.main_pipelines_config.paths)
         return deployment_id(paths, settings.config_apdb)
     except (SettingsError, OSError, ValueError, LookupError):
-        # Told with the settings, or by the service itself.
+        # The part "settings", or the service itself, reports the error.
         return None
 
 
@@ -76,11 +76,11 @@ def _contents(parent: str) -> tuple[list[RepositoryContent], list[str]]:
 
 
 def show_pod(console: Console, found: Mapping[str, Any], *, all_packages: bool = False) -> None:
-    """Print what `look_into_pod` has found; of other packages than LSST's only if wanted."""
+    """Print the result of `look_into_pod`; packages other than LSST's only on request."""
     if (versions := found.get("versions")) is not None:
         table = _table("Versions", "what", "version")
         for name in ("prompt_processing", "commit", "deployment", "middleware", "python"):
-            table.add_row(name, str(versions[name] or "not known"))
+            table.add_row(name, str(versions[name] or "unknown"))
         for name, version in versions["schemas"].items():
             table.add_row(f"{name} schema", version)
         for name, version in versions["distributions"].items():

@@ -1,4 +1,4 @@
-"""The settings that a process would start with here, without their secrets."""
+"""Settings that a process would start with in this environment, without secrets."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class SettingInForce:
 
     Attributes
     ----------
-    name : `str`
-        Of the environment variable.
-    value : `str`
-        What is in force; of a secret only whether it is set.
-    source : `str`
+    name
+        Name of the environment variable.
+    value
+        Value in force; for a secret only whether it is set.
+    source
         ``environment`` or ``default``.
     """
 
@@ -34,19 +34,19 @@ class SettingInForce:
 
 
 def settings_in_force(environment: Mapping[str, str] | None = None) -> tuple[list[SettingInForce], list[str]]:
-    """Tell the activator's settings.
+    """Return the worker's settings.
 
     Parameters
     ----------
-    environment : mapping, optional
-        Tells where they come from; by default the process's.
+    environment
+        Environment that decides the settings' source; by default the process's.
 
     Returns
     -------
-    settings : `list` [`SettingInForce`]
-        In the order of the settings class; empty if they are not usable.
-    problems : `list` [`str`]
-        What is wrong with them.
+    settings
+        Settings in the order of their class; empty if they are unusable.
+    problems
+        Errors in the settings.
     """
     given = {name.upper() for name, value in (environment or os.environ).items() if value}
     try:

@@ -1,4 +1,4 @@
-"""Logs as a person wants to see them."""
+"""Print lines, visits and summaries of a log."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .visit_log import VisitLog, numbers_of
 _COLOUR = {"processed": "green", "skipped": "cyan", "stale": "yellow", "retriable": "yellow"}
 _LEVEL_COLOUR = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red", "DEBUG": "dim", "TRACE": "dim"}
 _BAR = 24
-"""Characters of the longest stage."""
+"""Width of the longest stage's bar, characters."""
 
 
 def show_line(console: Console, line: LogLine) -> None:
-    """Print one line: when, how bad, which visit, what.
+    """Print one line: time, level, visit and message.
 
     Parameters
     ----------
-    console : `rich.console.Console`
-        Where to; it knows whether there are colours.
-    line : `LogLine`
+    console
+        Console to print to; it decides whether to use colours.
+    line
         The line.
     """
     if not line.is_ours:
@@ -40,16 +40,16 @@ def show_line(console: Console, line: LogLine) -> None:
 
 
 def show_visit(console: Console, visit: VisitLog, *, least_level: str = "WARNING") -> None:
-    """Print a visit: its end, where its seconds went, and what was remarkable.
+    """Print a visit: its outcome, the time of each stage, and its warnings.
 
     Parameters
     ----------
-    console : `rich.console.Console`
-        Where to.
-    visit : `VisitLog`
+    console
+        Console to print to.
+    visit
         The visit.
-    least_level : `str`, optional
-        Level from which its messages are shown.
+    least_level
+        Lowest level of messages to show.
     """
     colour = _COLOUR.get(visit.status, "red")
     title = Text()
@@ -99,14 +99,14 @@ def _time(name: str, seconds: float, longest: float) -> Text:
 
 
 def show_summary(console: Console, ends: dict[str, int]) -> None:
-    """Print how many visits ended how.
+    """Print the number of visits by outcome.
 
     Parameters
     ----------
-    console : `rich.console.Console`
-        Where to.
-    ends : `dict` [`str`, `int`]
-        Number by status.
+    console
+        Console to print to.
+    ends
+        Number of visits by status.
     """
     told = ", ".join(f"{number} {status}" for status, number in sorted(ends.items()))
     console.print(Text(f"{sum(ends.values())} visit(s): {told or 'none'}", style="bold"))

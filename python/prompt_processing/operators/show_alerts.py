@@ -1,4 +1,4 @@
-"""Alerts as a person wants to see them: many as a table, one as a tree."""
+"""Show alerts: many as a table, one as a tree."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LEFT = ("band", "object")
 
 
 def alert_row(alert: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what the table has of an alert, as text."""
+    """Return an alert's row of the table, as text."""
     source = alert.get("diaSource") or {}
     return (
         str(source.get("diaSourceId", alert.get("diaSourceId", "?"))),
@@ -44,7 +44,7 @@ def alert_row(alert: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def source_ids(alert: Mapping[str, Any]) -> set[int]:
-    """Return the ids by which an alert can be chosen: its own, and that of its source."""
+    """Return the ids that select an alert: its own and its source's."""
     return {
         int(record["diaSourceId"])
         for record in (alert, alert.get("diaSource") or {})
@@ -53,7 +53,7 @@ def source_ids(alert: Mapping[str, Any]) -> set[int]:
 
 
 def show_table(console: Console, rows: Sequence[Sequence[str]]) -> None:
-    """Print a table of alerts, of the rows that `alert_row` returns."""
+    """Print a table of alerts, from rows that `alert_row` returned."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in _COLUMNS:
         table.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=True)
@@ -64,16 +64,16 @@ def show_table(console: Console, rows: Sequence[Sequence[str]]) -> None:
 
 
 def show_alert(console: Console, alert: Mapping[str, Any], where: str) -> None:
-    """Print one alert as a tree, without what is null.
+    """Print one alert as a tree, without null fields.
 
     Parameters
     ----------
     console
-        Where to.
+        Console to print to.
     alert
-        The alert by the fields of its schema.
+        Fields of the alert, by the names of its schema.
     where
-        Where it was found.
+        Where the alert was found.
     """
     tree = Tree(Text(f"alert {alert.get('diaSourceId', '?')}  {where}", style="bold"))
     _grow(tree, alert)
@@ -81,7 +81,7 @@ def show_alert(console: Console, alert: Mapping[str, Any], where: str) -> None:
 
 
 def as_json(value: Any) -> Any:
-    """Return a value of an alert as JSON can hold it: FITS files in base 64, and null for NaN."""
+    """Convert a value of an alert to JSON: FITS files in base 64, and null for NaN."""
     if isinstance(value, Mapping):
         return {str(name): as_json(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
@@ -96,12 +96,12 @@ def as_json(value: Any) -> Any:
 
 
 def write_cutouts(alert: Mapping[str, Any], folder: Path) -> int:
-    """Write the cutouts of an alert, ``<diaSourceId>_science.fits`` and so on; returns their number."""
+    """Write the cutouts of an alert, ``<diaSourceId>_science.fits`` and so on; return their number."""
     folder.mkdir(parents=True, exist_ok=True)
     number = 0
     for name in CUTOUTS:
         content = alert.get(name)
-        # Schemas before version 4 have a record of the file and its name.
+        # Schemas before version 4 wrap the file in a record with its name.
         content = content.get("stampData") if isinstance(content, Mapping) else content
         if isinstance(content, bytes):
             kind = name.removeprefix("cutout").lower()

@@ -1,4 +1,4 @@
-"""Lines put together to visits."""
+"""Group the lines of a log by visit."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .log_lines import LEVELS, LogLine
 _GOOD_ENDS = {"processed", "skipped"}
 
 _EPILOGUE_SECONDS = 10.0
-"""For which a process may have something to say about a visit after its outcome."""
+"""Time after its outcome in which lines still belong to a visit."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which lines are wanted.
+    """Selection of lines.
 
     Attributes
     ----------
-    detectors, groups : collection
-        Empty for all.
-    level : `str`
-        The least level.
+    detectors, groups
+        Detectors and groups to include; empty for all.
+    level
+        Lowest level to include.
     """
 
     detectors: Collection[int] = ()
@@ -32,7 +32,7 @@ class Filter:
     level: str = "TRACE"
 
     def accepts(self, line: LogLine) -> bool:
-        """Tell whether a line is wanted; the end of a wanted visit always is."""
+        """Return whether a line is selected; the outcome of a selected visit always is."""
         if self.detectors and line.detector not in self.detectors:
             return False
         if self.groups and line.group not in self.groups:
@@ -42,18 +42,18 @@ class Filter:
 
 @dataclass
 class VisitLog:
-    """What the log has about one attempt at a visit.
+    """Lines of the log about one attempt at a visit.
 
     Attributes
     ----------
-    instrument, group : `str`
+    instrument, group
         The visit.
-    detector : `int`
+    detector
         The visit.
-    lines : `list` [`LogLine`]
-        In the order of the log.
-    outcome : mapping or `None`
-        How it ended; `None` if the log does not tell.
+    lines
+        Lines, in the order of the log.
+    outcome
+        How the attempt ended; `None` if the log does not say.
     """
 
     instrument: str
@@ -64,12 +64,12 @@ class VisitLog:
 
     @property
     def status(self) -> str:
-        """In one word how it ended, ``unfinished`` if the log does not tell."""
+        """How the attempt ended, in one word; ``unfinished`` if the log does not say."""
         return "unfinished" if self.outcome is None else str(self.outcome.get("status", "unknown"))
 
     @property
     def failed(self) -> bool:
-        """Whether it ended otherwise than it should, or not at all."""
+        """Whether the attempt failed or has no end."""
         return self.status not in _GOOD_ENDS
 
     @property
@@ -79,7 +79,7 @@ class VisitLog:
 
 
 def numbers_of(outcome: Mapping[str, Any] | None, name: str) -> dict[str, float]:
-    """Return one of an outcome's tables of numbers, such as ``stages``, without what is no number."""
+    """Return one of an outcome's tables of numbers, such as ``stages``, without other values."""
     table = None if outcome is None else outcome.get(name)
     if not isinstance(table, Mapping):
         return {}
@@ -91,9 +91,9 @@ def numbers_of(outcome: Mapping[str, Any] | None, name: str) -> dict[str, float]
 
 
 class VisitCollector:
-    """Puts lines together as they come.
+    """Collector of lines by visit, as they are read.
 
-    A worker does one visit after the other; the lines of several workers may be mixed.
+    A worker processes one visit after the other; lines of several workers may be mixed.
     """
 
     def __init__(self) -> None:
@@ -102,22 +102,22 @@ class VisitCollector:
         self.others: list[LogLine] = []
 
     def add(self, line: LogLine) -> VisitLog | None:
-        """Take a line.
+        """Add a line.
 
         Parameters
         ----------
-        line : `LogLine`
+        line
             The line.
 
         Returns
         -------
-        visit : `VisitLog` or `None`
-            The visit that has ended with it.
+        visit
+            The visit that ends with this line, if any.
         """
         if line.visit is None:
             self.others.append(line)
             return None
-        # With the process: the same visit may have been tried by two.
+        # Two processes may have attempted the same visit.
         key = (*line.visit, line.process)
         visit = self._open.setdefault(key, VisitLog(*line.visit))
         visit.lines.append(line)
@@ -128,11 +128,11 @@ class VisitCollector:
         return self._open.pop(key)
 
     def unfinished(self) -> list[VisitLog]:
-        """Return the visits whose end has not come, the oldest first."""
+        """Return the visits without an end, oldest first."""
         return [visit for key, visit in self._open.items() if not self._is_epilogue(key, visit)]
 
     def _is_epilogue(self, key: tuple[str, str, int, int | None], visit: VisitLog) -> bool:
-        """Tell whether these are only the last words about a visit that has ended, such as its times."""
+        """Return whether the lines only follow up on a visit that has ended, such as with its times."""
         if key not in self._ended:
             return False
         end, last = self._ended[key], visit.lines[-1].time
@@ -140,19 +140,19 @@ class VisitCollector:
 
 
 def collect(lines: Iterable[LogLine], wanted: Filter) -> Iterator[VisitLog]:
-    """Put the wanted lines of a log together.
+    """Group the selected lines of a log by visit.
 
     Parameters
     ----------
-    lines : iterable of `LogLine`
+    lines
         The log.
-    wanted : `Filter`
-        Which lines count.
+    wanted
+        Lines to include.
 
     Yields
     ------
-    visit : `VisitLog`
-        In the order of their ends, then those without one.
+    visit
+        Visits in the order of their ends, then those without an end.
     """
     collector = VisitCollector()
     for line in lines:

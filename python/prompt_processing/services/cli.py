@@ -1,4 +1,4 @@
-"""``bin/services``: the servers from the command line."""
+"""``bin/services``: start and stop the servers from the command line."""
 
 from __future__ import annotations
 
@@ -24,28 +24,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Parameters
     ----------
-    arguments : sequence of `str`, optional
-        Of the command line.
+    arguments
+        Arguments of the command line.
 
     Returns
     -------
-    status : `int`
-        0; 1 if a server failed or (``status``) does not run; 3 if software is missing.
+    status
+        0 on success; 1 if a server failed or, for ``status``, does not run; 3 if software is missing.
     """
     parser = argparse.ArgumentParser(
         prog="bin/services",
         description="Real servers on this machine: Kafka, S3, PostgreSQL, Redis and a schema registry, on "
-        "free ports of the loopback interface. What is not on the PATH is installed first.",
+        "free ports of the loopback interface. Programs that are not on the PATH are installed first.",
     )
     parser.add_argument("action", choices=("up", "down", "status", "environment", "install"))
     parser.add_argument(
-        "--only", nargs="+", choices=[kind.name for kind in SERVICES], help="these, with what they need"
+        "--only",
+        nargs="+",
+        choices=[kind.name for kind in SERVICES],
+        help="only these servers and those they depend on",
     )
     parser.add_argument(
         "--folder",
         type=Path,
         default=default_folder() / "run",
-        help="for data and logs; default: %(default)s",
+        help="folder for data and logs; default: %(default)s",
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
@@ -57,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "up":
                 stack.start(*kinds)
                 _show(stack)
-                print(f'Settings of clients: eval "$(bin/services environment --folder {options.folder})"')
+                print(f'To set up clients: eval "$(bin/services environment --folder {options.folder})"')
             case "down":
                 stack.stop()
             case "status":
@@ -85,7 +88,7 @@ def _show(stack: ServiceStack) -> int:
         state = "up" if answers else "not answering" if server.running else "down"
         print(f"{service.name:16} {state:14} {service.address()}   log: {server.log}")
     if not list(stack):
-        print("Nothing was started; bin/services up starts all.")
+        print("No server was started; bin/services up starts all.")
     return 0 if all_answer else 1
 
 

@@ -1,4 +1,4 @@
-"""Put servers into a folder of ours, through the ordinary clients of their registries and without root."""
+"""Install servers into a private folder, with the ordinary clients of their registries and without root."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 
 
 class MissingSoftwareError(RuntimeError):
-    """A server is neither on the PATH nor could it be installed; the message says what to install."""
+    """A server is not on the PATH and cannot be installed; the message says what to install."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from installing into the same folder at the same time.
+    """Prevent other processes from installing into the same folder at the same time.
 
     Parameters
     ----------
-    folder : `~pathlib.Path`
-        Made if it does not exist.
+    folder
+        Created if it does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
@@ -57,23 +57,23 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def maven_libraries(artifacts: Sequence[str], target: Path, cache: Path, plugin: str) -> None:
-    """Fetch Java libraries with everything they need.
+    """Fetch Java libraries with their dependencies.
 
     Parameters
     ----------
-    artifacts : sequence of `str`
-        ``group:artifact:version``.
-    target : `~pathlib.Path`
-        Folder for the jars; appears complete or not at all.
-    cache : `~pathlib.Path`
-        Maven's local repository is kept here.
-    plugin : `str`
-        Version of the dependency plugin.
+    artifacts
+        Artifacts as ``group:artifact:version``.
+    target
+        Folder for the jars, created atomically.
+    cache
+        Folder for Maven's local repository.
+    plugin
+        Version of Maven's dependency plugin.
 
     Raises
     ------
     MissingSoftwareError
-        Raised if Maven is not there or fails.
+        Raised if Maven is missing or fails.
     """
     work = _fresh(target)
     lines = (
@@ -92,7 +92,7 @@ def maven_file(artifact: str, target: Path, cache: Path, plugin: str) -> None:
 
     Parameters
     ----------
-    artifact : `str`
+    artifact
         ``group:artifact:version:zip:classifier``.
     target, cache, plugin
         As for `maven_libraries`.
@@ -100,7 +100,7 @@ def maven_file(artifact: str, target: Path, cache: Path, plugin: str) -> None:
     Raises
     ------
     MissingSoftwareError
-        Raised if Maven is not there or fails.
+        Raised if Maven is missing or fails.
     """
     work = _fresh(target)
     _maven(
@@ -122,15 +122,15 @@ def go_program(package: str, version: str, target: Path) -> None:
 
     Parameters
     ----------
-    package, version : `str`
-        What ``go install`` calls it.
-    target : `~pathlib.Path`
-        The executable; appears complete or not at all.
+    package, version
+        Package and version as ``go install`` takes them.
+    target
+        The executable, created atomically.
 
     Raises
     ------
     MissingSoftwareError
-        Raised if Go is not there or fails.
+        Raised if Go is missing or fails.
     """
     name = f"{package}@{version}"
     with _building(name, target) as (go, work):
@@ -138,19 +138,19 @@ def go_program(package: str, version: str, target: Path) -> None:
 
 
 def go_program_from_sources(sources: Path, target: Path) -> None:
-    """Build a Go program of this project; its modules are those of its ``go.sum``.
+    """Build a Go program of this project, with the modules that its ``go.sum`` pins.
 
     Parameters
     ----------
-    sources : `~pathlib.Path`
-        Folder of its ``go.mod``.
-    target : `~pathlib.Path`
-        The executable; appears complete or not at all.
+    sources
+        Folder of the program's ``go.mod``.
+    target
+        The executable, created atomically.
 
     Raises
     ------
     MissingSoftwareError
-        Raised if Go is not there or fails.
+        Raised if Go is missing or fails.
     """
     with _building(str(sources), target) as (go, work):
         _run([go, "build", "-mod=readonly", "-o", str(work / target.name), "."], target.name, folder=sources)
@@ -161,15 +161,15 @@ def go_module_files(wanted: Sequence[tuple[str, str, str]], target: Path) -> Non
 
     Parameters
     ----------
-    wanted : sequence of `tuple` [`str`, `str`, `str`]
-        Module and version as ``go get`` calls them, and a pattern of files relative to the module.
-    target : `~pathlib.Path`
-        Folder for copies of them; appears complete or not at all.
+    wanted
+        Module and version as ``go get`` takes them, and a pattern of files relative to the module.
+    target
+        Folder for the copies, created atomically.
 
     Raises
     ------
     MissingSoftwareError
-        Raised if Go is not there or fails, or a module has no such files.
+        Raised if Go is missing or fails, or if a module has no such files.
     """
     go = _go(target.name)
     work = _fresh(target)
@@ -185,19 +185,19 @@ def go_module_files(wanted: Sequence[tuple[str, str, str]], target: Path) -> Non
 
 
 def debian_packages(package: str, target: Path) -> None:
-    """Unpack a Debian or Ubuntu package, and what it needs and the system lacks, without installing them.
+    """Unpack a Debian or Ubuntu package and its missing dependencies, without installing them.
 
     Parameters
     ----------
-    package : `str`
-        Its name.
-    target : `~pathlib.Path`
-        What becomes the root of its files; appears complete or not at all.
+    package
+        Name of the package.
+    target
+        Root folder of its files, created atomically.
 
     Raises
     ------
     MissingSoftwareError
-        Raised if there is no apt, or it does not have the package.
+        Raised if apt is missing or does not have the package.
     """
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise MissingSoftwareError(f"Install {package} with this system's package manager.")
@@ -216,17 +216,17 @@ def _go(what: str) -> str:
     go = shutil.which("go")
     if go is None:
         raise MissingSoftwareError(
-            f"{what} is not on the PATH and Go, to build it with, is neither: install one of them (https://go.dev/dl)."
+            f"{what} is not on the PATH, and neither is Go, which builds it: install one of them (https://go.dev/dl)."
         )
     return go
 
 
 @contextmanager
 def _building(what: str, target: Path) -> Iterator[tuple[str, Path]]:
-    """Give Go and a folder; the program of the target's name that is in it afterwards becomes the target."""
+    """Yield Go and a folder; the program built there under the target's name is moved to the target."""
     go = _go(target.name)
     work = _fresh(target)
-    _log.info("Building %s (two minutes or so) ...", what)
+    _log.info("Building %s (about two minutes) ...", what)
     yield go, work
     (work / target.name).rename(target)
     shutil.rmtree(work)
@@ -238,7 +238,7 @@ def _maven(
     maven = shutil.which("mvn")
     if maven is None:
         raise MissingSoftwareError(
-            f"Maven, which fetches {artifacts[0]}, is not on the PATH: install it with a JDK of at least 17 "
+            f"Maven, which fetches {artifacts[0]}, is not on the PATH: install it with JDK 17 or later "
             "(Debian: apt-get install maven openjdk-17-jdk-headless; macOS: brew install maven)."
         )
     _log.info("Fetching %s ...", ", ".join(artifacts))
@@ -255,7 +255,7 @@ def _maven(
 
 
 def _fresh(target: Path) -> Path:
-    """Make a folder beside the target, on the same file system, so that it can be renamed into place."""
+    """Create a folder beside the target, on the same file system, so that it can be renamed into place."""
     target.parent.mkdir(parents=True, exist_ok=True)
     work = target.with_name(f".{target.name}.partial")
     shutil.rmtree(work, ignore_errors=True)

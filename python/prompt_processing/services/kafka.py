@@ -1,4 +1,4 @@
-"""Apache Kafka: one node, broker and controller in one (KRaft)."""
+"""Apache Kafka: one node that is both broker and controller (KRaft)."""
 
 from __future__ import annotations
 
@@ -63,16 +63,16 @@ replica.fetch.max.bytes=10485760
 
 
 class Kafka(Service):
-    """A Kafka cluster of one node.
+    """Kafka cluster of one node.
 
     Attributes
     ----------
-    port, sasl_port, tls_port, sasl_tls_port, controller_port : `int`
-        Of plain text, of SASL SCRAM-SHA-512, of TLS, of both, and of its own conversation.
-    username, password : `str`
-        Of the SASL listeners.
-    key_store_password : `str`
-        Of the file that holds the certificate's key.
+    port, sasl_port, tls_port, sasl_tls_port, controller_port
+        Ports for plain text, SASL SCRAM-SHA-512, TLS, SASL over TLS, and the controller.
+    username, password
+        Credentials for the SASL listeners.
+    key_store_password
+        Password of the file with the certificate's key.
     """
 
     name: ClassVar[str] = "kafka"
@@ -98,12 +98,12 @@ class Kafka(Service):
 
     @property
     def plain(self) -> KafkaSettings:
-        """How to reach it in plain text."""
+        """Client settings for plain text."""
         return KafkaSettings(bootstrap_servers=self.bootstrap_servers)
 
     @property
     def sasl(self) -> KafkaSettings:
-        """How to reach it with user and password."""
+        """Client settings with user and password."""
         return KafkaSettings(
             bootstrap_servers=self.sasl_servers,
             username=SecretStr(self.username),
@@ -112,22 +112,22 @@ class Kafka(Service):
 
     @property
     def ca_file(self) -> Path:
-        """The certificate that the TLS listeners show, which is its own authority (PEM)."""
+        """Self-signed certificate of the TLS listeners (PEM)."""
         return self.folder / "certificate.pem"
 
     @property
     def tls(self) -> KafkaSettings:
-        """How to reach it over TLS."""
+        """Client settings for TLS."""
         return KafkaSettings(bootstrap_servers=f"{HOST}:{self.tls_port}", ca_file=self.ca_file)
 
     @property
     def sasl_tls(self) -> KafkaSettings:
-        """How to reach it over TLS with user and password."""
+        """Client settings for TLS with user and password."""
         servers = f"{HOST}:{self.sasl_tls_port}"
         return self.sasl.model_copy(update={"bootstrap_servers": servers, "ca_file": self.ca_file})
 
     def prepare(self, software: Software) -> None:
-        """Make the certificate, format the storage, and make the user."""
+        """Create the certificate, format the storage, and create the user."""
         properties = self.folder / "server.properties"
         data = self.folder / "data"
         self._certify(software)
@@ -155,18 +155,18 @@ class Kafka(Service):
             timeout=120,
         )
         if done.returncode != 0:
-            # A half-formatted folder would pass for a formatted one.
+            # A partly formatted folder would look formatted.
             shutil.rmtree(data, ignore_errors=True)
             raise ServerFailedError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
 
     def command(self, software: Software) -> ServerCommand:
-        """Tell how to start it."""
-        # Two cores have other things to do than to optimise a server that lives for minutes.
+        """Return the command that starts the server."""
+        # Full optimisation costs more than it saves for a server that runs for minutes.
         java = self._java(software, "-Xmx512m", "-XX:TieredStopAtLevel=1")
         return ServerCommand([*java, "kafka.Kafka", str(self.folder / "server.properties")], self.folder)
 
     def ready(self) -> bool:
-        """Tell whether it answers."""
+        """Return whether the server responds."""
         if not listens(self.port):
             return False
         try:
@@ -177,18 +177,18 @@ class Kafka(Service):
             return False
 
     def set_up(self) -> None:
-        """Make the topic of arrival notices."""
+        """Create the topic of arrival notices."""
         self.create_topics(NOTICES_TOPIC)
 
     def create_topics(self, *topics: str, partitions: int = 1) -> None:
-        """Make topics, unless they exist.
+        """Create topics that do not exist.
 
         Parameters
         ----------
-        *topics : `str`
-            Names.
-        partitions : `int`, optional
-            Of each.
+        *topics
+            Names of the topics.
+        partitions
+            Partitions of each topic.
         """
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         existing = admin.list_topics(timeout=10).topics
@@ -208,7 +208,7 @@ class Kafka(Service):
         }
 
     def address(self) -> str:
-        """Return where it is."""
+        """Return the addresses of all listeners."""
         return (
             f"{self.bootstrap_servers} (plain), {self.sasl_servers} (SCRAM-SHA-512), "
             f"{HOST}:{self.tls_port} (TLS), {HOST}:{self.sasl_tls_port} (SCRAM-SHA-512 over TLS)"
@@ -219,7 +219,7 @@ class Kafka(Service):
         return self.folder / "certificate.p12"
 
     def _certify(self, software: Software) -> None:
-        """Make a certificate of this host, with the tool that comes with Java."""
+        """Create a certificate for this host, with Java's keytool."""
         if self.ca_file.is_file():
             return
         tool = [str(Path(software.java().path).resolve().with_name("keytool"))]
@@ -240,7 +240,9 @@ class Kafka(Service):
                 timeout=120,
             )
             if done.returncode != 0:
-                raise ServerFailedError(f"Kafka's certificate cannot be made:\n{done.stdout}{done.stderr}")
+                raise ServerFailedError(
+                    f"Kafka's certificate could not be created:\n{done.stdout}{done.stderr}"
+                )
 
     def _java(self, software: Software, *options: str) -> Sequence[str]:
         java = software.java()
@@ -248,5 +250,5 @@ class Kafka(Service):
 
 
 def _make_cluster_id() -> str:
-    # Random but for the first byte: an id that begins with a dash would be taken for an option.
+    # The first byte is fixed: an id that begins with a dash would be parsed as an option.
     return urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""versitygw: an S3 store on a folder, which publishes a notice of each new object to Kafka."""
+"""versitygw: S3 store on a folder, which publishes a notice of each new object to Kafka."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class ObjectStore(Service):
 
     Attributes
     ----------
-    kafka : `str`
-        Where it publishes; the cluster and `NOTICES_TOPIC` must be there before it starts.
-    port : `int`
-        Where it listens.
-    access_key, secret_key : `str`
+    kafka
+        Cluster to publish to. It must run and have `NOTICES_TOPIC` before the store starts.
+    port
+        Port that the server listens on.
+    access_key, secret_key
         Credentials.
     """
 
@@ -45,25 +45,25 @@ class ObjectStore(Service):
 
     @property
     def access_log(self) -> Path:
-        """File with one line a request, in the format of S3's own access logs."""
+        """File with one line per request, in the format of S3's access logs."""
         return self.folder / "access.log"
 
     @property
     def url(self) -> str:
-        """Endpoint."""
+        """Endpoint of the store."""
         return f"http://{HOST}:{self.port}"
 
     def client(self) -> S3Client:
-        """Make a client."""
+        """Create a client."""
         return make_s3_client(self.url, credentials=(self.access_key, self.secret_key))
 
     def prepare(self, software: Software) -> None:
-        """Find it, and make its folder."""
+        """Find the program, and create its folder."""
         software.versitygw()
         (self.folder / "buckets").mkdir(exist_ok=True)
 
     def command(self, software: Software) -> ServerCommand:
-        """Tell how to start it."""
+        """Return the command that starts the server."""
         return ServerCommand(
             [
                 str(software.versitygw().path),
@@ -85,7 +85,7 @@ class ObjectStore(Service):
         )
 
     def ready(self) -> bool:
-        """Tell whether it answers."""
+        """Return whether the server responds."""
         return listens(self.port)
 
     def environment(self) -> dict[str, str]:
@@ -98,5 +98,5 @@ class ObjectStore(Service):
         }
 
     def address(self) -> str:
-        """Return where it is."""
+        """Return the address."""
         return self.url

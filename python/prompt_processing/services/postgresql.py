@@ -1,4 +1,4 @@
-"""PostgreSQL: central registry and APDB, each in a schema of its own."""
+"""PostgreSQL: central registry and APDB, each in its own schema."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .software import Software
 __all__ = ["PostgreSql"]
 
 _EXTENSIONS = ("btree_gist", "pg_stat_statements")
-"""Of the Butler's registry, and of the benchmarks, which count statements."""
+"""Extensions for the Butler's registry, and for the benchmarks, which count statements."""
 
 _SETTINGS = {
     "listen_addresses": HOST,
     "max_connections": "200",
     "shared_buffers": "64MB",
-    # Only a crash of the machine loses anything by it, and the data live no longer than that.
+    # Only a crash of the machine would lose data, and the data do not outlive the machine's uptime.
     "fsync": "off",
     "shared_preload_libraries": "pg_stat_statements",
     "pg_stat_statements.track": "all",
@@ -43,13 +43,13 @@ class PostgreSql(Service):
 
     Attributes
     ----------
-    data : `~pathlib.Path`
-        Its data. The server does not run as root: where we are root it is another user's, and outside
-        ``folder``, which that user need not be able to reach.
-    port : `int`
-        Where it listens.
-    username, password, database : `str`
-        Of the one user, who owns everything.
+    data
+        Folder of the data. The server does not run as root: if this process does, the folder belongs to
+        another user and lies outside ``folder``, which that user may be unable to reach.
+    port
+        Port that the server listens on.
+    username, password, database
+        Credentials and database of the only user, who owns everything.
     """
 
     name: ClassVar[str] = "postgresql"
@@ -62,7 +62,7 @@ class PostgreSql(Service):
 
     @property
     def url(self) -> str:
-        """SQLAlchemy's URL, without the password, which is in the file that ``LSST_DB_AUTH`` names."""
+        """SQLAlchemy URL without the password, which is in the file that ``LSST_DB_AUTH`` names."""
         return f"postgresql://{self.username}@{HOST}:{self.port}/{self.database}"
 
     @property
@@ -75,8 +75,8 @@ class PostgreSql(Service):
 
         Parameters
         ----------
-        database : `str`, optional
-            Another database than the service's own.
+        database
+            Database other than the service's own.
         """
         return psycopg.connect(
             host=HOST,
@@ -88,7 +88,7 @@ class PostgreSql(Service):
         )
 
     def prepare(self, software: Software) -> None:
-        """Make the database cluster and the file of credentials."""
+        """Create the database cluster and the file of credentials."""
         program = software.postgresql()
         self._write_auth_file()
         if self.data is None:
@@ -128,10 +128,10 @@ class PostgreSql(Service):
             raise ServerFailedError(f"initdb failed:\n{done.stdout}{done.stderr}")
 
     def command(self, software: Software) -> ServerCommand:
-        """Tell how to start it."""
+        """Return the command that starts the server."""
         program = software.postgresql()
         assert self.data is not None, "prepared first"
-        # No Unix socket: its path may not be longer than 107 characters, and folders may be deep.
+        # No Unix socket: its path is limited to 107 characters, and folders may be nested deeply.
         settings = {**_SETTINGS, "port": str(self.port), "unix_socket_directories": ""}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return ServerCommand(
@@ -139,12 +139,12 @@ class PostgreSql(Service):
             self.data,
             program.environment,
             user=_server_user(),
-            # Ends the connections instead of waiting for their clients.
+            # Closes connections instead of waiting for clients.
             stop_signal=signal.SIGINT,
         )
 
     def ready(self) -> bool:
-        """Tell whether it answers."""
+        """Return whether the server responds."""
         if not listens(self.port):
             return False
         try:
@@ -154,24 +154,24 @@ class PostgreSql(Service):
         return True
 
     def set_up(self) -> None:
-        """Make the database and its extensions."""
+        """Create the database and its extensions."""
         self.create_database(self.database)
 
     def create_database(self, name: str) -> str:
-        """Make a database with the extensions that are needed, unless there is one.
+        """Create a database with the required extensions, unless it exists.
 
         Parameters
         ----------
-        name : `str`
-            Name.
+        name
+            Name of the database.
 
         Returns
         -------
-        url : `str`
+        url
             As for `url`.
         """
         with self.connect("postgres") as admin:
-            # A database cannot be made within a transaction.
+            # A database cannot be created within a transaction.
             admin.autocommit = True
             known = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
             if known.fetchone() is None:
@@ -186,7 +186,7 @@ class PostgreSql(Service):
         return {"PROMPT_DATABASE_URL": self.url, "LSST_DB_AUTH": str(self.auth_file)}
 
     def address(self) -> str:
-        """Return where it is."""
+        """Return the address."""
         return self.url
 
     def remove(self) -> None:
@@ -205,7 +205,7 @@ class PostgreSql(Service):
 
 
 def _server_user() -> int | None:
-    """Return who runs the server: nobody else than us, unless we are root."""
+    """Return the user id to run the server as: `None` for the current user, unless that is root."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -213,11 +213,13 @@ def _server_user() -> int | None:
             return pwd.getpwnam(name).pw_uid
         except KeyError:
             continue
-    raise ServerFailedError("PostgreSQL does not run as root, and there is no user postgres or nobody.")
+    raise ServerFailedError(
+        "PostgreSQL does not run as root, and neither a user postgres nor a user nobody exists."
+    )
 
 
 def _reachable_folder() -> str | None:
-    # As root, the folder for temporary files may be one that only root can enter.
+    # If this process is root, only root may be able to enter its folder for temporary files.
     return "/tmp" if os.geteuid() == 0 else None
 
 

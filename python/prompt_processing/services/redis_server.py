@@ -1,4 +1,4 @@
-"""Redis, which keeps the streams of fanned-out visits."""
+"""Redis: streams of fanned-out visits."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["RedisServer"]
 
 
 class RedisServer(Service):
-    """A Redis server that writes every change to a file, so that its streams survive it.
+    """Redis server that writes every change to a file, so that its streams survive a restart.
 
     Attributes
     ----------
-    port : `int`
-        Where it listens.
+    port
+        Port that the server listens on.
     """
 
     name: ClassVar[str] = "redis"
@@ -36,17 +36,17 @@ class RedisServer(Service):
         return f"{HOST}:{self.port}"
 
     def client(self) -> redis.Redis:
-        """Make a client that fails at once if the server does not answer."""
+        """Create a client that fails at once if the server does not respond."""
         return redis.Redis(
             host=HOST, port=self.port, socket_timeout=2.0, decode_responses=True, retry=Retry(NoBackoff(), 0)
         )
 
     def prepare(self, software: Software) -> None:
-        """Find it."""
+        """Find the program."""
         software.redis()
 
     def command(self, software: Software) -> ServerCommand:
-        """Tell how to start it."""
+        """Return the command that starts the server."""
         program = software.redis()
         options = {
             "bind": HOST,
@@ -61,7 +61,7 @@ class RedisServer(Service):
         return ServerCommand([str(program.path), *words], self.folder, program.environment)
 
     def ready(self) -> bool:
-        """Tell whether it answers."""
+        """Return whether the server responds."""
         try:
             with self.client() as client:
                 return bool(client.ping())
@@ -73,5 +73,5 @@ class RedisServer(Service):
         return {"REDIS_HOST": self.host, "REDIS_STREAM_HOST": self.host}
 
     def address(self) -> str:
-        """Return where it is."""
+        """Return the address."""
         return self.host

@@ -1,4 +1,4 @@
-"""Apicurio Registry: schemas of Kafka messages behind an API compatible with Confluent's, kept in memory."""
+"""Apicurio Registry: in-memory schema registry with an API compatible with Confluent's."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["SchemaRegistryServer"]
 
 
 class SchemaRegistryServer(Service):
-    """A schema registry that forgets everything when it stops.
+    """Schema registry that loses its content when it stops.
 
     Attributes
     ----------
-    port : `int`
-        Of HTTP.
+    port
+        Port for HTTP.
     """
 
     name: ClassVar[str] = "schema-registry"
@@ -37,11 +37,11 @@ class SchemaRegistryServer(Service):
         return f"http://{HOST}:{self.port}/apis/ccompat/v7"
 
     def prepare(self, software: Software) -> None:
-        """Fetch it."""
+        """Fetch the registry."""
         software.apicurio()
 
     def command(self, software: Software) -> ServerCommand:
-        """Tell how to start it."""
+        """Return the command that starts the server."""
         return ServerCommand(
             [
                 str(software.java().path),
@@ -56,30 +56,30 @@ class SchemaRegistryServer(Service):
         )
 
     def ready(self) -> bool:
-        """Tell whether it answers."""
+        """Return whether the server responds."""
         try:
             return requests.get(f"{self.url}/subjects", timeout=2.0).ok
         except requests.RequestException:
             return False
 
     def import_schema(self, subject: str, schema_id: int, schema: Any) -> None:
-        """Register an Avro schema under an id of its own, as alert brokers have those of alert packets.
+        """Register an Avro schema under a chosen id, as alert brokers do for alert packets.
 
-        The API that is compatible with Confluent's gives ids itself, so the registry's own import is used.
+        Confluent's API assigns ids itself, so this uses Apicurio's own import.
 
         Parameters
         ----------
-        subject : `str`
-            Name.
-        schema_id : `int`
-            Id that messages refer to.
-        schema : `dict`
-            Avro schema, complete.
+        subject
+            Name of the subject.
+        schema_id
+            Id that messages carry.
+        schema
+            Complete Avro schema.
 
         Raises
         ------
         requests.HTTPError
-            Raised if the registry refuses it.
+            Raised if the registry rejects the schema.
         """
         text = json.dumps(schema)
         digest = hashlib.sha256(text.encode()).hexdigest()
@@ -125,5 +125,5 @@ class SchemaRegistryServer(Service):
         return {"KAFKA_SCHEMA_REGISTRY_URL": self.url}
 
     def address(self) -> str:
-        """Return where it is."""
+        """Return the address."""
         return self.url

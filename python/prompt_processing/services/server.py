@@ -1,4 +1,4 @@
-"""One server as a process that can be started, waited for, disturbed and stopped."""
+"""Process of one server, which can be started, awaited, disturbed and stopped."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ServerFailedError(RuntimeError):
-    """A server did not start, or does not answer; the message holds the end of its log."""
+    """A server did not start or does not respond; the message holds the end of its log."""
 
 
 @dataclass(frozen=True)
 class ServerCommand:
-    """How to start a server.
+    """Command that starts a server.
 
     Attributes
     ----------
-    arguments : sequence of `str`
+    arguments
         Program and arguments.
-    environment : mapping
-        On top of this process's own.
-    folder : `~pathlib.Path`
-        Where it runs.
-    user : `int` or `None`
-        User id to run as, where it is not to be our own.
-    stop_signal : `int`
-        What makes it end soon and in order.
+    environment
+        Variables added to this process's environment.
+    folder
+        Working directory.
+    user
+        User id to run as; `None` for the current user.
+    stop_signal
+        Signal for an orderly shutdown.
     """
 
     arguments: Sequence[str]
@@ -52,20 +52,20 @@ class ServerCommand:
 
 
 class Server:
-    """A server's process.
+    """Process of a server.
 
     Parameters
     ----------
-    name : `str`
-        For people.
-    command : `ServerCommand`
-        How to start it.
-    ready : callable
-        Tells whether it answers.
-    log : `~pathlib.Path`
-        File that its output is appended to.
-    detached : `bool`
-        Whether it outlives this process.
+    name
+        Name for messages.
+    command
+        Command that starts the server.
+    ready
+        Returns whether the server responds.
+    log
+        File to which the output is appended.
+    detached
+        Whether the server outlives this process.
     """
 
     def __init__(
@@ -81,30 +81,30 @@ class Server:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process runs."""
         if self._popen is not None:
             return self._popen.poll() is None
         return self._process is not None and _lives(self._process)
 
     @property
     def answers(self) -> bool:
-        """Whether it can be used."""
+        """Whether the server runs and responds."""
         return self.running and self._ready()
 
     @property
     def identity(self) -> tuple[int, float] | None:
-        """Process id and time of creation (Unix seconds), which together belong to no other process ever."""
+        """Process id and time of creation (Unix seconds), which together identify the process uniquely."""
         return None if self._process is None else (self._process.pid, self._process.create_time())
 
     def adopt(self, pid: int, created: float) -> None:
-        """Take over a server that another process has started.
+        """Adopt a server that another process has started.
 
         Parameters
         ----------
-        pid : `int`
-            Its process id.
-        created : `float`
-            When it began, Unix seconds; a process of the same id and another time is not it.
+        pid
+            Process id.
+        created
+            Time of creation, Unix seconds; a process with the same id and another time is ignored.
         """
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
@@ -134,45 +134,45 @@ class Server:
         self._process = psutil.Process(self._popen.pid)
 
     def wait_ready(self, timeout: float = 60.0) -> None:
-        """Wait until it answers.
+        """Wait until the server responds.
 
         Parameters
         ----------
-        timeout : `float`, optional
-            Seconds.
+        timeout
+            Time limit, seconds.
 
         Raises
         ------
         ServerFailedError
-            Raised if it ends, or does not answer in time.
+            Raised if the process ends, or the server does not respond in time.
         """
         deadline = time.monotonic() + timeout
         while not self._ready():
             if not self.running:
-                raise ServerFailedError(f"{self.name} ended; its log is {self.log}:\n{self._log_tail()}")
+                raise ServerFailedError(f"{self.name} exited; its log is {self.log}:\n{self._log_tail()}")
             if time.monotonic() > deadline:
                 raise ServerFailedError(
-                    f"{self.name} does not answer after {timeout:g} s; its log is {self.log}:\n"
+                    f"{self.name} does not respond after {timeout:g} s; its log is {self.log}:\n"
                     f"{self._log_tail()}"
                 )
             time.sleep(0.1)
 
     def stop(self, timeout: float = 20.0) -> None:
-        """End it in order, or by force if that takes too long.
+        """Stop the server in order, or kill it if that takes too long.
 
         Parameters
         ----------
-        timeout : `float`, optional
-            Seconds to wait before force is used.
+        timeout
+            Seconds to wait before killing it.
         """
         self._signal(self._command.stop_signal)
-        # One that was paused would not notice.
+        # A paused process would not receive the signal.
         self._signal(signal.SIGCONT)
         if not self._wait(timeout):
             self.kill()
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Kill the server, as a crash would."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -186,11 +186,11 @@ class Server:
         psutil.wait_procs(children, timeout=20.0)
 
     def pause(self) -> None:
-        """Stop it from doing anything; its connections stay open."""
+        """Suspend the server; its connections stay open."""
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Resume a paused server."""
         self._signal_all(signal.SIGCONT)
 
     def _signal(self, number: int) -> None:
@@ -206,7 +206,7 @@ class Server:
                 one.send_signal(number)
 
     def _wait(self, seconds: float, process: psutil.Process | None = None) -> bool:
-        """Wait for the end of the process, or of one that is no longer ours."""
+        """Wait for the end of this process, or of one that was detached from it."""
         process = process or self._process
         if self._popen is not None:
             try:
@@ -229,12 +229,12 @@ class Server:
 
 
 def _end_with_parent(number: int) -> None:
-    # Even if this process is killed, nothing that it started may stay behind.
+    # No server may outlive this process, even if it is killed.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def _lives(process: psutil.Process) -> bool:
-    # In a container there may be nobody to bury a process whose parent has ended.
+    # A container may have no init process to reap orphans, which remain as zombies.
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""What every kind of server has in common."""
+"""Base of all servers."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ from .software import Software
 __all__ = ["HOST", "Service", "free_port", "listens"]
 
 HOST = "127.0.0.1"
-"""All servers listen here only."""
+"""Only address that the servers listen on."""
 
 
 class Service(BaseModel, ABC):
-    """One server: where it is, what its credentials are, and how it is started.
+    """One server: its address, its credentials and its command.
 
-    Its fields are what a client needs, and what is kept between ``up`` and ``down``.
+    The fields hold what clients need, and are kept between ``up`` and ``down``.
 
     Attributes
     ----------
-    folder : `~pathlib.Path`
-        For its configuration and data.
+    folder
+        Folder for configuration and data.
     """
 
     name: ClassVar[str]
-    """For the command line and for log files."""
+    """Name on the command line and of the log file."""
 
     folder: Path
 
     @abstractmethod
     def prepare(self, software: Software) -> None:
-        """Make what has to be there before the first start; harmless when repeated.
+        """Create everything that the first start requires; harmless when repeated.
 
         Parameters
         ----------
-        software : `~prompt_processing.services.software.Software`
+        software
             Finds programs.
         """
 
     @abstractmethod
     def command(self, software: Software) -> ServerCommand:
-        """Tell how to start it.
+        """Return the command that starts the server.
 
         Parameters
         ----------
-        software : `~prompt_processing.services.software.Software`
+        software
             Finds programs.
 
         Returns
         -------
-        command : `ServerCommand`
-            The command.
+        command
+            Command that starts the server.
         """
 
     @abstractmethod
     def ready(self) -> bool:
-        """Tell whether it answers."""
+        """Return whether the server responds."""
 
     @abstractmethod
     def environment(self) -> dict[str, str]:
@@ -69,17 +69,17 @@ class Service(BaseModel, ABC):
 
     @abstractmethod
     def address(self) -> str:
-        """Return where it is, for people, without credentials."""
+        """Return the address for display, without credentials."""
 
     def set_up(self) -> None:
-        """Make what has to be there before anybody uses it, once it answers; harmless when repeated."""
+        """Create everything that clients require, once the server responds; harmless when repeated."""
 
     def remove(self) -> None:
-        """Remove what it keeps outside its folder."""
+        """Remove files that the server keeps outside its folder."""
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -87,7 +87,7 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Tell whether anybody accepts connections on a port."""
+    """Return whether a server accepts connections on a port."""
     try:
         with socket.create_connection((HOST, port), timeout=1.0):
             return True

@@ -1,4 +1,4 @@
-"""Where the servers' programs are: on this machine already, or installed into a folder of ours."""
+"""Find the servers' programs on this machine, or install them into a private folder."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ _SYSTEM_POSTGRESQL = (
 
 
 def default_folder() -> Path:
-    """Return where programs and state are: ``PROMPT_PROCESSING_SERVICES``, or the project's ``.services``."""
+    """Return the servers' folder: ``PROMPT_PROCESSING_SERVICES``, or the project's ``.services``."""
     named = os.environ.get("PROMPT_PROCESSING_SERVICES")
     if named:
         return Path(named).resolve()
     project = Path(__file__).resolve().parents[3]
-    # Installed as a plain package, there is no project around this file.
+    # An installed package has no project around this file.
     base = project if (project / "pyproject.toml").is_file() else Path.home() / ".cache" / "prompt-processing"
     return base / ".services"
 
 
 @dataclass(frozen=True)
 class Program:
-    """A program that can be started.
+    """Program that can be started.
 
     Attributes
     ----------
-    path : `~pathlib.Path`
+    path
         The executable.
-    environment : mapping
-        What it needs in its environment.
+    environment
+        Environment variables that the program needs.
     """
 
     path: Path
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def sibling(self, name: str) -> str:
-        """Return the path of another program of the same folder."""
+        """Return the path of another program in the same folder."""
         return str(self.path.with_name(name))
 
 
@@ -68,10 +68,10 @@ class Software:
 
     Parameters
     ----------
-    folder : `~pathlib.Path`, optional
-        Where programs are installed; `default_folder` by default.
-    versions : `Versions`, optional
-        What to look for.
+    folder
+        Folder for installed programs; `default_folder` by default.
+    versions
+        Versions to look for.
     """
 
     def __init__(self, folder: Path | None = None, versions: Versions | None = None) -> None:
@@ -79,7 +79,7 @@ class Software:
         self.versions = versions or Versions.load()
 
     def install(self) -> None:
-        """Install whatever of all servers is not there.
+        """Install missing programs of all servers.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class Software:
         self.redis()
 
     def install_tools(self) -> None:
-        """Install whatever of the tools that check charts and workflows is not there.
+        """Install missing tools that check charts and workflows.
 
         Raises
         ------
@@ -106,12 +106,12 @@ class Software:
         self.actionlint()
 
     def java(self) -> Program:
-        """Return a Java that runs the servers.
+        """Return a Java program that can run the servers.
 
         Raises
         ------
         MissingSoftwareError
-            Raised if there is none.
+            Raised if no suitable Java is found.
         """
         home = os.environ.get("JAVA_HOME")
         wanted = self.versions.apicurio.java
@@ -124,12 +124,12 @@ class Software:
         )
 
     def kafka_libraries(self) -> Path:
-        """Return the folder of Kafka's jars: that of ``kafka-server-start.sh`` on the PATH, or our own.
+        """Return the folder of Kafka's jars: from ``kafka-server-start.sh`` on the PATH, or installed here.
 
         Raises
         ------
         MissingSoftwareError
-            Raised if it is not there and cannot be installed.
+            Raised if it is missing and cannot be installed.
         """
         kafka = self.versions.kafka
         if script := shutil.which("kafka-server-start.sh"):
@@ -158,7 +158,7 @@ class Software:
         Raises
         ------
         MissingSoftwareError
-            Raised if it is not there and cannot be installed.
+            Raised if it is missing and cannot be installed.
         """
         version = self.versions.apicurio.version
         target = self.folder / f"apicurio-{version}"
@@ -179,7 +179,7 @@ class Software:
         Raises
         ------
         MissingSoftwareError
-            Raised if it is not there and cannot be built.
+            Raised if it is missing and cannot be built.
         """
         if found := shutil.which("versitygw"):
             return Program(Path(found))
@@ -191,12 +191,12 @@ class Software:
         return Program(target)
 
     def postgresql(self) -> Program:
-        """Return ``postgres``; ``initdb`` and the rest are beside it.
+        """Return ``postgres``; ``initdb`` and the other programs are beside it.
 
         Raises
         ------
         MissingSoftwareError
-            Raised if it is not there and cannot be installed.
+            Raised if it is missing and cannot be installed.
         """
         wanted = version_numbers(self.versions.postgresql.minimum)
         for folder in _postgresql_folders():
@@ -212,7 +212,7 @@ class Software:
         Raises
         ------
         MissingSoftwareError
-            Raised if it is not there and cannot be installed.
+            Raised if it is missing and cannot be installed.
         """
         wanted = version_numbers(self.versions.redis.minimum)
         for name in ("redis-server", "valkey-server"):
@@ -227,7 +227,7 @@ class Software:
         Raises
         ------
         MissingSoftwareError
-            Raised if it is not there and cannot be built.
+            Raised if it is missing and cannot be built.
         """
         helm = self.versions.helm
         found = shutil.which("helm")
@@ -240,7 +240,7 @@ class Software:
         return Program(target)
 
     def manifest_validator(self) -> Program:
-        """Return the program of ``tools/validate-manifests``, built from the sources as they are now.
+        """Return the program of ``tools/validate-manifests``, built from its current sources.
 
         Raises
         ------
@@ -265,7 +265,7 @@ class Software:
         Raises
         ------
         MissingSoftwareError
-            Raised if it is not there and cannot be installed.
+            Raised if it is missing and cannot be installed.
         """
         if found := shutil.which("promtool"):
             return Program(Path(found))
@@ -277,7 +277,7 @@ class Software:
         Raises
         ------
         MissingSoftwareError
-            Raised if it is not there and cannot be built.
+            Raised if it is missing and cannot be built.
         """
         if found := shutil.which("actionlint"):
             return Program(Path(found))
@@ -289,15 +289,15 @@ class Software:
         return Program(target)
 
     def resource_definitions(self) -> Path:
-        """Return a folder with the resource definitions of Argo CD and KEDA.
+        """Return the folder of the resource definitions of Argo CD and KEDA.
 
         Raises
         ------
         MissingSoftwareError
-            Raised if they are not there and cannot be fetched.
+            Raised if they are missing and cannot be fetched.
         """
         argo_cd = self.versions.argo_cd.version
-        # Of the same version as the types that the validator is built with.
+        # The validator is built with types of the same version.
         keda = _required_module("github.com/kedacore/keda/v2")
         target = self.folder / f"definitions-argo-cd-{argo_cd}-keda-{keda}"
         with locked(self.folder):
@@ -347,12 +347,12 @@ def _required_module(module: str) -> str:
 
 def _is_helm(program: str, minimum: str) -> bool:
     version, wanted = version_numbers(_answer(program, "version", "--short")), version_numbers(minimum)
-    # Of the same major version: Argo CD renders with it.
+    # Argo CD renders with the same major version.
     return version[:1] == wanted[:1] and version >= wanted
 
 
 def _has_statistics(folder: Path) -> bool:
-    # Of the contrib package, which some systems keep apart.
+    # Part of contrib, which some systems package separately.
     return any((folder.parent / "lib").glob("**/pg_stat_statements.*"))
 
 

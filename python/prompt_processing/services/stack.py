@@ -1,4 +1,4 @@
-"""Several servers together, in the order in which they need each other."""
+"""Start and stop several servers together, in the order of their dependencies."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _log = logging.getLogger("lsst.services.stack")
 _S = TypeVar("_S", bound=Service)
 
 SERVICES: tuple[type[Service], ...] = (Kafka, SchemaRegistryServer, PostgreSql, RedisServer, ObjectStore)
-"""All there are, each after those that it needs."""
+"""All services, each after those it depends on."""
 
 _STATE = "state.json"
 
 
 class ServiceStack:
-    """Servers that are started, found again and stopped together.
+    """Servers that are started, found and stopped together.
 
     Parameters
     ----------
-    folder : `~pathlib.Path`
-        For their data, logs and state. The state holds credentials and is readable by its owner only.
-    software : `Software`, optional
+    folder
+        Folder for data, logs and state. The state holds credentials and is readable only by its owner.
+    software
         Finds programs.
-    detached : `bool`, optional
-        Whether the servers outlive this process. If not, they end with it, however it ends.
+    detached
+        Whether the servers outlive this process. Otherwise they end with it, even if it is killed.
     """
 
     def __init__(self, folder: Path, software: Software | None = None, *, detached: bool = False) -> None:
@@ -58,19 +58,19 @@ class ServiceStack:
 
     @classmethod
     def load(cls, folder: Path, software: Software | None = None) -> Self:
-        """Find servers that another process has started, if it has started any.
+        """Find servers that another process has started, if any.
 
         Parameters
         ----------
-        folder : `~pathlib.Path`
-            As given to the other process.
-        software : `Software`, optional
+        folder
+            Folder that the other process used.
+        software
             Finds programs.
 
         Returns
         -------
-        stack : `ServiceStack`
-            With those of the state, running or not.
+        stack
+            Stack with the servers of the state file, running or not.
         """
         stack = cls(folder, software, detached=True)
         path = stack.folder / _STATE
@@ -86,24 +86,24 @@ class ServiceStack:
         return stack
 
     def service(self, kind: type[_S]) -> _S:
-        """Return a service that was started before.
+        """Return a service that has been started.
 
         Parameters
         ----------
-        kind : type
+        kind
             One of `SERVICES`.
 
         Raises
         ------
         KeyError
-            Raised if it was not started.
+            Raised if the service has not been started.
         """
         found = self._services[kind]
         assert isinstance(found, kind)
         return found
 
     def server(self, kind: type[Service]) -> Server:
-        """Return the process of a service, to disturb it; see `service`."""
+        """Return the process of a service, for tests that disturb it; see `service`."""
         return self._servers[kind]
 
     def __iter__(self) -> Iterator[tuple[Service, Server]]:
@@ -112,21 +112,21 @@ class ServiceStack:
         )
 
     def start(self, *kinds: type[Service], timeout: float = 90.0) -> None:
-        """Start services with all that they need, unless they run, and wait until they answer.
+        """Start services and their dependencies, unless they run, and wait until they respond.
 
         Parameters
         ----------
-        *kinds : type
-            Of `SERVICES`; none means all.
-        timeout : `float`, optional
-            Seconds that each may take.
+        *kinds
+            Members of `SERVICES`; all if empty.
+        timeout
+            Time limit for each service, seconds.
 
         Raises
         ------
         MissingSoftwareError
-            Raised if a program is not there and cannot be installed.
+            Raised if a program is missing and cannot be installed.
         ServerFailedError
-            Raised if one does not start.
+            Raised if a service does not start.
         """
         wanted = set(kinds or SERVICES)
         if ObjectStore in wanted:
@@ -135,13 +135,13 @@ class ServiceStack:
         for kind in order:
             self._launch(kind)
             if kind is Kafka and ObjectStore in wanted:
-                # The store ends at once if its topic is not there.
+                # The store exits if its topic does not exist.
                 self._await(kind, timeout)
         for kind in order:
             self._await(kind, timeout)
 
     def stop(self) -> None:
-        """Stop all, the last started first, and forget them with their data."""
+        """Stop all services in reverse order, and remove their data."""
         while self._servers:
             kind, server = self._servers.popitem()
             server.stop()
@@ -152,7 +152,7 @@ class ServiceStack:
             shutil.rmtree(self.folder / kind.name, ignore_errors=True)
 
     def environment(self) -> dict[str, str]:
-        """Return the settings of clients of all that were started, credentials included."""
+        """Return the settings of clients of all started services, including credentials."""
         return {
             name: value
             for service in self._services.values()

@@ -1,4 +1,4 @@
-"""Which versions of the servers are used."""
+"""Versions of the servers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _ArgoCd(BaseModel):
 
 
 class Versions(BaseModel):
-    """The content of ``versions.yaml``, the one place where versions are pinned."""
+    """Content of ``versions.yaml``, the only place where versions are pinned."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,7 +72,7 @@ class Versions(BaseModel):
 
     @classmethod
     def load(cls) -> Self:
-        """Read the file of this package."""
+        """Read this package's file."""
         text = (resources.files(__package__) / "versions.yaml").read_text(encoding="utf-8")
         return cls.model_validate(yaml.safe_load(text))
 
@@ -82,8 +82,8 @@ def version_numbers(text: str) -> tuple[int, ...]:
 
     Parameters
     ----------
-    text : `str`
-        A version, a file name, or what a program answers to ``--version``.
+    text
+        A version, a file name, or the output of ``--version``.
     """
     match = re.search(r"\d+(?:\.\d+)*", text)
     return tuple(int(part) for part in match[0].split(".")) if match else ()

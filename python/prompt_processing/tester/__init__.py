@@ -1,1 +1,1 @@
-"""Testers: they announce and upload raws as the telescope and its image writer would."""
+"""Testers, which announce visits and upload raws as the telescope and its image writer do."""

@@ -1,4 +1,4 @@
-"""Puts raws into the pool that testers draw from."""
+"""Upload raws to the pool that testers draw from."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ class NoRawsError(RuntimeError):
 
 
 def fill_pool(folder: Path, users_bucket: str, buckets_to_make: Iterable[str] = ()) -> int:
-    """Upload raws, and the sidecars beside them, to ``unobserved/`` of a bucket.
+    """Upload raws and their sidecars to ``unobserved/`` in a bucket.
 
     Parameters
     ----------
     folder
-        Has each raw under its key of the image bucket, ``<INSTRUMENT>/...``.
+        Folder with each raw under its key in the image bucket, ``<INSTRUMENT>/...``.
     users_bucket
-        Where the pool is.
+        Bucket of the pool.
     buckets_to_make
-        Buckets that are made first if they are missing.
+        Buckets to create first if they are missing.
 
     Returns
     -------
     number
-        Raws uploaded.
+        Number of raws uploaded.
 
     Raises
     ------
     NoRawsError
-        There are none.
+        Raised if the folder has no raws.
     botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
-        The store does not answer as it should.
+        Raised if the store fails.
     """
     keys = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     number = sum(RawKey.parse(key) is not None for key in keys)
     if not number:
-        raise NoRawsError(f"There is no raw under {folder} whose path is a key of the image bucket.")
+        raise NoRawsError(f"{folder} holds no raw whose path is a key of the image bucket.")
     store = make_store()
     if missing := set(buckets_to_make):
         missing -= {bucket["Name"] for bucket in store.list_buckets()["Buckets"]}

@@ -1,4 +1,4 @@
-"""The image writer: gives raws their new identity during the exposure, and uploads them when it ends."""
+"""Image writer: assigns new identities to raws during the exposure, and uploads them when it ends."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _EXTENSION = re.compile(r"\.(fits|fit|fz)(\.\w+)?$")
 
 @dataclass(frozen=True, slots=True)
 class SourceRaw:
-    """A raw on disk, to be uploaded as a new one.
+    """Raw on disk, to be uploaded under a new identity.
 
     Attributes
     ----------
-    raw_key : `RawKey`
-        What it was.
-    path : `~pathlib.Path`
-        Where it is; a copy of it is made beside it.
-    snap : `int`
-        Place of its exposure in the visit, from 0.
+    raw_key
+        Original key.
+    path
+        Path of the file; a copy is written beside it.
+    snap
+        Index of its exposure in the visit, from 0.
     """
 
     raw_key: RawKey
@@ -54,18 +54,18 @@ class SourceRaw:
 
 @dataclass(frozen=True, slots=True)
 class Snap:
-    """An exposure to be taken.
+    """Exposure to take.
 
     Attributes
     ----------
-    group : `str`
-        Of the visit.
-    exposure : `int`
-        Id.
-    number, of : `int`
-        Place in the visit, from 0, and number of its exposures.
-    announced, opens, arrives : `float`
-        When the visit was announced, when the shutter opens and when the images may land, Unix seconds, UTC.
+    group
+        Group of the visit.
+    exposure
+        Exposure id.
+    number, of
+        Index in the visit, from 0, and number of the visit's exposures.
+    announced, opens, arrives
+        Times of the announcement, the opening of the shutter and the earliest upload, Unix seconds, UTC.
     """
 
     group: str
@@ -79,18 +79,18 @@ class Snap:
 
 @dataclass(frozen=True, slots=True)
 class UploadedRaw:
-    """A raw as it was uploaded.
+    """Uploaded raw.
 
     Attributes
     ----------
-    source : `RawKey`
-        What it was before.
-    key : `RawKey`
-        What it has become.
-    group : `str`
-        Its new group.
-    announced, arrived : `float`
-        When its visit was announced and when its upload ended, Unix seconds, UTC.
+    source
+        Original key.
+    key
+        New key.
+    group
+        New group.
+    announced, arrived
+        Times of the visit's announcement and of the end of the upload, Unix seconds, UTC.
     """
 
     source: RawKey
@@ -109,20 +109,20 @@ class _ReadyRaw:
 
 
 class ImageWriter:
-    """Writes images of a snap to the image bucket.
+    """Writer of a snap's images to the image bucket.
 
     Parameters
     ----------
-    s3 : ``S3Client``
-        Client of the store; it is used from several threads.
-    bucket : `str`
-        Bucket that raws arrive in.
-    notices : `ArrivalNotices` or `None`
-        Publishes arrivals, for stores that do not.
-    n_threads : `int`
-        How many raws are prepared or uploaded at once.
-    sleep : callable
-        Waits for a number of seconds.
+    s3
+        Client of the store, used from several threads.
+    bucket
+        Bucket in which raws arrive.
+    notices
+        Publisher of arrival notices, for stores that publish none.
+    n_threads
+        Number of raws to prepare or upload at once.
+    sleep
+        Function that waits for a number of seconds.
     """
 
     def __init__(
@@ -140,26 +140,26 @@ class ImageWriter:
         self._sleep = sleep
 
     def write(self, raws: Sequence[SourceRaw], snap: Snap) -> list[UploadedRaw]:
-        """Prepare raws, wait until they may land, and upload them.
+        """Prepare raws, wait until the exposure ends, and upload them.
 
         Parameters
         ----------
-        raws : sequence of `SourceRaw`
-            Of this snap.
-        snap : `Snap`
-            What they become.
+        raws
+            Raws of this snap.
+        snap
+            New identity of the raws.
 
         Returns
         -------
-        uploaded : `list` [`UploadedRaw`]
-            In the same order.
+        uploaded
+            Uploaded raws, in the same order.
 
         Raises
         ------
         HeaderError, RawFileError
-            A raw is not what it should be.
+            Raised if a raw is unusable.
         PublishError
-            A notice could not be published.
+            Raised if a notice cannot be published.
         """
         with ThreadPoolExecutor(self._n_threads) as pool:
             ready = list(pool.map(functools.partial(_prepare, snap=snap), raws))
@@ -172,7 +172,7 @@ class ImageWriter:
         ]
 
     def _upload(self, raw: _ReadyRaw) -> float:
-        # The sidecar lands first: whoever sees the image may ask for it.
+        # The sidecar is uploaded first: clients may read it as soon as the image arrives.
         if raw.sidecar is not None:
             self._put(raw.key.sidecar_key(), raw.sidecar)
         self._put(raw.key.key, raw.path.read_bytes())

@@ -1,7 +1,7 @@
-"""Groups and exposure ids that no raw in the image bucket has.
+"""New groups and exposure ids, which no raw in the image bucket has.
 
-Ids follow the clock, so that they are not used again either when the bucket has been emptied: the central
-repository and the APDB may still know the raws that were in it.
+Ids follow the clock, so that they are not reused after the bucket has been emptied: the central repository
+and the APDB may still know its former raws.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _TICKS_SINCE = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
 
 
 def new_group(instrument: str, now: float, exposure: int) -> str:
-    """Make a group id in the observatory's style for the instrument.
+    """Return a new group id in the instrument's format.
 
     Parameters
     ----------
-    instrument : `str`
+    instrument
         Short name.
-    now : `float`
+    now
         Unix seconds, UTC.
-    exposure : `int`
-        Id of its first exposure, which is new.
+    exposure
+        New id of the group's first exposure.
 
     Returns
     -------
-    group : `str`
-        For LSST cameras the time (TAI) to the millisecond, for others the night and the exposure.
+    group
+        For LSST cameras, the time (TAI) to the millisecond; for others, the night and the exposure.
     """
     if instrument in LSST_CAMERA_CODES:
         when = datetime.fromtimestamp(0, UTC) + timedelta(seconds=utc_to_tai(now))
@@ -50,30 +50,30 @@ def new_group(instrument: str, now: float, exposure: int) -> str:
 def new_exposures(
     s3: S3Client, bucket: str, instrument: str, n_exposures: int, now: float
 ) -> tuple[int, ...]:
-    """Choose ids of consecutive exposures.
+    """Return new ids of consecutive exposures.
 
     Parameters
     ----------
-    s3 : ``S3Client``
+    s3
         Client of the store.
-    bucket : `str`
+    bucket
         The image bucket.
-    instrument : `str`
+    instrument
         Short name.
-    n_exposures : `int`
-        How many.
-    now : `float`
-        Unix seconds, UTC; decides the observing day.
+    n_exposures
+        Number of exposures.
+    now
+        Time, Unix seconds, UTC; determines the observing day.
 
     Returns
     -------
-    exposures : `tuple` [`int`]
-        Higher than all of the instrument (and for LSST cameras, of the observing day) in the bucket.
+    exposures
+        Ids above all others of the instrument (for LSST cameras, of the observing day) in the bucket.
 
     Raises
     ------
     ValueError
-        There are no more numbers left.
+        Raised if no ids are left.
     """
     if instrument not in LSST_CAMERA_CODES:
         taken = (

@@ -1,4 +1,4 @@
-"""Raws that testers draw from: ``unobserved/<INSTRUMENT>/`` of the users' bucket."""
+"""Pool of raws for testers: ``unobserved/<INSTRUMENT>/`` in the users' bucket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["PoolError", "PoolGroup", "PoolRaw", "find_groups"]
 
 
 class PoolError(RuntimeError):
-    """The pool cannot be read, or holds nothing of use; the message names the place."""
+    """The pool cannot be read, or holds no usable raw; the message names its location."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class PoolRaw:
 
     Attributes
     ----------
-    raw_key : `RawKey`
-        What its key would be in the image bucket.
-    object_key : `str`
-        Where it is in the users' bucket.
+    raw_key
+        The raw's key in the image bucket.
+    object_key
+        Key of the object in the users' bucket.
     """
 
     raw_key: RawKey
@@ -44,10 +44,10 @@ class PoolGroup:
 
     Attributes
     ----------
-    name : `str`
-        The group they were taken with.
-    snaps : `tuple` of `tuple` of `PoolRaw`
-        By exposure, the earliest first, and in each by detector.
+    name
+        Group with which the raws were taken.
+    snaps
+        Raws by exposure, earliest first, and within each by detector.
     """
 
     name: str
@@ -65,28 +65,28 @@ class PoolGroup:
 
 
 def find_groups(s3: S3Client, bucket: str, instrument: str, folder: str = "unobserved") -> list[PoolGroup]:
-    """Find the visits that can be drawn.
+    """Find the visits of the pool.
 
     Parameters
     ----------
-    s3 : ``S3Client``
+    s3
         Client of the store.
-    bucket : `str`
+    bucket
         The users' bucket.
-    instrument : `str`
+    instrument
         Short name.
-    folder : `str`, optional
+    folder
         Prefix of the pool.
 
     Returns
     -------
-    groups : `list` [`PoolGroup`]
-        In the order of their exposures; not empty.
+    groups
+        Visits in the order of their exposures; not empty.
 
     Raises
     ------
     PoolError
-        The bucket cannot be read, or holds no raw there.
+        Raised if the bucket cannot be read, or holds no raw of the instrument.
     """
     prefix = f"{folder}/{instrument}/"
     by_exposure: dict[int, list[PoolRaw]] = defaultdict(list)
@@ -116,7 +116,7 @@ def list_keys(s3: S3Client, bucket: str, prefix: str) -> Iterator[str]:
 
 
 def list_folders(s3: S3Client, bucket: str, prefix: str) -> Iterator[str]:
-    """List the names that follow a prefix up to the next slash, however many objects are below them."""
+    """List the names between a prefix and the next slash, without listing the objects below them."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
     for page in pages:
         for entry in page.get("CommonPrefixes", []):
@@ -124,7 +124,7 @@ def list_folders(s3: S3Client, bucket: str, prefix: str) -> Iterator[str]:
 
 
 def _group_name(s3: S3Client, bucket: str, folder: str, snap: tuple[PoolRaw, ...], keys: set[str]) -> str:
-    # LSST keys do not hold the group; the sidecar does, and is much smaller than the image.
+    # LSST keys lack the group; the sidecar has it, and is much smaller than the image.
     first = snap[0].raw_key
     if first.instrument not in LSST_CAMERA_CODES:
         return str(first.group)
@@ -134,5 +134,5 @@ def _group_name(s3: S3Client, bucket: str, folder: str, snap: tuple[PoolRaw, ...
             header: dict[str, Any] = parse_json(s3.get_object(Bucket=bucket, Key=sidecar)["Body"].read())
             if group := header.get("GROUPID"):
                 return str(group)
-    # Without a sidecar each exposure counts as a visit of its own.
+    # Without a sidecar, each exposure counts as a separate visit.
     return str(first.exposure)

@@ -1,4 +1,4 @@
-"""What testers publish: announcements of visits and, where the store is silent, notices of arrivals."""
+"""Publish announcements of visits and, for stores that publish none, arrival notices."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _avro_field(name: str, value: Any) -> dict[str, Any]:
 
 
 class PublishError(RuntimeError):
-    """Kafka did not take a message; the message names the topic."""
+    """Kafka did not accept a message; the error names the topic."""
 
 
 def make_next_visit(
@@ -57,22 +57,22 @@ def make_next_visit(
     start: float,
     duration: float,
 ) -> NextVisit:
-    """Make the announcement of a visit, published now.
+    """Return the announcement of a visit, to be published now.
 
     Parameters
     ----------
-    instrument, group, physical_filter, survey : `str`
-        As they will be in the raws' headers.
-    sal_index : `int`
-        Script queue; chooses the detectors of a test group.
-    ra, dec, rotation : `float` or `None`
-        ICRS position and angle on the sky, degrees; None announces a visit without.
-    n_snaps : `int`
-        Images that will follow.
-    start : `float`
+    instrument, group, physical_filter, survey
+        Values that the raws' headers will have.
+    sal_index
+        Index of the script queue; selects the detectors of a test group.
+    ra, dec, rotation
+        ICRS position and angle on the sky, degrees; `None` to announce a visit without them.
+    n_snaps
+        Number of images of the visit.
+    start
         Expected start of the first exposure, Unix seconds, UTC.
-    duration : `float`
-        Of the whole visit, seconds.
+    duration
+        Duration of the whole visit, seconds.
     """
     known = ra is not None and dec is not None
     return NextVisit(
@@ -96,16 +96,16 @@ def make_next_visit(
 
 
 class Announcer:
-    """Publishes announcements, as Avro where there is a schema registry and as JSON where there is none.
+    """Publisher of announcements, as Avro with a schema registry and as JSON without.
 
     Parameters
     ----------
-    producer : `confluent_kafka.Producer`
-        Connected to the observatory's event stream.
-    topic : `str`
-        The topic of announcements.
-    registry : `SchemaRegistry` or `None`
-        Where the schema is registered.
+    producer
+        Producer of the observatory's event stream.
+    topic
+        Topic of announcements.
+    registry
+        Registry for the schema.
     """
 
     def __init__(self, producer: Producer, topic: str, registry: SchemaRegistry | None) -> None:
@@ -114,14 +114,14 @@ class Announcer:
         self._registry = registry
 
     def publish(self, visit: NextVisit) -> None:
-        """Publish a visit and wait until it is taken.
+        """Publish a visit and wait until Kafka accepts it.
 
         Raises
         ------
         PublishError
-            Kafka did not take it.
+            Raised if Kafka does not accept the visit.
         SchemaRegistryError
-            The registry did not take the schema.
+            Raised if the registry does not accept the schema.
         """
         fields = visit.model_dump(mode="json") | _ADDED_BY_SUMMIT
         fields["private_efdStamp"] = time.time()
@@ -143,16 +143,16 @@ class Announcer:
 
 
 class ArrivalNotices:
-    """Publishes what a store would when an object was put, for stores that do not.
+    """Publisher of arrival notices, for stores that publish none.
 
     Parameters
     ----------
-    producer : `confluent_kafka.Producer`
-        Connected to the cluster of the notices.
-    topic : `str`
-        The topic of the notices.
-    now : callable, optional
-        Unix seconds, UTC.
+    producer
+        Producer of the notices' cluster.
+    topic
+        Topic of the notices.
+    now
+        Returns the time, Unix seconds, UTC.
     """
 
     def __init__(self, producer: Producer, topic: str, now: Callable[[], float] = time.time) -> None:
@@ -161,12 +161,12 @@ class ArrivalNotices:
         self._now = now
 
     def publish(self, bucket: str, key: str, size: int) -> None:
-        """Publish that an object was created, its key encoded as AWS does it.
+        """Publish that an object was created, with its key encoded as by AWS.
 
         Raises
         ------
         PublishError
-            Kafka did not take it.
+            Raised if Kafka does not accept the notice.
         """
         event = {
             "Records": [
@@ -198,8 +198,8 @@ def _produce(producer: Producer, topic: str, values: list[bytes]) -> None:
             producer.produce(topic, value, on_delivery=note)
         left = producer.flush(_FLUSH_S)
     except (BufferError, KafkaException) as error:
-        raise PublishError(f"Kafka does not take messages for {topic}: {error}") from error
+        raise PublishError(f"Kafka does not accept messages for {topic}: {error}") from error
     if failures:
-        raise PublishError(f"Kafka did not take a message for {topic}: {failures[0].str()}")
+        raise PublishError(f"Kafka did not accept a message for {topic}: {failures[0].str()}")
     if left:
-        raise PublishError(f"Kafka did not take a message for {topic} within {_FLUSH_S:.0f} s.")
+        raise PublishError(f"Kafka did not accept a message for {topic} within {_FLUSH_S:.0f} s.")

@@ -1,4 +1,4 @@
-"""Where the testers' Kafka, buckets and topics are."""
+"""Settings of the testers: Kafka, buckets and topics."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class EventStreamSettings(KafkaClusterSettings, SchemaRegistrySettings):
-    """Where visits and images are announced."""
+    """Event stream on which visits and images are announced."""
 
     next_visit_topic: str = "next-visit-topic"
     """Topic of announcements."""
@@ -39,18 +39,18 @@ class EventStreamSettings(KafkaClusterSettings, SchemaRegistrySettings):
 
 @dataclass(frozen=True, slots=True)
 class TesterOptions:
-    """What all testers can be told.
+    """Options of all testers.
 
     Attributes
     ----------
     image_bucket
-        Where raws arrive.
+        Bucket in which raws arrive.
     survey
-        Announced with each visit.
+        Survey announced with each visit.
     schedule
-        How long a visit takes.
+        Durations of the phases of a visit.
     publish_notices
-        Whether to publish the arrival notices as well, for stores that publish none.
+        Whether to publish arrival notices too, for stores that publish none.
     """
 
     image_bucket: str
@@ -60,11 +60,11 @@ class TesterOptions:
 
 
 def make_store() -> S3Client:
-    """Make a client of the store that the environment names."""
+    """Create a client of the store that the environment names."""
     return make_s3_client(
         os.environ.get("S3_ENDPOINT_URL") or None,
         validate_bucket_names=os.environ.get("LSST_DISABLE_BUCKET_VALIDATION", "0") in ("", "0"),
-        # Pools and images are large, and nobody waits for the answer as for an alert.
+        # Pools and images are large, and no alert waits for the response.
         read_timeout=60.0,
     )
 
@@ -76,7 +76,7 @@ def make_announcer() -> Announcer:
 
 
 def make_image_writer(options: TesterOptions, n_threads: int = 8) -> ImageWriter:
-    """Connect an image writer to what the options and the environment name."""
+    """Connect an image writer to the store and cluster that the options and the environment name."""
     notices = None
     if options.publish_notices:
         notices = ArrivalNotices(_make_producer(), EventStreamSettings.load().bucket_topic)
@@ -84,5 +84,5 @@ def make_image_writer(options: TesterOptions, n_threads: int = 8) -> ImageWriter
 
 
 def _make_producer() -> Producer:
-    # A notice that waits for company is a notice that comes late.
+    # Batching would delay notices.
     return make_producer(EventStreamSettings.load().kafka, linger_ms=0)

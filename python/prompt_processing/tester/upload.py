@@ -1,4 +1,4 @@
-"""Uploads visits drawn from the pool of raws, as the telescope and its image writer would."""
+"""Upload visits from the pool of raws, as the telescope and its image writer do."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ INSTRUMENTS = ("HSC", "LATISS", "LSSTCam")
 
 @dataclass(frozen=True, slots=True)
 class PoolUpload:
-    """Which visits of the pool are taken, and when.
+    """Selection of visits from the pool, and when to take them.
 
     Attributes
     ----------
     instrument
         Short name.
     n_groups
-        How many visits.
+        Number of visits.
     users_bucket
-        Where the pool is.
+        Bucket of the pool.
     seed
-        Of the random order; `None` takes the visits in the order of their exposures.
+        Seed of the random order; `None` to take visits in the order of their exposures.
     pause
         Seconds between the end of a visit and the announcement of the next.
     step
-        Whether each visit waits for a line on standard input.
+        Whether to wait for a line on standard input before each visit.
     manifest
-        Gets a line of JSON for each raw: what became of what.
+        File to which a line of JSON is appended for each raw, with its original and its new key.
     """
 
     instrument: str
@@ -62,14 +62,14 @@ class PoolUpload:
 
 
 def upload_pool(upload: PoolUpload, options: TesterOptions) -> None:
-    """Take visits of the pool, as the telescope and its image writer would.
+    """Take visits from the pool, as the telescope and its image writer do.
 
     Raises
     ------
     PoolError, PublishError, SchemaRegistryError, RawError
-        The pool, the event stream, the schema registry or a raw is unusable.
+        Raised if the pool, the event stream, the schema registry or a raw is unusable.
     botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
-        The store does not answer as it should.
+        Raised if the store fails.
     """
     s3 = make_store()
     telescope = Telescope(
@@ -85,7 +85,7 @@ def upload_pool(upload: PoolUpload, options: TesterOptions) -> None:
         with tempfile.TemporaryDirectory(prefix="prompt-tester-") as folder:
             raws = _download(s3, upload.users_bucket, group, Path(folder))
             if upload.step and not sys.stdin.readline():
-                _log.info("No more lines: %d of %d visits taken", number, upload.n_groups)
+                _log.info("No more lines on standard input: %d of %d visits taken", number, upload.n_groups)
                 return
             if number and upload.pause:
                 time.sleep(upload.pause)
@@ -95,16 +95,16 @@ def upload_pool(upload: PoolUpload, options: TesterOptions) -> None:
 
 
 def draw(groups: Sequence[PoolGroup], n_groups: int, seed: int | None) -> list[PoolGroup]:
-    """Choose visits of the pool; if more are wanted than there are, it is gone through again.
+    """Choose visits from the pool, repeating it if it has too few.
 
     Parameters
     ----------
-    groups : sequence of `PoolGroup`
+    groups
         The pool, not empty.
-    n_groups : `int`
-        How many are wanted.
-    seed : `int` or `None`
-        Of the random order; None keeps the pool's own.
+    n_groups
+        Number of visits.
+    seed
+        Seed of the random order; `None` to keep the pool's order.
     """
     order = list(groups)
     if seed is not None:
@@ -113,7 +113,7 @@ def draw(groups: Sequence[PoolGroup], n_groups: int, seed: int | None) -> list[P
 
 
 def sal_index_of(instrument: str, group: PoolGroup) -> int:
-    """Return the script queue to announce: the fan-out knows test groups by their original exposure."""
+    """Return the script queue to announce: the fan-out identifies test groups by their original exposure."""
     return SAL_INDEX_OF_NORMAL_VISITS if instrument == "LATISS" else group.exposure
 
 

@@ -1,4 +1,4 @@
-"""Uploads visits of HSC drawn from a Butler repository, with all their detectors, in parallel processes."""
+"""Upload HSC visits from a Butler repository, with all their detectors, in parallel processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["NoVisitsError", "RepositoryUpload", "choose", "find_visits", "upload
 
 
 class NoVisitsError(RuntimeError):
-    """The repository has no visits to draw from; the message names it."""
+    """The repository has no HSC visits; the message names the collection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class RepositoryRaw:
 
     Attributes
     ----------
-    raw_key : `RawKey`
-        What its key in the image bucket would have been.
-    uri : `str`
-        Where its file is.
+    raw_key
+        The raw's key in the image bucket.
+    uri
+        URI of its file.
     """
 
     raw_key: RawKey
@@ -45,22 +45,22 @@ class RepositoryRaw:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryUpload:
-    """Which visits of a repository are taken.
+    """Selection of visits from a repository.
 
     Attributes
     ----------
     n_groups
-        How many visits.
+        Number of visits.
     repo
         The repository.
     collection
-        Where the raws are.
+        Collection of the raws.
     seed
-        Repeats a choice.
+        Seed of the random choice.
     ordered
-        Whether the chosen visits keep the order in which they were taken.
+        Whether to upload the visits in the order they were taken.
     processes
-        How many processes work on a visit.
+        Number of processes that work on a visit.
     """
 
     n_groups: int
@@ -72,44 +72,44 @@ class RepositoryUpload:
 
 
 def upload_repository(upload: RepositoryUpload, options: TesterOptions) -> None:
-    """Take visits of HSC from a Butler repository, each with all its detectors.
+    """Take HSC visits from a Butler repository, each with all its detectors.
 
     Raises
     ------
     NoVisitsError, PublishError, SchemaRegistryError, RawError
-        The repository, the event stream, the schema registry or a raw is unusable.
+        Raised if the repository, the event stream, the schema registry or a raw is unusable.
     FileNotFoundError
-        There is no such repository.
+        Raised if the repository does not exist.
     botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
-        The store does not answer as it should.
+        Raised if the store fails.
     """
     with Butler.from_config(upload.repo, writeable=False) as butler:
         visits = choose(find_visits(butler, upload.collection), upload.n_groups, upload.seed, upload.ordered)
-    # Spawned: connections must not be shared with a fork.
+    # Spawned, since a fork would share connections.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(upload.processes, mp_context=context) as processes:
         _upload(visits, options, upload.processes, processes)
 
 
 def find_visits(butler: Butler, collection: str) -> list[list[RepositoryRaw]]:
-    """Find all visits of HSC, each with the raws of all its detectors.
+    """Find all HSC visits, each with the raws of all its detectors.
 
     Parameters
     ----------
-    butler : `~lsst.daf.butler.Butler`
+    butler
         The repository.
-    collection : `str`
-        Where the raws are.
+    collection
+        Collection of the raws.
 
     Returns
     -------
-    visits : `list` [`list` [`RepositoryRaw`]]
-        In the order of their exposures.
+    visits
+        Visits in the order of their exposures.
 
     Raises
     ------
     NoVisitsError
-        There are none.
+        Raised if there are none.
     """
     visits: dict[int, list[RepositoryRaw]] = {}
     try:
@@ -141,18 +141,18 @@ def find_visits(butler: Butler, collection: str) -> list[list[RepositoryRaw]]:
 def choose(
     visits: Sequence[list[RepositoryRaw]], n_groups: int, seed: int | None, ordered: bool
 ) -> list[list[RepositoryRaw]]:
-    """Draw visits at random, each at most once as long as there are enough.
+    """Draw visits at random, without repetition if there are enough.
 
     Parameters
     ----------
-    visits : sequence of `list` [`RepositoryRaw`]
-        All there are, in the order in which they were taken.
-    n_groups : `int`
-        How many are wanted.
-    seed : `int` or `None`
-        Repeats a choice.
-    ordered : `bool`
-        Whether the chosen ones keep the order in which they were taken.
+    visits
+        All visits, in the order they were taken.
+    n_groups
+        Number of visits to draw.
+    seed
+        Seed of the random choice.
+    ordered
+        Whether to return the visits in the order they were taken.
     """
     dice = random.Random(seed)
     chosen: list[int] = []

@@ -1,4 +1,4 @@
-"""One visit as the telescope takes it: announced, exposed, read out and uploaded."""
+"""Take one visit as the telescope does: announce, expose, read out and upload."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = ["SAL_INDEX_OF_NORMAL_VISITS", "Schedule", "Telescope"]
 _log = logging.getLogger("lsst.tester")
 
 SAL_INDEX_OF_NORMAL_VISITS = 999
-"""Script queue that stands for no test group: all of the camera's active detectors are processed."""
+"""Script queue that selects no test group: all active detectors of the camera are processed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long a visit takes, seconds.
+    """Durations of the phases of a visit, seconds.
 
     Attributes
     ----------
-    slew : `float`
-        From the announcement to the opening of the shutter.
-    exposure : `float`
-        From there to the arrival of the image, for each snap.
+    slew
+        Time from the announcement to the opening of the shutter.
+    exposure
+        Time from the opening of the shutter to the image's arrival, for each snap.
     """
 
     slew: float = 2.0
@@ -46,22 +46,22 @@ class Schedule:
 
 
 class Telescope:
-    """Takes visits: announces them, waits, and has their raws written under new identities.
+    """Simulated telescope: announces visits, waits, and has their raws written under new identities.
 
     Parameters
     ----------
-    s3 : ``S3Client``
+    s3
         Client of the store.
-    image_bucket : `str`
-        Bucket that raws arrive in; tells which ids are taken.
-    announcer : `Announcer`
-        Publishes the visits.
-    write : callable
-        Writes the images of a snap: `ImageWriter.write`, or something that shares the work.
-    schedule : `Schedule`
-        How long a visit takes.
-    survey : `str`
-        Announced with each visit.
+    image_bucket
+        Bucket in which raws arrive; it determines which ids are free.
+    announcer
+        Publisher of the visits.
+    write
+        Function that writes the images of a snap: `ImageWriter.write`, or one that distributes the work.
+    schedule
+        Durations of the phases of a visit.
+    survey
+        Survey announced with each visit.
     """
 
     def __init__(
@@ -85,22 +85,22 @@ class Telescope:
 
         Parameters
         ----------
-        raws : sequence of `SourceRaw`
-            All raws of all snaps; not empty.
-        sal_index : `int`
-            Announced with the visit.
+        raws
+            Raws of all snaps; not empty.
+        sal_index
+            Script queue announced with the visit.
 
         Returns
         -------
-        uploaded : `list` [`UploadedRaw`]
-            By snap, and in each in the order of the raws.
+        uploaded
+            Uploaded raws by snap, and within each in the order of ``raws``.
 
         Raises
         ------
         PublishError, SchemaRegistryError
-            The announcement or a notice could not be published.
+            Raised if the announcement or a notice cannot be published.
         HeaderError, RawFileError
-            A raw is not what it should be.
+            Raised if a raw is unusable.
         """
         first = translate(read_header(raws[0].path), raws[0].raw_key.key)
         n_snaps = max(raw.snap for raw in raws) + 1
@@ -133,5 +133,5 @@ class Telescope:
         )
         self._announcer.publish(visit)
         _log.info("Group %s announced: %s, %d snaps", group, first.physical_filter, n_snaps)
-        # Counted from here: the announcement must be out for the whole of the slew and the exposure.
+        # Slew and exposure begin only now, once the announcement has been published.
         return time.time()
