@@ -193,6 +193,8 @@ def _assemble(contents: _Contents, options: ReadOptions) -> OpenedImage:
             name,
             contents.sky.problem,
         )
+    if contents.sky.guess is not None:
+        _LOG.warning("%s: %s.", name, contents.sky.guess)
     mask = np.zeros(shape, np.int32)
     if contents.mask is not None:
         mask = mask_planes(contents.mask, image, header, options.mask_bits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ _DSS = re.compile(r"AMD[XY]\d+|PPO\d|[XY]PIXELSZ|CNPIX\d|PLT.*|OBJCT[XY]|PLATE.*
 _TEXT_KEYS = re.compile(
     r"CTYPE\d+|CUNIT\d+|WCSNAME|RADE(SYS|CSYS)|CNAME\d+|WAT\d+_\d+|C[PQ]DIS\d+|D2IMDIS\d+|PS\d+_\d+"
 )
+_KNOWN_SYSTEMS = re.compile(r"$|ICR|GCRS|GAIA|FK4|FK5|J2000|B1950")
 _SKY_TYPES = ("RA", "DEC", "GLON", "GLAT", "ELON", "ELAT", "SLON", "SLAT")
 
 
@@ -50,11 +51,14 @@ class SkyCoordinates:
     rewritten : `bool`
         Whether other programs need ``wcs`` in place of the header's own, which rests on tables in the
         file or on IRAF's projections.
+    guess : `str` or `None`
+        What had to be assumed.
     """
 
     wcs: WCS | None
     problem: str | None = None
     rewritten: bool = False
+    guess: str | None = None
 
 
 def read_sky(
@@ -76,7 +80,8 @@ def read_sky(
     cards = flat_wcs_cards(header, axes)
     types = [_axis_type(cards, axis) for axis in (1, 2)]
     if not any(kind in _SKY_TYPES for kind in types):
-        if not any(types) and {"CRVAL1", "CRVAL2", "CD1_1"} <= cards.keys():
+        scale = number(cards.get("CD1_1"))
+        if not any(types) and {"CRVAL1", "CRVAL2"} <= cards.keys() and scale is not None and abs(scale) < 1:
             return SkyCoordinates(None, "CTYPE1 and CTYPE2 are missing")
         if not types[0] and all(f"AMDX{i}" in header for i in (1, 2, 3)):
             cards |= {k: header[k] for k in header if _DSS.fullmatch(k)}
@@ -85,9 +90,13 @@ def read_sky(
     try:
         with warnings.catch_warnings(), quiet_astropy(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            return _usable(cards, shape, hdus)
+            found = _usable(cards, shape, hdus)
     except _UnusableWcsError as error:
         return SkyCoordinates(None, str(error))
+    system = str(cards.get("RADESYS", cards.get("RADECSYS", ""))).strip().upper()
+    if _KNOWN_SYSTEMS.match(system) or not {"RA", "DEC"} & set(types):
+        return found
+    return replace(found, guess=f"its RADESYS = {system!r} is unknown, ICRS is assumed")
 
 
 def flat_wcs_cards(header: fits.Header, axes: tuple[int, int]) -> dict[str, Any]:
@@ -137,7 +146,16 @@ def _usable(cards: dict[str, Any], shape: tuple[int, int], hdus: fits.HDUList) -
         wcs.pixel_shape = (shape[1], shape[0])
         if _inverse_error(wcs, sky, grid) < LARGEST_ERROR_PIXELS:
             return SkyCoordinates(wcs)
-    return SkyCoordinates(_as_tan_sip(sky, shape), None, iraf or tables or plate)
+    try:
+        return SkyCoordinates(_as_tan_sip(sky, shape), None, iraf or tables or plate)
+    except _UnusableWcsError:
+        # Distortions of high order over a wide field; wcslib inverts some of them itself.
+        if wcs is None or wcs.wcs.lng != 0 or tables or not _is_icrs(cards):
+            raise
+        if wcs.sip is not None or not _inverse_error(wcs, sky, grid) < LARGEST_ERROR_PIXELS:
+            raise
+        wcs.pixel_shape = (shape[1], shape[0])
+        return SkyCoordinates(wcs)
 
 
 def _mend_numbers(cards: dict[str, Any]) -> None:
@@ -217,9 +235,9 @@ def _is_icrs(cards: dict[str, Any]) -> bool:
         return False
     system = str(cards.get("RADESYS", cards.get("RADECSYS", ""))).upper()
     equinox = cards.get("EQUINOX", cards.get("EPOCH"))
-    if system in ("ICRS", "GCRS"):
+    if system.startswith(("ICR", "GCRS", "GAIA")):
         return True
-    return (system or "FK5") not in ("FK4", "FK4-NO-E") and (equinox is None or equinox == 2000.0)
+    return not system.startswith(("FK4", "B1950")) and (equinox is None or equinox == 2000.0)
 
 
 def _wcslib_sky(cards: dict[str, Any], hdus: fits.HDUList) -> tuple[Sky, WCS]:
@@ -266,7 +284,7 @@ def _to_icrs(cards: dict[str, Any]) -> Sky:
 
     equinox = cards.get("EQUINOX", cards.get("EPOCH"))
     kind = {_axis_type(cards, axis) for axis in (1, 2)}
-    fk4 = str(cards.get("RADESYS", cards.get("RADECSYS", ""))).upper().startswith("FK4")
+    fk4 = str(cards.get("RADESYS", cards.get("RADECSYS", ""))).upper().startswith(("FK4", "B1950"))
     if "GLON" in kind:
         frame = Galactic()
     elif "SLON" in kind:

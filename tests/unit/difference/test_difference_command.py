@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 from click.testing import CliRunner
 
-from prompt_processing.cli.difference import _digits, _outputs, _with_scatter, main
+from prompt_processing.cli.difference import _digits, _outputs, _settings, _with_scatter, main
 from prompt_processing.cli.difference_inputs import local_files, local_name, public_name, without_secrets
 from prompt_processing.difference.errors import UnreadableImageError
 
@@ -48,6 +48,15 @@ def test_impossible_options_are_refused_by_name_before_any_work(files, words):
 def test_variance_and_weight_exclude_each_other(files):
     result = CliRunner().invoke(main, ["s.fits", "t.fits", "--variance", "VAR", "--weight", "WHT"])
     assert (result.exit_code, "exclude each other" in result.output) == (2, True)
+
+
+def test_planes_named_by_extension_are_of_both_files_and_others_of_one(files):
+    fits.writeto(files / "mask.fits", np.zeros((64, 64), np.uint8))
+    names = [parameter.name for parameter in main.params]
+    options = {**dict.fromkeys(names), "threshold": 5.0, "mask": "mask.fits", "variance": "VAR", "gain": 2.0}
+    _, science, template = _settings(options)
+    assert (science.mask, science.variance, science.gain) == ("mask.fits", "VAR", 2.0)
+    assert (template.mask, template.variance, template.gain) == (None, "VAR", 2.0)
 
 
 def test_file_that_cannot_be_read_is_an_error_of_status_1(files):

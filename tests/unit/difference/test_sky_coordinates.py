@@ -34,7 +34,7 @@ def pixels():
 
 def opened(path, header, data=None, extensions=()):
     image = np.random.default_rng(3).normal(100, 5, SHAPE).astype(np.float32) if data is None else data
-    fits.HDUList([fits.PrimaryHDU(image, header), *extensions]).writeto(path / "a.fits")
+    fits.HDUList([fits.PrimaryHDU(image, header), *extensions]).writeto(path / "a.fits", overwrite=True)
     return open_image(path / "a.fits")
 
 
@@ -383,3 +383,24 @@ def test_sip_of_our_own_outputs_is_read_again(tmp_path):
     assert_same_sky(
         opened(tmp_path, wcs.to_header(relax=True)).exposure.wcs, np.asarray(wcs.all_pix2world(pixels(), 0))
     )
+
+
+@pytest.mark.parametrize("centre", [(0.001, -30.0), (120.0, 89.995), (33.0, -89.999)])
+def test_fields_at_the_poles_and_at_the_origin_of_right_ascension_are_read(tmp_path, centre):
+    header = tangential(ctype=("RA---SIN", "DEC--SIN"), crval=centre)
+    assert_same_sky(opened(tmp_path, header).exposure.wcs, true_sky(header))
+
+
+def test_unknown_system_of_coordinates_is_assumed_to_be_icrs_aloud(tmp_path, caplog):
+    header = tangential()
+    header["RADESYS"] = "GAPPT"
+    assert_same_sky(opened(tmp_path, header).exposure.wcs, true_sky())
+    assert "RADESYS = 'GAPPT' is unknown, ICRS is assumed" in caplog.text
+
+
+def test_pixel_coordinates_of_iraf_are_no_wcs_and_no_fault(tmp_path, caplog):
+    header = fits.Header({"CRVAL1": 0.0, "CRVAL2": 0.0, "CD1_1": 1.0, "CD2_2": 1.0, "LTM1_1": 1.0})
+    assert not opened(tmp_path, header).on_sky
+    header["CTYPE1"] = header["CTYPE2"] = "LINEAR"
+    assert not opened(tmp_path, header).on_sky
+    assert not caplog.records
