@@ -171,7 +171,7 @@ def difference_images(
     starless = _lend_psf(image, reference, options.cosmic_rays)
     tell("aligning the template")
     try:
-        registration = register(image, reference, options.align)
+        registration = register(image, reference, options.align, options.cosmic_rays)
     except NotAlignedError as error:
         if starless is None:
             raise

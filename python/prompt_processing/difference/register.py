@@ -17,6 +17,7 @@ from prompt_processing.imaging.templates.warp import WarpOptions, warp_template
 from ..images import Exposure, PhotoCalib
 from .common_stars import few_common_stars, pattern_frames, pixel_wcs
 from .errors import DifferenceError, NoOverlapError, NotAlignedError
+from .hits import ToOther, mark_hits
 from .prepare import PreparedImage
 
 ALIGNED_PIXELS = 0.25
@@ -75,7 +76,9 @@ class Registration:
     stars: Table
 
 
-def register(science: PreparedImage, template: PreparedImage, align: bool = True) -> Registration:
+def register(
+    science: PreparedImage, template: PreparedImage, align: bool = True, cosmic_rays: bool = True
+) -> Registration:
     """Register.
 
     Parameters
@@ -84,6 +87,8 @@ def register(science: PreparedImage, template: PreparedImage, align: bool = True
         The images; both have a WCS on the sky, or neither has, and then their pixels are the same.
     align : `bool`
         Whether to correct what the headers say by the stars that both images show.
+    cosmic_rays : `bool`
+        Whether to compare both for hits that one image alone does not show.
 
     Raises
     ------
@@ -108,6 +113,8 @@ def register(science: PreparedImage, template: PreparedImage, align: bool = True
         ratio, steady = _flux_ratio(science, template, fit, pixel / other)
         if steady.sum() >= MIN_STEADY:
             stars = stars[steady]
+    if cosmic_rays:
+        _mark_hits(science, template, science_wcs if fit is None else fit.wcs, template_wcs, ratio)
     if same_grid and _coincide(fit, science_wcs, science.exposure.shape):
         moved = template.exposure
         placed = Exposure(
@@ -160,6 +167,20 @@ def _align(
     if _overlap(first, second, *shapes) == 0:
         raise NoOverlapError(_apart(science, template, first, second))
     return first, second, _fit(science, template, first, second) if align else None
+
+
+def _mark_hits(
+    science: PreparedImage, template: PreparedImage, science_wcs: WCS, template_wcs: WCS, ratio: float
+) -> None:
+    """Mark what only one of the images has and is sharper than its PSF."""
+    # From fluxes to a star's highest pixel.
+    scale = ratio * (template.fwhm / science.fwhm) ** 2
+
+    def to(one: WCS, other: WCS) -> ToOther:
+        return lambda x, y: tuple(other.all_world2pix(*one.all_pix2world(x, y, 0), 0, quiet=True))
+
+    mark_hits(science, template, to(science_wcs, template_wcs), scale)
+    mark_hits(template, science, to(template_wcs, science_wcs), 1 / scale)
 
 
 def _share_a_grid(

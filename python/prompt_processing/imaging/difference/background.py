@@ -10,6 +10,15 @@ from prompt_processing.images import UNUSABLE, Mask
 from prompt_processing.images.background import Background
 from prompt_processing.imaging.row_bands import in_bands, scale_plane, subtract_background
 
+CLIP = 2.5
+"""Standard deviations within which pixels are averaged."""
+
+FINE_SAMPLE = 100
+"""Boxes by which it is decided whether the sky has fine structure."""
+
+FINE_SIGNIFICANCE = 5.0
+"""Scatter of boxes in that of their noise, from which on it has. Correlated noise makes three to four."""
+
 SAMPLING = 3
 """Every third pixel along each axis is enough for medians of thousands."""
 
@@ -75,12 +84,72 @@ def remove_residual_background(image: NDArray[np.float32], quiet: NDArray[np.boo
             part = np.s_[j * box : (j + 1) * box : SAMPLING, i * box : (i + 1) * box : SAMPLING]
             sky = image[part][quiet[part]]
             if sky.size > 50:
-                values[j, i] = np.median(sky)
+                values[j, i] = _clipped_mean(sky)
     if np.isnan(values).all():
         return 0.0
     values[np.isnan(values)] = np.nanmedian(values)
     subtract_background(image, Background(values, box, (height, width)))
     return float(np.sqrt(np.mean(values**2)))
+
+
+def remove_fine_background(image: NDArray[np.float32], quiet: NDArray[np.bool_], box_size: int) -> float:
+    """Subtract structure of the sky finer than the boxes of the smooth part, in place, if there is any.
+
+    Fringes, imperfect flats and nebulae differ between exposures; a matched filter takes them for sources.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray` of float32, shape (height, width)
+        Without the smooth part; changed in place.
+    quiet : `~numpy.ndarray` of bool, shape (height, width)
+        Sky pixels.
+    box_size : `int`
+        Width of the boxes, pixels; several times that of a source.
+
+    Returns
+    -------
+    rms : `float`
+        Of what was subtracted, in the image's unit; 0 if boxes scatter as the noise of their pixels does.
+    """
+    height, width = image.shape
+    rows, columns = height // box_size, width // box_size
+    if min(rows, columns) < 3:
+        return 0.0
+    cells = np.stack(np.divmod(np.arange(rows * columns), columns), axis=-1)
+    sample = cells[:: max(len(cells) // FINE_SAMPLE, 1)]
+    levels, errors = np.array([_level(image, quiet, *cell, box_size) for cell in sample]).T
+    known = np.isfinite(levels)
+    if np.count_nonzero(known) < 5:
+        return 0.0
+    low, high = np.percentile(levels[known], [15.865, 84.135])
+    if 0.5 * (high - low) < FINE_SIGNIFICANCE * np.median(errors[known]):
+        return 0.0
+    shape = -(-height // box_size), -(-width // box_size)
+    values = np.array(
+        [_level(image, quiet, j, i, box_size)[0] for j in range(shape[0]) for i in range(shape[1])],
+        np.float32,
+    ).reshape(shape)
+    values[np.isnan(values)] = np.nanmedian(values)
+    subtract_background(image, Background(values, box_size, (height, width)))
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def _level(
+    image: NDArray[np.float32], quiet: NDArray[np.bool_], row: int, column: int, box: int
+) -> tuple[float, float]:
+    """Return the level of a box, and its error if its pixels were independent; NaN without enough of them."""
+    part = np.s_[row * box : (row + 1) * box, column * box : (column + 1) * box]
+    sky = image[part][quiet[part]]
+    if sky.size < max(0.3 * box * box, 30):
+        return float("nan"), float("nan")
+    return _clipped_mean(sky), float(np.std(sky)) / float(np.sqrt(sky.size))
+
+
+def _clipped_mean(values: NDArray[np.float32]) -> float:
+    """Return the mean of the values near their median, which is off where the data have coarse steps."""
+    low, middle, high = np.percentile(values, [15.865, 50, 84.135])
+    near = np.abs(values - middle) < CLIP * 0.5 * (high - low)
+    return float(np.mean(values[near])) if near.any() else float(middle)
 
 
 def scale_variance(

@@ -23,7 +23,7 @@ from prompt_processing.imaging.masked_pixels import (
 )
 from prompt_processing.imaging.templates.warp import AFFINE_KEYS, warped_noise_correlation
 
-from .background import quiet_pixels, remove_residual_background, scale_variance
+from .background import quiet_pixels, remove_fine_background, remove_residual_background, scale_variance
 from .block_convolution import BlockGrid, convolve_blocks
 from .decorrelation import DifferenceFilters
 from .identity import are_one_image, identity_fit
@@ -51,6 +51,8 @@ class SubtractionOptions:
         Points along each side where the whitening filter is computed.
     background_box : `int`
         Boxes of the residual background, pixels.
+    fine_background_box : `int`
+        Boxes of what is left after that, if there is fine structure, pixels; wider for wide PSFs.
     bright_sigma : `float`
         Pixels connected to a saturated core and this many sky sigmas bright are
         flagged: no kernel fits wings to better than about a per cent.
@@ -72,6 +74,7 @@ class SubtractionOptions:
     whitening_half: int = 12
     grid: int = 5
     background_box: int = 256
+    fine_background_box: int = 28
     bright_sigma: float = 20.0
     maximum_flux_ratio: float = 2.0
     sharpening_sigma: float = 0.6
@@ -166,6 +169,10 @@ def subtract(
     filtered_variance((science.variance, template.variance), noise_filters, grid.margin, variance)
     quiet, usable_fraction = quiet_pixels(image, variance, mask)
     background = remove_residual_background(image, quiet, options.background_box)
+    fine = remove_fine_background(
+        image, quiet, max(options.fine_background_box, math.ceil(7 * psf.fwhm_at()))
+    )
+    background = math.hypot(background, fine)
     # What is nothing but rounding says nothing of the noise.
     scale = 1.0 if sigma == 0 and companion_sigma == 0 else scale_variance(image, variance, quiet)
     blank(mask, int(Mask.NO_DATA), image, variance)
