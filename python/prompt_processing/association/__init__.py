@@ -1,1 +1,1 @@
-"""Association of DiaSources with DiaObjects and solar-system objects; forced photometry; standard columns."""
+"""Associate DiaSources with DiaObjects and solar-system objects, and measure forced fluxes."""

@@ -1,4 +1,4 @@
-"""What a visit-detector adds to the APDB: the story of association, without any input or output."""
+"""Associate a visit-detector's DiaSources and compute its rows of the APDB, without I/O."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .solar_system import associate_solar_system
 
 @dataclass(frozen=True, slots=True)
 class PreloadedCatalogs:
-    """What was known of the field before the visit.
+    """Catalogues of the field from before the visit.
 
     Attributes
     ----------
     objects, sources, forced_sources : `~pandas.DataFrame`
-        DiaObjects of the region, and the history of these.
+        DiaObjects of the region, and their history.
     ephemerides : `~astropy.table.Table`
         Minor planets that may be in the region.
     """
@@ -40,21 +40,22 @@ class PreloadedCatalogs:
 
 @dataclass(frozen=True, slots=True)
 class AssociatedVisit:
-    """What a visit-detector adds.
+    """Rows that a visit-detector adds to the APDB, and the content of its alerts.
 
     Attributes
     ----------
     objects, sources, forced_sources : `~pandas.DataFrame`
-        Rows for the APDB: new versions of the DiaObjects that got a source,
-        all DiaSources, a DiaForcedSource for each DiaObject on the image.
+        Rows for the APDB: new versions of the DiaObjects with a new source,
+        all DiaSources, and a DiaForcedSource for each DiaObject on the image.
     ss_sources : `~pandas.DataFrame`
         Rows of the alerts' ``ssSource``.
-    orbits : `dict`
-        Elements of the matched minor planets by ``ssObjectId``.
+    orbits
+        Orbital elements of the matched minor planets by ``ssObjectId``.
     history, forced_history : `~pandas.DataFrame`
         Earlier DiaSources and DiaForcedSources of the objects in ``objects``.
-    n_new_objects, n_updated_objects, n_ss_expected : `int`
-        New DiaObjects, known ones with a new source, known minor planets predicted on the image.
+    n_new_objects, n_updated_objects, n_ss_expected
+        Number of new DiaObjects, of known DiaObjects with a new source, and of known minor planets predicted
+        on the image.
     """
 
     objects: pd.DataFrame
@@ -74,14 +75,14 @@ class AssociatedVisit:
         target_name: str | None = None,
         minimum_reliability: float = 0.0,
     ) -> AlertContent:
-        """Return what the alerts are made of.
+        """Return the content of the alerts.
 
         Parameters
         ----------
-        observation_reason, target_name : `str`, optional
-            The scheduler's words, from the raw's header.
-        minimum_reliability : `float`, optional
-            Sources that score less have no alert; those without a score do.
+        observation_reason, target_name
+            Scheduler's values, from the raw's header.
+        minimum_reliability
+            Sources with a lower score have no alert; sources without a score do.
         """
         reliability = self.sources["reliability"].to_numpy(np.float64, na_value=np.nan)
         forced = [frame for frame in (self.forced_history, self.forced_sources) if not frame.empty]
@@ -110,29 +111,29 @@ def associate_visit(
     object_radius: float = 1.0,
     solar_system_radius: float = 2.0,
 ) -> AssociatedVisit:
-    """Associate, measure forced fluxes and bring the DiaObjects up to date.
+    """Associate DiaSources, measure forced fluxes and update the DiaObjects.
 
-    Minor planets come first: a DiaSource at a predicted position belongs to
-    no DiaObject. The others go to the nearest DiaObject or begin a new one.
+    Minor planets are matched first: a DiaSource at a predicted position belongs to
+    no DiaObject. The others are assigned to the nearest DiaObject or start a new one.
     Forced fluxes are measured at every DiaObject on the image, known or new.
-    Only DiaObjects with a DiaSource in this visit get a new version, in which
-    the forced fluxes count too.
+    Only DiaObjects with a DiaSource in this visit get a new version, which
+    includes the forced fluxes.
 
     Parameters
     ----------
     sources : `~pandas.DataFrame`
         Standardised DiaSources.
-    preloaded : `PreloadedCatalogs`
-        What was known.
-    difference, science : `Exposure`
-        In nJy, of the same pixels, each with a PSF; the difference with a WCS.
-    visit_info : `VisitInfo`
+    preloaded
+        Catalogues from before the visit.
+    difference, science
+        Images in nJy, on the same pixels, each with a PSF; the difference also with a WCS.
+    visit_info
         Identity, time and filter of the visit.
-    schemas : `ApdbSchemas`
-        Of the APDB that will be written.
-    processed : `~astropy.time.Time`
+    schemas
+        Schemas of the APDB to write to.
+    processed
         Time of this computation.
-    object_radius, solar_system_radius : `float`
+    object_radius, solar_system_radius
         Largest distances for a match, arcsec.
 
     Returns
@@ -142,7 +143,7 @@ def associate_visit(
     Raises
     ------
     ValueError
-        If the difference has no WCS or an image no PSF.
+        Raised if the difference has no WCS or an image no PSF.
     """
     if difference.wcs is None:
         raise ValueError("Association needs a difference image with a WCS.")
@@ -197,6 +198,6 @@ def _of_objects(frame: pd.DataFrame, ids: np.ndarray) -> pd.DataFrame:
 
 
 def _stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    # A frame without rows would still have its say in the types of the result.
+    # An empty frame would still affect the types of the result.
     filled = [frame for frame in frames if len(frame)] or frames[:1]
     return pd.concat(filled, ignore_index=True)

@@ -1,4 +1,4 @@
-"""Summary columns of a DiaObject from all that is known of it."""
+"""Compute the summary columns of DiaObjects from their history."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class _Fluxes:
-    """Finite fluxes, each with the number of its object, by object and time."""
+    """Finite fluxes with the index of their object, sorted by object and time."""
 
     group: NDArray[np.int64]
     flux: Floats
@@ -47,17 +47,17 @@ def summarize_dia_objects(
     Parameters
     ----------
     objects : `~pandas.DataFrame`
-        The last version of each known object, and for each new one a row with
+        The last version of each known object, and for each new object a row with
         its ``diaObjectId`` (other columns null).
     sources, forced_sources : `~pandas.DataFrame`
-        All DiaSources and DiaForcedSources of these objects, those of this
-        visit too; rows of other objects are passed over.
-    n_new_sources : `~pandas.Series`
+        All DiaSources and DiaForcedSources of these objects, including this
+        visit's; rows of other objects are ignored.
+    n_new_sources
         Number of this visit's DiaSources by ``diaObjectId``.
     table : `ApdbTable`
         The DiaObject table.
-    processed : `~astropy.time.Time`
-        Begin of the new versions' validity.
+    processed
+        Start of the new versions' validity.
 
     Returns
     -------
@@ -66,14 +66,14 @@ def summarize_dia_objects(
 
     Notes
     -----
-    The APDB gives a limited history (a year, by default). Statistics of fluxes
-    and the position are of that; ``nDiaSources`` and ``firstDiaSourceMjdTai``
-    carry on from the last version and so cover everything.
+    The APDB returns a limited history (a year by default). The position and the
+    statistics of fluxes cover that history; ``nDiaSources`` and
+    ``firstDiaSourceMjdTai`` continue from the last version and cover all time.
 
     By band: means are weighted with inverse variances, ``psfFluxSigma`` is
     the sample standard deviation (null for one point), ``psfFluxMaxSlope``
     the steepest rise between consecutive observations, nJy / day. Fluxes that
-    are null or flagged (``psfFlux_flag``) do not count.
+    are null or flagged (``psfFlux_flag``) are excluded.
     """
     ids = objects["diaObjectId"].to_numpy(np.int64)
     values: dict[str, object] = {
@@ -91,7 +91,7 @@ def summarize_dia_objects(
 
 
 def _group_of(column: pd.Series[int], ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each row the place of its object in ``ids``, or -1."""
+    """Return the index of each row's object in ``ids``, or -1."""
     of_row = column.to_numpy(dtype=np.int64, na_value=-1)
     return pd.Index(ids).get_indexer(pd.Index(of_row)).astype(np.int64)
 
@@ -166,7 +166,7 @@ def _band_summary(
 def _steepest_rise(fluxes: _Fluxes) -> Floats:
     steepest = np.full(fluxes.n_groups, -np.inf)
     interval = np.diff(fluxes.time)
-    # Two snaps or two sources of one visit have no time between them, hence no slope.
+    # Sources of the same time, such as two in one visit, have no slope.
     follows = (np.diff(fluxes.group) == 0) & (interval > 0)
     slope = np.diff(fluxes.flux)[follows] / interval[follows]
     np.maximum.at(steepest, fluxes.group[1:][follows], slope)
@@ -174,7 +174,7 @@ def _steepest_rise(fluxes: _Fluxes) -> Floats:
 
 
 def _positions(sources: pd.DataFrame, group: NDArray[np.int64], n: int) -> dict[str, object]:
-    """Average positions on the tangent plane of each object's first row, so that RA may wrap."""
+    """Average positions on the tangent plane at each object's first row, so that RA may wrap."""
     rows = np.flatnonzero(group >= 0)
     of_row = group[rows]
     ra, dec = _real(sources, "ra")[rows], _real(sources, "dec")[rows]
@@ -186,7 +186,7 @@ def _positions(sources: pd.DataFrame, group: NDArray[np.int64], n: int) -> dict[
     north = dec - dec0[of_row]
 
     def mean_offset(offset: Floats, err: Floats) -> tuple[Floats, Floats]:
-        # One source without an error makes all weights of the object equal.
+        # If any source lacks an error, all weights of the object are equal.
         known = np.isfinite(err) & (err > 0)
         all_known = np.bincount(of_row, ~known, n) == 0
         weight = np.where(all_known[of_row], 1 / np.where(known, err, 1.0) ** 2, 1.0)
@@ -199,7 +199,7 @@ def _positions(sources: pd.DataFrame, group: NDArray[np.int64], n: int) -> dict[
     mean_north, north_err = mean_offset(north, dec_err)
     mean_ra = (ra0 + mean_east / cos_dec) % 360
     return {
-        # The remainder of a tiny negative angle rounds to 360 itself.
+        # The remainder of a tiny negative angle rounds to exactly 360.
         "ra": np.where(mean_ra >= 360, 0.0, mean_ra),
         "raErr": east_err,
         "dec": dec0 + mean_north,

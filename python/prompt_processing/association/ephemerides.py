@@ -1,13 +1,13 @@
-"""Ask the mpSky service which minor planets may be in an image.
+"""Query the mpSky service for minor planets that may be in an image.
 
-``GET <url>?t=<MJD, TAI>&ra=&dec=&radius=<degrees>&return_elements=extended`` is answered with three
-Arrow IPC messages one after the other:
+The response to ``GET <url>?t=<MJD, TAI>&ra=&dec=&radius=<degrees>&return_elements=extended`` consists of
+three consecutive Arrow IPC messages:
 
 1. a tensor (degree + 1, 3, n): Chebyshev coefficients of the objects' heliocentric positions, au;
 2. a tensor (degree + 1, 3): the same for the observer;
 3. a record batch of n rows: ``name``, ``ra``, ``dec`` (degrees), ``tmin``, ``tmax`` (MJD, TAI; the
-   polynomials' argument is days since ``tmin``), perhaps ``Vmag``, and perhaps orbital elements,
-   by the names of ``mpc_orbits`` where the service has that table.
+   polynomials' argument is days since ``tmin``), optionally ``Vmag``, and optionally orbital elements,
+   named as in ``mpc_orbits`` if the service has that table.
 
 (Source: the public repositories mjuric/mpsky and lsst/ap_association.)
 """
@@ -28,47 +28,47 @@ _LOG = logging.getLogger("lsst.prompt_processing.mpSkyEphemerisQuery")
 
 POLYNOMIAL_COLUMNS = tuple(f"{body}_{axis}_poly" for body in ("obj", "obs") for axis in "xyz")
 ORBIT_PREFIX = "MPCORB_"
-"""Begin of the names of columns that hold orbital elements."""
+"""Prefix of columns with orbital elements."""
 
 _OWN_COLUMNS = frozenset({"name", "ra", "dec", "tmin", "tmax", "Vmag"})
 
 
 class EphemeridesUnavailableError(Exception):
-    """The service cannot be reached, or its answer cannot be read."""
+    """The service cannot be reached, or its response cannot be read."""
 
 
 def no_ephemerides() -> Table:
-    """Return the table of no objects, with the columns that a reader needs."""
+    """Return a table without rows, with all columns that readers need."""
     return _table([], np.empty((1, 3, 0)), np.zeros((1, 3)), {})
 
 
 def query_ephemerides(
     url: str, mjd_tai: float, ra: float, dec: float, radius: float, timeout_seconds: float
 ) -> Table:
-    """Ask for the objects in a cone.
+    """Query the objects in a cone.
 
     Parameters
     ----------
-    url : `str`
-        The service's end point.
-    mjd_tai : `float`
-        When, days.
-    ra, dec, radius : `float`
-        ICRS cone, degrees.
-    timeout_seconds : `float`
-        To connect, and between bytes.
+    url
+        Endpoint of the service.
+    mjd_tai
+        Time, days.
+    ra, dec, radius
+        Cone, ICRS degrees.
+    timeout_seconds
+        Timeout for the connection, and between bytes.
 
     Returns
     -------
     objects : `~astropy.table.Table`
-        ``designation``, ``ssObjectId``, ``ra``, ``dec`` at the time asked for,
+        Columns ``designation``, ``ssObjectId``, ``ra``, ``dec`` at the requested time,
         ``tmin``, ``tmax``, ``vmag``, the six polynomials and the elements.
-        Objects without a usable designation are left out.
+        Objects without a usable designation are excluded.
 
     Raises
     ------
     EphemeridesUnavailableError
-        If there is no usable answer.
+        Raised if there is no usable response.
     """
     parameters: dict[str, str | float] = {
         "t": mjd_tai,
@@ -81,20 +81,20 @@ def query_ephemerides(
         response = requests.get(url, params=parameters, timeout=timeout_seconds)
         response.raise_for_status()
     except requests.RequestException as exc:
-        raise EphemeridesUnavailableError(f"No answer from {url}: {exc}") from exc
+        raise EphemeridesUnavailableError(f"No response from {url}: {exc}") from exc
     try:
         return read_response(response.content)
     except (pa.ArrowException, StopIteration, KeyError, ValueError, OSError) as exc:
-        raise EphemeridesUnavailableError(f"Unreadable answer from {url}: {exc}") from exc
+        raise EphemeridesUnavailableError(f"Unreadable response from {url}: {exc}") from exc
 
 
 def read_response(content: bytes) -> Table:
-    """Turn an answer into a table; see `query_ephemerides`.
+    """Convert a response to a table; see `query_ephemerides`.
 
     Raises
     ------
     ValueError
-        If its parts do not fit together.
+        Raised if its parts are inconsistent.
     """
     with pa.input_stream(memoryview(content)) as stream:
         objects = pa.ipc.read_tensor(stream).to_numpy()
@@ -105,7 +105,7 @@ def read_response(content: bytes) -> Table:
     names = [str(name) for name in columns["name"]]
     if objects.ndim != 3 or objects.shape[1:] != (3, len(names)) or observer.shape[1:] != (3,):
         raise ValueError(
-            f"{len(names)} objects, but polynomials of the shapes {objects.shape}, {observer.shape}."
+            f"{len(names)} objects, but polynomials of shapes {objects.shape} and {observer.shape}."
         )
     return _table(names, objects, observer, columns)
 
@@ -119,7 +119,7 @@ def _table(
         try:
             ids.append(ss_object_id(str(designation)))
         except ValueError as exc:
-            _LOG.warning("A solar-system object is left out: %s", exc)
+            _LOG.warning("A solar-system object is excluded: %s", exc)
             ids.append(None)
     kept = np.array([k for k, identifier in enumerate(ids) if identifier is not None], np.int64)
     nothing = np.full(len(names), np.nan)

@@ -1,4 +1,4 @@
-"""Fluxes at the positions of known and new DiaObjects, detected or not."""
+"""Measure fluxes at the positions of known and new DiaObjects, detected or not."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from prompt_processing.imaging.psf_flux import forced_psf_flux
 def positions_on_image(
     wcs: WCS, shape: tuple[int, int], ra: ArrayLike, dec: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Find the pixels of sky positions.
+    """Compute the pixel positions of sky positions.
 
     Parameters
     ----------
-    wcs : `~astropy.wcs.WCS`
-        Pixel (0, 0) is the centre of the first pixel.
-    shape : (`int`, `int`)
+    wcs
+        WCS of the image; (0, 0) is the centre of the first pixel.
+    shape
         Height and width of the image, pixels.
     ra, dec : array_like, shape (n,)
         ICRS, degrees.
@@ -31,14 +31,15 @@ def positions_on_image(
     Returns
     -------
     x, y : `~numpy.ndarray`, shape (n,)
-        Pixels; NaN where the projection has no value.
+        Pixels; NaN where the projection is undefined.
     on_image : `~numpy.ndarray` of bool, shape (n,)
         Whether the position falls on a pixel of the image.
     """
     ra, dec = np.atleast_1d(np.asarray(ra, np.float64)), np.atleast_1d(np.asarray(dec, np.float64))
     if not ra.size:
         return np.empty(0), np.empty(0), np.empty(0, bool)
-    # Distortion polynomials may diverge far off the image: what the linear part puts outside stays outside.
+    # Distortion polynomials may diverge far off the image: positions that the linear part places outside stay
+    # outside.
     x, y = wcs.wcs_world2pix(ra, dec, 0)
     height, width = shape
     margin = 0.1 * max(height, width)
@@ -62,15 +63,15 @@ def measure_forced_sources(
     Parameters
     ----------
     objects : `~pandas.DataFrame`
-        ``diaObjectId``, ``ra``, ``dec`` (degrees); those off the image are passed over.
-    difference, science : `Exposure`
-        In nJy, of the same pixels, each with a PSF; the difference's WCS is used.
-    visit_info : `VisitInfo`
+        Columns ``diaObjectId``, ``ra``, ``dec`` (degrees); objects off the image are ignored.
+    difference, science
+        Images in nJy, on the same pixels, each with a PSF; the difference's WCS is used.
+    visit_info
         Identity, time and filter of the visit.
     table : `ApdbTable`
         The DiaForcedSource table.
-    processed : `~astropy.time.Time`
-        When this was computed.
+    processed
+        Time of the computation.
 
     Returns
     -------
@@ -81,7 +82,7 @@ def measure_forced_sources(
     Raises
     ------
     ValueError
-        If the difference has no WCS.
+        Raised if the difference has no WCS.
     """
     if difference.wcs is None:
         raise ValueError("Forced photometry needs an image with a WCS.")

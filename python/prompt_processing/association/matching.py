@@ -1,4 +1,4 @@
-"""Decide which DiaObject each DiaSource is a new observation of."""
+"""Match DiaSources to DiaObjects by position."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Matches:
     Attributes
     ----------
     first, second : `~numpy.ndarray` of int64, shape (n,)
-        Row numbers; none occurs twice in its array. By rising separation.
+        Row numbers, in order of increasing separation; no row occurs twice in an array.
     separation : `~numpy.ndarray` of float64, shape (n,)
         Great-circle distance, arcsec.
     """
@@ -31,14 +31,14 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """What became of the DiaSources of a visit.
+    """Association of the DiaSources of a visit.
 
     Attributes
     ----------
     sources : `~pandas.DataFrame`
-        The sources, each with a ``diaObjectId`` or an ``ssObjectId``.
+        DiaSources, each with a ``diaObjectId`` or an ``ssObjectId``.
     known_objects, new_objects : `~numpy.ndarray` of int64
-        Ids of the DiaObjects that got a source, without repetition.
+        Ids of the DiaObjects with a source, without repetition.
     """
 
     sources: pd.DataFrame
@@ -51,17 +51,17 @@ def match_one_to_one(
 ) -> Matches:
     """Pair the rows of two catalogues by position, each row at most once.
 
-    All pairs within the radius are gone through from the closest on; a pair
-    is kept if neither of its members is already taken. A row whose nearest
-    neighbour went to a closer rival therefore gets its next nearest within
-    the radius, or nothing. This is not the assignment of the smallest sum of
-    distances, and positional errors, fluxes and times play no part.
+    All pairs within the radius are examined, closest first; a pair is kept
+    if neither of its members is already matched. A row whose nearest neighbour
+    has a closer match is therefore matched to its next nearest neighbour within
+    the radius, or not at all. This does not minimise the sum of distances, and
+    positional errors, fluxes and times are not used.
 
     Parameters
     ----------
     ra_first, dec_first, ra_second, dec_second : array_like
         ICRS, degrees.
-    radius : `float`
+    radius
         Largest separation, arcsec.
 
     Returns
@@ -73,7 +73,7 @@ def match_one_to_one(
         return Matches(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
     chord = 2 * np.sin(radius * ARCSEC / 2)
     pairs = KDTree(first).sparse_distance_matrix(KDTree(second), chord, output_type="coo_matrix")
-    # Ties go to the lower rows, so that the result does not depend on the tree.
+    # Ties are resolved in favour of lower rows, so that the result does not depend on the tree.
     order = np.lexsort((pairs.col, pairs.row, pairs.data))
     taken_first, taken_second = np.zeros(len(first), bool), np.zeros(len(second), bool)
     kept = []
@@ -91,22 +91,22 @@ def match_one_to_one(
 
 
 def associate_dia_sources(sources: pd.DataFrame, objects: pd.DataFrame, radius: float) -> Association:
-    """Give every DiaSource that is not of the solar system a DiaObject.
+    """Assign a DiaObject to every DiaSource that is not a solar-system object.
 
     DiaSources without an ``ssObjectId`` are matched one-to-one, nearest
     first (`match_one_to_one`), to the preloaded DiaObjects' mean positions.
-    What finds no object within the radius begins a new DiaObject, whose id is
-    that of the source. Two new sources close together therefore begin two
+    A source without an object within the radius starts a new DiaObject with
+    the source's id. Two new sources close together therefore start two
     objects, and an object that moved by more than the radius since its last
-    observation is taken for a new one.
+    observation becomes a new one.
 
     Parameters
     ----------
     sources : `~pandas.DataFrame`
-        ``diaSourceId``, ``ra``, ``dec`` (degrees), ``ssObjectId``; not changed.
+        Columns ``diaSourceId``, ``ra``, ``dec`` (degrees), ``ssObjectId``; not changed.
     objects : `~pandas.DataFrame`
-        ``diaObjectId``, ``ra``, ``dec`` (degrees).
-    radius : `float`
+        Columns ``diaObjectId``, ``ra``, ``dec`` (degrees).
+    radius
         Largest distance between a source and its object, arcsec.
 
     Returns

@@ -1,4 +1,4 @@
-"""The solar-system object id that belongs to a Minor Planet Center designation."""
+"""Compute solar-system object ids from Minor Planet Center designations."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ def pack_provisional_designation(designation: str) -> str:
 
     Parameters
     ----------
-    designation : `str`
-        Such as ``1998 SV127`` or ``2040 P-L``; one that is packed already
-        (no blank in it) is returned as it is.
+    designation
+        Such as ``1998 SV127`` or ``2040 P-L``; an already packed designation
+        (without a blank) is returned unchanged.
 
     Returns
     -------
-    packed : `str`
+    packed
         Seven characters, ``J98SC7V`` or ``PLS2040``.
 
     Raises
     ------
     ValueError
-        If it is no provisional designation, or beyond what seven characters hold.
+        Raised if it is not a provisional designation, or does not fit in seven characters.
 
     Notes
     -----
@@ -48,20 +48,20 @@ def pack_provisional_designation(designation: str) -> str:
 
 
 def ss_object_id(designation: str) -> int:
-    """Return Rubin's ``ssObjectId``: the characters of the packed designation as bytes of a number.
+    """Return Rubin's ``ssObjectId``: the packed designation's characters as bytes of an integer.
 
     Parameters
     ----------
-    designation : `str`
-        Provisional, packed or not.
+    designation
+        Provisional designation, packed or not.
 
     Raises
     ------
     ValueError
-        If it cannot be packed in 7 characters (8 are accepted if it comes packed).
+        Raised if it cannot be packed in 7 characters (8 are accepted if already packed).
     """
     packed = pack_provisional_designation(designation)
-    # A ninth character, or a byte over 0x7f in front, would leave the 63 bits of a signed id.
+    # A ninth character, or a leading byte above 0x7f, would exceed the 63 bits of a signed id.
     if not 7 <= len(packed) <= 8 or not packed.isascii():
         raise ValueError(f"Not a packed provisional designation: {packed!r}.")
     return int.from_bytes(packed.encode("ascii"), "big")

@@ -1,4 +1,4 @@
-"""Where known minor planets are during a visit, and which DiaSources they are."""
+"""Predict positions of known minor planets during a visit, and match DiaSources to them."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from .forced_photometry import positions_on_image
 from .matching import match_one_to_one
 
 AU_PER_DAY = float((constants.au / u.day).to_value(u.km / u.s))
-"""One au a day in km/s."""
+"""One au per day in km/s."""
 
 Vectors = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class SolarSystemMatch:
-    """DiaSources that are known minor planets.
+    """DiaSources matched to known minor planets.
 
     Attributes
     ----------
     sources : `~pandas.DataFrame`
-        All DiaSources, with ``ssObjectId`` where one was found.
+        All DiaSources, with ``ssObjectId`` of the matched ones.
     ss_sources : `~pandas.DataFrame`
-        One row for each of those, with the columns of the alerts' ``ssSource``.
-    orbits : `dict`
-        Elements by ``ssObjectId``, by the names of ``mpc_orbits``.
-    n_expected : `int`
+        One row for each matched source, with the columns of the alerts' ``ssSource``.
+    orbits
+        Orbital elements by ``ssObjectId``, named as in ``mpc_orbits``.
+    n_expected
         Number of known objects predicted to be on the image.
     """
 
@@ -67,23 +67,23 @@ def associate_solar_system(
 ) -> SolarSystemMatch:
     """Match DiaSources to the predicted positions of minor planets.
 
-    One-to-one, closest pairs first. Predictions are evaluated at the visit's
-    middle; objects whose polynomials do not reach it are passed over. Only
-    the position decides: neither brightness nor motion along a trail does.
+    Matches are one-to-one, closest pairs first. Predictions are evaluated at the
+    middle of the visit; objects whose polynomials do not cover it are ignored.
+    Only positions are used, neither brightness nor motion along a trail.
 
     Parameters
     ----------
     sources : `~pandas.DataFrame`
-        ``diaSourceId``, ``ra``, ``dec`` (degrees), ``ssObjectId``; not changed.
+        Columns ``diaSourceId``, ``ra``, ``dec`` (degrees), ``ssObjectId``; not changed.
     ephemerides : `~astropy.table.Table`
-        As from `~prompt_processing.association.ephemerides.query_ephemerides`.
-    mid_mjd_tai : `float`
+        Result of `~prompt_processing.association.ephemerides.query_ephemerides`.
+    mid_mjd_tai
         Middle of the exposure, days.
-    wcs : `~astropy.wcs.WCS`
-        Of the image.
-    shape : (`int`, `int`)
-        Its height and width, pixels.
-    radius : `float`
+    wcs
+        WCS of the image.
+    shape
+        Height and width of the image, pixels.
+    radius
         Largest separation, arcsec.
 
     Returns
@@ -203,7 +203,7 @@ _ORBIT_DEMANDED = (
 
 
 def _orbits(ephemerides: Table) -> dict[int, dict[str, Any]]:
-    """Return records of ``mpc_orbits``, from a service that gives that table's columns."""
+    """Return records of ``mpc_orbits``; empty if the service does not return that table's columns."""
     names = [name for name in ephemerides.colnames if name.startswith(ORBIT_PREFIX)]
     if not {ORBIT_PREFIX + name for name in _ORBIT_DEMANDED} <= set(names):
         return {}
@@ -213,7 +213,7 @@ def _orbits(ephemerides: Table) -> dict[int, dict[str, Any]]:
         orbits[int(row["ssObjectId"])] = {
             name: _plain_element(name, value)
             for name, value in record.items()
-            # Times come as text of several kinds; the packets want integers, and may do without.
+            # Times are text in several formats; the packets require integers, or null.
             if not name.endswith(("_at", "_datetime"))
         }
     return orbits

@@ -1,4 +1,4 @@
-"""Bring measured difference-image sources to the APDB's DiaSource table."""
+"""Convert measured sources to rows of the APDB's DiaSource table."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _LOG = logging.getLogger("lsst.prompt_processing.standardizeDiaSource")
 
 @dataclass(frozen=True, slots=True)
 class StandardizedSources:
-    """DiaSources as the APDB wants them.
+    """DiaSources in the form of the APDB.
 
     Attributes
     ----------
     sources : `~pandas.DataFrame`
-        All columns of the DiaSource table, not yet associated.
-    n_unplaceable : `int`
-        Number left out because a position or time that may not be null is not finite.
+        DiaSources with all columns of the table, not yet associated.
+    n_unplaceable
+        Number of sources excluded because a required position or time is not finite.
     """
 
     sources: pd.DataFrame
@@ -41,23 +41,23 @@ def standardize_dia_sources(
     table: ApdbTable,
     processed: Time,
 ) -> StandardizedSources:
-    """Make rows of the DiaSource table.
+    """Convert measured sources to rows of the DiaSource table.
 
     Parameters
     ----------
     measured : `~astropy.table.Table`
-        Columns that bear a name of the DiaSource table are taken over (ra, dec
+        Columns with a name of the DiaSource table are copied (ra, dec
         and their errors in degrees, x, y in pixels, fluxes in nJy); others
-        are left behind. ``diaSourceId`` must be there.
+        are ignored. ``diaSourceId`` is required.
     reliability : `~astropy.table.Table` or `None`
-        ``diaSourceId``, ``score`` and ``version``; a source without a row
+        Columns ``diaSourceId``, ``score`` and ``version``; a source without a row
         has no reliability.
-    visit_info : `VisitInfo`
+    visit_info
         Identity, time and filter of the visit.
     table : `ApdbTable`
         The DiaSource table.
-    processed : `~astropy.time.Time`
-        When this was computed.
+    processed
+        Time of the computation.
 
     Returns
     -------
@@ -66,9 +66,9 @@ def standardize_dia_sources(
     Raises
     ------
     MissingColumnsError
-        If ``measured`` lacks a column that has no default.
+        Raised if ``measured`` lacks a column without a default.
     ValueError
-        If two sources have the same id.
+        Raised if two sources have the same id.
     """
     columns = table_columns(measured)
     n_sources = len(measured)
@@ -86,12 +86,12 @@ def standardize_dia_sources(
         columns |= _reliability_of(columns["diaSourceId"], reliability)
     frame = table.conform(columns)
     if frame["diaSourceId"].duplicated().any():
-        raise ValueError(f"{int(frame['diaSourceId'].duplicated().sum())} DiaSource ids occur twice.")
+        raise ValueError(f"{int(frame['diaSourceId'].duplicated().sum())} DiaSource ids are duplicated.")
     not_null = [column.name for column in table.columns if column.required]
     usable = np.isfinite(frame[not_null].to_numpy(dtype=np.float64, na_value=np.nan)).all(axis=1)
     n_unplaceable = int((~usable).sum())
     if n_unplaceable:
-        _LOG.warning("%d of %d DiaSources have no position and are left out.", n_unplaceable, n_sources)
+        _LOG.warning("%d of %d DiaSources have no position and are excluded.", n_unplaceable, n_sources)
         frame = frame[usable].reset_index(drop=True)
     return StandardizedSources(frame, n_unplaceable)
 

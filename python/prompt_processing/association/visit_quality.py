@@ -1,4 +1,4 @@
-"""How good a visit-detector is, and whether it is so absurd that nobody should be alerted."""
+"""Metrics of a visit-detector, and limits that stop absurd visits before alerts are sent."""
 
 from __future__ import annotations
 
@@ -44,27 +44,27 @@ _RELIABLE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class VisitLimits:
-    """What is absurd; 0 switches a limit off.
+    """Limits beyond which a visit is absurd; 0 disables a limit.
 
     Attributes
     ----------
-    maximum_seeing : `float`
-        Arcsec.
-    maximum_ellipticity : `float`
-        Of the PSF.
-    maximum_zero_point_scatter : `float`
-        Of the stars about the zero point, mag.
-    maximum_astrometric_rms : `float`
-        Mas.
-    maximum_residual : `float`
-        Scatter of the difference over that of noise, at stars.
-    minimum_usable_fraction : `float`
-        Of the difference's pixels.
-    maximum_dia_sources : `int`
-        On one detector.
-    maximum_negative_share : `float`
-        Of the DiaSources, that are fainter than in the template: a subtraction gone wrong leaves as many
-        holes as sources, or more. Looked at from 100 sources on.
+    maximum_seeing
+        Seeing, arcsec.
+    maximum_ellipticity
+        Ellipticity of the PSF.
+    maximum_zero_point_scatter
+        Scatter of stars about the zero point, mag.
+    maximum_astrometric_rms
+        Rms of the astrometry, mas.
+    maximum_residual
+        Scatter of the difference at stars over its noise.
+    minimum_usable_fraction
+        Usable fraction of the difference's pixels.
+    maximum_dia_sources
+        Number of DiaSources on one detector.
+    maximum_negative_share
+        Share of DiaSources that are fainter than in the template: a failed subtraction leaves at least as
+        many negative as positive sources. Applied to 100 sources or more.
     """
 
     maximum_seeing: float = 3.5
@@ -80,23 +80,23 @@ class VisitLimits:
 def visit_metrics(
     science: Mapping[str, Any], difference: Mapping[str, Any], dia_sources: pd.DataFrame
 ) -> Metrics:
-    """Collect the numbers of a visit-detector.
+    """Collect the metrics of a visit-detector.
 
     Parameters
     ----------
-    science, difference : mapping
+    science, difference
         Metadata of the calibrated image and of the difference.
     dia_sources : `~pandas.DataFrame`
         Standardised DiaSources.
 
     Returns
     -------
-    metrics : `dict` [`str`, `float`]
-        Those that are known, all finite; units as in `metric_bundle`.
+    metrics
+        Known, finite metrics; units as in `metric_bundle`.
     """
     metrics: Metrics = {}
     for source, names in ((science, _FROM_SCIENCE), (difference, _FROM_DIFFERENCE)):
-        # Files give the keywords of a header back in capitals.
+        # FITS files return keywords in capitals.
         lower = {key.lower(): value for key, value in source.items()}
         for name, (keyword, _) in names.items():
             value = lower.get(keyword.lower())
@@ -117,7 +117,7 @@ def visit_metrics(
 
 
 def metric_bundle(metrics: Mapping[str, float]) -> dict[str, list[dict[str, float | str]]]:
-    """Return metrics as a ``MetricMeasurementBundle`` holds them: name, value and unit of each."""
+    """Return metrics in the form of a ``MetricMeasurementBundle``: name, value and unit of each."""
     units = {name: unit for name, (_, unit) in (_FROM_SCIENCE | _FROM_DIFFERENCE).items()}
     return {
         "alertProduction": [
@@ -127,19 +127,19 @@ def metric_bundle(metrics: Mapping[str, float]) -> dict[str, list[dict[str, floa
 
 
 def require_sane_visit(metrics: Mapping[str, float], limits: VisitLimits | None = None) -> None:
-    """Stop a visit whose numbers no sky and no camera explain.
+    """Stop a visit whose metrics neither the sky nor the camera can explain.
 
     Parameters
     ----------
-    metrics : mapping
-        Of `visit_metrics`; what is not known is not looked at.
-    limits : `VisitLimits`, optional
-        What is absurd.
+    metrics
+        Result of `visit_metrics`; unknown metrics are not checked.
+    limits
+        Limits to apply.
 
     Raises
     ------
     AbsurdVisitError
-        Raised with every limit that was passed, and the numbers. Nothing has left the worker then.
+        Raised with all exceeded limits and their values, before any data leave the worker.
     """
     limits = limits or VisitLimits()
     above = {

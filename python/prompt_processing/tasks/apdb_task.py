@@ -1,4 +1,4 @@
-"""What tasks that talk to the APDB have in common."""
+"""Base of tasks that use the APDB."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ __all__ = ["ApdbTask"]
 
 
 class ApdbTask(ConnectedTask):
-    """A task that talks to the APDB."""
+    """Task that uses the APDB."""
 
     def open_apdb(self, configured: str) -> Apdb:
-        """Return the APDB that is configured, or else that of the process (``CONFIG_APDB``).
+        """Open the configured APDB, or by default the process's (``CONFIG_APDB``).
 
         Raises
         ------
         NonRetriableError
-            If neither is set.
+            Raised if neither is set.
         RetriableError
-            If it cannot be reached.
+            Raised if the APDB cannot be reached.
         """
         uri = configured or self.connections.apdb_uri
         if not uri:

@@ -43,7 +43,7 @@ _GROUP_DIMENSIONS = ("instrument", "group", "detector")
 
 
 class AssociateApdbConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
-    """Sources, images and what was known in; what is known now out."""
+    """Sources, images and preloaded catalogues as inputs; updated catalogues as outputs."""
 
     dia_sources = connectionTypes.Input(
         doc="Standardised DiaSources of the visit-detector.",
@@ -64,14 +64,14 @@ class AssociateApdbConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
         dimensions=_DIMENSIONS,
     )
     difference = connectionTypes.Input(
-        doc="Difference of the two.",
+        doc="Image minus template.",
         name="difference_image",
         storageClass="ExposureF",
         dimensions=_DIMENSIONS,
     )
     exposures = connectionTypes.Input(
-        doc="Never read: a visit belongs to a group only through its exposures, and without them the "
-        "visit would be joined to every group there is.",
+        doc="Never read: exposures link a visit to its group, and without them the visit would be joined "
+        "to every group.",
         name="post_isr_image",
         storageClass="ExposureF",
         dimensions=("instrument", "exposure", "detector"),
@@ -122,7 +122,7 @@ class AssociateApdbConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
         dimensions=_DIMENSIONS,
     )
     ss_sources = connectionTypes.Output(
-        doc="DiaSources that are known minor planets, with their predictions.",
+        doc="DiaSources of known minor planets, with the predictions.",
         name="ss_source_detector",
         storageClass="ArrowAstropy",
         dimensions=_DIMENSIONS,
@@ -134,7 +134,7 @@ class AssociateApdbConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
         dimensions=_DIMENSIONS,
     )
     marker = connectionTypes.Output(
-        doc="Says that the APDB has the visit-detector, or that there was nothing to write.",
+        doc="Marks that the APDB has the visit-detector, or that there was nothing to write.",
         name="apdb_marker",
         storageClass="StructuredDataDict",
         dimensions=_DIMENSIONS,
@@ -142,40 +142,42 @@ class AssociateApdbConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
 
 
 class AssociateApdbConfig(PipelineTaskConfig, pipelineConnections=AssociateApdbConnections):
-    """Radii and circuit breakers; the APDB and the broker come from the environment unless given here."""
+    """Radii and circuit breakers; the APDB and the broker come from the process's settings by default."""
 
     apdb_config_uri = Field[str](
-        doc="URI of the APDB's configuration; if empty, the process names it (CONFIG_APDB).", default=""
+        doc="URI of the APDB's configuration; if empty, CONFIG_APDB of the process.", default=""
     )
     object_radius_arcsec = Field[float](
-        doc="Largest distance of a DiaSource from its DiaObject.", default=1.0
+        doc="Largest distance of a DiaSource from its DiaObject, arcsec.", default=1.0
     )
     solar_system_radius_arcsec = Field[float](
-        doc="Largest distance of a DiaSource from the prediction of a minor planet.", default=2.0
+        doc="Largest distance of a DiaSource from a minor planet's prediction, arcsec.", default=2.0
     )
-    produce_alerts = Field[bool](doc="Whether to make and send alerts.", default=True)
+    produce_alerts = Field[bool](doc="Whether to create and send alerts.", default=True)
     minimum_alert_reliability = Field[float](
-        doc="Sources of a lower reliability are written to the APDB and not alerted of.", default=0.0
+        doc="Sources of lower reliability are written to the APDB without an alert.", default=0.0
     )
     alert_timeout_seconds = Field[float](
-        doc="How long the broker may take to acknowledge a visit's alerts.", default=15.0
+        doc="Seconds in which the broker must acknowledge a visit's alerts.", default=15.0
     )
 
-    maximum_seeing = Field[float](doc="Circuit breaker: seeing, arcsec; 0 is off, as below.", default=3.5)
+    maximum_seeing = Field[float](
+        doc="Circuit breaker: seeing, arcsec; 0 disables it, as for all below.", default=3.5
+    )
     maximum_ellipticity = Field[float](doc="Circuit breaker: ellipticity of the PSF.", default=0.4)
     maximum_zero_point_scatter = Field[float](
         doc="Circuit breaker: scatter of stars about the zero point, mag.", default=0.2
     )
     maximum_astrometric_rms = Field[float](doc="Circuit breaker: rms of the astrometry, mas.", default=250.0)
     maximum_residual = Field[float](
-        doc="Circuit breaker: scatter of the difference at stars over that of noise.", default=3.0
+        doc="Circuit breaker: scatter of the difference at stars over its noise.", default=3.0
     )
     minimum_usable_fraction = Field[float](
         doc="Circuit breaker: usable fraction of the difference.", default=0.02
     )
-    maximum_dia_sources = Field[int](doc="Circuit breaker: DiaSources of a detector.", default=20_000)
+    maximum_dia_sources = Field[int](doc="Circuit breaker: DiaSources on a detector.", default=20_000)
     maximum_negative_share = Field[float](
-        doc="Circuit breaker: share of negative ones among 100 DiaSources or more.", default=0.9
+        doc="Circuit breaker: share of negative DiaSources, among at least 100.", default=0.9
     )
 
     def visit_limits(self) -> VisitLimits:
@@ -184,7 +186,7 @@ class AssociateApdbConfig(PipelineTaskConfig, pipelineConnections=AssociateApdbC
 
 
 class AssociateApdbTask(ApdbTask):
-    """The one task that changes the world outside: the APDB once, then the alert stream."""
+    """Task that writes to outside systems: the APDB once, then the alert stream."""
 
     ConfigClass = AssociateApdbConfig
     _DefaultName = "associateApdb"
@@ -196,7 +198,7 @@ class AssociateApdbTask(ApdbTask):
         inputRefs: InputQuantizedConnection,
         outputRefs: OutputQuantizedConnection,
     ) -> None:
-        """Write the outputs between the APDB and the alerts, so that the marker never waits for a broker."""
+        """Write the outputs between the APDB and the alerts: the marker must not wait for a broker."""
         inputs = butlerQC.get(inputRefs)
         del inputs["exposures"]
         with repeatable_failures():
@@ -204,11 +206,11 @@ class AssociateApdbTask(ApdbTask):
         try:
             butlerQC.put(result, outputRefs)
         finally:
-            # What the APDB has is alerted of, be the disk full or the worker told to end.
+            # Sources in the APDB must be alerted, even if the disk is full or the worker is shutting down.
             self.send(result.prepared_alerts, result.alert_file, **inputs)
 
     def run(self, **inputs: Any) -> Struct:
-        """Do everything at once; for use outside of a pipeline.  See `write` and `send`."""
+        """Call `write` and `send`, for use outside a pipeline."""
         result = self.write(**inputs)
         self.send(result.prepared_alerts, result.alert_file, **inputs)
         return result
@@ -231,28 +233,28 @@ class AssociateApdbTask(ApdbTask):
         ----------
         dia_sources : `~pandas.DataFrame`
             Standardised DiaSources.
-        science, template, difference : `~prompt_processing.images.Exposure`
-            In nJy, of the same pixels.
+        science, template, difference
+            Images in nJy, on the same pixels.
         preloaded_objects, preloaded_sources, preloaded_forced_sources : `~pandas.DataFrame`
-            As the APDB gave them before the visit.
+            Catalogues that were read from the APDB before the visit.
         preloaded_ss_objects : `~astropy.table.Table`, optional
             Known minor planets.
 
         Returns
         -------
-        result : `~lsst.pipe.base.Struct`
-            The output datasets, ``prepared_alerts``, and ``alert_file`` with them on disk.
+        result
+            The output datasets, ``prepared_alerts``, and ``alert_file``, the alerts' copy on disk.
 
         Raises
         ------
         AlreadyInApdbError
-            If the visit-detector was written before; nothing is changed.
+            Raised if the visit-detector was written before; nothing is changed.
         AbsurdVisitError
-            If the visit's numbers pass a circuit breaker; nothing is changed.
+            Raised if the visit's metrics trip a circuit breaker; nothing is changed.
         RetriableError
-            If the APDB failed and has nothing of the visit-detector.
+            Raised if the APDB failed and has no row of the visit-detector.
         NonRetriableError
-            If the APDB failed and may have something of it.
+            Raised if the APDB failed and may have rows of it.
         """
         visit_info = _visit_info(difference, science)
         visit, detector = visit_info.exposure, visit_info.detector
@@ -279,7 +281,7 @@ class AssociateApdbTask(ApdbTask):
             object_radius=self.config.object_radius_arcsec,
             solar_system_radius=self.config.solar_system_radius_arcsec,
         )
-        # Prepared before the write: a catalogue that no packet can hold must not be found out after it.
+        # Alerts are prepared before the write, so that a catalogue that does not fit the packets fails first.
         prepared = alert_file = None
         if self.config.produce_alerts:
             content = associated.alert_content(
@@ -288,7 +290,7 @@ class AssociateApdbTask(ApdbTask):
                 self.config.minimum_alert_reliability,
             )
             prepared = AlertEncoder().prepare(content)
-            # And on the disk before it, since who is killed after it can send nothing.
+            # They are on disk before the write, since a worker that is killed after it cannot send them.
             start = time.monotonic()
             alert_file = write_underway(
                 self.connections.alert_stream.keep_directory,
@@ -309,7 +311,7 @@ class AssociateApdbTask(ApdbTask):
                 associated.forced_sources,
             )
         except BaseException as exc:
-            # The end of the visit's time included: what is on disk tells of a commit or of none.
+            # Also if the visit's time runs out: the file must record whether the APDB committed.
             if alert_file is not None:
                 alert_file.judge(exc)
             raise
@@ -355,16 +357,16 @@ class AssociateApdbTask(ApdbTask):
         difference: Exposure,
         **_: Any,
     ) -> None:
-        """Send the alerts; what the broker does not take is kept, and nothing fails for it.
+        """Send the alerts; those that the broker does not accept are kept, and the task does not fail.
 
         Parameters
         ----------
-        prepared : `~prompt_processing.alerts.packets.PreparedAlerts` or `None`
-            As from `write`; `None` if no alerts are wanted.
-        file : `~prompt_processing.alerts.files.AlertFile`, optional
-            Likewise.
-        science, template, difference : `~prompt_processing.images.Exposure`
-            To be cut.
+        prepared
+            Result of `write`; `None` if no alerts are produced.
+        file
+            Copy of the alerts on disk, from `write`.
+        science, template, difference
+            Images for the cutouts.
         """
         start = time.monotonic()
         sent = kept = 0
@@ -389,12 +391,12 @@ class AssociateApdbTask(ApdbTask):
         self.metadata["alertsSeconds"] = on_disk + time.monotonic() - start
         self.metadata["numAlertsSent"] = sent
         self.metadata["numAlertsKept"] = kept
-        # Metadata holds no null: 0 says that nothing was acknowledged.
+        # Metadata cannot hold null: 0 means that nothing was acknowledged.
         self.metadata["alertsLastAckUnix"] = 0.0 if last_acknowledged is None else last_acknowledged
 
 
 def _visit_info(difference: Exposure, science: Exposure) -> VisitInfo:
     visit_info = difference.visit_info or science.visit_info
     if visit_info is None:
-        raise ValueError("Neither the difference nor the image says of which visit it is.")
+        raise ValueError("Neither the difference nor the image has visit information.")
     return visit_info

@@ -1,4 +1,4 @@
-"""Bring coadd patches to the pixels of a visit's image."""
+"""Warp coadd patches to the pixels of a visit's image."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _VISIT = ("instrument", "visit", "detector")
 
 
 class BuildTemplateConnections(PipelineTaskConnections, dimensions=(*_VISIT, "skymap")):
-    """Image and coadds in, template out."""
+    """Image and coadds as inputs; template as output."""
 
     image = connectionTypes.Input(
-        doc="Whose pixels the template is brought to.",
+        doc="Image that defines the template's pixels.",
         name="preliminary_visit_image",
         storageClass="ExposureF",
         dimensions=_VISIT,
     )
     sky_map = connectionTypes.Input(
-        doc="Where the patches are.",
+        doc="Sky map of the patches.",
         name="skyMap",
         storageClass="SkyMap",
         dimensions=("skymap",),
@@ -55,11 +55,11 @@ class BuildTemplateConnections(PipelineTaskConnections, dimensions=(*_VISIT, "sk
 
 
 class BuildTemplateConfig(PipelineTaskConfig, pipelineConnections=BuildTemplateConnections):
-    """How much of the image the template has to cover."""
+    """Required coverage of the image by the template."""
 
     minimumCoverage = RangeField(
         dtype=float,
-        doc="Fraction of the image; below it there is no difference imaging.",
+        doc="Fraction of the image below which no difference is made.",
         default=0.05,
         min=0.0,
         max=1.0,
@@ -76,20 +76,20 @@ class BuildTemplateTask(NumericsTask):
     def run(
         self, image: Exposure, sky_map: SkyMap, coadds: Sequence[DeferredDatasetHandle], **_: Any
     ) -> Struct:
-        """Warp.
+        """Warp the patches.
 
         Parameters
         ----------
-        image : `~prompt_processing.images.Exposure`
+        image
             Calibrated, with its fitted WCS.
-        sky_map : `~prompt_processing.images.SkyMap`
-            Where the patches are.
-        coadds : sequence of `~lsst.daf.butler.DeferredDatasetHandle`
-            Patches that overlap where the telescope was announced to look.
+        sky_map
+            Sky map of the patches.
+        coadds
+            Patches that overlap the announced field.
 
         Returns
         -------
-        result : `~lsst.pipe.base.Struct`
+        result
             ``template``: `~prompt_processing.images.Exposure`.
 
         Raises
@@ -97,7 +97,7 @@ class BuildTemplateTask(NumericsTask):
         NoWorkFound
             Raised if the template covers too little of the image.
         NoTemplateOverlapError
-            Raised if it covers nothing at all.
+            Raised if the template does not overlap the image.
         """
         footprint = sky_map.footprint_region(image)
         by_place = {(int(handle.dataId["tract"]), int(handle.dataId["patch"])): handle for handle in coadds}

@@ -1,4 +1,4 @@
-"""From an image in electrons to one in nJy with PSF, WCS and a star catalogue."""
+"""Calibrate an image in electrons to nJy, with PSF, WCS and a star catalogue."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _VISIT = ("instrument", "visit", "detector")
 
 
 class CalibrateImageConnections(PipelineTaskConnections, dimensions=_VISIT):
-    """Snaps and reference stars in, a calibrated image out."""
+    """Snaps and reference stars as inputs; a calibrated image as output."""
 
     exposures = connectionTypes.Input(
-        doc="The visit's snaps without instrument signature, electrons.",
+        doc="Snaps of the visit without instrument signature, electrons.",
         name="post_isr_image",
         storageClass="ExposureF",
         dimensions=("instrument", "exposure", "detector"),
@@ -53,7 +53,7 @@ class CalibrateImageConnections(PipelineTaskConnections, dimensions=_VISIT):
         dimensions=_VISIT,
     )
     background = connectionTypes.Output(
-        doc="What was subtracted, nJy.",
+        doc="Subtracted background, nJy.",
         name="preliminary_visit_image_background",
         storageClass="Background",
         dimensions=_VISIT,
@@ -65,7 +65,7 @@ class CalibrateImageConnections(PipelineTaskConnections, dimensions=_VISIT):
         dimensions=_VISIT,
     )
     photo_calib = connectionTypes.Output(
-        doc="From electrons to nJy.",
+        doc="Factor from electrons to nJy.",
         name="initial_photoCalib_detector",
         storageClass="PhotoCalib",
         dimensions=_VISIT,
@@ -73,7 +73,7 @@ class CalibrateImageConnections(PipelineTaskConnections, dimensions=_VISIT):
 
 
 class CalibrateImageConfig(PipelineTaskConfig, pipelineConnections=CalibrateImageConnections):
-    """What most often wants another value; all else is in `CalibrateOptions`."""
+    """Options that are changed most often; the others are in `CalibrateOptions`."""
 
     backgroundBox = RangeField(dtype=int, doc="Width of the background's mesh, pixels.", default=128, min=16)
     detectionThreshold = RangeField(dtype=float, doc="Significance of detections.", default=5.0, min=1.0)
@@ -81,10 +81,10 @@ class CalibrateImageConfig(PipelineTaskConfig, pipelineConnections=CalibrateImag
     maxPointingOffset = RangeField(dtype=float, doc="Largest pointing error, arcsec.", default=45.0, min=1.0)
     maxRotationOffset = RangeField(dtype=float, doc="Largest rotation error, degrees.", default=0.6, min=0.0)
     maxAstrometricRms = RangeField(
-        dtype=float, doc="Poorest acceptable solution, mas.", default=300.0, min=1.0
+        dtype=float, doc="Largest acceptable rms of the astrometry, mas.", default=300.0, min=1.0
     )
     maxPhotometricScatter = RangeField(
-        dtype=float, doc="Most acceptable scatter about the zero point, mag.", default=0.3, min=0.01
+        dtype=float, doc="Largest acceptable scatter about the zero point, mag.", default=0.3, min=0.01
     )
     doCosmicRays = Field[bool](doc="Look for cosmic rays again with the PSF.", default=True)
 
@@ -99,18 +99,18 @@ class CalibrateImageTask(NumericsTask):
     def run(
         self, exposures: Sequence[Exposure], reference_stars: Sequence[DeferredDatasetHandle], **_: Any
     ) -> Struct:
-        """Calibrate.
+        """Calibrate the image of a visit.
 
         Parameters
         ----------
-        exposures : sequence of `~prompt_processing.images.Exposure`
+        exposures
             One or two snaps.
-        reference_stars : sequence of `~lsst.daf.butler.DeferredDatasetHandle`
-            Shards of the catalogue.
+        reference_stars
+            Shards of the reference catalogue.
 
         Returns
         -------
-        result : `~lsst.pipe.base.Struct`
+        result
             ``image``, ``background``, ``stars``, ``photo_calib``.
 
         Raises
@@ -121,10 +121,10 @@ class CalibrateImageTask(NumericsTask):
             Raised if the image cannot be calibrated; see `prompt_processing.imaging.errors`.
         """
         if not reference_stars:
-            raise NoReferenceStarsError("The reference catalogue has no shard where the image lies")
+            raise NoReferenceStarsError("The reference catalogue has no shard at the image's position")
         first = exposures[0]
         if first.visit_info is None:
-            raise ValueError("The image does not say of which visit it is.")
+            raise ValueError("The image has no visit information.")
         reference = vstack([handle.get() for handle in reference_stars], metadata_conflicts="silent")
         result = calibrate_image(exposures, reference, first.visit_info.band, options=self._options())
         for name, value in result.summary.items():

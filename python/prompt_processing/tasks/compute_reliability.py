@@ -1,4 +1,4 @@
-"""Score how likely a DiaSource is real."""
+"""Compute the probability that a DiaSource is real."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VISIT = ("instrument", "visit", "detector")
 
 
 class ComputeReliabilityConnections(PipelineTaskConnections, dimensions=_VISIT):
-    """Filtered sources in, scores out."""
+    """Filtered sources as input; scores as output."""
 
     sources = connectionTypes.Input(
         doc="Sources that passed the filters.",
@@ -36,7 +36,7 @@ class ComputeReliabilityConnections(PipelineTaskConnections, dimensions=_VISIT):
 
 
 class ComputeReliabilityConfig(PipelineTaskConfig, pipelineConnections=ComputeReliabilityConnections):
-    """Nothing to choose: the model comes with the code, and its version with each score."""
+    """No options: the model is part of the package, and each score carries its version."""
 
 
 class ComputeReliabilityTask(NumericsTask):
@@ -47,7 +47,7 @@ class ComputeReliabilityTask(NumericsTask):
     config: ComputeReliabilityConfig
 
     def run(self, sources: Table, **_: Any) -> Struct:
-        """Score.
+        """Compute the scores.
 
         Parameters
         ----------
@@ -56,7 +56,7 @@ class ComputeReliabilityTask(NumericsTask):
 
         Returns
         -------
-        result : `~lsst.pipe.base.Struct`
+        result
             ``scores``.
         """
         model = ReliabilityModel.load()

@@ -1,4 +1,4 @@
-"""Tasks that talk to something outside, and how they get their connections."""
+"""Base of tasks that use outside systems, and the factory that injects their connections."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["ConnectedTask", "ConnectedTaskFactory"]
 
 
 class ConnectedTask(PipelineTask):
-    """A task that talks to something outside.
+    """Task that uses an outside system.
 
     Attributes
     ----------
-    connections : `~prompt_processing.tasks.connections.Connections`
-        Its own, which name nothing, unless whoever runs the pipeline shares theirs.
+    connections
+        Connections of the process; empty unless the pipeline's executor sets them.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -29,11 +29,11 @@ class ConnectedTask(PipelineTask):
 
 
 class ConnectedTaskFactory(TaskFactory):
-    """Share the connections of a process with the tasks that have any.
+    """Factory that shares the connections of a process with its tasks.
 
     Parameters
     ----------
-    connections : `~prompt_processing.tasks.connections.Connections`
+    connections
         The connections.
     """
 

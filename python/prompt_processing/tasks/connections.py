@@ -1,4 +1,4 @@
-"""What a process is connected to outside, and keeps from visit to visit: tasks read no environment."""
+"""Connections of a process to outside systems, kept between visits. Tasks do not read the environment."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class Connections:
 
     Attributes
     ----------
-    apdb : `~prompt_processing.apdb.connection.ApdbConnection`
-        To the APDB.
-    alerts : `~prompt_processing.alerts.connection.AlertConnection`
-        To the broker of the alerts.
-    apdb_uri : `str`
-        URI of the APDB's configuration, for tasks whose own configuration names none.
-    alert_stream : `~prompt_processing.alerts.stream_settings.AlertStreamSettings`
-        Where alerts go.
-    mp_sky_url : `str`
-        Service that predicts positions of solar system objects, for tasks whose own configuration names
-        none; empty for none.
+    apdb
+        Connection to the APDB.
+    alerts
+        Connection to the alert broker.
+    apdb_uri
+        URI of the APDB's configuration, for tasks that do not configure one.
+    alert_stream
+        Settings of the alert stream.
+    mp_sky_url
+        Service that predicts positions of solar-system objects, for tasks that do not configure one; empty
+        for none.
     """
 
     apdb: ApdbConnection = field(default_factory=ApdbConnection)

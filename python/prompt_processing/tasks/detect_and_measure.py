@@ -1,4 +1,4 @@
-"""Find and measure what differs from the template."""
+"""Detect and measure DiaSources on the difference image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VISIT = ("instrument", "visit", "detector")
 
 
 class DetectAndMeasureDiaSourceConnections(PipelineTaskConnections, dimensions=_VISIT):
-    """Difference, image and matched template in, sources out."""
+    """Difference, image and matched template as inputs; sources as output."""
 
     difference = connectionTypes.Input(
         doc="Science minus template, nJy.",
@@ -38,19 +38,19 @@ class DetectAndMeasureDiaSourceConnections(PipelineTaskConnections, dimensions=_
         dimensions=_VISIT,
     )
     matched = connectionTypes.Input(
-        doc="The template as it was subtracted, for forced fluxes.",
+        doc="Template as subtracted, for forced fluxes.",
         name="template_matched",
         storageClass="ExposureF",
         dimensions=_VISIT,
     )
     sources = connectionTypes.Output(
-        doc="All that was detected, measured.",
+        doc="All detected sources with their measurements.",
         name="dia_source_unfiltered",
         storageClass="ArrowAstropy",
         dimensions=_VISIT,
     )
     detected = connectionTypes.Output(
-        doc="The difference with its detection planes.",
+        doc="Difference with detection planes.",
         name="difference_image",
         storageClass="ExposureF",
         dimensions=_VISIT,
@@ -60,7 +60,7 @@ class DetectAndMeasureDiaSourceConnections(PipelineTaskConnections, dimensions=_
 class DetectAndMeasureDiaSourceConfig(
     PipelineTaskConfig, pipelineConnections=DetectAndMeasureDiaSourceConnections
 ):
-    """How significant a source has to be."""
+    """Threshold of the detection."""
 
     detectionThreshold = RangeField(
         dtype=float, doc="Significance of a point source, either sign.", default=5.0, min=2.0
@@ -79,14 +79,14 @@ class DetectAndMeasureDiaSourceTask(NumericsTask):
 
         Parameters
         ----------
-        difference : `~prompt_processing.images.Exposure`
-            Left as it is but for the detection planes of its mask.
-        science, matched : `~prompt_processing.images.Exposure`
-            On the same pixels.
+        difference
+            Only the detection planes of its mask are changed.
+        science, matched
+            Images on the same pixels.
 
         Returns
         -------
-        result : `~lsst.pipe.base.Struct`
+        result
             ``sources`` and ``detected``.
         """
         options = DetectionOptions(threshold=self.config.detectionThreshold)

@@ -1,4 +1,4 @@
-"""Keep what may be real, and say why the rest is not."""
+"""Keep DiaSources that may be real, and record why others are rejected."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ _VISIT = ("instrument", "visit", "detector")
 
 
 class FilterDiaSourceConnections(PipelineTaskConnections, dimensions=_VISIT):
-    """All measured sources in, two catalogues out."""
+    """All measured sources as input; kept and rejected sources as outputs."""
 
     sources = connectionTypes.Input(
-        doc="All that was detected on the difference image.",
+        doc="All sources detected on the difference image.",
         name="dia_source_unfiltered",
         storageClass="ArrowAstropy",
         dimensions=_VISIT,
     )
     kept = connectionTypes.Output(
-        doc="What goes on.", name="dia_source_filtered", storageClass="ArrowAstropy", dimensions=_VISIT
+        doc="Sources that passed the filters.",
+        name="dia_source_filtered",
+        storageClass="ArrowAstropy",
+        dimensions=_VISIT,
     )
     rejected = connectionTypes.Output(
-        doc="What does not, and why.",
+        doc="Rejected sources, with the reason.",
         name="rejected_dia_source",
         storageClass="ArrowAstropy",
         dimensions=_VISIT,
@@ -41,9 +44,11 @@ class FilterDiaSourceConnections(PipelineTaskConnections, dimensions=_VISIT):
 
 
 class FilterDiaSourceConfig(PipelineTaskConfig, pipelineConnections=FilterDiaSourceConnections):
-    """Limits."""
+    """Limits of the filters."""
 
-    minimumSnr = Field[float](doc="Of the fitted PSF flux, either sign.", default=5.0)
+    minimumSnr = Field[float](
+        doc="Minimum signal-to-noise ratio of the PSF flux, of either sign.", default=5.0
+    )
 
 
 class FilterDiaSourceTask(NumericsTask):
@@ -54,7 +59,7 @@ class FilterDiaSourceTask(NumericsTask):
     config: FilterDiaSourceConfig
 
     def run(self, sources: Table, **_: Any) -> Struct:
-        """Split.
+        """Apply the filters.
 
         Parameters
         ----------
@@ -63,7 +68,7 @@ class FilterDiaSourceTask(NumericsTask):
 
         Returns
         -------
-        result : `~lsst.pipe.base.Struct`
+        result
             ``kept`` and ``rejected``, the latter with ``reason``.
         """
         kept, rejected = filter_dia_sources(sources, FilterOptions(minimum_snr=self.config.minimumSnr))

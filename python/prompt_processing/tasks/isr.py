@@ -1,4 +1,4 @@
-"""From a raw to an image of the sky in electrons."""
+"""Remove the instrument signature: from a raw to an image in electrons."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CALIBRATION = ("instrument", "detector")
 
 
 class IsrConnections(PipelineTaskConnections, dimensions=("instrument", "exposure", "detector")):
-    """A raw and its calibrations in, an image out."""
+    """A raw and its calibrations as inputs; an image as output."""
 
     raw = connectionTypes.Input(
         doc="Raw image.",
@@ -49,14 +49,14 @@ class IsrConnections(PipelineTaskConnections, dimensions=("instrument", "exposur
         isCalibration=True,
     )
     dark = connectionTypes.PrerequisiteInput(
-        doc="Dark current of one second.",
+        doc="Dark current in one second.",
         name="dark",
         storageClass="ExposureF",
         dimensions=_CALIBRATION,
         isCalibration=True,
     )
     flat = connectionTypes.PrerequisiteInput(
-        doc="Relative response.",
+        doc="Relative response of the pixels.",
         name="flat",
         storageClass="ExposureF",
         dimensions=(*_CALIBRATION, "physical_filter"),
@@ -90,7 +90,7 @@ class IsrConnections(PipelineTaskConnections, dimensions=("instrument", "exposur
 
 
 class IsrConfig(PipelineTaskConfig, pipelineConnections=IsrConnections):
-    """Which corrections are made."""
+    """Corrections to apply."""
 
     doBias = Field[bool](doc="Subtract the bias structure.", default=True)
     doDark = Field[bool](doc="Subtract the dark current.", default=True)
@@ -120,18 +120,18 @@ class IsrTask(NumericsTask):
 
         Parameters
         ----------
-        raw : `~prompt_processing.instruments.RawFrame`
-            As read.
-        camera : `~prompt_processing.instruments.Camera`
-            Measured properties of the detectors.
-        bias, dark, flat : `~prompt_processing.images.Exposure`, optional
-            Of the assembled detector.
-        defects : `~prompt_processing.images.Defects`, optional
-            Of the assembled detector.
+        raw
+            Raw, as read.
+        camera
+            Properties of the detectors.
+        bias, dark, flat
+            Calibrations of the assembled detector.
+        defects
+            Defects of the assembled detector.
 
         Returns
         -------
-        result : `~lsst.pipe.base.Struct`
+        result
             ``image``: `~prompt_processing.images.Exposure`.
         """
         observation = translate(raw.header)

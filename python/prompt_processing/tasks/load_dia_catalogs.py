@@ -1,4 +1,4 @@
-"""Preload what the APDB knows of the visit's region."""
+"""Preload the APDB's catalogues of the visit's region."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DIMENSIONS = ("instrument", "group", "detector")
 
 
 class LoadDiaCatalogsConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
-    """Region in, catalogues out."""
+    """Region as input; catalogues as outputs."""
 
     region_time = connectionTypes.Input(
         doc="Predicted region and time of the visit-detector.",
@@ -50,13 +50,13 @@ class LoadDiaCatalogsConnections(PipelineTaskConnections, dimensions=_DIMENSIONS
 
 
 class LoadDiaCatalogsConfig(PipelineTaskConfig, pipelineConnections=LoadDiaCatalogsConnections):
-    """Which APDB, and how far around the region."""
+    """APDB, and margin around the region."""
 
     apdb_config_uri = Field[str](
-        doc="URI of the APDB's configuration; if empty, the process names it (CONFIG_APDB).", default=""
+        doc="URI of the APDB's configuration; if empty, CONFIG_APDB of the process.", default=""
     )
     padding_arcsec = Field[float](
-        doc="Margin around the predicted region, for the error of the announced pointing.", default=30.0
+        doc="Margin around the predicted region for pointing errors, arcsec.", default=30.0
     )
 
 
@@ -72,20 +72,20 @@ class LoadDiaCatalogsTask(ApdbTask):
 
         Parameters
         ----------
-        region_time : `~lsst.pipe.base.utils.RegionTimeInfo`
-            Where and when.
+        region_time
+            Region and time of the visit-detector.
 
         Returns
         -------
-        result : `~lsst.pipe.base.Struct`
+        result
             ``dia_objects``, ``dia_sources``, ``dia_forced_sources``: `~pandas.DataFrame`.
 
         Raises
         ------
         RetriableError
-            If the APDB cannot be read.
+            Raised if the APDB cannot be read.
         NonRetriableError
-            If none is configured.
+            Raised if no APDB is configured.
         """
         apdb = self.open_apdb(self.config.apdb_config_uri)
         catalogs = load_dia_catalogs(

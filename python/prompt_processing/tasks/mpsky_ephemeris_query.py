@@ -27,7 +27,7 @@ _DIMENSIONS = ("instrument", "group", "detector")
 
 
 class MPSkyEphemerisQueryConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
-    """Region in, ephemerides out."""
+    """Region as input; ephemerides as output."""
 
     region_time = connectionTypes.Input(
         doc="Predicted region and time of the visit-detector.",
@@ -36,7 +36,7 @@ class MPSkyEphemerisQueryConnections(PipelineTaskConnections, dimensions=_DIMENS
         dimensions=_DIMENSIONS,
     )
     ss_objects = connectionTypes.Output(
-        doc="Known minor planets near the region, with the polynomials of their paths.",
+        doc="Known minor planets near the region, with polynomials of their positions.",
         name="preloaded_ss_object",
         storageClass="ArrowAstropy",
         dimensions=_DIMENSIONS,
@@ -44,35 +44,35 @@ class MPSkyEphemerisQueryConnections(PipelineTaskConnections, dimensions=_DIMENS
 
 
 class MPSkyEphemerisQueryConfig(PipelineTaskConfig, pipelineConnections=MPSkyEphemerisQueryConnections):
-    """Which service, and how far around the region."""
+    """Service, and margin around the region."""
 
-    url = Field[str](doc="End point of the service; if empty, the process names it (MP_SKY_URL).", default="")
+    url = Field[str](doc="Endpoint of the service; if empty, MP_SKY_URL of the process.", default="")
     margin_deg = Field[float](
-        doc="Margin around the region, degrees: 10 degrees a day for half an hour.", default=0.208
+        doc="Margin around the region, degrees: motion of 10 degrees per day for half an hour.", default=0.208
     )
     timeout_seconds = Field[float](
-        doc="How long the service may take to answer; a visit has some 20 s before its image.", default=3.0
+        doc="Timeout of the service; a visit has about 20 s before its image.", default=3.0
     )
 
 
 class MPSkyEphemerisQueryTask(ConnectedTask):
-    """Ask mpSky for known minor planets; without an answer there are none, and a warning."""
+    """Query mpSky for known minor planets; without a response, warn and return none."""
 
     ConfigClass = MPSkyEphemerisQueryConfig
     _DefaultName = "mpSkyEphemerisQuery"
     config: MPSkyEphemerisQueryConfig
 
     def run(self, region_time: RegionTimeInfo, **_: Any) -> Struct:
-        """Ask the service.
+        """Query the service.
 
         Parameters
         ----------
-        region_time : `~lsst.pipe.base.utils.RegionTimeInfo`
-            Where and when.
+        region_time
+            Region and time of the visit-detector.
 
         Returns
         -------
-        result : `~lsst.pipe.base.Struct`
+        result
             ``ss_objects``: `~astropy.table.Table`.
         """
         url = self.config.url or self.connections.mp_sky_url

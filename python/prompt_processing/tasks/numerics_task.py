@@ -1,4 +1,4 @@
-"""What tasks that run the numerics have in common."""
+"""Base of tasks that run the numerics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["NumericsTask", "repeatable_failures"]
 
 
 class NumericsTask(PipelineTask):
-    """A task whose failures in the numerics are the middleware's `~lsst.pipe.base.AlgorithmError`."""
+    """Task that raises failures of the numerics as the middleware's `~lsst.pipe.base.AlgorithmError`."""
 
     def runQuantum(self, butlerQC: Any, inputRefs: Any, outputRefs: Any) -> None:  # noqa: N802 (the base class's name)
         """Run one quantum.
@@ -23,7 +23,7 @@ class NumericsTask(PipelineTask):
         Raises
         ------
         lsst.pipe.base.AlgorithmError
-            Raised if the numerics cannot use this image: a retry would fail as well.
+            Raised if the numerics cannot process this image, so that a retry would fail too.
         """
         with repeatable_failures():
             super().runQuantum(butlerQC, inputRefs, outputRefs)
@@ -31,14 +31,14 @@ class NumericsTask(PipelineTask):
 
 @contextmanager
 def repeatable_failures() -> Iterator[None]:
-    """Raise the numerics' own failures as those that the middleware knows to be the same at a retry.
+    """Raise failures of the numerics as errors that the middleware does not retry.
 
-    The numerics do not import the middleware, so their errors cannot be its.
+    The numerics do not import the middleware, so they cannot raise its errors.
 
     Raises
     ------
     lsst.pipe.base.AlgorithmError
-        Raised from the `~prompt_processing.imaging.errors.NumericalError`,
+        Raised for a `~prompt_processing.imaging.errors.NumericalError`,
         with its name, message and metadata.
     """
     try:
@@ -49,7 +49,7 @@ def repeatable_failures() -> Iterator[None]:
 
 @cache
 def _middleware_error(name: str) -> type[AlgorithmError]:
-    # The name is what an operator reads in the outcome's reason, and what the documentation lists.
+    # Operators read the name in the outcome's reason, and the documentation lists it.
     return type(name, (_TaskAlgorithmError,), {})
 
 

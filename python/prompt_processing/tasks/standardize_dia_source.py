@@ -1,4 +1,4 @@
-"""Bring measured sources to the APDB's DiaSource table."""
+"""Convert measured sources to rows of the APDB's DiaSource table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DIMENSIONS = ("instrument", "visit", "detector")
 
 
 class StandardizeDiaSourceConnections(PipelineTaskConnections, dimensions=_DIMENSIONS):
-    """Measurements and scores in, DiaSources out."""
+    """Measurements and scores as inputs; DiaSources as output."""
 
     dia_sources = connectionTypes.Input(
         doc="Measured sources that passed the filters.",
@@ -54,13 +54,13 @@ class StandardizeDiaSourceConnections(PipelineTaskConnections, dimensions=_DIMEN
 
 
 class StandardizeDiaSourceConfig(PipelineTaskConfig, pipelineConnections=StandardizeDiaSourceConnections):
-    """Which schema."""
+    """Schema of the APDB."""
 
     schema_uri = Field[str](doc="URI of the APDB's schema.", default=DEFAULT_SCHEMA)
 
 
 class StandardizeDiaSourceTask(NumericsTask):
-    """Give DiaSources all columns, types and defaults of the APDB."""
+    """Convert DiaSources to the columns, types and defaults of the APDB."""
 
     ConfigClass = StandardizeDiaSourceConfig
     _DefaultName = "standardizeDiaSource"
@@ -69,20 +69,20 @@ class StandardizeDiaSourceTask(NumericsTask):
     def run(
         self, dia_sources: Table, visit_info: VisitInfo, reliability: Table | None = None, **_: Any
     ) -> Struct:
-        """Make the rows.
+        """Convert the sources.
 
         Parameters
         ----------
         dia_sources : `~astropy.table.Table`
-            Measurements, by the APDB's names.
-        visit_info : `~prompt_processing.images.VisitInfo`
+            Measurements, with the APDB's column names.
+        visit_info
             Identity and time of the visit.
         reliability : `~astropy.table.Table`, optional
             ``diaSourceId``, ``score``, ``version``.
 
         Returns
         -------
-        result : `~lsst.pipe.base.Struct`
+        result
             ``standardized``: `~pandas.DataFrame`.
         """
         schemas = ApdbSchemas.load(self.config.schema_uri)

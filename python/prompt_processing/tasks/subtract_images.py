@@ -1,4 +1,4 @@
-"""Subtract the PSF-matched template."""
+"""Subtract the PSF-matched template from the image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VISIT = ("instrument", "visit", "detector")
 
 
 class SubtractImagesConnections(PipelineTaskConnections, dimensions=_VISIT):
-    """Image and template in, difference out."""
+    """Image and template as inputs; difference as output."""
 
     science = connectionTypes.Input(
         doc="Calibrated image, nJy.",
@@ -38,7 +38,7 @@ class SubtractImagesConnections(PipelineTaskConnections, dimensions=_VISIT):
         dimensions=_VISIT,
     )
     stars = connectionTypes.Input(
-        doc="Sources of the image, of which the kernel is fitted on some.",
+        doc="Sources of the image; the kernel is fitted to a selection of them.",
         name="single_visit_star",
         storageClass="ArrowAstropy",
         dimensions=_VISIT,
@@ -50,13 +50,13 @@ class SubtractImagesConnections(PipelineTaskConnections, dimensions=_VISIT):
         dimensions=_VISIT,
     )
     matched = connectionTypes.Output(
-        doc="The template as it was subtracted.",
+        doc="Template as subtracted.",
         name="template_matched",
         storageClass="ExposureF",
         dimensions=_VISIT,
     )
     kernel = connectionTypes.Output(
-        doc="The kernel that matches the PSFs.",
+        doc="Kernel that matches the PSFs.",
         name="difference_kernel",
         storageClass="MatchingKernel",
         dimensions=_VISIT,
@@ -64,7 +64,7 @@ class SubtractImagesConnections(PipelineTaskConnections, dimensions=_VISIT):
 
 
 class SubtractImagesConfig(PipelineTaskConfig, pipelineConnections=SubtractImagesConnections):
-    """Nothing to choose: thresholds are those of `SubtractionOptions`."""
+    """No options: the thresholds are those of `SubtractionOptions`."""
 
 
 class SubtractImagesTask(NumericsTask):
@@ -75,29 +75,29 @@ class SubtractImagesTask(NumericsTask):
     config: SubtractImagesConfig
 
     def run(self, science: Exposure, template: Exposure, stars: Table, **_: Any) -> Struct:
-        """Subtract.
+        """Subtract the template.
 
         Parameters
         ----------
-        science, template : `~prompt_processing.images.Exposure`
-            On the same pixels, nJy.
+        science, template
+            Images on the same pixels, nJy.
         stars : `~astropy.table.Table`
             Sources of the science image.
 
         Returns
         -------
-        result : `~lsst.pipe.base.Struct`
+        result
             ``difference``, ``matched``, ``kernel``.
 
         Raises
         ------
         TooFewKernelStarsError, BadKernelError
-            Raised if no sensible kernel can be found.
+            Raised if no valid kernel can be fitted.
         """
         result = subtract(science, template, stars)
         residuals = measure_residuals(result.difference, stars)
         seen = {"residualSky": residuals.sky, "residualStars": residuals.stars}
-        # Metadata and FITS headers hold no NaN.
+        # Metadata and FITS headers cannot hold NaN.
         metrics = {k: v for k, v in {**result.metrics, **seen}.items() if math.isfinite(v)}
         for name, value in metrics.items():
             self.metadata[name] = value

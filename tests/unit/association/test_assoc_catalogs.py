@@ -65,7 +65,7 @@ def test_catalogue_without_positions_is_refused_by_name(dia_field) -> None:
 def test_two_sources_of_one_id_are_refused(dia_field) -> None:
     measured = dia_field.measured(0, *dia_field.grid(2), [1.0, 2.0])
     measured["diaSourceId"][1] = measured["diaSourceId"][0]
-    with pytest.raises(ValueError, match="occur twice"):
+    with pytest.raises(ValueError, match="are duplicated"):
         standardize_dia_sources(
             measured, None, dia_field.visit_info(0), dia_field.schemas.dia_source, Time.now()
         )

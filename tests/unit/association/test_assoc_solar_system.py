@@ -149,13 +149,13 @@ def test_unreadable_answer_means_no_objects_and_a_warning(mpsky, caplog, content
     assert (
         len(connected(MPSkyEphemerisQueryTask(), mpsky.url).run(region_time=_region_time()).ss_objects) == 0
     )
-    assert "Unreadable answer" in caplog.text
+    assert "Unreadable response" in caplog.text
 
 
 def test_unreachable_service_means_no_objects_and_a_warning(caplog) -> None:
     task = connected(MPSkyEphemerisQueryTask(), "http://127.0.0.1:9/ephemerides/")
     assert len(task.run(region_time=_region_time()).ss_objects) == 0
-    assert "No answer from" in caplog.text
+    assert "No response from" in caplog.text
 
 
 def test_without_a_service_the_log_says_so(caplog) -> None:
