@@ -15,10 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from astropy import log as astropy_log
 from astropy.io import fits
-from numpy.typing import NDArray
 
 from .errors import DifferenceError, UnreadableImageError
 
@@ -88,8 +86,14 @@ def open_fits(file: str, shown: str | None = None) -> Iterator[fits.HDUList]:
     with warnings.catch_warnings(), quiet_astropy():
         warnings.simplefilter("ignore")
         try:
-            with fits.open(file, memmap=False, ignore_missing_simple=False) as hdus:
-                yield hdus
+            with fits.open(file, memmap=False) as hdus:
+                usable = _undamaged(hdus, shown)
+                if usable is None:
+                    yield hdus
+            if usable is not None:
+                # A header that cannot be read closes the file.
+                with fits.open(file, memmap=False) as hdus:
+                    yield fits.HDUList([hdus[i] for i in range(usable)])
         except DifferenceError:
             raise
         except EOFError as error:
@@ -99,6 +103,21 @@ def open_fits(file: str, shown: str | None = None) -> Iterator[fits.HDUList]:
         # Damaged files raise some ten classes, several from the decompressors, without a common base.
         except Exception as error:
             raise UnreadableImageError(f"{shown} {_reason(file, error)}") from error
+
+
+def _undamaged(hdus: fits.HDUList, shown: str) -> int | None:
+    """Return how many HDUs come before one whose header is damaged, `None` if none is."""
+    read: list[Any] = []
+    try:
+        while True:
+            read.append(hdus[len(read)])
+    except IndexError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, fits.VerifyError):
+        if not any(getattr(hdu, "is_image", False) and axes_of(hdu) for hdu in read):
+            raise
+    _LOG.warning("%s is damaged after extension %d: the rest is not read.", shown, len(read) - 1)
+    return len(read)
 
 
 @contextmanager
@@ -152,7 +171,7 @@ def _reason(file: str, error: Exception) -> str:
         return "is not a FITS image, or its header is damaged: the END card is missing."
     if isinstance(error, zlib.error) or "CRC" in text or "gzip" in text.lower():
         return f"is damaged: its compressed data cannot be decompressed ({text})."
-    return f"is damaged, or not a FITS image ({type(error).__name__}: {text})."
+    return "is damaged, or not a FITS image: its header or its pixels cannot be decoded."
 
 
 def find_image(hdus: fits.HDUList, file: str, extension: str | None, plane: int | None = None) -> Any:
@@ -179,7 +198,7 @@ def find_image(hdus: fits.HDUList, file: str, extension: str | None, plane: int 
         hdu = _extension(hdus, file, extension, contents)
         if not getattr(hdu, "is_image", False):
             raise UnreadableImageError(f"{file}[{extension}] is a table, not an image. {contents}")
-        if not _axes(hdu):
+        if not axes_of(hdu):
             raise UnreadableImageError(f"{file}[{extension}] has no pixels. {contents}")
         if len(long_axes(hdu)) < 2:
             raise UnreadableImageError(f"{file}[{extension}] has one axis only: it is no image. {contents}")
@@ -208,11 +227,11 @@ def long_axes(hdu: Any) -> list[int]:
 
     An image of one row or column counts both of its axes.
     """
-    lengths = _axes(hdu)
+    lengths = axes_of(hdu)
     return [i + 1 for i, length in enumerate(lengths) if length > 1] if len(lengths) != 2 else [1, 2]
 
 
-def _axes(hdu: Any) -> tuple[int, ...]:
+def axes_of(hdu: Any) -> tuple[int, ...]:
     """Return the lengths of the FITS axes; empty where there are no pixels."""
     shape = getattr(hdu, "shape", None) or ()
     return () if 0 in shape else tuple(reversed(shape))
@@ -257,101 +276,16 @@ def _key_of(hdu: Any, hdus: fits.HDUList) -> str:
 
 def _contents(hdus: fits.HDUList, most: int = 12) -> str:
     listed = []
-    for number, hdu in enumerate(hdus):
+    for index, hdu in enumerate(hdus):
         name = hdu.name or "unnamed"
         if not getattr(hdu, "is_image", False):
             rows = hdu.header.get("NAXIS2", 0)
-            listed.append(f"{number} {name} (table of {rows} rows)")
+            listed.append(f"{index} {name} (table of {rows} rows)")
         else:
-            lengths = _axes(hdu)
-            listed.append(f"{number} {name} ({' x '.join(map(str, lengths)) if lengths else 'empty'})")
+            lengths = axes_of(hdu)
+            listed.append(f"{index} {name} ({' x '.join(map(str, lengths)) if lengths else 'empty'})")
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return f"It has {', '.join(listed[:most])}{more}."
-
-
-def pixels(hdu: Any, name: str, plane: int | None = None) -> NDArray[Any]:
-    """Read the two-dimensional data of an HDU.
-
-    Parameters
-    ----------
-    hdu : `~astropy.io.fits.ImageHDU`
-        As from `find_image`.
-    name : `str`
-        File and extension, for messages.
-    plane : `int` or `None`
-        Which plane of a cube, from 1.
-
-    Returns
-    -------
-    data : `~numpy.ndarray`, shape (height, width)
-        Axes of length 1 are gone.
-
-    Raises
-    ------
-    UnreadableImageError
-        Raised if the data are truncated, or for a cube without ``plane``.
-    """
-    axes = long_axes(hdu)
-    lengths = _axes(hdu)
-    if len(axes) > 2:
-        depth = int(np.prod([lengths[axis - 1] for axis in axes[2:]]))
-        if plane is None or not 1 <= plane <= depth:
-            asked = "" if plane is None else f" --plane {plane} is not in it:"
-            raise UnreadableImageError(
-                f"{name} is a cube of {' x '.join(map(str, lengths))} pixels;{asked} choose one of its "
-                f"{depth} planes with --plane N, N from 1 to {depth}."
-            )
-    elif plane not in (None, 1):
-        raise UnreadableImageError(f"{name} is a single image: --plane {plane} is not in it.")
-    _check_complete(hdu, name)
-    data = hdu.data
-    if data is None:
-        raise UnreadableImageError(f"{name} has no pixels.")
-    if len(axes) > 2:
-        height, width = lengths[axes[1] - 1], lengths[axes[0] - 1]
-        data = data.reshape(-1, height, width)[(plane or 1) - 1]
-    else:
-        kept = axes if len(axes) == 2 else [1, 2]
-        data = data.reshape(lengths[kept[1] - 1], lengths[kept[0] - 1])
-    return np.asarray(data)
-
-
-def _check_complete(hdu: Any, name: str) -> None:
-    """Refuse an image whose file ends before its last pixel, and warn of one that was changed or damaged.
-
-    Missing padding does no harm.
-    """
-    # Of a compressed image the table that is in the file counts.
-    stored = getattr(hdu, "_bintable", None) or hdu
-    stream, offset = getattr(stored, "_file", None), getattr(stored, "_data_offset", None)
-    if stream is None or offset is None or stream.compression not in (None, ""):
-        return
-    wanted, size = offset + stored.size, os.path.getsize(stream.name)
-    if wanted > size:
-        share = max(size - offset, 0) / max(stored.size, 1)
-        raise UnreadableImageError(
-            f"{name} is truncated: the file has {size} of {wanted} bytes, {share:.0%} of the image's pixels."
-        )
-    said = str(stored.header.get("DATASUM", "")).strip()
-    if said.isdigit() and int(said) != _datasum(stream.name, offset, stored.size):
-        _LOG.warning(
-            "%s: the pixels do not agree with DATASUM: they were damaged, or changed without its update.",
-            name,
-        )
-
-
-def _datasum(path: str, offset: int, size: int) -> int:
-    """Return the FITS checksum of a data unit: the ones' complement sum of its 32-bit words."""
-    total = 0
-    with open(path, "rb") as stream:
-        stream.seek(offset)
-        while size > 0 and (block := stream.read(min(size, 1 << 24))):
-            size -= len(block)
-            words = np.frombuffer(block.ljust(-(-len(block) // 4) * 4, b"\0"), ">u4")
-            total += int(words.sum(dtype=np.uint64))
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
 
 
 def _ends_early(file: str) -> bool:

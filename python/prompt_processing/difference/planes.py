@@ -22,10 +22,10 @@ from .files import (
     extension_key,
     find_image,
     open_fits,
-    pixels,
     split_extension,
 )
 from .header import merged_header, number
+from .stored_pixels import pixels
 
 _LOG = logging.getLogger(__name__)
 
@@ -174,10 +174,13 @@ def mask_planes(
         raw = np.where(np.isfinite(raw), raw, 1)
         # A mask of 0 and 0.5, say: what is not 0 is bad.
         raw = np.where((raw != 0) & (np.abs(raw) < 1), 1, raw)
-    small = raw.dtype.kind in "bu" and raw.dtype.itemsize < 4
-    values: NDArray[np.signedinteger] = (
-        raw if raw.dtype.kind == "i" else raw.astype(np.int32 if small else np.int64)
+    # No more than is needed: masks of large images are large.
+    small = (raw.dtype.kind in "biu" and raw.dtype.itemsize < 4) or (
+        raw.dtype.kind == "i" and raw.dtype.itemsize == 4
     )
+    values: NDArray[np.signedinteger] = raw.astype(np.int32 if small else np.int64, copy=False)
+    if bits is not None and small:
+        bits &= 0x7FFFFFFF
     out = np.zeros(image.shape, np.int32)
     if bits is not None:
         out[(values & bits) != 0] = int(Mask.BAD)
@@ -191,6 +194,8 @@ def mask_planes(
     bad, saturated = _meanings(plane.header, header, values)
     if bad is None:
         bad = _without_information(plane, values, image)
+    elif small:
+        bad, saturated = bad & 0x7FFFFFFF, saturated & 0x7FFFFFFF
     out[(values & bad) != 0] |= int(Mask.BAD)
     out[(values & saturated) != 0] |= int(Mask.SAT)
     _warn_of_much(plane, values, out)
@@ -258,7 +263,7 @@ def _warn_of_much(plane: Plane, values: NDArray[np.signedinteger], mask: NDArray
     share = float(np.mean(mask != 0))
     if share < MUCH_MASKED:
         return
-    bits = [1 << bit for bit in range(int(np.bitwise_or.reduce(np.abs(values), axis=None)).bit_length())]
+    bits = [1 << bit for bit in range(31) if np.any(values & (1 << bit))]
     shares = {bit: float(np.mean((values & bit) != 0)) for bit in bits}
     listed = ", ".join(
         f"bit {bit} {s:.0%}" for bit, s in sorted(shares.items(), key=lambda i: -i[1])[:4] if s > 0

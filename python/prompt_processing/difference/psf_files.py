@@ -10,7 +10,8 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from .errors import DifferenceError
-from .files import check_file, find_image, open_fits, pixels, split_extension
+from .files import check_file, find_image, open_fits, split_extension
+from .stored_pixels import pixels
 
 _FORMATS = {".parquet": "parquet", ".parq": "parquet", ".fits": "fits", ".fit": "fits", ".ecsv": "ascii.ecsv"}
 _EDGE = 0.1

@@ -15,7 +15,7 @@ from scipy import ndimage
 from ..images import Exposure, Mask
 from .bad_pixels import SkyStatistics, sky_statistics, undeclared_bad
 from .errors import UnreadableImageError, UnusableOptionError
-from .files import find_image, long_axes, open_fits, pixels, split_extension
+from .files import find_image, long_axes, open_fits, split_extension
 from .header import (
     READ_NOISE_KEYS,
     SATURATION_KEYS,
@@ -27,6 +27,7 @@ from .header import (
     positive,
 )
 from .planes import Plane, find_plane, mask_names, mask_planes, variance_names, variance_of
+from .stored_pixels import pixels
 from .wcs import SkyCoordinates, flat_header, read_sky
 
 __all__ = ["OpenedImage", "ReadOptions", "open_image", "split_extension"]
@@ -35,6 +36,9 @@ _LOG = logging.getLogger(__name__)
 
 MOST_SATURATED = 0.1
 """Share of an image's pixels; a saturation level that more of them reach is wrong."""
+
+SMALLEST = 1e-36
+"""Pixel values that 32 bits hold with all their digits."""
 
 USUAL_SCATTER = (1.0, 1000.0)
 """Of a sky in counts; pixels in units that make it less or more are scaled by a power of two."""
@@ -167,6 +171,7 @@ def _read(hdus: fits.HDUList, file: str, extension: str | None, options: ReadOpt
     with np.errstate(over="ignore"):
         image = np.array(pixels(hdu, name, options.plane), dtype=np.float32, order="C")
     del hdu.data
+    _check_range(image, name)
     image = linear_pixels(image, hdu.header if "BSOFTEN" in hdu.header else hdus[0].header)
     which = "--weight" if options.weight else "--variance"
     variance = find_plane(
@@ -180,6 +185,17 @@ def _read(hdus: fits.HDUList, file: str, extension: str | None, options: ReadOpt
     shape = (image.shape[0], image.shape[1])
     sky = read_sky(header, shape, kept, hdus)
     return _Contents(name, image, flat_header(header, kept, sky), mask, variance, sky)
+
+
+def _check_range(image: NDArray[np.float32], name: str) -> None:
+    """Refuse pixels that 32 bits cannot hold."""
+    sample = np.abs(image[:: max(image.shape[0] // 200, 1)])
+    middle = float(np.nanmedian(sample)) if not np.isnan(sample).all() else 1.0
+    if (0 < middle < SMALLEST) or (np.isinf(middle) and np.isinf(sample).mean() > 0.9):
+        raise UnreadableImageError(
+            f"{name}: its pixels are too {'small' if middle < 1 else 'large'} for 32-bit numbers; "
+            "write it in another unit."
+        )
 
 
 def _assemble(contents: _Contents, options: ReadOptions) -> OpenedImage:
@@ -218,6 +234,9 @@ def _assemble(contents: _Contents, options: ReadOptions) -> OpenedImage:
     if contents.variance is not None:
         kind = "weight" if options.weight else None
         variance = variance_of(contents.variance, image, kind, electrons, unit)
+    has_variance = bool(np.any(variance > 0, where=~missing))
+    if contents.variance is not None and not has_variance:
+        _LOG.warning("%s has no positive value and is not used.", contents.variance.name)
     image[missing] = 0
     mask[missing] |= int(Mask.NO_DATA)
     read_noise = options.read_noise
@@ -226,7 +245,7 @@ def _assemble(contents: _Contents, options: ReadOptions) -> OpenedImage:
     return OpenedImage(
         name,
         Exposure(image, mask, variance, wcs=contents.sky.wcs),
-        contents.variance is not None,
+        has_variance,
         electrons,
         read_noise,
         None if saturation is None else saturation / unit,
@@ -298,7 +317,8 @@ def _clipping_level(
 ) -> float | None:
     """Return the level at which pixels are cut off, if several share the very highest value."""
     highest = float(np.max(image, where=~missing, initial=-np.inf))
-    if np.count_nonzero((image == highest) & ~missing) < 3 or highest < sky.level + 50 * sky.scatter:
+    tops = np.count_nonzero((image == highest) & ~missing)
+    if tops < 3 or not sky.scatter > 0 or highest < sky.level + 50 * sky.scatter:
         return None
     return sky.level + 0.98 * (highest - sky.level)
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import os
+import warnings
 from contextlib import suppress
 
 import numpy as np
@@ -172,10 +173,27 @@ def test_truncated_file_is_refused_and_missing_padding_is_not(tmp_path):
     refused(tmp_path / "a.fits.gz", "is truncated")
 
 
-def test_damage_behind_the_image_does_no_harm(tmp_path):
+@pytest.mark.parametrize("rubbish", [b"rubbish" * 1000, b"XTENSION= garbage".ljust(2880)])
+def test_damage_behind_the_image_does_no_harm(tmp_path, rubbish):
     path = write(tmp_path, fits.PrimaryHDU(sky()))
-    path.write_bytes(path.read_bytes() + b"rubbish" * 1000)
+    path.write_bytes(path.read_bytes() + rubbish)
     assert np.array_equal(open_image(path).exposure.image, sky())
+
+
+@pytest.mark.parametrize(
+    "text", [" BITPIX  =                    7", "NAXIS2  =", "NAXIS1  =             99999999"]
+)
+def test_headers_that_cannot_be_decoded_are_refused_in_our_words(tmp_path, text):
+    path = write(tmp_path, fits.PrimaryHDU(sky()))
+    card = text.strip()[:8].encode()
+    content = bytearray(path.read_bytes())
+    at = content.index(card)
+    content[at : at + 80] = text.strip().ljust(80).encode()
+    path.write_bytes(content)
+    refused(path, "a.fits")
+    with pytest.raises(UnreadableImageError) as error:
+        open_image(path)
+    assert "Error" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +236,20 @@ def test_scaled_and_blank_integers_are_read(tmp_path):
     assert image.has(Mask.NO_DATA)[3, 4]
     assert image.has(Mask.NO_DATA).sum() == 1
     assert image.image[0, 0] == np.round(sky())[0, 0] * 0.5 + 1000
+
+
+def test_scale_factors_written_as_text_are_applied(tmp_path):
+    path = write(tmp_path, fits.PrimaryHDU(np.round(sky()).astype(np.int16)))
+    for keyword, value in (("BSCALE", "2.0"), ("BZERO", "32768"), ("BLANK", "-1")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fits.setval(path, keyword, value=value)
+    assert open_image(path).exposure.image[0, 0] == np.round(sky())[0, 0] * 2 + 32768
+
+
+@pytest.mark.parametrize(("factor", "word"), [(1e-45, "too small"), (1e40, "too large")])
+def test_pixels_that_32_bits_cannot_hold_are_refused(tmp_path, factor, word):
+    refused(write(tmp_path, fits.PrimaryHDU(sky().astype(np.float64) * factor)), word, "another unit")
 
 
 def test_not_a_number_and_infinite_pixels_have_no_data(tmp_path):

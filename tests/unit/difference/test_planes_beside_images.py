@@ -173,3 +173,19 @@ def test_planes_that_are_not_there_or_do_not_fit_are_named(tmp_path):
         UnreadableImageError, match=r"--weight no is neither an extension of .*a\.fits nor a file"
     ):
         open_image(path, ReadOptions(weight="no"))
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.uint32, np.int64])
+def test_masks_may_use_all_their_bits(tmp_path, kind):
+    plane = np.zeros(SHAPE, kind)
+    plane[:, :60] = np.iinfo(kind).min or np.iinfo(kind).max
+    exposure = open_image(write(tmp_path, {"DQ": plane})).exposure
+    assert exposure.has(Mask.BAD).sum() == 60 * SHAPE[0]
+    assert open_image(write(tmp_path, {"DQ": plane}), ReadOptions(mask_bits=1 << 40)).exposure is not None
+
+
+@pytest.mark.parametrize(("name", "value"), [("ERR", np.nan), ("WHT", 0.0), ("VAR", -1.0)])
+def test_planes_of_noise_without_a_usable_value_are_reported_and_not_used(tmp_path, name, value, caplog):
+    opened = open_image(write(tmp_path, {name: np.full(SHAPE, value, np.float32)}))
+    assert not opened.has_variance
+    assert f"[{name}] has no positive value and is not used" in caplog.text
