@@ -127,9 +127,9 @@ def test_apdb_that_is_there_is_not_made_again(
     url, config = sqlite
     assert run("apdb", "create", url, config) == 0
     assert run("apdb", "create", url, str(tmp_path / "other.yaml")) == 1
-    assert "has tables of an APDB already" in capsys.readouterr().err
+    assert "already has tables of an APDB" in capsys.readouterr().err
     assert run("apdb", "create", f"sqlite:///{tmp_path}/new.db", config) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert not (tmp_path / "new.db").exists()
 
 
@@ -149,7 +149,7 @@ def test_apdb_of_another_schema_is_told_and_no_worker_starts_on_it(
         check_apdb_version(config)
     assert run("apdb", "status", config) == 2
     assert "DOES NOT FIT" in capsys.readouterr().out
-    # What does not fit can still be made anew.
+    # An incompatible database can still be reset.
     assert run("apdb", "reset", "--yes", config) == 0
     check_apdb_version(config)
 

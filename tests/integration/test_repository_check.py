@@ -150,7 +150,7 @@ def make_repository_of_version(folder: Path, version: int) -> None:
 @pytest.mark.parametrize(
     ("change", "problem", "remedy"),
     [
-        ({"version": 999}, "later than", "build the containers anew"),
+        ({"version": 999}, "newer than", "rebuild the containers"),
         ({"namespace": "other"}, "namespace", "another kind of data"),
     ],
 )
@@ -169,7 +169,7 @@ def test_own_universe_is_well() -> None:
 
 
 def test_worker_does_not_start_between_two_universes(central_folder: Path, tmp_path: Path) -> None:
-    """What is read from one could not be written to the other."""
+    """Data from one cannot be written to the other."""
     own = DimensionUniverse().version
     make_repository_of_version(tmp_path / "older", own - 1)
     settings = world.make_settings(

@@ -1,1 +1,1 @@
-"""Everything that speaks to an APDB."""
+"""Access to the APDB: reading, writing, versions and administration."""

@@ -1,4 +1,4 @@
-"""Make, look at and empty an APDB, as developers do with one of their own."""
+"""Create, inspect and reset an APDB, as developers do with their own."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ _COUNTED = (ApdbTables.DiaObject, ApdbTables.DiaSource, ApdbTables.DiaForcedSour
 
 @dataclass(frozen=True, slots=True)
 class ApdbStatus:
-    """What an APDB is and holds.
+    """Identity, version and content of an APDB.
 
     Attributes
     ----------
     database : `str`
-        URL, without the password.
+        URL of the database, without the password.
     namespace : `str` or `None`
-        Database schema of its tables.
+        Database schema that holds the tables.
     schema_version : `str`
-        Of the database.
+        Schema version of the database.
     installed_version : `str`
-        Of the schema that the installed software writes.
+        Schema version that the installed software writes.
     compatible : `bool`
         Whether the installed software can use the database.
     development : `str` or `None`
-        Since when, and by what, it is marked as one for development; `None`
-        if it is not.
+        When and by which command the database was marked for development;
+        `None` if it is not marked.
     rows : mapping
         Number of rows by table.
     last_visit : `int` or `None`
-        Highest visit id of its DiaSources.
+        Highest visit id among the DiaSources.
     """
 
     database: str
@@ -64,39 +64,39 @@ class ApdbStatus:
 def create(
     database: str, config_uri: str, *, namespace: str | None = None, development: bool = False
 ) -> ApdbSqlConfig:
-    """Make an APDB and write its configuration.
+    """Create an APDB and write its configuration.
 
     Parameters
     ----------
     database : `str`
-        URL, as SQLAlchemy reads it.
+        URL in SQLAlchemy's form.
     config_uri : `str`
-        Where the configuration is written; what ``CONFIG_APDB`` names then.
+        Where to write the configuration; the value for ``CONFIG_APDB``.
     namespace : `str`, optional
-        Database schema of its tables; PostgreSQL only.
+        Database schema for the tables; PostgreSQL only.
     development : `bool`, optional
-        Whether it is marked as one that may be emptied.
+        Whether to mark the database as one that `reset` may empty.
 
     Returns
     -------
     config : `~lsst.dax.apdb.sql.ApdbSqlConfig`
-        The configuration.
+        Configuration of the new APDB.
 
     Raises
     ------
     RepositoryProblemError
-        There is an APDB already, or the database cannot be reached.
+        Raised if an APDB exists already, or the database cannot be reached.
     """
     database = _absolute(database)
     wanted = ApdbSqlConfig(db_url=database, namespace=namespace)
     if present := _tables(wanted):
         raise RepositoryProblemError(
-            f"{shown(wanted)} has tables of an APDB already ({', '.join(present[:3])}, ...): name another "
+            f"{shown(wanted)} already has tables of an APDB ({', '.join(present[:3])}, ...): name another "
             "namespace or database, or empty it with prompt apdb reset."
         )
     target = ResourcePath(config_uri, forceAbsolute=False)
     if target.exists():
-        raise RepositoryProblemError(f"{config_uri} is there already: it may be the way to another APDB.")
+        raise RepositoryProblemError(f"{config_uri} exists already and may configure another APDB.")
     try:
         config = ApdbSql.init_database(db_url=database, namespace=namespace)
     except sqlalchemy.exc.SQLAlchemyError as error:
@@ -108,22 +108,22 @@ def create(
 
 
 def status(config_uri: str) -> ApdbStatus:
-    """Look at an APDB, of whatever version.
+    """Return the status of an APDB of any version.
 
     Parameters
     ----------
     config_uri : `str`
-        Its configuration.
+        Configuration of the APDB.
 
     Returns
     -------
     status : `ApdbStatus`
-        What it is and holds.
+        Identity, version and content.
 
     Raises
     ------
     RepositoryProblemError
-        There is none, or it cannot be reached.
+        Raised if the APDB does not exist or cannot be reached.
     """
     config = _load(config_uri)
     engine = _engine(config)
@@ -134,7 +134,7 @@ def status(config_uri: str) -> ApdbStatus:
         rows, last = _content(config, engine)
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise RepositoryProblemError(
-            f"There is no APDB in {shown(config)}, of {config_uri}: {_first_line(error)}"
+            f"No APDB in {shown(config)}, named by {config_uri}: {_first_line(error)}"
         ) from error
     finally:
         engine.dispose()
@@ -152,19 +152,19 @@ def status(config_uri: str) -> ApdbStatus:
 
 
 def reset(config_uri: str) -> None:
-    """Destroy what an APDB holds, and make its tables anew.
+    """Delete the content of an APDB, and create its tables again.
 
-    Whoever calls it has asked before.
+    The caller is responsible for asking the user first.
 
     Parameters
     ----------
     config_uri : `str`
-        Configuration of an APDB that is marked as one for development.
+        Configuration of an APDB that is marked for development.
 
     Raises
     ------
     RepositoryProblemError
-        It is not marked, or the database does not do as it should.
+        Raised if the APDB is not marked, or the database fails.
     """
     config = _load(config_uri)
     require_development(status(config_uri), config_uri)
@@ -189,33 +189,33 @@ def reset(config_uri: str) -> None:
 
 
 def require_development(found: ApdbStatus, config_uri: str) -> None:
-    """Refuse an APDB that is not marked as one for development.
+    """Refuse an APDB that is not marked for development.
 
     Raises
     ------
     RepositoryProblemError
-        It is not.
+        Raised if it is not marked.
     """
     if found.development is None:
         raise RepositoryProblemError(
-            f"{found.database} is not marked as an APDB for development, and is left alone. Databases made "
-            "by prompt apdb create --development are. If this one is yours alone, mark it: "
+            f"{found.database} is not marked as an APDB for development, and was not changed. Only databases "
+            "created by prompt apdb create --development are marked. If only you use this one, mark it: "
             f"apdb-cli metadata set {config_uri} {DEVELOPMENT_KEY} yes"
         )
 
 
 def shown(config: ApdbSqlConfig) -> str:
-    """Return the URL of an APDB's database without its password, with the namespace."""
+    """Return the URL of an APDB's database, without password and with the namespace."""
     parsed = sqlalchemy.engine.make_url(config.db_url)
     if parsed.get_backend_name() == "sqlite":
-        # The middleware writes it with flags that keep SQLite from making an empty file.
+        # The middleware adds flags to the URL that keep SQLite from creating an empty file.
         return f"sqlite:///{(parsed.database or '').removeprefix('file:')}"
     url = parsed.render_as_string(hide_password=True)
     return f"{url} (namespace {config.namespace})" if config.namespace else url
 
 
 def _absolute(database: str) -> str:
-    """Return the URL of a database, which the worker's current directory must not change."""
+    """Return the URL of a database, made independent of the current directory."""
     url = sqlalchemy.engine.make_url(database)
     if url.get_backend_name() != "sqlite" or not url.database:
         return database
@@ -226,29 +226,27 @@ def _load(config_uri: str) -> ApdbSqlConfig:
     try:
         config = ApdbConfig.from_uri(config_uri)
     except (OSError, ValueError) as error:
-        raise RepositoryProblemError(f"{config_uri} is no configuration of an APDB: {error}") from error
+        raise RepositoryProblemError(f"{config_uri} is not a configuration of an APDB: {error}") from error
     if not isinstance(config, ApdbSqlConfig):
-        raise RepositoryProblemError(
-            f"{config_uri} is of an APDB that is not in an SQL database: see apdb-cli for its own tools."
-        )
+        raise RepositoryProblemError(f"The APDB of {config_uri} is not in an SQL database: use apdb-cli.")
     return config
 
 
 def _engine(config: ApdbSqlConfig) -> sqlalchemy.Engine:
     url = config.db_url
     if sqlalchemy.engine.make_url(url).host:
-        # The middleware looks for passwords in LSST_DB_AUTH or ~/.lsst/db-auth.yaml; where there is none,
-        # the database's own ways (~/.pgpass, PGPASSWORD) are left.
+        # The middleware reads passwords from LSST_DB_AUTH or ~/.lsst/db-auth.yaml. Without an entry there,
+        # the driver reads ~/.pgpass or PGPASSWORD.
         with contextlib.suppress(DbAuthNotFoundError):
             url = DbAuth().getUrl(url)
     return sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
 
 
 def _tables(config: ApdbSqlConfig) -> list[str]:
-    """Return the tables of an APDB that a database has."""
+    """Return the tables of an APDB that exist in a database."""
     url = sqlalchemy.engine.make_url(config.db_url)
     if url.get_backend_name() == "sqlite" and url.database and not ResourcePath(url.database).exists():
-        # To look into it would make it.
+        # Connecting would create the file.
         return []
     engine = _engine(config)
     try:
@@ -303,11 +301,11 @@ def _compatible(config: ApdbSqlConfig) -> bool:
 
 
 def _frozen(config: ApdbSqlConfig) -> ApdbSqlConfig:
-    """Return the configuration with what was fixed when the database was made."""
+    """Return the configuration with the values that were fixed when the database was created."""
     try:
         stored = Apdb.from_config(config)
     except IncompatibleVersionError:
-        # Of another version, and about to be made anew with what the file says.
+        # Another version: the tables are created again from the file's values.
         return config
     found = stored.getConfig()
     assert isinstance(found, ApdbSqlConfig)

@@ -1,4 +1,4 @@
-"""One writer at a time for each visit-detector of an APDB in a SQL database."""
+"""Let only one process at a time write a visit-detector to an APDB in a SQL database."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from .internals import sql_engine
 __all__ = ["VisitDetectorTakenError", "claimed", "was_committed"]
 
 _LOCK_TIMEOUT_S = 60
-"""Another writer of the same visit-detector has ended by then, or is stuck."""
+"""Longest wait for another writer of the same visit-detector, seconds; a longer one is stuck."""
 
 
 class VisitDetectorTakenError(Exception):
-    """Between the last look and the write, another writer has written the visit-detector."""
+    """Another process wrote the visit-detector between the last check and the write."""
 
 
 @contextmanager
 def claimed(apdb: Apdb, visit: int, detector: int) -> Iterator[None]:
-    """Keep other writers of a visit-detector out of the transactions of a block, and look again in each.
+    """Lock a visit-detector in each transaction of a block, and check again that it was not written.
 
-    The APDB's interface looks (`~lsst.dax.apdb.Apdb.containsVisitDetector`) and writes in transactions of
-    their own: two workers with the same visit may both look before either writes. Here each transaction
-    begins with a lock that ends with it, however it ends, and looks once the lock is its own. PostgreSQL
-    locks the visit-detector, SQLite the file. An APDB of another kind is left as it is.
+    The APDB's interface checks (`~lsst.dax.apdb.Apdb.containsVisitDetector`) and writes in separate
+    transactions: two workers with the same visit may both check before either writes. Here each transaction
+    begins with a lock that lasts until its end, and checks after it has the lock. PostgreSQL locks the
+    visit-detector, SQLite the whole file. Other kinds of APDB are not locked.
 
     Parameters
     ----------
     apdb : `~lsst.dax.apdb.Apdb`
-        Which is written to in the block, and not read.
+        The APDB; the block must only write to it.
     visit, detector : `int`
-        What is written.
+        Ids of the rows to write.
 
     Raises
     ------
     VisitDetectorTakenError
-        If another writer was faster; the transaction has not begun.
+        If another process was faster; nothing is written.
     """
     if not isinstance(apdb, ApdbSql):
         yield
@@ -61,23 +61,23 @@ def claimed(apdb: Apdb, visit: int, detector: int) -> Iterator[None]:
 
 
 def was_committed(apdb: Apdb, visit: int, detector: int, processed_mjd: float) -> bool:
-    """Tell whether one certain write of a visit-detector's DiaSources has happened.
+    """Return whether a given write of a visit-detector's DiaSources was committed.
 
-    A write that is not at its end, of a worker that has just died for example, is waited for.
+    Wait for a write that has not ended, for example by a worker that has just died.
 
     Parameters
     ----------
     apdb : `~lsst.dax.apdb.Apdb`
-        Where to. One that is not in a SQL database does not tell writes from each other.
+        The APDB. If it is not in a SQL database, any write of the visit-detector counts.
     visit, detector : `int`
-        What was written.
+        Ids of the rows.
     processed_mjd : `float`
-        ``timeProcessedMjdTai`` of its DiaSources, days.
+        ``timeProcessedMjdTai`` of the DiaSources, days.
 
     Raises
     ------
     sqlalchemy.exc.SQLAlchemyError
-        If the database does not tell.
+        If the database does not answer.
     """
     if not isinstance(apdb, ApdbSql):
         return bool(apdb.containsVisitDetector(visit, detector))
@@ -91,7 +91,7 @@ def was_committed(apdb: Apdb, visit: int, detector: int, processed_mjd: float) -
 
 
 def _lock(connection: Connection, apdb: ApdbSql, visit: int, detector: int) -> None:
-    """Wait for other writers of the visit-detector, and keep them out until the transaction ends."""
+    """Wait for other writers of the visit-detector, and lock them out until the transaction ends."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT_S}s'"))
         key = f"{apdb.config.namespace}/{apdb.config.prefix}/{visit}/{detector}"

@@ -1,4 +1,4 @@
-"""The connection to an APDB that the visits of a process share."""
+"""A connection to an APDB, shared by all visits of a process."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _LOG = logging.getLogger("lsst.prompt_processing.apdbConnection")
 
 
 class ApdbConnection:
-    """An APDB, opened when it is first asked for and kept.
+    """An APDB that is opened at the first request and kept open.
 
-    Opening one reads its whole schema, which takes the better part of a
-    second: too long between an image and its alerts.
+    Opening an APDB reads its whole schema, which takes almost a second: too
+    long between an image and its alerts.
     """
 
     def __init__(self) -> None:
@@ -30,25 +30,25 @@ class ApdbConnection:
         Parameters
         ----------
         uri : `str`
-            Of the configuration.
+            URI of the configuration.
 
         Returns
         -------
         apdb : `lsst.dax.apdb.Apdb`
-            One that answered just now.
+            The APDB, which has answered just now.
 
         Raises
         ------
         RetriableError
-            If its configuration cannot be read or the database not be reached.
+            If the configuration cannot be read or the database cannot be reached.
         """
         apdb = self._open.get(uri)
         if apdb is not None:
             try:
-                # Any small question: the database may have been restarted since the visit before.
+                # Any small query: the database may have been restarted since the last visit.
                 apdb.containsVisitDetector(0, 0)
             except SQLAlchemyError as error:
-                _LOG.warning("The APDB is connected to anew: %s", type(error).__name__)
+                _LOG.warning("Reconnecting to the APDB: %s", type(error).__name__)
                 del self._open[uri]
             else:
                 return apdb

@@ -1,4 +1,4 @@
-"""The one place that uses parts of the APDB's client without a public name."""
+"""The only module that uses private parts of the APDB's client."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prompt_processing.domain.internals import internal
 __all__ = ["TESTED_VERSION", "sql_engine"]
 
 TESTED_VERSION = "30.2026.41"
-"""Version of lsst-dax-apdb whose parts these are, without the day."""
+"""Version of lsst-dax-apdb, without the day, against which these parts are tested."""
 
 
 def sql_engine(apdb: ApdbSql) -> Engine:

@@ -1,4 +1,4 @@
-"""Read from the APDB what is known of a region of sky."""
+"""Read the APDB's catalogs of a region of the sky."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _LOG = logging.getLogger("lsst.prompt_processing.loadDiaCatalogs")
 
 @dataclass(frozen=True, slots=True)
 class DiaCatalogs:
-    """What the APDB knows of a region.
+    """The APDB's rows of a region.
 
     Attributes
     ----------
     objects : `~pandas.DataFrame`
-        Last version of each DiaObject in the region.
+        Latest version of each DiaObject in the region.
     sources, forced_sources : `~pandas.DataFrame`
-        History of these objects, as far back as the APDB's configuration goes.
+        History of these objects, over the time that the APDB's configuration sets.
     """
 
     objects: pd.DataFrame
@@ -48,7 +48,7 @@ def open_apdb(uri: str) -> Apdb:
     Raises
     ------
     RetriableError
-        If its configuration cannot be read or the database not be reached.
+        If the configuration cannot be read or the database cannot be reached.
     """
     try:
         apdb = Apdb.from_uri(uri)
@@ -63,8 +63,8 @@ def open_apdb(uri: str) -> Apdb:
 def _leave_types_of_nulls_to_the_database(apdb: ApdbSql) -> None:
     """Send text without a cast to PostgreSQL.
 
-    The middleware hands whole columns of NULL to pandas, which takes them for
-    text, and the driver casts text, which no other column accepts.
+    The middleware passes columns of NULL to pandas, which takes them for text.
+    The driver casts text, and columns of other types reject such a cast.
     """
     dialect = sql_engine(apdb).dialect
     if dialect.name == "postgresql":
@@ -72,9 +72,9 @@ def _leave_types_of_nulls_to_the_database(apdb: ApdbSql) -> None:
 
 
 class PaddedRegion:
-    """A region of sky and a margin around it.
+    """A region of the sky with a margin around it.
 
-    A convex polygon's edges are moved outwards, so that its corners stay
+    The edges of a convex polygon are moved outwards, so that its corners stay
     sharp; other regions are dilated.
 
     Parameters
@@ -87,7 +87,7 @@ class PaddedRegion:
     Raises
     ------
     TypeError
-        If the region is of another kind.
+        If the region has another type.
     """
 
     def __init__(self, region: Region, padding: float) -> None:
@@ -105,10 +105,10 @@ class PaddedRegion:
             raise TypeError(f"A {type(region).__name__} cannot be padded.")
 
     def _moved_edges(self, normals: NDArray[np.float64]) -> ConvexPolygon:
-        """Return the polygon of the points where neighbouring moved edges meet."""
+        """Return the polygon whose corners are the intersections of neighbouring moved edges."""
         vertices = []
         for before, after in zip(np.roll(normals, 1, axis=0), normals, strict=True):
-            # The point at the same small distance outside of both great circles, on the unit sphere.
+            # The point of the unit sphere at the same small distance outside both great circles.
             along = np.cross(before, after)
             outside = -self._sine / (1 + before @ after) * (before + after)
             height = np.sqrt(max(1 - outside @ outside, 0.0))
@@ -116,7 +116,7 @@ class PaddedRegion:
         return ConvexPolygon(vertices)
 
     def contains(self, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell which positions (ICRS, degrees; shape (n,)) are within the margin or the region."""
+        """Return which positions (ICRS, degrees; shape (n,)) are inside the region or its margin."""
         if self._normals is not None:
             return np.all(unit_vectors(ra, dec) @ self._normals.T >= -self._sine, axis=1)
         return np.array(
@@ -134,18 +134,18 @@ def load_dia_catalogs(apdb: Apdb, region: Region, visit_time: Time, padding: flo
     Parameters
     ----------
     apdb : `~lsst.dax.apdb.Apdb`
-        Where from.
+        The APDB.
     region : `~lsst.sphgeom.Region`
-        Of the detector.
+        Region of the detector.
     visit_time : `~astropy.time.Time`
-        Of the visit; the history ends before it begins.
+        Begin of the visit; the history ends before it.
     padding : `float`
         Margin around the region, arcsec.
 
     Returns
     -------
     catalogs : `DiaCatalogs`
-        All columns of the APDB, typed also where there are no rows.
+        All columns of the APDB, with their types even without rows.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def load_dia_catalogs(apdb: Apdb, region: Region, visit_time: Time, padding: flo
     try:
         objects = apdb.getDiaObjects(padded.region)
         n_returned = len(objects)
-        # The APDB answers for whole pixels of its index.
+        # The APDB returns whole pixels of its index.
         inside = padded.contains(objects["ra"].to_numpy(np.float64), objects["dec"].to_numpy(np.float64))
         objects = objects[inside].drop_duplicates("diaObjectId")
         ids = objects["diaObjectId"].to_numpy(np.int64).tolist()

@@ -1,4 +1,4 @@
-"""Whether the APDB already holds a visit."""
+"""Check whether the APDB already holds a visit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ApdbRecord:
     config_uri : `str`
         Configuration of the APDB.
     connection : `~prompt_processing.apdb.connection.ApdbConnection`
-        The one of this process; the tasks use it too.
+        Connection of this process, shared with the tasks.
     """
 
     def __init__(self, config_uri: str, connection: ApdbConnection) -> None:
@@ -26,7 +26,7 @@ class ApdbRecord:
         self._connection = connection
 
     def contains(self, visits: Iterable[int], detector: int) -> bool | None:
-        """Tell whether any of some visits was written.
+        """Return whether any of these visits was written.
 
         Parameters
         ----------
@@ -38,7 +38,7 @@ class ApdbRecord:
         Returns
         -------
         contains : `bool` or `None`
-            `None` if the APDB does not say.
+            `None` if the APDB does not answer.
         """
         wanted = list(visits)
         if not wanted:
@@ -47,6 +47,6 @@ class ApdbRecord:
             apdb = self._connection.get(self._config_uri)
             return any(apdb.containsVisitDetector(visit, detector) for visit in wanted)
         except Exception as error:  # noqa: BLE001
-            # Each implementation fails in its own way, and all mean the same here: it cannot be told.
-            _LOG.warning("The APDB does not say whether it has visits %s: %s", wanted, error)
+            # Each implementation has its own exceptions; all mean that the answer is unknown.
+            _LOG.warning("Cannot find out whether the APDB holds visits %s: %s", wanted, error)
             return None

@@ -1,4 +1,4 @@
-"""The APDB's tables as typed frames: which columns, which types, what stands for a missing value."""
+"""The APDB's tables as typed frames: columns, types and values for missing data."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class MissingColumnsError(ValueError):
     Attributes
     ----------
     table : `str`
-        The APDB's table.
+        Name of the APDB's table.
     columns : `tuple` [`str`]
-        What is missing.
+        Names of the missing columns.
     """
 
     def __init__(self, table: str, columns: tuple[str, ...]) -> None:
@@ -46,13 +46,13 @@ class ApdbColumn:
     Attributes
     ----------
     name, pandas_type : `str`
-        Its name, and its type in a frame as the APDB returns it (nullable).
+        Name, and (nullable) type in a frame that the APDB returns.
     nullable : `bool`
-        Whether the database takes NULL.
+        Whether the database accepts NULL.
     default : `object`
-        Value for rows that have none; `None` is NULL.
+        Value for rows without one; `None` is NULL.
     required : `bool`
-        Whether it must be given: it is neither nullable nor a count.
+        Whether a catalogue must have it, because it is neither nullable nor a count.
     """
 
     name: str
@@ -63,9 +63,9 @@ class ApdbColumn:
 
     @classmethod
     def from_schema(cls, column: schema_model.Column) -> ApdbColumn:
-        """Describe a column of the middleware's schema."""
+        """Make a description from a column of the middleware's schema."""
         default = column.value
-        # A count that was never made is 0 (psfNdata, nDiaSources, ...); an id has no such value.
+        # A missing count is 0 (psfNdata, nDiaSources, ...); a missing id has no such value.
         is_count = column.datatype in _INTEGERS and column.name.lower().endswith(("ndata", "size", "sources"))
         if default is None and not column.nullable and is_count:
             default = 0
@@ -87,7 +87,7 @@ class ApdbTable:
 
     @classmethod
     def from_schema(cls, table: schema_model.Table) -> ApdbTable:
-        """Describe a table of the middleware's schema."""
+        """Make a description from a table of the middleware's schema."""
         return cls(
             table.name,
             tuple(
@@ -107,22 +107,22 @@ class ApdbTable:
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in self.dtypes.items()})
 
     def conform(self, values: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
-        """Bring a catalogue to the table's columns, order and types.
+        """Convert a catalogue to the table's columns, order and types.
 
         Parameters
         ----------
         values : `~pandas.DataFrame` or mapping of `str` to array_like
-            Columns that the table does not have are left out.
+            Catalogue; columns that the table lacks are dropped.
 
         Returns
         -------
         frame : `~pandas.DataFrame`
-            Index 0 to n - 1. Nullable columns that are not given are null.
+            Index 0 to n - 1. Absent nullable columns are null.
 
         Raises
         ------
         MissingColumnsError
-            If a column without a default is not given.
+            If a column without a default is absent.
         """
         given = set(values.keys())
         missing = tuple(
@@ -155,17 +155,17 @@ class ApdbSchemas:
     @classmethod
     @functools.cache
     def load(cls, uri: str = DEFAULT_SCHEMA) -> ApdbSchemas:
-        """Read the schema of the installed ``lsst.sdm.schemas``, or another one; once a process."""
+        """Read the schema of the installed ``lsst.sdm.schemas``, or another one; cached per process."""
         return cls._from_tables(ApdbSchema(uri, "").tableSchemas)
 
     @classmethod
     def of(cls, apdb: Apdb) -> ApdbSchemas:
-        """Take the schema of an open APDB.
+        """Return the schema of an open APDB.
 
         Raises
         ------
         LookupError
-            If it lacks one of the tables.
+            If the APDB lacks one of the tables.
         """
         names = (ApdbTables.DiaObject, ApdbTables.DiaSource, ApdbTables.DiaForcedSource)
         tables = {name: apdb.tableDef(name) for name in names}
@@ -193,7 +193,7 @@ def _length(values: Mapping[str, Any]) -> int:
 
 
 def _plain(values: Any) -> Any:
-    """Take away units, masks, indices and foreign byte order."""
+    """Return values without units, masks, indices and foreign byte order."""
     if isinstance(values, pd.Series):
         return values.array
     if isinstance(values, MaskedColumn | np.ma.MaskedArray):

@@ -1,4 +1,4 @@
-"""Whether the APDB is of a schema that this software can write."""
+"""Check that this software can write the schema of the APDB."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _LOG = logging.getLogger("lsst.activator.storage.apdb_version")
 
 
 class ApdbVersionError(Exception):
-    """The APDB's schema and the installed one do not fit; the message says what to do."""
+    """The APDB's schema and the installed one do not match; the message says what to do."""
 
 
 def check_apdb_version(config_uri: str) -> None:
-    """Open the APDB and compare its schema's version with the installed one.
+    """Open the APDB and compare its schema version with the installed one.
 
     Parameters
     ----------
@@ -29,17 +29,17 @@ def check_apdb_version(config_uri: str) -> None:
     Raises
     ------
     ApdbVersionError
-        The versions do not fit. An APDB that cannot be reached says nothing
-        about its version: that is logged, and a visit may find it back.
+        Raised if the versions do not match. If the APDB cannot be reached, its
+        version is unknown: that is logged, and visits try again.
     """
     try:
         Apdb.from_uri(config_uri)
     except IncompatibleVersionError as error:
         raise ApdbVersionError(
-            f"The APDB of {config_uri} does not fit this software: {error}. What to do: run a release that "
-            "was made for its schema, or migrate it; a development one is made anew with prompt apdb reset."
+            f"The APDB of {config_uri} does not match this software: {error}. What to do: run a release "
+            "that was made for its schema, or migrate it. prompt apdb reset creates a development one again."
         ) from error
     except (OSError, sqlalchemy.exc.SQLAlchemyError, ValueError) as error:
-        # The first line only: what follows may quote the statement.
+        # The first line only: the rest may quote the statement.
         why = explain_refusal(error) or str(error).partition("\n")[0]
         _LOG.error("The APDB of %s cannot be opened: %s", config_uri, why)

@@ -1,4 +1,4 @@
-"""Write a visit-detector to the APDB, once and never again."""
+"""Write a visit-detector to the APDB exactly once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AlreadyInApdbError(NonRetriableError):
     Attributes
     ----------
     visit, detector : `int`
-        Whose rows these are.
+        Ids of the rows.
     """
 
     def __init__(self, visit: int, detector: int) -> None:
@@ -33,19 +33,19 @@ class AlreadyInApdbError(NonRetriableError):
 
 
 def require_not_in_apdb(apdb: Apdb, visit: int, detector: int) -> None:
-    """Check that a visit-detector was never written.
+    """Check that a visit-detector was not written before.
 
     Raises
     ------
     AlreadyInApdbError
-        If it was.
+        If it was written.
     RetriableError
-        If the APDB cannot be asked.
+        If the APDB does not answer.
     """
     try:
         present = apdb.containsVisitDetector(visit, detector)
     except SQLAlchemyError as exc:
-        raise RetriableError(f"The APDB could not be asked for visit {visit}, detector {detector}.") from exc
+        raise RetriableError(f"The APDB cannot be queried for visit {visit}, detector {detector}.") from exc
     if present:
         raise AlreadyInApdbError(visit, detector)
 
@@ -59,17 +59,17 @@ def write_visit_detector(
     sources: pd.DataFrame,
     forced_sources: pd.DataFrame,
 ) -> bool:
-    """Store what a visit-detector found, in one transaction.
+    """Store the results of a visit-detector in one transaction.
 
-    Of several writers of the same visit-detector one is let in, and the others find it written, even if all
-    of them had seen that it was not.
+    If several processes write the same visit-detector at once, one succeeds. The others find it written, even
+    if they had checked before.
 
     Parameters
     ----------
     apdb : `~lsst.dax.apdb.Apdb`
-        Where to.
+        The APDB.
     visit, detector : `int`
-        Their ids.
+        Ids of visit and detector.
     processed : `~astropy.time.Time`
         Begin of the objects' validity.
     objects, sources, forced_sources : `~pandas.DataFrame`
@@ -78,16 +78,16 @@ def write_visit_detector(
     Returns
     -------
     written : `bool`
-        False if there was nothing to write.
+        False if all tables are empty.
 
     Raises
     ------
     AlreadyInApdbError
-        If the visit-detector is there already; nothing is written.
+        If the APDB already has the visit-detector; nothing is written.
     RetriableError
-        If the write failed and left nothing behind.
+        If the write failed without any effect.
     NonRetriableError
-        If the write failed and it cannot be told what it left behind.
+        If the write failed and its effect is unknown.
     """
     require_not_in_apdb(apdb, visit, detector)
     if objects.empty and sources.empty and forced_sources.empty:
@@ -99,7 +99,7 @@ def write_visit_detector(
     except VisitDetectorTakenError as exc:
         raise AlreadyInApdbError(visit, detector) from exc
     except (SQLAlchemyError, PandasDatabaseError) as exc:
-        # Their own texts hold the whole statement with its rows: the driver's says what happened.
+        # The outer messages quote the whole statement with its rows; the driver's message states the cause.
         cause = _driver_error(exc)
         what = f"visit {visit}, detector {detector}"
         present = _is_present(apdb, visit, detector)
@@ -107,16 +107,16 @@ def write_visit_detector(
             raise AlreadyInApdbError(visit, detector) from cause
         if present:
             raise NonRetriableError(
-                f"The APDB failed after it took {what}: {cause}", retry="unsafe"
+                f"The APDB failed after it stored {what}: {cause}", retry="unsafe"
             ) from cause
         if _is_refused(exc):
             raise NonRetriableError(f"The APDB refuses the rows of {what}: {cause}") from cause
-        raise RetriableError(f"The APDB did not take {what}: {cause}") from cause
+        raise RetriableError(f"The APDB did not store {what}: {cause}") from cause
     return True
 
 
 def _sql_error(error: BaseException) -> BaseException:
-    """Return SQLAlchemy's exception, which pandas wraps in one of its own."""
+    """Return SQLAlchemy's exception, which pandas may wrap in its own."""
     return error.__cause__ if isinstance(error, PandasDatabaseError) and error.__cause__ else error
 
 
@@ -131,7 +131,7 @@ def _is_conflict(error: BaseException) -> bool:
 
 
 def _is_refused(error: BaseException) -> bool:
-    """Tell whether the database would refuse the same rows again."""
+    """Return whether the database would refuse the same rows again."""
     return isinstance(_sql_error(error), IntegrityError | DataError | ProgrammingError)
 
 
@@ -140,7 +140,7 @@ def _is_present(apdb: Apdb, visit: int, detector: int) -> bool:
         return bool(apdb.containsVisitDetector(visit, detector))
     except SQLAlchemyError as exc:
         raise NonRetriableError(
-            f"The APDB failed while visit {visit}, detector {detector} was being written, and cannot be "
-            "asked what it took.",
+            f"The APDB failed while visit {visit}, detector {detector} was being written, and does not "
+            "answer whether it stored them.",
             retry="unsafe",
         ) from exc

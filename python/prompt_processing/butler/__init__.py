@@ -1,1 +1,1 @@
-"""What every process knows of a Butler repository."""
+"""Access to Butler repositories, shared by all processes."""

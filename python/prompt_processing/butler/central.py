@@ -1,4 +1,4 @@
-"""The repository that all workers share: inputs are read from it, outputs written to it."""
+"""The central repository, from which all workers read inputs and to which they write outputs."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _INSTRUMENT_ELEMENTS = ("instrument", "detector", "physical_filter", "visit_syst
 
 
 class CentralRepository:
-    """Queries and writes of the central repository, each in as few statements as it takes.
+    """Queries and writes of the central repository, each with as few statements as possible.
 
     Parameters
     ----------
     reader, writer : `~lsst.daf.butler.Butler`
-        Of the repository that inputs come from and of the one that outputs
-        go to; they may be the same object.
+        Butlers of the repositories for inputs and outputs; they may be the
+        same object.
     collections : `Collections`
-        Names.
+        Collection names.
     retry_delay : `float`
-        Seconds before a call that failed is repeated.
+        Seconds before a failed call is repeated.
     """
 
     def __init__(self, reader: Butler, writer: Butler, collections: Collections, retry_delay: float) -> None:
@@ -54,17 +54,17 @@ class CentralRepository:
 
     @classmethod
     def open(cls, output_repo: str, input_repo: str, instrument: str, retry_delay: float) -> Self:
-        """Connect.
+        """Connect to the repositories.
 
         Parameters
         ----------
         output_repo, input_repo : `str`
-            URIs of the repository that outputs go to and of the one that
-            inputs come from; they may be the same.
+            URIs of the repositories for outputs and inputs; they may be the
+            same.
         instrument : `str`
             Short name of the instrument.
         retry_delay : `float`
-            Seconds before a call that failed is repeated.
+            Seconds before a failed call is repeated.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class CentralRepository:
         with passing(f"Opening the central repository {output_repo}"):
             config = ButlerConfig(output_repo)
             writer = Butler.from_config(config, writeable=True)
-        # One connection serves both, except where a writer locks out every reader.
+        # One connection serves both, except in SQLite, where a writer locks out all readers.
         shared = input_repo == output_repo and not _is_sqlite(config)
         with passing(f"Opening the central repository {input_repo}"):
             reader = writer if shared else Butler.from_config(input_repo, writeable=False)
@@ -87,12 +87,12 @@ class CentralRepository:
             self.reader.close()
 
     def instrument_records(self) -> dict[str, list[DimensionRecord]]:
-        """Return the records of the instrument itself, by dimension element, in order of insertion.
+        """Return the instrument's records by dimension element, in order of insertion.
 
         Raises
         ------
         LookupError
-            Raised if the repository does not know the instrument.
+            Raised if the repository does not have the instrument.
         RetriableError
             Raised if the repository cannot be reached.
         """
@@ -112,7 +112,7 @@ class CentralRepository:
         return records
 
     def search_order(self) -> tuple[str, ...]:
-        """Return the collections that hold the inputs, in the order in which they are searched."""
+        """Return the collections of the inputs, in search order."""
 
         def query() -> tuple[str, ...]:
             return tuple(self.reader.collections.query(self.collections.defaults, flatten_chains=True))
@@ -121,25 +121,25 @@ class CentralRepository:
 
     @contextmanager
     def remembering_collections(self) -> Iterator[None]:
-        """Ask for collections once during a block, and not by each of its queries."""
+        """Read the collections once for a block, instead of once per query."""
         with self.reader.registry.caching_context():
             yield
 
     def ask_together(self, what: str, questions: Callable[[], _T]) -> _T:
-        """Ask several questions in one transaction of the database.
+        """Run several queries in one transaction of the database.
 
         Parameters
         ----------
         what : `str`
-            Names what is asked, for the log.
+            Description of the queries, for the log.
         questions : callable
-            Calls methods of this object that find something; called again
-            from its beginning if it fails for a passing reason.
+            Calls methods of this object; called a second time if it fails for
+            a transient reason.
 
         Returns
         -------
         answers
-            What ``questions`` returned.
+            Return value of ``questions``.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class CentralRepository:
         """
 
         def together() -> _T:
-            # Each question in a transaction of its own takes twice the statements.
+            # A transaction for each query would take twice as many statements.
             self._together = True
             try:
                 with self.reader.registry.transaction():
@@ -162,23 +162,23 @@ class CentralRepository:
     def find_calibrations(
         self, dataset_type: DatasetType, data_id: Mapping[str, Any], when: Timespan, order: Sequence[str]
     ) -> list[Certified]:
-        """Find all calibrations of one type that are valid at some time.
+        """Find all calibrations of one type that are valid within a time range.
 
         Parameters
         ----------
         dataset_type : `~lsst.daf.butler.DatasetType`
-            A calibration.
+            A calibration type.
         data_id : mapping
-            Instrument and, to have only these, detector and filter.
+            Instrument and, as optional constraints, detector and filter.
         when : `~lsst.daf.butler.Timespan`
-            Range of times.
+            Time range.
         order : sequence of `str`
-            Collections.
+            Collections to search.
 
         Returns
         -------
         calibrations : `list` [`Certified`]
-            In no order.
+            Calibrations, in no particular order.
         """
         name = dataset_type.name
         known = {key: value for key, value in data_id.items() if key in dataset_type.dimensions}
@@ -208,23 +208,23 @@ class CentralRepository:
         region: Region,
         order: Sequence[str],
     ) -> list[DatasetRef]:
-        """Find datasets of the sky, such as templates and reference stars, where a visit looks.
+        """Find datasets of a sky region, such as templates and reference stars.
 
         Parameters
         ----------
         dataset_type : `~lsst.daf.butler.DatasetType`
-            With one dimension that has a region.
+            Dataset type with one spatial dimension.
         data_id : mapping
-            Values of its other dimensions.
+            Values of the other dimensions.
         region : `lsst.sphgeom.Region`
-            Part of the sky.
+            Region of the sky.
         order : sequence of `str`
-            Collections, the one searched first in front.
+            Collections in search order.
 
         Returns
         -------
         refs : `list` [`~lsst.daf.butler.DatasetRef`]
-            With their dimension records.
+            References with dimension records.
         """
         known = {key: value for key, value in data_id.items() if key in dataset_type.dimensions}
         element = next(iter(dataset_type.dimensions.spatial)).choose(dataset_type.dimensions).name
@@ -250,7 +250,7 @@ class CentralRepository:
     def find_datasets(
         self, dataset_type: DatasetType, data_id: Mapping[str, Any], order: Sequence[str]
     ) -> list[DatasetRef]:
-        """Find datasets that have neither validity nor place; arguments as for `find_overlapping`."""
+        """Find datasets without validity range and position; arguments as for `find_overlapping`."""
         known = {key: value for key, value in data_id.items() if key in dataset_type.dimensions}
 
         def query() -> list[DatasetRef]:
@@ -261,7 +261,7 @@ class CentralRepository:
         return self._ask(f"Looking for {dataset_type.name}", query, missing=[])
 
     def find_init_outputs(self, run: str, names: Iterable[str]) -> list[DatasetRef]:
-        """Find what the initializer wrote into an output run; empty if it did not."""
+        """Find the init-outputs in an output run; empty if the initializer has not run."""
 
         def query() -> list[DatasetRef]:
             known = {
@@ -275,9 +275,9 @@ class CentralRepository:
         return self._ask(f"Looking for init-outputs in {run}", query, missing=[])
 
     def add_run(self, run: str, chain: str) -> None:
-        """Make an output run and put it in front of its night's chain, unless that is done.
+        """Create an output run and prepend it to its night's chain, unless that is done.
 
-        Any number of workers may do so at once.
+        Any number of workers may call this at the same time.
         """
         if run in self._known_runs:
             return
@@ -289,7 +289,7 @@ class CentralRepository:
         self._known_runs.add(run)
 
     def _ask(self, what: str, query: Callable[[], _T], missing: _T | None = None) -> _T:
-        """Query, twice if need be; ``missing`` is the answer if a collection or type does not exist."""
+        """Run a query, at most twice; return ``missing`` if a collection or type does not exist."""
 
         def attempt() -> _T:
             try:
@@ -301,7 +301,7 @@ class CentralRepository:
                 return missing
 
         if self._together:
-            # A transaction in which something has failed is of no further use: all of it is tried again.
+            # After a failure the transaction is unusable; the caller repeats all of it.
             return attempt()
         with passing(f"{what} in the central repository"):
             return try_twice(attempt, self.retry_delay)
@@ -312,9 +312,9 @@ def _is_sqlite(config: ButlerConfig) -> bool:
 
 
 def _validity(row: Mapping[str, Any], name: str) -> Timespan | None:
-    """Return when a calibration is valid; `None` in its own run, which can certify nothing."""
+    """Return the validity range of a calibration; `None` in its run, which certifies nothing."""
     if row[f"{name}.collection"] == row[f"{name}.run"]:
-        # The registry answers that a run has unbounded validity.
+        # The registry reports an unbounded validity for runs.
         return None
     timespan: Timespan | None = row[f"{name}.timespan"]
     return timespan

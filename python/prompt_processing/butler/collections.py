@@ -1,11 +1,11 @@
-"""Names of the Butler collections that everyone agrees on."""
+"""Names of the Butler collections."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 NO_PIPELINE = "NoPipeline"
-"""Stands for the pipeline file's stem in the run of products that no pipeline made."""
+"""Takes the place of the pipeline's stem in the run of datasets that no pipeline writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,17 @@ class Collections:
 
     @property
     def calib(self) -> str:
-        """Chain of calibration collections; they are certified in collections below it."""
+        """Chain of the calibration collections below it, in which calibrations are certified."""
         return f"{self.instrument}/calib"
 
     @property
     def unbounded_calib(self) -> str:
-        """Run of calibrations that are valid always, such as the camera."""
+        """Run of calibrations without a validity range, such as the camera."""
         return f"{self.calib}/unbounded"
 
     @property
     def templates(self) -> str:
-        """Template coadds."""
+        """Collection of template coadds."""
         return f"{self.instrument}/templates"
 
     @property
@@ -47,17 +47,17 @@ class Collections:
 
     @property
     def refcats(self) -> str:
-        """Reference catalogues of the whole sky, of no instrument."""
+        """Collection of reference catalogues, which belong to no instrument."""
         return "refcats"
 
     @property
     def skymaps(self) -> str:
-        """Sky maps, of no instrument."""
+        """Collection of sky maps, which belong to no instrument."""
         return "skymaps"
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Members of `defaults`, in the order in which they are searched."""
+        """Members of `defaults`, in search order."""
         return (self.calib, self.templates, self.refcats, self.skymaps)
 
     def output_chain(self, night: str) -> str:

@@ -1,4 +1,4 @@
-"""Identity of what is deployed: software, pipelines and configuration."""
+"""Identity of a deployment: software, pipelines and configuration."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _DIGITS = 7
 
 
 def deployment_id(pipelines: Iterable[str], apdb_config: str) -> str:
-    """Name the software and configuration that outputs come from.
+    """Return the id of the software and configuration that write outputs.
 
     Parameters
     ----------
     pipelines : iterable of `str`
-        Pipeline files that visits may be given, environment variables expanded.
+        Pipeline files that visits may use, with environment variables expanded.
     apdb_config : `str`
         URI of the APDB's configuration.
 
     Returns
     -------
     deployment : `str`
-        ``pipelines-<7 hex>-config-<7 hex>``. Workers of one deployment agree
-        on it without talking to each other, so it depends on nothing but
-        installed distributions, this package's code, the pipelines as
-        expanded from their imports, and ``apdb_config``.
+        ``pipelines-<7 hex>-config-<7 hex>``. All workers of a deployment
+        compute the same id. It depends only on the installed distributions,
+        this package's code, the pipelines with their imports expanded, and
+        ``apdb_config``.
     """
     software = hashlib.sha256()
-    # Not sys.path: whoever has imported setuptools has its private copies of packages there as well.
+    # Not sys.path: after an import of setuptools it also holds the private copies of packages there.
     folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     for distribution in sorted({f"{d.name}=={d.version}" for d in metadata.distributions(path=folders)}):
         software.update(distribution.encode() + b"\n")
@@ -53,9 +53,9 @@ def _expanded(path: str) -> str:
     try:
         pipeline = parse_yaml(str(read_pipeline(path)))
     except FileNotFoundError:
-        # It is missing from all workers of a deployment, and nothing is run from it.
+        # The file is missing in all workers of the deployment, and nothing runs from it.
         return "missing"
-    # The middleware keeps a subset's tasks as a set, and writes them in another order in each process.
+    # The middleware keeps the tasks of a subset in a set, whose order differs between processes.
     for subset in pipeline.get("subsets", {}).values():
         subset["subset"].sort()
     return json.dumps(pipeline, default=str)

@@ -1,4 +1,4 @@
-"""Which failures of a repository pass by themselves."""
+"""Distinguish transient failures of a repository from permanent ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prompt_processing.transport.refusals import explain_refusal
 _LOG = logging.getLogger("lsst.activator.storage.repository_errors")
 
 PASSING_FAILURES: tuple[type[Exception], ...] = (
-    # Covers missing and unreachable files, refused and dropped connections.
+    # Includes missing and unreachable files, refused and dropped connections.
     OSError,
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.InterfaceError,
@@ -30,17 +30,17 @@ PASSING_FAILURES: tuple[type[Exception], ...] = (
 """Failures of the database, the object store or the network, not of the request."""
 
 MAY_BE_PASSING: tuple[type[Exception], ...] = (*PASSING_FAILURES, ExceptionGroup)
-"""What to catch before `is_passing` is asked: several transfers at once fail with a group."""
+"""Exceptions to catch before calling `is_passing`: concurrent transfers raise a group."""
 
 
 @contextmanager
 def passing(what: str) -> Iterator[None]:
-    """Raise failures of a repository as what they mean for the visit.
+    """Turn transient failures of a repository into `RetriableError`.
 
     Parameters
     ----------
     what : `str`
-        Names the repository and what is done with it.
+        Name of the operation and the repository.
 
     Raises
     ------
@@ -56,22 +56,22 @@ def passing(what: str) -> Iterator[None]:
 
 
 def try_twice[T](action: Callable[[], T], delay: float, also: tuple[type[Exception], ...] = ()) -> T:
-    """Do something with a repository, and once more if it fails for a passing reason.
+    """Call a function, and once more if it fails for a transient reason.
 
     Parameters
     ----------
     action : callable
-        Leaves nothing behind if it fails, or is safe to repeat.
+        Function that is safe to repeat after a failure.
     delay : `float`
-        Seconds to wait in the mean. Jittered, since a full focal plane of
-        workers meets the same failure at the same moment.
+        Mean wait, seconds. It is jittered, because all workers of a focal
+        plane see the same failure at the same moment.
     also : `tuple` of exception types, optional
         Other failures worth repeating, such as conflicts between workers.
 
     Returns
     -------
     result
-        What ``action`` returned.
+        Return value of ``action``.
     """
     try:
         return action()
@@ -85,7 +85,7 @@ def try_twice[T](action: Callable[[], T], delay: float, also: tuple[type[Excepti
 
 
 def is_passing(error: Exception) -> bool:
-    """Tell whether a failure, or all that several transfers at once failed with, may pass by itself."""
+    """Return whether a failure, or every member of an exception group, is transient."""
     if isinstance(error, ExceptionGroup):
         return all(is_passing(one) for one in error.exceptions)
     return isinstance(error, PASSING_FAILURES)

@@ -1,4 +1,4 @@
-"""Hand a visit's outputs over to the central repository."""
+"""Hand the outputs of a visit over to the central repository."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RECORD_ORDER = (
     "visit_system_membership",
     "visit_detector_region",
 )
-"""Dimension elements that come into being with a visit, each after those that it refers to."""
+"""Dimension elements that a visit creates, each after those that it refers to."""
 
 
 class Exporter:
@@ -39,10 +39,10 @@ class Exporter:
     Parameters
     ----------
     central : `CentralRepository`
-        To where.
+        The destination.
     patterns : sequence of `str`
-        Regular expressions; a dataset type is handed over if one of them
-        matches its whole name.
+        Regular expressions; a dataset type is exported if one of them matches
+        its whole name.
     """
 
     def __init__(self, central: CentralRepository, patterns: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ class Exporter:
         self._registered: set[str] | None = None
 
     def wants(self, dataset_type: DatasetType) -> bool:
-        """Tell whether datasets of a type are handed over."""
+        """Return whether datasets of a type are exported."""
         return "detector" in dataset_type.dimensions and any(
             pattern.fullmatch(dataset_type.name) for pattern in self._patterns
         )
@@ -68,9 +68,9 @@ class Exporter:
         Parameters
         ----------
         source : `LocalRepository`
-            From where.
+            The local repository.
         runs : collection of `str`
-            Its output runs, which hold nothing but this visit's outputs.
+            Output runs, which hold only this visit's outputs.
         records : iterable of `tuple` [`str`, `list`]
             Dimension records of the visit, by element in order of insertion.
         chain : `str`
@@ -79,14 +79,14 @@ class Exporter:
         Returns
         -------
         n_datasets : `int`
-            How many were handed over.
+            Number of datasets handed over.
 
         Raises
         ------
         RetriableError
             Raised if the central repository cannot be reached.
         NonRetriableError
-            Raised if it already has other outputs of the same visit.
+            Raised if the repository already has other outputs of the same visit.
         """
         refs = self.outputs(source, runs)
         if not refs:
@@ -95,7 +95,7 @@ class Exporter:
         central = self._central
         writer = central.writer
         with passing("Export to the central repository"):
-            # Short transactions of their own: every worker of the focal plane inserts the same records.
+            # In separate, short transactions: all workers of the focal plane insert the same records.
             for element, rows in records:
                 if rows:
                     _insert(central, element, rows)
@@ -111,7 +111,7 @@ class Exporter:
             datasets, files = destinations(source, root, refs)
             conflict: ConflictingDefinitionError | None = None
             with ExportJournal(root, central.retry_delay).noted(outputs_message(datasets, records)):
-                # Before the transaction, so that its locks are not held for the time of an upload.
+                # Before the transaction, so that its locks are not held during the upload.
                 copy_files(files, central.retry_delay)
                 try:
                     with writer.registry.caching_context():
@@ -130,13 +130,13 @@ class Exporter:
         return len(refs)
 
     def outputs(self, source: LocalRepository, runs: Collection[str]) -> list[DatasetRef]:
-        """Return what there is to hand over; arguments as for `export`."""
+        """Return the datasets to hand over; arguments as for `export`."""
         return [ref for ref in source.datasets(runs) if self.wants(ref.datasetType)]
 
     def _refuse_duplicate(self, refs: Collection[DatasetRef]) -> None:
-        """Look, before anything is copied, whether the visit was handed over before.
+        """Check, before anything is copied, that the visit was not handed over before.
 
-        One of the outputs of each run tells.
+        One output of each run is enough for that.
         """
         one_of_each_run = {ref.run: ref for ref in sorted(refs)}
         for run, ref in one_of_each_run.items():
@@ -177,7 +177,7 @@ def copy_files(files: Sequence[tuple[ResourcePath, ResourcePath]], retry_delay: 
     Parameters
     ----------
     files : sequence of `tuple` [`~lsst.resources.ResourcePath`, `~lsst.resources.ResourcePath`]
-        From where to where.
+        Pairs of source and destination.
     retry_delay : `float`
         Seconds before a second attempt, if the store does not answer.
     """
@@ -187,12 +187,12 @@ def copy_files(files: Sequence[tuple[ResourcePath, ResourcePath]], retry_delay: 
 def outputs_message(
     datasets: Sequence[FileDataset], records: Iterable[tuple[str, list[DimensionRecord]]]
 ) -> VisitOutputs:
-    """Write down what is exported, in the form that the writer service reads.
+    """Make the message that describes an export to the writer service.
 
     Parameters
     ----------
     datasets : sequence of `~lsst.daf.butler.FileDataset`
-        With paths relative to the root of the central datastore.
+        Datasets, with paths relative to the root of the central datastore.
     records : iterable of `tuple` [`str`, `list`]
         Dimension records of the visit, by element.
     """
@@ -207,23 +207,23 @@ def outputs_message(
 def destinations(
     source: LocalRepository, there: ResourcePath, refs: Sequence[DatasetRef]
 ) -> tuple[list[FileDataset], list[tuple[ResourcePath, ResourcePath]]]:
-    """Choose each file's place in another datastore: the same as in the source's.
+    """Choose each file's path in another datastore: the same as in the source.
 
     Parameters
     ----------
     source : `LocalRepository`
-        Where the files are.
+        Repository that has the files.
     there : `~lsst.resources.ResourcePath`
         Root of the other datastore.
     refs : sequence of `~lsst.daf.butler.DatasetRef`
-        What is wanted.
+        Datasets to copy.
 
     Returns
     -------
     datasets : `list` [`~lsst.daf.butler.FileDataset`]
-        With paths relative to either root.
+        Datasets, with paths relative to both roots.
     files : `list` [`tuple` [`~lsst.resources.ResourcePath`, `~lsst.resources.ResourcePath`]]
-        From where to where.
+        Pairs of source and destination.
     """
     here = datastore_root(source.butler)
     datasets = source.export_files(refs)
@@ -232,17 +232,17 @@ def destinations(
 
 
 def datastore_root(butler: Butler) -> ResourcePath:
-    """Return where a repository keeps its files.
+    """Return the root of a repository's files.
 
     Parameters
     ----------
     butler : `~lsst.daf.butler.Butler`
-        The repository; its database is not asked.
+        The repository; its database is not queried.
 
     Raises
     ------
     NonRetriableError
-        Raised if it keeps none.
+        Raised if the repository keeps no files.
     """
     for root in butler.get_datastore_roots().values():
         if root is not None:

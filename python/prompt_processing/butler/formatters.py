@@ -1,4 +1,4 @@
-"""How the Butler reads and writes this package's types."""
+"""Butler formatters and delegates for this package's types."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ExposureFormatter(FormatterV2):
 
 
 class ExposureDelegate(StorageClassDelegate):
-    """Give the components of an `Exposure` that is already in memory."""
+    """Return the components of an `Exposure` in memory."""
 
     def getComponent(self, composite: Any, componentName: str) -> Any:  # noqa: N802 (the base class's name)
         """Return one component."""
@@ -59,7 +59,7 @@ class ExposureDelegate(StorageClassDelegate):
     def handleParameters(  # noqa: N802
         self, inMemoryDataset: Any, parameters: Mapping[str, Any] | None = None
     ) -> Any:
-        """Cut an exposure that is already in memory."""
+        """Cut out a region of an exposure in memory."""
         region = (parameters or {}).get("region")
         exposure: Exposure = inMemoryDataset
         if region is None or exposure.wcs is None:
@@ -95,6 +95,6 @@ class JsonTextFormatter(FormatterV2):
         return reader.from_json(uri.read().decode())
 
     def to_bytes(self, in_memory_dataset: Any) -> bytes:
-        """Serialise."""
+        """Serialise to JSON."""
         text: str = in_memory_dataset.to_json()
         return text.encode()

@@ -1,4 +1,4 @@
-"""How the Butler reads raw images, in the files that the camera wrote."""
+"""Butler formatter for raw images, in the files that the camera wrote."""
 
 from __future__ import annotations
 

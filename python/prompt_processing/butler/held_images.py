@@ -1,4 +1,4 @@
-"""Images that are read into memory before the tasks ask for them."""
+"""Images that are read into memory before the tasks need them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["HeldImages", "return_freed_memory"]
 
 
 class HeldImages:
-    """The preloaded images of the visit at hand, in the in-memory part of a datastore.
+    """The preloaded images of the current visit, in the in-memory part of a datastore.
 
-    Of calibrations only the values are held, which are all that instrument
-    signature removal uses of them; of coadds only what is under the detector.
+    Calibrations are held without mask and variance, which instrument signature
+    removal does not use. Coadds are held only where the detector overlaps them.
     Whole exposures would take three gigabytes.
 
     Parameters
     ----------
     memory, files : `~lsst.daf.butler.Datastore`
-        Where images are held, and where they are read.
+        Destination and source of the images.
     """
 
     def __init__(self, memory: Any, files: Any) -> None:
@@ -35,14 +35,14 @@ class HeldImages:
         self._held: dict[UUID, tuple[DatasetRef, Region | None]] = {}
 
     def hold(self, refs: Iterable[DatasetRef], region: Region | None) -> None:
-        """Read images, and let go of those of the visit before.
+        """Read images, and release those of the previous visit.
 
         Parameters
         ----------
         refs : iterable of `~lsst.daf.butler.DatasetRef`
-            What the visit needs; only images are read, other inputs are small.
+            Inputs of the visit; only images are read, because other inputs are small.
         region : `~lsst.sphgeom.Region` or `None`
-            What the detector may see; `None` if that is not known.
+            Padded sky region of the detector; `None` if unknown.
         """
         wanted = {ref.id: ref for ref in refs if ref.datasetType.storageClass_name == "ExposureF"}
         for identity, (ref, held_for) in list(self._held.items()):
@@ -62,7 +62,7 @@ class HeldImages:
             self._held[identity] = ref, region if of_sky else None
 
     def release(self, refs: Iterable[DatasetRef]) -> None:
-        """Let go of coadds that no task will ask for again; calibrations are the next visit's too."""
+        """Release coadds that no task will read again; the next visit uses the calibrations too."""
         before = len(self._held)
         for ref in refs:
             if "patch" in ref.datasetType.dimensions and self._held.pop(ref.id, None) is not None:
@@ -71,12 +71,12 @@ class HeldImages:
             return_freed_memory()
 
     def forget(self, identities: Iterable[UUID]) -> None:
-        """Take note that datasets were removed."""
+        """Forget datasets that were removed from the repository."""
         for identity in identities:
             self._held.pop(identity, None)
 
     def _values(self, ref: DatasetRef) -> Exposure:
-        """Read an image without mask and variance: views of one zero stand for them."""
+        """Read an image with views of a single zero as mask and variance."""
         image = self._files.get(ref.makeComponentRef("image"))
         image = np.ascontiguousarray(image, image.dtype.newbyteorder("="))
         return Exposure(
@@ -88,10 +88,10 @@ class HeldImages:
 
 
 def return_freed_memory() -> None:
-    """Give what has been freed back to the operating system, where the C library can.
+    """Return freed memory to the operating system, if the C library supports it.
 
-    glibc keeps blocks of up to 32 MB for itself, as parts of a coadd are, while whole detectors' planes come
-    from the system each time: the two never share memory, and a worker would need room for both.
+    glibc keeps freed blocks of up to 32 MB, the size of coadd cutouts, but allocates whole detector planes
+    from the system each time. The two never share memory, so that a worker would need room for both.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
@@ -99,5 +99,5 @@ def return_freed_memory() -> None:
 
 
 def _serves(held_for: Region | None, region: Region | None) -> bool:
-    """Tell whether what was read for one region is enough for another."""
+    """Return whether an image read for one region covers another region."""
     return held_for is None or (region is not None and bool(held_for.contains(region)))

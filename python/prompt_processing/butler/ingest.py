@@ -1,4 +1,4 @@
-"""Take raw images into the local repository and define their visits."""
+"""Ingest raw images into the local repository and define their visits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from prompt_processing.instruments.headers import (
 )
 
 MAX_ROTATION_DIFFERENCE = 1.0
-"""Degrees by which an image's rotation on the sky may differ from the announced one."""
+"""Largest difference between the rotation of an image and the announced one, degrees."""
 
 _ONE_TO_ONE = 0
 _VISIT_SYSTEM_NAMES = {0: "one-to-one", 1: "by-group-metadata", 2: "by-seq-start-end"}
@@ -37,27 +37,27 @@ VisitRecords = dict[str, list[DimensionRecord]]
 
 
 class Destination(Protocol):
-    """What an `Ingester` needs of the repository that it fills; `LocalRepository` is one."""
+    """A repository that an `Ingester` can fill, such as `LocalRepository`."""
 
     folder: Path
     butler: Butler
     collections: Collections
 
     def insert(self, element: str, records: Iterable[DimensionRecord], *, replace: bool = False) -> None:
-        """Insert dimension records; those that are there stay, or are replaced."""
+        """Insert dimension records; keep or replace existing ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class IngestedExposure:
-    """An image that is in the local repository.
+    """An image in the local repository.
 
     Attributes
     ----------
     exposure : `int`
-        Exposure id, and the visit's.
+        Exposure id, which is also the visit id.
     records : `dict`
-        Dimension records by element, in order of insertion; none of a visit
-        if the header does not tell what sky it sees.
+        Dimension records by element, in order of insertion; without records
+        of a visit if the header does not state the pointing.
     """
 
     exposure: int
@@ -65,20 +65,20 @@ class IngestedExposure:
 
 
 class Ingester:
-    """Takes in the images of one visit.
+    """Ingest the images of visits.
 
     Parameters
     ----------
     local : `Destination`
-        Where to.
+        The repository.
     camera : `Camera`
-        Gives the regions.
+        The camera, for the regions of detectors.
     instrument_record : `~lsst.daf.butler.DimensionRecord`
-        The instrument's, as the central repository has it.
+        Record of the instrument in the central repository.
     filters : collection of `str`
-        Physical filters that the central repository knows.
+        Physical filters of the central repository.
     padding_arcsec : `float`
-        Added to the detector's region on all sides.
+        Margin around the detector's region, arcsec.
     """
 
     def __init__(
@@ -99,31 +99,31 @@ class Ingester:
     def ingest(
         self, visit: FannedOutVisit, image: ResourcePath, known: Collection[int] = ()
     ) -> IngestedExposure:
-        """Take in one image.
+        """Ingest one image.
 
         Parameters
         ----------
         visit : `FannedOutVisit`
-            The visit that it must be of.
+            The visit that the image must belong to.
         image : `~lsst.resources.ResourcePath`
             The file.
         known : collection of `int`, optional
-            Exposures of the visit that were taken in before.
+            Exposures of the visit that were ingested before.
 
         Returns
         -------
         ingested : `IngestedExposure`
-            What it became.
+            The ingested image.
 
         Raises
         ------
         RawError
             Raised if the file is truncated or of another detector, its header
-            lacks what is needed, or its rotation is not the announced one.
+            is incomplete, or its rotation differs from the announced one.
         OSError
             Raised if the file cannot be fetched.
         """
-        # Beside the datastore, so that its last step is a rename.
+        # Beside the datastore, so that the last step is a rename.
         path = self._local.folder / "incoming" / image.basename()
         path.parent.mkdir(exist_ok=True)
         arrived = ResourcePath(str(path), forceDirectory=False)
@@ -133,7 +133,7 @@ class Ingester:
             observation = translate(read_header(path), str(image))
             self._check(visit, observation, str(image))
             if observation.exposure_id in known:
-                raise RawFileError(str(image), f"exposure {observation.exposure_id} is there already.")
+                raise RawFileError(str(image), f"exposure {observation.exposure_id} is ingested already.")
             records = self.dimension_records(visit, observation)
             self._enter(observation, records, arrived)
         finally:
@@ -148,9 +148,9 @@ class Ingester:
                 f"not {visit.instrument} detector {visit.detector}.",
             )
         if observation.physical_filter not in self._filters:
-            # The database would only say that some constraint is violated.
+            # The database would only report a violated constraint.
             raise RawFileError(
-                source, f"the central repository does not know its filter {observation.physical_filter!r}."
+                source, f"the central repository does not have its filter {observation.physical_filter!r}."
             )
         if visit.rotation is None:
             return
@@ -160,23 +160,23 @@ class Ingester:
         if abs(difference) > MAX_ROTATION_DIFFERENCE:
             raise RawFileError(
                 source,
-                f"its rotation is {observation.rotation:.2f} degrees, announced was {visit.rotation:.2f}.",
+                f"its rotation is {observation.rotation:.2f} degrees, not {visit.rotation:.2f} as announced.",
             )
 
     def dimension_records(self, visit: FannedOutVisit, observation: Observation) -> VisitRecords:
-        """Make all records of an exposure and its visit.
+        """Make the dimension records of an exposure and its visit.
 
         Parameters
         ----------
         visit : `FannedOutVisit`
-            Its group is the exposure's, whatever the header says.
+            The visit; its group overrides that of the header.
         observation : `Observation`
-            From the header.
+            Values of the header.
 
         Returns
         -------
         records : `dict` [`str`, `list`]
-            By element, in order of insertion. No visit without a region.
+            Records by element, in order of insertion; no visit without a region.
         """
         universe = self._local.butler.dimensions
 
@@ -227,7 +227,7 @@ class Ingester:
         return records
 
     def _regions(self, observation: Observation) -> tuple[ConvexPolygon, ConvexPolygon] | None:
-        """Return what the detector and what the whole camera sees, if the header tells."""
+        """Return the regions of the detector and the whole camera, if the header states the pointing."""
         ra, dec, rotation = observation.ra, observation.dec, observation.rotation
         if ra is None or dec is None or rotation is None:
             return None
@@ -240,7 +240,7 @@ class Ingester:
             rotation,
             padding_arcsec=self._padding_arcsec,
         )
-        # The first worker's visit record is everybody's: it must not depend on the detector.
+        # All workers share the first worker's visit record, so it must not depend on the detector.
         corners = [
             vertex
             for outer in self._outer
@@ -254,7 +254,7 @@ class Ingester:
         butler = self._local.butler
         with butler.transaction():
             for element, rows in records.items():
-                # A visit that comes twice brings the same records again, at most with a newer region.
+                # A visit that is delivered twice has the same records, except perhaps a newer region.
                 self._local.insert(element, rows, replace=element not in _SHARED_ELEMENTS)
             raw = butler.get_dataset_type("raw")
             data_id = butler.registry.expandDataId(
@@ -270,13 +270,13 @@ _SHARED_ELEMENTS = {"day_obs", "group", "visit_system"}
 
 
 def outer_detectors(camera: Camera) -> tuple[Detector, ...]:
-    """Return the detectors at the edge of the focal plane: a polygon around them is around all."""
+    """Return the detectors at the edge of the focal plane, whose hull contains all detectors."""
     detectors = tuple(camera.detectors.values())
     corners = np.array(
         [
             (one.x_mm + camera.pixel_mm * x, one.y_mm + camera.pixel_mm * y)
             for one in detectors
-            # A circle around it would do as well: which way the detector is turned does not matter here.
+            # A square that contains the detector in any orientation is enough here.
             for half in [max(one.width, one.height) / 2]
             for x, y in ((-half, -half), (half, -half), (half, half), (-half, half))
         ]
@@ -286,7 +286,7 @@ def outer_detectors(camera: Camera) -> tuple[Detector, ...]:
 
 
 def check_complete(path: Path) -> None:
-    """Compare a FITS file's length with what its headers promise.
+    """Check that a FITS file is as long as its headers require.
 
     Parameters
     ----------
@@ -296,10 +296,10 @@ def check_complete(path: Path) -> None:
     Raises
     ------
     RawFileError
-        Raised if it ends early or is no FITS file.
+        Raised if the file is truncated or not a FITS file.
     """
     if path.suffix == ".gz":
-        # Its length tells nothing; decompression fails at the end if it is cut.
+        # The compressed length says nothing; decompression of a truncated file fails.
         return
     try:
         with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""The one place that uses parts of the Butler without a public name.
+"""The only module that uses private parts of the Butler.
 
 `~prompt_processing.apdb.internals` is its counterpart for the APDB. A test compares `TESTED_VERSION` with
-what is installed, and looks for each part by its name.
+the installed version, and checks that each part exists.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ __all__ = [
 ]
 
 TESTED_VERSION = "30.2026.43"
-"""Version of lsst-daf-butler whose parts these are, without the day."""
+"""Version of lsst-daf-butler, without the day, against which these parts are tested."""
 
 _DISTRIBUTION = "lsst-daf-butler"
 
 
 def datastore_parts(butler: Butler) -> tuple[Any, ...]:
-    """Return the datastores that a chained datastore is made of, in order."""
+    """Return the members of a chained datastore, in order."""
     return tuple(_datastore(butler).datastores)
 
 
 def put_into_datastore(
     butler: Butler, product: Any, ref: DatasetRef, provenance: DatasetProvenance | None
 ) -> None:
-    """Store a dataset that the registry knows already; `Butler.put` would enter it there as well."""
+    """Store a dataset that is already in the registry; `Butler.put` would enter it there again."""
     _datastore(butler).put(product, ref, provenance=provenance)
 
 
 def file_uris(butler: Butler, refs: Iterable[DatasetRef]) -> Mapping[DatasetRef, Any]:
-    """Return where the files of datasets are, also of those that exist in memory only."""
+    """Return the file URIs of datasets; for datasets in memory, the URIs that they would have."""
     found: Mapping[DatasetRef, Any] = _datastore(butler).getManyURIs(refs, predict=True, allow_missing=True)
     return found
 
 
 def enter_datasets(butler: Butler, refs: Iterable[DatasetRef]) -> None:
-    """Enter datasets of one set of dimensions in the registry with one statement, ids and runs as given."""
+    """Enter datasets with the same dimensions in the registry in one statement, keeping ids and runs."""
     internal(butler.registry, "_importDatasets", _DISTRIBUTION)(refs)
 
 
 def files_of(butler: Butler) -> Butler:
-    """Return a source for `Butler.transfer_from` that offers the files of a repository and no more.
+    """Return a source for `Butler.transfer_from` that offers only the files of a repository.
 
-    Of a whole repository, a transfer also asks what each run is about. Nobody reads that here, and it takes
-    ten statements a run.
+    From a whole repository, a transfer also reads the description of each run. That takes ten statements per
+    run, and nothing uses it here.
     """
     return cast(Butler, _FilesOf(butler))
 

@@ -1,4 +1,4 @@
-"""Notes about exports that are underway, kept beside the files that they are about."""
+"""Notes about exports in progress, kept in the datastore beside the exported files."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _FOLDER = "exports-underway"
 
 @dataclass(frozen=True, slots=True)
 class ExportNote:
-    """A note that somebody has left.
+    """A note about an unfinished export.
 
     Attributes
     ----------
     uri : `~lsst.resources.ResourcePath`
-        Its file.
+        File of the note.
     written : `float`
-        When it was written, Unix seconds.
+        Time of writing, Unix seconds.
     """
 
     uri: ResourcePath
     written: float
 
     def read(self) -> VisitOutputs:
-        """Return what was to be exported."""
+        """Return the outputs to be exported."""
         return VisitOutputs.model_validate_json(self.uri.read())
 
 
 class ExportJournal:
-    """Say what is going to be copied before it is, so that somebody else can finish it or clear it away.
+    """Record an export before it begins, so that another process can finish it or remove its files.
 
-    A file in the datastore and its record in the database, or the message
-    about it, cannot be written in one step: a worker that dies in between
-    leaves files that nobody knows of. Its note stays with them.
+    A file in the datastore and its record in the database (or the message
+    about it) cannot be written in one step. A worker that dies in between
+    leaves unrecorded files; its note stays with them.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ class ExportJournal:
 
     @contextmanager
     def noted(self, outputs: VisitOutputs) -> Iterator[None]:
-        """Keep a note during a block, and after it if it fails.
+        """Keep a note during a block, and afterwards if the block fails.
 
         Parameters
         ----------
         outputs : `~prompt_processing.butler.messages.VisitOutputs`
-            What is copied and entered within the block.
+            Outputs that the block copies and enters.
 
         Raises
         ------
@@ -75,7 +75,7 @@ class ExportJournal:
         """
         note = self._folder.join(f"{time.time():.0f}-{uuid.uuid4().hex}.json", forceDirectory=False)
         content = outputs.model_dump_json().encode()
-        with passing("Noting what is exported in the central datastore"):
+        with passing("Writing the note of the export to the central datastore"):
             try_twice(lambda: note.write(content), self._retry_delay)
         yield
         try:
@@ -83,11 +83,11 @@ class ExportJournal:
         except MAY_BE_PASSING as error:
             if not is_passing(error):
                 raise
-            # Who finishes it will find all done.
-            _LOG.warning("The note %s stays: %s", note, error)
+            # prompt repo finish-exports will find nothing left to do.
+            _LOG.warning("Cannot remove the note %s: %s", note, error)
 
     def notes(self) -> list[ExportNote]:
-        """Return the notes that are there, oldest first.
+        """Return the existing notes, oldest first.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The repository of one worker process, in which its pipelines run."""
+"""The local repository of a worker process, in which pipelines run."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ HELD_IN_MEMORY = (
     "difference_image_predetection",
     "difference_image",
 )
-"""Images that one task hands to the next. Compressing one takes longer than most tasks do, so they become
-files only when they are exported, after the alerts have left."""
+"""Images that one task passes to the next. Compressing one takes longer than most tasks, so they become
+files only at the export, after the alerts have been sent."""
 
 
 _FILE_NAME = (
@@ -45,22 +45,22 @@ _FILE_NAME = (
     "{datasetType}_{instrument:?}_{tract:?}_{patch:?}_{band:?}_{physical_filter:?}_{visit:?}_"
     "{exposure.obs_id|group:?}_{detector.full_name:?}_{skymap:?}_{skypix:?}_{id}"
 )
-"""With the dataset's id, so that two attempts at a visit never write to the same file of the central
-datastore, where outputs have the same names."""
+"""File names contain the dataset's id, so that two attempts at a visit never write to the same file of the
+central datastore, where outputs keep their names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """A calibration and when it is valid.
+    """A calibration and its validity range.
 
     Attributes
     ----------
     ref : `~lsst.daf.butler.DatasetRef`
         The calibration.
     collection : `str`
-        Where it was found.
+        Collection in which it was found.
     timespan : `~lsst.daf.butler.Timespan` or `None`
-        Its validity; `None` in a collection that has none.
+        Validity range; `None` in a collection without validity ranges.
     """
 
     ref: DatasetRef
@@ -69,18 +69,18 @@ class Certified:
 
 
 class LocalRepository:
-    """A repository that is as short-lived as its process.
+    """A repository that exists as long as its process.
 
-    Make it with `create`.
+    Create it with `create`.
 
     Attributes
     ----------
     folder : `~pathlib.Path`
         ``butler-????????`` below the configured directory.
     butler : `~lsst.daf.butler.Butler`
-        Writeable.
+        Writeable butler.
     collections : `Collections`
-        Names.
+        Collection names.
     """
 
     def __init__(self, folder: LocalFolder, butler: Butler, collections: Collections) -> None:
@@ -97,21 +97,21 @@ class LocalRepository:
 
     @classmethod
     def create(cls, parent: str, universe: DimensionUniverse, collections: Collections) -> Self:
-        """Make a new repository.
+        """Create a new repository.
 
         Parameters
         ----------
         parent : `str`
-            Directory to make it in.
+            Directory in which to create it.
         universe : `~lsst.daf.butler.DimensionUniverse`
-            Of the central repository: datasets and records go back and forth.
+            Universe of the central repository, with which datasets and records are exchanged.
         collections : `Collections`
-            Names.
+            Collection names.
 
         Raises
         ------
         RetriableError
-            Raised if the disk is full, or the directory is not there.
+            Raised if the disk is full, or the directory does not exist.
         """
         with passing(f"Making a local repository in {parent}"):
             folder = LocalFolder.make(parent)
@@ -119,7 +119,7 @@ class LocalRepository:
             try:
                 Butler.makeRepo(str(folder.path), config=config, dimensionConfig=universe.dimensionConfig)
                 butler = Butler.from_config(str(folder.path), writeable=True)
-            # Whatever it was, it goes on; but half a repository would stay for the pod's life.
+            # Any failure: half a repository would otherwise stay as long as the pod.
             except Exception:
                 folder.remove()
                 raise
@@ -132,9 +132,9 @@ class LocalRepository:
         self._held.remove()
 
     def export_files(self, refs: Sequence[DatasetRef]) -> list[FileDataset]:
-        """Tell where the files of datasets are, relative to the datastore's root, and who reads them.
+        """Return paths, relative to the datastore's root, and formatters of datasets.
 
-        What has been in memory only is written now.
+        Datasets that exist only in memory are written first.
         """
         memory, files = self._datastores()
         written: dict[int, tuple[DatasetRef, Any]] = {}
@@ -145,35 +145,35 @@ class LocalRepository:
                 if twin is ref:
                     files.put(image, ref)
                     continue
-                # A task that only adds to its input hands on the same object, which is compressed once.
+                # A task that only adds to its input passes the same object on: compress it once.
                 (dataset,) = files.export([twin])
                 dataset.path, dataset.refs = files.getURI(twin), [ref]
                 files.ingest(dataset, transfer="hardlink")
         return list(files.export(refs))
 
     def read_ahead(self, refs: Iterable[DatasetRef], region: Region | None) -> None:
-        """Read images into memory, where the tasks find them; those of the visit before are let go.
+        """Read images into memory for the tasks, and release those of the previous visit.
 
         Parameters
         ----------
         refs : iterable of `~lsst.daf.butler.DatasetRef`
-            What the visit needs.
+            Inputs of the visit.
         region : `~lsst.sphgeom.Region` or `None`
-            What the detector may see.
+            Padded sky region of the detector.
         """
         self._images.hold(refs, region)
 
     def release(self, refs: Iterable[DatasetRef]) -> None:
-        """Let go of images that no task of the visit will ask for again; their files stay."""
+        """Release images that no task of the visit will read again; their files stay."""
         self._images.release(refs)
 
     def _datastores(self) -> tuple[Any, Any]:
-        """Return the part of the datastore in memory, and the one in files."""
+        """Return the in-memory part and the file part of the datastore."""
         memory, files = datastore_parts(self.butler)
         return memory, files
 
     def set_search_order(self, collections: Sequence[str]) -> None:
-        """Remember in which order the central repository searches its input collections."""
+        """Remember the central repository's search order of the input collections."""
         self._search_order = tuple(collections)
 
     def insert(self, element: str, records: Iterable[DimensionRecord], *, replace: bool = False) -> None:
@@ -184,10 +184,10 @@ class LocalRepository:
         element : `str`
             Dimension element.
         records : iterable of `~lsst.daf.butler.DimensionRecord`
-            Its records.
+            Records of the element.
         replace : `bool`, optional
-            Whether they win over existing ones, as those of a visit that
-            comes a second time do.
+            Whether to replace existing records, as for a visit that is
+            delivered a second time.
         """
         rows = list(records)
         if rows:
@@ -196,7 +196,7 @@ class LocalRepository:
             )
 
     def receive(self, source: Butler, refs: Collection[DatasetRef]) -> None:
-        """Copy datasets from another repository; their dimension records must be there."""
+        """Copy datasets from another repository; their dimension records must exist here."""
         self.butler.transfer_from(
             files_of(source),
             refs,
@@ -206,12 +206,12 @@ class LocalRepository:
         )
 
     def certify(self, calibrations: Iterable[Certified]) -> None:
-        """Make calibrations valid for the times they are valid for in the central repository.
+        """Certify calibrations for their validity ranges in the central repository.
 
         Parameters
         ----------
         calibrations : iterable of `Certified`
-            All received before.
+            Calibrations, all received before.
         """
         registry = self.butler.registry
         for calibration in calibrations:
@@ -222,7 +222,7 @@ class LocalRepository:
             try:
                 registry.certify(collection, [ref], calibration.timespan)
             except ConflictingDefinitionError:
-                # The central repository was recertified since; what it says now is what holds.
+                # The central repository was recertified since; the new validity range holds.
                 registry.decertify(
                     collection, ref.datasetType.name, calibration.timespan, dataIds=[ref.dataId]
                 )
@@ -230,7 +230,7 @@ class LocalRepository:
             self._certified.add(calibration)
 
     def update_chain(self) -> None:
-        """Make the chain of inputs hold what has been received, in the central repository's order."""
+        """Redefine the chain of inputs: all received collections, in the central repository's order."""
         present = set(self.butler.collections.query("*"))
         chain = tuple(name for name in self._search_order if name in present)
         if chain != self._chain:
@@ -247,7 +247,7 @@ class LocalRepository:
         self._certified = {known for known in self._certified if known.ref.id not in ids}
 
     def datasets(self, runs: Iterable[str]) -> list[DatasetRef]:
-        """Return all datasets of some runs, with their dimension records; absent runs are passed over."""
+        """Return all datasets of the runs, with dimension records; ignore runs that do not exist."""
         present = set(self.butler.collections.query("*", collection_types=CollectionType.RUN))
         wanted = sorted(present.intersection(runs))
         if not wanted:

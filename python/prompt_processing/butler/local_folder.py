@@ -1,4 +1,4 @@
-"""The folder of a worker's local repository, which ends with the worker, however that ends."""
+"""The folder of a worker's local repository, which is removed after any end of the worker."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LOCK = "in-use"
 
 
 class LocalFolder:
-    """A new folder that is this process's as long as it lives.
+    """A new folder that belongs to this process.
 
-    Make it with `make`. A process that is killed cannot remove its folder, but its lock goes with it: the
-    next worker that makes a folder beside it removes those that nobody holds.
+    Create it with `make`. A killed process cannot remove its folder, but its lock is released. The next
+    worker that makes a folder in the same directory removes all unlocked ones.
 
     Attributes
     ----------
@@ -36,29 +36,29 @@ class LocalFolder:
 
     @classmethod
     def make(cls, parent: str) -> Self:
-        """Make a folder, and remove those of dead workers first.
+        """Remove the folders of dead workers, then make a new one.
 
         Parameters
         ----------
         parent : `str`
-            Directory to make it in.
+            Directory in which to make it.
 
         Raises
         ------
         OSError
-            Raised if that is not possible.
+            Raised if the folder cannot be made.
         """
         remove_left_behind(Path(parent))
         path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         unlocked = path / f"{_LOCK}.new"
         descriptor = os.open(unlocked, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Under this name it is never seen without its lock.
+        # The lock is taken before other workers can see the file under this name.
         unlocked.rename(path / _LOCK)
         return cls(path, descriptor)
 
     def remove(self) -> None:
-        """Remove the folder and all that is in it."""
+        """Remove the folder and its content."""
         shutil.rmtree(self.path, ignore_errors=True)
         if self._descriptor >= 0:
             os.close(self._descriptor)
@@ -71,8 +71,8 @@ def remove_left_behind(parent: Path) -> None:
     Parameters
     ----------
     parent : `~pathlib.Path`
-        Directory of the folders. Those without a lock stay: they are being made, or are not ours. So do
-        those that somebody else can write to.
+        Directory of the folders. Folders without a lock file stay, because they are being made or belong to
+        other software. So do folders that other users can write to.
     """
     for path in parent.glob(f"{_PREFIX}????????"):
         try:
@@ -84,10 +84,10 @@ def remove_left_behind(parent: Path) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            # Its worker lives.
+            # Its worker is alive.
             continue
         else:
             shutil.rmtree(path, ignore_errors=True)
-            _LOG.warning("Removed the local repository %s of a worker that did not end in order.", path)
+            _LOG.warning("Removed the local repository %s of a worker that ended abnormally.", path)
         finally:
             os.close(descriptor)

@@ -1,6 +1,6 @@
-"""What workers, the Butler writer and those who publish its work tell each other over Kafka.
+"""Kafka messages between workers, the Butler writer and the publisher of its datasets.
 
-The form of these messages is fixed by the services of the Rubin Observatory that read and write them.
+Services of the Rubin Observatory read and write these messages, which fixes their form.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ __all__ = ["BatchIngested", "DatasetBatch", "VisitOutputs"]
 
 
 class VisitOutputs(BaseModel):
-    """A worker has copied the outputs of a visit to their places in the central datastore.
+    """A worker has copied the outputs of a visit to the central datastore.
 
     Attributes
     ----------
     type : `str`
         Kind of the message.
     dimension_records : `list`
-        Records that the outputs need; those that are there already win.
+        Records that the outputs need; existing records take precedence.
     datasets : `list`
         Outputs, with paths relative to the datastore's root.
     dataset_types : `list`
-        Their types, in case the repository does not have them.
+        Types of the outputs, in case the repository does not have them.
     """
 
     type: Literal["pp-output"] = "pp-output"
@@ -36,12 +36,12 @@ class VisitOutputs(BaseModel):
 
 
 class DatasetBatch(BaseModel):
-    """Content of a file that lists what was entered together.
+    """Content of a file that lists the datasets of one batch.
 
     Attributes
     ----------
     batch_id : `uuid.UUID`
-        As in the event.
+        Id of the batch, as in the event.
     datasets : `list` [`uuid.UUID`]
         Dataset ids.
     """
@@ -58,11 +58,11 @@ class BatchIngested(BaseModel):
     type : `str`
         Kind of the message.
     batch_id : `uuid.UUID`
-        Of this batch.
+        Id of this batch.
     origin : `str`
         Service that the datasets come from.
     batch_file : `str`
-        Name of the file of a `DatasetBatch`, in the directory that both sides know.
+        Name of a `DatasetBatch` file, in the directory that both sides are configured with.
     """
 
     type: Literal["batch-ingested"] = "batch-ingested"

@@ -1,4 +1,4 @@
-"""Where pipeline files are, and how they are read."""
+"""Find and read pipeline files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["PACKAGE_FOLDER_VARIABLE", "PipelineError", "expand_path", "pipelines_folder", "read_pipeline"]
 
 PACKAGE_FOLDER_VARIABLE = "PROMPT_PROCESSING_DIR"
-"""The environment variable by which settings and pipelines name the folder that holds ``pipelines``."""
+"""Environment variable for the folder that holds ``pipelines``, used in settings and pipelines."""
 
 
 class PipelineError(RepositoryProblemError):
-    """A pipeline file is there and cannot be used; the message names it."""
+    """A pipeline file exists but is unusable; the message names it."""
 
 
 def pipelines_folder(instrument: str) -> Path:
@@ -28,7 +28,7 @@ def pipelines_folder(instrument: str) -> Path:
     Parameters
     ----------
     instrument : `str`
-        Short name.
+        Short name of the instrument.
     """
     return _package_folder() / "pipelines" / instrument
 
@@ -36,7 +36,7 @@ def pipelines_folder(instrument: str) -> Path:
 def expand_path(path: str) -> str:
     """Expand the environment variables in a pipeline's path.
 
-    ``$PROMPT_PROCESSING_DIR`` is this package where the environment does not set it.
+    ``$PROMPT_PROCESSING_DIR`` defaults to this package.
 
     Raises
     ------
@@ -51,19 +51,19 @@ def expand_path(path: str) -> str:
 
 
 def read_pipeline(path: str) -> Pipeline:
-    """Read a pipeline file and what it imports.
+    """Read a pipeline file and its imports.
 
     Parameters
     ----------
     path : `str`
-        Path or URI. It and the imports in the file may hold environment variables.
+        Path or URI. It may contain environment variables, and so may the imports in the file.
 
     Raises
     ------
     FileNotFoundError
-        Raised if the file, or one that it imports, does not exist.
+        Raised if the file or one of its imports does not exist.
     PipelineError
-        Raised if it is not a pipeline.
+        Raised if the file is not a pipeline.
     """
     from lsst.pipe.base import Pipeline
 
@@ -71,7 +71,7 @@ def read_pipeline(path: str) -> Pipeline:
     try:
         return Pipeline.from_uri(path)
     except FileNotFoundError as error:
-        # The file that does not exist may be one that this one imports.
+        # The missing file may be an import of this one.
         raise FileNotFoundError(f"Pipeline {path} cannot be read: no such file: {error}") from error
     except Exception as error:
         raise PipelineError(f"Pipeline {path} cannot be read: {type(error).__name__}: {error}") from error
@@ -82,6 +82,6 @@ def _package_folder() -> Path:
 
 
 def _name_package_folder() -> None:
-    # The middleware expands imports itself, from the environment. Empty, it would mean the root folder.
+    # The middleware expands imports from the environment, where an empty value would mean the root folder.
     if not os.environ.get(PACKAGE_FOLDER_VARIABLE):
         os.environ[PACKAGE_FOLDER_VARIABLE] = str(_package_folder())

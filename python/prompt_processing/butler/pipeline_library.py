@@ -1,4 +1,4 @@
-"""Pipelines that are loaded once and run many times."""
+"""Load pipelines once, to run them many times."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FROM_THE_VISIT = {"group", "exposure", "visit", "day_obs"}
 
 
 class InputKind(Enum):
-    """How the datasets of an input are found for a visit."""
+    """How to find the datasets of an input for a visit."""
 
     CALIBRATION = "by the time at which they are valid"
     SKY = "by the region of the sky that they are of"
@@ -33,11 +33,11 @@ class ReadyPipeline:
     Attributes
     ----------
     path : `str`
-        File, possibly with a fragment that selects tasks.
+        File name, possibly with a fragment that selects tasks.
     stem : `str`
-        Name of the file, by which its output runs are called.
+        Stem of the file name, used in the names of output runs.
     graph : `~lsst.pipe.base.pipeline_graph.PipelineGraph`
-        Resolved; to be copied before it is given to anything that may change it.
+        Resolved graph; copy it before passing it to anything that may change it.
     """
 
     path: str
@@ -54,7 +54,7 @@ class ReadyPipeline:
         return frozenset(self.graph.tasks)
 
     def inputs(self) -> Iterator[tuple[DatasetType, InputKind]]:
-        """Yield what has to be in the local repository before the images come."""
+        """Yield the inputs that the local repository must have before images arrive."""
         for _, node in self.graph.iter_overall_inputs():
             if node is None or _FROM_THE_VISIT & set(node.dimensions.names):
                 continue
@@ -74,7 +74,7 @@ class ReadyPipeline:
         return {name: readers[name] for name, _ in self.graph.iter_overall_inputs() if name in readers}
 
     def init_outputs(self) -> Iterator[str]:
-        """Yield the names of what the initializer writes into an output run."""
+        """Yield the names of the datasets that the initializer writes into an output run."""
         for task in self.graph.tasks.values():
             for edge in task.init.iter_all_outputs():
                 yield edge.parent_dataset_type_name
@@ -82,21 +82,21 @@ class ReadyPipeline:
 
 
 class PipelineLibrary:
-    """All pipelines that a worker may be asked to run.
+    """All pipelines that a worker may run.
 
     Parameters
     ----------
     paths : iterable of `str`
-        Pipeline files, environment variables expanded.
+        Pipeline files, with environment variables expanded.
     dataset_types : mapping
-        Those that the central repository has registered, by name.
+        Dataset types that the central repository has registered, by name.
     universe : `~lsst.daf.butler.DimensionUniverse`
-        Of the central repository.
+        Universe of the central repository.
 
     Attributes
     ----------
     missing : `dict` [`str`, `str`]
-        Pipelines whose files do not exist, and what is missing. A selection may name such files; visits get
+        Reason for each pipeline whose file does not exist. A selection may name such files; visits then use
         the next pipeline of their node.
 
     Raises
@@ -115,7 +115,7 @@ class PipelineLibrary:
                 pipeline = read_pipeline(path)
             except FileNotFoundError as error:
                 self.missing[path] = str(error)
-                _LOG.error("%s. Visits get the next pipeline of their node.", error)
+                _LOG.error("%s. Visits use the next pipeline of their node.", error)
                 continue
             try:
                 graph = pipeline.to_graph()
@@ -127,7 +127,7 @@ class PipelineLibrary:
             self._pipelines[path] = ReadyPipeline(path, pipeline_stem(path), graph)
 
     def usable(self, paths: Iterable[str]) -> list[ReadyPipeline]:
-        """Return those of some pipelines whose files exist, in the same order."""
+        """Return the pipelines whose files exist, in the same order."""
         return [self._pipelines[path] for path in paths if path not in self.missing]
 
     def __iter__(self) -> Iterator[ReadyPipeline]:
@@ -149,12 +149,12 @@ class PipelineLibrary:
         Parameters
         ----------
         butler : `~lsst.daf.butler.Butler`
-            Writeable.
+            Writeable butler.
         """
         for dataset_type in self.dataset_types():
             butler.registry.registerDatasetType(dataset_type)
 
 
 def pipeline_stem(path: str) -> str:
-    """Return the name that a pipeline file gives to its output runs."""
+    """Return the stem of a pipeline file, used in the names of its output runs."""
     return PurePath(path.partition("#")[0]).stem

@@ -1,10 +1,10 @@
-"""The Python types that this package keeps under the field's storage class names.
+"""Map the field's storage class names to the Python types of this package.
 
-A repository records only the names (``ExposureF``, ``Defects``, ...). The
-middleware maps them to types of packages that PyPI does not have; the files
-in ``config`` beside this module map them to ours. The middleware finds them by
-its own search path, so nothing is written into a repository and one made
-elsewhere opens unchanged.
+A repository records only the names (``ExposureF``, ``Defects``, ...). By
+default the middleware maps them to types of packages that are not on PyPI. The
+files in ``config`` beside this module map them to ours. The middleware finds
+these files by its search path, so that nothing is written into a repository,
+and a repository made elsewhere opens unchanged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONFIG_FOLDER = Path(__file__).parent / "config"
 
 
 def use_butler_types() -> None:
-    """Make this package's types those of this process and of its children.
+    """Use this package's types in this process and its children.
 
     Each entry point calls it once, before the first `~lsst.daf.butler.Butler`
     is opened; calling it again changes nothing.
@@ -27,7 +27,7 @@ def use_butler_types() -> None:
     if str(CONFIG_FOLDER) in folders:
         return
     os.environ[_SEARCH_PATH_VARIABLE] = os.pathsep.join([str(CONFIG_FOLDER), *folders])
-    # A middleware that is not loaded yet will read the variable; one that is has read the search path without it.
+    # Middleware that is imported later reads the variable; if it is loaded already, its cache must go.
     if "lsst.daf.butler" in sys.modules:
         from lsst.daf.butler import StorageClassFactory
 

@@ -1,4 +1,4 @@
-"""Whether the dimensions of a repository are those that this software can work with."""
+"""Check that this software can use the dimensions of a repository."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ _ELEMENTS = (
     "patch",
     "htm7",
 )
-"""What pipelines, raws and preloaded data are known by."""
+"""Dimension elements of pipelines, raws and preloaded data."""
 
 
 class UniverseError(Exception):
-    """The dimension universes do not fit; the message says which, and what to do.
+    """The dimension universes do not match; the message says which, and what to do.
 
-    It does not pass by itself: a process that meets it when it starts ends.
+    The error is permanent: a process that finds it at the start exits.
     """
 
 
 def universe_problems(universe: DimensionUniverse, own: DimensionUniverse) -> tuple[str, str] | None:
-    """Tell what makes a repository's universe unusable.
+    """Return why a repository's universe is unusable, if it is.
 
     Parameters
     ----------
     universe : `~lsst.daf.butler.DimensionUniverse`
-        Of the repository.
+        Universe of the repository.
     own : `~lsst.daf.butler.DimensionUniverse`
-        The installed middleware's own.
+        Universe of the installed middleware.
 
     Returns
     -------
     problem : `tuple` [`str`, `str`] or `None`
-        What is wrong and what to do; `None` if nothing is.
+        What is wrong and what to do; `None` if the universe is usable.
     """
     if universe.namespace != own.namespace:
         return (
             f"its namespace is not {own.namespace}",
-            "this repository is of another kind of data: name the observatory's own",
+            "this repository holds another kind of data: name a repository of the observatory",
         )
     missing = [
         name
@@ -65,8 +65,8 @@ def universe_problems(universe: DimensionUniverse, own: DimensionUniverse) -> tu
         )
     if universe.version > own.version:
         return (
-            f"it is later than {own.version}, the latest that the installed middleware knows",
-            "build the containers anew with a middleware of at least the repository's age",
+            f"it is newer than {own.version}, the newest that the installed middleware supports",
+            "rebuild the containers with middleware at least as new as the repository",
         )
     return None
 
@@ -74,20 +74,20 @@ def universe_problems(universe: DimensionUniverse, own: DimensionUniverse) -> tu
 def check_universes(
     reader: DimensionUniverse, writer: DimensionUniverse, read_from: str, written_to: str
 ) -> None:
-    """Make sure that a worker can carry data from one repository through its own to the other.
+    """Check that a worker can carry data from one repository through its own to the other.
 
     Parameters
     ----------
     reader, writer : `~lsst.daf.butler.DimensionUniverse`
-        Of the repositories that inputs come from and outputs go to. The
-        worker's own repository takes that of the first.
+        Universes of the repositories for inputs and outputs. The worker's
+        local repository uses the first.
     read_from, written_to : `str`
         URIs of the repositories.
 
     Raises
     ------
     UniverseError
-        They differ, or this software cannot work with one.
+        Raised if they differ, or if this software does not support one of them.
     """
     own = DimensionUniverse()
     for universe, uri in ((reader, read_from), (writer, written_to)):
@@ -99,7 +99,7 @@ def check_universes(
     if (reader.namespace, reader.version) != (writer.namespace, writer.version):
         raise UniverseError(
             f"READ_CENTRAL_REPO {read_from} has the dimension universe {reader.namespace} {reader.version}, "
-            f"CENTRAL_REPO {written_to} has {writer.namespace} {writer.version}: what is read from one could "
-            "not be written to the other. What to do: migrate the older one (butler migrate upgrade), then "
-            "restart all workers."
+            f"CENTRAL_REPO {written_to} has {writer.namespace} {writer.version}: data from one "
+            "cannot be written to the other. What to do: migrate the older one (butler migrate upgrade), "
+            "then restart all workers."
         )
