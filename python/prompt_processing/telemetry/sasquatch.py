@@ -1,4 +1,4 @@
-"""Metric bundles for the observatory's Sasquatch REST proxy."""
+"""Post metric bundles to the observatory's Sasquatch REST proxy."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ _log = logging.getLogger("lsst.activator.sasquatch")
 _CONTENT_TYPE = "application/vnd.kafka.avro.v2+json"
 _ACCEPT = "application/vnd.kafka.v2+json"
 _MOST_WAITING = 20
-"""Visits whose metrics wait for a proxy that is slow or away; those of further ones are not sent."""
+"""Visits whose metrics may wait for a slow or unavailable proxy; metrics of further visits are dropped."""
 
 Value = float | int | str | bool
 
 
 class SasquatchError(Exception):
-    """The proxy did not take a bundle."""
+    """The proxy did not accept a bundle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Metrics that go to one topic.
+    """Metrics for one topic.
 
     Attributes
     ----------
     name : `str`
-        Of the bundle, such as ``promptPreload_metrics``.
+        Name of the bundle, such as ``promptPreload_metrics``.
     values : mapping
-        Metrics by name; what is not finite is left out.
+        Metrics by name; values that are not finite are omitted.
     identity : mapping
-        What the metrics are about: instrument, group, detector and so on.
+        Subject of the metrics: instrument, group, detector and so on; tags in the database.
     """
 
     name: str
     values: Mapping[str, Value]
-    identity: Mapping[str, str | int]
+    identity: Mapping[str, str]
 
 
 class Sasquatch:
-    """Post metric bundles in the background; a failure is logged and fails nothing.
+    """Post metric bundles in the background; a failure is only logged.
 
     Parameters
     ----------
@@ -84,19 +84,19 @@ class Sasquatch:
         self._thread: threading.Thread | None = None
 
     def submit(self, bundles: Sequence[Bundle]) -> None:
-        """Let bundles be posted in the background.
+        """Queue bundles to be posted in the background.
 
         Parameters
         ----------
         bundles : sequence of `Bundle`
-            If one of them is not taken, those after it are not tried.
+            Bundles; after one that fails, the rest are not tried.
         """
 
         def post_all() -> None:
             self._post_all(bundles)
 
         if self._thread is None:
-            # Made with the first visit, in the process that has it: threads do not survive a fork.
+            # Started with the first visit, after the fork, which threads do not survive.
             self._thread = threading.Thread(target=self._work, name="sasquatch", daemon=True)
             self._thread.start()
         try:
@@ -105,7 +105,7 @@ class Sasquatch:
             _log.warning("Sasquatch is too slow: %d bundles of metrics are not sent.", len(bundles))
 
     def close(self, timeout: float = 2.0) -> None:
-        """Post what is waiting, as far as that takes no longer than some seconds."""
+        """Post the waiting bundles, within the timeout (s)."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -133,7 +133,7 @@ class Sasquatch:
                 _log.exception("The metrics %s are not sent.", bundle.name)
 
     def post(self, bundle: Bundle) -> None:
-        """Post one bundle, and wait until the proxy has taken it.
+        """Post one bundle, and wait until the proxy has accepted it.
 
         Parameters
         ----------
@@ -143,20 +143,20 @@ class Sasquatch:
         Raises
         ------
         SasquatchError
-            Raised if the proxy does not answer, or refuses it.
+            Raised if the proxy does not answer, or refuses the bundle.
         """
         record: dict[str, Value] = {
             "id": str(uuid4()),
-            "timestamp": int(time.time() * 1e6),
+            "timestamp": time.time(),
             **{_field_name(name): value for name, value in bundle.identity.items()},
-            # Neither JSON nor the database behind the proxy has a NaN.
+            # Neither JSON nor the database behind the proxy supports NaN.
             **{_field_name(name): value for name, value in bundle.values.items() if _is_finite(value)},
         }
         schema = {
             "type": "record",
             "namespace": self._namespace,
             "name": bundle.name,
-            "fields": [{"name": name, "type": _avro_type(value)} for name, value in record.items()],
+            "fields": [_avro_field(name, value) for name, value in record.items()],
         }
         body = {"value_schema": json.dumps(schema), "records": [{"value": record}]}
         url = f"{self._url}/topics/{quote(f'{self._namespace}.{bundle.name}')}"
@@ -170,7 +170,7 @@ class Sasquatch:
 
 
 def _refusal(response: requests.Response) -> str | None:
-    """Return what the proxy says of a record that Kafka did not take, in an answer that is a success."""
+    """Return the proxy's error for a record that Kafka refused, reported in a successful answer."""
     try:
         answer: Any = response.json()
     except ValueError:
@@ -186,15 +186,18 @@ def _is_finite(value: Value) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _avro_type(value: Value) -> str:
+def _avro_field(name: str, value: Value) -> dict[str, Any]:
+    # With a default, a registry takes a schema on a topic whose earlier records lack the field.
     if isinstance(value, bool):
-        return "boolean"
+        return {"name": name, "type": "boolean", "default": False}
     if isinstance(value, int):
-        return "long"
-    return "double" if isinstance(value, float) else "string"
+        return {"name": name, "type": "long", "default": 0}
+    if isinstance(value, float):
+        return {"name": name, "type": "double", "default": 0.0}
+    return {"name": name, "type": "string", "default": ""}
 
 
 def _field_name(name: str) -> str:
-    # Avro's names know letters, digits and underscores of ASCII, and no digit at the beginning.
+    # Avro names consist of ASCII letters, digits and underscores, and do not begin with a digit.
     plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
     return f"_{plain}" if plain[:1].isdigit() or not plain else plain

@@ -148,6 +148,7 @@ class FakeWorkspace:
     images: tuple = ()
     usable: int | None = None
     run: FakeRun = field(default_factory=FakeRun)
+    runs: dict = field(default_factory=dict)
 
     def _step(self, name):
         self.log.append(name)

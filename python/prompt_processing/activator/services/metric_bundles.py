@@ -6,13 +6,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from prompt_processing.butler.collections import NO_PIPELINE
 from prompt_processing.domain.outcome import Outcome
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.telemetry.sasquatch import Bundle
 
-__all__ = ["PRELOAD_BUNDLE", "bundles_of_visit", "task_metrics"]
+__all__ = ["PRELOAD_ACTION", "PRELOAD_BUNDLE", "bundles_of_visit", "preload_times", "task_metrics"]
 
 PRELOAD_BUNDLE = "promptPreload_metrics"
+
+PRELOAD_ACTION = "prepButlerTimeMetric"
+"""Topic, and part of the bundle, of the times of the preload that dashboards of the observatory show."""
+
+_PRELOAD_TIMES = tuple(f"prep_butler{step}Time" for step in ("Total", "Search", "Transfer", "Preprocess"))
+
+_DATASET_TAG = "Live"
+"""Sets metrics of the night apart from those of reprocessed data."""
 
 
 def bundles_of_visit(
@@ -20,6 +29,7 @@ def bundles_of_visit(
     outcome: Outcome,
     preload: Mapping[str, float],
     metadata: Mapping[str, Any],
+    runs: Mapping[str, str] | None = None,
 ) -> Iterator[Bundle]:
     """Yield the metric bundles of a visit.
 
@@ -33,27 +43,56 @@ def bundles_of_visit(
         Metrics of the preload, by name.
     metadata : mapping
         Metadata of the tasks that ran on the images, by task label.
+    runs : mapping, optional
+        Output run by the stem of the pipeline, and of what the preload has made.
 
     Yields
     ------
     bundle : `~prompt_processing.telemetry.sasquatch.Bundle`
-        ``promptPreload_metrics``, and ``<label>_metrics`` of each task that has counts.
+        ``promptPreload_metrics``, its times once more as ``prepButlerTimeMetric``, and ``<label>_metrics`` of
+        each task that has counts.
     """
     if "preload" not in outcome.stages:
         return
-    identity: dict[str, str | int] = {
+    runs = runs or {}
+    # Strings, as in the records of the observatory's other services: one topic has one type for a field.
+    identity = {
+        "dataset_tag": _DATASET_TAG,
         "instrument": visit.instrument,
         "group": visit.groupId,
-        "detector": visit.detector,
+        "detector": str(visit.detector),
         "survey": visit.survey,
     }
-    yield Bundle(PRELOAD_BUNDLE, {"preloadTime": outcome.stages["preload"], **preload}, identity)
+    of_preload = {"run": runs.get(NO_PIPELINE, ""), "dataset_type": PRELOAD_BUNDLE, **identity}
+    yield Bundle(PRELOAD_BUNDLE, {"preloadTime": outcome.stages["preload"], **preload}, of_preload)
+    if times := preload_times(preload):
+        yield Bundle(PRELOAD_ACTION, times, of_preload)
     if not outcome.exposures:
         return
-    about = {**identity, "visit": outcome.exposures[0]}
+    about = {"run": runs.get(outcome.pipeline or "", ""), **identity, "visit": str(outcome.exposures[0])}
     for label in metadata:
         if values := task_metrics(metadata, label):
-            yield Bundle(f"{label}_metrics", values, about)
+            name = f"{label}_metrics"
+            yield Bundle(name, values, {**about, "dataset_type": name})
+
+
+def preload_times(preload: Mapping[str, float]) -> dict[str, float]:
+    """Return those metrics of a preload that belong to the action ``prepButlerTimeMetric``.
+
+    Parameters
+    ----------
+    preload : mapping
+        Metrics of the preload, by name.
+
+    Returns
+    -------
+    times : `dict` [`str`, `float`]
+        Seconds; 0 for a step that has not run, and nothing if none has.
+    """
+    if not any(name in preload for name in _PRELOAD_TIMES):
+        return {}
+    # Always the same fields: the topic's schema knows no others.
+    return {name: preload.get(name, 0.0) for name in _PRELOAD_TIMES}
 
 
 def task_metrics(metadata: Mapping[str, Any], label: str) -> dict[str, bool | int | float]:

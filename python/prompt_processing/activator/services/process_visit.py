@@ -43,6 +43,7 @@ class _Progress:
     times: StageTimes
     workspace: VisitWorkspace | None = None
     preload_metrics: Mapping[str, float] = field(default_factory=dict)
+    runs: Mapping[str, str] = field(default_factory=dict)
     pipeline_started: bool = False
     exposures: tuple[int, ...] = ()
     image_arrival: float | None = None
@@ -157,7 +158,8 @@ class ProcessVisit:
     def _post_bundles(self, visit: FannedOutVisit, outcome: Outcome, progress: _Progress) -> None:
         if self._sasquatch is not None:
             metadata = {} if progress.result is None else progress.result.metadata
-            self._sasquatch.submit([*bundles_of_visit(visit, outcome, progress.preload_metrics, metadata)])
+            bundles = bundles_of_visit(visit, outcome, progress.preload_metrics, metadata, progress.runs)
+            self._sasquatch.submit([*bundles])
 
     def _watch(self, visit: FannedOutVisit, progress: _Progress) -> tuple[Status, str, Any]:
         try:
@@ -197,6 +199,7 @@ class ProcessVisit:
             self._interruption.check()
             if pipelines.preprocessing:
                 self._preprocess(workspace, pipelines)
+            progress.runs = workspace.runs
         self._interruption.check()
         if not pipelines.main:
             return "Preprocessing done; the configuration runs nothing on the images."

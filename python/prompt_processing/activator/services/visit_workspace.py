@@ -27,6 +27,10 @@ class PipelineRun(Protocol):
 class VisitWorkspace(Protocol):
     """The repositories, as one visit sees them."""
 
+    @property
+    def runs(self) -> Mapping[str, str]:
+        """Output run by the stem of the pipeline."""
+
     def preload(self) -> Mapping[str, float] | None:
         """Load the inputs before the images arrive; return metrics of the preload, if any."""
 

@@ -25,6 +25,7 @@ from prompt_processing.instruments.errors import RawError
 from prompt_processing.instruments.geometry import detector_region
 from prompt_processing.settings.worker import Settings
 
+from .metric_bundles import PRELOAD_ACTION, PRELOAD_BUNDLE, preload_times
 from .pipelines import (
     DataSelection,
     PipelineResult,
@@ -72,9 +73,15 @@ class Workspace:
         self._main = repositories.pipelines.usable(pipelines.main)
         self._night = night(time.time())
         self._runs: dict[str, str] = {}
+        self._preload_metrics: dict[str, float] = {}
         self._exposures: set[int] = set()
         self._records: VisitRecords = {}
         self.preloaded = PreloadedData()
+
+    @property
+    def runs(self) -> dict[str, str]:
+        """Output run by the stem of the pipeline, `NO_PIPELINE` for the preload."""
+        return dict(self._runs)
 
     def preload(self) -> dict[str, float]:
         """Copy all inputs of the pipelines that are known before the images arrive.
@@ -82,7 +89,8 @@ class Workspace:
         Returns
         -------
         metrics : `dict` [`str`, `float`]
-            Times (s) and numbers of datasets, as in the dataset ``promptPreload_metrics``.
+            Times (s) and numbers of datasets, as in the dataset ``promptPreload_metrics``. The time of
+            `run_preprocessing` is added later.
 
         Raises
         ------
@@ -95,6 +103,7 @@ class Workspace:
         candidates = self._preprocessing + self._main
         central = repositories.central
         with central.remembering_collections():
+            search = time.monotonic()
             self.preloaded = central.ask_together(
                 f"Looking for inputs of {visit}",
                 lambda: find_inputs(
@@ -108,6 +117,7 @@ class Workspace:
                     band=repositories.bands.get(visit.filters),
                 ),
             )
+            transfer = time.monotonic()
             try:
                 copy_inputs(central, repositories.local, repositories.cache, self.preloaded)
             except PromptError:
@@ -117,8 +127,19 @@ class Workspace:
         for pipeline in candidates:
             self._preload_init_outputs(pipeline)
         self._put_region_time_info()
-        seconds = time.monotonic() - start
-        metrics = self._put_metrics(seconds)
+        end = time.monotonic()
+        seconds = end - start
+        self._preload_metrics = {
+            "prep_butlerTotalTime": seconds,
+            "prep_butlerSearchTime": transfer - search,
+            "prep_butlerTransferTime": end - transfer,
+            "totalTime": seconds,
+            "numDatasets": len(self.preloaded.refs),
+            "numCopied": self.preloaded.copied,
+            **{f"{step}Time": elapsed for step, elapsed in self.preloaded.seconds.items()},
+        }
+        if not self._chosen.preprocessing:
+            self._put_metrics(0.0)
         _LOG.info(
             "Preloaded %d datasets for %s, of which %d were copied, in %.2f s.",
             len(self.preloaded.refs),
@@ -126,7 +147,7 @@ class Workspace:
             self.preloaded.copied,
             seconds,
         )
-        return metrics
+        return self._preload_metrics
 
     def run_preprocessing(self) -> None:
         """Run the first preprocessing pipeline that can be built, if any is configured.
@@ -138,6 +159,15 @@ class Workspace:
         """
         if not self._chosen.preprocessing:
             return
+        start = time.monotonic()
+        try:
+            self._run_first_preprocessing()
+        except Exception:
+            self._put_metrics(time.monotonic() - start)
+            raise
+        self._put_metrics(time.monotonic() - start)
+
+    def _run_first_preprocessing(self) -> None:
         runs = [self._pipeline_run(pipeline) for pipeline in self._preprocessing]
         visit = self._visit
         run = first_buildable(runs, self._data_selection())
@@ -305,24 +335,23 @@ class Workspace:
         if region is not None:
             self._put(RegionTimeInfo(region=region, timespan=visit_timespan(visit)), "regionTimeInfo")
 
-    def _put_metrics(self, seconds: float) -> dict[str, float]:
-        steps = {f"{step}Time": elapsed for step, elapsed in self.preloaded.seconds.items()}
-        metrics: dict[str, float] = {
-            "totalTime": seconds,
-            "numDatasets": len(self.preloaded.refs),
-            "numCopied": self.preloaded.copied,
-            **steps,
-        }
+    def _put_metrics(self, preprocessing_seconds: float) -> None:
+        """Put the metrics of the preload, once all that it consists of is done or has failed."""
+        metrics = self._preload_metrics
+        metrics["prep_butlerPreprocessTime"] = preprocessing_seconds
+        metrics["prep_butlerTotalTime"] = metrics.get("prep_butlerTotalTime", 0.0) + preprocessing_seconds
+        times = preload_times(metrics)
+        others = {name: value for name, value in metrics.items() if name not in times}
         self._put(
             {
-                "promptPreload": [
+                action: [
                     {"metric": name, "value": value, "unit": "s" if name.endswith("Time") else ""}
-                    for name, value in metrics.items()
+                    for name, value in values.items()
                 ]
+                for action, values in ((PRELOAD_ACTION, times), ("promptPreload", others))
             },
-            "promptPreload_metrics",
+            PRELOAD_BUNDLE,
         )
-        return metrics
 
     def _put(self, product: Any, dataset_type: str) -> None:
         self._repositories.local.butler.put(
