@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import types
 import typing
 from typing import Any, Literal
@@ -48,6 +49,8 @@ def _default(field: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return f"``{int(value)}``"
+    if isinstance(value, re.Pattern):
+        return f"``{value.pattern}``"
     if isinstance(value, tuple | frozenset | list):
         return f"``{' '.join(str(one) for one in value)}``"
     return f"``{value:g}``" if isinstance(value, float) else f"``{value}``"

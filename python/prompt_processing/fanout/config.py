@@ -44,8 +44,21 @@ class FanOutSettings(KafkaClusterSettings, SchemaRegistrySettings):
     retry_knative_requests: bool = False
     """Whether to send again what was answered with 503, or not at all."""
     platform: Literal["knative", "keda"] = "knative"
+    """Where visits go: to the services under ``knative-urls``, or to the streams under ``redis-streams``."""
     redis_host: str = ""
     """``host`` or ``host:port`` of the Redis server; needed on the platform ``keda``."""
+    redis_retry_count: int = Field(default=3, ge=0)
+    """How often a command of Redis is repeated on a new connection before it counts as failed; a visit that
+    could not be added is tried again until it is stale."""
+    redis_retry_initial_delay: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """Seconds before the first repetition; doubled with each further one."""
+    redis_retry_delay_cap: float = Field(default=5.0, ge=0, allow_inf_nan=False)
+    """Longest delay between repetitions, in seconds."""
+    redis_health_check_interval: float = Field(default=3.0, ge=0, allow_inf_nan=False)
+    """Seconds without use after which a connection is tested with PING before its next command; 0 tests
+    none."""
+    debug_logs: bool = False
+    """Whether the fan-out's log includes its DEBUG messages."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Port of the Prometheus metrics; 0 serves none."""
     shutdown_grace_s: float = Field(default=600.0, ge=0)

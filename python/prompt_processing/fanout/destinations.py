@@ -7,11 +7,14 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from prompt_processing.transport.redis_streams import consumer_group
@@ -21,7 +24,7 @@ from ..domain.addresses import split_address
 from ..domain.visit import FannedOutVisit
 from .metrics import FanOutMetrics
 
-__all__ = ["Destination", "KnativeServices", "RedisStreams", "structured_event"]
+__all__ = ["Destination", "KnativeServices", "RedisConnections", "RedisStreams", "structured_event"]
 
 _log = logging.getLogger("lsst.fanout.destinations")
 
@@ -140,6 +143,7 @@ class KnativeServices:
         body = structured_event(visit.model_dump_json(), self._source)
         headers = {"Content-Type": "application/cloudevents+json"}
         async with self._slots:
+            _log.debug("Group %s detector %d: posting", visit.groupId, visit.detector)
             with self._metrics.in_flight.track_inprogress():
                 try:
                     async with self._session.post(
@@ -171,6 +175,26 @@ class KnativeServices:
         await self._session.close()
 
 
+@dataclass(frozen=True, slots=True)
+class RedisConnections:
+    """How connections to Redis are kept and repaired.
+
+    Attributes
+    ----------
+    retries
+        How often a command is repeated on a new connection before it fails.
+    initial_delay_s, delay_cap_s
+        Delay before the first repetition, and the longest delay; it doubles in between.
+    health_check_interval_s
+        A connection that was idle for longer is tested before its next command; 0 for no tests.
+    """
+
+    retries: int = 3
+    initial_delay_s: float = 1.0
+    delay_cap_s: float = 5.0
+    health_check_interval_s: float = 3.0
+
+
 class RedisStreams:
     """Adds each visit to the stream of its instrument, and creates the consumer group of its workers.
 
@@ -184,11 +208,19 @@ class RedisStreams:
         A visit of that age (s) is not added any more.
     metrics
         What to count with.
+    connections
+        How connections to the server are kept and repaired.
     """
 
     def __init__(
-        self, streams: Mapping[str, str], host: str, expiration_s: float, metrics: FanOutMetrics
+        self,
+        streams: Mapping[str, str],
+        host: str,
+        expiration_s: float,
+        metrics: FanOutMetrics,
+        connections: RedisConnections | None = None,
     ) -> None:
+        connections = connections or RedisConnections()
         name, port = split_address(host, 6379)
         self._streams = streams
         metrics.expect_answers(streams)
@@ -202,6 +234,11 @@ class RedisStreams:
             timeout=None,
             socket_connect_timeout=3.0,
             socket_timeout=5.0,
+            health_check_interval=connections.health_check_interval_s,
+            retry=Retry(
+                ExponentialBackoff(cap=connections.delay_cap_s, base=connections.initial_delay_s),
+                connections.retries,
+            ),
         )
         self._client = redis.asyncio.Redis.from_pool(pool)
 
@@ -226,6 +263,7 @@ class RedisStreams:
         while True:
             try:
                 await self._add(visit.instrument, entry)
+                _log.debug("Group %s detector %d: added", visit.groupId, visit.detector)
                 status = "accepted"
                 on_out()
             except (RedisError, OSError) as error:

@@ -7,7 +7,12 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from prometheus_client import generate_latest
 
 from prompt_processing.fanout.config import ConfigurationError, DetectorMap, FanOutSettings
-from prompt_processing.fanout.destinations import Destination, KnativeServices, RedisStreams
+from prompt_processing.fanout.destinations import (
+    Destination,
+    KnativeServices,
+    RedisConnections,
+    RedisStreams,
+)
 from prompt_processing.fanout.metrics import FanOutMetrics
 from prompt_processing.fanout.service import FanOutService
 from prompt_processing.settings.environment import SettingsError
@@ -38,6 +43,8 @@ def run_fan_out() -> int:
     except (SettingsError, ConfigurationError) as error:
         _log.critical("%s", error)
         return ExitCode.UNUSABLE_SETTINGS
+    if settings.debug_logs:
+        configure_logging(LogContext(), {_log.name: "DEBUG"}, secrets=settings.secrets)
     try:
         asyncio.run(_run(settings, detectors))
     except KafkaException as error:
@@ -111,7 +118,16 @@ def _standing_queue(consumer: Consumer, settings: FanOutSettings) -> dict[int, i
 def _destination(settings: FanOutSettings, detectors: DetectorMap, metrics: FanOutMetrics) -> Destination:
     if settings.platform == "keda":
         return RedisStreams(
-            detectors.redis_streams, settings.redis_host, settings.message_expiration, metrics
+            detectors.redis_streams,
+            settings.redis_host,
+            settings.message_expiration,
+            metrics,
+            RedisConnections(
+                retries=settings.redis_retry_count,
+                initial_delay_s=settings.redis_retry_initial_delay,
+                delay_cap_s=settings.redis_retry_delay_cap,
+                health_check_interval_s=settings.redis_health_check_interval,
+            ),
         )
     return KnativeServices(
         detectors.knative_urls,

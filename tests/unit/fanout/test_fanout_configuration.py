@@ -98,6 +98,33 @@ def test_keda_needs_a_redis_host(environment: pytest.MonkeyPatch) -> None:
         FanOutSettings.load()
 
 
+def test_retries_of_redis_have_the_defaults_of_the_charts(environment: pytest.MonkeyPatch) -> None:
+    settings = FanOutSettings.load()
+    assert settings.redis_retry_count == 3
+    assert (settings.redis_retry_initial_delay, settings.redis_retry_delay_cap) == (1.0, 5.0)
+    assert settings.redis_health_check_interval == 3.0
+    assert not settings.debug_logs
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_RETRY_COUNT", "-1"),
+        ("REDIS_RETRY_COUNT", "1.5"),
+        ("REDIS_RETRY_INITIAL_DELAY", "soon"),
+        ("REDIS_RETRY_DELAY_CAP", "inf"),
+        ("REDIS_HEALTH_CHECK_INTERVAL", "-3"),
+        ("DEBUG_LOGS", "loud"),
+    ],
+)
+def test_unusable_settings_of_redis_and_logs_are_named(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        FanOutSettings.load()
+
+
 def test_supported_instrument_without_destination_is_refused(
     environment: pytest.MonkeyPatch, detectors: DetectorMap
 ) -> None:
