@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -69,50 +68,22 @@ def _bad_columns(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: f
         return bad
     edges = np.linspace(0, height, max(height // SEGMENT, 1) + 1).astype(int)
     for first, last in pairwise(edges):
-        # Segment by segment: what is in between takes many times the memory of the pixels.
-        values = np.ascontiguousarray(np.where(usable[first:last], image[first:last], np.float32(np.nan)))
-        part = np.empty((width, last - first), np.float32)
-        _excess(values, part)
-        n = np.maximum(np.count_nonzero(np.isfinite(part), axis=1), 1)
-        median = _median(part)
-        # Between stars columns differ more than by noise.
-        spread = np.maximum(MAD_TO_SIGMA * _median(np.abs(part - median[:, np.newaxis])), noise)
+        part = np.where(usable[first:last], image[first:last], np.float32(np.nan))
+        medians = _median(np.ascontiguousarray(part.T))
+        padded = np.pad(medians, 3, constant_values=np.nan)
+        around = _median(np.stack([padded[k : k + width] for k in (0, 1, 2, 4, 5, 6)], axis=-1))
+        excess = medians - around
+        # Between stars columns differ by more than noise.
+        spread = MAD_TO_SIGMA * float(np.nanmedian(np.abs(excess))) if np.isfinite(excess).any() else np.inf
+        error = max(spread, 1.25 * noise / np.sqrt(last - first))
         with np.errstate(invalid="ignore"):
-            same_sign = np.count_nonzero(part * np.sign(median)[:, np.newaxis] > 0, axis=1) / n
-            wrong = np.abs(median) > np.maximum(SIGNIFICANCE * 1.25 * spread / np.sqrt(n), LEAST * noise)
-        wrong &= (same_sign > STEADY) & (n > SHORTEST // 2)
-        bad[first:last, wrong] = True
+            candidates = np.flatnonzero(np.abs(excess) > max(SIGNIFICANCE * error, LEAST * noise))
+        for column in candidates:
+            values = part[:, column] - around[column]
+            values = values[np.isfinite(values)] * np.sign(excess[column])
+            if len(values) > SHORTEST // 2 and np.mean(values > 0) > STEADY:
+                bad[first:last, column] = True
     return bad & usable
-
-
-@numba.njit(cache=True, nogil=True)
-def _excess(values: NDArray[np.float32], excess: NDArray[np.float32]) -> None:
-    """Write pixels less the median of the three on either side in their row, column by column.
-
-    Parameters
-    ----------
-    values : `~numpy.ndarray` of float32, shape (height, width)
-        NaN where there is none.
-    excess : `~numpy.ndarray` of float32, shape (width, height)
-        Written.
-    """
-    height, width = values.shape
-    near = np.empty(6, np.float32)
-    for row in range(height):
-        for column in range(width):
-            n = 0
-            for other in range(max(column - 3, 0), min(column + 4, width)):
-                value = values[row, other]
-                if other == column or np.isnan(value):
-                    continue
-                place = n
-                while place > 0 and near[place - 1] > value:
-                    near[place] = near[place - 1]
-                    place -= 1
-                near[place] = value
-                n += 1
-            middle = np.float32(0.5) * (near[(n - 1) // 2] + near[n // 2]) if n else np.float32(np.nan)
-            excess[column, row] = values[row, column] - middle
 
 
 def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:
