@@ -67,10 +67,10 @@ def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Embedd
                 NEXT_VISIT_TOPIC,
                 BUCKET_TOPIC,
             ],
-            tells_ready=True,
+            reports_ready=True,
         )
         store = processes.start(
-            "s3", ["python", "-m", "prompt_processing.demo.object_store"], tells_ready=True
+            "s3", ["python", "-m", "prompt_processing.demo.object_store"], reports_ready=True
         )
         services = Embedded(kafka.wait_ready(60), store.wait_ready(60), processes)
         for bucket in ("rubin-pp-dev", "rubin-pp-dev-users"):

@@ -1,1 +1,1 @@
-"""A night from one command: embedded services, the run, the table and the pictures."""
+"""A simulated night from one command: services, processing, score, tables and pictures."""

@@ -1,4 +1,4 @@
-"""Reads alerts back from their topic, in a process of its own, and decodes them afterwards."""
+"""Read alerts back from their topic in a separate process, and decode them afterwards."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ __all__ = ["AlertSummary", "UnreadableAlertError", "decode_alert", "main", "read
 
 
 class UnreadableAlertError(ValueError):
-    """An alert is not of its schema; the message says which and why."""
+    """An alert does not follow its schema; the message names the alert and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlertSummary:
-    """What a consumer sees at first sight of an alert.
+    """The parts of an alert that the demo counts.
 
     Attributes
     ----------
     path : `~pathlib.Path`
-        The file of its bytes.
+        The file that holds it.
     dia_source_id, visit, detector : `int`
-        Which DiaSource it is about.
+        Its DiaSource, and where that was detected.
     n_previous, n_forced : `int`
         Previous DiaSources and forced sources of the object.
     n_cutouts : `int`
-        How many cutouts it has.
+        Number of cutouts.
     """
 
     path: Path
@@ -55,17 +55,17 @@ class AlertSummary:
 
 
 def decode_alert(message: bytes) -> dict[str, Any]:
-    """Decode an alert twice, with the alert package's code and with plain Avro, and compare.
+    """Decode an alert with the alert package and with plain Avro, and compare the two.
 
     Parameters
     ----------
     message : `bytes`
-        As it was on the topic, framed.
+        The framed message from the topic.
 
     Raises
     ------
     UnreadableAlertError
-        It is not framed, not of the newest schema, or the two readings differ.
+        It is not framed, its schema is not the newest, or the two readings differ.
     """
     return _Decoder(None).decode(message)
 
@@ -78,7 +78,7 @@ def read_alerts(folder: Path, registry_url: str | None = None) -> Iterator[Alert
     folder : `~pathlib.Path`
         Of the files.
     registry_url : `str`, optional
-        Schema registry that has the alerts' schema; without, it is that of the alert package.
+        Schema registry with the alerts' schema; the default is the alert package's own schema.
 
     Raises
     ------
@@ -109,7 +109,7 @@ class _Decoder:
     def __init__(self, registry_url: str | None) -> None:
         self._schema = Schema.from_file()
         self._schema_id = self._schema.get_schema_id()
-        # From where consumers get it, or from the files: the other has been put together by the package.
+        # Independent of the package's own assembly of the schema: from the registry, or from the files.
         self._plain_schema = (
             SchemaRegistry(registry_url).schema(self._schema_id)
             if registry_url
@@ -125,9 +125,9 @@ class _Decoder:
             rest = io.BytesIO(datum)
             plain = fastavro.schemaless_reader(rest, self._plain_schema, None)
         except (ValueError, EOFError, IndexError, KeyError) as error:
-            raise UnreadableAlertError(f"not of the alert schema: {error}") from error
+            raise UnreadableAlertError(f"does not follow the alert schema: {error}") from error
         if rest.read(1):
-            raise UnreadableAlertError("bytes are left over after the alert")
+            raise UnreadableAlertError("bytes follow the alert")
         # As text, because NaN is not equal to itself.
         if not isinstance(plain, dict) or repr(plain["diaSource"]) != repr(alert["diaSource"]):
             raise UnreadableAlertError("two readers of the same bytes disagree")
@@ -135,7 +135,7 @@ class _Decoder:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write alerts to files, one each, until told to stop; returns the exit status."""
+    """Write each alert to a file until a signal arrives; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m prompt_processing.demo.alerts",
         description="Read alerts from a Kafka topic, from its beginning, and write each to a file.",
@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"alert-reader-{time.time_ns()}",
         auto_offset_reset="earliest",
         fetch_wait_max_ms=50,
-        # A visit's alerts come all at once.
+        # All alerts of a visit arrive at once.
         fetch_message_max_bytes=_FETCH_BYTES,
         fetch_max_bytes=4 * _FETCH_BYTES,
         receive_message_max_bytes=5 * _FETCH_BYTES,
@@ -178,7 +178,7 @@ def _write(consumer: Consumer, folder: Path, stopped: list[int]) -> None:
         for message in consumer.consume(200, timeout=0.2):
             if message.error() is None:
                 path = folder / f"{message.partition()}-{message.offset():08d}.avro"
-                # Under another name until it is whole: somebody may be counting.
+                # Renamed when complete: another process counts the files.
                 partial = path.with_suffix(".part")
                 partial.write_bytes(message.value())
                 partial.rename(path)

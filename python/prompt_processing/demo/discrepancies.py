@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from astropy.table import Table
+from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import NDArray
 
 from prompt_processing.images import UNUSABLE, Exposure, Mask
@@ -19,10 +20,14 @@ from .score import CHANGED_SNR, MATCH_RADIUS_ARCSEC, TransientScore, magnitude
 __all__ = ["CUTOUT_PIXELS", "Discrepancy", "VisitProducts", "explain"]
 
 CUTOUT_PIXELS = 41
-_DISTURBING = UNUSABLE | Mask.SAT_TEMPLATE | Mask.STREAK | Mask.SUSPECT | Mask.INTRP
-"""Mask planes that change a source's pixels or keep them from the detection."""
-_WINGS_PIXELS = 15.0
-"""Distance up to which a bright star's wings are considered ..."""
+_UNDETECTABLE = UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE | Mask.STREAK
+"""Mask planes of pixels that the detection leaves out."""
+_DISTURBING = _UNDETECTABLE | Mask.SUSPECT
+"""Mask planes that explain a spurious source whatever else is near ..."""
+_POSSIBLY_DISTURBING = Mask.EDGE | Mask.INTRP
+"""... and those that explain it where nothing else does."""
+_WINGS_FWHM = 3.0
+"""Distance up to which a bright star's wings are considered, in units of the FWHM ..."""
 _WINGS_RATIO = 10.0
 """... if it is brighter than the spurious source by this factor."""
 
@@ -56,6 +61,11 @@ class VisitProducts:
         height, width = self.difference.shape
         assert self.difference.psf is not None, "it was detected on"
         return max(float(self.difference.psf.fwhm_at((width - 1) / 2, (height - 1) / 2)), 2.0)
+
+    @property
+    def pixel_arcsec(self) -> float:
+        """Width of a pixel, arcsec."""
+        return float(np.mean(proj_plane_pixel_scales(self.difference.wcs))) * 3600
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +156,7 @@ def explain(
     for one in missed:
         place = _records(sky[(sky["id"] == one["id"]) & (sky["kind"] == one["kind"])])[0]
         position = float(place["x"]), float(place["y"])
-        why = _why_missed(place, products, kept, owners)
+        why = _why_missed(place, sky, products, kept, owners)
         found.append(_missed(one, position, why, _cutouts(products, *position)))
     for one in spurious:
         why = _why_spurious(one, sky, products, owners)
@@ -204,7 +214,11 @@ def _name(source: Mapping[str, Any]) -> str:
 
 
 def _why_missed(
-    place: Mapping[str, Any], products: VisitProducts, kept: set[int], owners: Mapping[int, str]
+    place: Mapping[str, Any],
+    sky: pd.DataFrame,
+    products: VisitProducts,
+    kept: set[int],
+    owners: Mapping[int, str],
 ) -> tuple[str, str]:
     """Follow a source through template, detection and filters; the step that lost it is the reason."""
     x, y = float(place["x"]), float(place["y"])
@@ -215,41 +229,60 @@ def _why_missed(
     reasons = dict(zip(products.rejected["diaSourceId"].tolist(), products.rejected["reason"], strict=True))
     for row in np.argsort(distance)[: int(np.count_nonzero(distance < near))]:
         one = products.detected[int(row)]
-        number, away = int(one["diaSourceId"]), f"{distance[row]:.1f} pixels away"
-        seen = f"DiaSource {number} (S/N {abs(one['snr']):.0f}, {away})"
+        number = int(one["diaSourceId"])
+        seen = _describe(one, float(distance[row]))
         if number in reasons:
             return f"filter: {reasons[number]}", f"{seen}; {_filter_numbers(one)}"
         if number in owners:
-            return "merged", f"with {owners[number]}: {seen} was matched to that"
-        if number in kept:
-            return "displaced", f"{seen}; the match radius is {MATCH_RADIUS_ARCSEC} arcsec"
-        return "not in the APDB", f"{seen} passed the filters and was not stored"
-    return _why_undetected(place, products, distance)
+            return "merged", f"with {owners[number]}, which was recovered as {seen}"
+        if number not in kept:
+            return "not in the APDB", f"{seen} passed the filters and was not stored"
+        if others := [name for name in _changed_near(one, sky, products) if name != _name(place)]:
+            return "merged", f"with {', '.join(others)} in {seen}"
+        return "displaced", f"{seen}; the match radius is {MATCH_RADIUS_ARCSEC} arcsec"
+    return _why_undetected(place, sky, products, distance)
 
 
 def _why_undetected(
-    place: Mapping[str, Any], products: VisitProducts, distance: NDArray[np.float64]
+    place: Mapping[str, Any], sky: pd.DataFrame, products: VisitProducts, distance: NDArray[np.float64]
 ) -> tuple[str, str]:
     x, y = float(place["x"]), float(place["y"])
-    planes = _planes(products.difference, x, y, 1) & _DISTURBING
-    unusable = int(UNUSABLE | Mask.SAT_TEMPLATE | Mask.STREAK)
-    flux, error, _ = forced_psf_flux(products.difference, x, y, unusable)
+    planes = _planes(products.difference, x, y, 1) & _UNDETECTABLE
+    flux, error, _ = forced_psf_flux(products.difference, x, y, int(_UNDETECTABLE))
     if not np.isfinite(flux[0]):
-        return f"mask: {_names(planes)}", "over half of the PSF falls on unusable pixels"
+        return f"mask: {_names(planes)}", "over half of the PSF falls on masked pixels"
     snr = flux[0] / error[0]
     measured = f"the matched filter's S/N is {snr:.1f}, {place['snr']:.1f} was expected"
-    if planes & unusable:
-        return f"mask: {_names(planes & unusable)}", measured
+    if planes:
+        return f"mask: {_names(planes)}", measured
     if abs(snr) < products.threshold:
         return "below the threshold", measured
     if np.sign(snr) != np.sign(place["snr"]):
         return "wrong sign", measured
-    if len(distance) and distance.min() < CUTOUT_PIXELS:
+    if len(distance) and distance.min() < _WINGS_FWHM * products.near_pixels:
         row = int(np.argmin(distance))
         one = products.detected[row]
-        neighbour = f"DiaSource {one['diaSourceId']} (S/N {abs(one['snr']):.0f})"
-        return "merged", f"{measured}; the nearest detection is {neighbour}, {distance[row]:.1f} pixels away"
+        others = [name for name in _changed_near(one, sky, products) if name != _name(place)]
+        into = f"with {', '.join(others)} in " if others else "into "
+        return "merged", f"{into}{_describe(one, float(distance[row]))}; {measured}"
     return "not detected", measured
+
+
+def _describe(detected: Table.Row, distance: float) -> str:
+    length = float(detected["trailLength"])
+    trail = f", fitted as a trail of {length:.1f} arcsec" if np.isfinite(length) else ""
+    number, snr = detected["diaSourceId"], abs(detected["snr"])
+    return f"DiaSource {number} (S/N {snr:.0f}{trail}), {distance:.1f} pixels away"
+
+
+def _changed_near(detected: Table.Row, sky: pd.DataFrame, products: VisitProducts) -> list[str]:
+    """Return the names of the changed sources within a detection, the nearest first."""
+    distance = np.hypot(sky["x"].to_numpy(float) - detected["x"], sky["y"].to_numpy(float) - detected["y"])
+    length = float(np.nan_to_num(detected["trailLength"])) / products.pixel_arcsec
+    reach = products.near_pixels + _half_trails(sky) + length / 2
+    within = (np.abs(sky["snr"].to_numpy(float)) > CHANGED_SNR) & (distance < reach)
+    nearest = sky.iloc[np.argsort(np.where(within, distance, np.inf))[: np.count_nonzero(within)]]
+    return [_name(one) for one in _records(nearest)]
 
 
 def _why_spurious(
@@ -258,25 +291,32 @@ def _why_spurious(
     """Look for whatever was at the place: changed sources first, then bad pixels, then static sources."""
     x, y = float(source["x"]), float(source["y"])
     distance = np.hypot(sky["x"].to_numpy(float) - x, sky["y"].to_numpy(float) - y)
-    near = products.near_pixels + _half_trails(sky)
-    changed = (np.abs(sky["snr"].to_numpy(float)) > CHANGED_SNR) & (distance < near)
-    measured = _measurements(int(source["diaSourceId"]), products)
-    if changed.any():
-        row = int(np.argmin(np.where(changed, distance, np.inf)))
-        other = _records(sky.iloc[row : row + 1])[0]
-        where = f"{_name(other)} (S/N {abs(other['snr']):.0f}) is {distance[row]:.1f} pixels away"
-        if _name(other) in owners.values():
-            return "second detection", f"{where} and was recovered; {measured}"
-        return "displaced", f"{where}, beyond the match radius of {MATCH_RADIUS_ARCSEC} arcsec; {measured}"
-    neighbour = _static_neighbour(source, sky, distance, products.near_pixels)
-    detail = "; ".join(part for part in (neighbour[1], measured) if part)
-    # Bad pixels within the PSF's core spoil the fit, whatever else is there.
-    planes = _planes(products.difference, x, y, round(products.near_pixels)) & _DISTURBING
-    if planes:
-        return f"beside masked pixels: {_names(planes)}", detail
-    if neighbour[0]:
-        return neighbour[0], detail
+    rows = np.flatnonzero(np.asarray(products.detected["diaSourceId"]) == int(source["diaSourceId"]))
+    detected = products.detected[int(rows[0])]
+    measured = _filter_numbers(detected)
+    if changed := _changed_near(detected, sky, products):
+        recovered = set(owners.values())
+        if lost := [name for name in changed if name not in recovered]:
+            reason = "merged sources" if len(lost) > 1 else "displaced"
+            away = f"beyond the match radius of {MATCH_RADIUS_ARCSEC} arcsec"
+            seen = _describe(detected, float(distance[_row_of(lost[0], sky)]))
+            return reason, f"{' and '.join(lost)}, {away}: {seen}; {measured}"
+        return "second detection", f"{' and '.join(changed)} was recovered as another DiaSource; {measured}"
+    near = products.near_pixels
+    neighbour, light = _static_neighbour(source, sky, distance, near)
+    planes = _planes(products.difference, x, y, round(near))
+    detail = "; ".join(part for part in (light, measured) if part)
+    if planes & _DISTURBING:
+        return f"beside masked pixels: {_names(planes & _DISTURBING)}", detail
+    if neighbour:
+        return neighbour, detail
+    if planes & _POSSIBLY_DISTURBING:
+        return f"beside masked pixels: {_names(planes & _POSSIBLY_DISTURBING)}", detail
     return "nothing at this position", f"an artefact of the detector or of the subtraction; {detail}"
+
+
+def _row_of(name: str, sky: pd.DataFrame) -> int:
+    return next(row for row, one in enumerate(_records(sky)) if _name(one) == name)
 
 
 def _static_neighbour(
@@ -285,7 +325,7 @@ def _static_neighbour(
     flux = sky["flux"].to_numpy(float)
     change = abs(float(source["psfFlux"]))
     within = distance < near
-    wings = (distance < _WINGS_PIXELS) & (flux > _WINGS_RATIO * change)
+    wings = (distance < _WINGS_FWHM * near) & (flux > _WINGS_RATIO * change)
     for chosen, reason in ((within, "residual of a {}"), (wings, "wings of a {}")):
         # What is fainter than the residual cannot have left it.
         chosen = chosen & (flux > change)
@@ -294,15 +334,10 @@ def _static_neighbour(
             kind = str(sky["kind"].iloc[row])
             mag = float(magnitude(flux[row : row + 1])[0])
             return reason.format(kind), (
-                f"{kind} of {mag:.1f} mag {distance[row]:.1f} pixels away, the residual is "
-                f"{change / flux[row]:.1%} of its flux"
+                f"{kind} of {mag:.1f} mag {distance[row]:.1f} pixels ({distance[row] / near:.1f} FWHM) away, "
+                f"the residual is {change / flux[row]:.2%} of its flux"
             )
     return "", ""
-
-
-def _measurements(number: int, products: VisitProducts) -> str:
-    rows = np.flatnonzero(np.asarray(products.detected["diaSourceId"]) == number)
-    return _filter_numbers(products.detected[int(rows[0])]) if len(rows) else ""
 
 
 def _filter_numbers(detected: Table.Row) -> str:

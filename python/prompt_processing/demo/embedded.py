@@ -17,18 +17,18 @@ _BUCKET_TOPIC = "prompt-processing-dev"
 
 
 class EmbeddedServices:
-    """Kafka and S3 that speak the wire protocols, in processes of the demo; databases in files."""
+    """Stand-ins for Kafka and S3 in processes of the demo; SQLite databases."""
 
     @property
     def description(self) -> str:
-        """What is started."""
+        """The step's name in the demo's output."""
         return "Starting Kafka and S3, making an APDB"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Nothing: they are the demo's processes and end with these."""
+        """Do nothing: the stand-ins end with the demo's other processes."""
 
     def start(self, processes: Processes, folders: Folders) -> dict[str, str]:
         """Start them; see `~prompt_processing.demo.surroundings.Surroundings.start`."""
@@ -43,10 +43,10 @@ class EmbeddedServices:
                 _BUCKET_TOPIC,
                 ALERT_TOPIC,
             ],
-            tells_ready=True,
+            reports_ready=True,
         )
         store = processes.start(
-            "s3", ["python", "-m", "prompt_processing.demo.object_store"], tells_ready=True
+            "s3", ["python", "-m", "prompt_processing.demo.object_store"], reports_ready=True
         )
         apdb = processes.start(
             "apdb",
@@ -80,7 +80,7 @@ class EmbeddedServices:
         }
 
     def repository_place(self, folders: Folders) -> RepositoryPlace:
-        """Give a folder with SQLite, and the users' bucket for the datasets."""
+        """Return a folder with SQLite, and the users' bucket for the datasets."""
         root = folders.work / "central_repo"
         return RepositoryPlace(
             str(root), f"sqlite:///{root / 'gen3.sqlite3'}", f"s3://{USERS_BUCKET}/central_repo/"
@@ -89,8 +89,8 @@ class EmbeddedServices:
     def start_companions(
         self, processes: Processes, folders: Folders, central_repository: str, instrument: str
     ) -> Companions:
-        """Start nothing: workers write into the repository and look into the bucket themselves."""
+        """Start nothing: workers access the repository and the bucket directly."""
         return Companions()
 
     def await_outputs(self) -> None:
-        """Do nothing: a worker's outputs are there when it says so."""
+        """Do nothing: a worker exports its outputs before it reports the outcome."""

@@ -1,4 +1,4 @@
-"""An S3 store in a process: moto's server, for as long as its standard input is open."""
+"""An S3 store in a separate process: moto's server; it runs until its standard input closes."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Start the store, tell ``ready <URL>``, and serve until the input ends."""
+    """Start the store, print ``ready <URL>``, and serve until the input ends."""
     # A line for each request would be tens of thousands of lines a night.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)

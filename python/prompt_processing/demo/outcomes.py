@@ -1,4 +1,4 @@
-"""Outcomes of visits, as the activator's log tells them."""
+"""Outcomes of visits, read from the worker's log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class VisitOutcome:
     ended : `float`
         When it ended, Unix seconds, UTC.
     details : mapping
-        What the activator tells of it: ``status``, ``reason``, ``stages``, ``counts`` and so on.
+        From the log: ``status``, ``reason``, ``stages``, ``counts`` and so on.
     """
 
     group: str
@@ -51,13 +51,13 @@ class VisitOutcome:
 
     @property
     def counts(self) -> dict[str, Any]:
-        """What the pipeline counted."""
+        """The pipeline's counts, such as ``numAlertsSent``."""
         return dict(self.details.get("counts", {}))
 
     def spans(self, announced: float) -> list[tuple[str, float, float]]:
         """Return each stage with when it began (Unix seconds) and how long it took, in order of time.
 
-        The log tells how long stages took; they follow each other without pause.
+        The log has the duration of each stage; stages follow each other without pause.
 
         Parameters
         ----------
@@ -80,7 +80,7 @@ class LogFollower:
     path : `~pathlib.Path`
         Log of the activator: one JSON object a line, among what other programs may write there.
     milestone : `str`
-        Label of a task whose end is of interest.
+        Label of the task whose end is recorded.
     """
 
     def __init__(self, path: Path, milestone: str = "associateApdb") -> None:
@@ -102,7 +102,7 @@ class LogFollower:
         self._position += len(content)
         *lines, self._rest = (self._rest + content).split(b"\n")
         outcomes = [outcome for line in lines if (outcome := _parse(line)) is not None]
-        # The middleware's own words: if they ever change, the outcome still comes.
+        # The middleware's wording; if it changes, the outcome still marks the end of the visit.
         passed = (line for line in lines if self._milestone in line and b" took " in line)
         self.past_milestone.update(found for line in passed if (found := _parse_visit(line)) is not None)
         self.past_milestone.update((outcome.group, outcome.detector) for outcome in outcomes)
@@ -129,5 +129,5 @@ def _parse(line: bytes) -> VisitOutcome | None:
             details=entry["outcome"],
         )
     except (ValueError, KeyError, TypeError):
-        # Some other line that happens to hold the word.
+        # Another line that contains the word.
         return None

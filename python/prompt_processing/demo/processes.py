@@ -1,4 +1,4 @@
-"""Processes of the demo: started with a log of their own, and stopped whatever happens."""
+"""Processes of the demo: each has its own log and is stopped whatever happens."""
 
 import atexit
 import contextlib
@@ -19,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ProcessFailedError(RuntimeError):
-    """A process of the demo did not start, or ended before its time; the message says where its log is."""
+    """A process of the demo did not start, or ended early; the message names its log."""
 
 
 class Process:
@@ -28,11 +28,11 @@ class Process:
     Attributes
     ----------
     name
-        For people.
+        Name in messages.
     log
-        The file that its output goes to.
+        File of its output.
     serves
-        Whether others are its clients, and it tells when it is ready for them.
+        Whether it has clients among the other processes, and reports when it is ready for them.
     """
 
     def __init__(self, name: str, log: Path, popen: "subprocess.Popen[bytes]", serves: bool) -> None:
@@ -48,7 +48,7 @@ class Process:
 
     @property
     def exit_status(self) -> int | None:
-        """Exit status, None as long as it runs."""
+        """Exit status; None while it runs."""
         return self._popen.poll()
 
     def wait_ready(self, timeout_s: float) -> str:
@@ -71,7 +71,7 @@ class Process:
     def send_line(self) -> None:
         """Send an empty line to its standard input."""
         assert self._popen.stdin is not None, "started without an input"
-        # If it has ended, whoever waits for it will notice.
+        # If the process has ended, `wait` returns its status.
         with contextlib.suppress(BrokenPipeError):
             self._popen.stdin.write(b"\n")
             self._popen.stdin.flush()
@@ -93,7 +93,7 @@ class Process:
         return self._popen.wait(timeout_s)
 
     def check(self) -> None:
-        """Make sure that it still runs.
+        """Check that it still runs.
 
         Raises
         ------
@@ -113,19 +113,19 @@ class Process:
             return ""
 
     def terminate(self) -> None:
-        """Ask it to end: end of input for those that serve until then, and SIGTERM."""
+        """Ask it to end: close its input, which some servers wait for, and send SIGTERM."""
         self.end_input()
         if self._popen.poll() is None:
             self._popen.terminate()
 
     def kill(self, timeout_s: float) -> None:
-        """Wait a while for its end, then end it and whatever it has started."""
+        """Wait for its end, then kill it and its children."""
         try:
             self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self._kill_group()
             self._popen.wait(10)
-        # Children of a process that ended in order may have been left, too.
+        # Children may survive a process that ended normally.
         self._kill_group()
         if self._popen.stdout is not None:
             self._popen.stdout.close()
@@ -136,14 +136,14 @@ class Process:
 
 
 class Processes:
-    """All processes of a demo; stops them in the opposite order when it ends, or Python does.
+    """All processes of a demo; they are stopped in reverse order at the end of the context or of Python.
 
     Parameters
     ----------
     log_folder
-        Where their output goes, a file each.
+        Folder of their logs, one file each.
     environment
-        What they all get, on top of this process's own environment.
+        Variables for all of them, in addition to this process's environment.
     """
 
     def __init__(self, log_folder: Path, environment: Mapping[str, str]) -> None:
@@ -164,10 +164,10 @@ class Processes:
         name: str,
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
-        tells_ready: bool = False,
+        reports_ready: bool = False,
         takes_lines: bool = False,
     ) -> Process:
-        """Start a program that is installed with this interpreter, or ``python``, the interpreter itself.
+        """Start a program installed beside this interpreter, or the interpreter itself (``python``).
 
         Parameters
         ----------
@@ -176,15 +176,15 @@ class Processes:
         command
             Program and arguments.
         environment
-            What only this process gets.
-        tells_ready
+            Variables for this process alone.
+        reports_ready
             Whether its standard output is for `Process.wait_ready` instead of for the log, and its standard
             input a pipe that closes when this process ends.
         takes_lines
             Whether its standard input is for `Process.send_line`.
         """
         log = self._log_folder / f"{name}.log"
-        # Of this environment, whatever PATH says.
+        # From this environment, regardless of PATH.
         program = Path(sys.executable).with_name(command[0]) if command[0] != "python" else sys.executable
         words = [str(program), *command[1:]]
         output: IO[bytes]
@@ -192,31 +192,31 @@ class Processes:
             popen = subprocess.Popen(
                 words,
                 env={**os.environ, **self._environment, **(environment or {})},
-                stdin=subprocess.PIPE if tells_ready or takes_lines else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if tells_ready else output,
+                stdin=subprocess.PIPE if reports_ready or takes_lines else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if reports_ready else output,
                 stderr=output,
-                # A group of its own: an interrupt from the keyboard is for us, who then stop all in order.
+                # Its own group: Ctrl-C reaches only this process, which then stops all others in order.
                 start_new_session=True,
                 preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
-        process = Process(name, log, popen, tells_ready)
+        process = Process(name, log, popen, reports_ready)
         self._running.append(process)
         return process
 
     def check(self) -> None:
-        """Make sure that none has failed: all still run, or have ended with status 0.
+        """Check that every process still runs or has ended with status 0.
 
         Raises
         ------
         ProcessFailedError
-            Naming the first that has.
+            One has failed; the message names the first.
         """
         for process in self._running:
             if process.exit_status not in (None, 0):
                 process.check()
 
     def stop(self) -> None:
-        """Stop all: first those that are clients of others, together, then the others."""
+        """Stop all: the clients first, then the servers."""
         running, self._running = self._running, []
         for batch in ([p for p in running if not p.serves], [p for p in running if p.serves]):
             for process in reversed(batch):
@@ -226,5 +226,5 @@ class Processes:
 
 
 def _end_with_parent() -> None:
-    # Even if this process is killed, nothing that it started may stay behind.
+    # Children must end even if this process is killed.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What the demo tells while it works: a live line on a terminal, plain lines elsewhere."""
+"""The demo's progress: a live line on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """Steps with their seconds.
+    """Report the steps of the demo and their durations.
 
     Parameters
     ----------
     console : `~rich.console.Console`
-        Where to tell.
+        Where reports are printed.
     """
 
     def __init__(self, console: Console) -> None:
@@ -31,16 +31,16 @@ class Progress:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Tell that something goes on, and how long it took."""
+        """Report the start of a step and, at its end, its duration."""
         began = self.seconds
         if self._console.is_terminal:
             with self._console.status(f"{name} ..."):
                 yield
         else:
-            self.tell(f"{name} ...")
+            self.report(f"{name} ...")
             yield
-        self.tell(f"{name}: done in {self.seconds - began:.1f} s")
+        self.report(f"{name}: done in {self.seconds - began:.1f} s")
 
-    def tell(self, text: str) -> None:
-        """Tell something at once."""
+    def report(self, text: str) -> None:
+        """Print a line with the seconds since the beginning."""
         self._console.print(f"[dim]{self.seconds:6.1f} s[/dim]  {text}", highlight=False, soft_wrap=True)

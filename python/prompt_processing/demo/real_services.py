@@ -41,8 +41,8 @@ _WRITER_TIMEOUT_S = 60.0
 class RealServices:
     """Servers of `prompt_processing.services`, the Butler writer and the raw microservice.
 
-    Announcements, alerts and the workers' outputs travel with user and password (SCRAM-SHA-512); the central
-    registry and the APDB have a schema each in one database.
+    Clients of Kafka authenticate with SCRAM-SHA-512. The central registry and the APDB are two schemas of one
+    database.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class RealServices:
 
     @property
     def description(self) -> str:
-        """What is started."""
+        """The step's name in the demo's output."""
         return "Starting Kafka, schema registry, S3, PostgreSQL and Redis, making an APDB"
 
     def __enter__(self) -> Self:
@@ -70,12 +70,12 @@ class RealServices:
         self._stack.stop()
 
     def install(self) -> None:
-        """Install those servers that are not there.
+        """Install missing servers.
 
         Raises
         ------
         ProcessFailedError
-            One cannot be installed; the message says what to do.
+            A server cannot be installed; the message says what to do.
         """
         try:
             self._software.install()
@@ -134,14 +134,14 @@ class RealServices:
             client.create_bucket(Bucket=bucket)
 
     def repository_place(self, folders: Folders) -> RepositoryPlace:
-        """Give the users' bucket for everything but the registry, which is in PostgreSQL."""
+        """Return the users' bucket for everything but the registry, which is in PostgreSQL."""
         root = f"s3://{USERS_BUCKET}/central_repo"
         return RepositoryPlace(root, self._stack.service(PostgreSql).url, f"{root}/", _CENTRAL_SCHEMA)
 
     def start_companions(
         self, processes: Processes, folders: Folders, central_repository: str, instrument: str
     ) -> Companions:
-        """Start the Butler writer, and the raw microservice for the cameras that it knows."""
+        """Start the Butler writer and, for cameras that it supports, the raw microservice."""
         kafka = self._stack.service(Kafka)
         username, password = kafka.username, kafka.password
         lists = folders.work / "ingested"
@@ -179,9 +179,9 @@ class RealServices:
         return Companions(workers, event_stream)
 
     def await_outputs(self) -> None:
-        """Wait until the writer has entered all that workers have published."""
+        """Wait until the writer has entered all published outputs."""
         servers = self._stack.service(Kafka).bootstrap_servers
-        # What it would tell of its own queues is of no interest to who watches.
+        # librdkafka's messages about its own queues would clutter the demo's output.
         admin = AdminClient({"bootstrap.servers": servers, "log_level": 4})
         deadline = time.monotonic() + _WRITER_TIMEOUT_S
         while (left := _lag(admin)) > 0:
@@ -193,7 +193,7 @@ class RealServices:
 
 
 def _lag(admin: AdminClient) -> int:
-    """Return how many messages of workers the writer has not dealt with."""
+    """Return the number of published messages that the writer has not processed."""
     partition = TopicPartition(_OUTPUTS_TOPIC, 0)
     try:
         ends = admin.list_offsets({partition: OffsetSpec.latest()})
@@ -201,7 +201,7 @@ def _lag(admin: AdminClient) -> int:
         end = next(iter(ends.values())).result(timeout=10).offset
         (committed,) = groups[_WRITER_GROUP].result(timeout=10).topic_partitions
     except KafkaException as error:
-        raise ProcessFailedError(f"Kafka does not tell how far the Butler writer is: {error}") from error
+        raise ProcessFailedError(f"Cannot read the Butler writer's offset from Kafka: {error}") from error
     # Negative: nothing has been committed yet.
     return int(end) - max(int(committed.offset), 0)
 

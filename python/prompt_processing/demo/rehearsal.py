@@ -1,7 +1,7 @@
-"""A visit of small detectors, so that all that is compiled on first use is compiled and cached.
+"""A visit of a small detector that fills the cache of compiled functions.
 
-Numba compiles a function when it is first called and keeps the result beside the source. In a fresh copy of
-the project that takes about a minute, which the first real visit would have to wait for.
+Numba compiles a function when it is first called and caches the result beside the source. In a fresh copy of
+the project that takes about a minute, which would delay the first real visit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["main"]
 
 _OPTIONS = DemoOptions(
     instrument="LSSTCam",
-    # One worker: two would compile the same at the same time.
+    # One worker: two would compile the same functions at the same time.
     detectors=(94,),
     n_visits=1,
     miniature=(127, 500),
@@ -33,7 +33,7 @@ _OPTIONS = DemoOptions(
 
 
 def main() -> int:
-    """Run the rehearsal; returns the exit status."""
+    """Run the rehearsal; return the exit status."""
     with tempfile.TemporaryDirectory(prefix="prompt-rehearsal-") as name, open(os.devnull, "w") as nowhere:
         folders = Folders(Path(name), Path(name) / "work" / "night")
         progress = Progress(Console(file=nowhere))

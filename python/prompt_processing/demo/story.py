@@ -1,4 +1,4 @@
-"""The demo's story: a world is made, a night is taken in it, and what came of it is looked at."""
+"""The course of the demo: build the world, observe a night in it, and collect the results."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from .world import World, make_repository
 __all__ = ["DemoOptions", "NightFailedError", "make_surroundings", "make_world", "take_night"]
 
 _PATIENCE_S = 360.0
-"""Without news of any visit for so long, no more is waited for; longer than a worker's visit may take."""
+"""Time without news of any visit after which the demo stops waiting; longer than a worker's timeout."""
 _ALERT_READER_TIMEOUT_S = 20.0
 _REVISIT_AFTER_TASK = "associateApdb"
-"""A telescope comes back to a field after half an hour. Here it does so as soon as a worker will be free, and
-the field's DiaObjects known, when the next image lands: it is announced when all detectors have done this."""
+"""The next visit of the field is announced when all detectors have run this task: the field's DiaObjects are
+then known, and a worker is free when the image arrives. A telescope returns to a field after half an hour."""
 _STAYS_AWAY = (
-    # Of whoever starts the demo: they would lead its processes to other stores and brokers.
+    # Set in the caller's shell, they would lead the demo's processes to other stores and brokers.
     "AWS_PROFILE",
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
@@ -58,33 +58,33 @@ _STAYS_AWAY = (
 
 
 class NightFailedError(RuntimeError):
-    """Not all visits ended as they should; the message says which and why."""
+    """Some visits were not processed; the message names them and the reasons."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What the demo is to do.
+    """The demo's options.
 
     Attributes
     ----------
     instrument : `str`
         Camera.
     detectors : `tuple` [`int`]
-        Ids.
+        Detector ids.
     n_visits : `int`
-        Visits of one field.
+        Number of visits, all of one field.
     seed : `int`
-        Of the sky.
+        Seed of the simulated sky.
     miniature : `tuple` [`int`, `int`] or `None`
-        Columns and rows of each amplifier, for small detectors; None for those of the camera.
+        Columns and rows of each amplifier; None for the camera's own.
     slew, exposure, pause : `float`
         Seconds of the tester's schedule.
     night : `~pathlib.Path` or `None`
-        Folder of a simulated night, used if it holds one and filled if not; None makes one that is removed.
+        Folder of a simulated night, which is simulated if missing; None uses a temporary one.
     services : `bool`
-        Whether it takes place among real servers instead of stand-ins.
+        Whether to run on real servers instead of stand-ins.
     platform : `str`
-        What workers get their visits from: ``knative``, HTTP; ``keda``, a Redis stream.
+        How visits reach the workers: ``knative``, HTTP; ``keda``, a Redis stream.
     """
 
     instrument: str
@@ -101,7 +101,7 @@ class DemoOptions:
 
 
 def make_surroundings(options: DemoOptions, folders: Folders) -> Surroundings:
-    """Give what the demo takes place in, not yet started."""
+    """Return the services of the demo, not yet started."""
     if options.services:
         return RealServices(folders.work / "services", options.platform)
     return EmbeddedServices()
@@ -128,14 +128,14 @@ def make_world(
         AWS_SECRET_ACCESS_KEY="demo-secret",
         AWS_DEFAULT_REGION="us-east-1",
         AWS_EC2_METADATA_DISABLED="true",
-        # Sums of 30 MB in Python, on both sides, for an image that goes from one process to the next.
+        # Checksums of 30 MB in Python, twice per image, would only delay it.
         AWS_REQUEST_CHECKSUM_CALCULATION="when_required",
         AWS_RESPONSE_CHECKSUM_VALIDATION="when_required",
     )
     folders.work.mkdir(parents=True, exist_ok=True)
     with progress.step(surroundings.description):
         environment = surroundings.start(processes, folders)
-        # For this process, too, and for all that it starts.
+        # For this process and its children.
         os.environ.update(environment)
     with progress.step(
         f"Simulating {options.n_visits} visits of {len(options.detectors)} detectors, their templates "
@@ -176,11 +176,10 @@ def start_prompt_processing(
     upload, reader : `Process`
         The tester, which announces a visit with each line that it gets; the alerts' reader.
     """
-    # One worker a detector: a detector's next visit then comes after the last one's end, which makes its
-    # DiaObjects known.
+    # One worker per detector: its next visit then starts after the previous one, whose DiaObjects it needs.
     n_workers = len(options.detectors)
     with progress.step("Writing the night's init-outputs, starting the activator and the fan-out"):
-        # Workers look for init-outputs with their first visit, which has yet to be announced.
+        # Workers read the init-outputs in their first visit, which has yet to be announced.
         workers = start_workers(
             processes,
             world.folders,
@@ -237,14 +236,14 @@ def take_night(
     Returns
     -------
     result : `NightResult`
-        What came of it, but for the datasets.
+        The night's results, without the counts of datasets.
     query : `subprocess.Popen`
-        What is listing these, for `.results.count_datasets`.
+        The command that lists the datasets, for `.results.count_datasets`.
 
     Raises
     ------
     ProcessFailedError
-        A process ended that should not have.
+        A process ended early.
     """
     workers, upload, reader = start_prompt_processing(options, world, processes, progress)
     with progress.step(
@@ -254,7 +253,7 @@ def take_night(
     with progress.step("Reading alerts, the APDB and the central repository"):
         _finish_reading(reader, world, outcomes)
         if not world.folders.manifest.exists():
-            raise ProcessFailedError(f"No visit was taken; see {upload.log}\n{upload.log_tail()}")
+            raise ProcessFailedError(f"No visit was uploaded; see {upload.log}\n{upload.log_tail()}")
         world.surroundings.await_outputs()
         query = start_query(world)
         return collect(world, outcomes), query
@@ -273,7 +272,7 @@ def _await_outcomes(
         workers.check()
         for outcome in workers.read_outcomes():
             outcomes.append(outcome)
-            progress.tell(_describe(outcome))
+            progress.report(_describe(outcome))
             last_news = time.monotonic()
         n_past = len(workers.past_milestone)
         if n_announced < options.n_visits and n_past >= n_announced * len(options.detectors):
@@ -302,7 +301,7 @@ def _describe(outcome: VisitOutcome) -> str:
 
 
 def _finish_reading(reader: Process, world: World, outcomes: Sequence[VisitOutcome]) -> None:
-    """Give the reader time for the last alerts, then stop it."""
+    """Wait for the last alerts, then stop the reader."""
     sent = sum(int(one.counts.get("numAlertsSent", 0)) for one in outcomes)
     deadline = time.monotonic() + _ALERT_READER_TIMEOUT_S
     while len(list(world.folders.alerts.glob("*.avro"))) < sent and time.monotonic() < deadline:
@@ -311,23 +310,23 @@ def _finish_reading(reader: Process, world: World, outcomes: Sequence[VisitOutco
     try:
         reader.wait(20)
     except subprocess.TimeoutExpired as error:
-        raise ProcessFailedError(f"{reader.name} does not stop; see {reader.log}") from error
+        raise ProcessFailedError(f"{reader.name} did not stop; see {reader.log}") from error
 
 
 def check_night(options: DemoOptions, result: NightResult) -> None:
-    """Make sure that each visit was taken and processed.
+    """Check that each visit was uploaded and processed.
 
     Raises
     ------
     NightFailedError
-        Naming all that were not.
+        Some were not; the message names all of them.
     """
     failed = []
     if (missing := options.n_visits * len(options.detectors) - len(result.visits)) > 0:
-        failed.append(f"{missing} images were never taken")
+        failed.append(f"{missing} images were never uploaded")
     for visit in result.visits:
         if visit.outcome is None:
-            failed.append(f"visit {visit.visit}, detector {visit.detector}: no answer")
+            failed.append(f"visit {visit.visit}, detector {visit.detector}: no outcome was reported")
         elif not visit.outcome.processed:
             details = visit.outcome.details
             failed.append(
@@ -339,5 +338,5 @@ def check_night(options: DemoOptions, result: NightResult) -> None:
 
 
 def remove_work(folders: Folders) -> None:
-    """Remove what is of no use without the services."""
+    """Remove the files that are useless without the services."""
     shutil.rmtree(folders.work, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The systems around the service, stand-ins or real ones, as the demo sees them."""
+"""The interface of the systems around the service, stand-ins or real ones."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NEXT_VISIT_TOPIC = "next-visit-topic"
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where the demo writes.
+    """Folders of the demo.
 
     Attributes
     ----------
     output : `~pathlib.Path`
-        What stays: tables, pictures, logs, alerts.
+        Results: tables, pictures, logs, alerts.
     night : `~pathlib.Path`
         The simulated night.
     """
@@ -37,7 +37,7 @@ class Folders:
 
     @property
     def alerts(self) -> Path:
-        """A file for each alert, as read back."""
+        """The alerts as read back, one file each."""
         return self.output / "alerts"
 
     @property
@@ -47,27 +47,27 @@ class Folders:
 
     @property
     def work(self) -> Path:
-        """What is needed only while the services run."""
+        """Files that are needed only while the services run."""
         return self.output / "work"
 
     @property
     def manifest(self) -> Path:
-        """What the tester uploaded, and as what."""
+        """The tester's list of uploaded raws."""
         return self.output / "uploaded.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class RepositoryPlace:
-    """Where the central repository goes.
+    """Location of the central repository.
 
     Attributes
     ----------
     root : `str`
-        Path or URI of the folder of ``butler.yaml``.
+        Path or URI of the folder with ``butler.yaml``.
     database : `str`
         URL of the registry.
     datastore : `str`
-        URI of the folder of the datasets.
+        URI of the folder with the datasets.
     namespace : `str` or `None`
         The registry's schema in the database.
     """
@@ -80,14 +80,14 @@ class RepositoryPlace:
 
 @dataclass(frozen=True, slots=True)
 class Companions:
-    """Processes beside the workers, by the settings that lead to them.
+    """Settings that lead to the processes beside the workers.
 
     Attributes
     ----------
     workers : mapping
-        What workers are told.
+        Settings for workers.
     event_stream : mapping
-        What those are told that publish or read announcements.
+        Settings for processes that publish or read announcements.
     """
 
     workers: Mapping[str, str] = field(default_factory=dict)
@@ -95,11 +95,11 @@ class Companions:
 
 
 class Surroundings(Protocol):
-    """Kafka, S3, databases; a context that stops what it has started."""
+    """Kafka, S3 and databases; a context that stops them at its end."""
 
     @property
     def description(self) -> str:
-        """What is started, for people."""
+        """The name of the starting step in the demo's output."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -107,7 +107,7 @@ class Surroundings(Protocol):
     def __exit__(self, *exception: object) -> None: ...
 
     def start(self, processes: Processes, folders: Folders) -> dict[str, str]:
-        """Start everything, with the topics and buckets that the system has, and make an APDB.
+        """Start everything, create the topics and buckets, and make an APDB.
 
         Parameters
         ----------
@@ -119,33 +119,33 @@ class Surroundings(Protocol):
         Returns
         -------
         environment : `dict` [`str`, `str`]
-            Names all of them, for every process of the demo.
+            Variables that name the services, for every process of the demo.
 
         Raises
         ------
         ~prompt_processing.demo.processes.ProcessFailedError
-            One of them does not start.
+            A service does not start.
         """
         ...
 
     def repository_place(self, folders: Folders) -> RepositoryPlace:
-        """Tell where the central repository goes."""
+        """Return the location of the central repository."""
         ...
 
     def start_companions(
         self, processes: Processes, folders: Folders, central_repository: str, instrument: str
     ) -> Companions:
-        """Start what stands between the workers and the rest, once there is a central repository.
+        """Start the processes between the workers and the central repository, which exists by then.
 
         Raises
         ------
         ~prompt_processing.demo.processes.ProcessFailedError
-            One of them does not start.
+            A service does not start.
         """
         ...
 
     def await_outputs(self) -> None:
-        """Wait until all that workers have handed over is in the central repository.
+        """Wait until all outputs of the workers are in the central repository.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The workers of the demo, behind HTTP or behind a Redis stream, with the fan-out that feeds them."""
+"""The workers of the demo, fed over HTTP or from a Redis stream, and the fan-out's settings."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ __all__ = ["MESSAGE_EXPIRATION_S", "Platform", "Workers", "start_workers", "writ
 Platform = Literal["knative", "keda"]
 
 MESSAGE_EXPIRATION_S = "150"
-"""What has failed for so long will not succeed before whoever watches loses patience."""
+"""Seconds after which a visit is not retried: a demo should not take longer."""
 _READY = '"Ready for visits of '
 
 
 @dataclass(slots=True)
 class Workers:
-    """Worker processes, each of which does one visit at a time, and their logs.
+    """Worker processes and their logs; each worker processes one visit at a time.
 
     Attributes
     ----------
     processes : sequence of `~prompt_processing.demo.processes.Process`
         One server with several workers, or several workers.
     destination : mapping
-        What the fan-out's configuration says of them.
+        Their addresses in the fan-out's configuration.
     n_workers : `int`
-        How many visits can be processed at once.
+        Number of visits that can be processed at once.
     metrics_port : `str`
-        Where a server tells how many of its workers are ready; empty for workers without one.
+        Port on which the server reports how many workers are ready; empty for stream workers.
     """
 
     processes: Sequence[Process]
@@ -50,26 +50,26 @@ class Workers:
     _followers: list[LogFollower] = field(default_factory=list)
 
     def follow(self, milestone: str) -> None:
-        """Begin to read the logs; ``milestone`` is the label of a task whose end is of interest."""
+        """Begin to read the logs; ``milestone`` is the label of the task whose end is recorded."""
         self._followers = [LogFollower(process.log, milestone) for process in self.processes]
 
     def read_outcomes(self) -> list[VisitOutcome]:
-        """Return the outcomes that are new since the last time, in order of time."""
+        """Return new outcomes since the last call, in order of time."""
         found = [outcome for follower in self._followers for outcome in follower.read()]
         return sorted(found, key=lambda outcome: outcome.ended)
 
     @property
     def past_milestone(self) -> set[tuple[str, int]]:
-        """Groups and detectors for which the task has been run, or whose visits have ended."""
+        """Groups and detectors whose visits have run the task, or have ended."""
         return {visit for follower in self._followers for visit in follower.past_milestone}
 
     def check(self) -> None:
-        """Make sure that all of them still run.
+        """Check that all of them still run.
 
         Raises
         ------
         ProcessFailedError
-            If one does not.
+            One has ended.
         """
         for process in self.processes:
             process.check()
@@ -80,7 +80,7 @@ class Workers:
         Raises
         ------
         ProcessFailedError
-            One ends before, or they are not ready in time.
+            One ends early, or they are not ready in time.
         """
         deadline = time.monotonic() + timeout_s
         while not self._ready():
@@ -116,15 +116,15 @@ def start_workers(
     processes : `~prompt_processing.demo.processes.Processes`
         Where they are started.
     folders : `Folders`
-        Where their local repositories go.
+        Folders of their local repositories.
     platform : `str`
         ``knative``: one server that visits are posted to; ``keda``: workers that take them from a stream.
     instrument : `str`
         Camera.
     n_workers : `int`
-        How many visits are to be processed at once.
+        Number of visits to process at once.
     settings : mapping
-        What they are told beside the world's environment.
+        Settings in addition to the world's environment.
     """
     local = folders.work / "local_repos"
     local.mkdir(parents=True, exist_ok=True)
@@ -135,13 +135,13 @@ def start_workers(
         "MESSAGE_EXPIRATION": MESSAGE_EXPIRATION_S,
         "IMAGE_TIMEOUT": "20",
         "NUMBA_NUM_THREADS": str(threads),
-        # As on a real worker: all cores are busy with other detectors.
+        # As on a real worker, where all cores are busy with other detectors.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         **settings,
     }
     if platform == "keda":
-        # One after another as far as the demo goes: none ends for want of visits.
+        # No worker of the demo ends because visits are rare.
         common |= {"METRICS_PORT": "0", "FANNED_OUT_MSG_LISTEN_TIMEOUT": "3600"}
         workers = [
             processes.start(f"worker-{number}", ["prompt", "worker", "stream"], common)

@@ -1,4 +1,4 @@
-"""The world around the workers: its services, its central repository, and their settings."""
+"""The world around the workers: services, central repository and their settings."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from .surroundings import Companions, Folders, RepositoryPlace, Surroundings
 __all__ = ["World", "make_repository"]
 
 _PIPELINES = ("Preprocessing", "ApPipe", "SingleFrame", "Isr")
-"""The one that runs before the image, then those that run on it, best first."""
+"""The preprocessing pipeline, then the main pipelines, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Services that run, by the environment variables that name them.
+    """The running services and the settings that name them.
 
     Attributes
     ----------
     folders : `Folders`
-        Where files are.
+        Folders of the demo.
     environment : mapping
         Settings for all processes.
     surroundings : `Surroundings`
-        What they run in.
+        The services.
     companions : `Companions`
-        What workers, and those on the event stream, are told beside.
+        Further settings for workers and for processes on the event stream.
     """
 
     folders: Folders
@@ -63,12 +63,12 @@ class World:
 
 
 def make_repository(night: Night, endpoint_url: str, place: RepositoryPlace) -> dict[str, str]:
-    """Make the central repository of a night, and fill the pool of raws.
+    """Make the central repository of a night, and fill the tester's pool of raws.
 
     Returns
     -------
     environment : `dict` [`str`, `str`]
-        Names the repository and what is in it.
+        Variables that name the repository and its contents.
     """
     instrument = night.camera.name
     pipelines = pipelines_folder(instrument)

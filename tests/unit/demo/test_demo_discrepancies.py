@@ -124,6 +124,28 @@ def test_detection_beyond_the_match_radius_explains_both_sides(sky: Sky) -> None
     assert str(spurious.id) in missed.detail
 
 
+def test_two_lost_sources_share_a_detection_between_them(sky: Sky) -> None:
+    sky.source(x=X - 2.7, kind="supernova")
+    sky.source(x=X + 2.7, kind="supernova")
+    sky.add(sky.difference)
+    first, second, spurious = sky.visit().discrepancies
+    assert (first.reason, second.reason, spurious.reason) == ("merged", "merged", "merged sources")
+    assert "with supernova 1" in first.detail
+    assert "supernova 0" in spurious.detail
+    assert "supernova 1" in spurious.detail
+
+
+def test_wings_of_a_bright_star_are_told_at_twice_the_seeing(sky: Sky) -> None:
+    sky.source(x=X + 8, snr=0.0, kind="star", flux=300 * FLUX, delta_flux=0.0)
+    sky.source(x=X + 1, snr=0.0, kind="star", flux=0.01 * FLUX, delta_flux=0.0)
+    sky.difference.mask[int(Y), int(X) + 2] |= int(Mask.INTRP)
+    sky.add(sky.difference)
+    one = sky.only()
+    assert one.reason == "wings of a star"
+    assert "2.0 FWHM" in one.detail
+    assert "0.33%" in one.detail or "0.34%" in one.detail
+
+
 def test_detection_of_nothing_has_no_excuse(sky: Sky) -> None:
     sky.add(sky.difference)
     one = sky.only()
