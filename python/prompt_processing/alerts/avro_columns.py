@@ -1,10 +1,10 @@
 """Encode whole catalogues as Avro records, column by column.
 
-fastavro encodes one Python object at a time and tries the branches of every union: some 60
-microseconds for a DiaSource of a hundred nullable fields, which for alerts with a year of history
-is most of the time. Here each column of a frame becomes a few columns of bytes, with a mask that
-says which of them are there; the rows of the masked matrix are the records. What comes out is
-plain Avro (specification 1.11, "Binary Encoding").
+fastavro encodes one Python object at a time and tries the branches of every union. That takes some
+60 microseconds for a DiaSource with a hundred nullable fields, most of the time for alerts with a
+year of history. Here each column of a frame becomes a few columns of bytes, with a mask of those
+that are present; the rows of the masked matrix are the records. The result is plain Avro
+(specification 1.11, "Binary Encoding").
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _VARINT_BYTES = 10
 
 
 class UnsupportedSchemaError(ValueError):
-    """A schema has a field that this encoder does not know how to write."""
+    """A schema has a field that this encoder cannot write."""
 
 
 def zigzag_varint(value: int) -> bytes:
@@ -108,27 +108,27 @@ class _Field:
         null_branch = value_branch = None
         if isinstance(type_, list):
             if len(type_) != 2 or "null" not in type_:
-                raise UnsupportedSchemaError(f"Field {name} is a union of other than null and one type.")
+                raise UnsupportedSchemaError(f"Field {name} is not a union of null and one type.")
             null_branch = type_.index("null")
             value_branch = 1 - null_branch
             type_ = type_[value_branch]
         if isinstance(type_, dict):
             type_ = type_.get("type")
         if type_ not in _ENCODERS:
-            raise UnsupportedSchemaError(f"Field {name} has the type {type_!r}.")
+            raise UnsupportedSchemaError(f"Field {name} has the unsupported type {type_!r}.")
         return cls(name, type_, null_branch, value_branch)
 
     def encode(self, frame: pd.DataFrame) -> tuple[Bytes, Present]:
         n = len(frame)
         if self.name not in frame:
             if self.null_branch is None:
-                raise ValueError(f"The catalogue has no column {self.name}, which may not be null.")
+                raise ValueError(f"The catalogue lacks the column {self.name}, which must not be null.")
             return _whole(np.full((n, 1), self.null_branch << 1, np.uint8))
         column = frame[self.name]
         encoded, present = _ENCODERS[self.kind](column)
         if self.null_branch is None or self.value_branch is None:
             if self.kind in ("int", "long") and column.isna().any():
-                raise ValueError(f"Column {self.name} may not be null.")
+                raise ValueError(f"Column {self.name} must not be null.")
             return encoded, present
         is_null = column.isna().to_numpy()
         branch = np.where(is_null, self.null_branch << 1, self.value_branch << 1).astype(np.uint8)
@@ -162,17 +162,17 @@ class RecordEncoder:
         Parameters
         ----------
         frame : `~pandas.DataFrame`
-            A column for each field that may not be null; NaN and NA are null.
+            Frame with a column for each field that must not be null; NaN and NA are null.
 
         Returns
         -------
         records : `list` [`bytes`]
-            One for each row, in order.
+            One record per row, in order.
 
         Raises
         ------
         ValueError
-            If a column that may not be null is missing or has nulls.
+            If a column that must not be null is missing or has nulls.
         """
         if frame.empty:
             return []

@@ -1,4 +1,4 @@
-"""The producer that the alerts of a process's visits share."""
+"""The Kafka producer of alerts, shared by the visits of a process."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["AlertConnection", "AlertProducer"]
 
 @dataclass(slots=True)
 class AlertProducer:
-    """A producer, and what it is told.
+    """A producer and the state of its connection.
 
     Attributes
     ----------
     producer : `confluent_kafka.Producer`
-        Of Kafka.
+        The producer.
     sound : `bool`
-        Set by its user where the broker has answered for every message: only
-        then the next visit gets it too. One that was purged may number its messages anew.
+        Set by the user after the broker has answered for every message. Only
+        then the next visit reuses it, because a purged producer may number its messages again.
     """
 
     producer: Producer
@@ -32,35 +32,35 @@ class AlertProducer:
 
     @property
     def refusal(self) -> str | None:
-        """Why the broker does not let this client in; `None` if it does."""
+        """Why the broker refuses this client; `None` if it does not."""
         return self.refusals.reason
 
 
 @dataclass(slots=True)
 class AlertConnection:
-    """A producer that is made for the first visit and kept while all goes well.
+    """A producer that is made for the first visit and kept while it works.
 
-    A new one has to find the cluster, show its password and get an id before
-    the first alert leaves.
+    A new producer has to find the cluster, authenticate and obtain an id before
+    it sends the first alert.
     """
 
     _kept: dict[tuple[KafkaSettings, float], AlertProducer] = field(default_factory=dict)
 
     @contextmanager
     def producer(self, broker: KafkaSettings, timeout_seconds: float) -> Iterator[AlertProducer]:
-        """Give a producer for as long as a visit's alerts take.
+        """Lend a producer for the alerts of one visit.
 
         Parameters
         ----------
         broker : `KafkaSettings`
-            The cluster.
+            Settings of the cluster.
         timeout_seconds : `float`
-            How long a message may wait for its answer.
+            Seconds within which a message must be acknowledged.
 
         Yields
         ------
         producer : `AlertProducer`
-            The one of the visit before if that was sound, or else a new one.
+            The producer of the previous visit if it was sound, or a new one.
         """
         key = broker, timeout_seconds
         ours = self._kept.pop(key, None) or _make(broker, timeout_seconds)

@@ -1,8 +1,8 @@
 """Square cutouts of an image as FITS files in memory, a thousand sources at a time.
 
-The files have the layout in which `astropy.nddata.CCDData` writes and reads itself: the pixels with
-a local TAN WCS, the variance as ``UNCERT``, the PSF as ``PSFIMAGE``. Their headers are cards with a
-few numbers filled in: astropy itself would take some ten milliseconds a file.
+The files have the layout of `astropy.nddata.CCDData`: the pixels with a local TAN WCS, the variance
+as ``UNCERT``, the PSF as ``PSFIMAGE``. Headers are templates with a few numbers filled in, because
+astropy would take some ten milliseconds per file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MINIMUM_SIZE = 30
 """Smallest width of a cutout, pixels."""
 
 MAXIMUM_SIZE = 102
-"""Largest: a trail of 10 degrees a day in 30 s (62 pixels of 0.2 arcsec) and the PSF's 40."""
+"""Largest width, pixels: a trail of 10 deg/day in 30 s (62 pixels of 0.2 arcsec) plus 40 for the PSF."""
 
 _BLOCK = 2880
 _PSF_CHUNK = 256
@@ -29,12 +29,12 @@ _PSF_CHUNK = 256
 
 @dataclass(frozen=True, slots=True)
 class LocalWcs:
-    """Linear TAN projections that agree with an image's WCS each at its own source.
+    """Linear TAN projections, each of which agrees with an image's WCS at one source.
 
     Attributes
     ----------
     ra, dec : `~numpy.ndarray`, shape (n,)
-        Reference positions, degrees: those of the sources.
+        Reference positions, degrees: the positions of the sources.
     cd : `~numpy.ndarray`, shape (n, 2, 2)
         Degrees per pixel; rows are xi (east) and eta (north).
     """
@@ -45,7 +45,7 @@ class LocalWcs:
 
 
 def cutout_sizes(bbox_sizes: ArrayLike) -> NDArray[np.int64]:
-    """Return the width of each source's cutout from that of its footprint, pixels."""
+    """Return the width of each source's cutout from the width of its footprint, pixels."""
     return np.clip(np.asarray(bbox_sizes, np.int64), MINIMUM_SIZE, MAXIMUM_SIZE)
 
 
@@ -55,13 +55,14 @@ def local_wcs(wcs: WCS, x: ArrayLike, y: ArrayLike) -> LocalWcs:
     Parameters
     ----------
     wcs : `~astropy.wcs.WCS`
-        Celestial, with distortion or without; pixel (0, 0) is the centre of the first one.
+        Celestial WCS, with or without distortion; (0, 0) is the centre of the first pixel.
     x, y : array_like, shape (n,)
-        Pixels.
+        Positions, pixels.
 
     Returns
     -------
     local : `LocalWcs`
+        One projection per position.
     """
     px, py = np.asarray(x, np.float64), np.asarray(y, np.float64)
     n = px.size
@@ -90,24 +91,24 @@ def fits_cutouts(
     sizes: ArrayLike,
     rotation: float = float("nan"),
 ) -> Iterator[bytes | None]:
-    """Cut squares out of an image and make a FITS file of each.
+    """Cut squares out of an image, each into its own FITS file.
 
     Parameters
     ----------
     exposure : `Exposure`
-        In nJy, with a WCS; without a PSF the files have no ``PSFIMAGE``.
+        Image in nJy, with a WCS; without a PSF the files have no ``PSFIMAGE``.
     x, y : array_like, shape (n,)
         Centres, pixels.
     sizes : array_like of `int`, shape (n,)
         Widths, pixels.
     rotation : `float`, optional
-        Angle of focal-plane +Y, east of north, degrees; NaN writes none.
+        Angle of focal-plane +Y, east of north, degrees; NaN omits it.
 
     Yields
     ------
     file : `bytes` or `None`
-        One for each source, in order; `None` where the centre is off the
-        image. Pixels off the image are NaN.
+        One file per source, in order; `None` if the centre is off the image.
+        Pixels off the image are NaN.
 
     Raises
     ------
@@ -185,12 +186,12 @@ def _card(keyword: str, value: str, comment: str = "") -> str:
 
 
 def _number(keyword: str, format_: str, comment: str) -> str:
-    """Leave room for a number: the card is 80 characters long once it is filled in."""
+    """Return a card with a placeholder for a number; it has 80 characters after filling in."""
     return _card(keyword, "#" * 20, comment).replace("#" * 20, format_)
 
 
 def _header(cards: list[str]) -> bytes:
-    # Cards with room for a number are still shorter than the 80 characters they will have.
+    # Cards with placeholders are still shorter than 80 characters.
     filling = " " * (-80 * len(cards) % _BLOCK)
     return ("".join(cards) + filling).encode("ascii")
 

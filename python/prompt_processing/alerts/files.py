@@ -1,12 +1,12 @@
-"""Files of alerts: what is owed to the broker until it has it, whatever becomes of the worker.
+"""Files of alerts, which survive a killed worker until the broker has acknowledged them.
 
-A file holds the alerts of one visit-detector, ``<diaSourceId>.avro`` each, in a plain tar. Its name is
-``<visit>_<detector>.<8 letters>.underway`` from before the APDB's commit until every alert is acknowledged;
-it ends with ``.kept.tar`` once it is known that the commit has happened and that its alerts wait for another
-attempt. Who writes or sends a file holds its lock, which ends with the process.
+A file holds the alerts of one visit-detector in a plain tar, with members ``<diaSourceId>.avro``. Its name is
+``<visit>_<detector>.<8 letters>.underway`` from before the APDB's commit until every alert is acknowledged.
+It ends with ``.kept.tar`` when the commit is known to have happened and the alerts wait for another attempt.
+The process that writes or sends a file holds its lock, which ends with the process.
 
-Whatever is kept is sent to the world's brokers. So the folder is private, and a file in it counts only if it
-belongs to this user.
+Kept alerts are sent to the public brokers. Therefore the folder is private, and a file in it is used only if
+it belongs to this user.
 """
 
 from __future__ import annotations
@@ -55,24 +55,24 @@ _PACKET = ".avro"
 
 
 class AlertFileError(OSError):
-    """A file is not one of alerts."""
+    """A file is not a valid file of alerts."""
 
 
 @dataclass(slots=True)
 class AlertFile:
-    """The alerts of a visit-detector on disk, and the lock on them.
+    """The alerts of a visit-detector on disk, with a lock.
 
     Attributes
     ----------
     path : `~pathlib.Path`
-        Where it is now.
+        Current path of the file.
     visit, detector : `int`
-        Whose alerts these are.
+        Ids of the alerts' visit and detector.
     processed_mjd : `float`
-        ``timeProcessedMjdTai`` of the rows that were to be written with them, days: no other write of this
-        visit-detector has it.
+        ``timeProcessedMjdTai`` of the rows of the same write, days. It identifies the write: no other write
+        of this visit-detector has the same value.
     n_alerts : `int`
-        How many it holds.
+        Number of alerts in the file.
     """
 
     path: Path
@@ -92,23 +92,23 @@ class AlertFile:
         alerts: Iterable[Alert],
         suffix: str,
     ) -> Self:
-        """Write alerts; the file is on the disk whole, and locked, or not there.
+        """Write alerts to a new, locked file, completely or not at all.
 
         Parameters
         ----------
         folder : `~pathlib.Path`
-            Made if it is not there; nobody else may be able to write to it.
+            Folder, created if it does not exist; other users must not be able to write to it.
         visit, detector, processed_mjd
-            As the attributes.
+            See the attributes.
         alerts : iterable of `Alert`
-            Never more than one of them is in memory for this.
+            Alerts; at most one of them is in memory at a time.
         suffix : `str`
             `UNDERWAY` or `KEPT`.
 
         Raises
         ------
         OSError
-            If it cannot be written.
+            If the file cannot be written.
         """
         make_private(folder)
         path = folder / f"{visit}_{detector}.{uuid.uuid4().hex[:8]}{suffix}"
@@ -121,7 +121,7 @@ class AlertFile:
                 for alert in alerts:
                     _add(tar, f"{alert.dia_source_id}{_PACKET}", alert.message)
                     n_alerts += 1
-                # At the end: where this is, the file is whole.
+                # The last member: its presence shows that the file is complete.
                 origin = (visit, detector, processed_mjd, n_alerts)
                 _add(tar, _ORIGIN, json.dumps(dict(zip(_KEYS, origin, strict=True))).encode())
             file.flush()
@@ -129,7 +129,7 @@ class AlertFile:
             unfinished.rename(path)
             _sync_folder(folder)
         except BaseException:
-            # Told to end in the middle, too: half a file is nobody's.
+            # Also after an interruption: half a file is of no use.
             unfinished.unlink(missing_ok=True)
             file.close()
             raise
@@ -137,17 +137,17 @@ class AlertFile:
 
     @classmethod
     def claim(cls, path: Path) -> Self | None:
-        """Open a file that nobody holds.
+        """Open and lock a file that no other process holds.
 
         Returns
         -------
         file : `AlertFile` or `None`
-            `None` if somebody holds it or it has gone.
+            `None` if another process holds or has removed it.
 
         Raises
         ------
         AlertFileError
-            If it is not one of alerts, or not this user's.
+            If it is not a file of alerts, or does not belong to this user.
         """
         try:
             file = _open_own(path)
@@ -168,30 +168,30 @@ class AlertFile:
             return cls(path, visit, detector, processed_mjd, n_alerts, file)
         except (tarfile.TarError, ValueError, KeyError, TypeError) as exc:
             file.close()
-            raise AlertFileError(f"{path} is not a whole file of alerts: {exc}") from exc
+            raise AlertFileError(f"{path} is not a complete file of alerts: {exc}") from exc
 
     def __iter__(self) -> Iterator[Alert]:
-        """Go through the alerts, as often as one likes."""
+        """Iterate over the alerts; this may be repeated."""
         return read_alerts(self.path)
 
     def __len__(self) -> int:
         return self.n_alerts
 
     def remove(self) -> None:
-        """Remove it: each of its alerts is acknowledged, or must never be sent."""
+        """Remove the file: each of its alerts is acknowledged, or must never be sent."""
         self.path.unlink(missing_ok=True)
         self.release()
 
     def keep(self) -> None:
-        """Leave all of its alerts to whoever sends what is kept."""
+        """Keep all alerts for a later attempt to send them."""
         if not self.path.name.endswith(KEPT):
             self.path = self.path.rename(self.path.with_suffix(KEPT))
         self.release()
 
     def keep_without(self, acknowledged: Container[int]) -> None:
-        """Keep those of its alerts that are not acknowledged.
+        """Keep the alerts that are not acknowledged.
 
-        If there is no room for a new file all stay: better one twice than one never.
+        If the new file cannot be written, keep all of them: an alert may be sent twice, but must not be lost.
         """
         rest = (alert for alert in self if alert.dia_source_id not in acknowledged)
         origin = self.visit, self.detector, self.processed_mjd
@@ -204,12 +204,12 @@ class AlertFile:
             kept.release()
 
     def judge(self, failure: BaseException) -> None:
-        """Remove it if a commit has certainly not happened; where that is not sure, the APDB is asked later.
+        """Remove the file if the commit certainly did not happen; otherwise leave it for a later check.
 
         Parameters
         ----------
         failure : `BaseException`
-            What the write to the APDB ended with.
+            Exception of the write to the APDB.
         """
         refused = isinstance(failure, NonRetriableError) and failure.retry == "useless"
         if refused or isinstance(failure, RetriableError | AlreadyInApdbError):
@@ -218,27 +218,27 @@ class AlertFile:
             self.release()
 
     def release(self) -> None:
-        """Leave the file to others, as it is."""
+        """Unlock the file and leave it unchanged."""
         self._file.close()
 
 
 def write_underway(
     folder: Path, visit: int, detector: int, processed_mjd: pd.Series, alerts: Iterable[Alert]
 ) -> AlertFile | None:
-    """Put the alerts of a visit-detector on the disk, before the commit that they tell of.
+    """Write the alerts of a visit-detector to disk, before their sources are committed.
 
     Parameters
     ----------
     folder, visit, detector, alerts
-        As of `AlertFile.write`.
+        See `AlertFile.write`.
     processed_mjd : `~pandas.Series`
-        ``timeProcessedMjdTai`` of the DiaSources, days; the same of all.
+        ``timeProcessedMjdTai`` of the DiaSources, days; the same value in all rows.
 
     Returns
     -------
     file : `AlertFile` or `None`
-        `None` if there are no alerts, or if they cannot be written, which the log tells: without the visit
-        there would be none at all.
+        `None` if there are no alerts, or if they cannot be written. The latter is logged, and the visit
+        continues, because its failure would lose all alerts.
     """
     if processed_mjd.empty:
         return None
@@ -252,7 +252,7 @@ def write_underway(
 
 
 def read_alerts(path: Path) -> Iterator[Alert]:
-    """Go through the alerts of a file, whoever holds it."""
+    """Iterate over the alerts of a file, even if another process holds it."""
     with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
             name, packet = os.path.splitext(member.name)
@@ -261,34 +261,34 @@ def read_alerts(path: Path) -> Iterator[Alert]:
 
 
 def underway_files(folder: Path) -> list[Path]:
-    """Find the files whose commit is not known to have happened; most belong to a live worker.
+    """Return the files whose commit is not confirmed; most belong to a live worker.
 
     Raises
     ------
     UntrustedFolderError
-        Raised if somebody else can have put files there.
+        Raised if another user may have put files there.
     """
     return _files(folder, UNDERWAY)
 
 
 def kept_files(folder: Path) -> list[Path]:
-    """Find the files of alerts that wait to be sent again.
+    """Return the files of alerts that wait for another attempt.
 
     Raises
     ------
     UntrustedFolderError
-        Raised if somebody else can have put files there.
+        Raised if another user may have put files there.
     """
     return _files(folder, KEPT)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what dead workers were about to write: before the commit that it was for.
+    """Remove incomplete files of dead workers, whose commit had not begun.
 
     Raises
     ------
     UntrustedFolderError
-        Raised if somebody else can have put files there.
+        Raised if another user may have put files there.
     """
     for path in _files(folder, _UNFINISHED):
         try:
@@ -309,7 +309,7 @@ def _files(folder: Path, suffix: str) -> list[Path]:
 
 
 def _open_own(path: Path) -> BinaryIO:
-    """Open a file of this user's for reading and writing."""
+    """Open a file that belongs to this user for reading and writing."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -319,7 +319,7 @@ def _open_own(path: Path) -> BinaryIO:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
         os.close(descriptor)
-        raise AlertFileError(f"{path} is not a file of this user's; its alerts are not sent.")
+        raise AlertFileError(f"{path} does not belong to this user; its alerts are not sent.")
     return os.fdopen(descriptor, "rb+")
 
 

@@ -1,4 +1,4 @@
-"""One Avro packet for each DiaSource, in the newest schema of ``lsst.alert.packet``."""
+"""Encode one Avro packet per DiaSource, in the newest schema of ``lsst.alert.packet``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Alert:
     Attributes
     ----------
     dia_source_id : `int`
-        The source that triggered it.
+        Id of the source that triggered the alert.
     message : `bytes`
         Magic byte 0, schema id (4 bytes, big-endian), Avro datum.
     """
@@ -42,23 +42,23 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class AlertContent:
-    """What the alerts of one visit-detector are made of.
+    """Catalogues from which the alerts of one visit-detector are made.
 
     Attributes
     ----------
     sources : `~pandas.DataFrame`
-        The DiaSources, one alert each.
+        DiaSources; each becomes one alert.
     objects : `~pandas.DataFrame`
-        DiaObjects as updated with them.
+        DiaObjects, updated with these sources.
     history, forced_history : `~pandas.DataFrame`
-        DiaSources of earlier visits; DiaForcedSources of earlier visits and
-        of this one.
+        DiaSources of earlier visits; DiaForcedSources of earlier visits and of
+        this visit.
     ss_sources : `~pandas.DataFrame`
-        One row for each source of a solar-system object, by ``diaSourceId``.
+        One row per source of a solar-system object, by ``diaSourceId``.
     orbits : mapping of `int` to mapping
         Record of ``mpc_orbits`` by ``ssObjectId``, where known.
     observation_reason, target_name : `str` or `None`
-        The scheduler's words.
+        Texts of the scheduler.
     """
 
     sources: pd.DataFrame
@@ -72,12 +72,12 @@ class AlertContent:
 
 
 class AlertEncoder:
-    """Serialise alerts; made once, used for many visits.
+    """Serialise alerts; one encoder serves many visits.
 
     Parameters
     ----------
     schema : `lsst.alert.packet.Schema`, optional
-        By default the newest of the installed package.
+        Alert schema; by default the newest one of the installed package.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class AlertEncoder:
     Raises
     ------
     UnsupportedSchemaError
-        If the schema demands something that is not known here.
+        If the schema requires a field that this software does not support.
     """
 
     def __init__(self, schema: Schema | None = None) -> None:
@@ -100,14 +100,14 @@ class AlertEncoder:
         self._encoders = {name: RecordEncoder(_value_type(types[name])) for name in _RECORDS}
         for name in _HISTORIES:
             item = _value_type(types[name])["items"]
-            # A named type is spelled out where it first occurs and only named after that.
+            # A named type is defined at its first occurrence and referred to by name afterwards.
             self._encoders[name] = RecordEncoder(source if isinstance(item, str) else item)
         self._orbit_schema = fastavro.parse_schema(_value_type(types["mpc_orbits"]))
 
     def prepare(self, content: AlertContent) -> PreparedAlerts:
-        """Encode the catalogues of one visit-detector; only the cutouts are then missing.
+        """Encode the catalogues of one visit-detector, without the cutouts.
 
-        Whatever is wrong with them shows here, before anything permanent is done.
+        Errors in the catalogues are raised here, before anything permanent is written.
 
         Parameters
         ----------
@@ -117,13 +117,14 @@ class AlertEncoder:
         Returns
         -------
         prepared : `PreparedAlerts`
+            Alerts that lack only their cutouts.
 
         Raises
         ------
         ValueError
-            If a column that the schema demands is missing or has nulls.
+            If a column that the schema requires is missing or has nulls.
         UnsupportedSchemaError
-            If the schema demands a field that is not known here.
+            If the schema requires a field that this software does not support.
         """
         sources = content.sources
         object_ids = sources["diaObjectId"].to_numpy(dtype=np.int64, na_value=-1).tolist()
@@ -162,7 +163,7 @@ class AlertEncoder:
         )
 
     def assemble(self, values: Mapping[str, bytes | None]) -> bytes:
-        """Put encoded fields together in the schema's order, framed for Kafka.
+        """Join encoded fields in the schema's order, framed for Kafka.
 
         Parameters
         ----------
@@ -172,11 +173,12 @@ class AlertEncoder:
         Returns
         -------
         message : `bytes`
+            The framed packet.
 
         Raises
         ------
         UnsupportedSchemaError
-            If a field that may not be null is not given.
+            If a field that must not be null is absent.
         """
         parts = [struct.pack(">bi", 0, self.schema_id)]
         for name, type_ in self._fields:
@@ -185,7 +187,7 @@ class AlertEncoder:
                 null_branch = type_.index("null")
                 parts.append(zigzag_varint(null_branch if value is None else 1 - null_branch))
             elif value is None:
-                raise UnsupportedSchemaError(f"The alert schema demands {name}, which is not known here.")
+                raise UnsupportedSchemaError(f"The alert schema requires {name}, which is not supported.")
             if value is not None:
                 parts.append(value)
         return b"".join(parts)
@@ -203,11 +205,11 @@ class PreparedAlerts:
     Attributes
     ----------
     encoder : `AlertEncoder`
-        Knows the schema.
+        Encoder with the schema.
     source_ids : `list` [`int`]
-        The triggering sources.
+        Ids of the triggering sources.
     x, y : `~numpy.ndarray`, shape (n,)
-        Their pixels.
+        Positions of the sources, pixels.
     sizes : `~numpy.ndarray` of int64, shape (n,)
         Widths of the cutouts, pixels.
     fields : `list` [`dict`]
@@ -225,21 +227,21 @@ class PreparedAlerts:
         return len(self.source_ids)
 
     def alerts(self, difference: Exposure, science: Exposure, template: Exposure) -> Iterator[Alert]:
-        """Cut the images and finish the alerts, one after the other.
+        """Add the cutouts and yield the complete alerts, one at a time.
 
         Parameters
         ----------
         difference, science, template : `Exposure`
-            In nJy, of the same pixels, each with a WCS.
+            Images in nJy on the same pixel grid, each with a WCS.
 
         Yields
         ------
         alert : `Alert`
-            In the order of the sources.
+            Alerts in the order of the sources.
         """
         if not self.source_ids:
             return
-        # The template is on the science image's pixels: it has the same rotation.
+        # The template is on the pixel grid of the science image, so it has the same rotation.
         visit_info = science.visit_info or difference.visit_info
         rotation = float("nan") if visit_info is None else visit_info.rotation
         files = [
@@ -276,7 +278,7 @@ def _lists_by_object(frame: pd.DataFrame, encoder: RecordEncoder) -> dict[int, l
 
 def _array(items: Iterable[bytes]) -> bytes:
     records = list(items)
-    # An array ends with a block of no items: an empty one is nothing but that.
+    # An array ends with an empty block; an empty array consists of that block only.
     return b"".join((zigzag_varint(len(records)), *records, b"\0")) if records else b"\0"
 
 

@@ -1,4 +1,4 @@
-"""Read alerts back: from a file, from a tar of kept ones, or from a folder of either."""
+"""Read alerts from a file, a tar of kept alerts, or a folder of these."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ _DECODING_ERRORS = (ValueError, EOFError, IndexError, KeyError, TypeError, Overf
 
 
 class UnreadableAlertError(ValueError):
-    """What should be an alert cannot be read; the message says which file, and why."""
+    """A supposed alert cannot be read; the message names the file and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundAlert:
-    """An alert and where it was found.
+    """An alert and its location.
 
     Attributes
     ----------
     where
-        File, and the member of it where it has several.
+        File name, with the member if the file has several alerts.
     content
-        The alert by the fields of its schema, or why it cannot be read.
+        Fields of the alert, or the reason why it cannot be read.
     """
 
     where: str
@@ -56,30 +56,30 @@ class FoundAlert:
 
 
 class AlertReader:
-    """Decodes alerts of any schema that is known.
+    """Decode alerts of any known schema.
 
     Parameters
     ----------
     registry
-        Where schemas are that the installed ``lsst-alert-packet`` does not have.
+        Source of schemas that the installed ``lsst-alert-packet`` does not have.
     """
 
     def __init__(self, registry: SchemaRegistry | None = None) -> None:
         self._registry = registry
 
     def read(self, path: Path) -> Iterator[FoundAlert]:
-        """Go through the alerts of a file or folder.
+        """Yield the alerts of a file or folder.
 
         Parameters
         ----------
         path
             A packet, with or without Confluent's framing; an Avro object container; a tar of packets, such as
-            those that workers keep; or a folder, which is searched for all of these.
+            workers keep; or a folder, which is searched for all of these.
 
         Yields
         ------
         alert
-            In the order of their names; one that cannot be read has its error as content.
+            Alerts in the order of file names; an unreadable one has its error as content.
         """
         if path.is_dir():
             for file in sorted(path.rglob("*")):
@@ -109,7 +109,7 @@ class AlertReader:
         Raises
         ------
         UnreadableAlertError
-            It is not of a known schema, or not whole.
+            Raised if the packet is incomplete or of an unknown schema.
         """
         # A datum begins with the id of its source, which is not 0.
         if packet[:1] == bytes([MAGIC_BYTE]):
@@ -123,7 +123,7 @@ class AlertReader:
             try:
                 return _decode(packet, _packaged_schema(version))
             except UnreadableAlertError as error:
-                # As an alert of the newest schema: that is what it most likely should be.
+                # Report the failure with the newest schema, which the packet most likely has.
                 problem = problem or error
         raise problem or UnreadableAlertError("no alert schema is installed")
 
@@ -133,7 +133,7 @@ class AlertReader:
             return _packaged_schema(version)
         if self._registry is None:
             raise UnreadableAlertError(
-                f"its schema, {schema_id}, is not one of lsst-alert-packet's; name a registry that has it"
+                f"its schema {schema_id} is not in lsst-alert-packet; name a schema registry that has it"
             )
         try:
             return self._registry.schema(schema_id)
@@ -163,7 +163,7 @@ def _read_container(path: Path) -> Iterator[FoundAlert]:
         except UnreadableAlertError as error:
             yield FoundAlert(str(path), error)
         except (*_DECODING_ERRORS, SchemaParseException) as error:
-            yield FoundAlert(str(path), UnreadableAlertError(f"{path}: not a whole Avro file: {error}"))
+            yield FoundAlert(str(path), UnreadableAlertError(f"{path}: not a complete Avro file: {error}"))
 
 
 def _decode(datum: bytes, schema: Any) -> dict[str, Any]:

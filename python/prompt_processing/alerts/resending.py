@@ -1,4 +1,4 @@
-"""Send the alerts that a broker did not take, or that a worker had no time to send."""
+"""Send the alerts that a broker did not accept, or that a killed worker left unsent."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ __all__ = ["OpenApdb", "move_to_store", "resend_kept_alerts", "resend_stored_ale
 _LOG = logging.getLogger("lsst.prompt_processing.alerts")
 
 OpenApdb = Callable[[], Apdb]
-"""Opens the APDB that the alerts' sources were written to; raises a `PromptError` if that is not possible."""
+"""Returns the APDB that the alerts' sources were written to; raises a `PromptError` if it cannot."""
 
 
 def settle_underway(folder: Path, open_apdb: OpenApdb) -> None:
-    """Judge the alerts of workers that have died: kept if their commit has happened, removed if not.
+    """Settle the alerts of dead workers: keep them if their commit has happened, else remove them.
 
     Parameters
     ----------
     folder : `~pathlib.Path`
-        Of alerts. Those of workers that live stay, and so do those of which the APDB does not tell.
+        Folder of alerts. Files of live workers stay, and so do all files while the APDB does not answer.
     open_apdb : callable
-        Opens the APDB; called only if there is something to judge.
+        Opens the APDB; called only if files have to be settled.
     """
     remove_unfinished(folder)
     for file in _claimed(underway_files(folder)):
@@ -53,37 +53,39 @@ def settle_underway(folder: Path, open_apdb: OpenApdb) -> None:
         if committed is None:
             file.release()
         elif committed:
-            _LOG.warning("%d alerts of visit %d, detector %d have been left unsent.", *_words(file))
+            _LOG.warning("%d alerts of visit %d, detector %d were left unsent.", *_words(file))
             file.keep()
         else:
-            _LOG.info("%d alerts of visit %d, detector %d tell of nothing that was written.", *_words(file))
+            _LOG.info(
+                "%d alerts of visit %d, detector %d are removed: no sources in the APDB.", *_words(file)
+            )
             file.remove()
 
 
 def resend_kept_alerts(settings: AlertStreamSettings, open_apdb: OpenApdb | None = None) -> SendReport:
-    """Send what is in the directory of kept alerts, and remove what the broker acknowledges.
+    """Send the alerts in the directory of kept alerts, and remove those that the broker acknowledges.
 
-    Once the broker has taken nothing of a file, the rest is not tried.
+    When the broker accepts no alert of a file, the remaining files are not tried.
 
     Parameters
     ----------
     settings : `AlertStreamSettings`
-        Where they are, and where to.
+        Directory and broker.
     open_apdb : callable, optional
-        Tells which of a dead worker's alerts are to be sent; without, these stay.
+        Opens the APDB, which decides about the alerts of dead workers; without it, these stay.
 
     Returns
     -------
     report : `SendReport`
-        ``kept`` counts what stays.
+        ``kept`` counts the alerts that stay.
 
     Raises
     ------
     ValueError
-        If there is no broker.
+        If no broker is configured.
     """
     if settings.broker is None:
-        raise ValueError("There is no broker to send to: AP_KAFKA_SERVER or AP_KAFKA_TOPIC is not set.")
+        raise ValueError("No broker is configured: AP_KAFKA_SERVER or AP_KAFKA_TOPIC is not set.")
     if open_apdb is not None:
         settle_underway(settings.keep_directory, open_apdb)
     total, connection = SendReport(), AlertConnection()
@@ -100,24 +102,24 @@ def resend_kept_alerts(settings: AlertStreamSettings, open_apdb: OpenApdb | None
 
 
 def resend_stored_alerts(settings: AlertStreamSettings, open_apdb: OpenApdb) -> SendReport:
-    """Send what workers have moved to the store, and remove there what the broker acknowledges.
+    """Send the alerts that workers have moved to the store, and remove acknowledged ones there.
 
     Parameters
     ----------
     settings : `AlertStreamSettings`
-        Where they are, and where to.
+        Store and broker.
     open_apdb : callable
-        Tells which of a dead worker's alerts are to be sent.
+        Opens the APDB, which decides about the alerts of dead workers.
 
     Returns
     -------
     report : `SendReport`
-        ``kept`` counts what stays.
+        ``kept`` counts the alerts that stay.
 
     Raises
     ------
     OSError
-        If a file cannot be fetched or put.
+        If a file cannot be read from or written to the store.
     """
     total, connection = SendReport(), AlertConnection()
     if settings.keep_store is None:
@@ -146,14 +148,14 @@ def resend_stored_alerts(settings: AlertStreamSettings, open_apdb: OpenApdb) -> 
 
 
 def move_to_store(settings: AlertStreamSettings) -> None:
-    """Move the alerts that nobody sends from the directory to the store, if there is one.
+    """Move unsent alerts from the directory to the store, if one is configured.
 
-    What cannot be moved stays.
+    Files that cannot be moved stay.
 
     Parameters
     ----------
     settings : `AlertStreamSettings`
-        Where they are, and where to.
+        Directory and store.
     """
     if settings.keep_store is None:
         return
@@ -164,7 +166,7 @@ def move_to_store(settings: AlertStreamSettings) -> None:
         try:
             uri.transfer_from(ResourcePath(str(file.path)), "copy", overwrite=True)
         except Exception as exc:  # noqa: BLE001
-            # Each store fails in its own way, and all mean the same here: the file stays where it is.
+            # Each store has its own exceptions; with all of them the file stays where it is.
             _LOG.error("%d alerts of visit %d, detector %d stay in %s: %s", *_words(file), file.path, exc)
             file.release()
         else:
@@ -194,7 +196,7 @@ def _was_committed(file: AlertFile, open_apdb: OpenApdb) -> bool | None:
         return was_committed(open_apdb(), file.visit, file.detector, file.processed_mjd)
     except (PromptError, SQLAlchemyError) as exc:
         _LOG.error(
-            "%d alerts of visit %d, detector %d stay until the APDB tells whether it has their sources: %s",
+            "%d alerts of visit %d, detector %d stay until the APDB answers whether it has their sources: %s",
             *_words(file),
             type(exc).__name__ if isinstance(exc, SQLAlchemyError) else exc,
         )

@@ -1,4 +1,4 @@
-"""Send alerts to the broker, and keep what it does not take."""
+"""Send alerts to the broker, and keep those that it does not acknowledge."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MAXIMUM_WAITING_BYTES = 256 * 2**20
 
 @dataclass(slots=True)
 class SendReport:
-    """What became of alerts.
+    """Numbers of alerts sent, kept and lost.
 
     Attributes
     ----------
     sent, kept, lost : `int`
-        Acknowledged by the broker; left in the directory; neither.
+        Alerts acknowledged by the broker; left in the directory; neither.
     last_acknowledged : `float` or `None`
         Unix time (UTC, seconds) of the last acknowledgement.
     """
@@ -41,14 +41,14 @@ class SendReport:
 
 @dataclass(frozen=True, slots=True)
 class AlertsOnDemand:
-    """Alerts that are made anew each time somebody goes through them.
+    """Alerts that are made again for each iteration.
 
-    An iterator that was interrupted while it made one gives no more.
+    An iterator that was interrupted while it made an alert yields no more.
 
     Attributes
     ----------
     make : callable
-        Makes them, in the same order each time.
+        Makes the alerts, always in the same order.
     """
 
     make: Callable[[], Iterator[Alert]]
@@ -59,7 +59,7 @@ class AlertsOnDemand:
 
 @dataclass(slots=True)
 class _Delivery:
-    """What the broker has answered."""
+    """Answers of the broker so far."""
 
     acknowledged: set[int] = field(default_factory=set)
     waiting_bytes: int = 0
@@ -88,28 +88,29 @@ def send_alerts(
 ) -> SendReport:
     """Send the alerts of one visit-detector.
 
-    Never fails for the broker's sake: what is not acknowledged in time is
-    kept. An alert in flight when the time runs out may have arrived all the
-    same, so that consumers can see it twice (with the same diaSourceId).
+    A failing broker raises nothing: alerts that are not acknowledged in time
+    are kept. An alert in flight at that moment may still arrive, so that
+    consumers can see it twice (with the same diaSourceId).
 
     Parameters
     ----------
     settings : `AlertStreamSettings`
-        Where to.
+        Broker and directory.
     visit, detector : `int`
-        Whose alerts these are.
+        Ids of the alerts' visit and detector.
     alerts : iterable of `Alert`
-        One that can be gone through again, as an `AlertsOnDemand` can: to
-        keep what has no answer.
+        Alerts that can be iterated over again, as `AlertsOnDemand` can, to
+        keep those without an answer.
     connection : `~prompt_processing.alerts.connection.AlertConnection`, optional
-        Of the visits of this process; by default one for these alerts alone.
+        Connection shared by the visits of this process; by default a new one.
     file : `~prompt_processing.alerts.files.AlertFile`, optional
-        Where they are already on disk: removed when all are acknowledged,
-        and what remains is kept however this ends.
+        File of the same alerts on disk. It is removed when all are
+        acknowledged; otherwise the rest is kept, even after an interruption.
 
     Returns
     -------
     report : `SendReport`
+        Numbers of alerts.
     """
     delivery = _Delivery()
     if settings.broker is None:
@@ -127,8 +128,8 @@ def send_alerts(
         try:
             _produce_until_answered(ours.producer, settings, delivery, alerts)
         except BaseException:
-            # The worker is told to end, or the visit's time is over. The APDB has the sources by now, and
-            # nobody will make these alerts again. One that is in flight may arrive all the same.
+            # The worker is asked to end, or the visit's time is over. The APDB has the sources by now, so
+            # these alerts are never made again. One that is in flight may still arrive.
             ours.producer.poll(0)
             ours.producer.purge()
             report = _settle(settings, visit, detector, alerts, delivery, file)
@@ -159,7 +160,7 @@ def _settle(
     delivery: _Delivery,
     file: AlertFile | None,
 ) -> SendReport:
-    """Keep what is not acknowledged, and tell how many there are of each."""
+    """Keep the alerts that are not acknowledged, and count them."""
     report = SendReport(sent=len(delivery.acknowledged), last_acknowledged=delivery.last_acknowledged)
     if file is not None:
         report.kept = len(file) - report.sent
@@ -185,7 +186,7 @@ def _settle(
         directory = settings.keep_directory
         AlertFile.write(directory, visit, detector, 0.0, chain([first], rest), KEPT).release()
     except OSError as exc:
-        # The visit is done and in the APDB: alerts that cannot even be kept must not undo that.
+        # The visit is in the APDB: alerts that cannot be kept must not make it fail.
         for _ in rest:
             pass
         report.lost, report.kept = report.kept, 0
@@ -198,7 +199,7 @@ def _produce_until_answered(
 ) -> None:
     deadline: float | None = None
     for alert in alerts:
-        # The clock starts with the first alert: making them is not the broker's time.
+        # The broker's time starts with the first alert, which excludes the time to make it.
         deadline = deadline or time.monotonic() + settings.timeout_seconds
         while delivery.waiting_bytes > _MAXIMUM_WAITING_BYTES and time.monotonic() < deadline:
             producer.poll(0.1)

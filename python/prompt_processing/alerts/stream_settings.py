@@ -1,4 +1,4 @@
-"""Where alerts go, and where those stay that nobody has taken."""
+"""Destination of alerts, and storage for unsent ones."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ __all__ = ["AlertStreamSettings"]
 
 @dataclass(frozen=True, slots=True)
 class AlertStreamSettings:
-    """Where alerts go.
+    """Destination of alerts, and storage for unsent ones.
 
     Attributes
     ----------
     broker : `~prompt_processing.transport.kafka.KafkaSettings` or `None`
-        `None` if there is no broker.
+        The cluster; `None` if no broker is configured.
     topic : `str`
         Topic of the alerts.
     keep_directory : `~pathlib.Path`
-        Where alerts stay until they are acknowledged.
+        Directory of alerts that are not yet acknowledged.
     timeout_seconds : `float`
-        How long a visit's alerts may take to be acknowledged.
+        Seconds within which a visit's alerts must be acknowledged.
     keep_store : `str` or `None`
-        URI of a folder, in an object store for example, that kept alerts are
-        moved to where the directory ends with the pod; `None` if it does not.
+        URI of a folder, for example in an object store, to which unsent alerts
+        are moved because the directory ends with the pod; `None` for no store.
     """
 
     broker: KafkaSettings | None = None

@@ -1,4 +1,4 @@
-"""The alerts that an earlier process, or an earlier visit of this one, has left unsent."""
+"""Handle the alerts that earlier processes or earlier visits left unsent."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _LOG = logging.getLogger("lsst.activator.storage.unsent_alerts")
 
 
 class UnsentAlerts:
-    """The directory of unsent alerts, as a worker finds and leaves it.
+    """The directory of unsent alerts, at the start, between visits and at the end of a worker.
 
     Parameters
     ----------
     settings : `~prompt_processing.alerts.stream_settings.AlertStreamSettings`
-        Where the directory is, and where alerts go.
+        Directory, store and broker.
     config_apdb : `str`
-        Configuration of the APDB, which knows what a killed worker has written.
+        Configuration of the APDB, which shows what a killed worker has written.
     """
 
     def __init__(self, settings: AlertStreamSettings, config_apdb: str) -> None:
@@ -40,30 +40,30 @@ class UnsentAlerts:
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
-        """Send what a process before this one has left, beside whatever else this one does."""
+        """Start to send the alerts of earlier processes in the background."""
         if self._finds(kept_files) or self._finds(underway_files):
             self._start(self._resend)
 
     def store(self) -> None:
-        """Begin to move what no broker took to where it outlives the pod, if such a place is configured."""
+        """Start to move unsent alerts to the store, if one is configured."""
         if self._settings.keep_store is not None and not self._busy() and self._finds(kept_files):
             self._start(move_to_store)
 
     def end(self) -> None:
-        """Move what is left likewise, and wait for it."""
+        """Move the remaining alerts to the store, and wait for that."""
         if self._thread is not None:
-            # Whatever it does not get done in this time stays on the disk.
+            # Alerts that are not handled in this time stay on the disk.
             self._thread.join(5.0)
         try:
             move_to_store(self._settings)
         except UntrustedFolderError as error:
-            _LOG.error("Alerts are not moved: %s", error)
+            _LOG.error("Unsent alerts are not moved to the store: %s", error)
 
     def _finds(self, find: Callable[[Path], list[Path]]) -> bool:
         try:
             return bool(find(self._settings.keep_directory))
         except UntrustedFolderError as error:
-            _LOG.error("Alerts left unsent before are not sent: %s", error)
+            _LOG.error("Alerts of earlier processes are not sent: %s", error)
             return False
 
     def _busy(self) -> bool:
@@ -81,10 +81,10 @@ class UnsentAlerts:
                 settle_underway(settings.keep_directory, self._open_apdb)
                 return
             report = resend_kept_alerts(settings, self._open_apdb)
-            _LOG.info("Of alerts left unsent before, %d are sent, and %d stay.", report.sent, report.kept)
+            _LOG.info("Alerts of earlier processes: %d are sent, %d stay.", report.sent, report.kept)
         except OSError as error:
-            _LOG.error("Alerts left unsent before stay in %s: %s", settings.keep_directory, error)
+            _LOG.error("Alerts of earlier processes stay in %s: %s", settings.keep_directory, error)
 
     def _open_apdb(self) -> Apdb:
-        # Not the visits' connection: this is another thread.
+        # A separate connection, because this runs in another thread than the visits.
         return open_apdb(self._config_apdb)

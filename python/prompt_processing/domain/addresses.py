@@ -1,4 +1,4 @@
-"""Addresses as operators write them."""
+"""Addresses of servers in settings."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ def split_address(address: str, default_port: int) -> tuple[str, int]:
     Parameters
     ----------
     address : `str`
-        The address; an IPv6 one in brackets.
+        The address; IPv6 addresses are in brackets.
     default_port : `int`
-        Where none is given.
+        Port to use if the address has none.
 
     Returns
     -------
     host : `str`
-        Without brackets.
+        Host without brackets.
     port : `int`
-        From 1 to 65535.
+        Port from 1 to 65535.
 
     Raises
     ------
     ValueError
-        Raised if it is neither. The message does not repeat the address, which may hold more than it should.
+        Raised for any other form. The message does not repeat the address, which may hold a password.
     """
     host, separator, port = address.strip().rpartition(":")
     if not separator or port.endswith("]"):

@@ -1,7 +1,7 @@
 """Time scales of the observatory and the name of a night.
 
-The summit stamps its messages in TAI, the Unix clock runs on UTC, and a night
-is named by the TAI date twelve hours before.
+The summit stamps its messages in TAI, the Unix clock runs on UTC, and the name
+of a night is the TAI date twelve hours earlier.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _TWELVE_HOURS = 12 * 3600.0
 
 
 def _leap_second_table() -> tuple[list[float], list[float]]:
-    # ERFA's own table and not astropy's IERS machinery, which may go to the network when a file has expired.
+    # ERFA's own table, because astropy's IERS tables may need the network when a file has expired.
     rows = erfa.leap_seconds.get()
-    # Before 1972 UTC was not offset by whole seconds, and no message is that old.
+    # Before 1972 the offset was not a whole number of seconds, and no message is that old.
     rows = rows[rows["year"] >= 1972]
     starts = [datetime(int(r["year"]), int(r["month"]), 1, tzinfo=UTC).timestamp() for r in rows]
     return starts, [float(r["tai_utc"]) for r in rows]
@@ -32,7 +32,7 @@ _STARTS_TAI = [start + offset for start, offset in zip(_STARTS, _OFFSETS, strict
 
 
 def utc_to_tai(unix_utc: float) -> float:
-    """Convert Unix seconds (UTC, what `time.time` gives) to TAI.
+    """Convert Unix seconds (UTC, as from `time.time`) to TAI.
 
     Parameters
     ----------
@@ -64,12 +64,12 @@ def tai_to_utc(unix_tai: float) -> float:
 
 
 def day_obs(when: float | Time) -> int:
-    """Tell the observing day: the TAI date twelve hours before.
+    """Return the observing day: the TAI date twelve hours earlier.
 
     Parameters
     ----------
     when : `float` or `astropy.time.Time`
-        Unix seconds in UTC, as `time.time` gives them, or any time.
+        Unix seconds in UTC, as from `time.time`, or an astropy time.
 
     Returns
     -------
@@ -80,12 +80,12 @@ def day_obs(when: float | Time) -> int:
 
 
 def night(when: float | Time) -> str:
-    """Tell the observing day in the form that collections are named with.
+    """Return the observing day in the form used in collection names.
 
     Parameters
     ----------
     when : `float` or `astropy.time.Time`
-        Unix seconds in UTC, or any time.
+        Unix seconds in UTC, or an astropy time.
 
     Returns
     -------

@@ -1,6 +1,6 @@
-"""What can go wrong with a visit, by what it means for a retry.
+"""Failures of a visit, classified by what a retry would do.
 
-Each is raised where the cause is known and translated once, where the outcome
+Each is raised where the cause is known, and translated once, where the outcome
 of the visit is decided.
 """
 
@@ -9,17 +9,17 @@ from __future__ import annotations
 from typing import Literal
 
 RetryAdvice = Literal["useless", "unsafe"]
-"""Why a failed visit must not be sent again."""
+"""Reason why a failed visit must not be sent again."""
 
 
 class PromptError(Exception):
-    """Base of all failures that the service has a name for.
+    """Base of all failures that the service classifies.
 
     Parameters
     ----------
     reason : `str`
         One sentence for operators: what failed, with the key, repository or
-        topic it failed on, and never a credential.
+        topic, and without any credential.
     """
 
     def __init__(self, reason: str) -> None:
@@ -28,23 +28,23 @@ class PromptError(Exception):
 
 
 class MalformedMessageError(PromptError):
-    """The bytes are not the message that they should be."""
+    """The bytes are not a message of the expected form."""
 
 
 class InvalidVisitError(PromptError):
-    """A well-formed visit whose fields cannot be used."""
+    """A well-formed visit with unusable fields."""
 
 
 class IgnorableVisitError(PromptError):
-    """A valid visit that the configuration says to skip."""
+    """A valid visit that the configuration skips."""
 
 
 class StaleVisitError(PromptError):
-    """A visit that waited so long that nobody needs it any more."""
+    """A visit that waited longer than the configured expiration."""
 
 
 class RetriableError(PromptError):
-    """A failure for a passing reason; nothing permanent was written."""
+    """A transient failure; nothing permanent was written."""
 
 
 class NonRetriableError(PromptError):
@@ -55,8 +55,8 @@ class NonRetriableError(PromptError):
     reason : `str`
         What failed.
     retry : {"useless", "unsafe"}
-        ``useless`` where the same would happen again, ``unsafe`` where
-        something outside was, or may have been, changed permanently.
+        ``useless`` if the same failure would happen again, ``unsafe`` if
+        permanent changes were, or may have been, made outside.
     """
 
     def __init__(self, reason: str, retry: RetryAdvice = "useless") -> None:
@@ -65,4 +65,4 @@ class NonRetriableError(PromptError):
 
 
 class RepositoryProblemError(RuntimeError):
-    """A repository, an export or a database is unusable as it is; the message says what to do."""
+    """A repository, an export or a database is unusable; the message says what to do."""

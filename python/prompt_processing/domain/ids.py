@@ -1,13 +1,13 @@
-"""Identifiers of catalogue rows, packed so that no two detectors of any two visits can share one.
+"""Identifiers of catalogue rows, unique for each visit and detector.
 
 An id is a non-negative 63-bit integer, from the high bits to the low::
 
-    31 bits  visit      14 bits days since 2010-01-01 and 17 bits sequence number for an LSST
-                        exposure id (YYYYMMDD * 100000 + sequence number), the number itself for others
+    31 bits  visit      for an LSST exposure id (YYYYMMDD * 100000 + sequence number), 14 bits days since
+                        2010-01-01 and 17 bits sequence number; for other ids, the number itself
      8 bits  detector
     24 bits  counter within the visit and detector
 
-The two kinds of visit share their 31 bits: one APDB serves one instrument, so they never meet.
+The two kinds of visit id share these 31 bits. One APDB serves one instrument, so they never collide.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SEQUENCE_FACTOR = 100_000
 
 
 class PackedId(NamedTuple):
-    """What an identifier is made of."""
+    """Parts of an identifier."""
 
     visit: int
     detector: int
@@ -57,18 +57,19 @@ def pack_ids(visit: int, detector: int, counters: Iterable[int] | NDArray[np.int
     Parameters
     ----------
     visit, detector : `int`
-        Their ids.
+        Ids of visit and detector.
     counters : iterable of `int`
         Number of each row within the visit and detector, below 2**24.
 
     Returns
     -------
     ids : `~numpy.ndarray` of int64, shape (n,)
+        One id per counter.
 
     Raises
     ------
     ValueError
-        If the visit, the detector or a counter does not fit.
+        If the visit, the detector or a counter is out of range.
     """
     if not 0 <= detector < 1 << DETECTOR_BITS:
         raise ValueError(f"Detector {detector} does not fit in {DETECTOR_BITS} bits.")
@@ -86,12 +87,12 @@ def pack_id(visit: int, detector: int, counter: int) -> int:
 
 
 def unpack_id(identifier: int, *, dated: bool) -> PackedId:
-    """Take an id apart.
+    """Split an id into its parts.
 
     Parameters
     ----------
     identifier : `int`
-        As made by `pack_ids`.
+        An id from `pack_ids`.
     dated : `bool`
         Whether the visits are LSST exposure ids (YYYYMMDDnnnnn).
 

@@ -1,4 +1,4 @@
-"""Parts of other packages that have no public name, and what is said when one has gone."""
+"""Access to private parts of other packages, with a clear error if one is missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class MissingInternalError(RuntimeError):
 
 
 def internal(owner: object, name: str, distribution: str) -> Any:
-    """Return a part of another package's object that has no public name.
+    """Return a private attribute of another package's object.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def internal(owner: object, name: str, distribution: str) -> Any:
     Raises
     ------
     MissingInternalError
-        Raised if there is no such part. The message names the installed version.
+        Raised if the attribute does not exist. The message names the installed version.
     """
     try:
         return getattr(owner, name)

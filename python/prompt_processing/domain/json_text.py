@@ -1,4 +1,4 @@
-"""JSON from outside."""
+"""JSON from untrusted sources."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Any
 
 
 def parse_json(text: str | bytes | bytearray) -> Any:
-    """Read JSON that anybody may have written.
+    """Parse JSON from an untrusted source.
 
     Parameters
     ----------
     text : `str` or `bytes`
-        The document; bytes in any encoding of Unicode.
+        The document; bytes in any Unicode encoding.
 
     Returns
     -------
     value
-        What it says.
+        The parsed value.
 
     Raises
     ------
     ValueError
-        Raised if it is no JSON, or nested so deeply that only an attack can be meant.
+        Raised if the text is not JSON, or is nested too deeply for any honest sender.
     """
     try:
         return json.loads(text)
     except RecursionError as error:
-        # Not a ValueError in Python, and so past everybody who expects one.
+        # A RecursionError is not a ValueError, so callers would not catch it.
         raise ValueError("it is nested too deeply") from error

@@ -1,4 +1,4 @@
-"""Notices of a store that an object has arrived."""
+"""Notices of an object store about new objects."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from prompt_processing.domain.json_text import parse_json
 
 @dataclass(frozen=True)
 class ArrivalNotice:
-    """One new object.
+    """Notice of one new object.
 
     Attributes
     ----------
     keys : `tuple` [`str`]
-        Keys that the notice may mean, the likelier first. Some stores
-        URL-encode a key and some do not, and a plain key may itself hold
-        ``+`` or ``%``, so that only what the key names, or the bucket, can
-        tell which one it is.
+        Possible keys of the object, the most likely first. Some stores
+        URL-encode a key and others do not, and a plain key may contain ``+``
+        or ``%``. Only the form of the key, or the bucket, shows which one is
+        right.
     arrival : `float` or `None`
-        When the object arrived, Unix seconds, UTC.
+        Time of arrival, Unix seconds, UTC.
     """
 
     keys: tuple[str, ...]
@@ -32,7 +32,7 @@ class ArrivalNotice:
 
 
 def parse_notices(message: bytes | str) -> list[ArrivalNotice]:
-    """Read the records of an S3 event that tell of a new object.
+    """Read the records of an S3 event that announce a new object.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def parse_notices(message: bytes | str) -> list[ArrivalNotice]:
     Returns
     -------
     notices : `list` [`ArrivalNotice`]
-        In the order of the records; empty for the store's test event and for
-        records that create nothing.
+        Notices in the order of the records; empty for the store's test event
+        and for records that create nothing.
 
     Raises
     ------
@@ -84,6 +84,6 @@ def _unix_time(stamp: Any) -> float | None:
     try:
         when = datetime.fromisoformat(stamp)
     except (TypeError, ValueError):
-        # The time is a convenience; a notice without one is as good.
+        # The time is optional; a notice without it is still useful.
         return None
     return when.timestamp() if when.tzinfo is not None else None

@@ -1,4 +1,4 @@
-"""How a visit ended, and where its seconds went."""
+"""Outcome of a visit, and the time of its stages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STAGES: tuple[Stage, ...] = ("queue", "preload", "wait", "ingest", "pipeline", "
 
 
 class Status(Enum):
-    """End of a visit, with the HTTP answer that tells it."""
+    """End of a visit, with the corresponding HTTP status."""
 
     PROCESSED = ("processed", 200)
     MALFORMED = ("malformed", 400)
@@ -34,12 +34,12 @@ class Status(Enum):
 
 
 class StageTimes:
-    """Seconds that each stage took so far.
+    """Seconds spent in each stage so far.
 
     Parameters
     ----------
     monotonic : callable, optional
-        A clock that never goes back, seconds.
+        Returns the seconds of a monotonic clock.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -49,7 +49,7 @@ class StageTimes:
 
     @contextmanager
     def measure(self, stage: Stage) -> Iterator[None]:
-        """Add the time of a block, failed or not, to a stage.
+        """Add the duration of a block, even if it fails, to a stage.
 
         Parameters
         ----------
@@ -71,27 +71,27 @@ class StageTimes:
         stage : `str`
             The stage.
         seconds : `float`
-            How long it took.
+            Duration.
         """
         self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
 
     def as_dict(self) -> dict[str, float]:
-        """Give the seconds by stage, in the order of the visit."""
+        """Return the seconds by stage, in the order of the visit."""
         return {stage: round(self._seconds[stage], 4) for stage in STAGES if stage in self._seconds}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a visit ended.
+    """Outcome of a visit.
 
     Attributes
     ----------
     status : `Status`
-        The end.
+        How the visit ended.
     reason : `str`
-        One sentence: what was done or what failed.
+        One sentence that says what was done or what failed.
     retry : {"useless", "unsafe"} or `None`
-        Why a failed visit must not be sent again.
+        Reason why a failed visit must not be sent again.
     stages : mapping
         Seconds by stage.
     pipeline : `str` or `None`
@@ -99,13 +99,13 @@ class Outcome:
     tasks : mapping
         Seconds by task label.
     counts : mapping
-        What the pipeline counted: DiaSources, alerts and so on.
+        Counts of the pipeline: DiaSources, alerts and so on.
     exposures : `tuple` [`int`]
         Exposure ids that were processed.
     snaps_expected : `int`
-        Images that the visit announced; 0 if not known.
+        Images that the visit announced; 0 if unknown.
     exported : `int` or `None`
-        Datasets handed over.
+        Number of datasets handed over.
     image_arrival, last_alert : `float` or `None`
         Unix seconds, UTC: arrival of the last image that was used, and the
         broker's acknowledgement of the last alert.
@@ -132,7 +132,7 @@ class Outcome:
         return self.last_alert - self.image_arrival
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the form that logs and HTTP bodies carry."""
+        """Return the form for logs and HTTP bodies."""
         delay = self.arrival_to_alert
         return {
             "status": self.status.label,

@@ -1,4 +1,4 @@
-"""Which pipelines a visit gets."""
+"""Select the pipelines of a visit."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from prompt_processing.domain.visit import NextVisit
 CoordinateType = Literal["detector", "boresight"]
 
 SkyMembership = Callable[[float, float], bool | None]
-"""Whether a map is true at right ascension and declination (degrees); `None` where it does not know."""
+"""Whether a map is true at right ascension and declination (degrees); `None` if that is unknown."""
 
 
 @dataclass(frozen=True)
 class DegreeRange:
-    """An interval of an angle, ends included.
+    """An interval of an angle, including both ends.
 
     Attributes
     ----------
     minimum, maximum : `float`
         Degrees.
     wraps : `bool`
-        Whether the angle is a right ascension, for which 350 to 10 goes
+        Whether the angle is a right ascension, for which 350 to 10 passes
         through zero.
     """
 
@@ -44,20 +44,20 @@ class DegreeRange:
 
 @dataclass(frozen=True)
 class SelectionNode:
-    """Conditions on a visit and the pipelines for those that meet them all.
+    """Conditions on a visit, and the pipelines for visits that meet all of them.
 
     Attributes
     ----------
     pipelines : `tuple` [`str`]
         Paths, best first; empty to run nothing.
     survey : `str` or `None`
-        The survey, exactly.
+        Exact name of the survey.
     ra, dec : `DegreeRange` or `None`
-        Where the position must lie.
+        Ranges that must contain the position.
     membership : callable or `None`
         A map that must be true at the position.
     coordinate_type : {"detector", "boresight"}
-        Which position.
+        Position to use.
     """
 
     pipelines: tuple[str, ...]
@@ -76,11 +76,11 @@ class SelectionNode:
 
     @property
     def needs_position(self) -> bool:
-        """Whether the node asks where the visit is."""
+        """Whether the node has conditions on the position."""
         return self.ra is not None or self.dec is not None or self.membership is not None
 
     def matches(self, survey: str, position: tuple[float, float] | None) -> bool:
-        """Tell whether a visit meets the conditions.
+        """Return whether a visit meets the conditions.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class SelectionNode:
         Returns
         -------
         matches : `bool`
-            `False` for a visit without a position if the node asks for one.
+            `False` for a visit without a position if the node needs one.
         """
         if self.survey is not None and self.survey != survey:
             return False
@@ -115,7 +115,7 @@ class PipelineSelection:
     Attributes
     ----------
     nodes : `tuple` [`SelectionNode`]
-        The first that matches decides.
+        Nodes; the first one that matches decides.
     """
 
     nodes: tuple[SelectionNode, ...]
@@ -125,7 +125,7 @@ class PipelineSelection:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every pipeline that some visit may get, each once."""
+        """All pipelines that visits may use, without duplicates."""
         return tuple(dict.fromkeys(path for node in self.nodes for path in node.pipelines))
 
     def select(
@@ -138,9 +138,8 @@ class PipelineSelection:
         visit : `NextVisit`
             The visit.
         detector_centre : callable
-            Gives right ascension and declination (degrees) of the detector's
-            centre, or `None` if the visit does not tell; called only if a
-            node asks for it.
+            Returns right ascension and declination (degrees) of the detector's
+            centre, or `None` if unknown; called only if a node needs it.
 
         Returns
         -------
@@ -150,7 +149,7 @@ class PipelineSelection:
         Raises
         ------
         NonRetriableError
-            Raised if no node matches: the configuration has a hole.
+            Raised if no node matches, because the configuration has a gap.
         """
         boresight = None if visit.ra is None or visit.dec is None else (visit.ra, visit.dec)
         centre: tuple[float, float] | None = None

@@ -1,4 +1,4 @@
-"""Positions on the sky as unit vectors, in which distances need no trigonometry of poles and of 0 h."""
+"""Sky positions as unit vectors, which need no special cases at the poles and at 0 h."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ ARCSEC = np.pi / 180 / 3600
 
 
 def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
-    """Return positions as points of the unit sphere.
+    """Return positions as points on the unit sphere.
 
     Parameters
     ----------
     ra, dec : array_like, shape (n,)
-        ICRS, degrees.
+        Right ascension and declination, ICRS, degrees.
 
     Returns
     -------
     vectors : `~numpy.ndarray` of float64, shape (n, 3)
-        Cartesian, z towards the north pole.
+        Cartesian vectors, with z towards the north pole.
     """
     alpha, delta = np.radians(np.asarray(ra, np.float64)), np.radians(np.asarray(dec, np.float64))
     return np.stack([np.cos(delta) * np.cos(alpha), np.cos(delta) * np.sin(alpha), np.sin(delta)], axis=-1)

@@ -1,8 +1,8 @@
-"""The telescope's announcement of a visit, and one detector's share of it.
+"""The telescope's announcement of a visit, as a whole and for one detector.
 
-Attributes keep the names that the observatory's event schema gives them.
+Attributes have the names of the observatory's event schema.
 """
-# ruff: noqa: N815  (those names are in mixed case)
+# ruff: noqa: N815  (these names are in mixed case)
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from prompt_processing.domain.json_text import parse_json
 
 
 class CoordinateSystem(IntEnum):
-    """What the two numbers of a position are."""
+    """Coordinate system of a position."""
 
     NONE = 1
     ICRS = 2
@@ -29,7 +29,7 @@ class CoordinateSystem(IntEnum):
 
 
 class RotationSystem(IntEnum):
-    """What the camera angle is measured against."""
+    """Reference of the camera angle."""
 
     NONE = 1
     SKY = 2
@@ -38,7 +38,7 @@ class RotationSystem(IntEnum):
 
 
 class Dome(IntEnum):
-    """State of the dome that the visit asks for."""
+    """State of the dome that the visit needs."""
 
     CLOSED = 1
     OPEN = 2
@@ -46,25 +46,25 @@ class Dome(IntEnum):
 
 
 def _blank_if_null(value: Any) -> Any:
-    # Avro unions of the summit's schema may hold null where JSON senders leave a string empty.
+    # Avro unions of the summit's schema may be null where JSON senders write an empty string.
     return "" if value is None else value
 
 
 OptionalText = Annotated[str, BeforeValidator(_blank_if_null)]
 
 UnixSeconds = Annotated[FiniteFloat, Field(ge=0, lt=2.5e11)]
-"""A time that a calendar has a date for: until the year 9892."""
+"""A time that Python's calendar can represent: until the year 9892."""
 
 _UNUSABLE_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/]|\A\.{1,2}\Z")
 _LONGEST_GROUP = 64
-"""Of the Butler's dimension ``group``."""
+"""Longest name of the Butler's dimension ``group``."""
 
 
 class NextVisit(BaseModel):
     """A visit as the telescope announces it on ``next_visit``.
 
-    Frozen; fields that nobody here reads are ignored. Angles are in degrees,
-    times in TAI Unix seconds, durations in seconds.
+    Frozen; unknown fields are ignored. Angles are in degrees, times in TAI Unix
+    seconds, durations in seconds.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
@@ -76,31 +76,31 @@ class NextVisit(BaseModel):
     groupId: str = Field(min_length=1)
     """The observatory's id of the visit, the Butler's ``group``."""
     coordinateSystem: CoordinateSystem
-    """What ``position`` is."""
+    """Coordinate system of ``position``."""
     position: tuple[FiniteFloat, FiniteFloat] | None = None
     """Right ascension and declination if ``coordinateSystem`` is ICRS."""
     startTime: UnixSeconds = 0.0
     """Expected start of the first exposure, TAI."""
     rotationSystem: RotationSystem
-    """What ``cameraAngle`` is."""
+    """Reference of ``cameraAngle``."""
     cameraAngle: FiniteFloat = 0.0
-    """Angle of the camera; on the sky it is that of focal-plane +Y, east of north."""
+    """Angle of the camera; on the sky, the angle of focal-plane +Y, east of north."""
     filters: OptionalText = ""
-    """Physical filter, may be empty."""
+    """Physical filter; may be empty."""
     dome: Dome = Dome.EITHER
     """State of the dome."""
     duration: FiniteFloat = Field(ge=0)
     """Seconds that the script takes; not the exposure time."""
     nimages: int = Field(ge=0)
-    """Snaps expected; 0 if not known beforehand."""
+    """Number of snaps; 0 if not known in advance."""
     instrument: OptionalText = ""
-    """Short name; empty if the script observes nothing."""
+    """Short name of the instrument; empty if the script observes nothing."""
     survey: OptionalText = ""
     """Short name of the survey."""
     totalCheckpoints: int = 0
-    """Bookkeeping of the script."""
+    """Checkpoints of the script."""
     private_sndStamp: UnixSeconds
-    """When the summit published the message, TAI."""
+    """Time at which the summit published the message, TAI."""
 
     @classmethod
     def parse(cls, data: object) -> Self:
@@ -119,7 +119,7 @@ class NextVisit(BaseModel):
         Raises
         ------
         MalformedMessageError
-            Raised if it is not such a visit; the reason names the fields.
+            Raised if the message is not a visit; the reason names the fields.
         """
         if isinstance(data, str | bytes | bytearray):
             try:
@@ -157,47 +157,47 @@ class NextVisit(BaseModel):
 
     @property
     def has_region(self) -> bool:
-        """Whether position and rotation tell which piece of sky a detector sees."""
+        """Whether position and rotation determine the sky region of a detector."""
         return self.ra is not None and self.rotation is not None
 
     def age(self, now_unix_utc: float) -> float:
-        """Tell how long ago the summit published the visit.
+        """Return the time since the summit published the visit.
 
         Parameters
         ----------
         now_unix_utc : `float`
-            The time now, as `time.time` gives it.
+            Current time, as from `time.time`.
 
         Returns
         -------
         age : `float`
-            Seconds.
+            Age, seconds.
         """
         return now_unix_utc - tai_to_utc(self.private_sndStamp)
 
     def require_usable(self) -> None:
-        """Refuse fields that no processing can make sense of.
+        """Refuse a visit with unusable fields.
 
         Raises
         ------
         InvalidVisitError
             Raised for a coordinate or rotation system that cannot be turned
             into a region, for a position that is missing or not on the sky,
-            for a group that is no name, and for a visit without an
-            instrument.
+            for a group that is not usable as a name, and for a visit without
+            an instrument.
         """
         if not self.instrument:
-            raise InvalidVisitError(f"Visit {self.groupId} has no instrument: it is no observation.")
+            raise InvalidVisitError(f"Visit {self.groupId} has no instrument: it is not an observation.")
         if _UNUSABLE_IN_NAMES.search(self.groupId) or len(self.groupId) > _LONGEST_GROUP:
-            # It becomes a part of object keys, where it must not lead anywhere else, and a name in databases.
+            # The group becomes part of object keys, which must stay in their folder, and a name in databases.
             raise InvalidVisitError(f"{self.groupId[:_LONGEST_GROUP]!r} cannot be the name of a group.")
         if self.coordinateSystem not in (CoordinateSystem.NONE, CoordinateSystem.ICRS):
             raise InvalidVisitError(
-                f"Visit {self.groupId} has coordinateSystem {self.coordinateSystem.name}; only ICRS will do."
+                f"Visit {self.groupId} has coordinateSystem {self.coordinateSystem.name}; only ICRS is valid."
             )
         if self.rotationSystem not in (RotationSystem.NONE, RotationSystem.SKY):
             raise InvalidVisitError(
-                f"Visit {self.groupId} has rotationSystem {self.rotationSystem.name}; only SKY will do."
+                f"Visit {self.groupId} has rotationSystem {self.rotationSystem.name}; only SKY is valid."
             )
         if self.coordinateSystem is CoordinateSystem.ICRS:
             if self.position is None:
@@ -206,7 +206,7 @@ class NextVisit(BaseModel):
                 raise InvalidVisitError(f"Visit {self.groupId} has declination {self.position[1]}.")
 
     def for_detector(self, detector: int) -> FannedOutVisit:
-        """Make one detector's share.
+        """Return the visit of one detector.
 
         Parameters
         ----------
@@ -216,13 +216,13 @@ class NextVisit(BaseModel):
         Returns
         -------
         visit : `FannedOutVisit`
-            The same visit with the detector.
+            The same visit with a detector.
         """
         return FannedOutVisit.model_validate({**self.model_dump(), "detector": detector})
 
 
 class FannedOutVisit(NextVisit):
-    """One detector's share of a visit: what one worker does."""
+    """The visit of one detector: the work of one worker."""
 
     detector: int = Field(ge=0)
     """Detector id."""
@@ -236,7 +236,7 @@ class FannedOutVisit(NextVisit):
         Returns
         -------
         entry : `dict` [`str`, `str`]
-            Each field a string; a position that is not known is left out.
+            Fields as strings; an unknown position is omitted.
         """
         return {
             name: value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""YAML that people write."""
+"""YAML from untrusted sources."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 _DEEPEST = 50
-"""Brackets within brackets; the loader's time grows with the square of them."""
+"""Deepest nesting of brackets; the loader's time grows with its square."""
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -18,14 +18,14 @@ class _PlainLoader(yaml.SafeLoader):
 
     def construct_scalar(self, node: Any) -> Any:
         value = super().construct_scalar(node)
-        # An escape may name half of a character, which nobody can write to a log or a database afterwards.
+        # An escape may name half of a surrogate pair, which cannot be written to a log or a database.
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
             raise yaml.YAMLError(f"{value!a} has half of a character\n{node.start_mark}")
         return value
 
 
 def parse_yaml(text: str | bytes) -> Any:
-    """Read YAML with plain values only, whoever wrote it.
+    """Parse YAML from an untrusted source, with plain values only.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ def parse_yaml(text: str | bytes) -> Any:
     Returns
     -------
     value
-        What it says.
+        The parsed value.
 
     Raises
     ------
     ValueError
-        Raised if it is no YAML, nested too deeply, asks for Python objects, or has a value that looks like a
-        date or a number and is none, or that is no Unicode text.
+        Raised if the text is not YAML, is nested too deeply, names Python objects, or has a value that looks
+        like a date or number but is not valid, or that is not Unicode text.
     """
     try:
         return yaml.load(text, Loader=_PlainLoader)
@@ -50,5 +50,5 @@ def parse_yaml(text: str | bytes) -> Any:
     except RecursionError as error:
         raise ValueError("not YAML: it is nested too deeply") from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        # The loader makes dates and numbers of what looks like them.
+        # The loader converts values that look like dates and numbers.
         raise ValueError(f"not YAML: a value is not what it looks like: {error}") from error

@@ -1,1 +1,1 @@
-"""Logs, metrics and what goes to Sasquatch."""
+"""Logs, metrics, health and the metrics service Sasquatch."""

@@ -1,4 +1,4 @@
-"""Keep credentials out of everything that a process shows."""
+"""Mask credentials in logs, pages and answers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ MASK = "********"
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|PRIVATE_KEY|API_KEY", re.IGNORECASE)
 _IN_URL = re.compile(r"(://[^\s:/@\"]*):([^\s/@\"]+)@")
 _SHORTEST = 6
-"""Of a secret that only its variable's name betrays; a shorter value is likelier a switch or a number."""
+"""Shortest secret recognised by its variable's name; shorter values are probably switches or numbers."""
 
 
 def secrets_in(environment: Mapping[str, str]) -> set[str]:
-    """Find the secrets of an environment, those included that only libraries read.
+    """Return the secrets in an environment, including those that only libraries read.
 
     Parameters
     ----------
     environment : mapping
-        Such as `os.environ`.
+        Environment variables, such as `os.environ`.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def secrets_in(environment: Mapping[str, str]) -> set[str]:
     """
     found = set()
     for name, value in environment.items():
-        # The value may also be the path of a file that holds the secret, which is none.
+        # The value may be the path of a file with the secret; a path is not secret.
         if _SECRET_NAME.search(name) and len(value) >= _SHORTEST and not value.startswith(("/", "file:")):
             found.add(value)
         found |= {match[2] for match in _IN_URL.finditer(value)}
@@ -39,21 +39,21 @@ def secrets_in(environment: Mapping[str, str]) -> set[str]:
 
 
 class CredentialMask:
-    """Replaces credentials in whatever is about to be shown.
+    """Mask credentials in texts and values.
 
     Parameters
     ----------
     secrets : iterable of `str`, optional
-        What must not be shown, besides passwords in URLs and what the environment holds.
+        Texts to mask, in addition to passwords in URLs and secrets in the environment.
     environment : mapping, optional
-        By default the process's.
+        Environment variables; by default those of the process.
     """
 
     def __init__(self, secrets: Iterable[str] = (), environment: Mapping[str, str] | None = None) -> None:
         known = {*secrets, *secrets_in(os.environ if environment is None else environment)}
-        # In URLs a secret is percent-encoded, and libraries show it either way.
+        # In URLs a secret is percent-encoded, and libraries log it in either form.
         forms = {form for secret in known if secret for form in (secret, unquote(secret))}
-        # Longest first, so that a secret that holds another one is masked whole.
+        # Longest first, so that a secret that contains another one is masked completely.
         self._secrets = sorted(forms, key=len, reverse=True)
 
     def text(self, text: str) -> str:
@@ -63,7 +63,7 @@ class CredentialMask:
         return _IN_URL.sub(rf"\1:{MASK}@", text)
 
     def value(self, value: Any) -> Any:
-        """Mask all texts within a value that is to be JSON; what JSON does not know becomes text."""
+        """Mask all texts in a value for JSON; convert values of other types to text."""
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, Mapping):

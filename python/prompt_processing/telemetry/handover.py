@@ -1,4 +1,4 @@
-"""Work that is handed to another thread keeps the log context of the visit that it belongs to."""
+"""Keep the log context of a visit when work is handed to another thread."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["in_this_context"]
 def in_this_context[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     """Bind a function to the context variables of the caller.
 
-    Threads and executors start with an empty context. Wrap what is passed to them, so that their log messages
-    name the visit that handed the work over, even if they come after its end.
+    Threads and executors start with an empty context. Wrap the functions that are passed to them, so that
+    their log messages name the visit that handed the work over, even after its end.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Whether a process is alive, and whether it is ready: the same answers for all processes."""
+"""Liveness and readiness, reported in the same way by all processes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["Check", "Health", "Heartbeat"]
 _log = logging.getLogger("lsst.activator.telemetry.health")
 
 Check = Callable[[], bool]
-"""Returns whether something works; one that raises does not."""
+"""Returns whether something works; an exception counts as a failure."""
 
 
 class Heartbeat:
-    """Shows that a loop turns.
+    """Detect a loop that stalls.
 
     Parameters
     ----------
     limit : `float`
         Seconds that one turn may take.
     monotonic : callable, optional
-        A clock that never goes back, seconds.
+        Returns the seconds of a monotonic clock.
     """
 
     def __init__(self, limit: float, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -31,11 +31,11 @@ class Heartbeat:
         self._last: float | None = monotonic()
 
     def beat(self) -> None:
-        """Note that the loop has turned."""
+        """Record a turn of the loop."""
         self._last = self._monotonic()
 
     def end(self) -> None:
-        """Expect no further beat: the loop has ended in order."""
+        """Expect no further beats, because the loop has ended normally."""
         self._last = None
 
     def beats(self) -> bool:
@@ -49,11 +49,11 @@ class Health:
     Parameters
     ----------
     live : mapping, optional
-        Checks by name; a process that fails one can only be restarted.
+        Checks by name; if one fails, only a restart helps.
     ready : mapping, optional
-        Checks by name; a process that fails one is given no work.
+        Checks by name; if one fails, the process should get no work.
     details : callable, optional
-        What else to answer about readiness.
+        Returns further content for the readiness page.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ def _passes(name: str, check: Check) -> bool:
     try:
         return check()
     except Exception as error:  # noqa: BLE001
-        # Whatever is wrong with a check, the answer to the probe is no.
+        # A check that raises counts as failed.
         _log.warning("The check %s failed: %s", name, error)
         return False
 

@@ -1,4 +1,4 @@
-"""Logs of the service: one JSON object a line, with the visit it is about."""
+"""Logs as one JSON object per line, with the visit that each line belongs to."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _VISIT: ContextVar[Mapping[str, Any]] = ContextVar("visit", default=MappingProxy
 
 
 class LogContext:
-    """The visit that a line of the log is about.
+    """The visit that log lines belong to.
 
-    A context variable holds the visit, so that a thread reports the visit it works for and not the one that
-    the process has begun since. `~prompt_processing.telemetry.handover.in_this_context` passes it on.
+    A context variable holds the visit, so that a thread logs the visit it works for, even after the process
+    has begun the next one. `~prompt_processing.telemetry.handover.in_this_context` passes it to threads.
 
     Parameters
     ----------
     instrument : `str`
-        The process's instrument.
+        Instrument of the process.
     """
 
     def __init__(self, instrument: str = "") -> None:
@@ -43,14 +43,14 @@ class LogContext:
 
     @contextmanager
     def visit(self, visit: NextVisit, now_unix_utc: float) -> Iterator[None]:
-        """Name a visit in all lines of a block.
+        """Add a visit to all log lines of a block.
 
         Parameters
         ----------
         visit : `NextVisit`
             The visit.
         now_unix_utc : `float`
-            The time now, which determines the night.
+            Current time, which determines the night.
         """
         before = _VISIT.set(
             {
@@ -66,7 +66,7 @@ class LogContext:
             _VISIT.reset(before)
 
     def exposures(self, exposures: Iterable[int]) -> None:
-        """Name the exposures until the end of the visit.
+        """Add the exposures to log lines until the end of the visit.
 
         Parameters
         ----------
@@ -76,21 +76,21 @@ class LogContext:
         _VISIT.set({**_VISIT.get(), "exposures": sorted(exposures)})
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the instrument, and what is known of the visit."""
+        """Return the instrument and the known fields of the visit."""
         known = {name: value for name, value in _VISIT.get().items() if value is not None}
         return {"instrument": self.instrument, **known}
 
 
 class JsonFormatter(logging.Formatter):
-    """Write a record as one line of JSON without any credential.
+    """Format a record as one line of JSON, without credentials.
 
     Parameters
     ----------
     context : `LogContext`
-        What the process is doing.
+        Context of the process.
     secrets : sequence of `str`, optional
-        Strings that are masked wherever they appear, even in a message or a
-        traceback of somebody else's; with them, what the environment holds.
+        Strings to mask wherever they appear, also in messages and tracebacks of
+        libraries. Secrets in the environment are masked as well.
     """
 
     def __init__(self, context: LogContext, secrets: Sequence[str] = ()) -> None:
@@ -104,7 +104,7 @@ class JsonFormatter(logging.Formatter):
         Parameters
         ----------
         record : `logging.LogRecord`
-            The record; ``extra={"outcome": ...}`` is carried over.
+            The record; ``extra={"outcome": ...}`` is included.
 
         Returns
         -------
@@ -140,18 +140,18 @@ def configure_logging(
     secrets: Sequence[str] = (),
     stream: TextIO | None = None,
 ) -> None:
-    """Send everything that the process logs to standard error as JSON.
+    """Write all logs of the process to standard error as JSON.
 
     Parameters
     ----------
     context : `LogContext`
-        What the process is doing.
+        Context of the process.
     levels : mapping, optional
-        Level by logger, on top of the defaults; ``.`` is the root logger.
+        Level by logger, overriding the defaults; ``.`` is the root logger.
     secrets : sequence of `str`, optional
         Strings to mask.
     stream : file-like, optional
-        Where to write; standard error by default.
+        Output stream; standard error by default.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(context, secrets))
@@ -165,7 +165,7 @@ def configure_logging(
         number = _EXTRA_LEVELS.get(level.upper(), level.upper())
         logging.getLogger("" if name == "." else name).setLevel(number)
     logging.captureWarnings(True)
-    # Python would write these with whatever the exception has to tell.
+    # Python's own hooks would write exceptions without masking credentials.
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
 
@@ -189,12 +189,12 @@ def _log_uncaught_in_thread(failure: threading.ExceptHookArgs) -> None:
 
 
 def timer_logger(stage: str) -> logging.Logger:
-    """Find the logger that tells how long a part of the work took.
+    """Return the logger for the duration of a stage.
 
     Parameters
     ----------
     stage : `str`
-        Name of the part.
+        Name of the stage.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""What Prometheus reads.
+"""Metrics for Prometheus.
 
-With ``PROMETHEUS_MULTIPROC_DIR`` set before the client library is imported,
-all processes of a service add up in files of that directory, and any of them
-can show the sum.
+If ``PROMETHEUS_MULTIPROC_DIR`` is set before the client library is imported,
+all processes of a service write to files in that directory, and any of them can
+report the sum.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _STAGE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 1
 
 
 class Metrics:
-    """Counters and clocks of one process.
+    """Counters, gauges and histograms of one process.
 
     Parameters
     ----------
     instrument : `str`
-        Label of everything.
+        Instrument, a label of all metrics.
     registry : `prometheus_client.CollectorRegistry`, optional
-        Where they are registered; one of their own by default.
+        Registry; a new one by default.
     """
 
     def __init__(self, instrument: str, registry: CollectorRegistry | None = None) -> None:
@@ -70,7 +70,7 @@ class Metrics:
             registry=self.registry,
         )
         self._instrument = instrument
-        # Prometheus sees a counter grow from the first value that it reads, which must be 0.
+        # Prometheus counts increases from the first value that it reads, which must be 0.
         for status in Status:
             self._visits.labels(instrument, status.label)
         for stage in STAGES:
@@ -78,7 +78,7 @@ class Metrics:
         self._delay.labels(instrument)
 
     def ready(self) -> None:
-        """Tell that this process can take a visit."""
+        """Record that this process can take a visit."""
         self._running.labels(self._instrument).set(1)
 
     @contextmanager
@@ -96,7 +96,7 @@ class Metrics:
         Parameters
         ----------
         outcome : `str`
-            How it ended.
+            Label of the outcome.
         stages : mapping
             Seconds by stage.
         arrival_to_alert : `float` or `None`
@@ -109,12 +109,12 @@ class Metrics:
             self._delay.labels(self._instrument).observe(max(0.0, arrival_to_alert))
 
     def expect_messages(self, topic: str) -> None:
-        """Begin to count what cannot be read on a topic, at 0.
+        """Start the count of undecodable messages on a topic at 0.
 
         Parameters
         ----------
         topic : `str`
-            What will be read.
+            Topic that will be read.
         """
         self._undecodable.labels(self._instrument, topic)
 
@@ -124,27 +124,27 @@ class Metrics:
         Parameters
         ----------
         topic : `str`
-            Where it came from.
+            Topic of the message.
         """
         self._undecodable.labels(self._instrument, topic).inc()
 
     def render(self) -> bytes:
-        """Write all metrics as Prometheus text, those of sibling processes included."""
+        """Return all metrics as Prometheus text, including those of sibling processes."""
         return render_all(self.registry)
 
 
 def render_all(registry: CollectorRegistry | None = None) -> bytes:
-    """Write metrics as Prometheus text.
+    """Return metrics as Prometheus text.
 
     Parameters
     ----------
     registry : `prometheus_client.CollectorRegistry`, optional
-        What to show where processes do not share a directory.
+        Registry to report if processes do not share a directory.
 
     Returns
     -------
     text : `bytes`
-        In the text format 0.0.4.
+        Metrics in the text format 0.0.4.
     """
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         shared = CollectorRegistry()
@@ -159,7 +159,7 @@ def workers_ready() -> int:
     Returns
     -------
     workers : `int`
-        Zero where no directory is shared.
+        Number of workers; 0 if processes do not share a directory.
     """
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return 0

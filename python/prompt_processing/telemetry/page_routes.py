@@ -1,4 +1,4 @@
-"""The pages of a process that answers other requests with Flask as well."""
+"""Flask routes of the pages, for a process that also answers other requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/metrics``, ``/health`` and ``/version``, and a small server of them beside a process's work."""
+"""The pages ``/metrics``, ``/health`` and ``/version``, and a small server for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_FOUND: Answer = (404, "text/plain", b"Not found.\n")
 
 
 class Pages:
-    """The pages that every process has.
+    """The pages of every process.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Pages:
     metrics : callable
         Returns the metrics in Prometheus's text format.
     version : callable, optional
-        Returns what runs.
+        Returns the running version.
     """
 
     PATHS = ("/metrics", "/health", "/health/live", "/health/ready", "/version")
@@ -49,7 +49,7 @@ class Pages:
         Parameters
         ----------
         path : `str`
-            Without its query and the slash at its end.
+            Path without query and final slash.
         """
         match path:
             case "/metrics":
@@ -68,14 +68,14 @@ class Pages:
 
 
 class PageServer:
-    """A small HTTP server in threads of the process that it is about.
+    """A small HTTP server in threads of the process that it reports on.
 
     Parameters
     ----------
     port : `int`
-        Where it listens; 0 for no server at all.
+        Port to listen on; 0 for no server.
     pages : `Pages`
-        What it shows.
+        Pages to serve.
     """
 
     def __init__(self, port: int, pages: Pages) -> None:
@@ -84,12 +84,12 @@ class PageServer:
         self._server: ThreadingHTTPServer | None = None
 
     def start(self) -> None:
-        """Begin to answer.
+        """Start the server.
 
         Raises
         ------
         OSError
-            Raised if the port cannot be used.
+            Raised if the port is unavailable.
         """
         if not self._port:
             return
@@ -98,7 +98,7 @@ class PageServer:
         threading.Thread(target=self._server.serve_forever, name="pages", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop answering."""
+        """Stop the server."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -106,12 +106,12 @@ class PageServer:
 
 
 def handler_of(answer: Callable[[str], Answer]) -> type[BaseHTTPRequestHandler]:
-    """Make a handler of GET requests.
+    """Make a handler class for GET requests.
 
     Parameters
     ----------
     answer : callable
-        Is given the path, without its query and the slash at its end.
+        Called with the path, without query and final slash.
     """
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Which version runs: the one source for the log at start, for ``/version`` and for ``prompt inspect``."""
+"""The running version, for the log at the start, for ``/version`` and for ``prompt inspect``."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _SCHEMA_VERSION = re.compile(r'^version:\s*(?:\n\s+current:\s*)?"?([\w.]+)', re.
 
 @dataclass(frozen=True)
 class RunningVersion:
-    """What runs in this process.
+    """Versions of the software in this process.
 
     Attributes
     ----------
     prompt_processing : `str`
         Version of this project.
     commit : `str` or `None`
-        Its commit, where the container tells.
+        Commit of this project, if the container sets it.
     deployment : `str` or `None`
-        Id of software, pipelines and configuration that output runs are named after; `None` before they are
-        read, and in processes that do not read them.
+        Id of software, pipelines and configuration, which is part of the names of output runs; `None` before
+        pipelines are read, and in processes that do not read them.
     middleware : `str`
-        The weekly of the LSST middleware, or its version where that is none.
+        Weekly release of the LSST middleware, or its version if that is not a weekly.
     schemas : `dict` [`str`, `str`]
-        Newest versions that the code knows, of ``alert`` and ``apdb``.
+        Newest supported versions of the schemas ``alert`` and ``apdb``.
     python : `str`
-        The interpreter's.
+        Version of the interpreter.
     """
 
     prompt_processing: str
@@ -44,12 +44,12 @@ class RunningVersion:
 
     @classmethod
     def of_this_process(cls, deployment: str | None = None) -> RunningVersion:
-        """Ask the installation.
+        """Read the versions from the installation.
 
         Parameters
         ----------
         deployment : `str`, optional
-            The deployment's id, where it is known.
+            Id of the deployment, if known.
         """
         return cls(
             prompt_processing=metadata.version("prompt-processing"),
@@ -61,8 +61,8 @@ class RunningVersion:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the form that ``/version`` answers with, which names all installed distributions as well."""
-        # Only now: to find them all reads two hundred files.
+        """Return the content of ``/version``, which also lists all installed distributions."""
+        # Not earlier, because it reads two hundred files.
         installed = {one.name.lower(): one.version for one in metadata.distributions()}
         return {**asdict(self), "distributions": dict(sorted(installed.items()))}
 
@@ -86,7 +86,7 @@ def _alert_schema() -> str:
 
 
 def _apdb_schema() -> str:
-    # Its first lines; to parse the whole file would take longer than all the rest of the start.
+    # The first lines only; parsing the whole file would take longer than the rest of the start.
     with resources.files("lsst.sdm.schemas").joinpath("apdb.yaml").open(encoding="utf-8") as file:
         match = _SCHEMA_VERSION.search(file.read(4096))
     return match[1] if match else "unknown"

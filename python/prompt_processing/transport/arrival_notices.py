@@ -1,4 +1,4 @@
-"""Kafka's notices of new objects in the image bucket."""
+"""Kafka notices of new objects in the image bucket."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _LOST_CONNECTION = (
 
 
 class NoticesUnavailableError(PromptError):
-    """Kafka cannot be asked for arrival notices."""
+    """Arrival notices are unavailable from Kafka."""
 
 
 class ArrivalNotices:
-    """Every notice from a moment on, for one worker.
+    """All notices since a given moment, for one worker.
 
-    A worker follows all partitions by itself: its group is its own, and no
-    broker has to balance hundreds of groups of one member.
+    A worker assigns all partitions to itself, in a group of its own, so that
+    the broker does not have to balance hundreds of groups with one member.
 
     Parameters
     ----------
     settings : `~prompt_processing.transport.kafka.KafkaSettings`
-        The cluster.
+        Settings of the cluster.
     topic : `str`
         Topic of the notices.
     offset_reset : {"latest", "earliest"}, optional
-        Whether a visit starts with notices from its own start on, or with all.
+        Whether a visit reads only notices published after its start, or all.
     timeout : `float`, optional
-        Seconds that one question to the cluster may take.
+        Seconds that a request to the cluster may take.
     on_undecodable : callable, optional
-        Told the topic of a message that cannot be read.
+        Called with the topic of a message that cannot be read.
     """
 
     def __init__(
@@ -69,18 +69,18 @@ class ArrivalNotices:
             on_error=self._refusals,
             enable_auto_commit=False,
             auto_offset_reset=offset_reset,
-            # A worker that reconnects must not miss the notice it is waiting for by more than a moment.
+            # After a lost connection, the notice that a worker waits for must not be delayed for long.
             reconnect_backoff_max_ms=2000,
             fetch_wait_max_ms=100,
         )
 
     @property
     def connected(self) -> bool:
-        """Whether nothing has been heard of a lost connection, or of a refusal."""
+        """Whether neither a lost connection nor a refusal has been reported."""
         return self._connected and self._refusals.reason is None
 
     def start(self) -> None:
-        """Fix the position: notices published from now on will be seen.
+        """Fix the position: notices published from now on will be returned.
 
         Raises
         ------
@@ -95,15 +95,15 @@ class ArrivalNotices:
             for partition in topic.partitions:
                 position = TopicPartition(self._topic, partition, OFFSET_BEGINNING)
                 if not self._from_beginning:
-                    # The end as a number: librdkafka resolves its symbolic end at its own leisure, and what
-                    # comes in between would be missed.
+                    # The end as a number: librdkafka resolves the symbolic end later, and would miss notices
+                    # published in between.
                     _, position.offset = self._consumer.get_watermark_offsets(
                         TopicPartition(self._topic, partition), timeout=self._timeout
                     )
                 positions.append(position)
             self._consumer.assign(positions)
         except KafkaException as error:
-            # Serves the callback of errors: the call itself only knows that its time ran out.
+            # Calls the error callback; the failed call itself only reports a timeout.
             self._consumer.poll(0)
             reason = self._refusals.reason or error.args[0].str()
             raise NoticesUnavailableError(f"Kafka topic {self._topic}: {reason}") from error
@@ -111,12 +111,12 @@ class ArrivalNotices:
         self._refusals.reason = None
 
     def reconnect(self) -> None:
-        """Find out whether a lost cluster answers again, which only notices would show otherwise.
+        """Check whether a lost cluster answers again, without waiting for a notice.
 
         Raises
         ------
         NoticesUnavailableError
-            Raised if it does not.
+            Raised if it does not answer.
         """
         try:
             self._consumer.list_topics(self._topic, timeout=self._timeout)
@@ -128,17 +128,17 @@ class ArrivalNotices:
         self._refusals.reason = None
 
     def poll(self, seconds: float) -> list[ArrivalNotice]:
-        """Give what has arrived, and wait for it if there is nothing yet.
+        """Return the notices that have arrived, or wait for the first one.
 
         Parameters
         ----------
         seconds : `float`
-            How long to wait at most.
+            Longest wait.
 
         Returns
         -------
         notices : `list` [`~prompt_processing.domain.notices.ArrivalNotice`]
-            All that are at hand. Messages that cannot be read are logged,
+            All available notices. Messages that cannot be read are logged,
             counted and skipped.
         """
         notices: list[ArrivalNotice] = []
@@ -149,11 +149,11 @@ class ArrivalNotices:
         return notices
 
     def stop(self) -> None:
-        """Follow no partition any more."""
+        """Stop reading notices."""
         self._consumer.unassign()
 
     def close(self) -> None:
-        """Leave the cluster."""
+        """Close the consumer."""
         self._consumer.close()
 
     def _read(self, message: Message) -> list[ArrivalNotice]:
@@ -178,4 +178,4 @@ class ArrivalNotices:
     def _note_error(self, error: KafkaError) -> None:
         if error.code() in _LOST_CONNECTION and self._connected:
             self._connected = False
-            _log.warning("Arrival notices are unavailable for now, the bucket is asked: %s", error.str())
+            _log.warning("Arrival notices are unavailable for now, the bucket is polled: %s", error.str())

@@ -1,4 +1,4 @@
-"""Clients of Kafka, made from settings and never showing a credential."""
+"""Kafka clients, made from settings; their messages contain no credentials."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _WRONG_CREDENTIALS = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION
 
 
 class KafkaSettings(BaseModel):
-    """How to reach a Kafka cluster.
+    """Connection to a Kafka cluster.
 
     Attributes
     ----------
@@ -50,11 +50,11 @@ class KafkaSettings(BaseModel):
         librdkafka's ``security.protocol``; by default SASL with credentials,
         TLS with a CA file, and plain text otherwise.
     ca_file : `~pathlib.Path` or `None`
-        Certificate authorities (PEM) that sign the brokers' certificates; the
-        system's by default.
+        Certificate authorities (PEM) that sign the brokers' certificates; by
+        default those of the system.
     credentials_from, ca_file_from : `str`
-        What to call the credentials and the CA file in messages: the names of
-        their environment variables.
+        Names of the environment variables for the credentials and the CA file,
+        used in messages.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,13 +70,13 @@ class KafkaSettings(BaseModel):
 
     @property
     def protocol(self) -> str:
-        """The security protocol, chosen if it is not set."""
+        """The security protocol; chosen automatically if it is not set."""
         has_user = self.username is not None and self.password is not None
         chosen = ("SASL_" if has_user else "") + ("SSL" if self.ca_file is not None else "PLAINTEXT")
         return self.security_protocol or chosen
 
     def client_configuration(self) -> dict[str, Any]:
-        """Return librdkafka's configuration, credentials included: not to be logged."""
+        """Return librdkafka's configuration, which includes credentials and must not be logged."""
         configuration: dict[str, Any] = {"bootstrap.servers": self.bootstrap_servers}
         if self.protocol != "PLAINTEXT":
             configuration["security.protocol"] = self.protocol
@@ -91,17 +91,17 @@ class KafkaSettings(BaseModel):
         return configuration
 
     def explain(self, error: KafkaError) -> str | None:
-        """Return why the cluster does not let a client in, and which setting to check.
+        """Return why the cluster refuses a client, and which setting to check.
 
         Parameters
         ----------
         error : `confluent_kafka.KafkaError`
-            As the client reports it.
+            Error of the client.
 
         Returns
         -------
         explanation : `str` or `None`
-            Without any credential; `None` for every other failure.
+            Explanation without credentials; `None` for all other failures.
         """
         if error.code() in _WRONG_CREDENTIALS:
             return f"Kafka does not accept {self.credentials_from}"
@@ -115,14 +115,14 @@ class KafkaSettings(BaseModel):
 
 
 class Refusals:
-    """Remembers why a cluster does not let a client in: of a call that fails for it only the time runs out.
+    """Remember why a cluster refuses a client, because the failing calls only report a timeout.
 
     Parameters
     ----------
     settings : `KafkaSettings`
-        The cluster.
+        Settings of the cluster.
     otherwise : callable, optional
-        Given all other errors; by default they are logged.
+        Called with all other errors; by default they are logged.
     """
 
     def __init__(self, settings: KafkaSettings, otherwise: ErrorHandler | None = None) -> None:
@@ -132,7 +132,7 @@ class Refusals:
         """The last refusal; `None` if there was none."""
 
     def __call__(self, error: KafkaError) -> None:
-        """Take in an error of the client."""
+        """Handle an error of the client."""
         reason = self._settings.explain(error)
         if reason is None:
             self._otherwise(error)
@@ -143,16 +143,16 @@ class Refusals:
 
 
 class ClusterCheck:
-    """Finds out whether a cluster answers a client, at most once in a while.
+    """Check whether a cluster answers a client, with a limited rate.
 
     Parameters
     ----------
     client : `confluent_kafka.Consumer` or `confluent_kafka.Producer`
         The client; it may be in use by another thread.
     topic : `str`
-        Topic to ask about.
+        Topic to look up.
     timeout, interval : `float`, optional
-        Seconds that an answer may take, and for which it holds.
+        Seconds that an answer may take, and seconds for which it is reused.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class ClusterCheck:
         self._answers = False
 
     def __call__(self) -> bool:
-        """Return whether it answers, or did a moment ago."""
+        """Return whether the cluster answers, or has answered within the interval."""
         with self._lock:
             if time.monotonic() - self._asked > self._interval:
                 try:
@@ -187,9 +187,9 @@ def make_producer(
     Parameters
     ----------
     settings : `KafkaSettings`
-        The cluster.
+        Settings of the cluster.
     on_error : callable, optional
-        Given the client's own errors, such as a lost connection; by default
+        Called with errors of the client, such as a lost connection; by default
         they are logged.
     **options
         librdkafka's options with ``_`` for ``.``, such as ``linger_ms=5``.
@@ -197,8 +197,8 @@ def make_producer(
     Returns
     -------
     producer : `confluent_kafka.Producer`
-        Connects in the background; an unreachable cluster shows in delivery
-        reports and in `~confluent_kafka.Producer.flush`.
+        Producer that connects in the background. An unreachable cluster shows
+        in delivery reports and in `~confluent_kafka.Producer.flush`.
     """
     return Producer(_configuration(settings, on_error, options), logger=_log)
 
@@ -211,11 +211,11 @@ def make_consumer(
     Parameters
     ----------
     settings : `KafkaSettings`
-        The cluster.
+        Settings of the cluster.
     group : `str`
         Consumer group.
     on_error : callable, optional
-        Given the client's own errors; by default they are logged.
+        Called with errors of the client; by default they are logged.
     **options
         librdkafka's options with ``_`` for ``.``, such as
         ``auto_offset_reset="latest"``.
@@ -223,7 +223,7 @@ def make_consumer(
     Returns
     -------
     consumer : `confluent_kafka.Consumer`
-        Subscribed to nothing yet.
+        Consumer without a subscription.
     """
     return Consumer(_configuration(settings, on_error, options) | {"group.id": group}, logger=_log)
 
@@ -236,5 +236,5 @@ def _configuration(
 
 
 def _log_error(error: KafkaError) -> None:
-    # librdkafka reconnects by itself; what it means for a visit is decided where a call fails.
+    # librdkafka reconnects automatically; the calls that fail decide what this means for a visit.
     _log.warning("Kafka: %s", error.str())

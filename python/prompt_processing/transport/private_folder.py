@@ -1,4 +1,4 @@
-"""Folders that nobody else can put anything into, even below a directory that everybody can write to."""
+"""Folders that only this user can write to, even below a directory that everyone can write to."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class UntrustedFolderError(OSError):
-    """Somebody else may have written to a folder; what is in it must not be used."""
+    """Another user may have written to a folder, so its content must not be used."""
 
 
 def make_private(folder: Path) -> Path:
-    """Make a folder that only this user can enter, or make sure that an existing one is this user's.
+    """Make a folder that only this user can enter, or check that an existing one belongs to this user.
 
     Parameters
     ----------
     folder : `~pathlib.Path`
-        Folder; its parents are made as well, with the usual permissions.
+        The folder; its parents are made as well, with default permissions.
 
     Returns
     -------
@@ -31,9 +31,9 @@ def make_private(folder: Path) -> Path:
     Raises
     ------
     UntrustedFolderError
-        Raised if the folder belongs to somebody else, if others can write to it, or if it is a link.
+        Raised if the folder belongs to another user, if others can write to it, or if it is a link.
     OSError
-        Raised if it cannot be made.
+        Raised if the folder cannot be made.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -45,7 +45,7 @@ def make_private(folder: Path) -> Path:
 
 
 def require_private(folder: Path) -> None:
-    """Refuse a folder that somebody else can have filled.
+    """Refuse a folder that another user may have written to.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ def require_private(folder: Path) -> None:
     Raises
     ------
     UntrustedFolderError
-        Raised if the folder belongs to somebody else, if others can write to it, or if it is a link.
+        Raised if the folder belongs to another user, if others can write to it, or if it is a link.
     FileNotFoundError
-        Raised if it does not exist.
+        Raised if the folder does not exist.
     """
     found = folder.lstat()
     user = os.geteuid()
@@ -69,18 +69,18 @@ def require_private(folder: Path) -> None:
         raise UntrustedFolderError(f"{folder} is not a folder: remove it, or name another one.")
     if found.st_uid != user:
         raise UntrustedFolderError(
-            f"{folder} belongs to user {found.st_uid}, and this process runs as user {user}: "
-            "name a folder of this user's, or run as the other one."
+            f"{folder} belongs to user {found.st_uid}, but this process runs as user {user}: "
+            "name a folder that belongs to this user, or run as the other user."
         )
     if found.st_mode & _WRITABLE_BY_OTHERS:
         raise UntrustedFolderError(
-            f"Others can write to {folder} (mode {stat.S_IMODE(found.st_mode):04o}): check what is in it, "
+            f"Others can write to {folder} (mode {stat.S_IMODE(found.st_mode):04o}): check its content, "
             "then chmod 700."
         )
 
 
 def is_private(folder: Path) -> bool:
-    """Return whether a folder exists that only this user can have filled."""
+    """Return whether a folder exists and only this user can have written to it."""
     try:
         require_private(folder)
     except OSError:

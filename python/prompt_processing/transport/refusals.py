@@ -1,4 +1,4 @@
-"""Tell a server that lets nobody in from one that is away: waiting helps the latter only."""
+"""Distinguish a server that refuses credentials from one that is down; waiting helps only with the latter."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _REDIS = re.compile(r"\b(NOAUTH|WRONGPASS|NOPERM)\b")
 
 
 def explain_refusal(error: BaseException) -> str | None:
-    """Say that an object store, a database or a Redis refuses the credentials, and what to look at.
+    """Explain that an object store, a database or Redis refuses the credentials, and what to check.
 
     Parameters
     ----------
     error : `BaseException`
-        As the client raised it, or with what it was raised from; a group counts as its members.
+        Exception of the client, or one raised from it; members of a group are checked as well.
 
     Returns
     -------
     explanation : `str` or `None`
-        Without any secret; `None` for every other failure.
+        Explanation without secrets; `None` for all other failures.
     """
     for one in _chain(error):
         if text := _s3(one) or _database(one) or _redis(one):
@@ -64,7 +64,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _s3(error: BaseException) -> str | None:
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return f"there are no whole credentials for the object store: {_S3_KEYS}"
+        return f"credentials for the object store are missing or incomplete: {_S3_KEYS}"
     if isinstance(error, ClientError):
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code in _WRONG_KEYS:
@@ -75,7 +75,7 @@ def _s3(error: BaseException) -> str | None:
 
 
 def _database(error: BaseException) -> str | None:
-    # The driver's own text: SQLAlchemy's holds the statement with its values.
+    # The driver's message, because SQLAlchemy's quotes the statement with its values.
     if isinstance(error, DBAPIError) and (found := _DATABASE.search(str(error.orig))):
         return (
             f"the database does not let this user in ({found[0]}): check user and password in the file that "
@@ -89,7 +89,7 @@ def _redis(error: BaseException) -> str | None:
         isinstance(error, RedisError) and _REDIS.search(str(error))
     ):
         return (
-            f"Redis does not let this client in ({type(error).__name__}): it has to take visits without a "
-            "password, behind a network policy; check its requirepass and ACL, and that it is the right one"
+            f"Redis does not let this client in ({type(error).__name__}): visits need a Redis without a "
+            "password, behind a network policy; check its requirepass and ACL, and its address"
         )
     return None

@@ -1,4 +1,4 @@
-"""Clients of S3 stores."""
+"""Clients for S3 stores."""
 
 from __future__ import annotations
 
@@ -41,23 +41,23 @@ def make_s3_client(
     read_timeout: float = 20.0,
     attempts: int = 3,
 ) -> S3Client:
-    """Make a client; credentials come from where boto3 looks for them.
+    """Make a client; by default boto3 finds the credentials.
 
     Parameters
     ----------
     endpoint_url : `str`, optional
-        The store; AWS's if none.
+        URL of the store; AWS by default.
     validate_bucket_names : `bool`, optional
-        Whether to refuse names outside the standard. Ceph's tenant buckets
-        (``tenant:bucket``) are outside.
+        Whether to refuse non-standard names, such as Ceph's tenant buckets
+        (``tenant:bucket``).
     profile : `str`, optional
         Profile of the shared credentials file.
     credentials : `tuple` [`str`, `str`], optional
-        Access key and secret key, where they do not come from the environment.
+        Access key and secret key, if they do not come from the environment.
     connect_timeout, read_timeout : `float`, optional
-        Seconds.
+        Timeouts, seconds.
     attempts : `int`, optional
-        How often a request is tried in all.
+        Total number of attempts for a request.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def make_s3_client(
         "connect_timeout": connect_timeout,
         "read_timeout": read_timeout,
         "retries": {"total_max_attempts": attempts, "mode": "standard"},
-        # Stores other than AWS's do not all know the checksums that boto3 adds by default.
+        # Some stores do not support the checksums that boto3 adds by default.
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
     }

@@ -1,7 +1,7 @@
-"""Confluent's schema registry, as far as we use it, and the framing of messages that refer to it.
+"""A minimal client of Confluent's schema registry, and the framing of messages that refer to it.
 
-Only two requests are needed, so they are made here rather than with the registry client of
-``confluent_kafka``, which brings a second HTTP library, OAuth and encryption along.
+Only two requests are needed. The registry client of ``confluent_kafka`` would add a second HTTP library,
+OAuth and encryption.
 """
 
 import io
@@ -23,25 +23,25 @@ _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 
 
 class SchemaRegistryError(RuntimeError):
-    """The registry did not answer, or not as a registry does; the message may be read later."""
+    """The registry gave no valid answer; the message may be readable later."""
 
 
 class UnknownSchemaError(ValueError):
-    """The registry knows no schema of that id; the message can never be read."""
+    """The registry has no schema with this id; the message can never be read."""
 
 
 def frame(schema_id: int, datum: bytes) -> bytes:
-    """Put the magic byte and the big-endian schema id before an Avro datum."""
+    """Return an Avro datum preceded by the magic byte and the big-endian schema id."""
     return _HEADER.pack(MAGIC_BYTE, schema_id) + datum
 
 
 def unframe(message: bytes) -> tuple[int, bytes]:
-    """Split a framed message in the schema id and the Avro datum.
+    """Split a framed message into the schema id and the Avro datum.
 
     Raises
     ------
     ValueError
-        If it is too short to be framed, or does not begin with the magic byte.
+        If the message is too short to be framed, or does not begin with the magic byte.
     """
     if len(message) < _HEADER.size or message[0] != MAGIC_BYTE:
         raise ValueError("message is not in Confluent's framing")
@@ -50,18 +50,18 @@ def unframe(message: bytes) -> tuple[int, bytes]:
 
 
 class SchemaRegistry:
-    """Schemas by id, each fetched once: an id never changes its meaning.
+    """Schemas by id; each is fetched once, because an id never changes its meaning.
 
     Parameters
     ----------
     url
         Base address of the registry, for example ``http://registry:8081``.
     timeout_s
-        For each request.
+        Timeout of each request, seconds.
     credentials
-        User and password of HTTP basic authentication, where the registry wants them.
+        User and password for HTTP basic authentication, if the registry requires it.
     ca_file
-        Certificate authorities (PEM) that sign the registry's certificate; the usual ones by default.
+        Certificate authorities (PEM) that sign the registry's certificate; by default those of ``certifi``.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class SchemaRegistry:
                 headers={"Content-Type": _CONTENT_TYPE, "Accept": _CONTENT_TYPE},
                 timeout=self._timeout_s,
                 auth=self._credentials,
-                # For each request: on a session, REQUESTS_CA_BUNDLE of the environment would win over it.
+                # Per request: the environment's REQUESTS_CA_BUNDLE would override a setting of the session.
                 verify=self._ca_file or True,
             )
         except requests.exceptions.SSLError as error:
@@ -100,14 +100,14 @@ class SchemaRegistry:
             raise SchemaRegistryError(f"schema registry does not answer: {type(error).__name__}") from error
 
     def schema(self, schema_id: int) -> Any:
-        """Return the parsed schema of that id.
+        """Return the parsed schema with an id.
 
         Raises
         ------
         UnknownSchemaError
-            If the registry answers that there is none.
+            If the registry answers that the schema does not exist.
         SchemaRegistryError
-            If it does not answer, or with an error of its own, or with what is no schema.
+            If the registry does not answer, or answers with an error or without a valid schema.
         """
         if schema_id not in self._schemas:
             response = self._request("GET", f"/schemas/ids/{schema_id}")
@@ -124,7 +124,7 @@ class SchemaRegistry:
         return self._schemas[schema_id]
 
     def register(self, subject: str, schema: dict[str, Any]) -> int:
-        """Register a schema under a subject, if it is not there yet, and return its id."""
+        """Register a schema under a subject, unless it exists, and return its id."""
         response = self._request("POST", f"/subjects/{subject}/versions", {"schema": json.dumps(schema)})
         if response.status_code != 200:
             raise SchemaRegistryError(
@@ -138,15 +138,15 @@ class SchemaRegistry:
         Raises
         ------
         ValueError
-            If the message is not framed, not of its schema, or its schema is unknown.
+            If the message is not framed, does not follow its schema, or its schema is unknown.
         SchemaRegistryError
-            If the registry cannot be asked now.
+            If the registry does not answer.
         """
         schema_id, datum = unframe(message)
         try:
             return fastavro.schemaless_reader(io.BytesIO(datum), self.schema(schema_id), None)
         except (EOFError, IndexError, KeyError, TypeError, OverflowError, UnicodeDecodeError) as error:
-            # What fastavro raises for bytes that are not of the schema depends on where they go wrong.
+            # The exception of fastavro depends on where the bytes deviate from the schema.
             raise ValueError(f"datum does not follow schema {schema_id}: {error!r}") from error
 
 
@@ -154,5 +154,5 @@ def _parse(answer: bytes) -> Any:
     try:
         return fastavro.parse_schema(parse_json(parse_json(answer)["schema"]))
     except (SchemaParseException, UnknownType, LookupError, TypeError, ValueError, AttributeError) as error:
-        # What fastavro raises depends on where a schema goes wrong.
-        raise SchemaRegistryError(f"schema registry gave no schema: {error!r:.200}") from error
+        # The exception of fastavro depends on the error in the schema.
+        raise SchemaRegistryError(f"schema registry returned no valid schema: {error!r:.200}") from error

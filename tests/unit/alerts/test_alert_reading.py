@@ -149,4 +149,4 @@ def test_avro_file_with_its_own_schema_is_read(tmp_path, capsys):
 
 def test_folder_without_alerts_is_a_failure(tmp_path, capsys):
     assert run("alerts", "show", str(tmp_path)) == 1
-    assert "no alert" in capsys.readouterr().err
+    assert "No readable alert" in capsys.readouterr().err
