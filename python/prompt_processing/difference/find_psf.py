@@ -29,14 +29,14 @@ WIDEST = 12.5
 NARROWEST = 1.3
 """FWHM, pixels. Sharper than the pixels themselves, light of a star is not to be told from a hot pixel."""
 
-ENOUGH = 12
-"""Stars of the PSF that are as alone as one can wish; with fewer, neighbours are put up with."""
-
 ISOLATION = ((3.0, 0.03), (2.5, 0.1), (2.0, 0.2), (1.5, 0.3))
 """Radii in FWHM, and share of a star's light that a neighbour within may have, strictest first."""
 
 STAR_SNR = (80.0, 40.0, 20.0, 8.0)
 """Least significance of a star of the PSF, best first; compact galaxies show in the first one."""
+
+ENOUGH = ((60, 3, 3), (25, 4, 3), (12, 4, 4), (3, 4, 4), (1, 4, 4))
+"""Stars that make a PSF, and how many of the radii and significances are tried for as many; best first."""
 
 CROWDED = 0.15
 """Sources in a disc of 2 FWHM around a star, on the average, above which neighbours are subtracted."""
@@ -216,22 +216,15 @@ def _choose(
     unhurt = ~hurt[
         np.clip(np.rint(y), 0, height - 1).astype(int), np.clip(np.rint(x), 0, width - 1).astype(int)
     ]
-    best = np.flatnonzero(found.stars)
     for usable in (inside & unhurt, inside, np.ones_like(inside)):
-        for least in STAR_SNR:
-            rows = np.flatnonzero(found.stars & usable & (snr > least))
-            for radius, share in ISOLATION:
-                alone = rows[isolated(x, y, light, rows, radius * found.fwhm, share)]
-                if len(alone) >= ENOUGH:
-                    return alone
-            if len(rows) >= ENOUGH:
-                break
-        rows = np.flatnonzero(found.stars & usable & (snr > STAR_SNR[-1]))
-        alone = rows[isolated(x, y, light, rows, *(ISOLATION[-1][0] * found.fwhm, ISOLATION[-1][1]))]
-        if len(alone) or len(rows):
-            # Few, but clean: the faint ones weigh little.
-            return alone if len(alone) else rows
-    return best
+        for enough, n_radii, n_snr in ENOUGH:
+            for least in STAR_SNR[:n_snr]:
+                rows = np.flatnonzero(found.stars & usable & (snr > least))
+                for radius, share in ISOLATION[:n_radii]:
+                    alone = rows[isolated(x, y, light, rows, radius * found.fwhm, share)]
+                    if len(alone) >= enough:
+                        return alone
+    return np.flatnonzero(found.stars)
 
 
 def _without_neighbours(

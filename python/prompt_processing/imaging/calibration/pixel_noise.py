@@ -41,8 +41,8 @@ def pixel_noise(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
     the noise is correlated (resampled images), and pixels farther apart are compared.
     """
     values = np.where(usable, image, np.float32(np.nan))
-    # A million pixels are enough.
-    step = max(min(values.shape) // 1000, 1)
+    # A hundred thousand pixels tell it to a per cent.
+    step = max(min(values.shape) // 300, 1)
     one, two = (_difference_scatter(values, lag, step) for lag in (1, 2))
     if not np.isfinite(one) or one >= WHITE * two:
         return one

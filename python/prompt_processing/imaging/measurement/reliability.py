@@ -40,6 +40,10 @@ TRAIL_GAIN = 0.3
 TRAIL_MISFIT = 0.15
 """... and no more of it than this times the significance squared."""
 
+MODEL_ERROR = 0.03
+"""Share of a point source's squared light that an imperfect PSF leaves: a good one a hundredth; one of a
+crowded field, of few stars or of a guiding error a few. Cosmic rays and residuals of stars leave much more."""
+
 _FLAGS = (
     "pixelFlags_bad",
     "pixelFlags_cr",
@@ -69,7 +73,10 @@ def features(sources: Table) -> NDArray[np.float64]:
     # Units are free: a flux is next to nothing beside its error.
     size = np.fmax(np.fmax(np.abs(flux), 1e-3 * np.abs(_column(sources, "psfFluxErr", 0.0))), 1e-300)
     n_data = np.maximum(_column(sources, "psfNdata", 1.0), 1.0)
-    chi2 = _column(sources, "psfChi2", np.nan) / n_data
+    chi2 = _column(sources, "psfChi2", np.nan)
+    # What the PSF's own error leaves of a bright source says nothing against it.
+    left = MODEL_ERROR * np.fmax(_column(sources, "pixelSnr", np.nan), snr) ** 2
+    chi2 = np.maximum(chi2 - left, np.minimum(chi2, n_data)) / n_data
     ixx, iyy, ixy = (_column(sources, name, np.nan) for name in ("ixx", "iyy", "ixy"))
     area = np.sqrt(np.maximum(ixx * iyy - ixy**2, 0))
     psf_area = np.sqrt(

@@ -177,3 +177,25 @@ def test_forced_flux_follows_a_varying_psf(star_image):
     stamp, x0, y0 = image.psf.stamp_at(80.3, 40.8)
     image.image[y0 : y0 + 31, x0 : x0 + 31] += (700 * stamp).astype(np.float32)[: 100 - y0, : 100 - x0]
     assert forced_psf_flux(image, 80.3, 40.8)[0][0] == pytest.approx(700, rel=1e-3)
+
+
+def test_bright_sources_of_either_sign_are_reliable_though_the_psf_is_not_perfect(star_image):
+    flux = 120 * NOISE_OF_A_POINT_SOURCE
+    image = star_image((200, 200), [(60.0, 60.0, flux), (140.0, 140.0, -flux)], sigma=1.05 * SIGMA, seed=9)
+    image.psf = star_image((50, 50), [], sigma=SIGMA).psf
+    sources = measured(image)
+    kept, _ = filter_dia_sources(sources)
+    assert len(kept) == 2
+    assert np.median(kept["psfChi2"] / kept["psfNdata"]) > 1.1
+    assert ReliabilityModel.load().score(kept) == pytest.approx(1, abs=0.2)
+
+
+def test_units_do_not_change_the_reliability(star_image):
+    stars = [(40.0 + 50 * i, 60.0, (8 + 20 * i) * NOISE_OF_A_POINT_SOURCE) for i in range(4)]
+    scores = []
+    for unit in (1.0, 1e-9):
+        image = star_image((240, 240), stars, seed=10)
+        image.image *= np.float32(unit)
+        image.variance *= np.float32(unit**2)
+        scores.append(ReliabilityModel.load().score(measured(image)))
+    assert scores[0] == pytest.approx(scores[1], abs=0.02)
