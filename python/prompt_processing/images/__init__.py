@@ -1,4 +1,4 @@
-"""Images and what travels with them."""
+"""Images, and the calibrations and metadata that accompany them."""
 
 from .background import Background
 from .defects import Defects

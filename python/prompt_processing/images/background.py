@@ -1,4 +1,4 @@
-"""A smooth background as a low-resolution grid."""
+"""Smooth background on a low-resolution grid."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Background:
-    """The sky under an image.
+    """Sky background of an image.
 
     Attributes
     ----------
     values : `~numpy.ndarray` of float32, shape (n_rows, n_columns)
         Level at the centre of each box, in the unit of the image.
-    box_size : `int`
+    box_size
         Width of a box, pixels.
-    shape : `tuple` [`int`, `int`]
+    shape
         Height and width of the image.
     """
 
@@ -34,7 +34,7 @@ class Background:
 
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:
         """Interpolate to the pixels of some rows; shape (stop - start, width)."""
-        # Imported late: it takes half a second, which a worker that starts for a visit has not got.
+        # Imported late: it takes half a second, which would delay a worker that starts for a visit.
         from scipy.interpolate import make_interp_spline
 
         height, width = self.shape
@@ -43,10 +43,10 @@ class Background:
         x = np.minimum((np.arange(columns) + 0.5) * self.box_size, width) - 0.5
         if rows < 2 or columns < 2:
             return np.full((stop - start, width), float(self.values.mean()), np.float32)
-        # Held constant outside the outermost centres: an extrapolated cubic runs away.
+        # Constant outside the outermost centres: an extrapolated cubic diverges.
         at_y = np.clip(np.arange(start, stop), y[0], y[-1])
         at_x = np.clip(np.arange(width), x[0], x[-1])
-        # An interpolating spline is linear in its values: two thin products instead of 16 million sums.
+        # An interpolating spline is linear in its values: two small products instead of 16 million sums.
         along_y = make_interp_spline(y, np.eye(rows), k=min(3, rows - 1))(at_y).astype(np.float32)
         along_x = make_interp_spline(x, np.eye(columns), k=min(3, columns - 1))(at_x).astype(np.float32)
         return np.asarray(along_y @ (self.values.astype(np.float32) @ along_x.T), np.float32)
@@ -61,7 +61,7 @@ class Background:
 
     @classmethod
     def read_fits(cls, path: str | Path) -> Background:
-        """Read what `write_fits` wrote."""
+        """Read the grid of `write_fits`."""
         with fits.open(path) as hdus:
             header = hdus[0].header
             values = np.asarray(hdus[0].data, np.float32)

@@ -1,4 +1,4 @@
-"""Boxes of bad pixels."""
+"""Rectangles of bad pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .mask import Mask
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Defects:
-    """Rectangles of pixels not to be used.
+    """Rectangles of unusable pixels.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Defects:
 
     @classmethod
     def read_fits(cls, path: str | Path) -> Defects:
-        """Read what `write_fits` wrote, or any table with those columns."""
+        """Read the table of `write_fits`, or any table with the same columns."""
         table = Table.read(path, format="fits", hdu=1)
         columns = [np.asarray(table[name], np.int32) for name in ("x0", "y0", "width", "height")]
         return cls(np.stack(columns, axis=-1).reshape(-1, 4))

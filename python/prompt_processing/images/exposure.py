@@ -1,4 +1,4 @@
-"""The one image type: pixels, mask, variance and what is needed to use them."""
+"""Image with mask, variance and calibrations."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from .visit_info import VisitInfo
 
 @dataclass(slots=True, eq=False)
 class Exposure:
-    """An image of the sky or a calibration frame.
+    """Image of the sky, or calibration frame.
 
     Attributes
     ----------
     image : `~numpy.ndarray` of float32, shape (height, width)
-        Electrons until calibrated, nJy after; `photo_calib` says which.
+        Electrons before calibration, nJy after; see `photo_calib`.
     mask : `~numpy.ndarray` of int32, shape (height, width)
         Bits of `Mask`.
     variance : `~numpy.ndarray` of float32, shape (height, width)
-        Of `image`, in its unit squared; NaN or 0 where there is none.
-    wcs : `~astropy.wcs.WCS` or `None`
+        Variance of `image`, in its unit squared; NaN or 0 where unknown.
+    wcs
         Pixel (0, 0) is the centre of ``image[0, 0]``.
-    psf : `Psf` or `None`
+    psf
         Point-spread function.
-    photo_calib : `PhotoCalib` or `None`
+    photo_calib
         `None` while the flux scale is unknown.
-    visit_info : `VisitInfo` or `None`
+    visit_info
         `None` for coadds and calibrations.
-    metadata : `dict`
+    metadata
         FITS keywords (strings, numbers, booleans) that travel with the image.
     """
 
@@ -59,7 +59,7 @@ class Exposure:
 
     @classmethod
     def blank(cls, shape: tuple[int, int], **kwargs: Any) -> Exposure:
-        """Make an exposure of zeros of the given (height, width)."""
+        """Make an exposure of zeros with shape (height, width)."""
         return cls(
             np.zeros(shape, np.float32), np.zeros(shape, np.int32), np.zeros(shape, np.float32), **kwargs
         )
@@ -70,11 +70,11 @@ class Exposure:
         return self.image.shape[0], self.image.shape[1]
 
     def has(self, planes: int) -> NDArray[np.bool_]:
-        """Return where any of the given mask planes is set; shape (height, width)."""
+        """Return where any of the mask planes is set; shape (height, width)."""
         return (self.mask & int(planes)) != 0
 
     def part(self, rows: slice, columns: slice) -> Exposure:
-        """Return a copy of some rows and columns, with WCS and PSF of their own pixels."""
+        """Return a copy of some rows and columns, with the WCS and PSF of their pixels."""
         x0, y0 = columns.start, rows.start
         return replace(
             self,
@@ -87,13 +87,13 @@ class Exposure:
         )
 
     def cutout(self, x: float, y: float, size: int) -> Exposure:
-        """Return a copy of a square around a position; what lies off the image is NaN and ``NO_DATA``.
+        """Return a copy of a square around a position; pixels off the image are NaN and ``NO_DATA``.
 
         Parameters
         ----------
-        x, y : `float`
+        x, y
             Centre, pixels.
-        size : `int`
+        size
             Width of the square, pixels.
         """
         x0, y0 = round(x) - size // 2, round(y) - size // 2
@@ -121,22 +121,22 @@ class Exposure:
 
 
 def box_around(region: Region, wcs: WCS, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Return the rows and columns of an image that a region of the sky is on.
+    """Return the rows and columns of an image that a region of the sky covers.
 
     Parameters
     ----------
-    region : `~lsst.sphgeom.Region`
-        Part of the sky; its bounding circle's part of the image is returned
-        where it is no convex polygon.
-    wcs : `~astropy.wcs.WCS`
-        Of the image.
-    shape : `tuple` of `int`
+    region
+        Region of the sky; its bounding circle is used unless it is a convex
+        polygon.
+    wcs
+        WCS of the image.
+    shape
         Height and width of the image, pixels.
 
     Returns
     -------
-    rows, columns : `slice`
-        Not empty: a region off the image gives the pixels nearest to it.
+    rows, columns
+        Never empty: for a region off the image, the pixels nearest to it.
     """
     circle = region.getBoundingCircle()
     polygon = region if isinstance(region, ConvexPolygon) else None
@@ -160,7 +160,7 @@ def shifted_wcs(wcs: WCS, x0: int, y0: int) -> WCS:
     shifted = wcs.deepcopy()
     shifted.wcs.crpix = np.asarray(wcs.wcs.crpix) - [x0, y0]
     if wcs.sip is not None:
-        # SIP polynomials are of the distance from a reference pixel of their own.
+        # SIP polynomials have their own reference pixel.
         shifted.sip = Sip(wcs.sip.a, wcs.sip.b, wcs.sip.ap, wcs.sip.bp, shifted.wcs.crpix)
     shifted.pixel_shape = None
     shifted.wcs.set()

@@ -1,8 +1,8 @@
 """Exposures as standard multi-extension FITS.
 
-The primary HDU holds the keywords, then come ``IMAGE``, ``MASK`` and
+The primary HDU holds the keywords, followed by ``IMAGE``, ``MASK`` and
 ``VARIANCE`` (tile-compressed, each with the WCS) and ``PSF``. Any FITS reader
-opens them; nothing of this package is needed.
+can read them without this package.
 """
 
 from __future__ import annotations
@@ -89,20 +89,20 @@ def write_exposure(path: str | Path, exposure: Exposure) -> None:
 
 
 def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
-    """Read what `write_exposure` wrote.
+    """Read an exposure that `write_exposure` wrote.
 
     Parameters
     ----------
-    path : path-like
+    path
         The file.
-    region : `~lsst.sphgeom.Region`, optional
-        If given and the image has a WCS, only the rows and columns that this
-        part of the sky is on; no others are decompressed.
+    region
+        If given and the image has a WCS, read only the rows and columns that
+        the region covers; no others are decompressed.
 
     Returns
     -------
-    exposure : `Exposure`
-        With WCS and PSF of its own pixels.
+    exposure
+        Exposure with the WCS and PSF of its pixels.
     """
     parts = read_exposure_parts(path)
     with fitsio.FITS(str(path)) as file:
@@ -119,7 +119,7 @@ def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
 
 
 def read_exposure_parts(path: str | Path) -> dict[str, Any]:
-    """Read everything of an exposure but its pixels: wcs, psf, photo_calib, visit_info, metadata."""
+    """Read all parts of an exposure except its pixels: wcs, psf, photo_calib, visit_info, metadata."""
     with fits.open(path, memmap=True) as hdus:
         primary = hdus[0].header
         header = hdus["IMAGE"].header
@@ -150,7 +150,7 @@ def _write_plane(file: Any, name: str, plane: NDArray[Any], cards: Cards, step: 
     options: dict[str, Any] = {"compress": "RICE", "tile_dims": (1, plane.shape[1])}
     if plane.dtype.kind == "f":
         if step is None:
-            # Nothing to scale a step by (a constant frame): keep every bit.
+            # A constant frame has no noise to scale the step: keep every bit.
             options = {"compress": "GZIP_2", "qlevel": None}
         else:
             options |= {"qlevel": -step, "qmethod": "SUBTRACTIVE_DITHER_2", "dither_seed": "checksum"}
@@ -163,7 +163,7 @@ def _quantisation_steps(exposure: Exposure) -> tuple[float | None, float | None]
     if good.size:
         median = float(np.median(good))
         return 0.25 * median**0.5, 0.01 * median
-    # Calibration frames need not carry a variance; their own pixel-to-pixel scatter serves, finer.
+    # Calibration frames may lack a variance; use a finer step from their pixel-to-pixel scatter.
     differences = np.diff(exposure.image[::4], axis=1)
     differences = differences[np.isfinite(differences)]
     scatter = float(np.median(np.abs(differences))) * MAD_TO_SIGMA / 2**0.5 if differences.size else 0.0

@@ -1,4 +1,4 @@
-"""The kernel that brings one image to another's PSF, varying over the detector."""
+"""Spatially varying kernel that matches one image's PSF to another's."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from .psf import polynomial_terms
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatchingKernel:
-    """A sum of fixed images whose weights are polynomials of the position.
+    """Sum of fixed images whose weights are polynomials of the position.
 
     Attributes
     ----------
     basis : `~numpy.ndarray`, shape (n_basis, size, size)
-        Images; size is odd, the centre is the middle pixel.
+        Basis images; the size is odd, and the centre is the middle pixel.
     coefficients : `~numpy.ndarray`, shape (n_basis, n_terms)
         Weight of each basis image for each term of `polynomial_terms`.
-    order : `int`
+    order
         Total degree of the polynomial.
-    x_centre, y_centre, scale : `float`
+    x_centre, y_centre, scale
         Position (pixels) ``(x, y)`` is evaluated at
         ``((x - x_centre) / scale, (y - y_centre) / scale)``.
-    convolves_science : `bool`
-        The kernel was fitted for the science image, the template being the
-        blurrier; otherwise for the template.
+    convolves_science
+        Whether the kernel convolves the science image, because the template is
+        blurrier; otherwise it convolves the template.
     """
 
     basis: NDArray[np.float64]
@@ -44,7 +44,7 @@ class MatchingKernel:
         n_terms = (self.order + 1) * (self.order + 2) // 2
         if self.basis.ndim != 3 or self.coefficients.shape != (len(self.basis), n_terms):
             raise ValueError(
-                f"Basis of shape {self.basis.shape} and order {self.order} do not go with coefficients of "
+                f"Basis of shape {self.basis.shape} and order {self.order} do not match coefficients of "
                 f"shape {self.coefficients.shape}."
             )
 
@@ -91,7 +91,7 @@ class MatchingKernel:
 
     @classmethod
     def read_fits(cls, path: str | Path) -> MatchingKernel:
-        """Read what `write_fits` wrote."""
+        """Read the extensions of `write_fits`."""
         with fits.open(path, memmap=False) as hdus:
             header = hdus[0].header
             return cls(

@@ -1,4 +1,4 @@
-"""Names and bits of the mask planes, those of the field's pipelines."""
+"""Names and bits of the mask planes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntFlag
 
 
 class Mask(IntFlag):
-    """Bits of `Exposure.mask`; the bit numbers are those of ``lsst.afw``."""
+    """Bits of `Exposure.mask`, with the bit numbers of ``lsst.afw``."""
 
     BAD = 1 << 0
     SAT = 1 << 1
@@ -30,4 +30,4 @@ class Mask(IntFlag):
 
 
 UNUSABLE = Mask.BAD | Mask.SAT | Mask.CR | Mask.EDGE | Mask.NO_DATA
-"""Pixels whose value says nothing of the sky."""
+"""Pixels whose value does not measure the sky."""

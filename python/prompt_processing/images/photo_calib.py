@@ -16,7 +16,7 @@ class PhotoCalib:
 
     Attributes
     ----------
-    njy_per_unit, njy_per_unit_err : `float`
+    njy_per_unit, njy_per_unit_err
         Mean factor and its standard error; 1 for an image already in nJy.
     """
 
@@ -40,5 +40,5 @@ class PhotoCalib:
 
     @classmethod
     def from_json(cls, text: str) -> PhotoCalib:
-        """Read what `to_json` wrote."""
+        """Read the document of `to_json`."""
         return cls(**json.loads(text))

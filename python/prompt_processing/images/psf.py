@@ -18,13 +18,13 @@ def polynomial_terms(x: ArrayLike, y: ArrayLike, order: int) -> NDArray[np.float
     ----------
     x, y : array_like, shape (n,)
         Scaled coordinates, about -1 to 1.
-    order : `int`
+    order
         Highest total degree.
 
     Returns
     -------
     terms : `~numpy.ndarray`, shape (n, (order + 1) * (order + 2) / 2)
-        By total degree, falling power of x within one: 1, x, y, x2, xy, y2.
+        Ordered by total degree, then by decreasing power of x: 1, x, y, x2, xy, y2.
     """
     px, py = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
     return np.stack(
@@ -34,16 +34,16 @@ def polynomial_terms(x: ArrayLike, y: ArrayLike, order: int) -> NDArray[np.float
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Psf:
-    """A pixel image whose values are polynomials of the position.
+    """Pixel image whose values are polynomials of the position.
 
     Attributes
     ----------
     coefficients : `~numpy.ndarray`, shape (n_terms, size, size)
-        Image of each term of `polynomial_terms`; size is odd, the centre is
-        the middle pixel, the sampling is that of the detector.
-    order : `int`
+        Image of each term of `polynomial_terms`; the size is odd, the centre is
+        the middle pixel, and the sampling is that of the detector.
+    order
         Total degree of the polynomial.
-    x_centre, y_centre, scale : `float`
+    x_centre, y_centre, scale
         Position (pixels) ``(x, y)`` is evaluated at
         ``((x - x_centre) / scale, (y - y_centre) / scale)``.
     """
@@ -72,13 +72,13 @@ class Psf:
         return np.asarray(image / image.sum())
 
     def stamp_at(self, x: float, y: float) -> tuple[NDArray[np.float64], int, int]:
-        """Return the PSF as a source at a subpixel position shows it.
+        """Return the PSF of a source at a subpixel position.
 
         Returns
         -------
         stamp : `~numpy.ndarray`, shape (size, size)
             Sum 1, shifted by a cubic spline.
-        x0, y0 : `int`
+        x0, y0
             Pixel of the detector under ``stamp[0, 0]``.
         """
         column, row = round(x), round(y)
@@ -92,7 +92,7 @@ class Psf:
         return adaptive_moments(self.image_at(x, y))
 
     def fwhm_at(self, x: float | None = None, y: float | None = None) -> float:
-        """Return the FWHM of the Gaussian of the same moments, pixels; by default at the centre."""
+        """Return the FWHM of the Gaussian with the same moments, pixels; by default at the centre."""
         ixx, iyy, ixy = self.moments_at(self.x_centre if x is None else x, self.y_centre if y is None else y)
         return float(FWHM_PER_SIGMA * max(ixx * iyy - ixy**2, 0.0) ** 0.25)
 
@@ -111,12 +111,12 @@ def adaptive_moments(image: NDArray[np.float64], iterations: int = 30) -> tuple[
 
     Returns
     -------
-    ixx, iyy, ixy : `float`
+    ixx, iyy, ixy
         Pixels squared.
 
     Notes
     -----
-    Bernstein & Jarvis 2002, AJ 123, 583: the weight has the moments that are found.
+    Bernstein & Jarvis 2002, AJ 123, 583: the weight has the measured moments.
     """
     half = image.shape[0] // 2
     rows, columns = np.mgrid[-half : image.shape[0] - half, -half : image.shape[1] - half]
@@ -129,7 +129,7 @@ def adaptive_moments(image: NDArray[np.float64], iterations: int = 30) -> tuple[
         total = weighted.sum()
         if total <= 0:
             break
-        # A Gaussian seen through its own Gaussian has half the moments.
+        # A Gaussian weighted with itself has half the moments.
         new = [2 * float((weighted * term).sum() / total) for term in (columns**2, rows**2, columns * rows)]
         if new[0] <= 0 or new[1] <= 0 or new[0] * new[1] <= new[2] ** 2:
             break

@@ -1,8 +1,8 @@
-"""Scatter that outliers do not change."""
+"""Robust estimate of scatter."""
 
 from __future__ import annotations
 
 __all__ = ["MAD_TO_SIGMA"]
 
 MAD_TO_SIGMA = 1.4826
-"""Standard deviation of a normal distribution over its median absolute deviation."""
+"""Ratio of standard deviation to median absolute deviation of a normal distribution."""

@@ -1,4 +1,4 @@
-"""Tracts and patches: where coadds live on the sky."""
+"""Tracts and patches, which divide the sky for coadds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .exposure import Exposure
 
 @dataclass(frozen=True, slots=True)
 class Tract:
-    """One tangent plane, cut into square patches.
+    """One tangent plane, divided into square patches.
 
     Attributes
     ----------
-    id : `int`
+    id
         Tract number.
-    ra, dec : `float`
+    ra, dec
         Centre, ICRS degrees.
     """
 
@@ -32,21 +32,21 @@ class Tract:
 
 @dataclass(frozen=True, slots=True)
 class SkyMap:
-    """A list of tracts of one pixel scale and patch layout.
+    """Tracts with a common pixel scale and patch layout.
 
     Attributes
     ----------
-    name : `str`
+    name
         The ``skymap`` dimension.
-    pixel_scale : `float`
+    pixel_scale
         Arcseconds per pixel.
-    patch_size, patch_overlap : `int`
-        Inner width of a patch, and by how much its image reaches past that
+    patch_size, patch_overlap
+        Inner width of a patch, and width of the border that its image adds
         on every side, pixels.
-    patches_per_side : `int`
+    patches_per_side
         Patches along one side of a tract; patch ``n`` is at column
         ``n % patches_per_side``, row ``n // patches_per_side``.
-    tracts : `tuple` [`Tract`, ...]
+    tracts
         In order of id.
     """
 
@@ -69,7 +69,7 @@ class SkyMap:
         Raises
         ------
         KeyError
-            If there is none.
+            Raised if there is no such tract.
         """
         for tract in self.tracts:
             if tract.id == tract_id:
@@ -100,7 +100,7 @@ class SkyMap:
         return _box_region(self.patch_wcs(tract_id, patch), self.patch_shape)
 
     def tract_region(self, tract_id: int) -> ConvexPolygon:
-        """Return the outline of a tract, its patches' overlap included."""
+        """Return the outline of a tract, including the overlap of its patches."""
         last = self.patches_per_side**2 - 1
         corners = []
         for patch, corner in (
@@ -118,7 +118,7 @@ class SkyMap:
         return _box_region(exposure.wcs, exposure.shape)
 
     def find(self, region: Region) -> list[tuple[int, int]]:
-        """Return the ``(tract, patch)`` whose images a region overlaps."""
+        """Return each ``(tract, patch)`` whose image overlaps a region."""
         return [
             (tract.id, patch)
             for tract in self.tracts
@@ -163,7 +163,7 @@ class SkyMap:
 
     @classmethod
     def from_json(cls, text: str) -> SkyMap:
-        """Read what `to_json` wrote."""
+        """Read the document of `to_json`."""
         fields = json.loads(text)
         fields["tracts"] = tuple(Tract(**tract) for tract in fields["tracts"])
         return cls(**fields)

@@ -1,4 +1,4 @@
-"""What is known of an observation besides its pixels."""
+"""Identity, time and pointing of an observation."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ class VisitInfo:
 
     Attributes
     ----------
-    instrument : `str`
+    instrument
         Short name, as in the Butler.
-    exposure, detector : `int`
+    exposure, detector
         Ids; a visit of one exposure has the exposure's id.
-    physical_filter, band : `str`
+    physical_filter, band
         Filter names.
-    mid_mjd_tai : `float`
+    mid_mjd_tai
         Middle of the exposure, TAI, days.
-    exposure_time : `float`
+    exposure_time
         Seconds.
-    boresight_ra, boresight_dec : `float`
+    boresight_ra, boresight_dec
         Announced pointing, ICRS degrees.
-    rotation : `float`
+    rotation
         Angle of focal-plane +Y, east of north, degrees.
-    airmass : `float`
+    airmass
         At the boresight; NaN where unknown.
-    observation_reason, target_name : `str`
-        The scheduler's words; empty where the raw's header has none.
+    observation_reason, target_name
+        Scheduler's values; empty if the raw's header has none.
     """
 
     instrument: str

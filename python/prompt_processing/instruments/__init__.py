@@ -1,4 +1,4 @@
-"""The cameras: geometry, object keys, headers and raw frames."""
+"""Cameras: geometry, object keys, headers and raw frames."""
 
 from .camera import Amplifier, Camera, Detector, band_of_filter, camera_names, load_camera
 from .errors import HeaderError, RawError, RawFileError

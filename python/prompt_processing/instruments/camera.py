@@ -1,4 +1,4 @@
-"""Cameras: where their detectors lie, how these are read, and what they see through."""
+"""Cameras: layout, readout and filters of their detectors."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ import yaml
 class Amplifier:
     """One readout channel.
 
-    A segment is stored in readout order: along a row prescan, data, overscan;
-    along a column the same. Flipping its data then puts it into the image.
+    A segment is stored in readout order: prescan, data and overscan along both
+    rows and columns. Its data are flipped to place them in the image.
 
     Attributes
     ----------
-    name : `str`
-        As in the file (``Segment10``) or, for HSC, the channel's number.
-    columns, rows : `int`
+    name
+        Name in the file (``Segment10``) or, for HSC, number of the channel.
+    columns, rows
         Size of the data section, pixels.
-    serial_prescan, serial_overscan, parallel_prescan, parallel_overscan : `int`
+    serial_prescan, serial_overscan, parallel_prescan, parallel_overscan
         Widths of the sections around the data, pixels.
-    flip_x, flip_y : `bool`
-        Whether the data run backwards with respect to the assembled image.
-    x0, y0 : `int`
+    flip_x, flip_y
+        Whether the data are reversed with respect to the assembled image.
+    x0, y0
         Lower left pixel of the data in the assembled image.
-    gain : `float`
-        Electrons per ADU; nominal in what `load_camera` returns.
-    read_noise, saturation : `float`
-        Electrons; likewise.
+    gain
+        Electrons per ADU; a nominal value in cameras from `load_camera`.
+    read_noise, saturation
+        Electrons; nominal values likewise.
     """
 
     name: str
@@ -81,23 +81,23 @@ class Detector:
 
     Attributes
     ----------
-    id : `int`
-        Number in the camera.
-    name, raft, sensor : `str`
+    id
+        Detector id.
+    name, raft, sensor
         ``R22_S11``, ``R22`` and ``S11``.
-    purpose : `str`
+    purpose
         SCIENCE, GUIDER, WAVEFRONT or FOCUS.
-    vendor : `str`
+    vendor
         ITL, E2V or HSC.
-    serial : `str`
-        Serial number; empty where not known.
-    width, height : `int`
+    serial
+        Serial number; empty if unknown.
+    width, height
         Size of the assembled image, pixels.
-    x_mm, y_mm : `float`
-        Focal-plane position of the centre.
-    yaw_deg : `float`
-        Anticlockwise turn of the detector about its centre.
-    amplifiers : `tuple` of `Amplifier`
+    x_mm, y_mm
+        Position of the centre in the focal plane, mm.
+    yaw_deg
+        Anticlockwise rotation of the detector about its centre, degrees.
+    amplifiers
         In the order of the file.
     """
 
@@ -126,7 +126,7 @@ class Detector:
         Raises
         ------
         LookupError
-            The detector has no such amplifier.
+            Raised if the detector has no such amplifier.
         """
         for amplifier in self.amplifiers:
             if amplifier.name == name:
@@ -140,22 +140,22 @@ class Camera:
 
     Attributes
     ----------
-    name : `str`
+    name
         Short name, as in the Butler.
-    detectors : `~collections.abc.Mapping` [`int`, `Detector`]
-        By id.
-    pixel_mm : `float`
-        Size of a pixel.
-    plate_scale_arcsec_per_mm : `float`
-        At the boresight.
-    parity_flipped_x : `bool`
+    detectors
+        Detectors by id.
+    pixel_mm
+        Size of a pixel, mm.
+    plate_scale_arcsec_per_mm
+        Plate scale at the boresight.
+    parity_flipped_x
         Whether focal-plane +X points east, not west, when +Y points north.
-    distortion : `tuple` of `float`
+    distortion
         Coefficients of r^3, r^5 of the undistorted radius in terms of r, the
-        focal-plane radius in mm; empty where there is no model.
-    distortion_bound : `float`
-        What the model leaves out, as a fraction of the field radius.
-    filters : `~collections.abc.Mapping` [`str`, `str`]
+        focal-plane radius in mm; empty without a model.
+    distortion_bound
+        Error of the distortion model, as a fraction of the field radius.
+    filters
         Band by physical filter.
     """
 
@@ -179,7 +179,7 @@ class Camera:
         Raises
         ------
         LookupError
-            The camera has no such detector.
+            Raised if the camera has no such detector.
         """
         if isinstance(id_or_name, str):
             for detector in self.detectors.values():
@@ -194,14 +194,14 @@ class Camera:
 
         Parameters
         ----------
-        columns, rows : `int`
+        columns, rows
             Size of each amplifier's data section, pixels.
 
         Returns
         -------
-        camera : `Camera`
-            The same but for the detectors' sizes: scale, layout, prescans,
-            overscans and positions of the centres stay.
+        camera
+            Camera with smaller detectors; scale, layout, prescans, overscans
+            and positions of the centres are unchanged.
         """
         return replace(
             self,
@@ -216,12 +216,12 @@ class Camera:
 
     @classmethod
     def from_json(cls, text: str) -> Camera:
-        """Make a camera from what `to_json` returned.
+        """Make a camera from the document that `to_json` returned.
 
         Raises
         ------
         ValueError
-            The text is not such a document.
+            Raised if the text is not such a document.
         """
         try:
             document = json.loads(text)
@@ -241,23 +241,23 @@ class Camera:
 
 
 def camera_names() -> tuple[str, ...]:
-    """Return the names `load_camera` knows."""
+    """Return the names that `load_camera` knows."""
     return tuple(_facts()["cameras"])
 
 
 def nominal_detectors(camera: Camera) -> list[Detector]:
-    """Find the detectors of whose amplifiers nobody has measured the gain.
+    """Find the detectors whose gains have not been measured.
 
     Parameters
     ----------
-    camera : `Camera`
-        For example of a repository.
+    camera
+        Camera to check, for example a repository's.
 
     Returns
     -------
-    detectors : `list` [`Detector`]
-        Detectors all of whose amplifiers have the values of `load_camera`; empty for a camera that it does
-        not know.
+    detectors
+        Detectors whose amplifiers all have the values of `load_camera`; empty for a camera that it does not
+        know.
     """
     if camera.name not in camera_names():
         return []
@@ -274,20 +274,20 @@ def _electronics(detector: Detector) -> list[tuple[float, float]]:
 
 
 def load_camera(name: str) -> Camera:
-    """Make a camera from the data files that come with the package.
+    """Make a camera from the package's data files.
 
     Gain, read noise and saturation are nominal: typical of the vendor, not measured.
 
     Parameters
     ----------
-    name : `str`
+    name
         Short name: ``LSSTCam``, ``LATISS``, ``HSC``, ``LSSTComCam`` or
         ``LSSTComCamSim``.
 
     Raises
     ------
     LookupError
-        There is no such camera.
+        Raised if the camera is unknown.
     """
     facts = _facts()
     if name not in facts["cameras"]:
@@ -317,13 +317,13 @@ def load_camera(name: str) -> Camera:
 
 
 def band_of_filter(instrument: str, physical_filter: str) -> str | None:
-    """Return the band of a filter, or `None` where camera or filter are not known."""
+    """Return the band of a filter, or `None` if camera or filter are unknown."""
     return _bands(instrument).get(physical_filter)
 
 
 @functools.cache
 def _bands(instrument: str) -> Mapping[str, str]:
-    # Read once: it is asked for with every header, and the file never changes.
+    # Cached: every header requires it, and the file does not change.
     cameras = _facts()["cameras"]
     return _filters(cameras[instrument]) if instrument in cameras else {}
 
@@ -332,7 +332,7 @@ def _filters(camera: Mapping[str, Any]) -> dict[str, str]:
     filters: dict[str, str] = camera["filters"]
     if "gratings" not in camera:
         return filters
-    # A filter may also sit in the wheel of the gratings, behind an empty position.
+    # A filter may also be in the grating wheel, behind an empty position of the filter wheel.
     pairs = {
         f"{filter_}~{grating}": band for filter_, band in filters.items() for grating in camera["gratings"]
     }
@@ -354,7 +354,7 @@ def _detector(row: dict[str, str], kind: dict[str, Any]) -> Detector:
     raft, sensor = row["name"].split("_")
     columns, rows = kind["columns"], kind["rows"]
     if "channels" in kind:
-        # Odd channels are read from the left, even ones from the right.
+        # Odd channels are read from the left, even channels from the right.
         layout = [(str(i + 1), i % 2 == 1, False, i, 0) for i in range(kind["channels"])]
         halves = 1
     else:

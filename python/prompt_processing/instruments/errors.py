@@ -1,4 +1,4 @@
-"""What can be wrong with a raw."""
+"""Errors in raws."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from prompt_processing.domain.errors import PromptError
 
 
 class RawError(PromptError):
-    """A raw image that cannot be used."""
+    """A raw image is unusable."""
 
 
 class RawFileError(RawError):
-    """A file that is unreadable, truncated, incomplete or of another detector.
+    """A file is unreadable, truncated, incomplete or from another detector.
 
     Parameters
     ----------
-    path : `str`
+    path
         The file.
-    problem : `str`
-        What is wrong with it.
+    problem
+        Description of the problem.
     """
 
     def __init__(self, path: str, problem: str) -> None:
@@ -26,16 +26,16 @@ class RawFileError(RawError):
 
 
 class HeaderError(RawError):
-    """A header that lacks a key or holds an unusable value.
+    """A header lacks a key or has an unusable value.
 
     Parameters
     ----------
-    key : `str`
-        The FITS keyword or, where several could give it, what is missing.
-    problem : `str`
-        What is wrong with it.
-    source : `str`, optional
-        File or object the header is from.
+    key
+        FITS keyword or, if several could supply the value, its name.
+    problem
+        Description of the problem.
+    source
+        File or object of the header.
     """
 
     def __init__(self, key: str, problem: str, source: str | None = None) -> None:

@@ -1,7 +1,7 @@
-"""The few cards of a FITS header that tell where the file ends and whose it is, read from bytes.
+"""Read from bytes the few FITS cards that determine a file's length and identity.
 
-Written for files that anybody may have damaged: a card costs the same whatever stands on it. The patterns
-with which astropy reads cards can take for ever over one that has lost its quotation mark.
+Safe for damaged files: the time per card does not depend on its content. The patterns with which astropy
+reads cards can take unbounded time if a quotation mark is missing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["find_cards", "promised_length"]
 _BLOCK = 2880
 _CARD = 80
 _MOST_BLOCKS = 2000
-"""Of one header; real ones have some tens."""
+"""Maximum length of one header; real headers have tens of blocks."""
 
 _TEXT = re.compile(rb" *'((?:[^']|'')*)'")
 _INTEGER = re.compile(rb" *([+-]?\d{1,18}) *(?:/|\Z)")
@@ -32,20 +32,20 @@ def _cards(block: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def find_cards(start: bytes, *keywords: str) -> dict[str, str | int]:
-    """Find texts and integers in a primary header.
+    """Find strings and integers in a primary header.
 
     Parameters
     ----------
-    start : `bytes`
-        The first bytes of a file, cut anywhere.
-    *keywords : `str`
-        What to look for.
+    start
+        The first bytes of a file, which may end anywhere.
+    *keywords
+        Keywords to look for.
 
     Returns
     -------
-    values : `dict`
-        By keyword; those that are not there, or have neither a text nor an integer, are left out. Empty if
-        these are no FITS file's bytes.
+    values
+        Values by keyword, without keywords that are missing or have neither a string nor an integer. Empty if
+        the bytes are not those of a FITS file.
     """
     values: dict[str, str | int] = {}
     if not start.startswith(b"SIMPLE  ="):
@@ -62,32 +62,32 @@ def find_cards(start: bytes, *keywords: str) -> dict[str, str | int]:
 
 
 def promised_length(file: BinaryIO) -> int:
-    """Tell how long a FITS file has to be, by its headers.
+    """Return the length that a FITS file must have according to its headers.
 
     Parameters
     ----------
-    file : file-like
-        The file, at its beginning.
+    file
+        The file.
 
     Returns
     -------
-    length : `int`
-        Bytes, up to the end of the last unit that begins within the file.
+    length
+        Bytes up to the end of the last HDU that begins within the file.
 
     Raises
     ------
     ValueError
-        It is no FITS file, or a header is cut or contradicts the standard.
+        Raised if it is not a FITS file, or a header is truncated or violates the standard.
     """
     position, beginning = 0, b"SIMPLE  ="
     while True:
         file.seek(position)
         block = file.read(_BLOCK)
-        # What follows the last unit and is none is allowed.
+        # Other content after the last HDU is allowed.
         if position and not block.startswith(beginning):
             return position
         if not block.startswith(beginning):
-            raise ValueError("it does not begin as a FITS file")
+            raise ValueError("it does not begin like a FITS file")
         sizes: dict[bytes, int] = {}
         n_blocks = 1
         while not _read_sizes(block, sizes):
@@ -100,10 +100,10 @@ def promised_length(file: BinaryIO) -> int:
 
 
 def _read_sizes(block: bytes, sizes: dict[bytes, int]) -> bool:
-    """Collect the integers of a block of a header; tell whether it was the last."""
+    """Collect the integers of a header's block; return whether it is the last block."""
     for name, value in _cards(block):
         if match := _INTEGER.match(value):
-            # The first counts: a compressed image repeats the uncompressed one's under other names.
+            # The first value counts: a compressed image repeats the original keywords under other names.
             sizes.setdefault(name, int(match[1]))
     return any(block[start : start + _CARD].rstrip() == b"END" for start in range(0, len(block), _CARD))
 

@@ -1,4 +1,4 @@
-"""From a boresight to the sky that a detector sees."""
+"""Compute WCS and sky region of a detector from the boresight."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ def detector_wcs(
 
     Parameters
     ----------
-    camera : `Camera`
-        Gives scale, parity and distortion.
-    detector : `Detector`
-        Of that camera.
-    ra, dec : `float`
+    camera
+        Camera, which defines scale, parity and distortion.
+    detector
+        Detector of that camera.
+    ra, dec
         Boresight, ICRS degrees.
-    rotation_deg : `float`
+    rotation_deg
         Angle of focal-plane +Y, east of north, degrees.
-    distortion : `bool`, optional
+    distortion
         Whether to add the camera's distortion, as SIP terms.
 
     Returns
     -------
-    wcs : `~astropy.wcs.WCS`
-        TAN or TAN-SIP about the boresight; pixel (0, 0) is the centre of the
-        lower left one.
+    wcs
+        TAN or TAN-SIP about the boresight; (0, 0) is the centre of the
+        lower left pixel.
 
     Notes
     -----
-    The reference pixel is that of the boresight, off the detector as a rule:
-    a radial distortion is then an exact SIP polynomial.
+    The reference pixel is at the boresight, usually off the detector, so that
+    a radial distortion is an exact SIP polynomial.
     """
     yaw = math.radians(detector.yaw_deg)
     turn = np.array([[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]])
@@ -87,20 +87,20 @@ def detector_region(
     *,
     padding_arcsec: float = 0.0,
 ) -> ConvexPolygon:
-    """Return the part of the sky that a detector covers.
+    """Return the region of the sky that a detector covers.
 
     Parameters
     ----------
     camera, detector, ra, dec, rotation_deg
         As for `detector_wcs`.
-    padding_arcsec : `float`, optional
-        Width added on all sides, on top of what the camera's distortion model
-        is known to leave out.
+    padding_arcsec
+        Width added on all sides, in addition to the error of the camera's
+        distortion model.
 
     Returns
     -------
-    region : `lsst.sphgeom.ConvexPolygon`
-        Through the outer corners of the corner pixels.
+    region
+        Polygon through the outer corners of the corner pixels.
     """
     field_radius_mm = math.hypot(detector.x_mm, detector.y_mm) + 0.5 * camera.pixel_mm * math.hypot(
         detector.width, detector.height
@@ -118,7 +118,7 @@ def detector_region(
 
 
 def _radial_sip(camera: Camera, crpix: NDArray[np.float64]) -> Sip:
-    """Write the camera's radial distortion as SIP coefficients, both ways."""
+    """Return the camera's radial distortion as forward and inverse SIP coefficients."""
     cubic, quintic = camera.distortion
     cubic, quintic = cubic * camera.pixel_mm**2, quintic * camera.pixel_mm**4
     forward = _radial_coefficients(cubic, quintic)

@@ -1,7 +1,7 @@
-"""Corrections to headers that are known to be wrong, by date or exposure.
+"""Correct headers that are known to be wrong, by date or exposure.
 
-The corrections are data: ``data/header_corrections.yaml`` explains the form of
-a rule at its top. Corrections of single exposures, one file each, are read by
+The corrections are data: the top of ``data/header_corrections.yaml`` explains
+the form of a rule. Corrections of single exposures, one file each, are read by
 `astro_metadata_translator` from the folders in ``METADATA_CORRECTIONS_PATH``.
 """
 
@@ -24,7 +24,7 @@ _BEGIN_KEYS = ("MJD-BEG", "DATE-BEG", "MJD-OBS", "DATE-OBS")
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One correction: when it applies, and what it changes."""
+    """One correction: its conditions and its changes."""
 
     instruments: tuple[str, ...]
     why: str
@@ -79,14 +79,14 @@ def correct_header(instrument: str, header: MutableMapping[str, Any]) -> bool:
 
     Parameters
     ----------
-    instrument : `str`
+    instrument
         Short name.
-    header : `~collections.abc.MutableMapping`
+    header
         Keywords, merged.
 
     Returns
     -------
-    modified : `bool`
+    modified
         Whether a rule applied.
     """
     modified = False
@@ -98,18 +98,18 @@ def correct_header(instrument: str, header: MutableMapping[str, Any]) -> bool:
 
 
 def begin_of(header: Mapping[str, Any]) -> Time | None:
-    """Return when an exposure of an LSST camera began, or `None` if the header does not say.
+    """Return the begin of an LSST exposure, or `None` if the header does not say.
 
     Raises
     ------
     ValueError
-        Raised if the keyword that says so is no time.
+        Raised if the keyword's value is not a time.
     """
     for key in _BEGIN_KEYS:
         value = header.get(key)
         if value is None or value == "":
             continue
-        # TIMESYS was wrong for years; the clocks were always TAI's.
+        # TIMESYS was wrong for years; the clocks always ran on TAI.
         return Time(value, scale="tai", format="mjd" if key.startswith("MJD") else "fits")
     return None
 
@@ -136,7 +136,7 @@ def _parse(rule: dict[str, Any]) -> _Rule:
 
 
 def _holds(value: Any, wanted: Any) -> bool:
-    """Return whether a keyword's value is as a rule wants it."""
+    """Return whether a keyword's value satisfies a rule's condition."""
     if isinstance(wanted, dict):
         if "matches" in wanted:
             return (
@@ -155,7 +155,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _within(value: Any, ranges: tuple[tuple[int, int], ...] | None) -> bool:
-    """Return whether a whole number lies in one of some ranges; any value does where there are none."""
+    """Return whether an integer lies in one of some ranges; always true without ranges."""
     if ranges is None:
         return True
     digits = str(value).replace("-", "")

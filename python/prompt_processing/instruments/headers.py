@@ -1,4 +1,4 @@
-"""What a raw's header says of the observation."""
+"""Read observations from the headers of raws."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _OPTIONAL = {
     "group_counter_end",
     "can_see_sky",
 }
-# Where HSC's translator does not say which keyword it missed.
+# HSC's translator does not always name the missing keyword.
 _LIKELY_KEYS = {
     "exposure_id": "EXP-ID",
     "observation_id": "EXP-ID",
@@ -62,7 +62,7 @@ _LIKELY_KEYS = {
     "exposure_time": "EXPTIME",
 }
 UNKNOWN_EXPOSURE_TIME = -1.0
-"""Seconds, of an exposure whose header has none: the value that the Butler's records have."""
+"""Exposure time in seconds if the header has none, as in the Butler's records."""
 _STRUCTURAL = {"COMMENT", "HISTORY", "CONTINUE", ""}
 
 
@@ -72,43 +72,43 @@ class Observation:
 
     Attributes
     ----------
-    instrument : `str`
+    instrument
         Short name.
-    exposure_id, detector : `int`
+    exposure_id, detector
         Ids.
-    obs_id : `str`
+    obs_id
         OBSID, for HSC the EXP-ID.
-    group : `str`
-        Of the visit; the exposure id where the header has none.
-    snap : `int`
-        Place in the group, from 0.
-    day_obs : `int`
+    group
+        Group of the visit; the exposure id if the header has none.
+    snap
+        Index in the group, from 0.
+    day_obs
         Observing day, ``YYYYMMDD``.
-    seq_num, seq_start, seq_end : `int`
-        Sequence number, and those of the group's first and last exposure.
-    physical_filter, band : `str`
-        Filter names; band "unknown" where the filter is not.
-    begin, end, mid : `~astropy.time.Time`
-        TAI.
-    exposure_time, dark_time : `float`
+    seq_num, seq_start, seq_end
+        Sequence numbers of the exposure, and of the group's first and last exposures.
+    physical_filter, band
+        Filter names; band "unknown" for an unknown filter.
+    begin, end, mid
+        Times, TAI.
+    exposure_time, dark_time
         Seconds.
-    ra, dec : `float` or `None`
+    ra, dec
         Boresight, ICRS degrees.
-    rotation : `float` or `None`
+    rotation
         Angle of focal-plane +Y, east of north, degrees, not wrapped; `None`
-        where the telescope did not track.
-    airmass, azimuth, zenith_angle : `float` or `None`
-        At the start; degrees.
-    observation_type : `str`
+        if the telescope did not track.
+    airmass, azimuth, zenith_angle
+        At the start of the exposure; angles in degrees.
+    observation_type
         "science", "bias", "dark", "flat" and so on.
-    reason, science_program : `str`
-        "unknown" where the header has none.
-    target_name : `str` or `None`
-        "UNKNOWN" where the header has none, or `None` where it should.
-    has_simulated : `bool`
-        Whether parts were simulated.
-    can_see_sky : `bool` or `None`
-        `None` where the header does not tell.
+    reason, science_program
+        "unknown" if the header has none.
+    target_name
+        "UNKNOWN" if the header has none, or `None` if it should have one.
+    has_simulated
+        Whether any component was simulated.
+    can_see_sky
+        `None` if the header does not say.
     """
 
     instrument: str
@@ -147,20 +147,20 @@ class Observation:
 
 
 def translate(header: Mapping[str, Any], filename: str | None = None) -> Observation:
-    """Read what a header says.
+    """Translate a header.
 
     Parameters
     ----------
-    header : `~collections.abc.Mapping`
+    header
         Keywords of the primary HDU and of the first image, merged.
-    filename : `str`, optional
-        Where it is from, for messages; an object key of HSC also gives the
-        group and the snap, which its headers lack.
+    filename
+        Source of the header, for messages; an HSC object key also supplies the
+        group and the snap, which HSC headers lack.
 
     Raises
     ------
     HeaderError
-        A key that identifies the image is missing or unusable.
+        Raised if a key that identifies the image is missing or unusable.
     """
     values = plain_header(header)
     try:
@@ -177,7 +177,7 @@ def translate(header: Mapping[str, Any], filename: str | None = None) -> Observa
     end = begin + max(seconds, 0.0) * u.s if info.datetime_end is None else info.datetime_end.tai
     key = _key_in(filename)
     counter = info.observation_counter if info.observation_counter is not None else info.exposure_id
-    # HSC's own headers know no group; those that a tester has given a new identity do.
+    # HSC headers have no group, unless a tester has assigned one.
     own_group = values.get("GROUPID") if instrument == "HSC" else info.exposure_group
     group = own_group or (key and key.group) or str(info.exposure_id)
     start = info.group_counter_start if info.group_counter_start is not None else counter
@@ -235,10 +235,10 @@ def _key_in(filename: str | None) -> RawKey | None:
 
 def _translated(values: dict[str, Any], instrument: str) -> Any:
     require_plain_identifiers(values)
-    # Not `ObservationInfo`: its attributes are all optional, and those that are required have been seen to.
+    # Typed as Any: the attributes of `ObservationInfo` are optional, but the required ones are present.
     try:
         return ObservationInfo(
-            # It adds its own records to the header that it is given.
+            # ObservationInfo adds records to the header, so it gets a copy.
             dict(values),
             translator_class=translator_for(instrument),
             required=_REQUIRED,
@@ -259,19 +259,19 @@ def _translated(values: dict[str, Any], instrument: str) -> Any:
 
 
 def header_identity(header: Mapping[str, Any], source: str | None = None) -> tuple[str, int]:
-    """Return the instrument and the detector that a header is of.
+    """Return the instrument and the detector of a header.
 
     Parameters
     ----------
-    header : `~collections.abc.Mapping`
+    header
         Keywords, merged.
-    source : `str`, optional
-        Where they are from, for messages.
+    source
+        Source of the keywords, for messages.
 
     Raises
     ------
     HeaderError
-        It does not say.
+        Raised if the header does not identify them.
     """
     values = plain_header(header)
     try:
@@ -284,9 +284,9 @@ def header_identity(header: Mapping[str, Any], source: str | None = None) -> tup
 
 
 def plain_header(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keywords that have a value, as plain Python objects, without commentary.
+    """Return the keywords with a value as plain Python objects, without commentary.
 
-    Takes headers of fitsio and astropy, and dictionaries.
+    Accepts headers of fitsio and astropy, and dictionaries.
     """
     values: dict[str, Any] = {}
     for key in header:
@@ -297,28 +297,28 @@ def plain_header(header: Mapping[str, Any]) -> dict[str, Any]:
             continue
         name = key.removeprefix("HIERARCH ")
         if name.startswith("HIERARCH."):
-            name = name.removeprefix("HIERARCH.").replace(".", " ")  # As the camera's sidecars have it.
+            name = name.removeprefix("HIERARCH.").replace(".", " ")  # The form in the camera's sidecars.
         values[name] = value.item() if hasattr(value, "item") else value
     return values
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """Read the header of a raw without its pixels.
+    """Read the header of a raw, but not its pixels.
 
     Parameters
     ----------
-    path : `str` or `~pathlib.Path`
+    path
         A local FITS file.
 
     Returns
     -------
-    header : `dict`
-        Keywords of the primary HDU and, below them, of the first extension.
+    header
+        Keywords of the primary HDU, which take precedence, and of the first extension.
 
     Raises
     ------
     RawFileError
-        The file is unreadable.
+        Raised if the file is unreadable.
     """
     try:
         with fitsio.FITS(str(path)) as fits:
@@ -326,26 +326,26 @@ def read_header(path: str | Path) -> dict[str, Any]:
             if len(fits) > 1 and header.get("NAXIS", 0) == 0:
                 header = {**plain_header(fits[1].read_header()), **header}
     except (OSError, ValueError) as error:
-        # ValueError: bytes in the header that are no text.
+        # ValueError: the header has bytes that are not text.
         lines = str(error).strip().splitlines()
         raise RawFileError(str(path), f"unreadable: {lines[-1] if lines else error!r}") from error
     return header
 
 
 def parse_sidecar(text: str | bytes, source: str | None = None) -> dict[str, Any]:
-    """Read the JSON object that comes with a raw.
+    """Read the sidecar of a raw, a JSON object.
 
     Parameters
     ----------
-    text : `str` or `bytes`
-        Its content.
-    source : `str`, optional
-        Its key, for messages.
+    text
+        Content of the sidecar.
+    source
+        Key of the sidecar, for messages.
 
     Raises
     ------
     HeaderError
-        It is not JSON, or not an object.
+        Raised if the content is not a JSON object.
     """
     try:
         document = parse_json(text)
@@ -362,12 +362,12 @@ def exposure_dimension_record_fields(observation: Observation) -> dict[str, Any]
 
     Parameters
     ----------
-    observation : `Observation`
-        What the header says.
+    observation
+        Translated header.
 
     Returns
     -------
-    fields : `dict`
+    fields
         Keyword arguments of the record class, dimension universe 2 and later.
     """
     from lsst.daf.butler import Timespan

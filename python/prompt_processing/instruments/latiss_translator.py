@@ -1,4 +1,4 @@
-"""LATISS: the spectrograph of the auxiliary telescope, whose headers have changed most over the years."""
+"""LATISS: spectrograph of the auxiliary telescope, whose headers have changed most over the years."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ class LatissTranslator(LsstTranslator):
 
     @cache_translation
     def to_detector_num(self) -> int:
-        """There is one."""
+        """Return 0, the only detector."""
         return 0
 
     @cache_translation
     def to_physical_filter(self) -> str:
-        """FILTER and GRATING, both always named."""
+        """FILTER and GRATING, always both."""
         return "~".join(_opened(self._text(key)) for key in ("FILTER", "GRATING"))
 
     @cache_translation
     def to_exposure_time(self) -> u.Quantity:
-        """EXPTIME; -1 s where there is none, as the Butler's records have it."""
+        """EXPTIME; -1 s if missing, as in the Butler's records."""
         seconds = self._number("EXPTIME")
         return (_UNKNOWN_EXPOSURE_TIME if seconds is None else seconds) * u.s
 
     @cache_translation
     def to_exposure_time_requested(self) -> u.Quantity:
-        """The same: the shutter's time is not recorded."""
+        """EXPTIME; the shutter time is not recorded."""
         return self.to_exposure_time()
 
     @cache_translation
@@ -52,7 +52,7 @@ class LatissTranslator(LsstTranslator):
 
     @cache_translation
     def to_observation_type(self) -> str:
-        """OBSTYPE or IMGTYPE in lower case; without either, no exposure time makes a bias."""
+        """OBSTYPE or IMGTYPE in lower case; without either, bias for a zero exposure time."""
         kind = self._text("OBSTYPE", "IMGTYPE")
         if kind is None:
             return "bias" if self.to_exposure_time() == 0.0 * u.s else "unknown"
@@ -62,7 +62,7 @@ class LatissTranslator(LsstTranslator):
 
     @cache_translation
     def to_object(self) -> str | None:  # type: ignore[override]  # what the record then has
-        """OBJECT; none for an image of the sky that does not name it."""
+        """OBJECT; `None` for an image of the sky without one."""
         on_sky = self._on_telescope() and self.to_observation_type() == "science"
         return self._text("OBJECT") or (None if on_sky else "UNKNOWN")
 
@@ -73,7 +73,7 @@ class LatissTranslator(LsstTranslator):
 
     @cache_translation
     def to_can_see_sky(self) -> bool | None:
-        """As for all, but that its laboratory knew bias and dark only."""
+        """As for all cameras, but laboratory data are distinguished only by bias and dark."""
         vignetting = self._text("VIGN_MIN")
         if self._number("SHUTTIME") == 0.0:
             return False
@@ -83,7 +83,7 @@ class LatissTranslator(LsstTranslator):
 
 
 def _opened(name: str | None) -> str:
-    """Return the usual name of a position: the many ways to say that nothing is there are one."""
+    """Return the standard name of a wheel's position, with one name for all spellings of empty."""
     if name is None:
         return "unknown"
     return "empty" if re.fullmatch(r"empty.*", name, re.IGNORECASE) else name

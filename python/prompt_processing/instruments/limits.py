@@ -1,4 +1,4 @@
-"""What a header may say at most: the Butler's columns have lengths, and calendars have ends."""
+"""Limits on header values, from the lengths of the Butler's columns and the range of its dates."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from .headers import Observation
 
 _NAMES = {"obs_id": ("OBSID", 64), "group": ("GROUPID", 64), "physical_filter": ("FILTER", 32)}
-"""Keyword and longest value of what identifies: cut short, it would be another's."""
+"""Keyword and maximum length of identifiers, which must not be truncated."""
 
 _DESCRIPTIONS = {"observation_type": 16, "reason": 68, "science_program": 64, "target_name": 64}
-"""Longest values of what only describes."""
+"""Maximum lengths of descriptions, which are truncated."""
 
 _IDENTIFIERS = ("EXP-ID", "OBSID", "FRAMEID")
 _LARGEST_NUMBER = 2**63
 _LAST_SECOND = 4.1e9
-"""TAI, in 2099: the Butler's time spans end with the century."""
+"""TAI seconds, in 2099: the Butler's time spans end with the century."""
 
 
 def require_plain_identifiers(values: Mapping[str, Any]) -> None:
-    """Refuse identifiers that are no words.
+    """Reject identifiers with special characters.
 
-    The translators' library looks for a file of corrections that is named after the observation, so that
-    what stands here becomes a part of a path.
+    The translators' library looks for a file of corrections named after the observation, so these values
+    become part of a path.
 
     Raises
     ------
     HeaderError
-        One holds anything but letters, digits, ``_`` and ``-``.
+        Raised if one holds characters other than letters, digits, ``_`` and ``-``.
     """
     for key in _IDENTIFIERS:
         value = values.get(key)
@@ -43,24 +43,24 @@ def require_plain_identifiers(values: Mapping[str, Any]) -> None:
 
 
 def held_to_limits(observation: Observation, source: str | None) -> Observation:
-    """Hold an observation to what databases take.
+    """Restrict an observation to values that databases accept.
 
     Parameters
     ----------
-    observation : `Observation`
-        As the header has it.
-    source : `str` or `None`
-        Where the header is from, for messages.
+    observation
+        Observation from the header.
+    source
+        Source of the header, for messages.
 
     Returns
     -------
-    observation : `Observation`
-        With descriptions cut to their longest, and numbers left out that are none.
+    observation
+        Observation with truncated descriptions, and `None` for numbers that are not finite.
 
     Raises
     ------
     HeaderError
-        What identifies the image is too long or too large, or its time is of another century.
+        Raised if an identifier is too long or too large, or the time is outside 1970 to 2099.
     """
     for name, (key, longest) in _NAMES.items():
         value = getattr(observation, name)
@@ -68,13 +68,15 @@ def held_to_limits(observation: Observation, source: str | None) -> Observation:
             raise HeaderError(key, f"{value[:80]!r} is not a name of up to {longest} characters.", source)
     for name in ("exposure_id", "detector", "snap"):
         if not 0 <= getattr(observation, name) < _LARGEST_NUMBER:
-            raise HeaderError(name, f"{getattr(observation, name)} is not a number that can be.", source)
+            raise HeaderError(name, f"{getattr(observation, name)} is out of range.", source)
     for name in ("seq_num", "seq_start", "seq_end"):
         if not -_LARGEST_NUMBER <= getattr(observation, name) < _LARGEST_NUMBER:
-            raise HeaderError("SEQNUM", f"{getattr(observation, name)} is not a sequence number.", source)
+            raise HeaderError(
+                "SEQNUM", f"{getattr(observation, name)} is not a valid sequence number.", source
+            )
     begin, end = float(observation.begin.unix_tai), float(observation.end.unix_tai)
     if not 0 < begin <= end < _LAST_SECOND:
-        raise HeaderError("DATE-BEG", "it does not begin and end between 1970 and 2099.", source)
+        raise HeaderError("DATE-BEG", "the exposure does not begin and end between 1970 and 2099.", source)
     shortened: dict[str, Any] = {
         name: "".join(c for c in text if c.isprintable())[:longest]
         for name, longest in _DESCRIPTIONS.items()

@@ -1,8 +1,8 @@
-"""What the LSST cameras and their header service write, in the terms of astro_metadata_translator.
+"""Translate headers of the LSST cameras and their header service for astro_metadata_translator.
 
-The rules agree with the observatory's own translators in every field of an
-exposure record: a registry refuses whoever comes second with another record.
-What is wrong in some headers is corrected first (`header_corrections`).
+The rules agree with the observatory's translators in every field of an exposure
+record, since a registry rejects a second, different record of an exposure.
+Errors in some headers are corrected first (`header_corrections`).
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ _OBS_ID = re.compile(r"[A-Z]{2}_[A-Z]_(\d{8})_(\d{5,6})")
 _SIMONYI = EarthLocation.from_geodetic(-70.749417 * u.deg, -30.244639 * u.deg, 2663.0 * u.m)
 _BLIND_TYPES = {"bias", "dark", "flat"}
 _LOWEST_ALTITUDE, _HIGHEST_ALTITUDE = -5.55, 90.0
-"""Degrees; AuxTel leans back beyond the zenith, which coordinates cannot."""
+"""Degrees; AuxTel can point beyond the zenith, which coordinates cannot express."""
 
 
 class LsstTranslator(FitsTranslator):
-    """What all LSST cameras have in common; each has a subclass."""
+    """Base of the translators of all LSST cameras."""
 
     instrument: ClassVar[str]
     """Short name."""
     on_telescope_from: ClassVar[Time | None] = None
-    """UTC; exposures before it are of a laboratory. `None` if there never was one."""
+    """UTC; earlier exposures are from a laboratory. `None` if there are none."""
     site: ClassVar[EarthLocation] = _SIMONYI
     sees_sky_by_type: ClassVar[bool] = False
-    """Whether the image type decides where neither shutter nor vignetting are recorded."""
+    """Whether the image type decides if neither shutter nor vignetting is recorded."""
 
     @classmethod
     def fix_header(
         cls, header: MutableMapping[str, Any], instrument: str, obsid: str, filename: str | None = None
     ) -> bool:
-        """Correct what is known to be wrong."""
+        """Correct known errors of a header."""
         return correct_header(instrument, header)
 
     def _value(self, *keys: str) -> Any:
@@ -88,14 +88,14 @@ class LsstTranslator(FitsTranslator):
 
     @cache_translation
     def to_location(self) -> EarthLocation | None:
-        """Where the telescope is; none in the laboratory."""
+        """Location of the telescope; `None` in the laboratory."""
         if not self._on_telescope():
             return None
         geocentric = [self._number(f"OBSGEO-{axis}") for axis in "XYZ"]
         if None in geocentric:
             return self.site
         x, y, z = (value for value in geocentric if value is not None)
-        # Some headers have the site in the other hemisphere.
+        # Some headers place the site in the northern hemisphere.
         return EarthLocation.from_geocentric(x, y, -abs(z), unit=u.m)
 
     @cache_translation
@@ -122,17 +122,17 @@ class LsstTranslator(FitsTranslator):
 
     @cache_translation
     def to_observing_day(self) -> int:
-        """DAYOBS, else what the OBSID says."""
+        """DAYOBS, or else the day of the OBSID."""
         return self._day_and_sequence()[0]
 
     @cache_translation
     def to_observation_counter(self) -> int:
-        """SEQNUM, else what the OBSID says."""
+        """SEQNUM, or else the number of the OBSID."""
         return self._day_and_sequence()[1]
 
     @cache_translation
     def to_exposure_id(self) -> int:
-        """Day, sequence number and, where controllers counted for themselves, the controller in one."""
+        """Exposure id from the day, the sequence number and, for separate counts, the controller."""
         day, sequence = self._day_and_sequence()
         try:
             return lsst_exposure_id(day, sequence, self._controller())
@@ -141,11 +141,11 @@ class LsstTranslator(FitsTranslator):
 
     @cache_translation
     def to_exposure_group(self) -> str:
-        """GROUPID; on the bench, where there is none, the exposure id."""
+        """GROUPID; the exposure id for bench data without a group."""
         return self._text("GROUPID") or str(self.to_exposure_id())
 
     def _index(self) -> tuple[int, int]:
-        """Place in the group and size of the group, from 1."""
+        """Index in the group, from 1, and size of the group."""
         index, size = self._number("CURINDEX"), self._number("MAXINDEX")
         if index is None or index < 1:
             return 1, 1
@@ -174,7 +174,7 @@ class LsstTranslator(FitsTranslator):
 
     @cache_translation
     def to_physical_filter(self) -> str:
-        """All that is in the beam, joined by ``~``; without what is empty at the end."""
+        """Elements in the beam, joined by ``~``, without trailing empty ones."""
         names = [name for key in ("FILTER", "FILTER1", "FILTER2") if (name := self._text(key)) is not None]
         joined = "~".join(names).replace("NONE", "none") or "unknown"
         while joined.endswith("~empty"):
@@ -183,7 +183,7 @@ class LsstTranslator(FitsTranslator):
 
     @cache_translation
     def to_datetime_begin(self) -> Time:
-        """MJD-BEG or the like, TAI: to a nanosecond, which the dates in words are not."""
+        """MJD-BEG or its substitutes, TAI; more precise than the date strings."""
         try:
             begin = begin_of(self._header)
         except ValueError as error:
@@ -194,7 +194,7 @@ class LsstTranslator(FitsTranslator):
 
     @cache_translation
     def to_datetime_end(self) -> Time:
-        """DATE-END, else begin plus exposure time."""
+        """DATE-END, or else begin plus exposure time."""
         try:
             end = super().to_datetime_end() if self._value("DATE-END") else None
         except ValueError as error:
@@ -214,29 +214,29 @@ class LsstTranslator(FitsTranslator):
 
     @cache_translation
     def to_exposure_time(self) -> u.Quantity:
-        """How long the shutter was open, where it opened and that was measured; else what was asked for."""
+        """Measured time that the shutter was open, or else the requested time."""
         seconds = self._number("SHUTTIME")
         return seconds * u.s if seconds is not None and seconds > 0 else self.to_exposure_time_requested()
 
     @cache_translation
     def to_dark_time(self) -> u.Quantity:
-        """DARKTIME, else the exposure time."""
+        """DARKTIME, or else the exposure time."""
         seconds = self._number("DARKTIME")
         return self.to_exposure_time() if seconds is None else seconds * u.s
 
     @cache_translation
     def to_tracking_radec(self) -> SkyCoord | None:
-        """Where the telescope pointed at the start, else where it was sent; none where it did not track."""
+        """Pointing at the start, or else the requested pointing; `None` without tracking."""
         if self.to_observation_type() in _BLIND_TYPES - {"dark"}:
             return None
-        # A blank one says that nothing was tracked; one that is not there says nothing.
+        # A blank value means that nothing was tracked; a missing keyword means nothing.
         if self._header.get("TRACKSYS") is not None and self._header["TRACKSYS"] != "RADEC":
             return None
         frame = (self._text("RADESYS") or "ICRS").lower()
         if frame == "gappt":
             return None  # A moving target.
         if self._value("DATE-OBS") is not None and self._value("DATE-OBS") == self._value("DATE"):
-            # The date was corrected, and positions on the sky were computed with the wrong one.
+            # The date was corrected, but the sky positions had been computed with the wrong one.
             pointing = self.to_altaz_begin()
             return (
                 None
@@ -253,7 +253,7 @@ class LsstTranslator(FitsTranslator):
 
     @cache_translation
     def to_boresight_rotation_coord(self) -> str:
-        """ROTCOORD, where the telescope was on sky."""
+        """ROTCOORD if the telescope was on sky, else "unknown"."""
         return (self._text("ROTCOORD") or "unknown") if self._on_sky() else "unknown"
 
     @cache_translation
@@ -294,7 +294,7 @@ class LsstTranslator(FitsTranslator):
 
     @cache_translation
     def to_observation_reason(self) -> str:
-        """REASON, else TESTTYPE, in lower case; science's is science."""
+        """REASON, or else TESTTYPE, in lower case; "science" by default for science images."""
         reason = self._text("REASON", "TESTTYPE")
         if reason is not None:
             return reason.lower()
@@ -302,7 +302,7 @@ class LsstTranslator(FitsTranslator):
 
     @cache_translation
     def to_science_program(self) -> str:
-        """PROGRAM or, on the bench, RUNNUM."""
+        """PROGRAM or, for bench data, RUNNUM."""
         return self._text("PROGRAM", "RUNNUM") or "unknown"
 
     @cache_translation
@@ -312,13 +312,13 @@ class LsstTranslator(FitsTranslator):
 
     @cache_translation
     def to_has_simulated_content(self) -> bool:
-        """Whether any component ran in simulation mode, or the controller is one of simulations."""
+        """Whether any component ran in simulation mode, or a simulation's controller."""
         flagged = any("SIMULATE" in key and bool(value) for key, value in self._header.items())
         return flagged or (self._controller() or "O") in SIMULATED_CONTROLLERS
 
     @cache_translation
     def to_can_see_sky(self) -> bool | None:
-        """Whether light of the sky could get in; `None` where the header does not tell."""
+        """Whether light from the sky could reach the detector; `None` if the header does not say."""
         if not self._on_telescope():
             return False
         if self._number("SHUTTIME") == 0.0:
@@ -348,12 +348,12 @@ class ComCamTranslator(LsstTranslator):
 
 
 class ComCamSimTranslator(LsstTranslator):
-    """LSSTComCamSim, which has never been anywhere but on a telescope."""
+    """LSSTComCamSim, which has no laboratory data."""
 
     instrument = "LSSTComCamSim"
     sees_sky_by_type = True
 
     @cache_translation
     def to_has_simulated_content(self) -> bool:
-        """Always."""
+        """Return `True`."""
         return True

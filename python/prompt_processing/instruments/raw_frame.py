@@ -1,4 +1,4 @@
-"""Raw images as the camera reads them: segments with their overscans."""
+"""Raw images as read by the camera: segments with their overscans."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ Section = tuple[slice, slice]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segment:
-    """What one amplifier read, in readout order.
+    """Pixels of one amplifier, in readout order.
 
     Attributes
     ----------
-    name : `str`
-        The amplifier's.
+    name
+        Name of the amplifier.
     data : `~numpy.ndarray` of int32 or uint16, shape (height, width)
-        ADU, with all prescans and overscans; along a row prescan, data,
-        overscan, and along a column the same.
-    data_section, serial_overscan, parallel_overscan : `Section`
-        Parts of `data`: the pixels of the sky; what was read after each row of
-        them; what was read after each column of them.
-    flip_x, flip_y : `bool`
-        Whether the data run backwards with respect to the assembled image.
-    x0, y0 : `int`
+        ADU, with all prescans and overscans, in the order prescan, data and
+        overscan along both rows and columns.
+    data_section, serial_overscan, parallel_overscan
+        Parts of `data`: pixels of the sky, overscan of their rows, and
+        overscan of their columns.
+    flip_x, flip_y
+        Whether the data are reversed with respect to the assembled image.
+    x0, y0
         Lower left pixel of the data in the assembled image.
     """
 
@@ -51,12 +51,12 @@ class Segment:
 
     @classmethod
     def of(cls, amplifier: Amplifier, data: NDArray[Any]) -> Segment:
-        """Make the segment that an amplifier reads.
+        """Make the segment of an amplifier.
 
         Parameters
         ----------
-        amplifier : `Amplifier`
-            Says what lies where.
+        amplifier
+            Amplifier, which defines the layout.
         data : `~numpy.ndarray`, shape ``amplifier.raw_shape``
             ADU, in readout order.
         """
@@ -86,7 +86,7 @@ class Segment:
         )
 
     def oriented(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Turn an array of the data section's shape as the assembled image has it; a view."""
+        """Return a view of an array of the data section's shape, oriented as in the assembled image."""
         return values[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
 
 
@@ -96,13 +96,13 @@ class RawFrame:
 
     Attributes
     ----------
-    header : `dict`
+    header
         Keywords of the primary HDU and of the first segment, merged.
-    instrument : `str`
+    instrument
         Short name.
-    detector : `int`
+    detector
         Id.
-    segments : `tuple` of `Segment`
+    segments
         In the order of the file.
     """
 
@@ -123,20 +123,20 @@ def read_raw(path: str | Path, *, instrument: str | None = None, detector: int |
 
     Parameters
     ----------
-    path : `str` or `~pathlib.Path`
+    path
         A local FITS file, tile-compressed or not.
-    instrument : `str`, optional
-        Short name of the instrument that it must be of.
-    detector : `int`, optional
-        Id of the detector that it must be of.
+    instrument
+        Short name of the expected instrument.
+    detector
+        Id of the expected detector.
 
     Raises
     ------
     RawFileError
-        The file is unreadable, truncated or incomplete, or of another
+        Raised if the file is unreadable, truncated or incomplete, or from another
         instrument or detector.
     HeaderError
-        The header lacks what says where a segment belongs.
+        Raised if the header lacks the position of a segment.
     """
     source = str(path)
     try:
@@ -144,7 +144,7 @@ def read_raw(path: str | Path, *, instrument: str | None = None, detector: int |
             primary = plain_header(fits[0].read_header())
             numbers = [number for number, hdu in enumerate(fits) if _holds_image(hdu)]
             if not numbers:
-                raise RawFileError(source, "there is no image in the file.")
+                raise RawFileError(source, "the file has no image.")
             as_written = [fits[number].read_header() for number in numbers]
             headers = [
                 primary if number == 0 else plain_header(each)
@@ -157,10 +157,10 @@ def read_raw(path: str | Path, *, instrument: str | None = None, detector: int |
                 ("detector", detector, found[1]),
             ):
                 if wanted is not None and wanted != got:
-                    raise RawFileError(source, f"it is of {what} {got}, not {wanted}.")
+                    raise RawFileError(source, f"it is from {what} {got}, not {wanted}.")
             images = _read_images(source, fits, numbers, as_written)
     except (OSError, ValueError) as error:
-        # ValueError: bytes in a header that are no text, sizes that are none.
+        # ValueError: bytes in a header that are not text, or invalid sizes.
         raise RawFileError(source, f"unreadable or truncated: {_first_line(error)}") from error
     if found[0] == "HSC":
         segments = _cut_channels(images[0], header, source)
@@ -191,7 +191,7 @@ def _holds_image(hdu: Any) -> bool:
 def _read_images(
     source: str, fits: Any, numbers: Sequence[int], headers: Sequence[Mapping[str, Any]]
 ) -> list[NDArray[Any]]:
-    # Imported late: Numba takes half a second, which programs that read no pixels have not got.
+    # Imported late: Numba takes half a second, which programs that read no pixels should not spend.
     from .rice import is_row_compressed, read_row_compressed
 
     if Path(source).suffix != ".gz" and all(is_row_compressed(header) for header in headers):
@@ -206,10 +206,10 @@ def _first_line(error: Exception) -> str:
 
 
 def _lsst_segment(data: NDArray[Any], header: Mapping[str, Any], source: str) -> Segment:
-    """Find a segment's place from its own header.
+    """Determine a segment's position from its header.
 
-    ``DETSEC`` counts rows from the other end than the assembled image, whose
-    +y is the focal plane's (``WCSNAMEF`` in the same headers).
+    ``DETSEC`` counts rows from the opposite end of the assembled image, whose
+    +y is that of the focal plane (``WCSNAMEF`` in the same headers).
     """
     name = str(header.get("EXTNAME", "")).strip()
     if not re.fullmatch(r"Segment[01][0-7]", name):

@@ -1,4 +1,4 @@
-"""Object keys of raws: from and to what identifies the image."""
+"""Parse and format the object keys of raws."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SIMULATED_CONTROLLERS = "HPQS"
 CONTROLLERS = "OC" + SIMULATED_CONTROLLERS
 """One-letter codes of control systems, in the order in which exposure ids number them."""
 _LAST_OWN_COUNT = {"C": 20231004, "P": 20250417, "Q": 20250417, "S": 20250417}
-"""Last day on which a control system counted exposures for itself."""
+"""Last day on which a control system counted its own exposures."""
 _LSST_EXTENSIONS = (".fits", ".fits.fz", ".fz", ".fits.gz")
 
 _LSST_KEY = re.compile(
@@ -50,26 +50,26 @@ _OTHER_KEY = re.compile(
 _LONGEST_KEY = 1024
 """Bytes, in S3."""
 _LONGEST_NAME = 255
-"""Bytes of a part of a key that is to be a file."""
+"""Bytes of one component of a key, which may become a file name."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawKey:
-    """A raw's place in the image bucket.
+    """Identity of a raw in the image bucket.
 
     Attributes
     ----------
-    instrument : `str`
+    instrument
         Short name, as in the Butler.
-    detector, exposure : `int`
+    detector, exposure
         Ids.
-    group : `str` or `None`
-        `None` where the key does not hold it: for LSST it is in the sidecar.
-    snap : `int` or `None`
-        From 0; `None` where the key does not hold it.
-    physical_filter : `str` or `None`
-        `None` where the key does not hold it.
-    key : `str`
+    group
+        Group; `None` if the key does not hold it, as for LSST, where the sidecar does.
+    snap
+        Index from 0; `None` if the key does not hold it.
+    physical_filter
+        Filter; `None` if the key does not hold it.
+    key
         The key itself.
     """
 
@@ -83,19 +83,19 @@ class RawKey:
 
     @classmethod
     def parse(cls, key: str) -> RawKey | None:
-        """Read a key.
+        """Parse a key.
 
         Parameters
         ----------
-        key : `str`
-            Plain, that is not URL-encoded.
+        key
+            Key without URL encoding.
 
         Returns
         -------
-        raw_key : `RawKey` or `None`
-            `None` for anything that is not a raw: sidecars, guider files,
-            detectors that the camera does not have, keys that lead anywhere
-            but where they seem to.
+        raw_key
+            `None` for anything else than a raw: sidecars, guider files,
+            detectors that the camera lacks, and keys that clients could
+            resolve to another location.
         """
         if _leads_elsewhere(key):
             return None
@@ -149,25 +149,25 @@ class RawKey:
 def lsst_exposure_id(day_obs: int, sequence: int, controller: str | None = None) -> int:
     """Return the id of an LSST exposure.
 
-    Control systems counted for themselves once: the camera's own (C) until
-    4 October 2023, those of simulations until 17 April 2025 (of phoSim, H,
-    for ever). Their days are a thousand years later for each place in
+    Some control systems used to count separately: the camera's (C) until
+    4 October 2023, those of simulations until 17 April 2025 (phoSim, H,
+    permanently). Their days are a thousand years later for each position in
     `CONTROLLERS`.
 
     Parameters
     ----------
-    day_obs : `int`
+    day_obs
         ``YYYYMMDD``.
-    sequence : `int`
+    sequence
         Sequence number of the day.
-    controller : `str`, optional
-        One letter; the observatory's by default.
+    controller
+        Letter of the control system; the observatory's by default.
 
     Raises
     ------
     ValueError
-        The sequence number has more than five digits, or no controller has
-        that letter.
+        Raised if the sequence number has more than five digits, or no controller
+        has that letter.
     """
     if not 0 <= sequence < _SEQUENCE_LIMIT:
         raise ValueError(f"Sequence number {sequence} is not between 0 and {_SEQUENCE_LIMIT - 1}.")
@@ -184,12 +184,12 @@ def format_obs_id(instrument: str, exposure: int, controller: str = "O") -> str:
 
     Parameters
     ----------
-    instrument : `str`
+    instrument
         Short name.
-    exposure : `int`
+    exposure
         Id.
-    controller : `str`, optional
-        One letter; O is the observatory's control system.
+    controller
+        Letter of the control system; O is the observatory's.
 
     Raises
     ------
@@ -217,29 +217,29 @@ def format_raw_key(
     controller: str = "O",
     extension: str = ".fits",
 ) -> RawKey:
-    """Make the key of a raw; `RawKey.parse` reads it again.
+    """Return the key of a raw, which `RawKey.parse` can parse.
 
     Parameters
     ----------
-    instrument : `str`
+    instrument
         Short name.
-    detector, exposure : `int`
+    detector, exposure
         Ids.
-    group : `str`, optional
+    group
         Needed for cameras other than LSST's.
-    snap : `int`, optional
-        From 0; not in the key of LSST cameras.
-    physical_filter : `str`, optional
+    snap
+        Index from 0; not in the keys of LSST cameras.
+    physical_filter
         Needed for cameras other than LSST's.
-    controller : `str`, optional
-        For LSST cameras, the letter in the OBSID.
-    extension : `str`, optional
-        Of the file.
+    controller
+        Letter in the OBSID of LSST cameras.
+    extension
+        Extension of the file.
 
     Raises
     ------
     ValueError
-        A part is missing or impossible.
+        Raised if a part is missing or invalid.
     """
     if instrument in LSST_CAMERA_CODES:
         name = {number: name for name, number in _detector_numbers(instrument).items()}.get(detector)
@@ -264,9 +264,9 @@ def format_raw_key(
 
 
 def _leads_elsewhere(key: str) -> bool:
-    """Tell whether somebody could read the key as one of another folder, or not at all.
+    """Return whether a client could resolve a key to another folder, or not at all.
 
-    Keys become parts of URIs and file names, in clients and stores that decode them as they please.
+    Keys become parts of URIs and file names, which clients and stores decode in different ways.
     """
     try:
         if len(key.encode()) > _LONGEST_KEY:
@@ -280,30 +280,30 @@ def _leads_elsewhere(key: str) -> bool:
             return True
         if not decoded.isprintable():
             return True
-        # Encoded twice is as bad as once; each decoding makes it shorter.
+        # Repeatedly encoded keys are just as harmful; each decoding shortens the key.
         reading, decoded = decoded, unquote(decoded)
     return False
 
 
 def visit_prefixes(instrument: str, detector: int, group: str, nights: Iterable[int]) -> tuple[str, ...]:
-    """Return under which prefixes the bucket holds a visit's raws.
+    """Return the prefixes under which the bucket holds a visit's raws.
 
     Parameters
     ----------
-    instrument : `str`
+    instrument
         Short name.
-    detector : `int`
-        Id.
-    group : `str`
-        The visit's.
-    nights : iterable of `int`
-        Observing days (``YYYYMMDD``) that the visit can be of.
+    detector
+        Detector id.
+    group
+        Group of the visit.
+    nights
+        Possible observing days of the visit, ``YYYYMMDD``.
 
     Returns
     -------
-    prefixes : `tuple` of `str`
-        For LSST cameras they hold the raws of the whole day, for others those
-        of the visit and detector only.
+    prefixes
+        For LSST cameras they cover the raws of the whole day, for others only
+        those of the visit and detector.
     """
     if instrument not in LSST_CAMERA_CODES:
         return (f"{instrument}/{detector}/{group}/",)
@@ -312,7 +312,7 @@ def visit_prefixes(instrument: str, detector: int, group: str, nights: Iterable[
 
 
 def detector_number(instrument: str, raft: str, sensor: str) -> int | None:
-    """Return the id of an LSST detector, or `None` if there is no such one.
+    """Return the id of an LSST detector, or `None` if it does not exist.
 
     LATISS calls its raft ``R00`` in files and ``RXX`` elsewhere.
     """
@@ -323,7 +323,7 @@ def detector_number(instrument: str, raft: str, sensor: str) -> int | None:
 
 @functools.cache
 def _detector_numbers(instrument: str) -> Mapping[str, int]:
-    # Read once: a key is parsed for every notice, and the file never changes.
+    # Cached: a key is parsed for every notice, and the file does not change.
     if instrument == "LSST-TS8":
         return {f"R22_S{x}{y}": 3 * x + y for x in range(3) for y in range(3)}
     file = {"LSSTComCamSim": "LSSTComCam", _IMSIM: "LSSTCam"}.get(instrument, instrument)

@@ -1,4 +1,4 @@
-"""Raws in an object store: which there are, and what their headers tell before they are downloaded."""
+"""List raws in an object store, and read their identities before download."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ __all__ = ["STORE_FAILURES", "ExposureIdentity", "RawStore", "exposure_of_folder
 _log = logging.getLogger("lsst.instruments.raw_store")
 
 STORE_FAILURES: tuple[type[Exception], ...] = (BotoCoreError, ClientError, OSError)
-"""What the methods raise when the store does not answer, or refuses."""
+"""Errors that the methods raise if the store does not respond or rejects a request."""
 
 _HEADER_BYTES = 40 * 2880
-"""What is read of a raw without a sidecar; a primary header has some 400 cards at the most."""
+"""Bytes to read from a raw without a sidecar; a primary header has at most about 400 cards."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExposureIdentity:
-    """What the header of any of an exposure's raws tells.
+    """Identity of an exposure, from the header of any of its raws.
 
     Attributes
     ----------
-    group : `str`
-        The visit that it belongs to.
-    snap : `int` or `None`
-        From 0, where the header tells.
+    group
+        Group of the visit.
+    snap
+        Index from 0; `None` if the header does not say.
     """
 
     group: str
@@ -48,21 +48,21 @@ class ExposureIdentity:
 
 
 class RawStore:
-    """A bucket of raws.
+    """Bucket of raws.
 
     Parameters
     ----------
-    client : ``S3Client``
+    client
         The store.
-    bucket : `str`
+    bucket
         Name of the bucket, or its ``s3://`` URI, which may name a profile: ``s3://profile@bucket``.
 
     Attributes
     ----------
-    name : `str`
+    name
         Name of the bucket.
-    uri : `str`
-        URI of the bucket, the profile included, without a slash at the end.
+    uri
+        URI of the bucket, including the profile, without a trailing slash.
     """
 
     def __init__(self, client: S3Client, bucket: str) -> None:
@@ -75,19 +75,19 @@ class RawStore:
         return self._client.get_paginator("list_objects_v2")
 
     def objects(self, prefix: str) -> Iterator[tuple[str, float]]:
-        """Return the keys with a prefix and when their objects arrived, Unix seconds, UTC."""
+        """Yield the keys with a prefix and the arrival times of their objects, Unix seconds, UTC."""
         for page in self._lister.paginate(Bucket=self.name, Prefix=prefix):
             for item in page.get("Contents", []):
                 yield item["Key"], item["LastModified"].timestamp()
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Return what stands between a prefix and the next slash, as whole prefixes."""
+        """Yield the prefixes that extend a prefix up to the next slash."""
         for page in self._lister.paginate(Bucket=self.name, Prefix=prefix, Delimiter="/"):
             for item in page.get("CommonPrefixes", []):
                 yield item["Prefix"]
 
     def modified(self, key: str) -> float | None:
-        """Return when an object arrived, Unix seconds, UTC; `None` if there is none."""
+        """Return the arrival time of an object, Unix seconds, UTC; `None` if it does not exist."""
         try:
             return self._client.head_object(Bucket=self.name, Key=key)["LastModified"].timestamp()
         except ClientError as error:
@@ -96,35 +96,37 @@ class RawStore:
             raise
 
     def identify(self, raw: RawKey) -> ExposureIdentity | None:
-        """Read which visit an exposure belongs to.
+        """Read the visit of an exposure.
 
         Parameters
         ----------
-        raw : `~prompt_processing.instruments.raw_key.RawKey`
+        raw
             Any detector's raw of the exposure.
 
         Returns
         -------
-        identity : `ExposureIdentity` or `None`
-            `None` if neither the sidecar nor the image tells.
+        identity
+            `None` if neither the sidecar nor the image has it.
         """
         sidecar = self._read(raw.sidecar_key())
         if sidecar is not None:
             try:
                 cards = parse_json(sidecar)
             except ValueError as error:
-                _log.warning("The sidecar of %s is no JSON, its header is read: %s", raw.key, error)
+                _log.warning(
+                    "The sidecar of %s is not JSON; reading the raw's header instead: %s", raw.key, error
+                )
             else:
                 if isinstance(cards, dict) and (identity := _identity(cards)) is not None:
                     return identity
-                _log.warning("The sidecar of %s tells no group, its header is read.", raw.key)
-        # The sidecar usually lands first, but nobody promises it.
+                _log.warning("The sidecar of %s has no group; reading the raw's header instead.", raw.key)
+        # The sidecar usually arrives first, but this is not guaranteed.
         start = self._read(raw.key, f"bytes=0-{_HEADER_BYTES - 1}")
         if start is None:
             return None
         identity = _identity(_header_cards(start, raw.key))
         if identity is None:
-            _log.warning("Neither a sidecar nor the header of %s tells its group.", raw.key)
+            _log.warning("Neither a sidecar nor the header of %s has its group.", raw.key)
         return identity
 
     def _read(self, key: str, byte_range: str | None = None) -> bytes | None:
@@ -138,7 +140,7 @@ class RawStore:
 
 
 def exposure_of_folder(folder: str) -> int | None:
-    """Return the exposure of an LSST camera that a folder ``.../<controller>_<day>_<sequence>/`` is of."""
+    """Return the LSST exposure of a folder ``.../<controller>_<day>_<sequence>/``."""
     try:
         day, sequence = folder.rstrip("/").split("_")[-2:]
         return lsst_exposure_id(int(day), int(sequence))
@@ -148,7 +150,7 @@ def exposure_of_folder(folder: str) -> int | None:
 
 def _identity(cards: Mapping[str, Any]) -> ExposureIdentity | None:
     group = cards.get("GROUPID")
-    # Groups that are all digits are written without quotation marks by some.
+    # Some software writes groups of digits without quotation marks.
     if not isinstance(group, str | int) or isinstance(group, bool) or group == "":
         return None
     index, size = cards.get("CURINDEX"), cards.get("MAXINDEX")
@@ -161,7 +163,7 @@ def _header_cards(start: bytes, key: str) -> Mapping[str, Any]:
         if key.endswith(".gz"):
             start = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, _HEADER_BYTES)
     except zlib.error as error:
-        _log.warning("%s is not compressed as its name tells: %s", key, error)
+        _log.warning("%s is not compressed as its name says: %s", key, error)
         return {}
     return find_cards(start, "GROUPID", "CURINDEX", "MAXINDEX")
 

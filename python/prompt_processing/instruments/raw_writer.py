@@ -1,4 +1,4 @@
-"""Raw images in the camera's own file format, and new identities for old files."""
+"""Write raw images in the camera's file format, and assign new identities to existing files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .headers import plain_header, read_header, translate
 from .raw_frame import RawFrame, Segment
 from .raw_key import LSST_CAMERA_CODES, format_obs_id
 
-# What the library writes by itself, or what each segment has of its own.
+# Keywords that the library writes itself, or that differ between segments.
 _OWN_KEYS = re.compile(
     r"SIMPLE|BITPIX|NAXIS\d?|EXTEND|XTENSION|PCOUNT|GCOUNT|TFIELDS|TTYPE1|TFORM1"
     r"|Z(IMAGE|TENSION|SIMPLE|EXTEND|BITPIX|NAXIS\d?|PCOUNT|GCOUNT|CMPTYPE|HECKSUM|DATASUM|QUANTIZ|(TILE|NAME|VAL)\d)"
@@ -36,26 +36,26 @@ _HAWAII_BEHIND_UTC = 10 * u.hour
 def write_raw(
     path: str | Path, frame: RawFrame, header: Mapping[str, Any] | None = None, *, compress: bool = True
 ) -> None:
-    """Write a raw image as its camera does.
+    """Write a raw image in the format of its camera.
 
-    LSST cameras: an empty primary HDU with the header, then an int32 HDU a
-    segment, Rice-compressed row by row. HSC: one uint16 HDU, never compressed,
-    with the channels side by side.
+    LSST cameras: an empty primary HDU with the header, then one int32 HDU per
+    segment, Rice-compressed row by row. HSC: one uncompressed uint16 HDU, with
+    the channels side by side.
 
     Parameters
     ----------
-    path : `str` or `~pathlib.Path`
+    path
         File to write; an existing one is replaced.
-    frame : `RawFrame`
-        The pixels and where they belong.
-    header : `~collections.abc.Mapping`, optional
-        Keywords; by default those of the frame. What describes the layout is
-        made from the frame.
-    compress : `bool`, optional
+    frame
+        Pixels and their layout.
+    header
+        Keywords; by default those of the frame. Keywords of the layout are
+        always derived from the frame.
+    compress
         Whether to compress the segments of LSST cameras.
     """
     keywords = plain_header(frame.header if header is None else header)
-    # fitsio would append to a file that is there.
+    # fitsio would append to an existing file.
     Path(path).unlink(missing_ok=True)
     with fitsio.FITS(str(path), "rw") as fits:
         if frame.instrument == "HSC":
@@ -81,7 +81,7 @@ def _cards(header: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _segment_layout(segment: Segment, height: int) -> dict[str, Any]:
-    """Write a segment's place as keywords; the reverse of what reading does."""
+    """Return the keywords of a segment's position, the inverse of reading them."""
     rows, columns = segment.data_section
     target_rows, target_columns = segment.target
     x_start, x_end = target_columns.start + 1, target_columns.stop
@@ -106,7 +106,7 @@ def _segment_layout(segment: Segment, height: int) -> dict[str, Any]:
 
 
 def _joined_channels(segments: tuple[Segment, ...]) -> tuple[NDArray[np.uint16], dict[str, Any]]:
-    """Put HSC's channels side by side and say where their sections are."""
+    """Join HSC's channels side by side, and return the image and the keywords of their sections."""
     image = np.concatenate([segment.oriented(segment.data) for segment in segments], axis=1)
     layout: dict[str, Any] = {}
     left = 0
@@ -126,7 +126,7 @@ def _joined_channels(segments: tuple[Segment, ...]) -> tuple[NDArray[np.uint16],
 
 
 def _stored(span: slice, size: int, flip: bool) -> tuple[int, int]:
-    """Return where a span of the readout lies in the file."""
+    """Return the span in the file of a span of the readout."""
     return (size - span.stop, size - span.start) if flip else (span.start, span.stop)
 
 
@@ -141,27 +141,27 @@ def identity_keywords(
     snaps: int = 1,
     controller: str = "O",
 ) -> dict[str, Any]:
-    """Return the keywords that say which exposure a raw is, and when it was taken.
+    """Return the keywords that identify the exposure of a raw and its time.
 
     Parameters
     ----------
-    instrument : `str`
+    instrument
         Short name.
-    exposure : `int`
+    exposure
         Id.
-    group : `str`
-        Of the visit.
-    begin, end : `~astropy.time.Time`
-        Of the exposure.
-    snap, snaps : `int`, optional
-        Place in the visit, from 0, and number of its exposures.
-    controller : `str`, optional
+    group
+        Group of the visit.
+    begin, end
+        Begin and end of the exposure.
+    snap, snaps
+        Index in the visit, from 0, and number of the visit's exposures.
+    controller
         Letter in the OBSID of LSST cameras.
 
     Raises
     ------
     ValueError
-        The exposure id cannot be one of this instrument.
+        Raised if the exposure id is invalid for the instrument.
     """
     obs_id = format_obs_id(instrument, exposure, controller)
     if instrument in LSST_CAMERA_CODES:
@@ -205,32 +205,32 @@ def restamp_raw(
     snaps: int = 1,
     controller: str = "O",
 ) -> dict[str, Any]:
-    """Copy a raw and make it another exposure, without touching its pixels.
+    """Copy a raw and make it another exposure, without changing its pixels.
 
     Parameters
     ----------
-    source, destination : `str` or `~pathlib.Path`
-        Files; the same one is changed in place.
-    exposure : `int`
-        New id.
-    group : `str`
-        Of the new visit.
-    begin : `~astropy.time.Time`
-        New begin; the time from begin to end stays.
+    source, destination
+        Files; if they are the same, the file is changed in place.
+    exposure
+        New exposure id.
+    group
+        Group of the new visit.
+    begin
+        New begin of the exposure; its duration is unchanged.
     snap, snaps, controller
         As for `identity_keywords`.
 
     Returns
     -------
-    header : `dict`
+    header
         The new header, for `format_sidecar`.
 
     Raises
     ------
     RawFileError
-        The source cannot be read, or the destination not be written.
+        Raised if the source cannot be read or the destination cannot be written.
     HeaderError
-        The source does not say what exposure it is.
+        Raised if the source's header does not identify the exposure.
     """
     header = read_header(source)
     old = translate(header, str(source))
@@ -250,7 +250,7 @@ def restamp_raw(
         if Path(source).resolve() != Path(destination).resolve():
             shutil.copyfile(source, destination)
         with fitsio.FITS(str(destination), "rw") as fits:
-            # In a compressed file of HSC all keywords are in the first extension.
+            # A compressed HSC file has all keywords in the first extension.
             hdu = next((hdu for hdu in fits if {"OBSID", "EXP-ID"} & set(hdu.read_header().keys())), fits[0])
             for key, value in keywords.items():
                 hdu.write_key(key, value)
@@ -261,7 +261,7 @@ def restamp_raw(
 
 
 def _corrections(instrument: str, header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is known to be wrong in a header, as it should be: under a new date nobody would know."""
+    """Return corrections to a header, since they could not be looked up under its new date."""
     corrected = dict(header)
     if instrument in LSST_CAMERA_CODES:
         correct_header(instrument, corrected)
@@ -269,7 +269,7 @@ def _corrections(instrument: str, header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def format_sidecar(header: Mapping[str, Any]) -> bytes:
-    """Return the JSON object that comes with a raw: its header, without what describes the file's layout."""
+    """Return the sidecar of a raw: its header as JSON, without keywords of the file's layout."""
     document: dict[str, Any] = {"__CONTENT__": "metadata"}
     for key, value in plain_header(header).items():
         if not _OWN_KEYS.fullmatch(key) and not _SEGMENT_KEYS.fullmatch(key):

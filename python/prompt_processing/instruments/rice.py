@@ -1,7 +1,7 @@
-"""Tile-compressed integers of raw images, read with all cores.
+"""Read tile-compressed integers of raw images with all cores.
 
-CFITSIO takes a third of a second for a detector of 16 million pixels, on one core: as long as all that
-is then done to them. What is not compressed as the LSST cameras do it is left to CFITSIO.
+CFITSIO takes a third of a second for a detector of 16 million pixels, on one core: as long as all further
+processing of a raw. Files that are not compressed as by the LSST cameras are left to CFITSIO.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["decode_rows", "is_row_compressed", "read_row_compressed"]
 
 _BLOCK = 32
 _DENSEST = _BLOCK * 8 // 5 + 1
-"""Most pixels that a byte can stand for: five bits of a block whose pixels are all alike."""
+"""Maximum number of pixels per byte: a block of equal pixels takes five bits."""
 
 _AS_THEY_ARE = 25
-"""Number of low bits that says that all are written, with no count of zeros."""
+"""Number of low bits which means that all bits are stored, without a count of zeros."""
 
 _LEADING_ZEROS = np.array([8 - value.bit_length() for value in range(256)], np.uint8)
 
@@ -45,12 +45,12 @@ _CHANGES_VALUES = ("ZSCALE", "ZZERO", "ZBLANK", "BSCALE", "BZERO", "THEAP", "ZQU
 
 
 def is_row_compressed(header: Mapping[str, Any]) -> bool:
-    """Tell by its header whether an HDU holds 32-bit integers, each row Rice-compressed by itself.
+    """Return whether an HDU's header describes 32-bit integers with each row Rice-compressed separately.
 
     Parameters
     ----------
-    header : mapping
-        As it stands in the file, with the keywords of the compression.
+    header
+        Header in the file, with the keywords of the compression.
     """
     text = {key: header.get(key) for key in _EXPECTED}
     found = {key: value.strip() if isinstance(value, str) else value for key, value in text.items()}
@@ -70,10 +70,10 @@ def read_row_compressed(
 
     Parameters
     ----------
-    path : path-like
-        A file that is not compressed as a whole.
-    hdus : sequence of `tuple`
-        Header, and where in the file the data begin.
+    path
+        File that is not compressed as a whole.
+    hdus
+        Header, and offset of the data in the file.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def read_row_compressed(
     Raises
     ------
     OSError
-        The file ends early, or its content is not what the headers say.
+        Raised if the file is truncated, or its content contradicts the headers.
     """
     content = np.fromfile(path, np.uint8)
     size = len(content)
@@ -93,7 +93,7 @@ def read_row_compressed(
         heap = start + 8 * rows
         if rows < 1 or columns < 1 or heap > size or rows * columns > _DENSEST * (size - heap):
             raise OSError(f"The {rows} rows of {columns} compressed pixels are not all in {path}.")
-        # Bytes in a row and its place in the heap, as the format has them.
+        # Number of bytes of each row and its offset in the heap.
         places = content[start:heap].view(">i4").reshape(rows, 2).astype(np.int64)
         places[:, 1] += heap
         image = np.empty((rows, columns), np.int32)
@@ -107,9 +107,9 @@ def read_row_compressed(
 
 @numba.njit(cache=True, nogil=True)
 def _filled(content, position, bits, have):  # type: ignore[no-untyped-def]
-    """Return at least 32 waiting bits, leftmost first, how many they are, and where the next ones begin."""
+    """Return at least 32 unread bits, leftmost first, their number, and the position of the next bits."""
     if have < 32:
-        # Behind the last byte come ones: they end any count of zeros.
+        # The last byte is followed by ones, which end any count of zeros.
         word = np.uint64(0xFFFFFFFF)
         if position + 4 <= content.shape[0]:
             word = np.uint64(content[position]) << np.uint64(24)
@@ -128,22 +128,22 @@ def decode_rows(content: NDArray[np.uint8], places: NDArray[np.int64], image: ND
     Parameters
     ----------
     content : `~numpy.ndarray` of uint8, shape (n,)
-        Has the bytes of all rows.
+        Bytes of all rows.
     places : `~numpy.ndarray` of int64, shape (rows, 2)
-        Bytes in each row, and where they begin.
+        Number of bytes of each row, and their offset.
     image : `~numpy.ndarray` of int32, shape (rows, columns)
         Overwritten.
 
     Returns
     -------
-    whole : `bool`
-        `False` if a row has fewer bytes than its pixels need; the image is undefined then.
+    whole
+        `False` if a row has too few bytes for its pixels; the image is then undefined.
 
     Notes
     -----
     Pence et al. 2010, A&A 524, A42, and FITS standard 4.0, section 10.4.1: differences between
-    neighbours, folded to be positive. Each block begins with the number of their low bits that are
-    written as they are; the rest of each is a count of zeros.
+    neighbours, folded to be positive. Each block begins with the number of low bits that are stored
+    unchanged; the rest of each difference is a count of zeros.
     """
     columns = image.shape[1]
     for row in range(image.shape[0]):
@@ -168,7 +168,7 @@ def decode_rows(content: NDArray[np.uint8], places: NDArray[np.int64], image: ND
                         zeros = np.int64(0)
                         while bits >> np.uint64(56) == 0:
                             if position > end + 8:
-                                # Damaged: a whole file of zeros would be looked through for each row.
+                                # Damaged: otherwise each row could scan a whole file of zeros.
                                 return False
                             zeros, bits, have = zeros + 8, bits << np.uint64(8), have - 8
                             bits, have, position = _filled(content, position, bits, have)
@@ -176,7 +176,7 @@ def decode_rows(content: NDArray[np.uint8], places: NDArray[np.int64], image: ND
                         zeros, bits, have = zeros + more, bits << np.uint64(more + 1), have - more - 1
                         if have < low:
                             bits, have, position = _filled(content, position, bits, have)
-                        # In two steps: there may be no low bits, and a shift by 64 is not defined.
+                        # In two steps: without low bits the shift would be by 64, which is undefined.
                         rest = np.uint32((bits >> np.uint64(32)) >> np.uint64(32 - low))
                         bits, have = bits << np.uint64(low), have - low
                         folded = np.uint32(zeros << low) | rest

@@ -1,9 +1,9 @@
 """Header translators by instrument, in terms of astro_metadata_translator.
 
-HSC's comes with that package. Those of the LSST cameras do not, so ours are
-in `lsst_translator`, without a ``name``: that keeps them out of the package's
-registry, where they would take the place of another distribution's. They are
-always named explicitly.
+That package includes HSC's translator. The translators of the LSST cameras are
+in `lsst_translator`. They have no ``name``, so that they are not entered in the
+package's registry, where they would replace another distribution's. They are
+always passed explicitly.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def instrument_of(header: Mapping[str, Any]) -> str:
     Raises
     ------
     HeaderError
-        Raised if it is none that is known.
+        Raised if the instrument is unknown.
     """
     value = header.get("INSTRUME")
     name = value.strip().lower() if isinstance(value, str) else ""
@@ -56,8 +56,8 @@ def instrument_of(header: Mapping[str, Any]) -> str:
     if name == "lsst_camera" and header.get("TELCODE") == "CC":
         return "LSSTComCam"
     if header.get("DETNAME") == "RXX_S00":
-        return "LATISS"  # Its early files and its calibrations name only the detector.
-    # A keyword that should be a string and is not makes it raise: then the header is not HSC's.
+        return "LATISS"  # Early files and calibrations name only the detector.
+    # can_translate raises if a keyword is not a string: then the header is not HSC's.
     with suppress(AttributeError):
         if HscTranslator.can_translate(header):
             return "HSC"
