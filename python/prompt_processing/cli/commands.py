@@ -27,18 +27,26 @@ class Entry:
         Heading in ``prompt --help``; empty below the first level.
     target
         ``module:attribute`` of the command; empty for a group.
+    default
+        ``module:attribute`` of a function that returns the command of a group to run if none is named.
     """
 
     summary: str
     section: str = ""
     target: str = ""
+    default: str = ""
 
 
 _CLI = "prompt_processing.cli"
 
 GROUPS = {
-    "worker": Entry("Process visits: the service that makes the alerts.", "Run a night"),
+    "worker": Entry(
+        "Process visits: the service that makes the alerts.",
+        "Run a night",
+        default=f"{_CLI}.worker:worker_of_platform",
+    ),
     "raws": Entry("Run the service that reports which raw images have arrived.", "Run a night"),
+    "streams": Entry("Trim and watch the Redis streams of visits.", "Watch and mend"),
     "repo": Entry("Make, check, fill and export Butler repositories.", "Repositories and databases"),
     "repo export": Entry("Export part of a repository into a folder."),
     "apdb": Entry("Create, inspect and empty an alert production database.", "Repositories and databases"),
@@ -103,6 +111,8 @@ COMMANDS = {
         "Decode alerts, then show them or write their cutouts.", target=f"{_CLI}.alerts_show:main"
     ),
     "alerts resend": Entry("Send the alerts that no broker accepted.", target=f"{_CLI}.alerts_resend:main"),
+    "streams trim": Entry("Remove settled visits.", target=f"{_CLI}.streams:trim"),
+    "streams watch": Entry("Serve metrics of the streams.", target=f"{_CLI}.streams:watch"),
     "logs": Entry("Show the service's log by visit and detector.", "Monitor and repair", f"{_CLI}.logs:main"),
     "inspect": Entry(
         "Show versions, settings and local repositories of this pod.",

@@ -34,11 +34,20 @@ class LazyGroup(click.Group):
     ----------
     path
         Words that name the group; empty for the root.
+    default
+        ``module:attribute`` of a function that returns the command to run if none is named.
     """
 
-    def __init__(self, *path: str, **options: Any) -> None:
+    def __init__(self, *path: str, default: str = "", **options: Any) -> None:
         super().__init__(name=path[-1] if path else "prompt", **options)
         self._path = path
+        self._default = default
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line; without a word, the default command is meant."""
+        if not args and self._default and not ctx.resilient_parsing:
+            args = [import_attribute(self._default)()]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, in the order of the table."""
@@ -51,7 +60,7 @@ class LazyGroup(click.Group):
         if entry is None:
             return None
         if not entry.target:
-            return LazyGroup(*words, help=entry.summary)
+            return LazyGroup(*words, default=entry.default, help=entry.summary)
         command: click.Command = import_attribute(entry.target)
         return command
 

@@ -64,6 +64,18 @@ def stream() -> int:
     return run_stream_worker()
 
 
+def worker_of_platform() -> str:
+    """Return the worker that ``PLATFORM`` names, for ``prompt worker`` without a further word."""
+    from prompt_processing.settings.environment import SettingsError
+    from prompt_processing.settings.platform import PlatformSettings
+    from prompt_processing.settings.service_loop import report_unusable
+
+    try:
+        return "stream" if PlatformSettings.load().platform == "keda" else "http"
+    except SettingsError as error:
+        raise SystemExit(report_unusable(error)) from error
+
+
 def _prepare() -> None:
     # The tasks divide the cores among themselves; BLAS threads would only compete with them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -22,6 +22,7 @@ from prompt_processing.settings.kafka import (
     Protocol,
 )
 from prompt_processing.settings.pipelines import parse_selection
+from prompt_processing.settings.platform import PlatformSettings
 from prompt_processing.transport.kafka import KafkaSettings
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -45,7 +46,7 @@ def _parse_patterns(value: Any) -> Any:
         try:
             re.compile(pattern)
         except (re.error, RecursionError, OverflowError) as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
     return tuple(patterns)
 
 
@@ -77,67 +78,76 @@ Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_patterns)
 Levels = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_levels)]
 
 
-class Settings(AlertSettings, KafkaClusterSettings):
-    """Settings of the worker; each is the environment variable of its name in capitals.
+class Settings(PlatformSettings, AlertSettings, KafkaClusterSettings):
+    """Settings of the worker; each is the environment variable of the same name in capitals.
 
-    ``KAFKA_CLUSTER`` publishes the arrival notices.
+    ``KAFKA_CLUSTER`` is the cluster with the arrival notices.
     """
 
     rubin_instrument: Annotated[str, AfterValidator(_known_instrument)]
     """Short name of the instrument whose visits are processed."""
     skymap: str
-    """Sky map whose tracts and patches templates are on."""
+    """Sky map of the templates."""
 
     central_repo: str
-    """URI of the Butler repository that outputs go to."""
+    """URI of the Butler repository for outputs."""
     read_central_repo: str = ""
-    """URI of the repository that inputs come from; ``CENTRAL_REPO`` by default."""
+    """URI of the Butler repository for inputs; ``CENTRAL_REPO`` by default."""
+    local_repo_config: str | None = None
+    """URI of a YAML file that overrides the Butler configuration of the local repository, such as the
+    compression of images. Names of files and the kind of datastore cannot be overridden."""
     local_repo_cache_size: int = Field(default=3, ge=0)
-    """Datasets of a calibration type that stay in the local repository between visits."""
+    """Number of different calibrations of each type that stay in the local repository between visits."""
     repo_retry_delay: NonNegative = 30.0
-    """Seconds, on average, before a failed call of a repository is tried again."""
+    """Mean delay in seconds before a failed call to a repository is repeated."""
 
     image_bucket: str
-    """Bucket that raw images arrive in."""
+    """Bucket in which raw images arrive."""
     s3_endpoint_url: str | None = None
-    """The S3 store; AWS's by default."""
+    """URL of the S3 store; AWS by default."""
     lsst_disable_bucket_validation: bool = False
     """Whether bucket names outside the S3 standard are allowed, such as Ceph's tenant buckets."""
     raw_microservice: str | None = None
-    """Base URL of the service that knows which raws have arrived."""
+    """Base URL of the raw microservice, which reports arrived raws."""
     bucket_topic: str
     """Topic of the arrival notices."""
     bucket_notification_kafka_offset_reset: Literal["latest", "earliest"] = "latest"
-    """Which notices a visit starts with: those from its own start on, or all there are."""
+    """Which notices a visit reads: those published after its start, or all."""
     image_timeout: NonNegative = 20.0
-    """Seconds to wait for images on top of twice the visit's duration."""
+    """Seconds to wait for images, in addition to twice the visit's duration."""
     preload_padding: NonNegative = 30.0
-    """Arcseconds around the detector for which inputs are loaded."""
+    """Margin around the detector in arcseconds, for which inputs are loaded."""
 
     preprocessing_pipelines_config: Selection
-    """Which pipelines run before the images arrive."""
+    """Pipelines to run before images arrive, a YAML list of nodes."""
     main_pipelines_config: Selection
-    """Which pipelines run on the images."""
+    """Pipelines to run on the images, a YAML list of nodes."""
     config_apdb: str
     """URI of the APDB's configuration."""
     debug_export_outputs: bool = True
-    """Whether outputs are handed over to the central repository at all."""
+    """Whether to hand outputs over to the central repository."""
     export_type_regexp: Patterns = (".*",)
     """Dataset types to hand over, a YAML list of regular expressions."""
 
     worker_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900.0
-    """Seconds that one visit may take."""
+    """Time limit for a visit, in seconds."""
     worker_restart_freq: int = Field(default=0, ge=0)
-    """Visits after which a worker is replaced by a fresh one; 0 for never."""
+    """Number of visits after which a worker is replaced by a new one; 0 for never."""
     worker_grace_period: NonNegative = 30.0
-    """Seconds that a worker has to end after it was told to."""
+    """Seconds that a worker has to stop after a signal."""
     message_expiration: NonNegative = 3600.0
-    """Seconds after which a visit is stale."""
+    """Age in seconds after which a visit is stale."""
     service_log_levels: Levels = Field(default_factory=dict)
-    """Blank-separated ``logger=LEVEL``; ``.`` is the root logger."""
+    """Log levels, blank-separated ``logger=LEVEL``; ``.`` is the root logger."""
 
+    central_iers_cache: str | None = None
+    """URI of a ZIP archive of IERS tables that is imported at the start; by default astropy's own tables are
+    used."""
+    sattle_uri_base: str | None = None
+    """Base URI of the Sattle service. Alerts cannot be filtered by it: if it is set, no worker starts that
+    would send alerts (``AP_KAFKA_SERVER``)."""
     mp_sky_url: str | None = None
-    """Service that predicts positions of solar system objects."""
+    """URL of the service that predicts positions of solar system objects."""
     sasquatch_url: str | None = None
     """REST proxy that metrics go to; none by default."""
     sasquatch_token: SecretStr | None = None
@@ -146,32 +156,32 @@ class Settings(AlertSettings, KafkaClusterSettings):
     """Namespace of the metrics' topics."""
 
     redis_stream_host: Annotated[str, AfterValidator(_is_address)] | None = None
-    """Redis server that streams visits, for stream workers."""
+    """``host`` or ``host:port`` of the Redis server with the streams of visits, for stream workers."""
     redis_stream_name: str | None = None
-    """Redis stream, ``instrument:<lower-case name>`` by default."""
+    """Redis stream; ``instrument:<lower-case name>`` by default."""
     redis_stream_consumer_group: str | None = None
-    """Consumer group, ``<lower-case name>_consumer_group`` by default."""
+    """Consumer group; ``<lower-case name>_consumer_group`` by default."""
     redis_retry_delay: NonNegative = 30.0
-    """Seconds before a failed call of Redis is tried again."""
+    """Seconds before a failed call to Redis is repeated."""
     redis_stream_claim_idle: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
-    """Seconds without a sign of life after which another worker takes a worker's visit over."""
+    """Seconds without a refreshed claim after which another worker takes a visit over."""
     fanned_out_msg_listen_timeout: NonNegative = 300.0
     """Seconds without a visit after which a stream worker ends."""
 
     use_kafka_butler_writer: bool = False
-    """Whether outputs go to the central repository through the writer service."""
+    """Whether the writer service enters outputs into the central repository."""
     butler_writer_kafka_cluster: str | None = None
-    """Kafka of the writer service."""
+    """Bootstrap servers of the writer service's Kafka cluster."""
     butler_writer_kafka_username: SecretStr | None = None
-    """User of the writer service's Kafka (SASL)."""
+    """User of that cluster (SASL)."""
     butler_writer_kafka_password: SecretStr | None = None
     """Password of that user."""
     butler_writer_kafka_security_protocol: Protocol | None = None
-    """Security protocol of that Kafka; ``SECURITY_PROTOCOL`` by default."""
+    """Security protocol of that cluster; ``SECURITY_PROTOCOL`` by default."""
     butler_writer_kafka_sasl_mechanism: Mechanism | None = None
-    """SASL mechanism of that Kafka; ``SASL_MECHANISM`` by default."""
+    """SASL mechanism of that cluster; ``SASL_MECHANISM`` by default."""
     butler_writer_kafka_ca_file: CaFile | None = None
-    """Certificate authorities of that Kafka; ``SSL_CA_FILE`` by default."""
+    """Certificate authorities of that cluster; ``SSL_CA_FILE`` by default."""
     butler_writer_kafka_topic: str | None = None
     """Topic that the writer service reads."""
 
@@ -180,7 +190,7 @@ class Settings(AlertSettings, KafkaClusterSettings):
     metrics_port: int = Field(default=8000, ge=0, lt=65536)
     """Port on which ``/metrics`` and ``/health`` answer while all workers are busy; 0 for none."""
     web_concurrency: int = Field(default=1, ge=1)
-    """Worker processes, each of which does one visit at a time."""
+    """Number of worker processes; each processes one visit at a time."""
 
     writer_variables: ClassVar[KafkaVariables] = KafkaVariables(
         "butler_writer_kafka_cluster",
@@ -197,18 +207,25 @@ class Settings(AlertSettings, KafkaClusterSettings):
 
     @property
     def writer_kafka(self) -> KafkaSettings | None:
-        """The cluster of the writer service; `None` without one."""
+        """Connection to the writer service's cluster; `None` if it is not configured."""
         return self.writer_variables.settings(vars(self))
 
     @property
     def input_repo(self) -> str:
-        """URI of the repository that inputs come from."""
+        """URI of the repository for inputs."""
         return self.read_central_repo or self.central_repo
 
     @classmethod
     def problems_between(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Check that what is switched on has its addresses; see `EnvironmentSettings.problems_between`."""
+        """Check that enabled services have addresses; see `EnvironmentSettings.problems_between`."""
         yield from super().problems_between(values)
+        if values.get("sattle_uri_base") and values.get("ap_kafka_server"):
+            # Positions of satellites must not be published where somebody asked for the filter.
+            yield (
+                "sattle_uri_base",
+                "satellite filtering is not supported, and AP_KAFKA_SERVER is set: alerts would be sent "
+                "unfiltered. Unset one of them",
+            )
         if str(values.get("use_kafka_butler_writer", "")).lower() in ("1", "true", "yes", "on", "t", "y"):
             for name in ("butler_writer_kafka_cluster", "butler_writer_kafka_topic"):
                 if not values.get(name):

@@ -201,3 +201,17 @@ def test_the_case_of_coord_type_does_not_matter(spelling):
 def test_another_coord_type_is_refused(wrong):
     with pytest.raises(ValueError, match="coord-type"):
         parse_selection(f"- {{pipelines: [in.yaml], coord-type: {wrong}}}")
+
+
+def test_no_worker_sends_unfiltered_alerts_where_a_filter_is_asked_for(environment):
+    environment(SATTLE_URI_BASE="http://sattle:9999")
+    assert Settings.load().sattle_uri_base == "http://sattle:9999"
+    environment(SATTLE_URI_BASE="http://sattle:9999", AP_KAFKA_SERVER="kafka:9092", AP_KAFKA_TOPIC="alerts")
+    assert "unfiltered" in problems()["SATTLE_URI_BASE"]
+
+
+def test_unknown_platform_is_refused(environment):
+    environment(PLATFORM="keda")
+    assert Settings.load().platform == "keda"
+    environment(PLATFORM="cron")
+    assert problems().keys() == {"PLATFORM"}

@@ -201,3 +201,21 @@ def test_commands_are_completed_without_being_imported():
     )  # fmt: skip
     assert done.stdout.split() == ["plain,export"]
     assert "prompt_processing.cli.repo_export" not in done.stderr
+
+
+@pytest.mark.parametrize(("platform", "word"), [(None, "http"), ("knative", "http"), ("keda", "stream")])
+def test_platform_chooses_the_worker_where_none_is_named(platform, word, monkeypatch):
+    monkeypatch.delenv("PLATFORM", raising=False)
+    if platform is not None:
+        monkeypatch.setenv("PLATFORM", platform)
+    started = []
+    command = command_of(("worker", word))
+    monkeypatch.setattr(command, "callback", lambda **_: started.append(word))
+    assert run("worker") == 0
+    assert started == [word]
+
+
+def test_worker_of_an_unknown_platform_does_not_start(monkeypatch, capsys):
+    monkeypatch.setenv("PLATFORM", "cron")
+    assert run("worker") == 3
+    assert "PLATFORM" in capsys.readouterr().err
