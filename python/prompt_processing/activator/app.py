@@ -48,6 +48,8 @@ def create_app(context: ProcessContext | None = None) -> Flask:
             raise SystemExit(report_unusable(error)) from error
         try:
             context.warm()
+        except SettingsError as error:
+            raise SystemExit(report_unusable(error)) from error
         except (ApdbVersionError, PipelineError, UniverseError) as error:
             raise SystemExit(report_unusable(error, "")) from error
     bound = context

@@ -15,6 +15,7 @@ from prompt_processing.activator.services.visit_workspace import VisitWorkspace
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
 from prompt_processing.activator.services.workspace import Workspace
 from prompt_processing.activator.storage.arrived_images import ArrivedImages
+from prompt_processing.activator.storage.iers_tables import IersTablesError, import_iers_tables
 from prompt_processing.activator.storage.image_bucket import ImageBucket
 from prompt_processing.activator.storage.raw_microservice import RawMicroservice
 from prompt_processing.alerts.unsent import UnsentAlerts
@@ -24,6 +25,7 @@ from prompt_processing.domain.errors import PromptError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import Camera, load_camera
 from prompt_processing.instruments.raw_store import RawStore
+from prompt_processing.settings.environment import SettingsError
 from prompt_processing.settings.worker import Settings
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 from prompt_processing.telemetry.metrics import Metrics
@@ -166,10 +168,19 @@ class ProcessContext:
 
         Raises
         ------
+        SettingsError
+            Raised if what a setting names is unusable.
         UniverseError, ApdbVersionError
             Raised if the version of the central repository or the APDB does
             not match this software. Waiting does not help.
         """
+        if self.settings.central_iers_cache:
+            try:
+                import_iers_tables(self.settings.central_iers_cache)
+            except IersTablesError as error:
+                raise SettingsError({"CENTRAL_IERS_CACHE": str(error)}) from error
+        if self.settings.sattle_uri_base:
+            _log.warning("SATTLE_URI_BASE has no effect: no alerts are sent.")
         check_apdb_version(self.settings.config_apdb)
         try:
             self.repositories()

@@ -117,7 +117,7 @@ def serve(context: ProcessContext) -> int:
         _log.info("Ready for visits of %s.", stream)
         n_visits = service.run(stop)
         _log.info("Ending after %d visit(s).", n_visits)
-    except (ApdbVersionError, PipelineError, UniverseError) as error:
+    except (ApdbVersionError, PipelineError, SettingsError, UniverseError) as error:
         _log.critical("%s", error)
         return ExitCode.UNUSABLE_SETTINGS
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -96,7 +96,13 @@ class LocalRepository:
         butler.collections.register(collections.defaults, CollectionType.CHAINED)
 
     @classmethod
-    def create(cls, parent: str, universe: DimensionUniverse, collections: Collections) -> Self:
+    def create(
+        cls,
+        parent: str,
+        universe: DimensionUniverse,
+        collections: Collections,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Create a new repository.
 
         Parameters
@@ -107,6 +113,9 @@ class LocalRepository:
             Universe of the central repository, with which datasets and records are exchanged.
         collections : `Collections`
             Collection names.
+        overrides : mapping, optional
+            Butler configuration by section, as `.local_overrides.read_overrides` returns it; its
+            ``datastore`` is that of the files.
 
         Raises
         ------
@@ -115,7 +124,8 @@ class LocalRepository:
         """
         with passing(f"Making a local repository in {parent}"):
             folder = LocalFolder.make(parent)
-            config = Config({"datastore": _memory_before_files()})
+            sections = dict(overrides or {})
+            config = Config({**sections, "datastore": _memory_before_files(sections.get("datastore", {}))})
             try:
                 Butler.makeRepo(str(folder.path), config=config, dimensionConfig=universe.dimensionConfig)
                 butler = Butler.from_config(str(folder.path), writeable=True)
@@ -259,7 +269,7 @@ class LocalRepository:
         return [ref.expanded(expanded[ref.dataId]) for ref in found]
 
 
-def _memory_before_files() -> dict[str, Any]:
+def _memory_before_files(overrides: Mapping[str, Any]) -> dict[str, Any]:
     package = "lsst.daf.butler.datastores"
     return {
         "cls": f"{package}.chainedDatastore.ChainedDatastore",
@@ -272,6 +282,7 @@ def _memory_before_files() -> dict[str, Any]:
                     "templates": {"default": _FILE_NAME, "physical_filter+detector+exposure": _FILE_NAME},
                     # Every file is on a local disk already.
                     "cached": {"expiry": {"mode": "disabled"}},
+                    **overrides,
                 }
             },
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from lsst.daf.butler import DatasetType, DimensionRecord
 
@@ -15,9 +15,11 @@ from prompt_processing.butler.errors import passing
 from prompt_processing.butler.export import Exporter
 from prompt_processing.butler.ingest import Ingester
 from prompt_processing.butler.local import LocalRepository
+from prompt_processing.butler.local_overrides import LocalOverridesError, read_overrides
 from prompt_processing.butler.pipeline_library import PipelineLibrary
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.instruments.camera import Camera, load_camera
+from prompt_processing.settings.environment import SettingsError
 from prompt_processing.settings.worker import Settings
 from prompt_processing.tasks.connections import Connections
 
@@ -93,6 +95,7 @@ class Repositories:
             Raised if the instrument is not registered there.
         """
         use_butler_types()
+        overrides = _overrides_of_local_repository(settings)
         central = CentralRepository.open(
             settings.central_repo, settings.input_repo, settings.rubin_instrument, settings.repo_retry_delay
         )
@@ -101,7 +104,9 @@ class Repositories:
         with passing("Reading the dataset types of the central repository"):
             dataset_types = {known.name: known for known in central.reader.registry.queryDatasetTypes()}
         pipelines = PipelineLibrary(paths, dataset_types, central.reader.dimensions)
-        local = LocalRepository.create(settings.local_repos, central.reader.dimensions, central.collections)
+        local = LocalRepository.create(
+            settings.local_repos, central.reader.dimensions, central.collections, overrides
+        )
         for element, rows in records.items():
             local.insert(element, rows)
         for name, (dimensions, storage_class) in _OWN_DATASET_TYPES.items():
@@ -142,3 +147,12 @@ class Repositories:
         """Disconnect and remove the local repository."""
         self.central.close()
         self.local.close()
+
+
+def _overrides_of_local_repository(settings: Settings) -> dict[str, Any]:
+    if settings.local_repo_config is None:
+        return {}
+    try:
+        return read_overrides(settings.local_repo_config)
+    except LocalOverridesError as error:
+        raise SettingsError({"LOCAL_REPO_CONFIG": str(error)}) from error
