@@ -202,6 +202,8 @@ def _different(value: Any) -> Any:
             return not value
         case int() | float():
             return value * 2 + 2
+        case str():
+            return f"{value}-other"
         case list():
             return [5]
         case dict():

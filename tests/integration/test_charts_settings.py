@@ -13,6 +13,7 @@ from prompt_delivery.deployment.manifests import containers, read_manifests
 from prompt_processing.activator.stream_worker import load_settings, make_stream
 from prompt_processing.butler_writer.config import WriterSettings
 from prompt_processing.fanout.config import DetectorMap, FanOutSettings
+from prompt_processing.fanout.streams import StreamSettings
 from prompt_processing.initializer.config import InitializerSettings
 from prompt_processing.instruments.camera import load_camera
 from prompt_processing.raw_microservice.config import MicroserviceSettings
@@ -24,8 +25,18 @@ pytestmark = pytest.mark.services
 
 Exactly = Callable[[Mapping[str, str]], None]
 
-OF_OTHERS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "LSST_DB_AUTH_CREDENTIALS"}
-"""What libraries read by themselves: boto3 and lsst.utils."""
+OF_OTHERS = {
+    "AWS_ACCESS_KEY_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_PROFILE",
+    "AWS_REQUEST_CHECKSUM_CALCULATION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "DAX_APDB_MONITOR_CONFIG",
+    "LSST_DB_AUTH_CREDENTIALS",
+    "LSST_RESOURCES_NUM_WORKERS",
+}
+"""What libraries read by themselves: boto3, lsst.utils, lsst.resources and lsst.dax.apdb."""
 
 STREAMS = {
     "REDIS_STREAM_HOST",
@@ -61,6 +72,7 @@ SERVICES: dict[str, tuple[str, str, type[EnvironmentSettings], set[str]]] = {
     "fan-out": ("charts/next-visit-fan-out", "Deployment", FanOutSettings, FAN_OUTS_ALIASES),
     "writer": ("charts/prompt-butler-writer", "Deployment", WriterSettings, ALIASES),
     "raw-microservice": ("charts/prompt-raw-microservice", "Deployment", MicroserviceSettings, ALIASES),
+    "stream-exporter": ("charts/prompt-redis", "Deployment", StreamSettings, set()),
     "initializer-knative": ("charts/prompt-proto-service", "CronJob", InitializerSettings, set()),
     "initializer-keda": ("charts/prompt-keda", "CronJob", InitializerSettings, set()),
 }
@@ -68,8 +80,14 @@ SERVICES: dict[str, tuple[str, str, type[EnvironmentSettings], set[str]]] = {
 PROGRAMS = {"CronJob": "prompt-initializer"}
 """Which container is meant where there are several."""
 
-OF_THE_INITIALIZERS_LIBRARIES = {"S3_ENDPOINT_URL", "LSST_DISABLE_BUCKET_VALIDATION"}
-"""Settings of the worker that lsst.resources reads in the initializer and the writer."""
+OF_THE_INITIALIZERS_LIBRARIES = {
+    "S3_ENDPOINT_URL",
+    "LSST_DISABLE_BUCKET_VALIDATION",
+    "CENTRAL_IERS_CACHE",
+    "LOCAL_REPO_CONFIG",
+    "SATTLE_URI_BASE",
+}
+"""Settings of the worker that libraries and pipelines read in the initializer and the writer."""
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -86,7 +104,8 @@ def test_charts_give_every_setting_and_no_other(chart_tree: ChartTree, name: str
 @pytest.mark.parametrize("name", SERVICES)
 def test_defaults_of_charts_and_code_agree(chart_tree: ChartTree, exactly: Exactly, name: str) -> None:
     chart, kind, settings, _ = SERVICES[name]
-    manifests = chart_tree.render(chart, [chart_tree.examples(chart)["least"]])
+    exporter = ["streamExporter.enabled=true"] if name == "stream-exporter" else []
+    manifests = chart_tree.render(chart, [chart_tree.examples(chart)["least"]], exporter)
     container = container_of(manifests, kind, PROGRAMS.get(kind))
     exactly(container.environment(EverySecret()))
     given = settings.load()  # type: ignore[attr-defined]
@@ -99,10 +118,11 @@ def test_defaults_of_charts_and_code_agree(chart_tree: ChartTree, exactly: Exact
         # A stock Knative gives a request up after 600 s.
         "knative": {"worker_timeout"},
         # Written out, so that the stream in the trigger and that of the worker are the same.
-        "keda": {"redis_stream_host", "redis_stream_name", "redis_stream_consumer_group"},
+        "keda": {"redis_stream_host", "redis_stream_name", "redis_stream_consumer_group", "platform"},
         # Answered again where the code by itself leaves that to the sender.
         "fan-out": {"retry_knative_requests", "metrics_port"},
         "writer": {"metrics_port"},
+        "stream-exporter": {"metrics_port"},
     }
     assert different == chosen.get(name, set())
 
@@ -138,6 +158,8 @@ def test_each_application_in_each_environment_has_settings_that_the_code_takes(
                     WriterSettings.load()
                 case "prompt-raw-microservice":
                     MicroserviceSettings.load()
+                case "prompt" if container.command[1] == "streams":
+                    StreamSettings.load()
                 case "redis-server":
                     pass
                 case unknown:

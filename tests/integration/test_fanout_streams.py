@@ -12,6 +12,7 @@ from fan_out_processes import announcement
 from prompt_processing.activator.storage.visit_stream import VisitStream
 from prompt_processing.fanout.destinations import RedisStreams
 from prompt_processing.fanout.metrics import FanOutMetrics
+from prompt_processing.fanout.streams import StreamMetrics, look_at_streams, trim_streams
 from prompt_processing.services.redis_server import RedisServer
 from prompt_processing.transport.redis_streams import consumer_group
 
@@ -94,3 +95,42 @@ def test_pending_and_unread_visits_stay_when_others_are_done(redis_server: Redis
     assert worker.acknowledge(entries[2])
     assert counted(redis_server, stream) == (0, 1)
     worker.close()
+
+
+def test_trimming_removes_what_other_workers_left_and_nothing_else(
+    redis_server: RedisServer, stream: str
+) -> None:
+    send(redis_server, stream, 4)
+    with redis_server.client() as client:
+        client.xgroup_create(stream, "slow readers", id="0")
+        read: Any = client.xreadgroup(GROUP, "a worker", {stream: ">"}, count=3)
+        identifiers = [identifier for identifier, _ in read[0][1]]
+        # Acknowledged, and left on the stream.
+        client.xack(stream, GROUP, *identifiers[:2])
+        assert trim_streams(client, stream) == {stream: 0}
+        client.xgroup_destroy(stream, "slow readers")
+        assert trim_streams(client, stream) == {stream: 2}
+    assert length(redis_server, stream) == 2
+    assert counted(redis_server, stream) == (1, 1)
+
+
+def test_stream_without_a_group_is_not_trimmed(redis_server: RedisServer, stream: str) -> None:
+    with redis_server.client() as client:
+        client.xadd(stream, {"groupId": "a"})
+        assert trim_streams(client, stream) == {stream: 0}
+        assert client.xlen(stream) == 1
+
+
+def test_streams_are_exported_until_they_are_gone(redis_server: RedisServer, stream: str) -> None:
+    send(redis_server, stream, 3)
+    metrics = StreamMetrics()
+    labels = {"stream": stream, "group": GROUP}
+    with redis_server.client() as client:
+        client.xreadgroup(GROUP, "a worker", {stream: ">"}, count=1)
+        metrics.update(look_at_streams(client, stream))
+        assert metrics.registry.get_sample_value("prompt_stream_length", {"stream": stream}) == 3
+        assert metrics.registry.get_sample_value("prompt_stream_pending", labels) == 1
+        assert metrics.registry.get_sample_value("prompt_stream_lag", labels) == 2
+        client.delete(stream)
+        metrics.update(look_at_streams(client, stream))
+    assert metrics.registry.get_sample_value("prompt_stream_lag", labels) is None

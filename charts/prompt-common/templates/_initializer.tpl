@@ -1,13 +1,16 @@
 {{- define "prompt-common.initializerJob" -}}
 backoffLimit: {{ .Values.initializer.retries }}
 activeDeadlineSeconds: {{ .Values.initializer.deadline }}
-ttlSecondsAfterFinished: 86400
+ttlSecondsAfterFinished: {{ .Values.initializer.cleanupDelay }}
 template:
   metadata:
     labels:
       {{- include "prompt-common.labels" (dict "root" . "component" "initializer") | nindent 6 }}
     annotations:
       sidecar.istio.io/inject: "false"
+      {{- with .Values.initializer.podAnnotations }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
   spec:
     {{- include "prompt-common.podBasics" . | nindent 4 }}
     {{- include "prompt-common.placement" . | nindent 4 }}
@@ -50,13 +53,16 @@ spec:
       # The next day's run tries again what is left; until then the failed job reports it.
       backoffLimit: 1
       activeDeadlineSeconds: {{ .Values.settle.deadline }}
-      ttlSecondsAfterFinished: 86400
+      ttlSecondsAfterFinished: {{ .Values.initializer.cleanupDelay }}
       template:
         metadata:
           labels:
             {{- include "prompt-common.labels" (dict "root" . "component" "initializer") | nindent 12 }}
           annotations:
             sidecar.istio.io/inject: "false"
+            {{- with .Values.initializer.podAnnotations }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
         spec:
           {{- include "prompt-common.podBasics" . | nindent 10 }}
           {{- include "prompt-common.placement" . | nindent 10 }}
@@ -99,6 +105,7 @@ metadata:
 spec:
   schedule: {{ .Values.initializer.schedule | quote }}
   timeZone: Etc/UTC
+  suspend: {{ .Values.initializer.suspend }}
   concurrencyPolicy: Forbid
   startingDeadlineSeconds: 3600
   successfulJobsHistoryLimit: 3

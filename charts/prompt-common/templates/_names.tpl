@@ -1,15 +1,22 @@
 {{- /* The release's name if it contains the chart's, as with Argo CD. */ -}}
 {{- define "prompt-common.fullname" -}}
-{{- if contains .Chart.Name .Release.Name -}}
+{{- $chart := include "prompt-common.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride | trunc 42 | trimSuffix "-" }}
+{{- else if contains $chart .Release.Name -}}
 {{ .Release.Name | trunc 42 | trimSuffix "-" }}
 {{- else -}}
-{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 42 | trimSuffix "-" }}
+{{ printf "%s-%s" .Release.Name $chart | trunc 42 | trimSuffix "-" }}
 {{- end -}}
+{{- end -}}
+
+{{- define "prompt-common.name" -}}
+{{ .Values.nameOverride | default .Chart.Name | trunc 42 | trimSuffix "-" }}
 {{- end -}}
 
 {{- /* Call with (dict "root" . "component" "worker"). */ -}}
 {{- define "prompt-common.selectorLabels" -}}
-app.kubernetes.io/name: {{ .root.Chart.Name }}
+app.kubernetes.io/name: {{ include "prompt-common.name" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
@@ -29,6 +36,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{ .Values.secretName | default (include "prompt-common.fullname" .) }}
 {{- end -}}
 
+{{- /* A key of the Secret under the name that it has there. Call with (list . "key"). */ -}}
+{{- define "prompt-common.secretKey" -}}
+{{- $root := index . 0 -}}
+{{ get ($root.Values.secretKeys | default dict) (index . 1) | default (index . 1) }}
+{{- end -}}
+
 {{- /* Call with (list . "NAME" "key of the secret"). */ -}}
 {{- define "prompt-common.secretEnv" -}}
 {{- $root := index . 0 -}}
@@ -36,7 +49,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
   valueFrom:
     secretKeyRef:
       name: {{ include "prompt-common.secretName" $root }}
-      key: {{ index . 2 }}
+      key: {{ include "prompt-common.secretKey" (list $root (index . 2)) }}
 {{- end -}}
 
 {{- /* Security of one Kafka cluster: the prefix of its variables, and the values. */ -}}

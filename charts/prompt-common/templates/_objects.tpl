@@ -27,7 +27,7 @@ spec:
 {{- end -}}
 
 {{- /*
-Call with (dict "root" . "name" NAME "component" COMPONENT "ingress" (list RULE ...)), the rules as text.
+Call with (dict "root" . "name" NAME "component" COMPONENT "ingress" (list RULE ...)), the rules as text; "egress" likewise, in addition to DNS and the values' ports.
 */ -}}
 {{- define "prompt-common.networkPolicy" -}}
 {{- if .root.Values.networkPolicy.enabled }}
@@ -56,6 +56,9 @@ spec:
     - ports:
         - { port: 53, protocol: UDP }
         - { port: 53, protocol: TCP }
+    {{- range .egress }}
+    - {{- . | nindent 6 }}
+    {{- end }}
     {{- with .root.Values.networkPolicy.egressPorts }}
     - to:
         # Everything except the nodes' metadata service, which would hand out the nodes' own credentials.

@@ -51,6 +51,35 @@ volumes:
     configMap:
       name: {{ . }}
   {{- end }}
+  {{- if include "prompt-common.hasS3File" . }}
+  - name: s3-credentials
+    secret:
+      secretName: {{ include "prompt-common.secretName" . }}
+      items:
+        - key: {{ include "prompt-common.secretKey" (list . "s3_credentials_file") }}
+          path: credentials
+  {{- end }}
+  {{- if (.Values.repository | kindIs "map") }}
+  {{- if .Values.repository.files }}
+  - name: central-repository
+    secret:
+      secretName: {{ include "prompt-common.secretName" . }}
+      items:
+        - key: {{ include "prompt-common.secretKey" (list . "central_repo_file") }}
+          path: butler.yaml
+  {{- if .Values.repository.read }}
+  - name: read-repository
+    secret:
+      secretName: {{ include "prompt-common.secretName" . }}
+      items:
+        - key: {{ include "prompt-common.secretKey" (list . "read_repo_file") }}
+          path: butler.yaml
+  {{- end }}
+  {{- end }}
+  {{- end }}
+  {{- with .Values.additionalVolumes }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end -}}
 
 {{- define "prompt-common.volumeMounts" -}}
@@ -61,6 +90,26 @@ volumeMounts:
   - name: certificate-authorities
     mountPath: /etc/prompt-ca
     readOnly: true
+  {{- end }}
+  {{- if include "prompt-common.hasS3File" . }}
+  - name: s3-credentials
+    mountPath: /etc/prompt-s3
+    readOnly: true
+  {{- end }}
+  {{- if (.Values.repository | kindIs "map") }}
+  {{- if .Values.repository.files }}
+  - name: central-repository
+    mountPath: {{ .Values.repository.central }}
+    readOnly: true
+  {{- with .Values.repository.read }}
+  - name: read-repository
+    mountPath: {{ . }}
+    readOnly: true
+  {{- end }}
+  {{- end }}
+  {{- end }}
+  {{- with .Values.additionalVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end -}}
 

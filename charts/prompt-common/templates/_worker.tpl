@@ -1,3 +1,8 @@
+{{- /* Text that is YAML already stays as it is. */ -}}
+{{- define "prompt-common.yamlText" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
 {{- /* Settings that name and fill output runs: those of the initializer, which must be the workers' own. */ -}}
 {{- define "prompt-common.runEnv" -}}
 - name: RUBIN_INSTRUMENT
@@ -7,24 +12,25 @@
 - name: CONFIG_APDB
   value: {{ .Values.apdb.config | quote }}
 - name: PREPROCESSING_PIPELINES_CONFIG
-  value: {{ .Values.instrument.pipelines.preprocessing | toYaml | quote }}
+  value: {{ include "prompt-common.yamlText" .Values.instrument.pipelines.preprocessing | quote }}
 - name: MAIN_PIPELINES_CONFIG
-  value: {{ .Values.instrument.pipelines.main | toYaml | quote }}
-{{- with .Values.images.endpointUrl }}
-- name: S3_ENDPOINT_URL
-  value: {{ . | quote }}
-{{- end }}
-- name: AWS_DEFAULT_REGION
-  value: {{ .Values.images.region | quote }}
-{{- if .Values.images.credentials }}
-{{ include "prompt-common.secretEnv" (list . "AWS_ACCESS_KEY_ID" "s3_access_key") }}
-{{ include "prompt-common.secretEnv" (list . "AWS_SECRET_ACCESS_KEY" "s3_secret_key") }}
-{{- end }}
+  value: {{ include "prompt-common.yamlText" .Values.instrument.pipelines.main | quote }}
+{{- include "prompt-common.s3Env" (list . .Values.images) }}
 {{- if .Values.repository.databaseCredentials }}
 {{ include "prompt-common.secretEnv" (list . "LSST_DB_AUTH_CREDENTIALS" "db_auth") }}
 {{- end }}
-- name: LSST_DISABLE_BUCKET_VALIDATION
-  value: {{ ternary "1" "0" .Values.images.disableBucketValidation | quote }}
+{{- with .Values.repository.transfers }}
+- name: LSST_RESOURCES_NUM_WORKERS
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.iers.cache }}
+- name: CENTRAL_IERS_CACHE
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.sattle.url }}
+- name: SATTLE_URI_BASE
+  value: {{ . | quote }}
+{{- end }}
 {{- end -}}
 
 {{- define "prompt-common.alertEnv" -}}
@@ -56,6 +62,14 @@
 - name: READ_CENTRAL_REPO
   value: {{ . | quote }}
 {{- end }}
+{{- with .Values.repository.localConfig }}
+- name: LOCAL_REPO_CONFIG
+  value: {{ . | quote }}
+{{- end }}
+{{- if .Values.apdb.monitor }}
+- name: DAX_APDB_MONITOR_CONFIG
+  value: logging:lsst.dax.apdb.monitor
+{{- end }}
 - name: REPO_RETRY_DELAY
   value: {{ .Values.repository.retryDelay | quote }}
 - name: LOCAL_REPO_CACHE_SIZE
@@ -85,7 +99,7 @@
 - name: DEBUG_EXPORT_OUTPUTS
   value: {{ ternary "1" "0" .Values.export.enabled | quote }}
 - name: EXPORT_TYPE_REGEXP
-  value: {{ .Values.export.types | toYaml | quote }}
+  value: {{ include "prompt-common.yamlText" .Values.export.types | quote }}
 - name: USE_KAFKA_BUTLER_WRITER
   value: {{ ternary "1" "0" .Values.export.writer.enabled | quote }}
 {{- if .Values.export.writer.enabled }}
