@@ -59,7 +59,7 @@ class Microservice:
                 stderr=output,
             )
         self.wait_until(lambda: requests.get(f"{self.url}/health", timeout=2).ok)
-        self.wait_until(lambda: "Notices are followed" in self.log.read_text())
+        self.wait_until(lambda: "Receiving notices" in self.log.read_text())
 
     @property
     def url(self) -> str:

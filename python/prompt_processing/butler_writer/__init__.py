@@ -1,1 +1,1 @@
-"""Enter what workers have written into the central Butler repository, many visits at a time."""
+"""Enter the outputs of workers into the central Butler repository, many visits at a time."""

@@ -1,4 +1,4 @@
-"""The central repository, as the writer enters things into it."""
+"""Enter outputs into the central repository."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ __all__ = ["ANY_RUN", "CentralButler", "RejectedOutputsError"]
 _log = logging.getLogger("lsst.butler_writer.central")
 
 _OUTPUT_RUN = re.compile(r"(?P<chain>(?P<instrument>[^/]+)/prompt/output-\d{4}-\d\d-\d\d)/[^/]+/[^/]+")
-"""Runs of this system's workers, which the night's chain leads to."""
+"""Output runs of this system's workers, which belong to the chain of the night."""
 
 ANY_RUN = re.compile(".*")
 
 _FAULTS_OF_A_MESSAGE: tuple[type[Exception], ...] = (
     ButlerUserError,
     RegistryError,
-    # Dimension records that the outputs refer to are not there; values that no column takes.
+    # Missing dimension records that the outputs refer to; values that no column accepts.
     sqlalchemy.exc.IntegrityError,
     sqlalchemy.exc.DataError,
     FileNotFoundError,
@@ -52,14 +52,14 @@ _FAULTS_OF_A_MESSAGE: tuple[type[Exception], ...] = (
 
 
 class RejectedOutputsError(Exception):
-    """Outputs cannot be entered, now or ever.
+    """Outputs can never be entered.
 
     Parameters
     ----------
     reason : `str`
-        Why.
+        Reason.
     is_duplicate : `bool`, optional
-        Whether other outputs of the same visit are there already.
+        Whether the repository has other outputs of the same visit.
     """
 
     def __init__(self, reason: str, *, is_duplicate: bool = False) -> None:
@@ -68,16 +68,16 @@ class RejectedOutputsError(Exception):
 
 
 class CentralButler:
-    """Enter outputs of many visits at once.
+    """Enter the outputs of many visits at once.
 
     Parameters
     ----------
     butler : `~lsst.daf.butler.Butler`
         The central repository, writeable.
     retry_delay : `float`
-        Seconds before an attempt that met another writer is repeated.
+        Seconds before an attempt that conflicted with another writer is repeated.
     accepted_runs : `re.Pattern`, optional
-        What the whole name of a run must match.
+        Pattern that the whole name of a run must match.
     """
 
     def __init__(self, butler: Butler, retry_delay: float, accepted_runs: re.Pattern[str] = ANY_RUN) -> None:
@@ -89,17 +89,17 @@ class CentralButler:
         self._repositories: dict[str, CentralRepository] = {}
 
     def enter(self, outputs: Sequence[VisitOutputs]) -> None:
-        """Enter records and datasets; what is there already stays as it is.
+        """Enter records and datasets; existing ones stay unchanged.
 
         Parameters
         ----------
         outputs : sequence of `VisitOutputs`
-            Of any number of visits.
+            Outputs of any number of visits.
 
         Raises
         ------
         RejectedOutputsError
-            Raised if one of them cannot be entered, in which case the datasets of none of them are.
+            Raised if one of them cannot be entered; then no dataset is entered.
         Exception
             Any of `~prompt_processing.butler.errors.PASSING_FAILURES` if the
             repository cannot be reached.
@@ -113,7 +113,7 @@ class CentralButler:
                 self._ingest(datasets)
             except ConflictingDefinitionError as error:
                 if len(outputs) == 1:
-                    # Nobody would ever find the files of a worker that came second.
+                    # Otherwise the files of the second worker would stay without a record.
                     remove_unknown(self._butler, outputs[0])
                 raise RejectedOutputsError(_first_line(error), is_duplicate=True) from error
         except FileNotFoundError as error:
@@ -126,7 +126,7 @@ class CentralButler:
     def _ingest(self, datasets: Sequence[FileDataset]) -> None:
         with self._butler.registry.caching_context():
             try_twice(
-                # Sizes are not looked up: that would be a request to the store for each file.
+                # Without sizes, which would take a request to the store for each file.
                 lambda: self._butler.ingest(
                     *datasets, transfer=None, skip_existing=True, record_validation_info=False
                 ),
@@ -140,7 +140,7 @@ class CentralButler:
         for one in outputs:
             for simple in one.dimension_records:
                 record = DimensionRecord.from_simple(simple, universe=universe)
-                # Each detector brings the records of the whole visit.
+                # Each detector's message has the records of the whole visit.
                 by_element.setdefault(record.definition.name, {}).setdefault(record.dataId, record)
         for element in universe.elements:
             if rows := by_element.get(element.name):
@@ -193,7 +193,7 @@ class CentralButler:
         return datasets
 
     def _register_runs(self, runs: Iterable[str]) -> None:
-        # In one order, so that two writers do not wait for each other's locks.
+        # In a fixed order, so that two writers do not wait for each other's locks.
         for run in sorted(runs):
             if not self._accepted_runs.fullmatch(run):
                 raise ValueError(f"The run {run} is not one that OUTPUT_RUN_REGEXP accepts.")

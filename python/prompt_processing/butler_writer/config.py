@@ -23,27 +23,27 @@ def _pattern(value: Any) -> Any:
 
 
 class WriterSettings(KafkaClusterSettings):
-    """Settings of the writer; each is the environment variable of its name in capitals."""
+    """Settings of the writer; each is the environment variable of the same name in capitals."""
 
     butler_repository: str
     """URI of the central repository."""
     kafka_topic: str
-    """Where workers publish what they have written."""
+    """Topic on which workers announce their outputs."""
     kafka_output_topic: str
-    """Where it is told what has been entered."""
+    """Topic on which the writer announces entered datasets."""
     kafka_transactional_id: Annotated[str, Field(max_length=249)] = "butler-writer-output"
     """Transactional id of the producer, which the cluster's ACLs must allow. Writers that run at once need
     different ids: a writer that starts with the id of another one stops it."""
     kafka_debug: bool = False
     """Whether the Kafka clients log all that they do."""
     output_run_regexp: Annotated[re.Pattern[str], NoDecode, BeforeValidator(_pattern)] = re.compile(".*")
-    """Runs that datasets are entered into, a regular expression that the whole name must match; by default
-    any. A message with another run is left behind."""
+    """Regular expression that the whole name of an output run must match; any by default. A message with
+    another run is left behind."""
     output_dataset_list_directory: str
-    """URI of the directory for the lists of what has been entered."""
+    """URI of the directory for lists of entered datasets."""
     writer_debug_level: Literal["TRACE", "VERBOSE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     """Level of the service's log."""
     metrics_port: int = Field(default=0, ge=0, lt=65536)
     """Port of the Prometheus metrics; 0 serves none."""
     writer_retry_delay: float = Field(default=5.0, ge=0, allow_inf_nan=False)
-    """Seconds before a repository that failed is tried again; doubled each time, up to a minute."""
+    """Seconds before a failed repository is tried again; doubled each time, up to a minute."""

@@ -17,31 +17,31 @@ _log = logging.getLogger("lsst.butler_writer.datastore_files")
 
 
 def are_all_there(butler: Butler, outputs: VisitOutputs) -> bool:
-    """Tell whether each dataset of a message has its file."""
+    """Return whether each dataset of a message has its file."""
     root = datastore_root(butler)
     return all(ResourcePath.mexists([root.join(one.path) for one in outputs.datasets]).values())
 
 
 def remove_unknown(butler: Butler, outputs: VisitOutputs) -> int:
-    """Remove the files of those datasets that the repository does not know.
+    """Remove the files of datasets that the repository does not have.
 
     Parameters
     ----------
     butler : `~lsst.daf.butler.Butler`
         The repository.
     outputs : `~prompt_processing.butler.messages.VisitOutputs`
-        Whose files are meant.
+        Outputs whose files to check.
 
     Returns
     -------
     n_removed : `int`
-        How many.
+        Number of removed files.
     """
     root = datastore_root(butler)
     n_removed = 0
     for dataset in outputs.datasets:
         for identity in dataset.refs:
-            # The id in its name says that the file is of no other dataset.
+            # The id in its name shows that the file belongs to no other dataset.
             if str(identity) not in dataset.path or ".." in dataset.path.split("/"):
                 _log.error("%s is not named after its dataset; it stays.", dataset.path)
             elif butler.get_dataset(identity) is None:

@@ -1,4 +1,4 @@
-"""What the writer counts, for Prometheus."""
+"""Prometheus metrics of the writer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class WriterMetrics:
     Parameters
     ----------
     registry : `prometheus_client.CollectorRegistry`, optional
-        Where they are collected; one of their own by default.
+        Registry; a new one by default.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -47,9 +47,9 @@ class WriterMetrics:
         Parameters
         ----------
         messages, datasets : `int`
-            How many were entered.
+            Numbers of entered messages and datasets.
         seconds : `float`
-            How long it took.
+            Duration.
         """
         self._messages.inc(messages)
         self._datasets.inc(datasets)

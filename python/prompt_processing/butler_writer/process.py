@@ -1,4 +1,4 @@
-"""The writer as a process: it runs until it is asked to stop."""
+"""Run the writer as a process until it is asked to stop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run_writer() -> int:
     Returns
     -------
     status
-        0 after an orderly stop, 1 if only a new process can go on, 3 for unusable settings.
+        0 after an orderly stop, 1 if only a new process can continue, 3 for unusable settings.
     """
     try:
         settings = WriterSettings.load()
@@ -61,7 +61,7 @@ def _run(settings: WriterSettings, stop: threading.Event) -> int:
         debug=settings.kafka_debug,
     )
     lists = ResourcePath(settings.output_dataset_list_directory, forceDirectory=True)
-    # By then the group has given the batch to another writer.
+    # After this time the group assigns the batch to another writer.
     heartbeat = Heartbeat(MAX_POLL_INTERVAL_MS / 1000)
     service = WriterService(
         topics,
@@ -81,7 +81,7 @@ def _run(settings: WriterSettings, stop: threading.Event) -> int:
         topics.open()
         if not lists.exists():
             lists.mkdir()
-        # What is here by now stays; collections that go through it again would take a tenth of the time.
+        # Objects made until now are permanent; scanning them in each collection takes a tenth of the time.
         gc.freeze()
         _log.info("Ready for messages of %s.", settings.kafka_topic)
         service.run(stop)

@@ -1,4 +1,4 @@
-"""Classes by name: a writer records how a file is read, and needs nothing that reads it."""
+"""Stand-ins for formatters and storage classes, of which the writer needs only the names."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ _RUNS_WHAT_IT_READS = re.compile(r"pickle", re.IGNORECASE)
 
 
 def formatter_named(name: str) -> type[FormatterV2]:
-    """Return a class that stands for a formatter wherever only its name is needed.
+    """Return a stand-in class for a formatter, of which only the name is used.
 
-    Nothing is imported: the class may exist only where the file was written and where it is read.
+    Nothing is imported, because the class may exist only where files are written and read.
 
     Parameters
     ----------
     name : `str`
-        Full name of the class, as a message gives it.
+        Full name of the class, from a message.
 
     Raises
     ------
     ValueError
-        Raised if it is not the full name of a class, or if the class unpickles: a file that anybody who may
-        publish can place must not run code where it is read.
+        Raised if it is not the full name of a class, or if the class unpickles: any publisher could place
+        such a file, and it would run code where it is read.
     """
     if len(name) > _LONGEST_NAME or not _CLASS.fullmatch(name):
         raise ValueError(f"{name[:_LONGEST_NAME]!r} is not the full name of a formatter.")
     if _RUNS_WHAT_IT_READS.search(name):
-        raise ValueError(f"{name} would run code of the file that it reads; such files are not entered.")
+        raise ValueError(f"{name} would run code from the file that it reads; such files are not entered.")
     return _formatter(name)
 
 
 def know_storage_class(name: str) -> None:
-    """Make a storage class known by its name, unless the Butler's configuration has it.
+    """Register a storage class by its name, unless the Butler's configuration has it.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def know_storage_class(name: str) -> None:
     Raises
     ------
     ValueError
-        Raised if it cannot be the name of one.
+        Raised if the name is not valid.
     """
     factory = StorageClassFactory()
     if name in factory:

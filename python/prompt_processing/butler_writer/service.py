@@ -1,4 +1,4 @@
-"""The writer's story: read a batch, enter it, list it, tell about it; then the next."""
+"""The loop of the writer: read a batch, enter it, list it, announce it."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ _log = logging.getLogger("lsst.butler_writer.service")
 _T = TypeVar("_T")
 
 BATCH_SIZE = 500
-"""Messages that are entered together at the most."""
+"""Largest number of messages that are entered together."""
 
 _LISTEN_SECONDS = 0.5
 _LONGEST_PAUSE = 60.0
 
 
 class Topics(Protocol):
-    """The topics, as `~prompt_processing.butler_writer.topics.WriterTopics` has them."""
+    """Topics of the writer, see `~prompt_processing.butler_writer.topics.WriterTopics`."""
 
     def read(self, limit: int, seconds: float) -> list[Message]:
-        """Return what there is."""
+        """Return the available messages."""
 
     def commit(self, messages: Sequence[Message], event: bytes | None) -> None:
-        """Commit what was read with the event about it."""
+        """Commit messages together with the event about them."""
 
 
 class Central(Protocol):
-    """The repository, as `~prompt_processing.butler_writer.central.CentralButler` has it."""
+    """The repository, see `~prompt_processing.butler_writer.central.CentralButler`."""
 
     def enter(self, outputs: Sequence[VisitOutputs]) -> None:
-        """Enter all, or none."""
+        """Enter all outputs, or none."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +60,26 @@ class _Received:
 
 
 class _StoppedError(Exception):
-    """It is time to end, with something left undone."""
+    """The writer has to stop before the batch is entered."""
 
 
 class WriterService:
-    """Enter what workers have written.
+    """Enter the outputs of workers.
 
     Parameters
     ----------
     topics : `Topics`
-        Where messages come from and events go.
+        Source of messages and destination of events.
     central : `Central`
         The repository.
     lists : `~lsst.resources.ResourcePath`
-        Directory of the lists of what has been entered.
+        Directory for lists of entered datasets.
     metrics : `~prompt_processing.butler_writer.metrics.WriterMetrics`
-        Counts.
+        Metrics of the writer.
     retry_delay : `float`
         Seconds before the repository is tried again; doubled each time.
     heartbeat : `~prompt_processing.telemetry.health.Heartbeat`, optional
-        Beats whenever the loop turns, and before each attempt.
+        Beats in each turn of the loop, and before each attempt.
     """
 
     def __init__(
@@ -101,12 +101,12 @@ class WriterService:
         self._heartbeat = heartbeat or Heartbeat(float("inf"))
 
     def run(self, stop: threading.Event) -> None:
-        """Work until told to stop, then finish the batch that is underway if the repository answers.
+        """Run until asked to stop, then finish the current batch if the repository answers.
 
         Parameters
         ----------
         stop : `threading.Event`
-            Set when it is time to end.
+            Set when the writer has to stop.
         """
         while not stop.is_set():
             self._heartbeat.beat()
@@ -116,7 +116,7 @@ class WriterService:
             try:
                 self._handle(messages, stop)
             except TransactionAbortedError:
-                # Nothing is lost: the messages come again, and what is entered already is skipped then.
+                # Nothing is lost: the messages are read again, and existing datasets are skipped.
                 continue
             except _StoppedError:
                 _log.warning(
@@ -152,7 +152,7 @@ class WriterService:
             return None
 
     def _enter(self, received: Sequence[_Received], stop: threading.Event) -> list[_Received]:
-        """Enter all but those that cannot be; return those that were."""
+        """Enter all messages except the rejected ones; return those that were entered."""
         if not received:
             return []
         try:
@@ -163,8 +163,8 @@ class WriterService:
             if len(received) == 1:
                 self._leave_behind(received[0].where, str(error))
                 return []
-            _log.warning("A batch of %d messages is entered in halves: %s", len(received), error)
-        # The few that are at fault are found in a few steps; the others still go in many at a time.
+            _log.warning("Entering a batch of %d messages in halves: %s", len(received), error)
+        # Finds the few faulty messages in a few steps; the others are still entered many at a time.
         middle = len(received) // 2
         return [*self._enter(received[:middle], stop), *self._enter(received[middle:], stop)]
 
@@ -179,7 +179,7 @@ class WriterService:
         return BatchIngested(batch_id=batch.batch_id, batch_file=name).model_dump_json().encode()
 
     def _again(self, action: Callable[[], _T], what: str, stop: threading.Event) -> _T:
-        """Do something until neither database nor store fails."""
+        """Repeat an action until neither database nor store fails."""
         pause = self._retry_delay
         while True:
             self._heartbeat.beat()

@@ -1,4 +1,4 @@
-"""The writer's two topics: what was read counts as read in the same transaction that tells what was done."""
+"""The writer's topics: one transaction commits the messages that were read and the event about them."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ GROUP = "butler-writer"
 """Consumer group of all writers."""
 
 MAX_POLL_INTERVAL_MS = 1_800_000
-"""How long a batch may take, a database that is away for a while included, before others take over."""
+"""Longest time for a batch, including an outage of the database, before another writer takes over."""
 
 _TRANSACTION_TIMEOUT_MS = 30_000
-"""How long a writer that died may hold up those who read only what is committed."""
+"""Longest time for which a dead writer can block consumers of committed messages."""
 
 
 _FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
 
 
 class TransactionAbortedError(Exception):
-    """The transaction came to nothing; the messages will be read again, here or by another writer."""
+    """The transaction failed; the messages will be read again, here or by another writer."""
 
 
 class WriterTopics:
@@ -42,9 +42,9 @@ class WriterTopics:
     Parameters
     ----------
     kafka : `~prompt_processing.transport.kafka.KafkaSettings`
-        The cluster.
+        Settings of the cluster.
     topic, output_topic : `str`
-        What is read, and where events go.
+        Topic of messages, and topic of events.
     transactional_id : `str`
         Id of the producer; a writer that starts with the same one stops this one.
     debug : `bool`, optional
@@ -73,7 +73,7 @@ class WriterTopics:
             enable_auto_commit=False,
             isolation_level="read_committed",
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
-            # A topic that is made after the start is found soon.
+            # A topic that is created after the start is found soon.
             topic_metadata_refresh_interval_ms=10_000,
             **logged,
         )
@@ -93,16 +93,16 @@ class WriterTopics:
 
     @property
     def refusal(self) -> str | None:
-        """Why the cluster does not let this client in; `None` if it does."""
+        """Why the cluster refuses this client; `None` if it does not."""
         return self._refusals.reason
 
     def explain(self, error: KafkaError) -> str:
-        """Return why this writer cannot go on, and which setting to check.
+        """Return why this writer cannot continue, and which setting to check.
 
         Parameters
         ----------
         error : `confluent_kafka.KafkaError`
-            As `open`, `read` or `commit` raised it.
+            Error of `open`, `read` or `commit`.
         """
         if self.refusal is not None:
             return self.refusal
@@ -119,40 +119,40 @@ class WriterTopics:
         return str(error.str())
 
     def open(self, timeout: float = 60.0) -> None:
-        """Connect.
+        """Connect to the cluster.
 
         Parameters
         ----------
         timeout : `float`, optional
-            Seconds.
+            Timeout, seconds.
 
         Raises
         ------
         confluent_kafka.KafkaException
-            Raised if the cluster cannot be reached, or refuses.
+            Raised if the cluster cannot be reached, or refuses the client.
         """
         try:
             self._producer.init_transactions(timeout)
         except KafkaException:
-            # Serves the callback of errors: the call itself only knows that its time ran out.
+            # Calls the error callback; the failed call itself only reports a timeout.
             self._producer.poll(0)
             raise
         self._consumer.subscribe([self._topic])
 
     def read(self, limit: int, seconds: float) -> list[Message]:
-        """Return what there is.
+        """Return the available messages.
 
         Parameters
         ----------
         limit : `int`
-            Messages at the most.
+            Largest number of messages.
         seconds : `float`
             How long to wait for more.
 
         Returns
         -------
         messages : `list` [`confluent_kafka.Message`]
-            In the order of each partition; possibly none.
+            Messages, in order within each partition; may be empty.
         """
         messages = []
         for message in self._consumer.consume(limit, seconds):
@@ -163,21 +163,21 @@ class WriterTopics:
         return messages
 
     def commit(self, messages: Sequence[Message], event: bytes | None) -> None:
-        """Commit what was read with the event about it: both, or neither.
+        """Commit messages and the event about them, both or neither.
 
         Parameters
         ----------
         messages : sequence of `confluent_kafka.Message`
-            As `read` gave them.
+            Messages from `read`.
         event : `bytes` or `None`
-            `None` if there is nothing to tell.
+            The event; `None` if nothing was entered.
 
         Raises
         ------
         TransactionAbortedError
-            Raised if it did not come to that; `read` will give the messages again if they are still ours.
+            Raised if nothing was committed; `read` returns the messages again if they are still ours.
         confluent_kafka.KafkaException
-            Raised for failures that only a new process can mend.
+            Raised for failures after which only a new process can continue.
         """
         try:
             self._producer.begin_transaction()
@@ -207,7 +207,7 @@ class WriterTopics:
             except KafkaException as error:
                 if not error.args[0].retriable():
                     raise
-                _log.warning("The commit is tried again: %s", error.args[0].str())
+                _log.warning("Trying the commit again: %s", error.args[0].str())
 
     def _rewind(self, messages: Sequence[Message]) -> None:
         first: dict[tuple[str, int], int] = {}
@@ -218,8 +218,8 @@ class WriterTopics:
             try:
                 self._consumer.seek(TopicPartition(topic, partition, offset))
             except KafkaException as error:
-                # Another writer has the partition now, and begins where the group has committed.
-                _log.info("Partition %d of %s is not ours any more: %s", partition, topic, error)
+                # Another writer has the partition now, and begins at the committed offset.
+                _log.info("Partition %d of %s now belongs to another writer: %s", partition, topic, error)
 
 
 def _next_offsets(messages: Sequence[Message]) -> list[TopicPartition]:

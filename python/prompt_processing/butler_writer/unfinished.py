@@ -1,4 +1,4 @@
-"""Exports that a worker has begun and not ended: finish them, or clear away what they have left."""
+"""Finish the exports of dead workers, or remove their files."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ __all__ = ["FinishReport", "finish_exports", "finish_repository"]
 _log = logging.getLogger("lsst.butler_writer.unfinished")
 
 _OLD_SECONDS = 3600.0
-"""Far more than a visit may take: whoever wrote an older note is not at work on it any more."""
+"""Far more than a visit may take: the worker of an older note has ended."""
 
 _RETRY_SECONDS = 5.0
 
 
 @dataclass(slots=True)
 class FinishReport:
-    """What became of unfinished exports.
+    """Numbers of unfinished exports by result.
 
     Attributes
     ----------
     finished : `int`
-        All files were there, and are entered now.
+        All files existed, and the datasets have been entered.
     cleared : `int`
-        Files were missing, or other outputs of the visit are there: what was copied is removed.
+        Files were missing, or the repository has other outputs of the visit; the copied files were removed.
     young : `int`
-        Left alone: somebody may be at work on them.
+        Left unchanged, because a worker may still be writing.
     left : `int`
-        Not understood, or refused for a reason that somebody has to look at.
+        Unreadable, or rejected for a reason that an operator has to check.
     """
 
     finished: int = 0
@@ -52,21 +52,21 @@ class FinishReport:
 def finish_exports(
     butler: Butler, retry_delay: float, older_than: float = _OLD_SECONDS, now: float | None = None
 ) -> FinishReport:
-    """Finish what dead workers have begun.
+    """Finish the exports of dead workers.
 
-    It can be called at any time and any number of times: outputs are entered under the ids that the worker
-    gave them, so that it does not matter if its message is still on its way to the writer service.
+    This may be called at any time and any number of times. Outputs are entered with the ids that the worker
+    assigned, so that a message still on its way to the writer service does no harm.
 
     Parameters
     ----------
     butler : `~lsst.daf.butler.Butler`
         The central repository, writeable.
     retry_delay : `float`
-        Seconds before a second attempt, where the repository does not answer.
+        Seconds before a second attempt, if the repository does not answer.
     older_than : `float`, optional
-        Seconds; younger notes are left to those who wrote them.
+        Smallest age of a note, seconds; younger notes are left to their workers.
     now : `float`, optional
-        Unix seconds.
+        Current time, Unix seconds.
 
     Raises
     ------
@@ -89,10 +89,10 @@ def _finish(butler: Butler, central: CentralButler, note: ExportNote, report: Fi
     try:
         outputs = note.read()
     except FileNotFoundError:
-        # Its worker, or another one who finishes, was faster.
+        # The worker, or another process that finishes exports, was faster.
         return
     except ValidationError as error:
-        _log.error("The note %s is not understood: %s", note.uri, error.errors(include_input=False)[:3])
+        _log.error("Cannot read the note %s: %s", note.uri, error.errors(include_input=False)[:3])
         report.left += 1
         return
     if are_all_there(butler, outputs):
@@ -100,16 +100,16 @@ def _finish(butler: Butler, central: CentralButler, note: ExportNote, report: Fi
             central.enter([outputs])
         except RejectedOutputsError as error:
             if not error.is_duplicate:
-                _log.error("The export of %s is refused: %s", note.uri, error)
+                _log.error("The export of %s is rejected: %s", note.uri, error)
                 report.left += 1
                 return
-            _log.warning("The export of %s is cleared away: %s", note.uri, error)
+            _log.warning("Removed the files of the export of %s: %s", note.uri, error)
             report.cleared += 1
         else:
             _log.info("Entered %d datasets of %s.", len(outputs.datasets), note.uri)
             report.finished += 1
     else:
-        # Nobody was told of them: the worker tells when it has copied all.
+        # Nothing refers to these files: a worker announces them only after it has copied all.
         n_removed = remove_unknown(butler, outputs)
         _log.warning("Removed %d files of %s, of which others are missing.", n_removed, note.uri)
         report.cleared += 1
@@ -117,14 +117,14 @@ def _finish(butler: Butler, central: CentralButler, note: ExportNote, report: Fi
 
 
 def finish_repository(repository: str, older_than: float = _OLD_SECONDS) -> FinishReport:
-    """Finish what dead workers have begun in a repository that is to be opened.
+    """Open a repository and finish the exports of dead workers.
 
     Parameters
     ----------
     repository : `str`
         URI of the central repository.
     older_than : `float`, optional
-        As of `finish_exports`.
+        See `finish_exports`.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""The fan-out: one announcement of the telescope becomes one message for each active detector."""
+"""The fan-out: it turns one announcement of the telescope into one message per active detector."""

@@ -1,4 +1,4 @@
-"""Settings of the fan-out: environment variables, and the file that says which detectors go where."""
+"""Settings of the fan-out: environment variables, and the file of detectors and destinations."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,35 +18,35 @@ __all__ = ["ConfigurationError", "DetectorMap", "FanOutSettings"]
 
 
 class ConfigurationError(Exception):
-    """The instrument configuration cannot be used; the message names everything wrong."""
+    """The instrument configuration is unusable; the message names all errors."""
 
 
 class FanOutSettings(KafkaClusterSettings, SchemaRegistrySettings):
     """Settings of the fan-out; every variable has the upper-case name of its field."""
 
     supported_instruments: Annotated[frozenset[str], NoDecode] = Field(min_length=1)
-    """Instruments whose visits are sent on; blank-separated in the environment."""
+    """Instruments whose visits are fanned out; blank-separated in the environment."""
     instrument_config_file: Path
-    """The YAML file of `DetectorMap`."""
+    """YAML file of active detectors and destinations."""
     consumer_group: str
-    """Shared by all replicas of the fan-out, so that each visit is sent on once."""
+    """Consumer group, shared by all replicas of the fan-out, so that each visit is fanned out once."""
     next_visit_topic: str = "next-visit-topic"
     offset: Literal["earliest", "latest"] = "latest"
-    """Where a consumer group without a committed offset begins; one with goes on where it left off."""
+    """Where a consumer group without a committed offset begins; other groups continue at their offset."""
     standing_queue: Literal["keep", "flush"] = "keep"
-    """What to do with the visits that were on the topic before this process started: send on those that
-    nobody has and that are not stale, or none."""
+    """What to do with visits that were on the topic before this process started: ``keep`` sends those that no
+    worker has received and that are not stale, ``flush`` sends none."""
     message_expiration: float = Field(default=3600.0, gt=0)
-    """Age in seconds past which a visit is not sent on any more."""
+    """Age in seconds after which a visit is stale and is not sent."""
     max_fan_out_messages: int = Field(default=1000, gt=0)
-    """How many visit-detectors may be awaiting their answer at once; with that many accepted, no further
-    visit is taken from the topic."""
+    """Largest number of visit-detectors that wait for an answer; when it is reached, no further visit is read
+    from the topic."""
     retry_knative_requests: bool = False
-    """Whether to send again what was answered with 503, or not at all."""
+    """Whether to send a visit again after an answer of 503, or after no answer."""
     platform: Literal["knative", "keda"] = "knative"
-    """Where visits go: to the services under ``knative-urls``, or to the streams under ``redis-streams``."""
+    """Destination of visits: the services under ``knative-urls``, or the streams under ``redis-streams``."""
     redis_host: str = ""
-    """``host`` or ``host:port`` of the Redis server; needed on the platform ``keda``."""
+    """``host`` or ``host:port`` of the Redis server; required with ``PLATFORM=keda``."""
     redis_retry_count: int = Field(default=3, ge=0)
     """How often a command of Redis is repeated on a new connection before it counts as failed; a visit that
     could not be added is tried again until it is stale."""
@@ -62,7 +62,7 @@ class FanOutSettings(KafkaClusterSettings, SchemaRegistrySettings):
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Port of the Prometheus metrics; 0 serves none."""
     shutdown_grace_s: float = Field(default=600.0, ge=0)
-    """How long, after a signal to stop, answers still on their way are awaited."""
+    """Seconds to wait for pending answers after a signal to stop."""
 
     @model_validator(mode="before")
     @classmethod
@@ -74,7 +74,7 @@ class FanOutSettings(KafkaClusterSettings, SchemaRegistrySettings):
     @model_validator(mode="after")
     def _redis_is_named(self) -> "FanOutSettings":
         if self.platform == "keda" and not self.redis_host:
-            raise ValueError("REDIS_HOST is needed with PLATFORM=keda")
+            raise ValueError("REDIS_HOST is required with PLATFORM=keda")
         if self.redis_host:
             try:
                 split_address(self.redis_host, 6379)
@@ -84,7 +84,7 @@ class FanOutSettings(KafkaClusterSettings, SchemaRegistrySettings):
 
 
 class DetectorMap(BaseModel):
-    """Which detectors of which instrument are processed, and where their visits are sent."""
+    """Active detectors of each instrument, and destinations of their visits."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
 
@@ -95,12 +95,12 @@ class DetectorMap(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> "DetectorMap":
-        """Read the file.
+        """Read the instrument configuration.
 
         Raises
         ------
         ConfigurationError
-            If it cannot be read, or is not what it should be.
+            If the file cannot be read or is malformed.
         """
         try:
             return cls.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
@@ -111,12 +111,12 @@ class DetectorMap(BaseModel):
             raise ConfigurationError(f"{path}: {error}") from error
 
     def check(self, settings: FanOutSettings) -> None:
-        """Make sure that each supported instrument has detectors and a destination.
+        """Check that each supported instrument has detectors and a destination.
 
         Raises
         ------
         ConfigurationError
-            Naming all that have not.
+            If any is missing; the message names all of them.
         """
         destinations = self.knative_urls if settings.platform == "knative" else self.redis_streams
         section = "knative-urls" if settings.platform == "knative" else "redis-streams"
@@ -132,7 +132,7 @@ class DetectorMap(BaseModel):
     def active_detectors(self, visit: NextVisit) -> list[int]:
         """Return the detectors to send the visit for, in ascending order.
 
-        Test groups, known by their ``salIndex``, have only raws of some detectors and a list of their own.
+        Test groups, identified by their ``salIndex``, have raws of some detectors only, and a separate list.
         """
         test_group = f"{visit.instrument}-TEST-{visit.salIndex}"
         chosen = self.detectors.get(test_group, self.detectors.get(visit.instrument, {}))

@@ -1,4 +1,4 @@
-"""Where the fanned-out visits go: Knative services over HTTP, or Redis streams read by KEDA's jobs."""
+"""Destinations of fanned-out visits: Knative services over HTTP, or Redis streams for KEDA's jobs."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ _REDIS_CONNECTIONS = 8
 _REDIS_PAUSE_S = 1.0
 
 OnOut = Callable[[], object]
-"""Told when a message has left this process for the first time."""
+"""Called when a message has left this process for the first time."""
 
 
 def _tell_nobody() -> None:
@@ -48,18 +48,18 @@ class _Answer(NamedTuple):
 
 
 class Destination(Protocol):
-    """Something that takes the visits of single detectors."""
+    """A destination for the visits of single detectors."""
 
     async def send(self, visit: FannedOutVisit, on_out: OnOut = _tell_nobody) -> str:
-        """Hand the visit over and return in one word what became of it; never raises for its refusal.
+        """Send a visit and return its status in one word; a refusal raises nothing.
 
         Parameters
         ----------
         visit
-            What to send.
+            The visit.
         on_out
-            Called as soon as it is out of our hands, long before it is known what becomes of it; not at all
-            if that never comes. May be called again.
+            Called as soon as the message has left this process, long before its answer; not called if it
+            never leaves. May be called again.
         """
         ...
 
@@ -69,23 +69,23 @@ class Destination(Protocol):
 
 
 class KnativeServices:
-    """Posts each visit as a CloudEvent, in structured mode, and awaits the answer.
+    """Post each visit as a CloudEvent in structured mode, and wait for the answer.
 
     Parameters
     ----------
     urls
-        Service of each instrument.
+        URL of the service of each instrument.
     source
-        The CloudEvents' source: the topic that the visits come from.
+        Source of the CloudEvents: the topic of the visits.
     max_in_flight
-        How many requests may be awaiting their answer at once.
+        Largest number of requests that wait for an answer.
     retry
-        Whether to send again what was answered with 503, after its ``Retry-After``, and what got no answer,
-        after a pause: whoever gets it then finds out whether anything permanent was written.
+        Whether to send a visit again: after an answer of 503 and its ``Retry-After``, or after no answer and
+        a pause. The next worker checks whether anything permanent was written.
     expiration_s
-        A visit of that age (s) is not sent again.
+        Age (s) from which a visit is not sent again.
     metrics
-        What to count with.
+        Metrics of the fan-out.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class KnativeServices:
         self._slots = asyncio.Semaphore(max_in_flight)
         tracing = aiohttp.TraceConfig()
         tracing.on_request_chunk_sent.append(_body_is_out)
-        # The answer comes when the visit has been processed: its time limit is the service's to keep.
+        # The answer comes after the visit has been processed; the service enforces the time limit.
         self._session = aiohttp.ClientSession(
             trace_configs=[tracing],
             connector=aiohttp.TCPConnector(limit=max_in_flight, force_close=True),
@@ -114,19 +114,19 @@ class KnativeServices:
         )
 
     async def send(self, visit: FannedOutVisit, on_out: OnOut = _tell_nobody) -> str:
-        """Post the visit, again while it is answered with 503 and that is wanted, until it is stale.
+        """Post a visit; with ``retry``, repeat that after 503 or no answer until the visit is stale.
 
         Parameters
         ----------
         visit
-            What to send.
+            The visit.
         on_out
-            Called when the request is on the wire.
+            Called when the request has been sent.
 
         Returns
         -------
         status
-            The last answer's HTTP status, or ``unreachable``.
+            HTTP status of the last answer, or ``unreachable``.
         """
         while True:
             answer = await self._post_once(visit, on_out)
@@ -136,7 +136,7 @@ class KnativeServices:
             if visit.age(time.time()) + answer.retry_after_s > self._expiration_s:
                 return answer.status
             self._metrics.retries.labels(visit.instrument).inc()
-            # All detectors of a visit are refused together; they should not come back together.
+            # All detectors of a visit are refused at the same time; their retries are spread.
             await asyncio.sleep(answer.retry_after_s * random.uniform(1.0, 1.1))
 
     async def _post_once(self, visit: FannedOutVisit, on_out: OnOut) -> _Answer:
@@ -196,7 +196,7 @@ class RedisConnections:
 
 
 class RedisStreams:
-    """Adds each visit to the stream of its instrument, and creates the consumer group of its workers.
+    """Add each visit to the stream of its instrument, and create the consumer group of its workers.
 
     Parameters
     ----------
@@ -205,9 +205,9 @@ class RedisStreams:
     host
         ``host`` or ``host:port`` of the server.
     expiration_s
-        A visit of that age (s) is not added any more.
+        Age (s) from which a visit is not added.
     metrics
-        What to count with.
+        Metrics of the fan-out.
     connections
         How connections to the server are kept and repaired.
     """
@@ -226,7 +226,7 @@ class RedisStreams:
         metrics.expect_answers(streams)
         self._expiration_s = expiration_s
         self._metrics = metrics
-        # A focal plane's entries take turns on a few connections: the client's own pool refuses the 101st.
+        # The entries of a focal plane share a few connections: the default pool refuses the 101st.
         pool = redis.asyncio.BlockingConnectionPool(
             host=name,
             port=port,
@@ -243,16 +243,16 @@ class RedisStreams:
         self._client = redis.asyncio.Redis.from_pool(pool)
 
     async def send(self, visit: FannedOutVisit, on_out: OnOut = _tell_nobody) -> str:
-        """Add an entry, again while Redis does not answer, until the visit is stale.
+        """Add an entry; repeat that while Redis does not answer, until the visit is stale.
 
-        An entry whose acknowledgement was lost comes twice; the workers see to it that nothing else does.
+        An entry whose acknowledgement was lost is added twice; the workers prevent a second result.
 
         Parameters
         ----------
         visit
-            What to send.
+            The visit.
         on_out
-            Called when Redis has taken it.
+            Called when Redis has accepted it.
 
         Returns
         -------

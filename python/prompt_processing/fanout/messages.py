@@ -1,4 +1,4 @@
-"""From the bytes of a ``next_visit`` message to a visit."""
+"""Decode ``next_visit`` messages."""
 
 from ..domain.errors import MalformedMessageError
 from ..domain.visit import NextVisit
@@ -8,14 +8,14 @@ __all__ = ["decode_next_visit"]
 
 
 def decode_next_visit(message: bytes | None, registry: SchemaRegistry | None) -> NextVisit:
-    """Decode a message: framed Avro where a registry is configured, plain JSON where none is.
+    """Decode a message: framed Avro if a registry is configured, plain JSON otherwise.
 
     Raises
     ------
     MalformedMessageError
-        If it is neither, or not a visit.
+        If the message has another format, or is not a visit.
     SchemaRegistryError
-        If the registry cannot be asked now: the same bytes may be decodable later.
+        If the registry does not answer; the message may be decodable later.
     """
     if not message:
         raise MalformedMessageError("The message is empty.")

@@ -1,4 +1,4 @@
-"""What the fan-out counts, for Prometheus."""
+"""Prometheus metrics of the fan-out."""
 
 from collections.abc import Iterable
 
@@ -8,12 +8,12 @@ __all__ = ["FanOutMetrics"]
 
 
 class FanOutMetrics:
-    """Counters of messages by their fate.
+    """Counters, gauges and histograms of messages.
 
     Parameters
     ----------
     registry
-        Where they are collected; one of its own for each instance unless given.
+        Registry; by default a new one for each instance.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -25,20 +25,20 @@ class FanOutMetrics:
             "next_visit_undecodable_messages", "Messages that are not a visit", registry=self.registry
         )
         self.skipped = Counter(
-            "next_visit_skipped_visits", "Visits not sent on", ["reason"], registry=self.registry
+            "next_visit_skipped_visits", "Visits not fanned out", ["reason"], registry=self.registry
         )
         self.in_flight = Gauge(
             "fan_out_requests_in_flight", "Visit-detectors awaiting their answer", registry=self.registry
         )
         self.waiting = Gauge(
             "fan_out_waiting_visit_detectors",
-            "Visit-detectors that were accepted and are not settled; no visit is taken from "
-            "MAX_FAN_OUT_MESSAGES of them on",
+            "Visit-detectors that were accepted and are not settled; at MAX_FAN_OUT_MESSAGES, no further "
+            "visit is read",
             registry=self.registry,
         )
         self.seconds_until_out = Histogram(
             "fan_out_seconds",
-            "Seconds from a visit's reading until its last message is out",
+            "Seconds from reading a visit until its last message is sent",
             ["instrument"],
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
             registry=self.registry,
@@ -54,12 +54,12 @@ class FanOutMetrics:
         )
 
     def expect_answers(self, instruments: Iterable[str]) -> None:
-        """Begin to count at 0: Prometheus sees a counter grow from the first value that it reads.
+        """Start counts at 0, because Prometheus counts increases from the first value that it reads.
 
         Parameters
         ----------
         instruments
-            Whose visits will be sent on.
+            Instruments whose visits will be fanned out.
         """
         for instrument in instruments:
             self.answers.labels(instrument, "unreachable")

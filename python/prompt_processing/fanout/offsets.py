@@ -1,4 +1,4 @@
-"""How far each partition has been dealt with, when messages are dealt with out of order."""
+"""Track the offsets to commit when messages finish out of order."""
 
 from collections import OrderedDict
 from typing import Any, NamedTuple, Protocol
@@ -10,7 +10,7 @@ class Message(Protocol):
     """The part of ``confluent_kafka.Message`` that is used here."""
 
     def error(self) -> Any | None:
-        """Return the error that this event stands for, if it is none of the messages."""
+        """Return the error, if this event is an error and not a message."""
         ...
 
     def topic(self) -> str:
@@ -31,7 +31,7 @@ class Message(Protocol):
 
 
 class Position(NamedTuple):
-    """A place in a topic, in the order that ``confluent_kafka.TopicPartition`` takes."""
+    """A position in a topic, with the fields in the order of ``confluent_kafka.TopicPartition``."""
 
     topic: str
     partition: int
@@ -39,30 +39,30 @@ class Position(NamedTuple):
 
 
 class OffsetTracker:
-    """Finds the offsets that may be committed: those before which everything is finished."""
+    """Find the offsets that may be committed, before which all messages are finished."""
 
     def __init__(self) -> None:
         # Offset -> finished, in the order of arrival, by topic and partition.
         self._begun: dict[tuple[str, int], OrderedDict[int, bool]] = {}
 
     def begin(self, message: Message) -> Position:
-        """Note that a message is being dealt with; returns what to call `finish` with."""
+        """Record that a message has begun; return its position for `finish`."""
         position = Position(message.topic(), message.partition(), message.offset())
         self._begun.setdefault((position.topic, position.partition), OrderedDict())[position.offset] = False
         return position
 
     def finish(self, position: Position) -> list[Position]:
-        """Note that a message is finished.
+        """Record that a message is finished.
 
         Returns
         -------
         commits
-            The offset to commit, if one has become due: that of the first message not yet finished, or
-            the one after the last.
+            The offset to commit, if it has advanced: that of the first unfinished message, or the one
+            after the last message.
         """
         begun = self._begun.get((position.topic, position.partition), OrderedDict())
         if position.offset not in begun:
-            return []  # Committed before: it was finished twice.
+            return []  # Finished and committed before.
         begun[position.offset] = True
         due = None
         while begun and begun[next(iter(begun))]:

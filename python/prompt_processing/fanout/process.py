@@ -1,4 +1,4 @@
-"""The fan-out as a process: it runs until it is asked to stop."""
+"""Run the fan-out as a process until it is asked to stop."""
 
 import asyncio
 import logging
@@ -30,11 +30,11 @@ _log = logging.getLogger("lsst.fanout")
 _KAFKA_TIMEOUT_S = 20.0
 
 _LONGEST_TURN_S = 180.0
-"""A message is decoded within a minute, even if the registry answers none of four requests."""
+"""Decoding a message takes less than a minute, even if the registry answers none of four requests."""
 
 
 def run_fan_out() -> int:
-    """Run the fan-out with the environment's settings; returns the exit status."""
+    """Run the fan-out with the environment's settings; return the exit status."""
     configure_logging(LogContext())
     try:
         settings = FanOutSettings.load()
@@ -48,7 +48,7 @@ def run_fan_out() -> int:
     try:
         asyncio.run(_run(settings, detectors))
     except KafkaException as error:
-        # Whoever started this process starts it again.
+        # The cluster or the supervisor starts the process again.
         _log.critical("Kafka: %s", error.args[0].str())
         return ExitCode.FAILED
     return ExitCode.DONE
@@ -94,13 +94,13 @@ def _consumer(settings: FanOutSettings) -> Consumer:
         settings.consumer_group,
         enable_auto_commit=False,
         auto_offset_reset=settings.offset,
-        # A visit is announced 20 s ahead: the default 5 min until a topic made later is noticed is too long.
+        # Visits are announced 20 s ahead, but by default a new topic is noticed only after up to 5 min.
         topic_metadata_refresh_interval_ms=10_000,
     )
 
 
 def _standing_queue(consumer: Consumer, settings: FanOutSettings) -> dict[int, int]:
-    """Return the end of each partition of the topic, if what is before it is not to be sent on."""
+    """Return the end of each partition if earlier visits must not be sent, else nothing."""
     if settings.standing_queue == "keep":
         return {}
     topic = settings.next_visit_topic
@@ -111,7 +111,7 @@ def _standing_queue(consumer: Consumer, settings: FanOutSettings) -> dict[int, i
         ]
         for partition in partitions
     }
-    _log.info("Visits of %s before %s are not sent on", topic, ends)
+    _log.info("Visits of %s before the offsets %s are not sent", topic, ends)
     return ends
 
 

@@ -1,4 +1,4 @@
-"""The fan-out's story: read a visit, send it on for each detector, remember how far we are."""
+"""The loop of the fan-out: read a visit, send it for each detector, commit its offset."""
 
 import asyncio
 import logging
@@ -35,15 +35,15 @@ class Consumer(Protocol):
         ...
 
     def assignment(self) -> list[TopicPartition]:
-        """Return the partitions that are this process's."""
+        """Return the partitions assigned to this process."""
         ...
 
     def pause(self, partitions: list[TopicPartition]) -> None:
-        """Give no messages of these partitions until further notice."""
+        """Stop returning messages of these partitions."""
         ...
 
     def resume(self, partitions: list[TopicPartition]) -> None:
-        """Give messages of these partitions again."""
+        """Return messages of these partitions again."""
         ...
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> object:
@@ -56,14 +56,14 @@ class Consumer(Protocol):
 
 
 class _Sending:
-    """A visit on its way to its detectors.
+    """A visit that is being sent.
 
     Parameters
     ----------
     position
-        Of its announcement.
+        Position of the announcement.
     detectors
-        Whose messages are not out yet.
+        Detectors whose messages have not been sent yet.
     """
 
     def __init__(self, position: Position, detectors: Iterable[int]) -> None:
@@ -73,40 +73,40 @@ class _Sending:
 
     @property
     def out(self) -> bool:
-        """Whether all its messages have left this process."""
+        """Whether all messages of the visit have left this process."""
         return not self._left
 
     def note_out(self, detector: int) -> bool:
-        """Note that a detector's message has; returns whether it was the last."""
+        """Record that a detector's message has been sent; return whether it was the last one."""
         was_out = self.out
         self._left.discard(detector)
         return self.out and not was_out
 
 
 class FanOutService:
-    """Sends each visit of the topic on to all active detectors of its instrument.
+    """Fan each visit of the topic out to all active detectors of its instrument.
 
-    Several visits may be on their way at once: the answer for one comes when it has been processed, which is
-    after the next has been announced. Offsets are committed in order, each when all answers of its visit
-    are in, so that a crash sends again rather than loses. Once told to stop, what is out counts as done, so
-    that nobody sends it again while its answers are awaited.
+    Several visits may be underway at once, because the answer for a visit comes after the next visit has been
+    announced. Offsets are committed in order, each when all answers of its visit have arrived, so that after
+    a crash visits are sent again and not lost. After a request to stop, visits that have been sent count as
+    done, so that no other process sends them again while their answers are pending.
 
     Parameters
     ----------
     settings, detectors
         The configuration.
     consumer
-        Subscribed to the topic, with automatic commits off.
+        Consumer subscribed to the topic, with automatic commits disabled.
     destination
-        Where visits go.
+        Destination of visits.
     registry
-        To decode Avro with; None reads plain JSON.
+        Schema registry for Avro; `None` for plain JSON.
     metrics
-        What to count with.
+        Metrics of the fan-out.
     standing
-        Offset of each partition before which visits are passed over; none by default.
+        Offset of each partition before which visits are skipped; none by default.
     heartbeat
-        Beats whenever the loop turns.
+        Beats in each turn of the loop.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class FanOutService:
         self._left_group = False
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until told to stop, then await the answers still on their way, and leave the group."""
+        """Run until asked to stop, then wait for pending answers and leave the group."""
         try:
             while not stop.is_set():
                 self._heartbeat.beat()
@@ -151,13 +151,13 @@ class FanOutService:
             await self._destination.close()
 
     def _hold_back(self) -> None:
-        """Take no further visits as long as enough are waiting."""
+        """Pause reading while the largest number of visit-detectors is waiting."""
         full = self._n_waiting >= self._settings.max_fan_out_messages
         if full != self._held_back:
             _log.info("Taking no further visits for now" if full else "Taking visits again")
         if full:
-            # Each time, since partitions may have come meanwhile. Polling goes on: a consumer that did not
-            # would be taken for dead after a few minutes, and its visits be sent by another.
+            # In each turn, because partitions may have been added. Polling continues: without it, the group
+            # would drop this consumer after a few minutes, and another one would send its visits again.
             self._consumer.pause(self._consumer.assignment())
         elif self._held_back:
             self._consumer.resume(self._consumer.assignment())
@@ -178,9 +178,7 @@ class FanOutService:
         if visit is None or not detectors:
             self._commit(self._offsets.finish(position))
             return
-        _log.info(
-            "Group %s of %s: sending on to %d detectors", visit.groupId, visit.instrument, len(detectors)
-        )
+        _log.info("Group %s of %s: sending to %d detectors", visit.groupId, visit.instrument, len(detectors))
         sending = _Sending(position, detectors)
         self._n_waiting += len(detectors)
         self._metrics.waiting.set(self._n_waiting)
@@ -198,7 +196,7 @@ class FanOutService:
                 break
             except SchemaRegistryError as error:
                 if pause_s is None:
-                    # By now the telescope is already there: waiting longer would only delay later visits.
+                    # By now the exposure has begun: waiting longer would only delay later visits.
                     _log.error("Message %s skipped: %s", where, error)
                     break
                 await asyncio.sleep(pause_s)
@@ -256,7 +254,7 @@ class FanOutService:
     async def _finish(self) -> None:
         self._stopping = True
         deadline = time.monotonic() + self._settings.shutdown_grace_s
-        # Whoever takes over the partitions must not send again what this process is about to see through.
+        # The next owner of the partitions must not send visits again that this process still waits for.
         for sending in self._underway.values():
             if sending.out:
                 self._commit(self._offsets.finish(sending.position))
@@ -264,7 +262,7 @@ class FanOutService:
             _log.info("Awaiting the answers for %d visits", len(self._underway))
         while time.monotonic() < deadline and not all(sending.out for sending in self._underway.values()):
             await asyncio.sleep(_OUT_POLL_S)
-        # What is not out by now is the next one's, who gets the partitions at once.
+        # The next owner gets the partitions at once and sends the visits that were not sent.
         await self._leave_group()
         if self._underway:
             await asyncio.wait([*self._underway], timeout=max(0.0, deadline - time.monotonic()))

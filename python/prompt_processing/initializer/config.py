@@ -1,4 +1,4 @@
-"""What the initializer is told by its environment."""
+"""Settings of the initializer."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from prompt_processing.settings.worker import Selection
 
 
 class InitializerSettings(EnvironmentSettings):
-    """Those settings of the activator that name and fill output runs."""
+    """Settings of the worker that determine the names and content of output runs."""
 
     rubin_instrument: str
     """Short name of the instrument."""
     central_repo: str
-    """URI of the Butler repository that outputs go to."""
+    """URI of the Butler repository for outputs."""
     preprocessing_pipelines_config: Selection
-    """Which pipelines run before the images arrive."""
+    """Pipelines to run before images arrive, a YAML list of nodes."""
     main_pipelines_config: Selection
-    """Which pipelines run on the images."""
+    """Pipelines to run on the images, a YAML list of nodes."""
     config_apdb: str
     """URI of the APDB's configuration."""

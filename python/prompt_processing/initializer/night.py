@@ -22,20 +22,20 @@ _ATTEMPTS = 10
 
 
 def initialize_night(settings: InitializerSettings, night: str) -> tuple[str, ...]:
-    """Make a night's output runs and write what does not depend on a visit.
+    """Create a night's output runs and write the init-outputs.
 
     Parameters
     ----------
     settings : `InitializerSettings`
-        Pipelines and APDB must be those of the workers: the runs are named
-        after them.
+        Settings; pipelines and APDB must match those of the workers, because
+        they determine the names of the runs.
     night : `str`
         Day of observation, ``YYYY-MM-DD``.
 
     Returns
     -------
     runs : `tuple` [`str`]
-        Output runs, those that were there already included.
+        Output runs, including existing ones.
 
     Raises
     ------
@@ -44,7 +44,8 @@ def initialize_night(settings: InitializerSettings, night: str) -> tuple[str, ..
 
     Notes
     -----
-    It can be called any number of times, and by several jobs at once: what is there is compared and left.
+    This may be called any number of times, and by several jobs at once. Existing datasets are compared and
+    kept.
     """
     use_butler_types()
     paths = (*settings.preprocessing_pipelines_config.paths, *settings.main_pipelines_config.paths)
@@ -76,7 +77,7 @@ def _write_init_outputs(pipeline: ReadyPipeline, butler: Butler) -> None:
         try:
             pipeline.to_graph().init_output_run(butler)
         except ConflictingDefinitionError:
-            # Somebody else writes the same at the same time. What is there by the next attempt is compared.
+            # Another job writes the same datasets. The next attempt compares with them.
             if not attempts_left:
                 raise
             time.sleep(random.uniform(0.2, 1.0))

@@ -1,4 +1,4 @@
-"""The initializer as a process: run once before a night begins."""
+"""Run the initializer, once before a night begins."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def run_initializer(day: str | None = None) -> int:
     Returns
     -------
     status
-        0, 1 if the repository does not answer or has other init-outputs, or a pipeline is unusable, 3 for unusable settings.
+        0; 1 if the repository does not answer or has other init-outputs, or a pipeline is unusable; 3 for
+        unusable settings.
     """
     configure_logging(LogContext())
     try:
@@ -48,7 +49,7 @@ def run_initializer(day: str | None = None) -> int:
         _LOG.critical("%s", error)
         return ExitCode.FAILED
     except ConflictingDefinitionError as error:
-        # Runs are named after code and configuration: one of these has changed, and its name has not.
-        _LOG.critical("The night has init-outputs that are not these pipelines': %s", error)
+        # Code and configuration determine the names of runs: one has changed without changing the name.
+        _LOG.critical("The night has init-outputs of other pipelines: %s", error)
         return ExitCode.FAILED
     return ExitCode.DONE

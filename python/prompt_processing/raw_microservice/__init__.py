@@ -1,1 +1,1 @@
-"""Which raws have arrived: one service that answers for all workers, instead of each listing the bucket."""
+"""A service that reports arrived raws to all workers, so that they do not each list the bucket."""

@@ -1,4 +1,4 @@
-"""The HTTP side: one question, and whether the service is up."""
+"""Web application of the raw microservice."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _LONGEST_GROUP = 200
 
 
 def create_app(service: PresenceService, health: Health, metrics: MicroserviceMetrics | None = None) -> Flask:
-    """Make the application.
+    """Make the web application.
 
     Parameters
     ----------
     service : `~prompt_processing.raw_microservice.service.PresenceService`
-        Knows the answers.
+        The service.
     health : `~prompt_processing.telemetry.health.Health`
         Liveness and readiness.
     metrics : `~prompt_processing.raw_microservice.metrics.MicroserviceMetrics`, optional
-        What ``/metrics`` shows.
+        Metrics that ``/metrics`` shows.
 
     Returns
     -------
     app : `flask.Flask`
-        A WSGI application. ``GET /<instrument>/<group>/<snap>/<raft>_<sensor>`` answers 200 whether the raw
-        is there or not, 404 for what cannot exist, and 503 if nobody knows.
+        A WSGI application. ``GET /<instrument>/<group>/<snap>/<raft>_<sensor>`` answers 200 whether or not
+        the raw has arrived, 404 if it cannot exist, and 503 if the bucket does not answer.
     """
     app = Flask("prompt_processing.raw_microservice")
     counts = metrics or MicroserviceMetrics()
@@ -52,7 +52,7 @@ def create_app(service: PresenceService, health: Health, metrics: MicroserviceMe
     def presence(instrument: str, group: str, snap: int, detector: str) -> Response:
         raft, _, sensor = detector.partition("_")
         if instrument not in service.instruments:
-            return answered("impossible", 404, f"{instrument} is not answered for here.")
+            return answered("impossible", 404, f"This service does not support {instrument}.")
         number = detector_number(instrument, raft, sensor)
         if number is None or len(group) > _LONGEST_GROUP:
             return answered("impossible", 404, f"{instrument} has no such raw.")
@@ -61,9 +61,9 @@ def create_app(service: PresenceService, health: Health, metrics: MicroserviceMe
         except BucketUnavailableError as error:
             return answered("unknown", 503, str(error))
         if raw is None:
-            return answered("absent", 200, "Not there yet.")
+            return answered("absent", 200, "Not arrived yet.")
         arrival = None if raw.arrival is None else datetime.fromtimestamp(raw.arrival, UTC).isoformat()
-        uri = f"s3://{service.bucket_name}/{quote(raw.key)}"
+        uri = f"{service.bucket_uri}/{quote(raw.key)}"
         return answered("present", 200, "", present=True, uri=uri, date=arrival)
 
     def answered(answer: str, status: int, message: str, **found: Any) -> Response:

@@ -1,4 +1,4 @@
-"""The image bucket, as the service asks it on behalf of all workers."""
+"""The image bucket, which the service queries on behalf of all workers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class RawBucket:
 
     def __init__(self, store: RawStore) -> None:
         self._store = store
-        self.name = store.name
+        self.uri = store.uri
 
     def folders(self, instrument: str, nights: list[int]) -> list[tuple[int, str]]:
-        """Return the exposures of some nights with their folders, the newest first.
+        """Return the exposures of the nights with their folders, newest first.
 
         Parameters
         ----------
@@ -33,7 +33,7 @@ class RawBucket:
         nights : `list` [`int`]
             Observing days, ``YYYYMMDD``.
         """
-        # No detector and no group: for these cameras a prefix holds the raws of a night.
+        # Without detector and group: for these cameras a prefix contains the raws of a night.
         folders = (
             folder
             for prefix in visit_prefixes(instrument, 0, "", nights)
@@ -45,28 +45,28 @@ class RawBucket:
         )
 
     def raws(self, folder: str) -> Iterator[tuple[RawKey, float]]:
-        """Return the raws of an exposure, with the times of their arrival.
+        """Yield the raws of an exposure, with their times of arrival.
 
         Parameters
         ----------
         folder : `str`
-            As `folders` gives it.
+            Folder from `folders`.
         """
         for key, modified in self._store.objects(folder):
             if (raw := RawKey.parse(key)) is not None:
                 yield raw, modified
 
     def identify(self, raw: RawKey) -> ExposureIdentity | None:
-        """Read which group a raw belongs to.
+        """Read the group of a raw.
 
         Parameters
         ----------
         raw : `~prompt_processing.instruments.raw_key.RawKey`
-            Any detector's raw of the exposure.
+            Raw of any detector of the exposure.
 
         Returns
         -------
         identity : `ExposureIdentity` or `None`
-            `None` if neither the sidecar nor the image tells.
+            `None` if neither the sidecar nor the image has it.
         """
         return self._store.identify(raw)

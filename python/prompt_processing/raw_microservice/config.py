@@ -14,24 +14,24 @@ __all__ = ["MicroserviceSettings"]
 
 
 class MicroserviceSettings(KafkaClusterSettings):
-    """Settings of the service; each is the environment variable of its name in capitals."""
+    """Settings of the service; each is the environment variable of the same name in capitals."""
 
     image_bucket: str
-    """Bucket that raw images arrive in."""
+    """Bucket in which raw images arrive."""
     s3_endpoint_url: str | None = None
-    """The S3 store; AWS's by default."""
+    """URL of the S3 store; AWS by default."""
     lsst_disable_bucket_validation: bool = False
     """Whether bucket names outside the S3 standard are allowed."""
     bucket_topic: str
     """Topic of the arrival notices."""
     supported_instruments: Annotated[tuple[str, ...], NoDecode] = tuple(LSST_CAMERA_CODES)
-    """Instruments that are answered for; blank-separated in the environment."""
+    """Instruments that the service supports; blank-separated in the environment."""
     bucket_interval: float = Field(default=3.0, ge=0, allow_inf_nan=False)
-    """Seconds that an answer of the bucket holds for all who ask about the same group."""
+    """Seconds for which an answer of the bucket is reused for the same group."""
     port: int = Field(default=8080, ge=0, lt=65536)
-    """Where it listens."""
+    """Port of the service."""
     threads: int = Field(default=32, ge=1)
-    """Questions that are answered at once."""
+    """Number of requests that are answered at once."""
 
     @model_validator(mode="before")
     @classmethod

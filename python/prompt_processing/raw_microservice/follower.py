@@ -1,4 +1,4 @@
-"""A thread that takes in arrival notices."""
+"""A thread that reads arrival notices."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ _log = logging.getLogger("lsst.raw_microservice.follower")
 _LISTEN_SECONDS = 1.0
 
 _LONGEST_TURN_SECONDS = 120.0
-"""A burst of notices, each of which makes the store be asked once."""
+"""Time for a burst of notices, each of which may need a request to the store."""
 
 
 class Notices(Protocol):
-    """Where notices come from: `~prompt_processing.transport.arrival_notices.ArrivalNotices`."""
+    """A source of notices, see `~prompt_processing.transport.arrival_notices.ArrivalNotices`."""
 
     def start(self) -> None:
-        """Fix the position."""
+        """Fix the position from which notices are read."""
 
     def poll(self, seconds: float) -> list[ArrivalNotice]:
-        """Return what has arrived."""
+        """Return the notices that have arrived."""
 
     @property
     def connected(self) -> bool:
         """Whether no connection is known to be lost."""
 
     def reconnect(self) -> None:
-        """Find out whether a lost cluster answers again."""
+        """Check whether a lost cluster answers again."""
 
     def close(self) -> None:
         """Disconnect."""
 
 
 class NoticeFollower:
-    """Feed a service with notices until it is stopped.
+    """Pass notices to a service until it is stopped.
 
     Parameters
     ----------
     notices : `Notices`
-        Where they come from.
+        Source of notices.
     service : `~prompt_processing.raw_microservice.service.PresenceService`
-        Where they go.
+        Service that receives them.
     retry_delay : `float`, optional
         Seconds before Kafka is tried again.
     """
@@ -66,20 +66,20 @@ class NoticeFollower:
         self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End."""
+        """Stop the thread."""
         self._stop.set()
         self._thread.join(10.0)
 
     def alive(self) -> bool:
-        """Return whether the thread lives, and goes on."""
+        """Return whether the thread is alive and makes progress."""
         return self._thread.is_alive() and self._heartbeat.beats()
 
     def following(self) -> bool:
-        """Return whether notices are followed: otherwise only the bucket knows what arrives."""
+        """Return whether notices are received; otherwise only the bucket shows arrivals."""
         return self.alive() and self._started and self._notices.connected
 
     def _run(self) -> None:
@@ -94,8 +94,8 @@ class NoticeFollower:
                 self._complained = True
                 self._stop.wait(self._retry_delay)
             except Exception:  # noqa: BLE001
-                # Whatever one notice or one answer of Kafka brings, the next are followed all the same.
-                _log.exception("Following the notices failed; it is tried again in %g s", self._retry_delay)
+                # A failure with one notice or one answer of Kafka must not end the thread.
+                _log.exception("Reading the notices failed; trying again in %g s", self._retry_delay)
                 self._stop.wait(self._retry_delay)
         self._notices.close()
 
@@ -103,12 +103,12 @@ class NoticeFollower:
         if not self._started:
             self._notices.start()
             self._started = True
-            _log.info("Notices are followed.")
+            _log.info("Receiving notices.")
         for notice in self._notices.poll(_LISTEN_SECONDS):
             try:
                 self._service.note(notice)
             except Exception:  # noqa: BLE001
-                _log.exception("A notice is passed over; the bucket has its raw")
+                _log.exception("A notice is skipped; the bucket has its raw")
         if not self._notices.connected:
             self._notices.reconnect()
-            _log.info("Notices are followed again.")
+            _log.info("Receiving notices again.")

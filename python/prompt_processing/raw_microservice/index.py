@@ -1,4 +1,4 @@
-"""Which raws are known to have arrived, by what workers ask for."""
+"""Index of the raws that are known to have arrived."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from prompt_processing.instruments.raw_store import ExposureIdentity
 __all__ = ["ArrivedRaw", "RawIndex"]
 
 _EXPOSURES = 3000
-"""Exposures that are remembered: two nights' of the busiest camera, some 200 MB with all detectors."""
+"""Exposures to remember: two nights of the busiest camera, some 200 MB with all detectors."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArrivedRaw:
-    """A raw that is in the bucket.
+    """A raw in the bucket.
 
     Attributes
     ----------
     key : `str`
-        Its key.
+        Key of the raw.
     arrival : `float` or `None`
-        When it arrived, Unix seconds, UTC.
+        Time of arrival, Unix seconds, UTC.
     """
 
     key: str
@@ -42,7 +42,7 @@ class RawIndex:
     Parameters
     ----------
     capacity : `int`, optional
-        Exposures that are remembered; of more, the first known are forgotten.
+        Number of exposures to remember; the oldest are forgotten.
     """
 
     def __init__(self, capacity: int = _EXPOSURES) -> None:
@@ -55,35 +55,35 @@ class RawIndex:
         return len(self._exposures)
 
     def add(self, raw: RawKey, arrival: float | None) -> bool:
-        """Note that a raw has arrived.
+        """Record that a raw has arrived.
 
         Parameters
         ----------
         raw : `~prompt_processing.instruments.raw_key.RawKey`
             The raw.
         arrival : `float` or `None`
-            When it arrived, Unix seconds, UTC.
+            Time of arrival, Unix seconds, UTC.
 
         Returns
         -------
         unidentified : `bool`
-            Whether nobody has told yet which group its exposure belongs to.
+            Whether the group of its exposure is still unknown.
         """
         with self._lock:
             exposure = self._exposure(raw.instrument, raw.exposure)
-            # The first time counts: a raw that is copied once more has not arrived later.
+            # The first time counts: a second copy of a raw does not change its arrival.
             exposure.raws.setdefault(raw.detector, ArrivedRaw(raw.key, arrival))
             return exposure.identity is None
 
     def identify(self, instrument: str, exposure: int, identity: ExposureIdentity) -> None:
-        """Note which group an exposure belongs to.
+        """Record the group of an exposure.
 
         Parameters
         ----------
         instrument, exposure : `str`, `int`
             The exposure.
         identity : `ExposureIdentity`
-            From its header.
+            Identity from the header.
         """
         with self._lock:
             self._exposure(instrument, exposure).identity = identity
@@ -93,13 +93,13 @@ class RawIndex:
                 exposures.sort()
 
     def is_identified(self, instrument: str, exposure: int) -> bool:
-        """Tell whether the group of an exposure is known."""
+        """Return whether the group of an exposure is known."""
         with self._lock:
             known = self._exposures.get((instrument, exposure))
             return known is not None and known.identity is not None
 
     def exposures(self, instrument: str, group: str) -> list[int]:
-        """Return the exposures that are known of a group, in order."""
+        """Return the known exposures of a group, in order."""
         with self._lock:
             return list(self._groups.get((instrument, group), ()))
 
@@ -111,7 +111,7 @@ class RawIndex:
         instrument, group : `str`
             The visit.
         snap : `int`
-            From 0: as the header counts, or where it does not, in the order of the exposures.
+            Index from 0, from the header or, without one there, in the order of the exposures.
         detector : `int`
             Detector id.
 
@@ -123,8 +123,8 @@ class RawIndex:
         with self._lock:
             for position, number in enumerate(self._groups.get((instrument, group), ())):
                 exposure = self._exposures[instrument, number]
-                told = exposure.identity.snap if exposure.identity is not None else None
-                if snap == (position if told is None else told):
+                in_header = exposure.identity.snap if exposure.identity is not None else None
+                if snap == (position if in_header is None else in_header):
                     return exposure.raws.get(detector)
             return None
 

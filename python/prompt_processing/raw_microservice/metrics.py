@@ -1,4 +1,4 @@
-"""What the raw microservice counts, for Prometheus."""
+"""Prometheus metrics of the raw microservice."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ __all__ = ["MicroserviceMetrics"]
 
 
 class MicroserviceMetrics:
-    """Counters of questions by their answer.
+    """Counters of requests by answer.
 
     Parameters
     ----------
     registry : `prometheus_client.CollectorRegistry`, optional
-        Where they are collected; one of their own by default.
+        Registry; a new one by default.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
         self._questions = Counter(
             "raw_microservice_questions",
-            "Questions by answer: present, absent, impossible, or unknown because the bucket failed.",
+            "Requests by answer: present, absent, impossible, or unknown because the bucket failed.",
             ["answer"],
             registry=self.registry,
         )
@@ -31,19 +31,19 @@ class MicroserviceMetrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8),
         )
 
-        # Prometheus sees a counter grow from the first value that it reads.
+        # Prometheus counts increases from the first value that it reads, which must be 0.
         for answer in ("present", "absent", "impossible", "unknown"):
             self._questions.labels(answer)
 
     def answered(self, answer: str, seconds: float) -> None:
-        """Count a question.
+        """Count a request.
 
         Parameters
         ----------
         answer : `str`
-            What was answered.
+            The answer.
         seconds : `float`
-            How long it took.
+            Duration.
         """
         self._questions.labels(answer).inc()
         self._seconds.observe(seconds)

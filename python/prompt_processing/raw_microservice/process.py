@@ -1,4 +1,4 @@
-"""The raw microservice as a process, under gunicorn."""
+"""Run the raw microservice under gunicorn."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run_microservice() -> int:
     Returns
     -------
     status
-        3 for unusable settings; gunicorn itself ends the process otherwise.
+        3 for unusable settings; otherwise gunicorn ends the process.
     """
     try:
         settings = MicroserviceSettings.load()
@@ -52,7 +52,7 @@ def _make(settings: MicroserviceSettings) -> tuple[Flask, NoticeFollower]:
         validate_bucket_names=not settings.lsst_disable_bucket_validation,
         profile=split_bucket(settings.image_bucket)[0],
         connect_timeout=2.0,
-        # Workers wait 5 s for an answer and then ask the bucket themselves.
+        # Workers wait 5 s for an answer and then query the bucket themselves.
         read_timeout=4.0,
         attempts=1,
     )
@@ -64,13 +64,13 @@ def _make(settings: MicroserviceSettings) -> tuple[Flask, NoticeFollower]:
     )
     notices = ArrivalNotices(settings.kafka, settings.bucket_topic)
     follower = NoticeFollower(notices, service)
-    # Not ready means that the bucket alone is asked: correct, and slower for all.
+    # Without notices the service queries only the bucket: correct, but slower.
     health = Health(live={"follower": follower.alive}, ready={"notices": follower.following})
     return create_app(service, health), follower
 
 
 class _Server(BaseApplication):
-    """One process with many threads, so that there is one index."""
+    """One process with many threads, which share one index."""
 
     def __init__(self, settings: MicroserviceSettings) -> None:
         self._settings = settings

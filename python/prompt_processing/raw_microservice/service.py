@@ -1,4 +1,4 @@
-"""Answer from notices, and where they do not tell, from the bucket, once for all who ask."""
+"""Answer from notices or, if they are missing, from the bucket, with one query for all workers."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ __all__ = ["BucketUnavailableError", "PresenceService"]
 _log = logging.getLogger("lsst.raw_microservice.service")
 
 _EXPOSURES_TO_IDENTIFY = 100
-"""Of those that nothing is known of, the newest that one question makes us look into."""
+"""Largest number of unknown exposures, newest first, that one request identifies."""
 
 _GROUPS_REMEMBERED = 1000
-"""Groups of which it is remembered when the bucket was asked."""
+"""Number of groups with a remembered time of the last query."""
 
 
 class BucketUnavailableError(Exception):
-    """The bucket does not answer, so that nobody knows."""
+    """The bucket does not answer, so that the answer is unknown."""
 
 
 class PresenceService:
-    """Tell which raws have arrived.
+    """Find the raws that have arrived.
 
     Parameters
     ----------
     index : `RawIndex`
-        What is known.
+        Index of known raws.
     bucket : `RawBucket`
-        Where they are.
+        The bucket.
     instruments : iterable of `str`
-        Instruments of which notices are kept.
+        Instruments to support.
     interval : `float`
-        Seconds that an answer of the bucket holds for all who ask about the same group.
+        Seconds for which an answer of the bucket is reused for the same group.
     now, monotonic : callable, optional
-        Unix seconds, UTC; a clock that never goes back.
+        Return Unix seconds, UTC, and the seconds of a monotonic clock.
     """
 
     def __init__(
@@ -69,21 +69,21 @@ class PresenceService:
 
     @property
     def instruments(self) -> frozenset[str]:
-        """Instruments that are answered for."""
+        """Instruments that the service supports."""
         return self._instruments
 
     @property
-    def bucket_name(self) -> str:
-        """Name of the bucket."""
-        return self._bucket.name
+    def bucket_uri(self) -> str:
+        """URI of the bucket, with the profile that its setting names."""
+        return self._bucket.uri
 
     def note(self, notice: ArrivalNotice) -> None:
-        """Take in a notice.
+        """Handle a notice.
 
         Parameters
         ----------
         notice : `~prompt_processing.domain.notices.ArrivalNotice`
-            Of any object.
+            Notice of any object.
         """
         raws = [raw for key in notice.keys if (raw := RawKey.parse(key)) is not None]
         if not raws or raws[0].instrument not in self._instruments:
@@ -93,8 +93,8 @@ class PresenceService:
             try:
                 self._identify(raw)
             except STORE_FAILURES as error:
-                # The next raw of the exposure, or the next question, will have it tried again.
-                _log.warning("The group of %s is not known yet: %s", raw.key, error)
+                # The next raw of the exposure, or the next request, tries again.
+                _log.warning("Cannot read the group of %s yet: %s", raw.key, error)
 
     def find(self, instrument: str, group: str, snap: int, detector: int) -> ArrivedRaw | None:
         """Find a raw; arguments and return value as for `RawIndex.find`.
@@ -102,18 +102,18 @@ class PresenceService:
         Raises
         ------
         BucketUnavailableError
-            Raised if it is not known and the bucket cannot be asked.
+            Raised if the raw is unknown and the bucket does not answer.
         """
         found = self._index.find(instrument, group, snap, detector)
         if found is None:
-            # Notices may be late or lost, and those from before our start were never seen.
+            # Notices may be late or lost, and those from before the start were not received.
             self._ask_bucket(instrument, group)
             found = self._index.find(instrument, group, snap, detector)
         return found
 
     def _ask_bucket(self, instrument: str, group: str) -> None:
         place = (instrument, group)
-        # A full camera's workers ask at the same moment: the first one asks the bucket, for all of them.
+        # All workers of a camera ask at the same moment; the first request queries the bucket for all.
         with self._asking[instrument]:
             last = self._asked.get(place)
             if last is not None and self._monotonic() - last < self._interval:
@@ -150,7 +150,7 @@ class PresenceService:
 
 
 def _nights(group: str, now: float) -> list[int]:
-    """Return the observing days that a group can be of: now's, and that of the time in its name."""
+    """Return the possible observing days of a group: today, and the day of the time in its name."""
     nights = {day_obs(now)}
     try:
         moment = datetime.fromisoformat(group.replace("Z", "+00:00"))

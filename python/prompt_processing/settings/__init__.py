@@ -1,1 +1,1 @@
-"""How every process reads its settings, and how it runs until it is asked to stop."""
+"""Read the settings of processes, and run services until they are asked to stop."""

@@ -1,4 +1,4 @@
-"""Settings of the alert stream, for all who send alerts or send them again."""
+"""Settings of the alert stream, for workers and for the resending of alerts."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ __all__ = ["AlertSettings", "ResendSettings"]
 
 
 class AlertSettings(SecuritySettings):
-    """Where alerts go; each is the environment variable of its name in capitals."""
+    """Settings of the alert stream; each is the environment variable of the same name in capitals."""
 
     local_repos: str = "/tmp"
-    """Directory under which each worker makes its local repository."""
+    """Directory in which each worker creates its local repository."""
     ap_kafka_server: str | None = None
-    """Kafka that alerts go to; none are sent without it."""
+    """Bootstrap servers of the alert stream's Kafka cluster; without it, no alerts are sent."""
     ap_kafka_topic: str | None = None
     """Topic of the alerts."""
     ap_kafka_producer_username: SecretStr | None = None
-    """User of the alert brokers' Kafka (SASL)."""
+    """User of that cluster (SASL)."""
     ap_kafka_producer_password: SecretStr | None = None
     """Password of that user."""
     ap_kafka_security_protocol: Protocol | None = None
-    """Security protocol of that Kafka; ``SECURITY_PROTOCOL`` by default."""
+    """Security protocol of that cluster; ``SECURITY_PROTOCOL`` by default."""
     ap_kafka_sasl_mechanism: Mechanism | None = None
-    """SASL mechanism of that Kafka; ``SASL_MECHANISM`` by default."""
+    """SASL mechanism of that cluster; ``SASL_MECHANISM`` by default."""
     ap_kafka_ca_file: CaFile | None = None
-    """Certificate authorities of that Kafka; ``SSL_CA_FILE`` by default."""
+    """Certificate authorities of that cluster; ``SSL_CA_FILE`` by default."""
     alert_keep_dir: str | None = None
-    """Directory of alerts on their way and of those that no broker took; by default below ``LOCAL_REPOS``."""
+    """Directory of alerts that are not yet acknowledged; by default below ``LOCAL_REPOS``."""
     alert_keep_store: str | None = None
-    """URI of a folder that the latter are moved to, if the directory ends with the pod."""
+    """URI of a folder to which unsent alerts are moved, for a directory that ends with the pod."""
 
     alert_variables: ClassVar[KafkaVariables] = KafkaVariables(
         "ap_kafka_server",
@@ -56,7 +56,7 @@ class AlertSettings(SecuritySettings):
 
     @property
     def alert_stream(self) -> AlertStreamSettings:
-        """Where alerts go."""
+        """Destination of alerts, and storage for unsent ones."""
         return AlertStreamSettings(
             broker=self.alert_variables.settings(vars(self)),
             topic=self.ap_kafka_topic or "",
@@ -69,4 +69,4 @@ class ResendSettings(AlertSettings):
     """Settings of the command that sends alerts again."""
 
     config_apdb: str | None = None
-    """URI of the APDB's configuration, which knows whether a killed worker's alerts are to be sent."""
+    """URI of the APDB's configuration; the APDB shows whether to send the alerts of a killed worker."""

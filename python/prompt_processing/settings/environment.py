@@ -1,4 +1,4 @@
-"""Read the settings of a process from its environment, and report all that is wrong at once."""
+"""Read the settings of a process from its environment, and report all errors at once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["EnvironmentSettings", "SettingsError", "problems_of"]
 
 
 class SettingsError(Exception):
-    """Settings are missing or malformed; the message shows none of their values.
+    """Settings are missing or malformed; the message contains no values.
 
     Parameters
     ----------
     problems : `dict` [`str`, `str`]
-        What is wrong, by the name of the environment variable.
+        Error of each environment variable, by name.
     """
 
     def __init__(self, problems: dict[str, str]) -> None:
@@ -28,9 +28,9 @@ class SettingsError(Exception):
 
 
 class EnvironmentSettings(BaseSettings):
-    """Settings of a process; each is the environment variable of its name in capitals.
+    """Settings of a process; each is the environment variable of the same name in capitals.
 
-    Make them with `load`. An empty variable counts as one that is not set.
+    Create them with `load`. An empty variable counts as not set.
     """
 
     model_config = SettingsConfigDict(
@@ -54,9 +54,9 @@ class EnvironmentSettings(BaseSettings):
         Raises
         ------
         SettingsError
-            Raised with all that is missing or malformed.
+            Raised with all settings that are missing or malformed.
         """
-        # Python keeps bytes that are not UTF-8 as halves of characters, which nothing can process later.
+        # Python decodes bytes that are not UTF-8 to lone surrogates, which cannot be encoded later.
         malformed = [
             name.upper()
             for name, value in os.environ.items()
@@ -73,32 +73,32 @@ class EnvironmentSettings(BaseSettings):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Credentials that no log may show."""
-        # A user's name is none, and may be a word that logs are full of.
+        """Credentials to mask in logs."""
+        # User names are not secret, and may be common words in logs.
         names = (name for name in type(self).model_fields if not name.endswith("_username"))
         own = (getattr(self, name) for name in names)
         return (*(secret.get_secret_value() for secret in own if isinstance(secret, SecretStr)),)
 
     @classmethod
     def problems_between(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Find settings that do not fit together.
+        """Find inconsistent settings.
 
         Parameters
         ----------
         values : mapping
-            What is set, not validated, by the field's name.
+            Unvalidated settings by field name.
 
         Yields
         ------
         name, problem : `str`
-            The field that is to be changed, and what is wrong with it.
+            Field to change, and its error.
         """
         yield from ()
 
     @model_validator(mode="wrap")
     @classmethod
     def _check_together(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        # Around the fields' own validation, so that all problems are reported in one go.
+        # Wraps the validation of the fields, so that all problems are reported at once.
         between = dict(cls.problems_between(data if isinstance(data, Mapping) else {}))
         details = [_detail("inconsistent", (name,), message) for name, message in between.items()]
         try:
@@ -112,17 +112,17 @@ class EnvironmentSettings(BaseSettings):
 
 
 def problems_of(error: ValidationError) -> dict[str, str]:
-    """Return what is wrong with what, without any value: one of them may be a password.
+    """Return the errors by field, without values, because a value may be a password.
 
     Parameters
     ----------
     error : `pydantic.ValidationError`
-        As pydantic raises it.
+        Validation error of pydantic.
 
     Returns
     -------
     problems : `dict` [`str`, `str`]
-        By the field's place, such as ``detectors.HSC``; empty for the whole.
+        Errors by path of the field, such as ``detectors.HSC``; the path of the whole is empty.
     """
     problems: dict[str, list[str]] = {}
     for item in error.errors(include_input=False, include_url=False, include_context=False):
@@ -133,7 +133,7 @@ def problems_of(error: ValidationError) -> dict[str, str]:
 
 
 def _detail(kind: str, loc: tuple[int | str, ...], message: str) -> InitErrorDetails:
-    # A missing setting keeps its type: `problems_of` has its own words for it.
+    # The type of a missing setting is kept, because `problems_of` has its own text for it.
     return InitErrorDetails(type=PydanticCustomError(kind, "{text}", {"text": message}), loc=loc, input=None)
 
 

@@ -8,7 +8,7 @@ __all__ = ["ExitCode"]
 
 
 class ExitCode(IntEnum):
-    """What the end of a process means to whoever started it."""
+    """Exit statuses, which say whether a restart may help."""
 
     DONE = 0
     """An orderly end."""
@@ -22,4 +22,4 @@ class ExitCode(IntEnum):
     Gunicorn ends as a whole when a worker exits with this one.
     """
     STUCK = 70
-    """A worker gave up a visit that did not end."""
+    """A worker exited because a visit did not end."""

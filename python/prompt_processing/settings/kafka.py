@@ -1,7 +1,7 @@
-"""Settings of Kafka's clients: the same group of variables for every process and every cluster.
+"""Settings of Kafka clients: the same group of variables for every process and every cluster.
 
-A cluster's own variables begin with its prefix, such as ``AP_KAFKA_SECURITY_PROTOCOL``. Where one is not set,
-``SECURITY_PROTOCOL``, ``SASL_MECHANISM`` and ``SSL_CA_FILE`` hold for all clusters of a process.
+The variables of a cluster begin with its prefix, such as ``AP_KAFKA_SECURITY_PROTOCOL``. Their defaults are
+``SECURITY_PROTOCOL``, ``SASL_MECHANISM`` and ``SSL_CA_FILE``, which apply to all clusters of a process.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _readable_ca_file(path: Path) -> Path:
     try:
         ssl.create_default_context(cafile=str(path))
     except ssl.SSLError as error:
-        raise ValueError(f"{path} holds no certificate in PEM format") from error
+        raise ValueError(f"{path} contains no certificate in PEM format") from error
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     return path
@@ -56,18 +56,18 @@ CaFile = Annotated[Path, AfterValidator(_readable_ca_file)]
 
 @dataclass(frozen=True)
 class KafkaVariables:
-    """Names of the settings that one client of Kafka is made from.
+    """Names of the settings of one Kafka client.
 
-    Where several names are given, the first one that is set counts.
+    If several names are given, the first one that is set applies.
 
     Attributes
     ----------
     servers : `str`
-        Bootstrap servers; without them there is no client.
+        Name of the bootstrap servers; without them no client is made.
     credentials : `tuple` [`tuple` [`str`, `str`], ...]
-        User and password.
+        Names of user and password.
     security_protocol, mechanism, ca_file : `tuple` [`str`, ...]
-        Own name first, then the process-wide one.
+        Name for the cluster first, then the process-wide name.
     """
 
     servers: str
@@ -77,7 +77,7 @@ class KafkaVariables:
     ca_file: tuple[str, ...]
 
     def problems(self, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Find what is missing or contradicts itself; see `EnvironmentSettings.problems_between`."""
+        """Find missing and contradictory settings; see `EnvironmentSettings.problems_between`."""
         for username, password in self.credentials:
             for absent, present in ((username, password), (password, username)):
                 if values.get(present) and not values.get(absent):
@@ -93,7 +93,7 @@ class KafkaVariables:
             yield name, f"{protocol} has no user, but {pair[0].upper()} is set"
 
     def settings(self, values: Mapping[str, Any]) -> KafkaSettings | None:
-        """Put the client's settings together.
+        """Return the settings of the client.
 
         Parameters
         ----------
@@ -130,39 +130,39 @@ class KafkaVariables:
 
 
 class SecuritySettings(EnvironmentSettings):
-    """What holds for every Kafka cluster of a process, unless a cluster has its own."""
+    """Defaults for all Kafka clusters of a process."""
 
     security_protocol: Protocol | None = None
-    """Security protocol of Kafka; by default SASL with a user, TLS with a CA file, and else plain text."""
+    """Security protocol of Kafka; by default SASL with a user, TLS with a CA file, otherwise plain text."""
     sasl_mechanism: Mechanism | None = None
     """SASL mechanism of Kafka; ``SCRAM-SHA-512`` by default."""
     ssl_ca_file: CaFile | None = None
-    """File of the certificate authorities (PEM) that sign servers' certificates; the system's by default."""
+    """File of certificate authorities (PEM) that sign servers' certificates; by default the system's."""
 
     kafka_clients: ClassVar[tuple[KafkaVariables, ...]] = ()
-    """Every client of Kafka that the process has."""
+    """All Kafka clients of the process."""
 
     @classmethod
     def problems_between(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Check each client's group; see `EnvironmentSettings.problems_between`."""
+        """Check the settings of each client; see `EnvironmentSettings.problems_between`."""
         yield from super().problems_between(values)
         for client in cls.kafka_clients:
             yield from client.problems(values)
 
 
 class KafkaClusterSettings(SecuritySettings):
-    """The cluster that a process belongs to."""
+    """Settings of the main Kafka cluster of a process."""
 
     kafka_cluster: str
     """Bootstrap servers of Kafka, ``host:port``, comma-separated."""
     kafka_username: SecretStr | None = None
-    """User there (SASL); also ``SASL_USERNAME``."""
+    """User of that cluster (SASL); ``SASL_USERNAME`` is an alias."""
     kafka_password: SecretStr | None = None
-    """Password of that user; also ``SASL_PASSWORD``."""
+    """Password of that user; ``SASL_PASSWORD`` is an alias."""
     sasl_username: SecretStr | None = None
-    """Another name of ``KAFKA_USERNAME``."""
+    """Alias of ``KAFKA_USERNAME``."""
     sasl_password: SecretStr | None = None
-    """Another name of ``KAFKA_PASSWORD``."""
+    """Alias of ``KAFKA_PASSWORD``."""
     kafka_security_protocol: Protocol | None = None
     """Security protocol of this cluster; ``SECURITY_PROTOCOL`` by default."""
     kafka_sasl_mechanism: Mechanism | None = None
@@ -181,19 +181,19 @@ class KafkaClusterSettings(SecuritySettings):
 
     @property
     def kafka(self) -> KafkaSettings:
-        """The cluster."""
+        """Connection to the cluster."""
         settings = self.cluster_variables.settings(vars(self))
         assert settings is not None, "validated"
         return settings
 
 
 class SchemaRegistrySettings(SecuritySettings):
-    """The registry of Avro schemas."""
+    """Settings of the registry of Avro schemas."""
 
     kafka_schema_registry_url: str = ""
-    """Where schemas of Avro messages are (``https://`` or ``http://``); without it, messages are JSON."""
+    """URL of the schema registry (``https://`` or ``http://``); without it, messages are JSON."""
     kafka_schema_registry_username: SecretStr | None = None
-    """User there (HTTP basic authentication)."""
+    """User of the registry (HTTP basic authentication)."""
     kafka_schema_registry_password: SecretStr | None = None
     """Password of that user."""
     kafka_schema_registry_ca_file: CaFile | None = None

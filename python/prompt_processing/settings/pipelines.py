@@ -1,4 +1,4 @@
-"""The YAML that says which pipelines a visit gets."""
+"""Parse the YAML that selects the pipelines of visits."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from prompt_processing.domain.selection import DegreeRange, PipelineSelection, S
 from prompt_processing.domain.yaml_text import parse_yaml
 
 _UNKNOWN = 16
-"""Value of a binary map's pixel that nobody has classified."""
+"""Value of an unclassified pixel in a binary map."""
 
 _LARGEST_NSIDE = 8192
-"""Pixels of half an arcminute; such a map has 800 million of them."""
+"""Largest NSIDE: 800 million pixels of half an arcminute."""
 
 _FRAMES = {"C": ICRS(), "G": Galactic(), "E": BarycentricMeanEcliptic()}
 
 
 def _nothing_if_none(value: Any) -> Any:
-    # YAML has its own word for nothing, and people write Python's.
+    # YAML's null is a word of its own, but users write Python's None.
     return [] if value is None or value == "None" else value
 
 
@@ -67,12 +67,12 @@ class _Node(BaseModel):
 
 
 class BinaryMap:
-    """A HEALPix map of yes, no and unknown.
+    """A HEALPix map with the values true, false and unknown.
 
     Parameters
     ----------
     values : `~numpy.ndarray`, shape (12 * nside**2,)
-        Not zero is true, and 16 is unknown.
+        Pixel values; 0 is false, 16 is unknown, all others are true.
     healpix : `astropy_healpix.HEALPix`
         The pixelisation and its frame.
     """
@@ -98,7 +98,7 @@ class BinaryMap:
         Raises
         ------
         ValueError
-            Raised if the file cannot be read or is no full HEALPix map.
+            Raised if the file cannot be read or is not a complete HEALPix map.
         """
         try:
             with fits.open(path, memmap=False) as hdus:
@@ -122,7 +122,7 @@ class BinaryMap:
             raise ValueError(f"the binary map {path} cannot be read: {error!r}") from error
 
     def __call__(self, ra: float, dec: float) -> bool | None:
-        """Tell the map's value.
+        """Return the value of the map at a position.
 
         Parameters
         ----------
@@ -132,23 +132,23 @@ class BinaryMap:
         Returns
         -------
         value : `bool` or `None`
-            `None` where it is unknown.
+            `None` if it is unknown.
         """
         position = SkyCoord(ra * u.deg, dec * u.deg, frame="icrs")
         value = float(self._values[int(self._healpix.skycoord_to_healpix(position))])
-        # HEALPix's own mark of a pixel without a value is a huge negative number.
+        # HEALPix marks pixels without a value with a huge negative number.
         if not np.isfinite(value) or value == _UNKNOWN or value < -1e30:
             return None
         return value != 0
 
 
 def parse_selection(text: str) -> PipelineSelection:
-    """Read a list of nodes.
+    """Parse a list of nodes.
 
     Parameters
     ----------
     text : `str`
-        YAML.
+        The YAML text.
 
     Returns
     -------
@@ -158,7 +158,7 @@ def parse_selection(text: str) -> PipelineSelection:
     Raises
     ------
     ValueError
-        Raised if the text is no list of nodes; all that is wrong is told.
+        Raised if the text is not a list of nodes; the message names all errors.
     """
     content = _nothing_if_none(parse_yaml(text))
     if content == []:

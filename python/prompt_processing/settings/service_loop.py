@@ -1,4 +1,4 @@
-"""Start a service with usable settings, and run it until it is asked to stop."""
+"""Report unusable settings, and detect a request to stop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def asked_to_stop(*further: signal.Signals) -> threading.Event:
     Parameters
     ----------
     *further : `signal.Signals`
-        Signals that mean this too, besides SIGTERM and SIGINT.
+        Signals that request a stop, in addition to SIGTERM and SIGINT.
     """
     stop = threading.Event()
     for number in (*_STOP_SIGNALS, *further):
@@ -37,14 +37,14 @@ def asked_to_stop_async() -> asyncio.Event:
 
 
 def report_unusable(error: Exception, what: str = "The settings are not usable:\n") -> ExitCode:
-    """Report on standard error why the process cannot start; its log may not be set up yet.
+    """Write to standard error why the process cannot start, because its log may not be set up yet.
 
     Parameters
     ----------
     error : `Exception`
-        What is wrong.
+        The error.
     what : `str`, optional
-        What to write before it.
+        Text to write before it.
     """
     sys.stderr.write(f"{what}{error}\n")
     return ExitCode.UNUSABLE_SETTINGS

@@ -30,7 +30,7 @@ DETECTOR, NAME = 94, "R22_S11"
 class FakeBucket:
     """Raws by exposure, and their identities; counts what it is asked."""
 
-    name = "raw"
+    uri = "s3://embargo@raw"
 
     def __init__(self) -> None:
         self.content: dict[int, dict[int, float]] = {}
@@ -191,7 +191,7 @@ def test_question_is_answered_as_the_workers_expect(micro: World) -> None:
     url = f"/LSSTCam/{GROUP}/0/{NAME}"
     assert client.get(url).get_json() == {
         "error": False,
-        "message": "Not there yet.",
+        "message": "Not arrived yet.",
         "present": False,
         "uri": None,
         "date": None,
@@ -200,7 +200,7 @@ def test_question_is_answered_as_the_workers_expect(micro: World) -> None:
     micro.note()
     answer = client.get(url).get_json()
     assert answer["present"]
-    assert answer["uri"] == f"s3://raw/{format_raw_key('LSSTCam', DETECTOR, EXPOSURE).key}"
+    assert answer["uri"] == f"s3://embargo@raw/{format_raw_key('LSSTCam', DETECTOR, EXPOSURE).key}"
     assert answer["date"] == "2025-06-10T08:19:01+00:00"
 
 
