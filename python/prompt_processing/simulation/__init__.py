@@ -1,4 +1,4 @@
-"""The simulated sky, telescope and camera, with the truth beside each raw."""
+"""Simulated sky, telescope and camera, with the truth for each raw."""
 
 from .calibrations import CalibrationProducts, calibration_products, measured_camera
 from .conditions import ObservingConditions, draw_conditions

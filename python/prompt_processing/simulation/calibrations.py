@@ -1,4 +1,4 @@
-"""Calibration products as a combination of many frames would give them."""
+"""Calibration products with the noise of many combined frames."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ N_FLATS, FLAT_ELECTRONS = 20, 50_000.0
 
 @dataclass(slots=True, eq=False)
 class CalibrationProducts:
-    """One detector's calibrations.
+    """Calibrations of one detector.
 
     Attributes
     ----------
-    bias : `~prompt_processing.images.Exposure`
+    bias
         ADU above the overscan.
-    dark : `~prompt_processing.images.Exposure`
-        Electrons a second.
-    flats : `dict` [`str`, `~prompt_processing.images.Exposure`]
+    dark
+        Electrons per second.
+    flats
         Relative to a mean of 1, by physical filter.
     defects : `~prompt_processing.images.Defects`
     """
@@ -38,15 +38,15 @@ class CalibrationProducts:
 
 
 def calibration_products(sensor: Sensor, filters: dict[str, str], seed: int) -> CalibrationProducts:
-    """Make a detector's calibrations, with the noise that is left in a combination of many frames.
+    """Make a detector's calibrations, with the residual noise of many combined frames.
 
     Parameters
     ----------
     sensor : `Sensor`
-    filters : `dict` [`str`, `str`]
+    filters
         Band by physical filter, for the flats.
-    seed : `int`
-        Of the noise.
+    seed
+        Seed of the noise.
     """
     rng = np.random.default_rng([seed, 30, sensor.detector.id])
     defects = Defects(np.array(list(sensor.defect_boxes()), np.int32).reshape(-1, 4))
@@ -59,7 +59,7 @@ def calibration_products(sensor: Sensor, filters: dict[str, str], seed: int) -> 
 
 
 def measured_camera(camera: Camera, seed: int) -> Camera:
-    """Return the camera with gains as they would be measured: right to about 0.2 per cent."""
+    """Return the camera with measured gains, accurate to about 0.2 per cent."""
     rng = np.random.default_rng([seed, 31])
 
     def measured(detector: Detector) -> Detector:

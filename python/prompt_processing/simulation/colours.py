@@ -10,7 +10,7 @@ BANDS = "ugrizy"
 
 
 def band_index(band: str) -> int:
-    """Return the column of a band; anything but ugrizy (white light, a grating) counts as r."""
+    """Return the column of a band; bands other than ugrizy (white light, a grating) count as r."""
     index = BANDS.find(band) if len(band) == 1 else -1
     return BANDS.index("r") if index < 0 else index
 
@@ -23,11 +23,11 @@ def power_law_magnitudes(
     Parameters
     ----------
     rng : `~numpy.random.Generator`
-    size : `int`
+    size
         Number of magnitudes.
-    bright, faint : `float`
+    bright, faint
         Limits, AB magnitudes.
-    slope : `float`
+    slope
         Per magnitude: 0.6 for a uniform Euclidean population.
 
     Returns
@@ -41,14 +41,14 @@ def power_law_magnitudes(
 def stellar_magnitudes(
     rng: np.random.Generator, r: NDArray[np.float64], blue_fraction_at_r22: float = 0.45
 ) -> NDArray[np.float32]:
-    """Draw magnitudes along a stellar locus: turn-off stars and, more so at faint magnitudes, M dwarfs.
+    """Draw magnitudes along a stellar locus of turn-off stars and, increasingly when faint, M dwarfs.
 
     Parameters
     ----------
     rng : `~numpy.random.Generator`
     r : `~numpy.ndarray`, shape (n,)
         r-band magnitudes.
-    blue_fraction_at_r22 : `float`
+    blue_fraction_at_r22
         Fraction of stars near the main-sequence turn-off at r = 22.
 
     Returns

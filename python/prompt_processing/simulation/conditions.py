@@ -1,4 +1,4 @@
-"""What changes from one exposure to the next: air, sky, pointing."""
+"""Conditions that change between exposures: atmosphere, sky and pointing."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ ZERO_POINT = {
     "LATISS": {"u": 22.6, "g": 24.8, "r": 24.7, "i": 24.5, "z": 24.0, "y": 23.0, "white": 25.5},
     "HSC": {"u": 26.0, "g": 29.1, "r": 29.0, "i": 28.7, "z": 27.9, "y": 27.1, "white": 29.0},
 }
-"""AB magnitude that gives one electron a second outside the atmosphere."""
+"""AB magnitude of one electron per second outside the atmosphere."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObservingConditions:
-    """One exposure's circumstances.
+    """Conditions of one exposure.
 
     Attributes
     ----------
     band : `str`
-    exposure_time : `float`
+    exposure_time
         Seconds.
     psf : `PointSpread`
     airmass : `float`
-    zero_point : `float`
-        AB magnitude that gives one electron a second, through air and cloud.
-    sky_magnitude : `float`
-        AB magnitudes per square arcsec, as seen.
-    sky_gradient : `tuple` [`float`, `float`]
+    zero_point
+        AB magnitude of one electron per second, through air and cloud.
+    sky_magnitude
+        Observed sky, AB magnitudes per square arcsec.
+    sky_gradient
         Relative change of the sky per degree east and north.
-    pointing_error : `tuple` [`float`, `float`]
-        Where the telescope really looks minus what it says, arcsec east and north.
-    rotation_error : `float`
-        The same of the rotator, degrees.
+    pointing_error
+        True minus announced pointing, arcsec east and north.
+    rotation_error
+        True minus announced rotation, degrees.
     """
 
     band: str
@@ -58,11 +58,11 @@ class ObservingConditions:
 
     @property
     def electrons_per_njy(self) -> float:
-        """Electrons that 1 nJy leaves in the exposure."""
+        """Electrons per nJy in the exposure."""
         return float(10 ** (0.4 * (self.zero_point - 31.4)) * self.exposure_time)
 
     def sky_electrons(self, pixel_arcsec: float) -> float:
-        """Return the electrons of sky in a pixel at the boresight."""
+        """Return the sky's electrons in a pixel at the boresight."""
         rate = 10 ** (0.4 * (self.zero_point - self.sky_magnitude))
         return float(rate * self.exposure_time * pixel_arcsec**2)
 
@@ -75,24 +75,24 @@ def draw_conditions(
     seeing: float | None = None,
     pointing_error_arcsec: float = 1.5,
 ) -> ObservingConditions:
-    """Draw the circumstances of an exposure.
+    """Draw the conditions of an exposure.
 
     Parameters
     ----------
     rng : `~numpy.random.Generator`
-    instrument, band : `str`
-        Keys of `ZERO_POINT` and of its rows.
-    exposure_time : `float`
+    instrument, band
+        Keys of `ZERO_POINT` and its rows.
+    exposure_time
         Seconds.
-    seeing : `float`, optional
-        FWHM, arcsec; drawn about 0.8 (LATISS: 1.1) if not given.
-    pointing_error_arcsec : `float`
-        Rms on each axis.
+    seeing
+        FWHM, arcsec; drawn around 0.8 (LATISS: 1.1) by default.
+    pointing_error_arcsec
+        Rms pointing error on each axis, arcsec.
     """
     if seeing is None:
         median = 1.1 if instrument == "LATISS" else 0.8
         seeing = float(np.clip(median * np.exp(rng.normal(0, 0.12)), 0.75 * median, 1.4 * median))
-    # Narrow bands and gratings have no row of their own.
+    # Narrow bands and gratings have no row.
     known = band if band in ZERO_POINT[instrument] else "r"
     airmass = float(1 + abs(rng.normal(0, 0.2)))
     cloud = abs(float(rng.normal(0, 0.03)))

@@ -1,4 +1,4 @@
-"""Gain, read noise and saturation of simulated amplifiers, each different from its neighbour's."""
+"""Draw gain, read noise and saturation for each simulated amplifier."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["with_drawn_electronics"]
 
 @dataclass(frozen=True, slots=True)
 class _Spread:
-    """Lowest and highest value in a focal plane."""
+    """Lowest and highest values in a focal plane."""
 
     gain: tuple[float, float]
     read_noise: tuple[float, float]
@@ -30,18 +30,18 @@ _SPREADS = {
 
 
 def with_drawn_electronics(camera: Camera) -> Camera:
-    """Draw the electronic values of all amplifiers of a camera.
+    """Draw electronic values for all amplifiers of a camera.
 
     Parameters
     ----------
-    camera : `~prompt_processing.instruments.Camera`
-        With nominal values, which all amplifiers of a vendor share.
+    camera
+        Camera with nominal values, which all amplifiers of a vendor share.
 
     Returns
     -------
-    camera : `~prompt_processing.instruments.Camera`
-        The same camera with values that are spread as in a real focal plane. They depend on the detector
-        alone, so that a detector is the same in each simulated night.
+    camera
+        Camera with values spread as in a real focal plane. They depend only on the detector, so that a
+        detector is the same in every simulated night.
     """
     return replace(camera, detectors={id_: _drawn(detector) for id_, detector in camera.detectors.items()})
 

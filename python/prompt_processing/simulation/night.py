@@ -1,11 +1,11 @@
-"""Everything that a simulated night needs, in one folder.
+"""Simulate a night and its inputs in one folder.
 
 Layout of the folder::
 
-    night.json                              what is where, relative to the folder
-    unobserved/<key>                        raws, by the key they have in the image bucket
+    night.json                              index of the content, relative to the folder
+    unobserved/<key>                        raws, under their keys in the image bucket
     unobserved/<stem of key>.json           their sidecars
-    unobserved/<stem of key>.truth.parquet  what is true of them
+    unobserved/<stem of key>.truth.parquet  their truth
     unobserved/<instrument>/groups/<group>.json   announcement of each visit
     content/camera.json, content/sky_map.json
     content/calibrations/<type>_<detector>[_<filter>].fits
@@ -58,15 +58,15 @@ from .templates import (
 
 @dataclass(frozen=True, slots=True)
 class NightCalibration:
-    """A calibration file, as the Butler keeps it.
+    """Calibration file in the Butler's format.
 
     Attributes
     ----------
-    dataset_type : `str`
+    dataset_type
         ``bias``, ``dark``, ``flat`` or ``defects``.
     detector : `int`
-    physical_filter : `str` or `None`
-        For flats.
+    physical_filter
+        Filter of a flat.
     path : `~pathlib.Path`
     """
 
@@ -78,7 +78,7 @@ class NightCalibration:
 
 @dataclass(frozen=True, slots=True)
 class NightTemplate:
-    """A template file, as the Butler keeps it.
+    """Template file in the Butler's format.
 
     Attributes
     ----------
@@ -100,16 +100,16 @@ class Night:
     Attributes
     ----------
     root : `~pathlib.Path`
-    camera : `~prompt_processing.instruments.Camera`
-        With measured gains, for the repository.
+    camera
+        Camera with measured gains, for the repository.
     sky_map : `~prompt_processing.images.SkyMap`
-    groups : `tuple` [`dict`, ...]
+    groups
         Announcement of each visit, in order of time: ``group``, ``instrument``, ``ra``, ``dec``,
         ``rotation`` (degrees), ``physical_filter``, ``band``, ``exposure_time``, ``duration`` (seconds),
         ``begin`` (TAI, ISO), ``nimages``, ``survey``, ``exposures``, ``detectors``.
     calibrations : `tuple` [`NightCalibration`, ...]
     templates : `tuple` [`NightTemplate`, ...]
-    raws : `tuple` [`~pathlib.Path`, ...]
+    raws
         In order of time.
     """
 
@@ -138,7 +138,7 @@ class Night:
         Raises
         ------
         FileNotFoundError
-            It did not, or not to the end.
+            Raised if the folder does not hold a complete night.
         """
         root = Path(root)
         index = json.loads((root / "night.json").read_text())
@@ -159,7 +159,7 @@ class Night:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """What every worker process must know."""
+    """Parameters shared by all worker processes."""
 
     root: Path
     camera: Camera
@@ -188,32 +188,32 @@ def build_night(
     snaps: int = 1,
     n_template: int = 4,
 ) -> Night:
-    """Simulate a night: raws, and all that a repository needs to process them.
+    """Simulate a night: raws, and all inputs that a repository needs to process them.
 
     Parameters
     ----------
-    out_dir : `str` or `~pathlib.Path`
-        Folder to fill; made if need be.
-    instrument : `str`
+    out_dir
+        Folder for the night, created if missing.
+    instrument
         ``LSSTCam``, ``LSSTComCam``, ``LATISS`` or ``HSC``.
-    detectors : sequence of `int`
-        Those that take part.
-    n_visits : `int`
+    detectors
+        Ids of the detectors.
+    n_visits
         Visits of one field, some minutes apart.
-    seed : `int`
-        The same seed gives the same night, whatever `workers` is.
-    workers : `int`
-        Processes; 1 works in this one.
-    miniature : `tuple` [`int`, `int`], optional
+    seed
+        Random seed; the same seed simulates the same night for any `workers`.
+    workers
+        Number of processes; 1 for this process only.
+    miniature
         Columns and rows of each amplifier, for small detectors.
-    physical_filter : `str`, optional
-        By default one that sees r.
-    exposure_time : `float`
-        Seconds a snap.
-    snaps : `int`
-        Exposures a visit.
-    n_template : `int`
-        Exposures in a template; 0 makes none.
+    physical_filter
+        Physical filter; by default one of band r.
+    exposure_time
+        Exposure time of a snap, seconds.
+    snaps
+        Exposures per visit.
+    n_template
+        Exposures per template; 0 for no templates.
 
     Returns
     -------
@@ -222,7 +222,7 @@ def build_night(
     Raises
     ------
     LookupError
-        There is no such instrument or detector.
+        Raised if the instrument or a detector is unknown.
     """
     camera = with_drawn_electronics(load_camera(instrument))
     if miniature is not None:
@@ -231,7 +231,7 @@ def build_night(
     exposures = plan_visits(camera, n_visits, seed, physical_filter, exposure_time, snaps)
     band = exposures[0].band
     regions = footprints(camera, chosen, exposures)
-    # About two patches along a detector: fewer cover too much that no detector sees.
+    # About two patches along a detector: larger ones would cover too much sky outside the detectors.
     patch_size = int(np.clip(max(max(d.width, d.height) for d in chosen) // 2, 400, 2000))
     sky_map = sky_map_around(
         f"{instrument.lower()}_simulated", regions, round(camera.pixel_scale_arcsec, 4), patch_size
@@ -247,7 +247,7 @@ def build_night(
     )
     areas = areas_to_fill(sky_map, regions) if n_template else []
     filters = {exposures[0].physical_filter: band}
-    # The longest first, so that no process is left with a long one at the end.
+    # Longest jobs first, so that no process finishes late.
     jobs: list[tuple[Callable[..., list[Any]], tuple[Any, ...]]] = [
         (_make_raw, (plan, planned, detector.id)) for planned in exposures for detector in chosen
     ]
@@ -268,7 +268,7 @@ def build_night(
         "calibrations": [_relative(item) for item in made if isinstance(item, NightCalibration)],
         "templates": [_relative(item) for item in made if isinstance(item, NightTemplate)],
     }
-    # Last, so that a folder with this file is a whole night.
+    # Written last, so that a folder with this file is complete.
     (plan.root / "night.json").write_text(json.dumps(index, indent=1))
     return Night.load(plan.root)
 
@@ -276,11 +276,11 @@ def build_night(
 def _run(
     jobs: list[tuple[Callable[..., list[Any]], tuple[Any, ...]]], workers: int, meanwhile: Callable[[], None]
 ) -> list[Any]:
-    """Run jobs, in their order of results, and one more task here."""
+    """Run jobs in processes, and a function in this one; return the results in the order of the jobs."""
     if workers <= 1:
         meanwhile()
         return [item for function, arguments in jobs for item in function(*arguments)]
-    # Forking a process that may run a Kafka client's threads is asking for a deadlock.
+    # Forking a process with a Kafka client's threads may deadlock.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         futures = [pool.submit(function, *arguments) for function, arguments in jobs]
@@ -333,7 +333,7 @@ def _write_reference_stars(
     plan: _Plan, exposures: Sequence[PlannedExposure], detectors: Sequence[Detector]
 ) -> None:
     planned, pixel = exposures[0], plan.camera.pixel_scale_arcsec
-    # Stars that an exposure measures to a few per cent.
+    # Limit for stars that an exposure measures to a few per cent.
     faint = plan.density.transient_magnitudes[1] - 1.2
     tables = []
     for detector in detectors:

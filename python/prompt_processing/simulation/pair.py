@@ -1,4 +1,4 @@
-"""A science image, its template and the truth, without the camera's effects."""
+"""Simulate a science image, its template and the truth, without the camera's effects."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from .scene import Frame, drawable, gnomonic, psf_in_pixels, truth_of
 from .sky import SkyCatalogue, SkyDensity
 
 _GALSIM_MAGNITUDE = 19.5
-"""Galaxies brighter than this are worth a true Sersic profile."""
+"""Galaxies brighter than this are drawn as true Sersic profiles."""
 
 
 @dataclass(slots=True, eq=False)
 class SimulatedPair:
-    """What `simulate_pair` makes.
+    """Result of `simulate_pair`.
 
     Attributes
     ----------
-    science, template : `~prompt_processing.images.Exposure`
+    science, template
         Background-subtracted, nJy, with WCS, PSF and variance.
     truth : `~astropy.table.Table`
         As `truth_of`, with ``delta_flux`` (nJy) and ``snr``, the expected
         signal-to-noise ratio of the difference.
-    frame : `Frame`
-        Of the science image.
+    frame
+        Frame of the science image.
     sky : `SkyCatalogue`
     """
 
@@ -64,30 +64,30 @@ def simulate_pair(
 
     Parameters
     ----------
-    seed : `int`
-        Of everything.
-    shape : `tuple` [`int`, `int`]
+    seed
+        Random seed.
+    shape
         Height and width, pixels.
-    seeing_science, seeing_template : `float`
+    seeing_science, seeing_template
         FWHM, arcsec.
-    density : `float`
+    density
         Factor on the number of stars and galaxies.
     band : `str`
-    exposure_time : `float`
-        Seconds, of the science image and of each of the template's.
-    n_template : `int`
+    exposure_time
+        Exposure time of the science image and of each exposure of the template, seconds.
+    n_template
         Number of exposures in the template.
-    pixel_arcsec : `float`
+    pixel_arcsec
         Pixel scale.
-    transients : `float`
+    transients
         Factor on the number of transients and movers.
-    saturation : `float`
-        Electrons at which a pixel is ``SAT``; its value is cut there.
-    template_rotation : `float` or `None`
+    saturation
+        Electrons at which a pixel is ``SAT``; its value is limited to this.
+    template_rotation
         `None` puts the template on the science image's grid. An angle
-        (degrees) gives it a larger grid of its own, turned by the angle and shifted
+        (degrees) puts it on a larger grid, rotated by the angle and shifted
         by fractions of a pixel, for tests of warping.
-    variation : `float`
+    variation
         Factor on the PSFs' variation over the field.
     """
     rng = np.random.default_rng([seed, 1])
@@ -142,7 +142,7 @@ def simulate_pair(
 
 
 def tangent_wcs(shape: tuple[int, int], ra: float, dec: float, rotation: float, pixel_arcsec: float) -> WCS:
-    """Return a TAN projection about the image's middle, east to the left when `rotation` is 0, degrees."""
+    """Return a TAN projection about the image's centre, with east to the left for `rotation` 0 degrees."""
     wcs = WCS(naxis=2)
     angle = np.radians(rotation)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
@@ -171,15 +171,15 @@ def expose(
         Of `truth_of`.
     frame : `Frame`
     conditions : `ObservingConditions`
-    rng : `~numpy.random.Generator`
-        For photon and read noise.
-    saturation, read_noise : `float`
+    rng
+        Generator of photon and read noise.
+    saturation, read_noise
         Electrons.
 
     Returns
     -------
-    exposure : `~prompt_processing.images.Exposure`
-        nJy; ``SAT`` where saturated.
+    exposure
+        Image in nJy; saturated pixels are ``SAT``.
     """
     per_njy = conditions.electrons_per_njy
     sky = np.float32(conditions.sky_electrons(frame.pixel_arcsec))
@@ -190,7 +190,7 @@ def expose(
     image += np.sqrt(variance) * rng.standard_normal(image.shape, np.float32)
     saturated = image > saturation
     np.minimum(image, saturation, out=image)
-    # As a pipeline would have it: from the counts themselves, noise and all.
+    # As in a pipeline, the variance is estimated from the noisy counts.
     variance = np.maximum(image, sky / 4) + np.float32(read_noise**2)
     mask = np.where(saturated, np.int32(Mask.SAT), np.int32(0))
     image = (image - sky) / np.float32(per_njy)
@@ -216,18 +216,18 @@ def coadd(
     Parameters
     ----------
     sky : `SkyCatalogue`
-    frame : `Frame`
-        Of the coadd; the exposures are made on its pixels.
-    conditions : sequence of `ObservingConditions`
-        One an exposure, all of one band.
+    frame
+        Frame of the coadd; the exposures have the same pixels.
+    conditions
+        Conditions of each exposure, all of one band.
     rng : `~numpy.random.Generator`
-    saturation : `float`
-        Electrons; what is above in any exposure is ``SAT`` in the coadd.
+    saturation
+        Electrons; pixels above it in any exposure are ``SAT`` in the coadd.
 
     Returns
     -------
-    coadd : `~prompt_processing.images.Exposure`
-        nJy, with the mean of the exposures' PSFs.
+    coadd
+        Coadd in nJy, with the mean of the exposures' PSFs.
     """
     truth = truth_of(sky, frame, conditions[0].band, None)
     image = np.zeros(frame.shape, np.float32)
@@ -252,7 +252,7 @@ def coadd(
 def draw_scene(
     image: NDArray[np.float32], truth: Table, frame: Frame, conditions: ObservingConditions
 ) -> None:
-    """Add a table's sources to an image of electrons; wings end well below the sky's noise."""
+    """Add a table's sources to an image in electrons; wings end well below the sky noise."""
     per_njy = conditions.electrons_per_njy
     sources = drawable(truth, frame, conditions.psf, per_njy)
     noise = np.sqrt(conditions.sky_electrons(frame.pixel_arcsec) + 20.0)
@@ -260,15 +260,15 @@ def draw_scene(
 
 
 def known_psf(psfs: Sequence[PointSpread], frame: Frame, order: int = 2, size: int = 41) -> Psf:
-    """Average known PSFs into the pixel model that travels with an image.
+    """Average known PSFs to the pixel model of an image.
 
     Parameters
     ----------
     psfs : sequence of `PointSpread`
     frame : `Frame`
-    order : `int`
-        Of the polynomial.
-    size : `int`
+    order
+        Degree of the polynomial.
+    size
         Odd width of the model, pixels.
     """
     height, width = frame.shape
@@ -294,22 +294,22 @@ def add_expected_snr(
     per_njy: float,
     template_variance: float,
 ) -> None:
-    """Add ``delta_flux`` (nJy) and the ``snr`` that it should have in the difference.
+    """Add ``delta_flux`` (nJy) and its expected ``snr`` in the difference.
 
     Parameters
     ----------
     truth : `~astropy.table.Table`
         Changed in place.
-    psf : `~prompt_processing.images.Psf`
+    psf
         Of the science image.
     electrons : `~numpy.ndarray` of float32, shape (height, width)
-        Expected counts, sky included.
-    read_variance : `float`
+        Expected counts, including the sky.
+    read_variance
         Electrons squared.
-    per_njy : `float`
+    per_njy
         Electrons in 1 nJy.
-    template_variance : `float`
-        Per pixel, nJy squared, away from sources.
+    template_variance
+        Variance per pixel away from sources, nJy squared.
     """
     truth["delta_flux"] = truth["flux"] - truth["template_flux"]
     truth["snr"] = 0.0
@@ -320,7 +320,7 @@ def add_expected_snr(
         x, y = round(float(truth["x"][row])), round(float(truth["y"][row]))
         if not (0 <= x < width and 0 <= y < height):
             continue
-        # A trail spreads over its length times the PSF's width.
+        # A trail covers its length times the width of the PSF.
         spread = area + np.hypot(truth["trail_x"][row], truth["trail_y"][row]) * np.sqrt(area)
         half = int(np.ceil(np.sqrt(area) / 2))
         box = electrons[max(y - half, 0) : y + half + 1, max(x - half, 0) : x + half + 1]

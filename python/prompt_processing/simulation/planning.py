@@ -1,4 +1,4 @@
-"""Which exposures of which field make a night, and how deep they are."""
+"""Plan the exposures of a night, and choose source densities for their depth."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class PlannedExposure:
     Attributes
     ----------
     instrument : `str`
-    exposure : `int`
+    exposure
         Id.
-    group : `str`
+    group
         Of the visit.
-    snap, snaps : `int`
-        Place in the visit, from 0, and number of its exposures.
-    ra, dec, rotation : `float`
+    snap, snaps
+        Index in the visit, from 0, and number of the visit's exposures.
+    ra, dec, rotation
         Announced pointing, ICRS degrees, and angle of focal-plane +Y east of north.
     physical_filter, band : `str`
-    begin : `~astropy.time.Time`
+    begin
         TAI.
-    exposure_time : `float`
+    exposure_time
         Seconds.
     conditions : `ObservingConditions`
     target, survey : `str`
@@ -77,7 +77,7 @@ class PlannedExposure:
 
     @property
     def true_pointing(self) -> tuple[float, float, float]:
-        """Where the telescope really looks: ra, dec, rotation in degrees."""
+        """True pointing: ra, dec, rotation in degrees."""
         east, north = self.conditions.pointing_error
         return (
             self.ra + east / 3600 / float(np.cos(np.radians(self.dec))),
@@ -95,31 +95,31 @@ def plan_visits(
     snaps: int = 1,
     minutes_between: float = 8.0,
 ) -> list[PlannedExposure]:
-    """Plan visits of one field, dithered and turned a little.
+    """Plan visits of one field with small dithers and rotations.
 
     Parameters
     ----------
     camera : `~prompt_processing.instruments.Camera`
     n_visits : `int`
     seed : `int`
-    physical_filter : `str`, optional
-        By default one that sees r.
-    exposure_time : `float`
-        Seconds, of each snap.
-    snaps : `int`
-        Exposures a visit.
-    minutes_between : `float`
-        From visit to visit: enough for asteroids to move on.
+    physical_filter
+        Physical filter; by default one of band r.
+    exposure_time
+        Exposure time of a snap, seconds.
+    snaps
+        Exposures per visit.
+    minutes_between
+        Minutes between visits, in which asteroids move.
 
     Returns
     -------
-    exposures : `list` [`PlannedExposure`]
-        In order of time.
+    exposures
+        Exposures in order of time.
 
     Raises
     ------
     ValueError
-        The camera has no such filter.
+        Raised if the camera has no such filter.
     """
     name = camera.name
     physical_filter = physical_filter or DEFAULT_FILTERS[name]
@@ -132,7 +132,7 @@ def plan_visits(
     planned = []
     for visit in range(n_visits):
         start = Time(first, scale="tai") + visit * minutes_between * u.min
-        # A few hundred pixels of LSSTCam: other columns, other amplifiers see the star.
+        # A few hundred LSSTCam pixels, so that other columns and amplifiers observe each star.
         east, north = rng.uniform(-25, 25, 2)
         turn = float(rng.uniform(-0.4, 0.4))
         for snap in range(snaps):
@@ -161,7 +161,7 @@ def plan_visits(
 def template_conditions(
     camera: Camera, band: str, seed: int, count: int = 4, exposure_time: float = 30.0
 ) -> list[ObservingConditions]:
-    """Draw the circumstances of a template's exposures: better seeing than a science image's."""
+    """Draw the conditions of a template's exposures, with better seeing than a science image's."""
     rng = np.random.default_rng([seed, 11, *camera.name.encode()])
     median = 0.85 if camera.name == "LATISS" else 0.68
     return [
@@ -171,28 +171,28 @@ def template_conditions(
 
 
 def five_sigma_magnitude(conditions: ObservingConditions, pixel_arcsec: float, read_noise: float) -> float:
-    """Return the AB magnitude of a point source that an exposure shows at 5 sigma."""
+    """Return the AB magnitude of a point source at 5 sigma in an exposure."""
     # 1 / sum(psf**2) of a Kolmogorov profile, in units of the FWHM squared.
     area = 2.6 * (conditions.psf.fwhm / pixel_arcsec) ** 2
     noise = np.sqrt(area * (conditions.sky_electrons(pixel_arcsec) + read_noise**2))
-    # The source's own photons count too near the limit.
+    # Near the limit, the source's photon noise matters too.
     electrons = 12.5 + np.sqrt(12.5**2 + 25 * noise**2)
     return float(31.4 - 2.5 * np.log10(electrons / conditions.electrons_per_njy))
 
 
 def density_for(camera: Camera, detector: Detector, conditions: ObservingConditions) -> SkyDensity:
-    """Choose a sky that gives a detector enough to calibrate on and to find.
+    """Choose source densities that suffice to calibrate a detector and to detect transients.
 
-    LSSTCam gets that of the galactic pole. Where a detector sees less sky, or
-    sees it less deep, there are more stars a square arcminute (as nearer the
-    Galaxy's plane) and more transients.
+    LSSTCam has the density of the galactic pole. A detector with a smaller field
+    or a brighter limit has more stars per square arcminute (as nearer to the
+    galactic plane) and more transients.
 
     Parameters
     ----------
     camera : `~prompt_processing.instruments.Camera`
-    detector : `~prompt_processing.instruments.Detector`
+    detector
         A typical one.
-    conditions : `ObservingConditions`
+    conditions
         Typical ones.
     """
     base = SkyDensity()
@@ -218,7 +218,7 @@ def density_for(camera: Camera, detector: Detector, conditions: ObservingConditi
 def _exposure_id(instrument: str, begin: Time, number: int) -> int:
     if instrument in LSST_CAMERA_CODES:
         return lsst_exposure_id(day_obs(begin), number)
-    # HSC numbers its exposures through, in steps of two.
+    # HSC numbers exposures consecutively, in steps of two.
     return 90_000 + 2 * number
 
 

@@ -1,4 +1,4 @@
-"""The point-spread function of one exposure and how it varies over the field."""
+"""Point-spread function of one exposure, which varies over the field."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ centre to 8 FWHM. As a sum of Gaussians, star, galaxy and trail all have closed 
 
 _SKEW = np.minimum(np.sqrt(PSF_VARIANCES), 1.5)
 PSF_SKEW = _SKEW - np.sum(PSF_WEIGHTS * _SKEW)
-"""Displacement of each Gaussian for unit coma: the wide ones lag behind the narrow; the centroid stays."""
+"""Displacement of each Gaussian for unit coma: wide ones trail narrow ones; the centroid is unchanged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,16 +23,16 @@ class PointSpread:
 
     Attributes
     ----------
-    fwhm : `float`
-        Of the mean profile, arcsec.
-    e1, e2 : `float`
+    fwhm
+        FWHM of the mean profile, arcsec.
+    e1, e2
         Mean ellipticity ``(a2 - b2) / (a2 + b2)``; 1 along east, 2 along north-east.
-    coma : `tuple` [`float`, `float`]
-        Mean displacement east and north of wings against core, in FWHM.
+    coma
+        Mean displacement of the wings relative to the core, east and north, in FWHM.
     waves : `~numpy.ndarray`, shape (n, 3)
-        East and north wave numbers (radians an arcsec) and phase.
+        East and north wave numbers (radians per arcsec) and phase.
     amplitudes : `~numpy.ndarray`, shape (n, 5)
-        Of each wave in relative size, e1, e2 and the two of coma.
+        Amplitudes of each wave in relative size, e1, e2 and both components of coma.
     """
 
     fwhm: float
@@ -51,12 +51,12 @@ class PointSpread:
         Parameters
         ----------
         rng : `~numpy.random.Generator`
-        fwhm : `float`
+        fwhm
             Arcsec.
-        variation : `float`
-            1 for a few per cent of ellipticity and size over a detector, 0 for none.
-        waves : `int`
-            Number of waves, of 8 to 80 arcmin.
+        variation
+            1 for variations of a few per cent in ellipticity and size over a detector, 0 for none.
+        waves
+            Number of waves, with lengths of 8 to 80 arcmin.
         """
         length = 60 * 10 ** rng.uniform(np.log10(8), np.log10(80), waves)
         angle = rng.uniform(0, 2 * np.pi, waves)

@@ -1,4 +1,4 @@
-"""Headers as each camera's own software writes them."""
+"""Headers in the form that each camera's software writes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SITES = {
 
 
 def raw_key(planned: PlannedExposure, detector: Detector) -> RawKey:
-    """Return the object key that a raw has in the image bucket."""
+    """Return the object key of a raw in the image bucket."""
     return format_raw_key(
         planned.instrument,
         detector.id,
@@ -43,14 +43,14 @@ def raw_header(planned: PlannedExposure, detector: Detector) -> dict[str, Any]:
 
     Parameters
     ----------
-    planned : `PlannedExposure`
-        Its announced pointing is what the header says, not the true one.
+    planned
+        Exposure; the header has its announced pointing, not the true one.
     detector : `~prompt_processing.instruments.Detector`
 
     Returns
     -------
-    header : `dict`
-        Without what describes the file's layout.
+    header
+        Header without keywords of the file's layout.
     """
     identity = identity_keywords(
         planned.instrument,
@@ -140,7 +140,7 @@ def _lsst(planned: PlannedExposure, detector: Detector) -> dict[str, Any]:
         "HEADVER": 2,
     }
     if planned.instrument == "LATISS":
-        # A wheel of gratings behind that of the filters; "empty" is one of its positions.
+        # The grating wheel is behind the filter wheel; "empty" is one of its positions.
         header |= {
             "GRATING": "empty_1" if grating in ("", "empty") else grating,
             "GRATSLOT": 0,
@@ -171,7 +171,7 @@ def _hsc(planned: PlannedExposure, detector: Detector) -> dict[str, Any]:
         "AZIMUTH": 226.7,
         "TELFOCUS": "P_OPT2",
         "WEATHER": "Fine",
-        # Their software turns this into the angle on the sky as 270 degrees minus it.
+        # HSC software computes the angle on the sky as 270 degrees minus INST-PA.
         "INST-PA": (270.0 - planned.rotation) % 360,
         "INR-STR": 43.2,
         "EXPTIME": planned.exposure_time,

@@ -1,4 +1,4 @@
-"""One detector's raw of one exposure, with its truth."""
+"""Simulate one detector's raw of one exposure, with its truth."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from .sensor import Sensor
 from .sky import SkyCatalogue
 
 _EDGE_PIXELS = 12
-"""Sources closer to the edge than this are not fair game."""
+"""Sources closer to the edge than this are not marked as clear."""
 
 
 @dataclass(slots=True, eq=False)
 class RawImage:
-    """A raw and what is true of it.
+    """Raw with its truth.
 
     Attributes
     ----------
-    key : `~prompt_processing.instruments.RawKey`
-        In the image bucket.
+    key
+        Key in the image bucket.
     frame : `~prompt_processing.instruments.RawFrame`
     truth : `~astropy.table.Table`
         As `truth_of`, with ``delta_flux`` (nJy), ``snr`` and ``clear``: no
@@ -51,7 +51,7 @@ class RawImage:
 
         Returns
         -------
-        raw : `~pathlib.Path`
+        raw
             ``<folder>/<key>``; beside it ``<stem>.json`` and ``<stem>.truth.parquet``.
         """
         path = Path(folder) / self.key.key
@@ -64,7 +64,7 @@ class RawImage:
 
 
 def truth_path(raw: str | Path) -> Path:
-    """Return where the truth of a raw is."""
+    """Return the path of a raw's truth."""
     path = Path(raw)
     return path.with_name(path.name.partition(".")[0] + ".truth.parquet")
 
@@ -74,13 +74,13 @@ def load_truth(raw: str | Path) -> Table:
 
     Parameters
     ----------
-    raw : `str` or `~pathlib.Path`
-        The raw, as it lies in the pool.
+    raw
+        Path of the raw in the pool.
 
     Returns
     -------
     truth : `~astropy.table.Table`
-        With ``meta["exposure"]``: what `truth_of_exposure` says.
+        Truth, with the result of `truth_of_exposure` in ``meta["exposure"]``.
     """
     truth = Table.read(truth_path(raw), format="parquet")
     truth.meta["exposure"] = json.loads(truth.meta["exposure_json"])
@@ -95,20 +95,20 @@ def simulate_raw(
     seed: int,
     template_variance: float = 0.0,
 ) -> RawImage:
-    """Simulate what a detector reads.
+    """Simulate the raw of a detector.
 
     Parameters
     ----------
     sky : `SkyCatalogue`
     camera : `~prompt_processing.instruments.Camera`
-    sensor : `Sensor`
-        Of one of the camera's detectors.
+    sensor
+        Sensor of one of the camera's detectors.
     planned : `PlannedExposure`
-    seed : `int`
-        Of the noise; exposure and detector are mixed in.
-    template_variance : `float`
-        Of the template's pixels away from sources, nJy squared for pixels of
-        the camera's size: counts in the expected signal-to-noise ratio.
+    seed
+        Seed of the noise, combined with exposure and detector.
+    template_variance
+        Variance of the template's pixels away from sources, nJy squared for
+        pixels of the camera's size; enters the expected signal-to-noise ratio.
     """
     detector, conditions = sensor.detector, planned.conditions
     rng = np.random.default_rng([seed, 20, planned.exposure, detector.id])
@@ -132,7 +132,7 @@ def simulate_raw(
 
 
 def truth_of_exposure(planned: PlannedExposure, frame: Frame, psf: Psf) -> dict[str, Any]:
-    """Return what is true of a whole detector's exposure, JSON-ready."""
+    """Return the true parameters of a detector's exposure, convertible to JSON."""
     ra, dec, rotation = planned.true_pointing
     return {
         "exposure": planned.exposure,
@@ -149,7 +149,7 @@ def truth_of_exposure(planned: PlannedExposure, frame: Frame, psf: Psf) -> dict[
 
 
 def _add_sky(light: np.ndarray[Any, np.dtype[np.float32]], frame: Frame, planned: PlannedExposure) -> None:
-    """Add the sky with its slope; over one detector a plane is as good as the sphere."""
+    """Add the sky with its gradient, approximated by a plane over the detector."""
     height, width = frame.shape
     corners = np.array([[0, 0], [width - 1, 0], [0, height - 1]], float)
     ra, dec = frame.wcs.all_pix2world(corners[:, 0], corners[:, 1], 0)

@@ -1,4 +1,4 @@
-"""From the light on a detector to the counts of its amplifiers."""
+"""Convert the light on a detector to the counts of its amplifiers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .rendering import add_blobs
 from .sensor import Sensor
 
 COSMIC_RAYS_PER_PIXEL_SECOND = 40 / (16.3e6 * 30)
-"""About 40 in a detector of LSSTCam in 30 s."""
+"""About 40 per LSSTCam detector in 30 s."""
 
 _ADC_MAX = {"HSC": 2**16 - 1}
 
@@ -21,28 +21,28 @@ _ADC_MAX = {"HSC": 2**16 - 1}
 def expose_sensor(
     light: NDArray[np.float32], sensor: Sensor, band: str, exposure_time: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Collect charge: response, dark current, noise, cosmic rays, full wells.
+    """Collect charge, with response, dark current, noise, cosmic rays and full wells.
 
     Parameters
     ----------
     light : `~numpy.ndarray` of float32, shape (height, width)
-        Expected electrons of a perfect detector, sky included. Overwritten.
+        Expected electrons of a perfect detector, including the sky. Overwritten.
     sensor : `Sensor`
     band : `str`
-    exposure_time : `float`
+    exposure_time
         Seconds.
     rng : `~numpy.random.Generator`
 
     Returns
     -------
     electrons : `~numpy.ndarray` of float32, shape (height, width)
-        With photon and read noise.
+        Electrons with photon and read noise.
     saturated, struck : `~numpy.ndarray` of bool, shape (height, width)
-        Pixels at full well, bleed trails included; pixels hit by a cosmic ray.
+        Pixels at full well, including bleed trails; pixels hit by cosmic rays.
     """
     light *= sensor.response(band)
     light += sensor.dark_current() * np.float32(exposure_time)
-    # One draw stands for photon and read noise, both Gaussian at these counts.
+    # One draw covers photon and read noise, both Gaussian at these counts.
     read_noise = np.empty((1, 1), np.float32)
     noise = rng.standard_normal(light.shape, np.float32)
     for amplifier in sensor.detector.amplifiers:
@@ -56,13 +56,13 @@ def expose_sensor(
     saturated = np.zeros(light.shape, np.bool_)
     for amplifier in sensor.detector.amplifiers:
         box = amplifier.target_slices
-        # The nominal saturation is a safe value: wells are a little deeper.
+        # The nominal saturation is conservative: wells are slightly deeper.
         _bleed(light[box], saturated[box], np.float32(1.03 * amplifier.saturation))
     return light, saturated, hits > 30
 
 
 def add_cosmic_rays(image: NDArray[np.float32], exposure_time: float, rng: np.random.Generator) -> int:
-    """Add the tracks of cosmic rays, electrons, in place; return how many."""
+    """Add the tracks of cosmic rays (electrons) in place; return their number."""
     height, width = image.shape
     count = int(rng.poisson(COSMIC_RAYS_PER_PIXEL_SECOND * height * width * exposure_time))
     for _ in range(count):
@@ -73,7 +73,7 @@ def add_cosmic_rays(image: NDArray[np.float32], exposure_time: float, rng: np.ra
         n = max(int(length / 0.4), 1)
         # Muons run straight; electrons from Compton scattering curl up.
         angles = angle + (np.cumsum(rng.normal(0, 0.25, n)) if worm else np.zeros(n))
-        # 80 electrons a micrometre, more for steep tracks; clumps from delta rays.
+        # 80 electrons per micrometre, more for steep tracks; clumps from delta rays.
         charge = rng.gamma(2.0, 0.5, n) * rng.lognormal(np.log(350), 0.6)
         add_blobs(
             image, x + 0.4 * np.cumsum(np.cos(angles)), y + 0.4 * np.cumsum(np.sin(angles)), charge, 0.14
@@ -89,14 +89,14 @@ def read_segments(
     Parameters
     ----------
     electrons : `~numpy.ndarray` of float32, shape (height, width)
-        Assembled, read noise included.
+        Assembled image, including read noise.
     sensor : `Sensor`
-    rng : `~numpy.random.Generator`
-        For the noise of the overscans.
+    rng
+        Generator of the overscans' noise.
 
     Returns
     -------
-    segments : `tuple` of `~prompt_processing.instruments.raw_frame.Segment`
+    segments
         int32 or, for HSC, uint16, in the order of the file.
     """
     return tuple(
@@ -112,13 +112,13 @@ def _read_segment(
     rows, columns = amplifier.data_slices
     counts = rng.standard_normal((height, width), np.float32)
     counts *= np.float32(amplifier.read_noise / amplifier.gain)
-    # Row by row the level drifts, data and overscan alike.
+    # The level of data and overscan drifts from row to row.
     drift = np.cumsum(rng.normal(0, 0.02, height)) + rng.normal(0, 0.15, height)
     level = sensor.bias_level(amplifier) + rng.normal(0, 1.5) + drift
     data = electrons[:: -1 if amplifier.flip_y else 1, :: -1 if amplifier.flip_x else 1]
     signal = data / np.float32(amplifier.gain)
     counts[rows, columns] = signal + sensor.bias_pattern(amplifier)
-    # Charge left behind shows in the first pixels read after the last true one.
+    # Deferred charge appears in the first overscan pixels.
     for after, share in enumerate((3e-4, 1e-4)):
         if columns.stop + after < width:
             counts[rows, columns.stop + after] += share * signal[:, -1]
@@ -143,7 +143,7 @@ def _read_segment(
 
 @numba.njit(cache=True, nogil=True)
 def _bleed(electrons, saturated, full_well):  # type: ignore[no-untyped-def]
-    """Let charge above the full well run up and down its column, in place, to the segment's ends."""
+    """Spread charge above the full well up and down its column, in place, to the segment's ends."""
     height, width = electrons.shape
     for column in range(width):
         row = 0
@@ -164,7 +164,7 @@ def _bleed(electrons, saturated, full_well):  # type: ignore[no-untyped-def]
                 if above > 0.0 and up < height:
                     room = full_well - electrons[up, column]
                     if room < above:
-                        # What overflows already here runs on with the rest.
+                        # A pixel already above full well adds its excess.
                         above -= room
                         electrons[up, column] = full_well
                         saturated[up, column] = True

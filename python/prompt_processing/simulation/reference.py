@@ -1,4 +1,4 @@
-"""The reference catalogue that a survey of the simulated sky would give."""
+"""Reference catalogue of the simulated sky."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def reference_stars(
     bright: float = 14.0,
     faint: float = 23.0,
 ) -> Table:
-    """List the stars of a circle as a catalogue made elsewhere has them.
+    """List the stars in a circle, with the errors of an external catalogue.
 
     Parameters
     ----------
     sky : `SkyCatalogue`
-    ra, dec, radius : `float`
+    ra, dec, radius
         Degrees.
-    seed : `int`
-        Of the catalogue's errors, a few mas and 0.005 mag; a star has the same
-        ones whichever circle asks.
-    bright, faint : `float`
+    seed
+        Seed of the catalogue's errors, a few mas and 0.005 mag; the errors of a
+        star do not depend on the circle.
+    bright, faint
         Limits in r, AB magnitudes.
 
     Returns
@@ -55,7 +55,7 @@ def reference_stars(
     )
     for column, band in enumerate(BANDS):
         flux = njy(stars["mag"][:, column])
-        # Gaia-like: photon noise joins the floor towards the faint end.
+        # Gaia-like: photon noise adds to the floor at the faint end.
         relative = np.hypot(MAGNITUDE_ERROR, 0.03 * 10 ** (0.4 * (stars["mag"][:, column] - 23.5))) * 0.921
         table[f"{band}_flux"] = flux * (1 + relative * errors[:, 2 + column])
         table[f"{band}_fluxErr"] = flux * relative
@@ -65,12 +65,12 @@ def reference_stars(
 
 
 def _errors(ids: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
-    """Return eight standard normal deviates a star that depend on its id and the seed only."""
+    """Return eight standard normal deviates for each star, which depend only on its id and the seed."""
     key = ids.astype(np.uint64)[:, np.newaxis] * np.uint64(0x9E3779B97F4A7C15)
     key = key + (np.arange(16, dtype=np.uint64) + np.uint64(seed) * np.uint64(1000)) * np.uint64(
         0xBF58476D1CE4E5B9
     )
-    # SplitMix64: a counter-based generator, so that no order of asking matters.
+    # SplitMix64, a counter-based generator, so that the order of calls does not matter.
     key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     uniform = ((key ^ (key >> np.uint64(31))) >> np.uint64(11)).astype(float) * 2.0**-53

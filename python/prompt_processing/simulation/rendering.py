@@ -1,4 +1,4 @@
-"""Draw sources that a PSF has blurred into pixels."""
+"""Draw sources, convolved with a PSF, into pixels."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ _DE_VAUCOULEURS_MEAN_VARIANCE = float(DE_VAUCOULEURS_WEIGHTS @ DE_VAUCOULEURS_VA
 _PIXEL_VARIANCE = 1.0 / 12.0
 
 _NEGLIGIBLE = 0.02
-"""A Gaussian whose peak is below this share of `faintest` is left out: hundreds lie under each pixel."""
+"""A Gaussian with a peak below this fraction of `faintest` is omitted: hundreds overlap each pixel."""
 
 _GSPARAMS = galsim.GSParams(maximum_fft_size=16384, folding_threshold=1e-2, maxk_threshold=3e-3)
 
 
 @dataclass(slots=True, eq=False)
 class DrawableSources:
-    """What is to be drawn on one image.
+    """Sources to draw on one image.
 
     Attributes
     ----------
     x, y : `~numpy.ndarray`, shape (n,)
         Pixels.
     flux : `~numpy.ndarray`, shape (n,)
-        In the unit that the image shall have.
+        Fluxes in the unit of the image.
     extent : `~numpy.ndarray`, shape (n, 3)
         Half-light ellipse ``xx, yy, xy``, pixels squared; zeros for points.
     bulge : `~numpy.ndarray`, shape (n,)
-        Share of the flux in a de Vaucouleurs profile, the rest is exponential.
+        Fraction of the flux in a de Vaucouleurs profile; the rest is exponential.
     sersic_index : `~numpy.ndarray`, shape (n,)
-        Used where GalSim draws; 0 for points.
+        Used for sources that GalSim draws; 0 for points.
     psf_shape : `~numpy.ndarray`, shape (n, 3)
-        ``xx, yy, xy`` to multiply by `PSF_VARIANCES`, pixels squared.
+        ``xx, yy, xy``, to be multiplied by `PSF_VARIANCES`, pixels squared.
     psf_coma : `~numpy.ndarray`, shape (n, 2)
-        To multiply by `PSF_SKEW`, pixels.
+        Coma, to be multiplied by `PSF_SKEW`, pixels.
     """
 
     x: NDArray[np.float64]
@@ -79,11 +79,11 @@ def draw(
     Parameters
     ----------
     image : `~numpy.ndarray` of float32, shape (height, width)
-        Added to in place.
+        Image to which the sources are added in place.
     sources : `DrawableSources`
-    faintest : `float`
-        Value per pixel at which a wing may end, in the image's unit.
-    galsim_flux : `float`
+    faintest
+        Value per pixel at which wings are truncated, in the image's unit.
+    galsim_flux
         Galaxies brighter than this are drawn by GalSim as true Sersic
         profiles, a few milliseconds each; the others as sums of Gaussians, 0.1 ms.
     """
@@ -109,14 +109,14 @@ def draw(
 
 
 def point_image(shape: NDArray[np.float64], coma: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Return the image of a point source of flux 1 on its middle pixel.
+    """Return the image of a point source of flux 1, centred on the middle pixel.
 
     Parameters
     ----------
     shape : `~numpy.ndarray`, shape (3,)
     coma : `~numpy.ndarray`, shape (2,)
         As in `DrawableSources`.
-    size : `int`
+    size
         Odd width, pixels.
 
     Returns
@@ -136,14 +136,14 @@ def point_image(shape: NDArray[np.float64], coma: NDArray[np.float64], size: int
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def _add_gaussian(image, x, y, flux, xx, yy, xy, faintest):  # type: ignore[no-untyped-def]
-    """Add one Gaussian, by recurrence along each row: two products a pixel, no exponential."""
+    """Add one Gaussian by recurrence along each row: two products per pixel, no exponential."""
     height, width = image.shape
     determinant = xx * yy - xy * xy
     peak = flux / (2.0 * np.pi * np.sqrt(determinant))
     if abs(peak) < _NEGLIGIBLE * faintest:
         return
     radius2 = 2.0 * np.log(max(abs(peak) / faintest, 1.0))
-    # Below 3 sigma a per cent of the Gaussian's flux would be missing.
+    # A radius below 3 sigma would lose one per cent of the flux.
     radius2 = min(max(radius2, 9.0), 42.0)
     reach = np.sqrt(radius2 * yy)
     first, last = max(int(np.ceil(y - reach)), 0), min(int(np.floor(y + reach)), height - 1)
@@ -180,7 +180,7 @@ def _add_gaussians(  # type: ignore[no-untyped-def]
             xy = psf_shape[i, 2] * psf_variances[k]
             share = flux[i] * psf_weights[k]
             if not point and psf_variances[k] * psf_shape[i, 0] > 20.0 * extent[i, 0]:
-                # Far wider than the galaxy: its moments are all that matters.
+                # Far wider than the galaxy, of which only the moments matter.
                 mean = (1.0 - bulge[i]) * _EXPONENTIAL_MEAN_VARIANCE + bulge[
                     i
                 ] * _DE_VAUCOULEURS_MEAN_VARIANCE
@@ -212,7 +212,7 @@ def _add_gaussians(  # type: ignore[no-untyped-def]
 
 
 def _draw_with_galsim(image: NDArray[np.float32], sources: DrawableSources, i: int, faintest: float) -> None:
-    """Add one galaxy by GalSim's Fourier convolution with the same PSF."""
+    """Add one galaxy with GalSim's Fourier convolution and the same PSF."""
     extent = _sheared(
         galsim.Sersic(float(sources.sersic_index[i]), half_light_radius=1.0, trunc=8.0), sources.extent[i]
     )
@@ -227,7 +227,7 @@ def _draw_with_galsim(image: NDArray[np.float32], sources: DrawableSources, i: i
     flux = float(sources.flux[i])
     blurred = galsim.Convolve(extent, psf, gsparams=_GSPARAMS).withFlux(flux)
     radius = float(np.sqrt(sources.extent[i, :2].max()))
-    # The outskirts of the profile, or of the PSF's wing, whichever reaches `faintest` last.
+    # Outskirts of the profile or of the PSF's wing, whichever extends farther above `faintest`.
     half = int(min(12 + 5 * radius + 3 * np.sqrt(flux / faintest) ** 0.5, 12 + 8 * radius + 60, 500))
     column, row = round(sources.x[i]), round(sources.y[i])
     stamp = galsim.ImageF(galsim.BoundsI(column - half, column + half, row - half, row + half))
@@ -241,7 +241,7 @@ def _draw_with_galsim(image: NDArray[np.float32], sources: DrawableSources, i: i
 
 
 def _sheared(profile: galsim.GSObject, moments: NDArray[np.float64]) -> galsim.GSObject:
-    """Give a round profile of unit radius the covariance ``xx, yy, xy``, keeping its flux."""
+    """Transform a round profile of unit radius to the covariance ``xx, yy, xy``, keeping its flux."""
     (a, _), (b, c) = np.linalg.cholesky(np.array([[moments[0], moments[2]], [moments[2], moments[1]]]))
     return profile.transform(a, 0.0, b, c) / (a * c)
 

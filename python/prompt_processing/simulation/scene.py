@@ -1,4 +1,4 @@
-"""What of the catalogue falls on an image, where, and how bright it is then."""
+"""Sources of the catalogue on an image, with their positions and fluxes at a time."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _ARCSEC = 206264.80624709636
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """An image's place on the sky.
+    """Position of an image on the sky.
 
     Attributes
     ----------
-    wcs : `~astropy.wcs.WCS`
-        True one.
-    shape : `tuple` [`int`, `int`]
+    wcs
+        True WCS.
+    shape
         Height and width, pixels.
-    boresight : `tuple` [`float`, `float`]
-        RA and Dec (degrees) from which the PSF's field positions count.
+    boresight
+        RA and Dec (degrees), origin of the PSF's field positions.
     """
 
     wcs: WCS
@@ -74,7 +74,7 @@ class Frame:
 def gnomonic(
     ra: NDArray[np.float64], dec: NDArray[np.float64], ra0: float, dec0: float
 ) -> NDArray[np.float64]:
-    """Project on the plane that touches the sky at a point.
+    """Project positions on the tangent plane at a point.
 
     Returns
     -------
@@ -108,13 +108,13 @@ def truth_of(
     sky : `SkyCatalogue`
     frame : `Frame`
     band : `str`
-    mjd : `float` or `None`
+    mjd
         Middle of the exposure, TAI; `None` for the static sky of a template:
-        variables at their mean, no transient, no mover.
-    exposure_time : `float`
+        variables at their mean, no transients, no movers.
+    exposure_time
         Seconds, for trails.
-    margin : `int`
-        Pixels around the image in which sources count still.
+    margin
+        Width around the image in which sources are included, pixels.
 
     Returns
     -------
@@ -146,15 +146,15 @@ def truth_of(
 
 
 def drawable(truth: Table, frame: Frame, psf: PointSpread, per_njy: float = 1.0) -> DrawableSources:
-    """Turn a table of `truth_of` into what can be drawn.
+    """Convert a table of `truth_of` to drawable sources.
 
     Parameters
     ----------
     truth : `~astropy.table.Table`
     frame : `Frame`
     psf : `PointSpread`
-    per_njy : `float`
-        The image's unit of flux in 1 nJy.
+    per_njy
+        Image units per nJy.
     """
     offsets = gnomonic(truth["ra"].data, truth["dec"].data, *frame.boresight)
     to_pixels = frame.pixels_per_arcsec()
@@ -196,7 +196,7 @@ def _triples(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
 def _with_trails(
     sources: DrawableSources, trail_x: NDArray[np.float64], trail_y: NDArray[np.float64]
 ) -> DrawableSources:
-    """Replace each source that moves by more than a tenth of a pixel by points along its way."""
+    """Replace each source that moves by more than a tenth of a pixel by points along its path."""
     counts = np.ceil(np.hypot(trail_x, trail_y) / 0.5).astype(int)
     counts = np.where(np.hypot(trail_x, trail_y) > 0.1, np.maximum(counts, 2), 1)
     index = np.repeat(np.arange(len(sources)), counts)

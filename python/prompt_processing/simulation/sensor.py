@@ -1,4 +1,4 @@
-"""What a detector does to light: response, dark current, bias pattern, blemishes."""
+"""Properties of a simulated detector: response, dark current, bias pattern and defects."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from scipy import ndimage
 from prompt_processing.instruments import Amplifier, Detector
 
 PIXEL_RESPONSE_SCATTER = 0.007
-"""Rms of one pixel's sensitivity against its neighbours'."""
+"""Rms of a pixel's sensitivity relative to its neighbours."""
 
 _KEYS = {"bias": 1, "dark": 2, "response": 3, "defects": 4}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sensor:
-    """A detector's own face: fixed by the seed, the same in every exposure.
+    """Individual properties of a detector, fixed by the seed and equal in every exposure.
 
     Attributes
     ----------
@@ -38,14 +38,14 @@ class Sensor:
 
     @classmethod
     def make(cls, detector: Detector, seed: int) -> Sensor:
-        """Draw the sensor that belongs to a detector and a seed."""
+        """Draw the sensor for a detector and a seed."""
         rng = cls._rng_of(detector, seed, "defects")
         pixels = detector.width * detector.height
         columns = []
         for _ in range(rng.poisson(max(6 * pixels / 16e6, 1))):
             amplifier = detector.amplifiers[rng.integers(len(detector.amplifiers))]
             length = int(rng.uniform(0.2, 1.0) * amplifier.rows)
-            # A trap spoils what is read through it: from it to the far end of the segment.
+            # A trap affects all pixels read through it: up to the far end of the segment.
             bottom = amplifier.y0 == 0
             y0 = amplifier.y0 + (amplifier.rows - length if bottom else 0)
             x0 = amplifier.x0 + int(rng.integers(1, amplifier.columns - 3))
@@ -70,7 +70,7 @@ class Sensor:
         height, width = self.shape
         response = rng.standard_normal(self.shape, np.float32)
         response *= np.float32(PIXEL_RESPONSE_SCATTER)
-        # The illumination and the coating change with colour, the pixels' areas do not.
+        # Illumination and coating depend on colour; the areas of pixels do not.
         of_band = self._rng_of(self.detector, self.seed, "response", sum(map(ord, band)))
         response += 1 + _smooth(of_band, self.shape, 0.01)
         slope_x, slope_y = of_band.normal(0, 0.015, 2)
@@ -78,7 +78,7 @@ class Sensor:
         response += (slope_y * np.linspace(-1, 1, height)).astype(np.float32)[:, np.newaxis]
         for amplifier in self.detector.amplifiers:
             response[amplifier.target_slices] *= np.float32(of_band.normal(1, 0.004))
-        # The outermost rows and columns lose charge to the edge's field.
+        # The field at the edge draws charge from the outermost rows and columns.
         edge = 1 - 0.15 * np.exp(-np.arange(12) / 3.0).astype(np.float32)
         n = min(len(edge), height, width)
         response[:n] *= edge[:n, np.newaxis]
@@ -91,7 +91,7 @@ class Sensor:
         return response
 
     def dark_current(self) -> NDArray[np.float32]:
-        """Return the dark current, electrons a second; shape (height, width)."""
+        """Return the dark current, electrons per second; shape (height, width)."""
         rng = self._rng_of(self.detector, self.seed, "dark")
         dark = 0.03 + np.abs(_smooth(rng, self.shape, 0.015))
         # The output amplifiers glow in two corners.
@@ -112,7 +112,7 @@ class Sensor:
         number = self.detector.amplifiers.index(amplifier)
         rng = self._rng_of(self.detector, self.seed, "bias", number)
         columns, rows = np.arange(amplifier.columns), np.arange(amplifier.rows)
-        # The first pixels of a row see the clocks settle, the first rows the amplifier.
+        # Clocks settle in the first pixels of a row, and the amplifier in the first rows.
         along_row = rng.uniform(3, 12) * np.exp(-columns / rng.uniform(10, 40))
         along_row += rng.normal(0, 0.6, amplifier.columns)
         along_column = rng.uniform(-4, 4) * np.exp(-rows / (amplifier.rows / 6))
@@ -127,7 +127,7 @@ class Sensor:
         return float(rng.uniform(low, high))
 
     def defect_boxes(self) -> Iterator[tuple[int, int, int, int]]:
-        """Yield ``x0, y0, width, height`` of all that a defect hunt would find."""
+        """Yield ``x0, y0, width, height`` of all defects."""
         for x0, y0, width, height in self.bad_columns:
             yield int(x0), int(y0), int(width), int(height)
         for x, y in self.hot_pixels:
@@ -138,7 +138,7 @@ def _smooth(rng: np.random.Generator, shape: tuple[int, int], rms: float) -> NDA
     """Return a smooth random surface: a cubic spline through a 6 x 6 grid."""
     grid = rng.normal(0, rms, (6, 6))
     rows, columns = np.linspace(0, 5, shape[0]), np.linspace(0, 5, shape[1])
-    # A spline is separable: two small interpolations and one product instead of 16 million.
+    # A spline is separable: two small interpolations and one product instead of 16 million evaluations.
     along_y = np.stack(
         [ndimage.map_coordinates(e, [rows], order=3, mode="nearest") for e in np.eye(6)], axis=-1
     )

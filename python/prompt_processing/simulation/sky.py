@@ -1,4 +1,4 @@
-"""One deterministic catalogue of the whole sky, made tile by tile when asked for."""
+"""Deterministic catalogue of the whole sky, generated tile by tile on demand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TILE_ARCMIN2 = 4 * np.pi * (180 / np.pi * 60) ** 2 / (12 * NSIDE**2)
 
 
 class Kind(IntEnum):
-    """What a source is."""
+    """Kind of a source."""
 
     STAR = 0
     GALAXY = 1
@@ -36,24 +36,24 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SkyDensity:
-    """How many sources of which brightness.
+    """Surface densities and magnitudes of sources.
 
     Attributes
     ----------
-    stars, galaxies : `float`
-        Per square arcminute, down to `faint_limit`.
-    transients : `float`
-        New point sources per square arcminute, those in galaxies included.
-    movers : `float`
+    stars, galaxies
+        Number per square arcminute, down to `faint_limit`.
+    transients
+        New point sources per square arcminute, including those in galaxies.
+    movers
         Solar-system objects per square arcminute.
-    supernova_fraction : `float`
-        Share of the transients that have a host galaxy.
-    variable_fraction : `float`
-        Share of the stars that vary.
-    bright_limit, faint_limit : `float`
+    supernova_fraction
+        Fraction of transients with a host galaxy.
+    variable_fraction
+        Fraction of stars that vary.
+    bright_limit, faint_limit
         r-band limits of stars and galaxies, AB magnitudes.
-    transient_magnitudes, mover_magnitudes : `tuple` [`float`, `float`]
-        Bright and faint limits, AB magnitudes, drawn evenly between them.
+    transient_magnitudes, mover_magnitudes
+        Bright and faint limits of a uniform distribution, AB magnitudes.
     """
 
     stars: float = 6.0
@@ -105,7 +105,7 @@ TRANSIENT = np.dtype(
         ("decline", "f4"),
     ]
 )
-"""Magnitude at the catalogue's epoch; id of the host galaxy or -1; decline, magnitudes a day."""
+"""Magnitude at the catalogue's epoch; id of the host galaxy or -1; decline, magnitudes per day."""
 
 MOVER = np.dtype(
     [
@@ -117,10 +117,10 @@ MOVER = np.dtype(
         ("rate_dec", "f4"),
     ]
 )
-"""Position at the catalogue's epoch; rates, arcsec an hour, that of RA on the great circle."""
+"""Position at the catalogue's epoch; rates, arcsec per hour, that of RA on the great circle."""
 
 _MOVER_MARGIN_DEG = 0.25
-"""How far a mover may come from: 900 arcsec is the fastest one's way in half an hour."""
+"""Margin for movers: the fastest moves less than 900 arcsec in half an hour."""
 
 _FASTEST_ARCSEC_PER_HOUR = 1500.0
 
@@ -129,16 +129,16 @@ _FASTEST_ARCSEC_PER_HOUR = 1500.0
 class SkyCatalogue:
     """Stars, galaxies, transients and moving objects anywhere on the sky.
 
-    A source depends on the seed and on the tile it lies in, never on what was
-    asked for: neighbouring detectors, visits and templates see the same sky.
+    A source depends only on the seed and its tile, not on the queried region, so
+    that neighbouring detectors, visits and templates see the same sky.
 
     Attributes
     ----------
     seed : `int`
     density : `SkyDensity`
-    epoch_mjd : `float`
-        When transients have their magnitude and movers their position, TAI.
-        Movers are complete within about half an hour of it, the slow ones for a night.
+    epoch_mjd
+        Epoch of the transients' magnitudes and the movers' positions, TAI.
+        Movers are complete within about half an hour of it, slow ones for a night.
     """
 
     seed: int
@@ -159,7 +159,7 @@ class SkyCatalogue:
         return self._within(Kind.TRANSIENT, ra, dec, radius)
 
     def movers(self, ra: float, dec: float, radius: float, mjd: float) -> NDArray[Any]:
-        """Return the movers that are in a circle (degrees) at a time, as `MOVER` with their position then."""
+        """Return the movers in a circle (degrees) at a time, as `MOVER` with their positions at that time."""
         movers = self._tiles_around(Kind.MOVER, ra, dec, radius + _MOVER_MARGIN_DEG).copy()
         hours = (mjd - self.epoch_mjd) * 24
         movers["ra"] += movers["rate_ra"] * hours / 3600 / np.cos(np.radians(movers["dec"]))
@@ -198,7 +198,7 @@ def _healpix() -> HEALPix:
 def _blank(
     dtype: np.dtype[Any], kind: Kind, tile: int, rng: np.random.Generator, density: float
 ) -> NDArray[Any]:
-    """Make a tile's sources at random positions; a HEALPix pixel is uniform in its own two coordinates."""
+    """Make a tile's sources at random positions, uniform in the two coordinates of a HEALPix pixel."""
     sources = np.zeros(rng.poisson(density * TILE_ARCMIN2), dtype)
     dx, dy = rng.random((2, len(sources)))
     ra, dec = _healpix().healpix_to_lonlat(np.full(len(sources), tile), dx, dy)
@@ -272,7 +272,7 @@ def _make_movers(sky: SkyCatalogue, tile: int, rng: np.random.Generator) -> NDAr
     brightness = rng.uniform(*density.mover_magnitudes, n)
     # Solar colours.
     movers["mag"] = brightness[:, np.newaxis] + np.array([1.8, 0.45, 0.0, -0.12, -0.15, -0.16])
-    # Main belt about 35 arcsec an hour; a tenth are near the Earth and leave trails.
+    # Main belt: about 35 arcsec per hour. A tenth are near-Earth objects, which leave trails.
     rate = np.where(rng.random(n) < 0.1, 10 ** rng.uniform(2, 3.17, n), rng.normal(35, 10, n).clip(5, None))
     direction = rng.uniform(0, 2 * np.pi, n)
     rate = np.minimum(rate, _FASTEST_ARCSEC_PER_HOUR)

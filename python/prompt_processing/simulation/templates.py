@@ -20,7 +20,7 @@ from .scene import Frame
 from .sky import SkyCatalogue
 
 PADDING_ARCSEC = 45.0
-"""How far templates reach past the detectors: more than the preload's padding and any pointing error."""
+"""Padding of templates beyond the detectors, more than the preload's padding plus any pointing error."""
 
 TEMPLATE_READ_NOISE = 6.0
 TEMPLATE_SATURATION = 130_000.0
@@ -28,17 +28,17 @@ TEMPLATE_SATURATION = 130_000.0
 _MOST_PATCHES_PER_SIDE = 14
 
 _SAME_FIELD = np.radians(0.03)
-"""Distance of the same detector's centres in dithered exposures."""
+"""Maximum distance of a detector's centres in dithered exposures."""
 
 
 @dataclass(frozen=True, slots=True)
 class PatchArea:
-    """The part of a patch that has data.
+    """Part of a patch with data.
 
     Attributes
     ----------
     tract, patch : `int`
-    x0, y0, width, height : `int`
+    x0, y0, width, height
         Box in the patch image, pixels.
     """
 
@@ -71,16 +71,16 @@ def footprints(
 def sky_map_around(
     name: str, regions: Sequence[ConvexPolygon], pixel_scale: float, patch_size: int
 ) -> SkyMap:
-    """Make a sky map of one tract around some regions, or of a tract for each if they are far apart.
+    """Make a sky map of one tract around some regions, or of one tract each if they are far apart.
 
     Parameters
     ----------
-    name : `str`
-        Of the sky map.
+    name
+        Name of the sky map.
     regions : sequence of `~lsst.sphgeom.ConvexPolygon`
-    pixel_scale : `float`
+    pixel_scale
         Arcsec.
-    patch_size : `int`
+    patch_size
         Inner width of the patches, pixels.
     """
     centres = np.array([list(region.getCentroid()) for region in regions])
@@ -151,16 +151,16 @@ def template_coadd(
     ----------
     sky : `SkyCatalogue`
     sky_map : `~prompt_processing.images.SkyMap`
-    area : `PatchArea`
-        What of the patch was observed; the rest is NaN and ``NO_DATA``.
-    conditions : sequence of `ObservingConditions`
-        One an exposure; the same for all patches.
-    seed : `int`
-        Of the noise.
+    area
+        Observed part of the patch; the rest is NaN and ``NO_DATA``.
+    conditions
+        Conditions of each exposure; the same for all patches.
+    seed
+        Seed of the noise.
 
     Returns
     -------
-    coadd : `~prompt_processing.images.Exposure`
+    coadd
         nJy on the patch's pixels.
     """
     rng = np.random.default_rng([seed, 40, area.tract, area.patch])
@@ -199,14 +199,14 @@ def expected_variance(conditions: Sequence[ObservingConditions], pixel_arcsec: f
 def _patches_per_side(
     regions: Sequence[ConvexPolygon], middle: NDArray[np.float64], pixel_scale: float, patch_size: int
 ) -> int:
-    """Return how many patches a tract about a direction needs to hold the regions."""
+    """Return the number of patches per side that a tract at a direction needs to hold the regions."""
     cosines = [middle @ np.array(list(v)) for region in regions for v in region.getVertices()]
     reach = 3600 * np.degrees(np.arccos(min(cosines)))
     return max(int(np.ceil(2 * reach / (pixel_scale * patch_size))), 1)
 
 
 def _inside(region: ConvexPolygon, vectors: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which unit vectors (n, 3) a convex polygon holds: those on the inner side of every edge."""
+    """Return which unit vectors (n, 3) lie in a convex polygon: those on the inner side of every edge."""
     corners = np.array([list(v) for v in region.getVertices()])
     normals = np.cross(corners, np.roll(corners, -1, axis=0))
     return np.all(vectors @ normals.T >= 0, axis=1)
