@@ -220,7 +220,7 @@ class Settings(PlatformSettings, AlertSettings, KafkaClusterSettings):
         """Check that enabled services have addresses; see `EnvironmentSettings.problems_between`."""
         yield from super().problems_between(values)
         if values.get("sattle_uri_base") and values.get("ap_kafka_server"):
-            # Positions of satellites must not be published where somebody asked for the filter.
+            # With the filter configured, positions of satellites must not be published.
             yield (
                 "sattle_uri_base",
                 "satellite filtering is not supported, and AP_KAFKA_SERVER is set: alerts would be sent "
