@@ -220,9 +220,10 @@ def fill_pool(folder: Path, users_bucket: str, image_bucket: str, make_buckets: 
     _log()
     with _failures():
         from prompt_processing.tester.fill_pool import fill_pool as fill
+        from prompt_processing.transport.s3 import split_bucket
 
         number = fill(folder, users_bucket, {users_bucket, image_bucket} if make_buckets else ())
-    click.echo(f"{number} raws are in s3://{users_bucket}/unobserved/")
+    click.echo(f"{number} raws are in s3://{split_bucket(users_bucket)[1]}/unobserved/")
     return 0
 
 

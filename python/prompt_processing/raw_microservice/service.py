@@ -121,7 +121,7 @@ class PresenceService:
             try:
                 self._look(instrument, group)
             except STORE_FAILURES as error:
-                raise BucketUnavailableError(f"Bucket {self._bucket.name}: {error}") from error
+                raise BucketUnavailableError(f"Bucket {self._bucket.uri}: {error}") from error
             self._asked.pop(place, None)
             self._asked[place] = self._monotonic()
             while len(self._asked) > _GROUPS_REMEMBERED:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prompt_processing.instruments import RawKey
 
-from .settings import make_store
+from .settings import open_bucket
 
 __all__ = ["NoRawsError", "fill_pool"]
 
@@ -25,7 +25,7 @@ def fill_pool(folder: Path, users_bucket: str, buckets_to_make: Iterable[str] = 
     folder
         Folder with each raw under its key in the image bucket, ``<INSTRUMENT>/...``.
     users_bucket
-        Bucket of the pool.
+        Bucket of the pool: its name or URI, which may name a profile.
     buckets_to_make
         Buckets to create first if they are missing.
 
@@ -45,14 +45,14 @@ def fill_pool(folder: Path, users_bucket: str, buckets_to_make: Iterable[str] = 
     number = sum(RawKey.parse(key) is not None for key in keys)
     if not number:
         raise NoRawsError(f"{folder} holds no raw whose path is a key of the image bucket.")
-    store = make_store()
-    if missing := set(buckets_to_make):
-        missing -= {bucket["Name"] for bucket in store.list_buckets()["Buckets"]}
-    for bucket in missing:
-        store.create_bucket(Bucket=bucket)
+    for address in set(buckets_to_make):
+        owner, bucket = open_bucket(address)
+        if bucket not in {known["Name"] for known in owner.list_buckets()["Buckets"]}:
+            owner.create_bucket(Bucket=bucket)
+    store, pool_bucket = open_bucket(users_bucket)
 
     def put(key: str) -> None:
-        store.put_object(Bucket=users_bucket, Key=f"unobserved/{key}", Body=keys[key].read_bytes())
+        store.put_object(Bucket=pool_bucket, Key=f"unobserved/{key}", Body=keys[key].read_bytes())
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(put, keys))

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from prompt_processing.settings.kafka import KafkaClusterSettings, SchemaRegistrySettings
 from prompt_processing.transport.kafka import make_producer
-from prompt_processing.transport.s3 import make_s3_client
+from prompt_processing.transport.s3 import make_s3_client, split_bucket
 
 from .image_writer import ImageWriter
 from .publish import Announcer, ArrivalNotices
@@ -24,7 +24,7 @@ __all__ = [
     "TesterOptions",
     "make_announcer",
     "make_image_writer",
-    "make_store",
+    "open_bucket",
 ]
 
 
@@ -44,7 +44,7 @@ class TesterOptions:
     Attributes
     ----------
     image_bucket
-        Bucket in which raws arrive.
+        Bucket in which raws arrive: its name or URI, which may name a profile.
     survey
         Survey announced with each visit.
     schedule
@@ -59,14 +59,23 @@ class TesterOptions:
     publish_notices: bool = False
 
 
-def make_store() -> S3Client:
-    """Create a client of the store that the environment names."""
-    return make_s3_client(
+def open_bucket(address: str) -> tuple[S3Client, str]:
+    """Return a client of the store that the environment names, and the name of a bucket in it.
+
+    Parameters
+    ----------
+    address
+        ``bucket``, ``s3://bucket`` or ``s3://profile@bucket``.
+    """
+    profile, name = split_bucket(address)
+    client = make_s3_client(
         os.environ.get("S3_ENDPOINT_URL") or None,
         validate_bucket_names=os.environ.get("LSST_DISABLE_BUCKET_VALIDATION", "0") in ("", "0"),
+        profile=profile,
         # Pools and images are large, and no alert waits for the response.
         read_timeout=60.0,
     )
+    return client, name
 
 
 def make_announcer() -> Announcer:
@@ -80,7 +89,7 @@ def make_image_writer(options: TesterOptions, n_threads: int = 8) -> ImageWriter
     notices = None
     if options.publish_notices:
         notices = ArrivalNotices(_make_producer(), EventStreamSettings.load().bucket_topic)
-    return ImageWriter(make_store(), options.image_bucket, notices, n_threads)
+    return ImageWriter(*open_bucket(options.image_bucket), notices, n_threads)
 
 
 def _make_producer() -> Producer:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from .image_writer import SourceRaw, UploadedRaw
 from .pool import PoolGroup, find_groups
-from .settings import TesterOptions, make_announcer, make_image_writer, make_store
+from .settings import TesterOptions, make_announcer, make_image_writer, open_bucket
 from .visit import SAL_INDEX_OF_NORMAL_VISITS, Telescope
 
 if TYPE_CHECKING:
@@ -71,19 +71,18 @@ def upload_pool(upload: PoolUpload, options: TesterOptions) -> None:
     botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
         Raised if the store fails.
     """
-    s3 = make_store()
+    pool, users_bucket = open_bucket(upload.users_bucket)
     telescope = Telescope(
-        s3,
-        options.image_bucket,
+        *open_bucket(options.image_bucket),
         make_announcer(),
         make_image_writer(options).write,
         options.schedule,
         options.survey,
     )
-    groups = draw(find_groups(s3, upload.users_bucket, upload.instrument), upload.n_groups, upload.seed)
+    groups = draw(find_groups(pool, users_bucket, upload.instrument), upload.n_groups, upload.seed)
     for number, group in enumerate(groups):
         with tempfile.TemporaryDirectory(prefix="prompt-tester-") as folder:
-            raws = _download(s3, upload.users_bucket, group, Path(folder))
+            raws = _download(pool, users_bucket, group, Path(folder))
             if upload.step and not sys.stdin.readline():
                 _log.info("No more lines on standard input: %d of %d visits taken", number, upload.n_groups)
                 return

@@ -17,7 +17,7 @@ from lsst.resources import ResourcePath
 from prompt_processing.instruments import RawKey, format_raw_key
 
 from .image_writer import Snap, SourceRaw, UploadedRaw
-from .settings import TesterOptions, make_announcer, make_image_writer, make_store
+from .settings import TesterOptions, make_announcer, make_image_writer, open_bucket
 from .visit import SAL_INDEX_OF_NORMAL_VISITS, Telescope
 
 __all__ = ["NoVisitsError", "RepositoryUpload", "choose", "find_visits", "upload_repository"]
@@ -168,8 +168,7 @@ def _upload(
     processes: ProcessPoolExecutor,
 ) -> None:
     telescope = Telescope(
-        make_store(),
-        options.image_bucket,
+        *open_bucket(options.image_bucket),
         make_announcer(),
         functools.partial(_write_in_processes, options, n_processes, processes),
         options.schedule,
