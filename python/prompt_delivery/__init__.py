@@ -1,1 +1,1 @@
-"""What only a release of the project needs: tags, notes, charts and the audit of dependencies."""
+"""Tools for releases of the project: tags, notes, charts and the audit of dependencies."""

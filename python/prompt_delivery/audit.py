@@ -1,4 +1,4 @@
-"""Audit of the dependencies: what the lock file promises, and what the advisory database knows of it."""
+"""Audit the dependencies: pins and hashes of the lock file, and known vulnerabilities."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ NOTHING_FOUND, SOMETHING_FOUND, NOT_ASKED = 0, 1, 2
 
 
 def problems_of(lock: str) -> list[str]:
-    """Find what in a lock file would let something else be installed than was meant.
+    """Find entries of a lock file that could install unintended files.
 
     Parameters
     ----------
-    lock : `str`
-        Content of the file.
+    lock
+        Content of the lock file.
 
     Returns
     -------
-    problems : `list` [`str`]
-        Requirements without a version or a hash, from elsewhere than an index, or named twice.
+    problems
+        Requirements without a version or a hash, from outside an index, or listed twice.
     """
     problems = []
     seen: dict[str, str] = {}
-    # Comments, and lines that go on.
+    # Drop comments and join continued lines.
     lines = [line for line in lock.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     for entry in "\n".join(lines).replace("\\\n", " ").splitlines():
         words = entry.split(" #")[0].split()
@@ -57,16 +57,16 @@ def problems_of(lock: str) -> list[str]:
 
 
 def ask_database(lock: Path) -> int:
-    """Ask for advisories; what is told goes to standard output.
+    """Query the advisory database, and print the result.
 
     Parameters
     ----------
-    lock : `~pathlib.Path`
+    lock
         The lock file.
 
     Returns
     -------
-    status : `int`
+    status
         Of the audit.
     """
     command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--format", "json"]
@@ -85,23 +85,23 @@ def ask_database(lock: Path) -> int:
 
 
 def report(dependencies: Sequence[Mapping[str, Any]]) -> int:
-    """Tell what the database knows.
+    """Print the advisories.
 
     Parameters
     ----------
-    dependencies : sequence of mapping
-        As pip-audit gives them: each with ``vulns``, or with a ``skip_reason`` if nothing could be learnt of
-        it. Where an index has no advisories, pip-audit skips everything and finds nothing.
+    dependencies
+        Output of pip-audit: each has ``vulns``, or a ``skip_reason`` if the database has no information. With
+        an index without advisories, pip-audit skips all packages and finds nothing.
 
     Returns
     -------
-    status : `int`
+    status
         Of the audit.
     """
     skipped = [one["name"] for one in dependencies if "skip_reason" in one]
     n_asked = len(dependencies) - len(skipped)
     advisories = [
-        f"{one['name']} {one['version']}: {advisory['id']}, mended in "
+        f"{one['name']} {one['version']}: {advisory['id']}, fixed in "
         f"{', '.join(advisory.get('fix_versions', ())) or 'no version yet'}"
         for one in dependencies
         for advisory in one.get("vulns", ())
@@ -113,8 +113,8 @@ def report(dependencies: Sequence[Mapping[str, Any]]) -> int:
         return SOMETHING_FOUND
     if skipped or not n_asked:
         sys.stderr.write(
-            f"The advisory database gave no answer for {len(skipped) or 'all'} packages: nothing is known of "
-            "vulnerabilities in them.\nRun bin/audit where pypi.org can be reached.\n"
+            f"The advisory database did not respond for {len(skipped) or 'all'} packages: their "
+            "vulnerabilities are unknown.\nRun bin/audit where pypi.org can be reached.\n"
         )
         return NOT_ASKED
     return NOTHING_FOUND
@@ -125,16 +125,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Parameters
     ----------
-    arguments : sequence of `str`, optional
+    arguments
         Of the command line.
 
     Returns
     -------
-    status : `int`
-        0 if nothing was found, 1 if something was, 2 if the database could not be asked.
+    status
+        0 without findings, 1 with findings, 2 if the database could not be queried.
     """
-    parser = argparse.ArgumentParser(prog="bin/audit", description="Audit what requirements.lock names.")
-    parser.add_argument("--offline", action="store_true", help="check the file only, and say so")
+    parser = argparse.ArgumentParser(prog="bin/audit", description="Audit the packages in requirements.lock.")
+    parser.add_argument(
+        "--offline", action="store_true", help="check only the lock file, without the advisory database"
+    )
     parser.add_argument("--lock", type=Path, default=Path("requirements.lock"))
     options = parser.parse_args(arguments)
     problems = problems_of(options.lock.read_text(encoding="utf-8"))
@@ -144,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return SOMETHING_FOUND
     sys.stdout.write(f"{options.lock}: every requirement has its version and its hashes.\n")
     if options.offline:
-        sys.stdout.write("The advisory database was not asked: nothing is known of vulnerabilities.\n")
+        sys.stdout.write("The advisory database was not queried: vulnerabilities are unknown.\n")
         return NOTHING_FOUND
     return ask_database(options.lock)
 

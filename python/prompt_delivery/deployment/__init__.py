@@ -1,1 +1,1 @@
-"""The charts: their documents and schemas, what they render to, and whether a cluster would take it."""
+"""Charts: generated documents and schemas, rendering, and validation of manifests."""

@@ -1,4 +1,4 @@
-"""What a chart's ``values.yaml`` says about its values: name, default, meaning and type."""
+"""Read name, default, meaning and type of the values in a chart's ``values.yaml``."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _SCHEMA = re.compile(r"^\s*# @schema ")
 
 
 class ChartValuesError(ValueError):
-    """A file of values says something about itself that cannot be understood."""
+    """A file of values, or a comment in it, cannot be parsed."""
 
 
 @dataclass(frozen=True)
 class ChartValue:
-    """One value.
+    """One value of a chart.
 
     Attributes
     ----------
-    path : `tuple` [`str`, ...]
+    path
         Keys from the top of the file.
-    default : object
-        What it is unless it is set.
-    description : `str`
-        What it is for; empty where the file does not say.
-    constraints : `dict`
-        JSON schema keywords, besides those that follow from the default.
+    default
+        Default value.
+    description
+        Meaning of the value; empty if the file has none.
+    constraints
+        JSON schema keywords, in addition to those that follow from the default.
     """
 
     path: tuple[str, ...]
@@ -43,25 +43,25 @@ class ChartValue:
 
     @property
     def name(self) -> str:
-        """Its path with dots."""
+        """Path with dots."""
         return ".".join(self.path)
 
 
 def read_values(path: Path) -> list[ChartValue]:
     """Read a file of values.
 
-    A value is a key with a comment ``# -- meaning`` above it, or one that holds no mapping; what is below a
-    commented key belongs to that value. A line ``# @schema {...}`` in the comment adds JSON schema keywords.
+    A value is a key with a comment ``# -- meaning`` above it, or a key without a mapping; all keys below a
+    commented key belong to its value. A line ``# @schema {...}`` in the comment adds JSON schema keywords.
 
     Parameters
     ----------
-    path : `~pathlib.Path`
+    path
         ``values.yaml``.
 
     Returns
     -------
-    values : `list` [`ChartValue`]
-        In the order of the file.
+    values
+        Values in the order of the file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""``bin/charts``: write what follows from the charts, render them, and check what they render to."""
+"""``bin/charts``: write the charts' generated documents, render charts, and check the manifests."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Parameters
     ----------
-    arguments : sequence of `str`, optional
-        Of the command line.
+    arguments
+        Arguments of the command line.
 
     Returns
     -------
-    status : `int`
-        0; 1 if something is wrong with the charts; 3 if software is missing.
+    status
+        0 on success; 1 if a chart has errors; 3 if software is missing.
     """
     parser = argparse.ArgumentParser(prog="bin/charts", description=__doc__)
     parser.add_argument(
-        "--project", type=Path, default=Path.cwd(), help="folder of charts/, applications/ and argocd/"
+        "--project", type=Path, default=Path.cwd(), help="folder with charts/, applications/ and argocd/"
     )
     actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("document", help="write READMEs and schemas of charts, and the dashboard")
-    actions.add_parser("check", help="lint, render and validate everything for every environment")
+    actions.add_parser("document", help="write the READMEs and schemas of the charts, and the dashboard")
+    actions.add_parser("check", help="lint, render and validate all charts for all environments")
     render = actions.add_parser("render", help="show the manifests of an application in an environment")
     render.add_argument("application", help="such as prompt-proto-service-lsstcam, or argocd")
     render.add_argument("environment", help="such as usdfdev-prompt-processing")
     render.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="another value; as Helm takes it"
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="override a value, as for Helm"
     )
     options = parser.parse_args(arguments)
     try:
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     name = options.application
                     chart = name if name == "argocd" else f"applications/{name}"
                     if options.environment not in tree.environments(chart):
-                        raise HelmError(f"{chart} has no values of {options.environment}")
+                        raise HelmError(f"{chart} has no values for {options.environment}")
                     print(tree.render(chart, tree.values(chart, options.environment), options.set))
     except MissingSoftwareError as error:
         sys.stderr.write(f"{error}\n")
@@ -70,11 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def documents(project: Path) -> dict[Path, str]:
-    """Return every file that follows from others, with its content as it has to be.
+    """Return all generated files with their expected content.
 
     Parameters
     ----------
-    project : `~pathlib.Path`
+    project
         Folder of the charts.
     """
     found: dict[Path, str] = {}
@@ -87,17 +87,17 @@ def documents(project: Path) -> dict[Path, str]:
 
 
 def renderings(tree: ChartTree) -> Iterator[tuple[str, str, str]]:
-    """Lint and render everything.
+    """Lint and render all charts and applications.
 
     Parameters
     ----------
-    tree : `ChartTree`
+    tree
         The charts.
 
     Yields
     ------
-    chart, environment, manifests : `str`
-        For a chart by itself, the name of its example instead of an environment.
+    chart, environment, manifests
+        For a chart, the name of its example instead of an environment.
     """
     for chart in tree.charts:
         for example, file in tree.examples(chart).items():

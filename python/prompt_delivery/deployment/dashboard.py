@@ -186,7 +186,7 @@ def dashboard() -> str:
 
     Returns
     -------
-    text : `str`
+    text
         Grafana's JSON. The data source and the instruments are chosen in it.
     """
     panels: list[dict[str, Any]] = []

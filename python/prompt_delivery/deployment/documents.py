@@ -1,4 +1,4 @@
-"""Files that follow from a chart's ``values.yaml``: its README and its JSON schema."""
+"""Generate the README and the JSON schema of a chart from its ``values.yaml``."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def values_schema(values: Sequence[ChartValue]) -> dict[str, Any]:
 
     Parameters
     ----------
-    values : sequence of `ChartValue`
-        Of the chart. Types follow from the defaults, unless a value says its own.
+    values
+        Values of the chart. Types follow from the defaults, unless a value declares its own.
 
     Returns
     -------
-    schema : `dict`
-        Keys that the chart does not have are refused, but for Helm's own ``global``.
+    schema
+        Schema that rejects unknown keys, except for Helm's ``global``.
     """
     top = _object()
     for value in values:
@@ -95,24 +95,24 @@ def values_schema(values: Sequence[ChartValue]) -> dict[str, Any]:
 
 
 def chart_documents(folder: Path) -> dict[Path, str]:
-    """Make the documents of a chart or an application.
+    """Generate the documents of a chart or an application.
 
     Parameters
     ----------
-    folder : `~pathlib.Path`
-        Of its ``Chart.yaml``.
+    folder
+        Folder of ``Chart.yaml``.
 
     Returns
     -------
-    documents : `dict` [`~pathlib.Path`, `str`]
-        Content by file. Values that an application gives to a chart of ours mean what they mean there.
+    documents
+        Content by file. An application's values for a chart have the chart's descriptions.
     """
     chart = yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))
     parts = _parts(folder, chart)
     values = [_explained(value, parts) for value in _values_of(folder)]
     documents = {folder / "README.md": _readme(folder, chart, values, parts)}
     schema = values_schema([] if parts else values)
-    # Helm holds what is below a part's name against the part's own schema.
+    # Helm checks values below a part's name against the part's own schema.
     names = [dependency["name"] for dependency in chart.get("dependencies", ())]
     schema["properties"] |= {name: {"type": "object"} for name in names}
     if chart.get("type") != "library":
@@ -126,7 +126,7 @@ def _values_of(folder: Path) -> list[ChartValue]:
 
 
 def _parts(folder: Path, chart: Mapping[str, Any]) -> dict[str, dict[str, ChartValue]]:
-    """Return the values of the charts that an application is made of, by their names."""
+    """Return the values of an application's charts, by name."""
     folders = (
         (folder / dependency["repository"].removeprefix("file://")).resolve()
         for dependency in chart.get("dependencies", ())

@@ -1,4 +1,4 @@
-"""Helm: charts with what they depend on, checked and rendered."""
+"""Lint and render charts with Helm, including their dependencies."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["ChartTree", "HelmError"]
 
 
 class HelmError(RuntimeError):
-    """Helm refuses; the message is its own."""
+    """Helm failed; the message is Helm's."""
 
 
 class ChartTree:
-    """A copy of the project's charts in which dependencies can be put into place.
+    """Copy of the project's charts in which dependencies can be resolved.
 
     Parameters
     ----------
-    project : `~pathlib.Path`
-        Folder of ``charts``, ``applications`` and ``argocd``.
-    folder : `~pathlib.Path`
-        For the copy: Helm puts dependencies into the charts that need them.
-    software : `~prompt_processing.services.software.Software`, optional
+    project
+        Folder with ``charts``, ``applications`` and ``argocd``.
+    folder
+        Folder for the copy, since Helm writes dependencies into the charts.
+    software
         Finds Helm.
     """
 
@@ -41,7 +41,7 @@ class ChartTree:
 
     @property
     def charts(self) -> list[str]:
-        """Charts that can be installed, such as ``charts/prompt-keda``."""
+        """Installable charts, such as ``charts/prompt-keda``."""
         return [name for name in self._names("charts") if self._kind(name) != "library"]
 
     @property
@@ -59,12 +59,12 @@ class ChartTree:
         return sorted(file.stem.removeprefix("values-") for file in files)
 
     def values(self, application: str, environment: str) -> list[Path]:
-        """Return the files of values of an application in an environment, as Argo CD gives them to Helm."""
+        """Return an application's files of values for an environment, as Argo CD passes them to Helm."""
         folder = self.path(application)
         return [folder / "values.yaml", folder / f"values-{environment}.yaml"]
 
     def examples(self, chart: str) -> dict[str, Path]:
-        """Return a chart's examples of values: the ``least`` that it has to be told, and ``full``."""
+        """Return a chart's examples of values: ``least`` has only the required ones, ``full`` all."""
         files = self.path(chart).glob("ci/*-values.yaml")
         return {file.stem.removesuffix("-values"): file for file in sorted(files)}
 
@@ -74,7 +74,7 @@ class ChartTree:
         Raises
         ------
         HelmError
-            Raised with what is wrong.
+            Raised with all errors.
         """
         self._complete_dependencies(chart)
         self._run("lint", "--strict", "--quiet", str(self.path(chart)), *_files(values))
@@ -82,28 +82,28 @@ class ChartTree:
     def render(
         self, chart: str, values: Sequence[Path], settings: Sequence[str] = (), *, check_values: bool = True
     ) -> str:
-        """Render a chart's manifests, for a release of its own name as Argo CD's releases are.
+        """Render a chart's manifests, for a release with the chart's name, as in Argo CD.
 
         Parameters
         ----------
-        chart : `str`
+        chart
             Such as ``applications/prompt-keda-hsc``.
-        values : sequence of `~pathlib.Path`
-            Files of values; later ones win.
-        settings : sequence of `str`, optional
-            As ``helm template --set`` takes them.
-        check_values : `bool`, optional
-            Whether values are held against their schema.
+        values
+            Files of values; later files take precedence.
+        settings
+            Settings as for ``helm template --set``.
+        check_values
+            Whether to check values against their schema.
 
         Returns
         -------
-        manifests : `str`
+        manifests
             YAML documents.
 
         Raises
         ------
         HelmError
-            Raised if values or templates are not right.
+            Raised if values or templates have errors.
         """
         self._complete_dependencies(chart)
         name = Path(chart).name
@@ -133,7 +133,7 @@ class ChartTree:
         return self._chart(chart).get("type")
 
     def _run(self, *arguments: str) -> str:
-        # A user's own Helm configuration has nothing to do with it.
+        # The user's Helm configuration must not affect the result.
         state = self._folder / ".helm"
         done = subprocess.run(
             [self._helm, *arguments],

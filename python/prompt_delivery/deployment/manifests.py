@@ -1,4 +1,4 @@
-"""What a manifest says about the processes that it starts."""
+"""Read from manifests which processes they start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TEMPLATES = {
     "ScaledJob": ("spec", "jobTargetRef", "template"),
     "Service": ("spec", "template"),
 }
-"""Where the pods of a kind are described; of the two kinds ``Service``, Knative's has pods."""
+"""Path of the pod template by kind; of the two kinds ``Service``, Knative's has pods."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Container:
 
     Attributes
     ----------
-    kind : `str`
-        Of the object that it belongs to.
-    specification : mapping
+    kind
+        Kind of its object.
+    specification
         The container.
-    pod : mapping
+    pod
         The pod's specification.
-    annotations : mapping
-        Of the pod.
+    annotations
+        Annotations of the pod.
     """
 
     kind: str
@@ -49,7 +49,7 @@ class Container:
 
     @property
     def command(self) -> list[str]:
-        """The program and its arguments."""
+        """Program and arguments."""
         return [*self.specification.get("command", ()), *self.specification.get("args", ())]
 
     @property
@@ -59,7 +59,7 @@ class Container:
 
     @property
     def secret_keys(self) -> dict[str, tuple[str, str]]:
-        """Name and key of the Secret, by the variable that takes it."""
+        """Name and key of the Secret for each variable."""
         return {
             entry["name"]: (
                 entry["valueFrom"]["secretKeyRef"]["name"],
@@ -75,12 +75,12 @@ class Container:
         return {entry["name"] for entry in self.specification.get("env", ())}
 
     def environment(self, secrets: Mapping[str, str]) -> dict[str, str]:
-        """Give the environment that the cluster would give.
+        """Return the environment that the cluster would set.
 
         Parameters
         ----------
-        secrets : mapping
-            Content of the Secret by key.
+        secrets
+            Content of the Secret, by key.
 
         Raises
         ------
@@ -94,22 +94,22 @@ class Container:
             text = secrets[references[name][1]] if name in references else str(entry.get("value", ""))
             environment[name] = text if name in references else _expand(text, environment)
         if self.kind == "Service":
-            # Knative tells the port by this variable, and lets nobody else set it.
+            # Knative sets this variable to the port, and forbids manifests to set it.
             environment["PORT"] = str(next(iter(self.ports.values())))
         return environment
 
     def probe(self, name: str) -> tuple[int, str] | None:
-        """Give port and path of an HTTP probe.
+        """Return port and path of an HTTP probe.
 
         Parameters
         ----------
-        name : {"startupProbe", "readinessProbe", "livenessProbe"}
-            Which.
+        name
+            Name of the probe.
 
         Returns
         -------
-        probe : `tuple` [`int`, `str`] or `None`
-            `None` if there is no such probe, or it is not one by HTTP.
+        probe
+            `None` without such a probe, or if it does not use HTTP.
         """
         action = self.specification.get(name, {}).get("httpGet")
         if action is None:
@@ -119,22 +119,22 @@ class Container:
 
 
 def read_manifests(text: str) -> list[Manifest]:
-    """Read YAML documents, those left out that are empty."""
+    """Read YAML documents, without empty ones."""
     return [document for document in yaml.safe_load_all(text) if document]
 
 
 def containers(manifests: Sequence[Manifest]) -> Iterator[Container]:
-    """Give the containers of all pods that manifests describe.
+    """Yield the containers of all pods that manifests describe.
 
     Parameters
     ----------
-    manifests : sequence of mapping
-        As `read_manifests` returns them.
+    manifests
+        Result of `read_manifests`.
 
     Yields
     ------
-    container : `Container`
-        Those of a core Service, which has no pods, left out.
+    container
+        A container; a core Service has none.
     """
     for manifest in manifests:
         node: Any = manifest
@@ -148,5 +148,5 @@ def containers(manifests: Sequence[Manifest]) -> Iterator[Container]:
 
 
 def _expand(text: str, environment: Mapping[str, str]) -> str:
-    # As Kubernetes does it: $(NAME) of what is set before, and anything else as it is.
+    # As in Kubernetes: $(NAME) is replaced if it was set before, and left unchanged otherwise.
     return _REFERENCE.sub(lambda match: environment.get(match[1], match[0]), text)

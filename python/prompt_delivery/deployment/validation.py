@@ -1,4 +1,4 @@
-"""Whether a cluster would take manifests, asked of the APIs' own code."""
+"""Validate manifests with the code of the cluster's APIs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ManifestError", "queried_metrics", "validate_manifests"]
 
 
 class ManifestError(ValueError):
-    """Manifests are not what their APIs take; the message has a line for each problem."""
+    """Manifests are invalid; the message has a line for each error."""
 
 
 def validate_manifests(files: Sequence[Path], software: Software | None = None) -> str:
@@ -20,26 +20,26 @@ def validate_manifests(files: Sequence[Path], software: Software | None = None) 
 
     Parameters
     ----------
-    files : sequence of `~pathlib.Path`
+    files
         YAML documents.
-    software : `~prompt_processing.services.software.Software`, optional
+    software
         Finds the program of ``tools/validate-manifests``.
 
     Returns
     -------
-    summary : `str`
-        How many were checked.
+    summary
+        Number of manifests checked.
 
     Raises
     ------
     ManifestError
-        Raised with all that is wrong.
+        Raised with all errors.
     """
     return _run(files, software or Software())
 
 
 def queried_metrics(files: Sequence[Path], software: Software | None = None) -> set[str]:
-    """Return the names of the metrics that alert rules and dashboards ask for.
+    """Return the names of the metrics that alert rules and dashboards query.
 
     Parameters
     ----------

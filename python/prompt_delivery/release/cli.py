@@ -1,4 +1,4 @@
-"""``bin/release``: tags, labels and notes, for the workflows and by hand."""
+"""``bin/release``: print tags, labels and notes of containers and releases."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _log = logging.getLogger("lsst.release")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what was asked for; returns the exit status: 1 if it must not be published."""
+    """Print the requested output; return the exit status, 1 if it must not be published."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     try:
@@ -101,7 +101,9 @@ def _record(options: argparse.Namespace) -> str:
     path = options.project / RECORD
     text = json.dumps(installed_schemas(), indent=2) + "\n"
     if options.check and path.read_text("utf-8") != text:
-        raise ReleaseError(f"{RECORD} is not what is installed: bin/release record writes it.")
+        raise ReleaseError(
+            f"{RECORD} does not match the installed packages: update it with bin/release record."
+        )
     path.write_text(text, "utf-8")
     return text
 
@@ -136,7 +138,9 @@ def _lines(lines: Sequence[str]) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bin/release", description=__doc__)
-    parser.add_argument("--project", type=Path, default=Path(), help="the checkout; default: here")
+    parser.add_argument(
+        "--project", type=Path, default=Path(), help="folder of the checkout; default: current folder"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
@@ -144,40 +148,49 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
-    base = command("base-tags", _base_tags, "the tags of a base container, one a line")
-    service = command("service-tags", _service_tags, "the tags of a service container, one a line")
+    base = command("base-tags", _base_tags, "print the tags of a base container, one per line")
+    service = command("service-tags", _service_tags, "print the tags of a service container, one per line")
     for made in (base, service):
-        made.add_argument("--branch", help="default: the workflow's, or the one that is checked out")
-        made.add_argument("--pull-request", action="store_true", help="--branch is that of a pull request")
-        made.add_argument("--automatic", action="store_true", help="nobody asked for the build of --branch")
+        made.add_argument("--branch", help="branch; default: the workflow's, or the checked-out branch")
+        made.add_argument("--pull-request", action="store_true", help="--branch belongs to a pull request")
+        made.add_argument(
+            "--automatic", action="store_true", help="the build of --branch was not requested by a person"
+        )
         made.add_argument("--stack", default="", metavar="LABEL", help="label of the middleware")
-    base.add_argument("--latest", action="store_true", help="make it latest")
-    service.add_argument("--base-tag", default="latest", help="tag of its base; default: %(default)s")
+    base.add_argument("--latest", action="store_true", help="add the tag latest")
     service.add_argument(
-        "--base-tag-list", default="latest", metavar="TAGS", help="all bases of this build, blank-separated"
+        "--base-tag", default="latest", help="tag of the base container; default: %(default)s"
     )
-    labels = command("labels", _labels, "the labels of a container, NAME=VALUE, one a line")
+    service.add_argument(
+        "--base-tag-list",
+        default="latest",
+        metavar="TAGS",
+        help="tags of all bases of this build, separated by blanks",
+    )
+    labels = command("labels", _labels, "print the labels of a container as NAME=VALUE, one per line")
     labels.add_argument("kind", choices=("base", "service", "demo"))
-    labels.add_argument("--version", default="", help="default: from the last tag")
-    labels.add_argument("--source", default="", metavar="URL", help="of the project")
-    requirements = command("requirements", _requirements, "what of the lock file a container installs")
-    requirements.add_argument("--extra", action="append", default=[], help="of the project, besides")
-    requirements.add_argument("--also", action="append", default=[], help="a distribution, besides")
-    requirements.add_argument("--beyond", action="store_true", help="without what the service needs anyway")
+    labels.add_argument("--version", default="", help="version; default: from the last tag")
+    labels.add_argument("--source", default="", metavar="URL", help="URL of the project")
+    requirements = command(
+        "requirements", _requirements, "print the part of the lock file that a container installs"
+    )
+    requirements.add_argument("--extra", action="append", default=[], help="additional extra of the project")
+    requirements.add_argument("--also", action="append", default=[], help="additional distribution")
+    requirements.add_argument("--beyond", action="store_true", help="omit requirements of the service itself")
     for name, run, text in (
-        ("release-tags", _release_tags, "the tags of both containers of a release"),
-        ("check", _check, "whether a release may be made of this commit"),
-        ("notes", _notes, "the notes of a release of this commit"),
+        ("release-tags", _release_tags, "print the tags of both containers of a release"),
+        ("check", _check, "check whether this commit may be released"),
+        ("notes", _notes, "print the notes of a release of this commit"),
     ):
         made = command(name, run, text)
         made.add_argument("version")
     made.add_argument("--on", metavar="BRANCH", help="refuse a commit that is not on this branch")
     made.add_argument("--changes", type=Path, metavar="FILE", help="change log")
-    record = command("record", _record, f"write the schemas that are installed to {RECORD}")
+    record = command("record", _record, f"write the installed schemas' versions to {RECORD}")
     record.add_argument("--check", action="store_true", help="fail if they differ")
-    command("version", _version, "the project's version, from the last tag")
-    command("stack", _stack, "the label of the middleware that is locked")
-    constraints = command("constraints", _constraints, "the newest versions that a label allows")
+    command("version", _version, "print the project's version, from the last tag")
+    command("stack", _stack, "print the label of the locked middleware")
+    constraints = command("constraints", _constraints, "print the newest versions that a label allows")
     constraints.add_argument("stack", metavar="LABEL")
     return parser
 

@@ -1,4 +1,4 @@
-"""What can be wrong with something that is to be published."""
+"""Errors that prevent a publication."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ __all__ = ["ReleaseError"]
 
 
 class ReleaseError(Exception):
-    """Something must not be published, or not under that name; the message says why and what to do."""
+    """A container or release must not be published, or not under this name; the message says what to do."""

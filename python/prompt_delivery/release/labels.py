@@ -1,4 +1,4 @@
-"""The labels of a container: from what it was built."""
+"""Labels of a container, which record its source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .recorded_versions import RecordedVersions
 __all__ = ["NAMESPACE", "image_labels"]
 
 NAMESPACE = "org.lsst.prompt-processing"
-"""What the names of our own labels begin with."""
+"""Prefix of the project's own labels."""
 
 _TITLES = {
     "base": ("prompt-base", "Python, LSST middleware and science libraries of Prompt Processing"),
@@ -30,23 +30,23 @@ def image_labels(
 
     Parameters
     ----------
-    kind : `str`
+    kind
         ``base``, ``service`` or ``demo``.
-    versions : `RecordedVersions`
-        Of the commit that it is built from.
-    version : `str`
-        The project's own.
-    commit : `str`
-        Its full hash; with ``-dirty`` if files differ from it.
-    committed : `~datetime.datetime`
-        Its time. The time of the build would make two builds of the same differ.
-    source : `str`, optional
+    versions
+        Versions recorded in the commit.
+    version
+        Version of the project.
+    commit
+        Full hash, with ``-dirty`` if files differ from it.
+    committed
+        Time of the commit. The time of the build would make equal builds differ.
+    source
         URL of the project.
 
     Returns
     -------
-    labels : `dict` [`str`, `str`]
-        OCI's own, and ours below `NAMESPACE`.
+    labels
+        OCI labels, and the project's below `NAMESPACE`.
     """
     title, description = _TITLES[kind]
     labels = {
@@ -58,7 +58,7 @@ def image_labels(
         "org.opencontainers.image.created": committed.astimezone(datetime.UTC).isoformat(),
     }
     if kind == "base":
-        # Whatever is built on it inherits these: a service on an older base has that base's middleware.
+        # Containers inherit the labels of their base: a service on an older base has that base's middleware.
         labels |= {
             f"{NAMESPACE}.stack": versions.stack.name,
             f"{NAMESPACE}.middleware": versions.middleware,

@@ -1,4 +1,4 @@
-"""The notes of a release, and what keeps one from being made."""
+"""Write the notes of a release, and check whether it may be made."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _SHOWN = (
 
 @dataclass(frozen=True)
 class PreviousRelease:
-    """The release that another follows.
+    """Release that precedes another.
 
     Attributes
     ----------
-    version : `ReleaseVersion`
-        Its version.
-    versions : `RecordedVersions`
-        What it was made of.
+    version
+        Version of the release.
+    versions
+        Versions that it was made of.
     """
 
     version: ReleaseVersion
@@ -40,15 +40,15 @@ def previous_release(version: ReleaseVersion, tags: Sequence[str]) -> ReleaseVer
 
     Parameters
     ----------
-    version : `ReleaseVersion`
-        The one to come.
-    tags : sequence of `str`
-        All tags of the project; those that are no releases are passed over.
+    version
+        The coming release.
+    tags
+        All tags of the project; tags that are not releases are ignored.
 
     Raises
     ------
     ReleaseError
-        Raised if the version was released already.
+        Raised if the version is already released.
     """
     released: list[ReleaseVersion] = []
     for tag in tags:
@@ -56,7 +56,7 @@ def previous_release(version: ReleaseVersion, tags: Sequence[str]) -> ReleaseVer
             released.append(ReleaseVersion.parse(tag))
         except ReleaseError:
             continue
-    # A release candidate promises nothing: schemas may change between two of them.
+    # Release candidates are ignored: schemas may change between them.
     return max((each for each in released if each.is_final and each < version), default=None)
 
 
@@ -67,11 +67,11 @@ def check_release(
 
     Parameters
     ----------
-    version : `ReleaseVersion`
+    version
         Of the release.
-    versions : `RecordedVersions`
+    versions
         What it is made of.
-    previous : `PreviousRelease` or `None`
+    previous
         The final release before it.
 
     Raises
@@ -85,25 +85,25 @@ def check_release(
     if changed:
         was = previous.version
         raise ReleaseError(
-            f"{' and '.join(changed)} since {was}: whoever reads them must change with it, so that this is "
+            f"{' and '.join(changed)} since {was}: readers must change too, so this must be "
             f"release {was.major + 1}.0.0, not {version}."
         )
 
 
 def changes_of(version: ReleaseVersion, changelog: str) -> str:
-    """Return the section of a change log about a release.
+    """Return the section about a release in a change log.
 
     Parameters
     ----------
-    version : `ReleaseVersion`
+    version
         Of the release.
-    changelog : `str`
-        In Markdown, one heading ``## X.Y.Z`` a release.
+    changelog
+        Markdown with one heading ``## X.Y.Z`` per release.
 
     Returns
     -------
-    section : `str`
-        Without its heading; that of ``## Unreleased`` if the release has none yet.
+    section
+        Section without its heading; ``## Unreleased`` if the release has none yet.
     """
     sections: dict[str, str] = {}
     for part in re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]:
@@ -123,20 +123,20 @@ def release_notes(
 
     Parameters
     ----------
-    version : `ReleaseVersion`
+    version
         Of the release.
-    versions : `RecordedVersions`
+    versions
         What it is made of.
-    previous : `PreviousRelease` or `None`
-        The final release before it.
-    changes : `str`, optional
-        What is new, in Markdown.
-    commits : sequence of `str`, optional
-        Summaries of the commits since then.
+    previous
+        The preceding final release.
+    changes
+        Changes, in Markdown.
+    commits
+        Subjects of the commits since the previous release.
 
     Returns
     -------
-    notes : `str`
+    notes
         In Markdown.
     """
     old = previous.versions if previous else None

@@ -1,4 +1,4 @@
-"""What git knows of the project: its commit, its tags, and files as they once were."""
+"""History of the project in git: commits, tags and earlier versions of files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["ProjectHistory"]
 
 
 class ProjectHistory:
-    """The history of a checkout.
+    """History of a checkout.
 
     Parameters
     ----------
-    project : `~pathlib.Path`
+    project
         Folder of the checkout.
     """
 
@@ -27,12 +27,12 @@ class ProjectHistory:
         self._project = project
 
     def commit(self) -> str:
-        """Return the commit's hash; with ``-dirty`` if files that git knows differ from it."""
+        """Return the commit's hash, with ``-dirty`` if tracked files differ from it."""
         return self._git("rev-parse", "HEAD") + ("-dirty" if self._is_dirty() else "")
 
     def version(self) -> str:
-        """Return the version of what is checked out, from the last release's tag."""
-        # Without a tag git describes nothing, and fails.
+        """Return the version of the checkout, from the last release's tag."""
+        # Without a tag, git describe fails.
         described = self._git("tag", "--merged", "HEAD", "--list", TAG_PATTERN)
         return describe_version(
             self._git("describe", "--tags", "--long", "--match", TAG_PATTERN) if described else "",
@@ -43,19 +43,19 @@ class ProjectHistory:
         )
 
     def require_free(self, version: ReleaseVersion) -> None:
-        """Make sure that a release's tag is not on another commit, and another release's not on this one.
+        """Require that no other commit has the release's tag, and that this commit is no other release.
 
         Raises
         ------
         ReleaseError
-            Raised if one of them is.
+            Raised otherwise.
         """
         here = self._git("tag", "--points-at", "HEAD").split()
         if str(version) in here:
             return
         if str(version) in self.tags():
             raise ReleaseError(
-                f"The tag {version} is on another commit: check that one out, or choose another version."
+                f"The tag {version} is on another commit: check out that commit, or choose another version."
             )
         for tag in here:
             try:
@@ -63,23 +63,23 @@ class ProjectHistory:
             except ReleaseError:
                 continue
             if other.is_final or not version.is_final:
-                raise ReleaseError(f"This commit is the release {other} already.")
+                raise ReleaseError(f"This commit is already release {other}.")
 
     def committed(self) -> datetime.datetime:
-        """Return when the commit was made."""
+        """Return the time of the commit."""
         return datetime.datetime.fromtimestamp(int(self._git("log", "-1", "--format=%ct")), datetime.UTC)
 
     def branch(self) -> str:
-        """Return the name of the branch that is checked out."""
+        """Return the name of the checked-out branch."""
         return self._git("rev-parse", "--abbrev-ref", "HEAD")
 
     def require_on(self, branch: str) -> None:
-        """Make sure that a branch, here or in the repository that this is a clone of, has the commit.
+        """Require that a branch, local or of the remote origin, contains the commit.
 
         Raises
         ------
         ReleaseError
-            Raised if it has not.
+            Raised if it does not.
         """
         refs = (f"refs/heads/{branch}", f"refs/remotes/origin/{branch}")
         if not self._git("for-each-ref", "--contains", "HEAD", *refs):
@@ -90,12 +90,12 @@ class ProjectHistory:
         return self._git("tag", "--list").split()
 
     def versions_of(self, version: ReleaseVersion) -> RecordedVersions:
-        """Return what a release was made of.
+        """Return the versions that a release was made of.
 
         Raises
         ------
         ReleaseError
-            Raised if its commit does not say.
+            Raised if its commit does not record them.
         """
         record = RECORD if self._git("ls-tree", "--name-only", str(version), RECORD) else FORMER_RECORD
         return read_versions(
@@ -103,7 +103,7 @@ class ProjectHistory:
         )
 
     def summaries_since(self, version: ReleaseVersion | None) -> list[str]:
-        """Return the first lines of the commits since a release, newest first; of all if `None`."""
+        """Return the subjects of the commits since a release, newest first; of all commits if `None`."""
         span = f"{version}..HEAD" if version else "HEAD"
         return self._git("log", "--no-merges", "--format=%s (%an)", span).splitlines()
 
@@ -116,7 +116,7 @@ class ProjectHistory:
                 ["git", "-C", str(self._project), *arguments], capture_output=True, text=True, check=True
             )
         except OSError as error:
-            raise ReleaseError(f"git does not run: {error}") from error
+            raise ReleaseError(f"git cannot be run: {error}") from error
         except subprocess.CalledProcessError as error:
             raise ReleaseError(f"git {' '.join(arguments)}: {error.stderr.strip()}") from error
         return done.stdout.strip()

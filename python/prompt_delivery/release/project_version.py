@@ -1,4 +1,4 @@
-"""The project's version, from its tags; the same that setuptools-scm gives a wheel."""
+"""Determine the project's version from its tags, as setuptools-scm does for a wheel."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .release_version import ReleaseVersion
 __all__ = ["TAG_PATTERN", "UNRELEASED", "describe_version"]
 
 TAG_PATTERN = "[0-9]*.[0-9]*.[0-9]*"
-"""What a release's tag looks like, as git matches it; ``pyproject.toml`` has the same."""
+"""Glob pattern of releases' tags, the same as in ``pyproject.toml``."""
 
 UNRELEASED = "0.1.0"
-"""The version that the first release will have."""
+"""Version of the first release."""
 
 _DESCRIPTION = re.compile(r"(?P<tag>.+)-(?P<distance>\d+)-g(?P<commit>[0-9a-f]+)(?P<dirty>-dirty)?")
 _ABBREVIATED = 9
@@ -26,30 +26,30 @@ def describe_version(description: str, n_commits: int, commit: str, dirty: bool,
     Parameters
     ----------
     description
-        What ``git describe --tags --long`` prints; empty where no release is among the ancestors.
+        Output of ``git describe --tags --long``; empty if no ancestor is a release.
     n_commits
-        Number of commits up to this one; counts where there is no release.
+        Number of commits up to this one; used if there is no release.
     commit
         Full hash.
     dirty
         Whether files differ from the commit.
     today
-        Date that distinguishes what was never committed.
+        Date, which distinguishes uncommitted states.
 
     Returns
     -------
     version
-        ``X.Y.Z`` for a release; else the version after the last one, with ``.devN+g<commit>``.
+        ``X.Y.Z`` for a release; otherwise the version after the last one, with ``.devN+g<commit>``.
 
     Raises
     ------
     ReleaseError
-        Raised if the tag is no release.
+        Raised if the tag is not a release.
     """
     if description:
         found = _DESCRIPTION.fullmatch(description)
         if found is None:
-            raise ReleaseError(f"git describes the commit as {description!r}, which names no release.")
+            raise ReleaseError(f"git describes the commit as {description!r}, which is not a release.")
         release, distance = ReleaseVersion.parse(found["tag"]), int(found["distance"])
         if not distance and not dirty:
             return str(release)

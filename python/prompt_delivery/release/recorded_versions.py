@@ -1,4 +1,4 @@
-"""The versions that a container or a release is made of, as the files of a commit record them."""
+"""Versions that a container or a release is made of, as recorded in the files of a commit."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = [
 ]
 
 RECORD = "python/prompt_delivery/release/schemas.json"
-"""Where the versions of the schemas are recorded, in the project."""
+"""File in the project that records the versions of the schemas."""
 
 FORMER_RECORD = "python/prompt_processing/release/schemas.json"
-"""Where releases before the move of this folder recorded them."""
+"""The same file in releases before this folder was moved."""
 
 _PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE | re.IGNORECASE)
 _MIDDLEWARE = "lsst-daf-butler"
@@ -33,15 +33,15 @@ _MIDDLEWARE = "lsst-daf-butler"
 
 @dataclass(frozen=True)
 class RecordedVersions:
-    """What a commit is made of.
+    """Versions that a commit is made of.
 
     Attributes
     ----------
-    middleware : `str`
+    middleware
         Version of ``lsst-daf-butler``.
-    apdb_schema, alert_schema : `str`
+    apdb_schema, alert_schema
         Versions of the schemas.
-    packages : `dict` [`str`, `str`]
+    packages
         Versions by distribution, as locked.
     """
 
@@ -52,12 +52,12 @@ class RecordedVersions:
 
     @property
     def stack(self) -> StackLabel:
-        """Label of the middleware (`StackLabel`)."""
+        """Label of the middleware."""
         return StackLabel.of_version(self.middleware)
 
 
 def locked_versions(lock: str) -> dict[str, str]:
-    """Return the versions by distribution that a lock file's text names; ``a or b`` if Python's decides."""
+    """Return the versions in a lock file's text by distribution; ``a or b`` if they depend on Python's."""
     found: dict[str, list[str]] = {}
     for name, version in _PIN.findall(lock):
         found.setdefault(name.lower(), []).append(version)
@@ -65,17 +65,17 @@ def locked_versions(lock: str) -> dict[str, str]:
 
 
 def read_versions(lock: str, record: str) -> RecordedVersions:
-    """Return the versions that two files of one commit record.
+    """Return the versions that the two files of a commit record.
 
     Parameters
     ----------
-    lock, record : `str`
+    lock, record
         Contents of ``requirements.lock`` and `RECORD`.
 
     Raises
     ------
     ReleaseError
-        Raised if one of them does not say.
+        Raised if a file does not record them.
     """
     packages = locked_versions(lock)
     if _MIDDLEWARE not in packages:
@@ -92,13 +92,13 @@ def recorded_versions(project: Path) -> RecordedVersions:
 
     Parameters
     ----------
-    project : `~pathlib.Path`
+    project
         Folder of the checkout.
 
     Raises
     ------
     ReleaseError
-        Raised if a file is missing or does not say.
+        Raised if a file is missing or does not record them.
     """
     try:
         texts = [(project / name).read_text("utf-8") for name in ("requirements.lock", RECORD)]
@@ -108,12 +108,12 @@ def recorded_versions(project: Path) -> RecordedVersions:
 
 
 def installed_schemas() -> dict[str, str]:
-    """Return the versions of the schemas that the installed packages have, as `RECORD` should.
+    """Return the versions of the installed packages' schemas, for `RECORD`.
 
     Returns
     -------
-    versions : `dict` [`str`, `str`]
-        Of ``apdb`` (``lsst-sdm-schemas``) and ``alert`` (``lsst-alert-packet``).
+    versions
+        Versions of ``apdb`` (``lsst-sdm-schemas``) and ``alert`` (``lsst-alert-packet``).
     """
     import yaml
     from lsst.alert.packet import get_latest_schema_version

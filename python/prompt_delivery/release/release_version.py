@@ -1,4 +1,4 @@
-"""Versions of releases: semantic, and as PEP 440 writes them."""
+"""Versions of releases: semantic versions in the notation of PEP 440."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:(a|b|rc){_NUMBER})?")
 
 @dataclass(frozen=True, order=True)
 class ReleaseVersion:
-    """A version such as ``1.2.3`` or ``2.0.0rc1``; they compare as PEP 440 says.
+    """Version such as ``1.2.3`` or ``2.0.0rc1``, ordered as in PEP 440.
 
     Attributes
     ----------
-    major, minor, patch : `int`
+    major, minor, patch
         The three numbers.
-    stage : `tuple` [`str`, `int`]
-        Kind and number of a pre-release; ``("z", 0)`` of a final one, which comes after all of them.
+    stage
+        Kind and number of a pre-release; ``("z", 0)`` for a final release, which sorts after them.
     """
 
     major: int
@@ -33,24 +33,24 @@ class ReleaseVersion:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a version.
+        """Parse a version.
 
         Raises
         ------
         ReleaseError
-            Raised if it is not semantic, or not in the form of PEP 440.
+            Raised if it is not semantic, or not in the notation of PEP 440.
         """
         match = _VERSION.fullmatch(text)
         if match is None:
             advice = f"; the tag has no v at the beginning: {text[1:]}" if re.match(r"v\d", text) else ""
-            raise ReleaseError(f"{text!r} is no release: use X.Y.Z, or X.Y.ZrcN before it{advice}.")
+            raise ReleaseError(f"{text!r} is not a release: use X.Y.Z, or X.Y.ZrcN for a candidate{advice}.")
         major, minor, patch, kind, number = match.groups()
         stage = (kind, int(number)) if kind else ("z", 0)
         return cls(int(major), int(minor), int(patch), stage)
 
     @property
     def is_final(self) -> bool:
-        """Whether it is no pre-release (`bool`)."""
+        """Whether the release is final, not a pre-release."""
         return self.stage[0] == "z"
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Which part of the lock file a container needs: neither the demo's nor the developers' packages."""
+"""Select the part of the lock file that a container needs, without the demo's and developers' packages."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ __all__ = ["PROJECT", "needed_distributions", "select_from_lock"]
 PROJECT = "prompt-processing"
 
 _PYTHON_OF_CONTAINERS = {"python_version": "3.13", "python_full_version": "3.13.5"}
-"""Debian 13's, which may need others than the Python that runs this."""
+"""Python of Debian 13, which may have other requirements than the Python that runs this."""
 
 _BEGINNING = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==")
 
 
 def needed_distributions(extras: Iterable[str] = (), distribution: str = PROJECT) -> set[str]:
-    """Return the names of all distributions that an installed one needs, directly or not.
+    """Return the names of all distributions that an installed one requires, directly or indirectly.
 
     Parameters
     ----------
-    extras : iterable of `str`, optional
-        Of that distribution.
-    distribution : `str`, optional
-        Where to begin; it is not among those that are returned.
+    extras
+        Extras of that distribution.
+    distribution
+        Distribution to start from; excluded from the result.
 
     Returns
     -------
-    names : `set` [`str`]
-        In their normal form: what this Python needs, and what that of the containers does.
+    names
+        Normalised names, for this Python and for that of the containers.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def needed_distributions(extras: Iterable[str] = (), distribution: str = PROJECT
         except metadata.PackageNotFoundError as error:
             if name == begin:
                 raise ReleaseError(f"{name} is not installed here: run bin/test once.") from error
-            # Only the containers' Python needs it.
+            # Required only by the containers' Python.
             continue
         for requirement in map(Requirement, lines):
             marker = requirement.marker
@@ -67,24 +67,26 @@ def needed_distributions(extras: Iterable[str] = (), distribution: str = PROJECT
 
 
 def select_from_lock(lock: str, names: Iterable[str]) -> str:
-    """Return the entries of a lock file for some distributions, hashes included.
+    """Return the entries of a lock file for some distributions, with hashes.
 
     Parameters
     ----------
-    lock : `str`
+    lock
         Text of the lock file.
-    names : iterable of `str`
-        In their normal form.
+    names
+        Normalised names.
 
     Raises
     ------
     ReleaseError
-        Raised if one is not locked.
+        Raised if a distribution is not locked.
     """
     wanted = set(names)
     chosen = [(name, entry) for name, entry in _entries(lock) if name in wanted]
     if missing := wanted - {name for name, _ in chosen}:
-        raise ReleaseError(f"requirements.lock does not name {', '.join(sorted(missing))}: refresh it.")
+        raise ReleaseError(
+            f"requirements.lock lacks {', '.join(sorted(missing))}: update it with bin/refresh-lock."
+        )
     return "".join(entry for _, entry in chosen)
 
 

@@ -1,4 +1,4 @@
-"""Names of releases of the LSST middleware: weeklies, dailies and official releases."""
+"""Labels of LSST middleware releases: weeklies, dailies and official releases."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _PLAIN = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:rc(\d+))?")
 
 @dataclass(frozen=True)
 class StackLabel:
-    """A label of the middleware, such as ``w_2026_43``, ``d_2026_10_24``, ``v30_0_0`` or ``w_latest``.
+    """Label of the middleware, such as ``w_2026_43``, ``d_2026_10_24``, ``v30_0_0`` or ``w_latest``.
 
     Attributes
     ----------
-    name : `str`
-        As it is written.
+    name
+        Text of the label.
     """
 
     name: str
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Check a label.
+        """Parse a label.
 
         Raises
         ------
         ReleaseError
-            Raised if it is none.
+            Raised if the text is not a label.
         """
         try:
             if text in _FLOATING or _OFFICIAL.fullmatch(text):
@@ -50,9 +50,9 @@ class StackLabel:
                 datetime.date(int(daily[1]), int(daily[2]), int(daily[3]))
                 return cls(text)
         except ValueError as error:
-            raise ReleaseError(f"{text}: there is no such date ({error}).") from error
+            raise ReleaseError(f"{text}: the date does not exist ({error}).") from error
         raise ReleaseError(
-            f"{text!r} is no label of the middleware: use one like w_2026_43, d_2026_10_24, v30_0_0, "
+            f"{text!r} is not a label of the middleware: use one like w_2026_43, d_2026_10_24, v30_0_0, "
             "w_latest or d_latest."
         )
 
@@ -70,20 +70,20 @@ class StackLabel:
         if plain := _PLAIN.fullmatch(version):
             candidate = f"_rc{plain[4]}" if plain[4] else ""
             return cls(f"v{plain[1]}_{plain[2]}_{plain[3]}{candidate}")
-        raise ReleaseError(f"{version!r} is no version of the middleware, such as 30.2026.4300 or 30.0.0.")
+        raise ReleaseError(f"{version!r} is not a version of the middleware, such as 30.2026.4300 or 30.0.0.")
 
     @property
     def is_floating(self) -> bool:
-        """Whether it means whatever is newest (`bool`)."""
+        """Whether the label means the newest release."""
         return self.name in _FLOATING
 
     def newest_version(self, major: int) -> str | None:
-        """Return the newest version that a package may have; `None` if any.
+        """Return the newest version that a package may have; `None` for any.
 
         Parameters
         ----------
-        major : `int`
-            Of the packages of that time; weeklies do not name it.
+        major
+            Major version of the packages at that time, which weeklies do not name.
         """
         if self.is_floating:
             return None
@@ -95,6 +95,6 @@ class StackLabel:
         else:
             daily = _DAILY.fullmatch(self.name)
             assert daily is not None
-            # PyPI has weeklies only: a daily is the one that was newest on its day.
+            # PyPI has only weeklies: a daily means the newest weekly of its day.
             year, week, _ = datetime.date(int(daily[1]), int(daily[2]), int(daily[3])).isocalendar()
         return f"{major}.{year}.{week}99"

@@ -1,9 +1,9 @@
-"""Under which tags a container is published.
+"""Tags under which containers are published.
 
-A base container has the label of its middleware (``w_2026_43``); besides ``w_latest`` or ``d_latest`` if that
-was asked for by name; and ``latest`` if it is an automatic build of ``main``, or on request. A service
-container has the tags of its base. What is built from a branch has the same tags after a prefix: the branch's
-ticket, or the topic of a user's branch. A release has its version.
+A base container has the label of its middleware (``w_2026_43``), also ``w_latest`` or ``d_latest`` if that
+was requested by name, and ``latest`` for an automatic build of ``main`` or on request. A service container
+has the tags of its base. Builds of a branch have the same tags with a prefix: the branch's ticket, or the
+topic of a user's branch. A release has its version.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _LENGTH = 128
 
 @dataclass(frozen=True)
 class Source:
-    """What a container is built from.
+    """Source that a container is built from.
 
     Attributes
     ----------
-    branch : `str`
+    branch
         Name of the branch, without ``refs/heads/``.
-    pull_request : `bool`, optional
-        Whether it is built for a pull request. A fork may call its branch ``main``: that is not ours.
-    automatic : `bool`, optional
-        Whether nobody asked for the build.
+    pull_request
+        Whether it is built for a pull request. A fork's branch may also be called ``main``.
+    automatic
+        Whether the build was not requested by a person.
     """
 
     branch: str
@@ -46,12 +46,12 @@ class Source:
 
     @classmethod
     def of_workflow(cls, environment: Mapping[str, str]) -> Self | None:
-        """Return what a workflow of GitHub's builds; `None` if it is none.
+        """Return the source of a GitHub workflow; `None` outside a workflow.
 
         Parameters
         ----------
-        environment : mapping
-            Its environment variables.
+        environment
+            Environment variables.
         """
         event = environment.get("GITHUB_EVENT_NAME")
         match event:
@@ -63,17 +63,17 @@ class Source:
 
     @property
     def is_main(self) -> bool:
-        """Whether it is the project's own main branch (`bool`)."""
+        """Whether the source is the project's main branch."""
         return self.branch == "main" and not self.pull_request
 
     @property
     def prefix(self) -> str:
-        """What tags begin with: nothing for ``main``, the ticket's number, or the branch's topic (`str`).
+        """Prefix of the tags: empty for ``main``, otherwise the ticket or the branch's topic.
 
         Raises
         ------
         ReleaseError
-            Raised if the branch's name leaves nothing that a tag may hold.
+            Raised if the branch's name has no characters that a tag may contain.
         """
         if self.is_main:
             return ""
@@ -81,11 +81,13 @@ class Source:
         name = ticket[1] if ticket else self.branch.rpartition("/")[2]
         name = _NOT_IN_TAGS.sub("-", name).strip("-.")
         if not name:
-            raise ReleaseError(f"The name of the branch {self.branch!r} leaves nothing to begin a tag with.")
+            raise ReleaseError(
+                f"The name of the branch {self.branch!r} has no characters for a tag: rename the branch."
+            )
         return f"{name}-"
 
     def tag(self, name: str) -> str:
-        """Return a tag with the branch's prefix, unless it has it already."""
+        """Return a tag with the branch's prefix, added if missing."""
         tag = name if name.startswith(self.prefix) else self.prefix + name
         if len(tag) > _LENGTH:
             raise ReleaseError(f"{tag} is too long for a tag ({len(tag)} > {_LENGTH}): rename the branch.")
@@ -99,33 +101,33 @@ def base_tags(
 
     Parameters
     ----------
-    source : `Source`
-        What it is built from.
-    stack : `StackLabel`
-        Label of the middleware that is in it.
-    requested : `StackLabel`, optional
-        Label by which the middleware was asked for.
-    latest : `bool`, optional
-        Whether it is to be ``latest``, asked for by hand.
+    source
+        Source of the build.
+    stack
+        Label of the container's middleware.
+    requested
+        Requested label of the middleware.
+    latest
+        Whether ``latest`` was requested.
 
     Raises
     ------
     ReleaseError
-        Raised if the middleware that is in it is not the one that was asked for.
+        Raised if the container's middleware is not the requested one.
     """
     if stack.is_floating:
-        raise ReleaseError(f"{stack.name} names no release of the middleware.")
+        raise ReleaseError(f"{stack.name} is not a specific release of the middleware.")
     names = [stack.name]
     if requested is not None and requested != stack:
         if requested.name.startswith("d_"):
-            # A daily's packages are the weekly's of the time; both names are true.
+            # A daily has the packages of that day's weekly, so both labels apply.
             names.append(requested.name)
         elif requested.is_floating:
             names.append(requested.name)
         else:
             raise ReleaseError(
-                f"{requested.name} was asked for, but requirements.lock has {stack.name}: "
-                f"bin/refresh-lock --stack {requested.name} changes it."
+                f"{requested.name} was requested, but requirements.lock has {stack.name}: "
+                f"update it with bin/refresh-lock --stack {requested.name}."
             )
     if latest or (source.is_main and source.automatic):
         names.append(LATEST)
@@ -139,26 +141,26 @@ def service_tags(
 
     Parameters
     ----------
-    source : `Source`
-        What it is built from.
-    base_tag : `str`
-        Tag of the base that it is built on.
-    base_tag_list : sequence of `str`
-        Tags of all bases that this build has.
-    stack : `StackLabel`, optional
-        Label of the middleware in this base, if known.
+    source
+        Source of the build.
+    base_tag
+        Tag of the base.
+    base_tag_list
+        Tags of all bases of this build.
+    stack
+        Label of the base's middleware, if known.
 
     Raises
     ------
     ReleaseError
-        Raised if the list has no such base, is ambiguous, or would put a branch's base under ``main``'s tags.
+        Raised if the list lacks the base, is ambiguous, or would publish a branch's base as ``main``.
     """
     check_base_tags(source, base_tag_list)
     if base_tag not in base_tag_list:
         raise ReleaseError(f"{base_tag} is not in BASE_TAG_LIST ({' '.join(base_tag_list)}).")
     names = [base_tag]
-    # Two bases must not fight over one tag: the one that was asked for by that name has it, and with two
-    # that are named otherwise, the first has no better right.
+    # Two bases must not claim one tag. With several bases, only one that was requested by the label gets
+    # it as a tag.
     if stack is not None and not stack.is_floating and len(base_tag_list) == 1 and stack.name != base_tag:
         names.append(stack.name)
     return list(dict.fromkeys(source.tag(name) for name in names))
@@ -170,7 +172,7 @@ def check_base_tags(source: Source, base_tag_list: Sequence[str]) -> None:
     Raises
     ------
     ReleaseError
-        Raised if it is empty, names one twice, or has a branch's base on ``main``.
+        Raised if it is empty, has duplicates, or has a branch's base on ``main``.
     """
     if not base_tag_list:
         raise ReleaseError("BASE_TAG_LIST is empty: name at least one base, such as latest.")

@@ -42,7 +42,7 @@ def test_what_could_install_something_else_is_told(lock, word):
 
 def test_the_projects_own_lock_file_is_in_order(pytestconfig, capsys):
     assert main(["--offline", "--lock", str(pytestconfig.rootpath / "requirements.lock")]) == NOTHING_FOUND
-    assert "nothing is known" in capsys.readouterr().out
+    assert "vulnerabilities are unknown" in capsys.readouterr().out
 
 
 def test_packages_that_the_database_skipped_are_no_good_news():
@@ -56,7 +56,7 @@ def test_packages_that_the_database_skipped_are_no_good_news():
 def test_advisories_are_told_with_what_mends_them(capsys):
     advisory = {"id": "PYSEC-1", "fix_versions": ["2"]}
     assert report([{"name": "a", "version": "1", "vulns": [advisory]}]) == SOMETHING_FOUND
-    assert "a 1: PYSEC-1, mended in 2" in capsys.readouterr().out
+    assert "a 1: PYSEC-1, fixed in 2" in capsys.readouterr().out
 
 
 def test_nothing_found_needs_an_answer_for_all():

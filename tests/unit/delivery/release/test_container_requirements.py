@@ -56,7 +56,7 @@ def test_selection_keeps_entries_as_they_are() -> None:
 
 
 def test_what_is_not_locked_is_refused_by_name() -> None:
-    with pytest.raises(ReleaseError, match=r"does not name e\b"):
+    with pytest.raises(ReleaseError, match=r"lacks e\b"):
         select_from_lock(LOCK, ["a", "e"])
 
 

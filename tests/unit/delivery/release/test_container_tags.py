@@ -42,7 +42,7 @@ def test_base_container_has_the_tags_of_the_playbook(
 
 
 def test_base_with_another_middleware_than_was_asked_for_is_refused() -> None:
-    with pytest.raises(ReleaseError, match=r"w_2026_40 was asked for, but .* has w_2026_43"):
+    with pytest.raises(ReleaseError, match=r"w_2026_40 was requested, but .* has w_2026_43"):
         base_tags(MAIN, WEEKLY, StackLabel("w_2026_40"))
 
 
@@ -91,7 +91,7 @@ def test_two_bases_never_fight_over_one_tag() -> None:
 
 
 def test_branch_without_a_usable_name_is_refused() -> None:
-    with pytest.raises(ReleaseError, match="leaves nothing"):
+    with pytest.raises(ReleaseError, match="has no characters for a tag"):
         base_tags(Source("u/someone/…"), WEEKLY)
 
 
