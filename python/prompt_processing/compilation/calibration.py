@@ -27,7 +27,7 @@ def compile_calibration() -> float:
 
     Returns
     -------
-    seconds : `float`
+    seconds
         That it took.
     """
     start = time.monotonic()

@@ -28,7 +28,7 @@ def compile_difference_imaging() -> float:
 
     Returns
     -------
-    seconds : `float`
+    seconds
         That it took.
     """
     start = time.monotonic()

@@ -37,9 +37,9 @@ class ShippedCodeLocator(InTreeCacheLocator):
 
     Parameters
     ----------
-    py_func : function
+    py_func
         Function that is compiled.
-    py_file : `str`
+    py_file
         Its source.
     """
 
