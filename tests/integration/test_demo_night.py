@@ -81,6 +81,17 @@ def test_every_visit_of_every_detector_sends_its_alerts(result: dict[str, Any]) 
         )
 
 
+def test_every_goal_that_counts_is_met(result: dict[str, Any]) -> None:
+    assert [goal["name"] for goal in result["goals"] if goal["counts"] and not goal["met"]] == []
+
+
+def test_each_missed_or_spurious_source_has_a_reason(result: dict[str, Any]) -> None:
+    missed = sum(visit["injected"] - visit["recovered"] for visit in result["visits"])
+    spurious = sum(visit["spurious"] for visit in result["visits"])
+    assert len(result["discrepancies"]) == missed + spurious
+    assert all(one["reason"] for one in result["discrepancies"])
+
+
 def test_injected_sources_are_recovered_and_little_else(result: dict[str, Any]) -> None:
     injected = sum(visit["injected"] for visit in result["visits"])
     recovered = sum(visit["recovered"] for visit in result["visits"])
@@ -120,6 +131,7 @@ def test_tables_and_pictures_are_left(output: Path) -> None:
     for name in ("timeline", "magnitudes", "cutouts", "residuals"):
         assert (output / "pictures" / f"{name}.png").stat().st_size > 5000
     assert "Goals" in (output / "tables.txt").read_text()
+    assert (output / "missed-and-spurious.csv").read_text().startswith("visit,detector")
     with (output / "visits.csv").open() as rows:
         assert len(list(csv.DictReader(rows))) == 2 * N_VISITS
 

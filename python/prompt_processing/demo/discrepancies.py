@@ -324,20 +324,20 @@ def _static_neighbour(
 ) -> tuple[str, str]:
     flux = sky["flux"].to_numpy(float)
     change = abs(float(source["psfFlux"]))
-    within = distance < near
+    # A source fainter than the residual cannot have left it.
+    within = (distance < near) & (flux > change)
     wings = (distance < _WINGS_FWHM * near) & (flux > _WINGS_RATIO * change)
-    for chosen, reason in ((within, "residual of a {}"), (wings, "wings of a {}")):
-        # What is fainter than the residual cannot have left it.
-        chosen = chosen & (flux > change)
-        if chosen.any():
-            row = int(np.argmax(np.where(chosen, flux, -np.inf)))
-            kind = str(sky["kind"].iloc[row])
-            mag = float(magnitude(flux[row : row + 1])[0])
-            return reason.format(kind), (
-                f"{kind} of {mag:.1f} mag {distance[row]:.1f} pixels ({distance[row] / near:.1f} FWHM) away, "
-                f"the residual is {change / flux[row]:.2%} of its flux"
-            )
-    return "", ""
+    if not (within | wings).any():
+        return "", ""
+    # The wings of seeing fall as the fourth power of the distance, or nearly so.
+    light = flux * np.fmin(near / np.fmax(distance, 1e-3), 1) ** 4
+    row = int(np.argmax(np.where(within | wings, light, -np.inf)))
+    kind = str(sky["kind"].iloc[row])
+    mag = float(magnitude(flux[row : row + 1])[0])
+    return f"{'residual' if within[row] else 'wings'} of a {kind}", (
+        f"{kind} of {mag:.1f} mag {distance[row]:.1f} pixels ({distance[row] / near:.1f} FWHM) away, "
+        f"the residual is {change / flux[row]:.2%} of its flux"
+    )
 
 
 def _filter_numbers(detected: Table.Row) -> str:

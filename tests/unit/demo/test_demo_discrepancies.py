@@ -137,7 +137,7 @@ def test_two_lost_sources_share_a_detection_between_them(sky: Sky) -> None:
 
 def test_wings_of_a_bright_star_are_told_at_twice_the_seeing(sky: Sky) -> None:
     sky.source(x=X + 8, snr=0.0, kind="star", flux=300 * FLUX, delta_flux=0.0)
-    sky.source(x=X + 1, snr=0.0, kind="star", flux=0.01 * FLUX, delta_flux=0.0)
+    sky.source(x=X + 1, snr=0.0, kind="star", flux=3 * FLUX, delta_flux=0.0)
     sky.difference.mask[int(Y), int(X) + 2] |= int(Mask.INTRP)
     sky.add(sky.difference)
     one = sky.only()
