@@ -1,4 +1,4 @@
-"""Which driver a worker has."""
+"""The setting that selects the driver of a worker."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ __all__ = ["PlatformSettings"]
 
 
 class PlatformSettings(EnvironmentSettings):
-    """The one setting that counts before a worker is chosen."""
+    """The setting that is read before a worker is chosen."""
 
     platform: Literal["knative", "keda"] = "knative"
-    """What ``prompt worker`` runs if no worker is named: the HTTP worker (``knative``) or the stream worker
+    """Worker that ``prompt worker`` runs if none is named: the HTTP worker (``knative``) or the stream worker
     (``keda``)."""
