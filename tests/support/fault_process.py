@@ -61,7 +61,7 @@ class RunningWorker:
         psutil.wait_procs(family, timeout=20)
 
     def terminate(self, seconds: float = 40.0) -> int:
-        """Tell it to end as Kubernetes does, and wait."""
+        """Send SIGTERM as Kubernetes does, and wait for the end."""
         if self.runs:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)

@@ -26,7 +26,7 @@ class Posted:
 class RestProxy(ThreadingHTTPServer):
     """Checks each post as Avro v2 in JSON, and keeps its records.
 
-    What it refuses it answers with 415 or 422, as the real one does; ``refusals`` tells why.
+    It rejects requests with 415 or 422, as the real proxy does; ``refusals`` lists the reasons.
     """
 
     daemon_threads = True

@@ -127,7 +127,7 @@ class Group:
         self._remove(self._member(member_id))
 
     def check_commit(self, member_id: str, generation: int) -> None:
-        """Make sure that a client may commit offsets: a member, or anybody where there are no members.
+        """Require that a client may commit offsets: a member, or any client if there are no members.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Group:
         self._keep_session(member)
 
     def close(self) -> None:
-        """Stop all timers, and let nobody wait."""
+        """Stop all timers, and end all waits."""
         for member in self._members.values():
             self._stop_session(member)
             for waiting in (member.joining, member.syncing):
@@ -192,7 +192,7 @@ class Group:
         """Return whether a member only wants to know once more how it has joined."""
         if member.request.protocols != request.protocols:
             return False
-        # The leader of a stable group joins again to have the partitions assigned anew.
+        # The leader of a stable group rejoins to have the partitions reassigned.
         return self._state is _State.SYNCING or (
             self._state is _State.STABLE and member.member_id != self._leader
         )

@@ -1,4 +1,4 @@
-"""What members of a consumer group send and are told."""
+"""Requests of members of a consumer group, and their responses."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class JoinedGroup:
-    """What a member is told once all have joined; only the leader learns of the others."""
+    """Response to a member once all have joined; only the leader receives the list of members."""
 
     generation: int
     protocol: str

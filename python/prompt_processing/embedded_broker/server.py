@@ -145,7 +145,7 @@ class EmbeddedBroker:
             # Clients come and go as they like.
             pass
         except asyncio.CancelledError:
-            # The end of the broker, or of a wait that the same client has begun anew elsewhere.
+            # The broker stops, or the same client has restarted the wait on another connection.
             pass
         except WireError as error:
             _log.warning("Closing the connection from %s: %s", writer.get_extra_info("peername"), error)
@@ -190,7 +190,7 @@ class EmbeddedBroker:
     def _tell_versions(self, version: int, correlation_id: int) -> list[bytes]:
         known = self._apis[_ApiKey.API_VERSIONS]
         supported = known.first <= version <= known.last
-        # Whoever asks in a way that is too new is told so in the oldest way.
+        # A request of an unsupported version gets an error in the oldest version.
         answer = Writer(flexible=supported and version >= known.flexible_from)
         answer.int32(correlation_id)
         answer.int16(ErrorCode.NONE if supported else ErrorCode.UNSUPPORTED_VERSION)

@@ -72,7 +72,7 @@ class Transactions:
         timeout_ms
             A transaction that is open for longer is aborted.
         producer_id, epoch
-            What the producer has if it begins anew; -1 if it has none yet.
+            Id of a producer that restarts; -1 if it has none yet.
 
         Raises
         ------
