@@ -72,7 +72,7 @@ class Transactions:
         timeout_ms
             A transaction that is open for longer is aborted.
         producer_id, epoch
-            Id of a producer that restarts; -1 if it has none yet.
+            Id and epoch of a producer that restarts; -1 if it has none yet.
 
         Raises
         ------
