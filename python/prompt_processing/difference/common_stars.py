@@ -68,9 +68,8 @@ def pattern_frames(
     `None` if no pattern is common to both. Where both say that the images are as good as aligned (shifted by
     less than ``aligned_within`` pixels), the stand-ins are the same.
     """
-    points = [_positions(image) for image in (science, template)]
     height, width = science.exposure.shape
-    match = match_patterns(*points, float(height * width))
+    match = match_patterns(_positions(science), _positions(template), float(height * width))
     if match is None:
         return None
     first = pixel_wcs(science.exposure.shape)

@@ -22,11 +22,13 @@ from prompt_processing.imaging.measurement.reliability import ReliabilityModel
 
 from ..images import Exposure, Psf
 from .catalogue import candidates_table, write_catalogue
+from .common_stars import pixel_wcs
+from .common_stars import pixel_wcs
 from .errors import DifferenceError, NoStarsError, NotAlignedError, UnusableOptionError
 from .find_psf import PsfSettings, no_psf_message
 from .prepare import PreparedImage, finish, prepare
 from .read import OpenedImage, ReadOptions, open_image
-from .register import Registration, pixel_wcs, register
+from .register import Registration, register
 from .units import scale_exposure, scale_fluxes, scale_summary
 from .write import write_difference
 
@@ -167,7 +169,8 @@ def difference_images(
     tell("sky, stars and PSF of the science image")
     image = prepare(opened[0], options.cosmic_rays, psf=options.science_psf)
     tell("sky, stars and PSF of the template")
-    reference = prepare(opened[1], options.cosmic_rays, psf=options.template_psf)
+    guess = image.fwhm if np.isfinite(image.fwhm) else 3.5
+    reference = prepare(opened[1], options.cosmic_rays, guess, options.template_psf)
     starless = _lend_psf(image, reference, options.cosmic_rays)
     tell("aligning the template")
     try:
