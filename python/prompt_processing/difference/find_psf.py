@@ -14,7 +14,7 @@ from prompt_processing.imaging.calibration.detection import Detections, detect
 from prompt_processing.imaging.calibration.measurement import fit_psf
 from prompt_processing.imaging.calibration.neighbours import subtract_sources
 from prompt_processing.imaging.calibration.parametric_psf import fit_parametric_psf, round_psf
-from prompt_processing.imaging.calibration.psf_model import PsfOptions, model_psf
+from prompt_processing.imaging.calibration.psf_model import PsfModel, PsfOptions, model_psf
 from prompt_processing.imaging.calibration.psf_stars import StarWidths, find_stars, isolated
 from prompt_processing.imaging.calibration.source_profiles import measure_profiles
 from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError
@@ -39,7 +39,10 @@ ENOUGH = ((60, 3, 3), (25, 4, 3), (12, 4, 4), (3, 4, 4), (1, 4, 4))
 """Stars that make a PSF, and how many of the radii and significances are tried for as many; best first."""
 
 CROWDED = 0.15
-"""Sources in a disc of 2 FWHM around a star, on the average, above which neighbours are subtracted."""
+"""Sources in a disc of 2 FWHM around a star, on the average, above which neighbours are subtracted ..."""
+
+ALONE = 0.15
+"""... unless the stars of the PSF have none with this share of their light."""
 
 MAX_PSF_SIZE = 61
 """Width of a PSF's image, pixels."""
@@ -183,7 +186,7 @@ def _from_stars(
     """Model the PSF by the stars of an image; return it and how many they are."""
     x, y = (np.where(profiles["good"], profiles[name], 0.0).astype(float) for name in ("x", "y"))
     light = np.where(profiles["good"], profiles["light"], detections.flux)
-    rows = _choose(exposure, x, y, light, snr, found)
+    rows, share = _choose(exposure, x, y, light, snr, found)
     if len(rows) < 3:
         return _few_stars(exposure, profiles[rows])
     labels = (rows + 1).astype(np.int32)
@@ -193,7 +196,7 @@ def _from_stars(
             *(exposure, x[rows], y[rows], light[rows], found.fwhm, detections.segmentation, labels, options)
         )
         area = np.pi * (2 * found.fwhm) ** 2
-        if len(detections) * area > CROWDED * exposure.image.size:
+        if share > ALONE and len(detections) * area > CROWDED * exposure.image.size:
             model = _without_neighbours(exposure, model.psf, x, y, light, rows, found.fwhm, options)
     except (TooFewStarsError, BadPsfError):
         return _few_stars(exposure, profiles[rows])
@@ -207,8 +210,11 @@ def _choose(
     light: NDArray[np.float64],
     snr: NDArray[np.float64],
     found: StarWidths,
-) -> NDArray[np.intp]:
-    """Return the rows of the stars that show the PSF best: bright, unhurt, alone."""
+) -> tuple[NDArray[np.intp], float]:
+    """Return the rows of the stars that show the PSF best: bright, unhurt, alone.
+
+    Also the share of their light that neighbours may have.
+    """
     height, width = exposure.shape
     reach = 1.5 * found.fwhm
     inside = (x > reach) & (x < width - 1 - reach) & (y > reach) & (y < height - 1 - reach)
@@ -223,8 +229,8 @@ def _choose(
                 for radius, share in ISOLATION[:n_radii]:
                     alone = rows[isolated(x, y, light, rows, radius * found.fwhm, share)]
                     if len(alone) >= enough:
-                        return alone
-    return np.flatnonzero(found.stars)
+                        return alone, share
+    return np.flatnonzero(found.stars), 1.0
 
 
 def _without_neighbours(
@@ -236,11 +242,10 @@ def _without_neighbours(
     rows: NDArray[np.intp],
     fwhm: float,
     options: PsfOptions,
-):
+) -> PsfModel:
     """Model the PSF again with all other sources taken out; twice, as they are better known then."""
     others = np.ones(len(x), np.bool_)
     others[rows] = False
-    model = None
     for _ in range(2):
         left = Exposure(exposure.image.copy(), exposure.mask, exposure.variance, psf=psf)
         flux = np.where(np.isfinite(light), light, 0.0)

@@ -79,7 +79,7 @@ class PreparedImage:
 
 
 def prepare(
-    opened: OpenedImage, cosmic_rays: bool, fwhm_guess: float = 3.0, psf: PsfSettings | None = None
+    opened: OpenedImage, cosmic_rays: bool, fwhm_guess: float = 3.5, psf: PsfSettings | None = None
 ) -> PreparedImage:
     """Prepare an image; that of ``opened`` is changed.
 

@@ -40,27 +40,29 @@ def pixel_noise(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
     difference of two pixels' noise are independent. Where neighbours differ less than every other pixel does,
     the noise is correlated (resampled images), and pixels farther apart are compared.
     """
-    values = np.where(usable, image, np.float32(np.nan))
     # A hundred thousand pixels tell it to a per cent.
-    step = max(min(values.shape) // 300, 1)
-    one, two = (_difference_scatter(values, lag, step) for lag in (1, 2))
+    step = max(min(image.shape) // 250, 1)
+    one, two = (_difference_scatter(image, usable, lag, step) for lag in (1, 2))
     if not np.isfinite(one) or one >= WHITE * two:
         return one
-    return _difference_scatter(values, 4, step)
+    return _difference_scatter(image, usable, 4, step)
 
 
-def _difference_scatter(values: NDArray[np.float32], lag: int, step: int) -> float:
+def _difference_scatter(image: NDArray[np.float32], usable: NDArray[np.bool_], lag: int, step: int) -> float:
     scatters = []
     for first, second in (
-        (values[::step, lag:], values[::step, :-lag]),
-        (values[lag:, ::step], values[:-lag, ::step]),
+        (np.s_[::step, lag:], np.s_[::step, :-lag]),
+        (np.s_[lag:, ::step], np.s_[:-lag, ::step]),
     ):
-        total, difference = first + second, first - second
-        finite = np.isfinite(total)
-        if np.count_nonzero(finite) < FEWEST / FAINTEST:
+        both = usable[first] & usable[second]
+        one, other = image[first][both], image[second][both]
+        finite = np.isfinite(one) & np.isfinite(other)
+        one, other = one[finite], other[finite]
+        if one.size < FEWEST / FAINTEST:
             continue
-        faint = finite & (total < np.quantile(total[finite], FAINTEST))
-        chosen = difference[faint]
+        total = one + other
+        faint = total < np.quantile(total, FAINTEST)
+        chosen = one[faint] - other[faint]
         low, high = np.percentile(chosen, [15.865, 84.135]) if chosen.size else (np.nan, np.nan)
         scatters.append(0.5 * float(high - low) / np.sqrt(2))
     return float(np.mean(scatters)) if scatters else float("nan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +154,8 @@ def isolated(
     """Return which rows have no neighbour within a radius (pixels) with a share of their light, or more."""
     tree = cKDTree(np.column_stack([x, y]))
     alone = np.ones(len(rows), np.bool_)
-    for k, neighbours in enumerate(tree.query_ball_point(np.column_stack([x[rows], y[rows]]), radius)):
+    near = cast("list[list[int]]", tree.query_ball_point(np.column_stack([x[rows], y[rows]]), radius))
+    for k, neighbours in enumerate(near):
         others = [n for n in neighbours if n != rows[k]]
         alone[k] = not others or float(np.max(light[others])) < share * light[rows[k]]
     return alone

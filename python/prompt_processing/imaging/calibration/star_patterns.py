@@ -112,7 +112,7 @@ def match_patterns(
 def _triangles(points: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return triangles (corners opposite to the longest side first) and two ratios of their sides."""
     n = min(NEIGHBOURS + 1, len(points))
-    _, near = cKDTree(points).query(points, n)
+    near = np.atleast_2d(np.asarray(cKDTree(points).query(points, n)[1], np.intp))
     found = {tuple(sorted((row[0], a, b))) for row in near for a, b in combinations(row[1:], 2)}
     # The brightest ones make large triangles, too: where the faint ones differ, these are what there is.
     found |= set(combinations(range(min(10, len(points))), 3))
@@ -154,7 +154,8 @@ def _coincident(
     one: NDArray[np.float64],
 ) -> PatternMatch:
     """Return which stars coincide under a map, each with one only."""
-    distance, index = tree.query(two @ matrix.T + offset, distance_upper_bound=tolerance)
+    found = tree.query(two @ matrix.T + offset, distance_upper_bound=tolerance)
+    distance, index = np.asarray(found[0], float), np.asarray(found[1], np.intp)
     rows = np.flatnonzero(np.isfinite(distance))
     rows = rows[np.argsort(distance[rows], kind="stable")]
     _, unique = np.unique(index[rows], return_index=True)

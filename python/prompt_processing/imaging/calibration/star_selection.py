@@ -92,7 +92,8 @@ def select_stars(
     if len(rows) < 3:
         raise TooFewStarsError("Too few isolated stars", stars=len(rows), sources=len(catalogue), needed=3)
     x, y = catalogue["x"][rows].astype(float), catalogue["y"][rows].astype(float)
-    outermost = max(5.0 * float(size[candidate].mean()), 8.0)
+    # Of most of them: a few blends would make it so wide that it holds all their neighbours, too.
+    outermost = max(5.0 * float(np.median(size[candidate])), 8.0)
     half_light, _ = sep.flux_radius(exposure.image, x, y, np.full(len(x), outermost), 0.5, subpix=5)
     radius, spread = _common_size(np.asarray(half_light, float))
     fwhm = 2.0 * radius

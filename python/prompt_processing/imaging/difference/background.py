@@ -117,7 +117,7 @@ def remove_fine_background(image: NDArray[np.float32], quiet: NDArray[np.bool_],
         return 0.0
     cells = np.stack(np.divmod(np.arange(rows * columns), columns), axis=-1)
     sample = cells[:: max(len(cells) // FINE_SAMPLE, 1)]
-    levels, errors = np.array([_level(image, quiet, *cell, box_size) for cell in sample]).T
+    levels, errors = np.array([_level(image, quiet, int(j), int(i), box_size) for j, i in sample]).T
     known = np.isfinite(levels)
     if np.count_nonzero(known) < 5:
         return 0.0

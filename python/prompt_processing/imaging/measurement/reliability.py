@@ -42,7 +42,7 @@ TRAIL_MISFIT = 0.15
 
 MODEL_ERROR = 0.03
 """Share of a point source's squared light that an imperfect PSF leaves: a good one a hundredth; one of a
-crowded field, of few stars or of a guiding error a few. Cosmic rays and residuals of stars leave much more."""
+crowded field, of few stars or of a guiding error a few. Cosmic rays and stars' residuals leave much more."""
 
 _FLAGS = (
     "pixelFlags_bad",
