@@ -23,7 +23,6 @@ from prompt_processing.imaging.measurement.reliability import ReliabilityModel
 from ..images import Exposure, Psf
 from .catalogue import candidates_table, write_catalogue
 from .common_stars import pixel_wcs
-from .common_stars import pixel_wcs
 from .errors import DifferenceError, NoStarsError, NotAlignedError, UnusableOptionError
 from .find_psf import PsfSettings, no_psf_message
 from .prepare import PreparedImage, finish, prepare
