@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
-from lsst.daf.butler import Config, Formatter, FormatterV2  # type: ignore[attr-defined]
+from lsst.daf.butler import Config, Formatter, FormatterV2
 from lsst.resources import ResourcePath
 from lsst.utils import doImportType
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from prompt_processing.activator.factory import ProcessContext
 from prompt_processing.domain.visit import NextVisit
 from prompt_processing.settings.environment import SettingsError
 from prompt_processing.settings.pipelines import parse_selection
@@ -215,3 +216,11 @@ def test_unknown_platform_is_refused(environment):
     assert Settings.load().platform == "keda"
     environment(PLATFORM="cron")
     assert problems().keys() == {"PLATFORM"}
+
+
+def test_worker_does_not_start_without_the_tables_that_a_setting_names(environment, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    environment(CENTRAL_IERS_CACHE=str(tmp_path / "absent.zip"))
+    context = ProcessContext(Settings.load())
+    with pytest.raises(SettingsError, match=r"CENTRAL_IERS_CACHE: .*absent\.zip does not exist"):
+        context.warm()
