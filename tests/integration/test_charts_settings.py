@@ -13,7 +13,7 @@ from prompt_delivery.deployment.manifests import containers, read_manifests
 from prompt_processing.activator.stream_worker import load_settings, make_stream
 from prompt_processing.butler_writer.config import WriterSettings
 from prompt_processing.fanout.config import DetectorMap, FanOutSettings
-from prompt_processing.fanout.streams import StreamSettings
+from prompt_processing.fanout.stream_settings import StreamSettings
 from prompt_processing.initializer.config import InitializerSettings
 from prompt_processing.instruments.camera import load_camera
 from prompt_processing.raw_microservice.config import MicroserviceSettings

@@ -46,6 +46,7 @@ GROUPS = {
         default=f"{_CLI}.worker:worker_of_platform",
     ),
     "raws": Entry("Run the service that reports which raw images have arrived.", "Run a night"),
+    "values": Entry("Convert a site's values for our charts.", "Watch and mend"),
     "streams": Entry("Trim and watch the Redis streams of visits.", "Watch and mend"),
     "repo": Entry("Make, check, fill and export Butler repositories.", "Repositories and databases"),
     "repo export": Entry("Export part of a repository into a folder."),
@@ -111,6 +112,7 @@ COMMANDS = {
         "Decode alerts, then show them or write their cutouts.", target=f"{_CLI}.alerts_show:main"
     ),
     "alerts resend": Entry("Send the alerts that no broker accepted.", target=f"{_CLI}.alerts_resend:main"),
+    "values convert": Entry("Convert the values of one application.", target=f"{_CLI}.values:convert"),
     "streams trim": Entry("Remove settled visits.", target=f"{_CLI}.streams:trim"),
     "streams watch": Entry("Serve metrics of the streams.", target=f"{_CLI}.streams:watch"),
     "logs": Entry("Show the service's log by visit and detector.", "Monitor and repair", f"{_CLI}.logs:main"),

@@ -7,7 +7,7 @@ import click
 from .command import Command
 
 _STATUSES = {1: "Redis is unavailable", 3: "the settings are unusable"}
-_SETTINGS = "prompt_processing.fanout.streams:StreamSettings"
+_SETTINGS = "prompt_processing.fanout.stream_settings:StreamSettings"
 
 
 @click.command(

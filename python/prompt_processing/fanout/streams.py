@@ -9,10 +9,9 @@ from typing import Any
 
 import redis
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from pydantic import Field
 from redis.exceptions import RedisError, ResponseError
 
-from prompt_processing.settings.environment import EnvironmentSettings, SettingsError
+from prompt_processing.settings.environment import SettingsError
 from prompt_processing.settings.exit_codes import ExitCode
 from prompt_processing.settings.service_loop import asked_to_stop
 from prompt_processing.telemetry.health import Health, Heartbeat
@@ -22,10 +21,10 @@ from prompt_processing.transport.redis_streams import TRIM
 from prompt_processing.transport.refusals import explain_refusal
 
 from ..domain.addresses import split_address
+from .stream_settings import StreamSettings
 
 __all__ = [
     "StreamMetrics",
-    "StreamSettings",
     "StreamStatus",
     "look_at_streams",
     "run_exporter",
@@ -34,26 +33,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger("lsst.fanout.streams")
-
-
-class StreamSettings(EnvironmentSettings):
-    """Settings of the housekeeping; every variable has the upper-case name of its field."""
-
-    redis_host: str
-    """``host`` or ``host:port`` of the Redis server."""
-    stream_pattern: str = "instrument:*"
-    """Which streams, as a pattern of Redis."""
-    stream_interval: float = Field(default=5.0, gt=0, allow_inf_nan=False)
-    """Seconds between two looks at the streams."""
-    metrics_port: int = Field(default=0, ge=0, le=65535)
-    """Port of the Prometheus metrics; 0 serves none."""
-
-    def client(self) -> redis.Redis:
-        """Make a client of the server."""
-        name, port = split_address(self.redis_host, 6379)
-        return redis.Redis(
-            host=name, port=port, decode_responses=True, socket_connect_timeout=3.0, socket_timeout=10.0
-        )
 
 
 @dataclass(frozen=True)
@@ -178,7 +157,7 @@ def run_trim() -> int:
     if settings is None:
         return ExitCode.UNUSABLE_SETTINGS
     try:
-        with settings.client() as client:
+        with _client(settings) as client:
             for stream, trimmed in trim_streams(client, settings.stream_pattern).items():
                 _log.info("Removed %d settled entries of %s", trimmed, stream)
     except RedisError as error:
@@ -200,7 +179,7 @@ def run_exporter() -> int:
     server = PageServer(settings.metrics_port, Pages(health, lambda: generate_latest(metrics.registry)))
     server.start()
     try:
-        with settings.client() as client:
+        with _client(settings) as client:
             while True:
                 heartbeat.beat()
                 try:
@@ -233,6 +212,13 @@ def _load() -> StreamSettings | None:
         _log.critical("REDIS_HOST is %s", error)
         return None
     return settings
+
+
+def _client(settings: StreamSettings) -> redis.Redis:
+    name, port = split_address(settings.redis_host, 6379)
+    return redis.Redis(
+        host=name, port=port, decode_responses=True, socket_connect_timeout=3.0, socket_timeout=10.0
+    )
 
 
 def _names(client: redis.Redis, pattern: str) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Values files of a site's Phalanx applications, rewritten for the charts of this project."""

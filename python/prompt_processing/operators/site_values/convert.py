@@ -1,0 +1,132 @@
+"""Convert values files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .rules import Conversion, ValuesError, merge_values
+from .services import convert_fan_out, convert_redis, convert_writer
+from .worker import convert_worker
+
+__all__ = ["APPLICATIONS", "Converted", "application_of", "convert_files"]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as a block, as people do."""
+
+
+def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _write_text)
+
+
+@dataclass(frozen=True)
+class _Application:
+    chart: str
+    """Ours, under whose name an application of ours has its values."""
+    convert: Callable[[Mapping[str, Any]], Conversion]
+    marks: tuple[str, ...]
+    """Keys at the top that only this application has."""
+
+
+_KINDS = {
+    "prompt-keda": _Application("prompt-keda", convert_worker, ("prompt-keda", "instrument")),
+    "next-visit-fan-out": _Application(
+        "next-visit-fan-out", convert_fan_out, ("detectorConfig", "instruments", "knative")
+    ),
+    "butler-writer-service": _Application(
+        "prompt-butler-writer", convert_writer, ("outputRepo", "outputDatasetListDirectory")
+    ),
+    "prompt-redis": _Application("prompt-redis", convert_redis, ("redis", "redis-stream-exporter")),
+}
+
+APPLICATIONS = tuple(_KINDS)
+"""Applications whose values can be converted."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Converted files.
+
+    Attributes
+    ----------
+    application
+        One of `APPLICATIONS`.
+    text
+        YAML of one file of values, for the application of ours.
+    remarks
+        Sentences about values without a counterpart, by their path.
+    """
+
+    application: str
+    text: str
+    remarks: Mapping[str, str]
+
+
+def convert_files(files: Sequence[Path], application: str | None = None) -> Converted:
+    """Convert the files of one application in one environment.
+
+    Parameters
+    ----------
+    files
+        In Helm's order: later ones win.
+    application
+        One of `APPLICATIONS`; found from the files' keys if it is not given.
+
+    Raises
+    ------
+    ValuesError
+        If a file is no mapping in YAML, or a value cannot be converted.
+    """
+    site: dict[str, Any] = {}
+    for file in files:
+        site = merge_values(site, _read(file))
+    name = application or application_of(site)
+    kind = _KINDS[name]
+    # An application has a chart's values below the chart's name; the chart's own file has them at the top.
+    conversion = kind.convert(site.get("prompt-keda", site) if name == "prompt-keda" else site)
+    head = f"# Converted from {', '.join(file.name for file in files)} of {name}.\n"
+    text = head + yaml.dump({kind.chart: conversion.values}, Dumper=_Dumper, sort_keys=False, width=110)
+    return Converted(name, text, conversion.remarks)
+
+
+def application_of(site: Mapping[str, Any]) -> str:
+    """Return the application that values belong to.
+
+    Parameters
+    ----------
+    site
+        Merged values.
+
+    Raises
+    ------
+    ValuesError
+        If that is not clear.
+    """
+    found = [name for name, kind in _KINDS.items() if any(mark in site for mark in kind.marks)]
+    if len(found) != 1:
+        raise ValuesError(
+            f"These values could be of {', '.join(found) or 'an application that has no counterpart here'}. "
+            f"Name it with --application: {', '.join(APPLICATIONS)}."
+        )
+    return found[0]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValuesError(f"{file}: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValuesError(f"{file}: not a mapping of values")
+    return content
