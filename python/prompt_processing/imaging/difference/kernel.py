@@ -54,7 +54,7 @@ class KernelOptions:
     widths: tuple[float, ...] = (0.6, 1.0, 2.2)
     minimum_sigma: float = 0.7
     spatial_order: int = 2
-    maximum_half: int = 17
+    maximum_half: int = 36
     iterations: int = 4
     clip: float = 3.5
     model_error: float = 0.001

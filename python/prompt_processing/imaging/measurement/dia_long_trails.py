@@ -15,6 +15,7 @@ from prompt_processing.imaging.psf_stamps import SplinePsf, spline_at
 
 from .dia_measurement import cut, fit_radius, trail_window
 from .dia_trail import fit_trail, keep_band
+from .point_groups import MOST_POINTS, fit_point_group
 
 SHORTEST = 2.5
 """Length that is asked for, in widths (FWHM) of the PSF: peaks of shorter ones are one already."""
@@ -127,6 +128,8 @@ def join_long_trails(difference: Exposure, peaks: NDArray[np.void]) -> NDArray[n
             if (longer := trail.with_part(other, 0.5 * fwhm)) is not None:
                 trail = _fit(difference, longer, spline, fwhm) or trail
         on_it = keep & trail.covers(peaks, fwhm)
+        if _points_fit_better(difference, trail, peaks[on_it], spline, fwhm):
+            continue
         lines = [line for line in lines if not trail.contains(line, fwhm)]
         if not on_it.any():
             continue
@@ -160,10 +163,10 @@ def _line(difference: Exposure, peak: np.void, fwhm: float) -> _Line | None:
     return _Line(float(x) + columns.start, float(y) + rows.start, length, angle, float(sign))
 
 
-def _fit(difference: Exposure, line: _Line, spline: SplinePsf, fwhm: float) -> _Line | None:
-    """Return the trail that fits the pixels along a line; `None` if none does."""
-    if line.length > LONGEST:
-        return None
+def _cut(
+    difference: Exposure, line: _Line, spline: SplinePsf, fwhm: float
+) -> tuple[int, int, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the middle pixel of a line, the pixels along it, their variance, and the PSF's spline there."""
     radius = fit_radius(fwhm)
     size = trail_window(line.length, radius)
     data, noise = np.empty((size, size)), np.empty((size, size))
@@ -173,6 +176,35 @@ def _fit(difference: Exposure, line: _Line, spline: SplinePsf, fwhm: float) -> _
     keep_band(noise, line.length, line.angle, float(radius))
     stamp = np.empty(spline.splines.shape[1:])
     spline_at(spline.splines, spline.order, spline.frame, float(x), float(y), stamp)
+    return x, y, data, noise, stamp
+
+
+def _points_fit_better(
+    difference: Exposure, trail: _Line, peaks: NDArray[np.void], spline: SplinePsf, fwhm: float
+) -> bool:
+    """Return whether the peaks along a trail are rather point sources that stand close together.
+
+    Both models are compared by the Bayesian information criterion (Schwarz 1978): a trail has five
+    parameters, a point source three.
+    """
+    if not 2 <= len(peaks) <= MOST_POINTS:
+        return False
+    x, y, data, noise, stamp = _cut(difference, trail, spline, fwhm)
+    result = np.empty(12)
+    start = np.array([trail.x - x, trail.y - y, trail.length, trail.angle])
+    if not fit_trail(data, noise, stamp, start, result):
+        return True
+    places = [(float(peak["x"]) - x, float(peak["y"]) - y) for peak in peaks]
+    points = fit_point_group(data, noise, stamp, places)
+    cost = math.log(np.count_nonzero(noise > 0))
+    return points + 3 * len(peaks) * cost < float(result[10]) + 5 * cost
+
+
+def _fit(difference: Exposure, line: _Line, spline: SplinePsf, fwhm: float) -> _Line | None:
+    """Return the trail that fits the pixels along a line; `None` if none does."""
+    if line.length > LONGEST:
+        return None
+    x, y, data, noise, stamp = _cut(difference, line, spline, fwhm)
     result = np.empty(12)
     if not fit_trail(data, noise, stamp, np.array([0.0, 0.0, line.length, line.angle]), result):
         return None

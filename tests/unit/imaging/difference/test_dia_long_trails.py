@@ -79,3 +79,24 @@ def test_row_of_stars_is_not_taken_for_a_trail(star_image):
     assert len(np.unique(peaks["footprint"])) == 1
     assert len(peaks) > 2
     assert np.array_equal(join_long_trails(image, peaks), peaks)
+
+
+@pytest.mark.parametrize(
+    ("separation", "fluxes"),
+    [
+        (1.7, (4000.0, 4000.0)),
+        (2.2, (9000.0, 2500.0)),
+        (2.2, (-4000.0, -3000.0)),
+        (3.0, (9000.0, 2500.0)),
+    ],
+)
+def test_two_sources_close_together_stay_two(star_image, separation, fluxes):
+    first, second = fluxes
+    fwhm = star_image(SHAPE, [], seed=0).psf.fwhm_at(140, 130)
+    off = separation * fwhm
+    image = star_image(SHAPE, [(120.3, 130.2, first), (120.3 + 0.8 * off, 130.2 + 0.6 * off, second)], seed=9)
+    sources = measured(image)
+    assert len(sources) == 2
+    found = sources[np.argsort(sources["x"])]
+    np.testing.assert_allclose(found["x"], [120.3, 120.3 + 0.8 * off], atol=0.5)
+    np.testing.assert_allclose(found["y"], [130.2, 130.2 + 0.6 * off], atol=0.5)
