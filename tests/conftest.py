@@ -14,15 +14,16 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 pytest_plugins = ["real_services"]
 
-# Before any test module is imported: the middleware reads it when it is loaded, which most unit tests never do.
+# Before any test module is imported: the middleware reads this when it is loaded, and most unit tests never
+# load it.
 use_butler_types()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together, for pytest-xdist, the tests that share something expensive.
 
-    Everything that needs real servers runs in one process, so that there is one set of them; other tests stay with
-    those of their file, whose fixtures they share. The servers' tests come first: they are the longest row.
+    Everything that needs real servers runs in one process, so that there is one set of them; other tests stay
+    with those of their file, whose fixtures they share. The servers' tests come first: they take longest.
     """
     servers = []
     others = []

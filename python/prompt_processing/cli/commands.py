@@ -46,8 +46,8 @@ GROUPS = {
         default=f"{_CLI}.worker:worker_of_platform",
     ),
     "raws": Entry("Run the service that reports which raw images have arrived.", "Run a night"),
-    "values": Entry("Convert a site's values for our charts.", "Watch and mend"),
-    "streams": Entry("Trim and watch the Redis streams of visits.", "Watch and mend"),
+    "values": Entry("Convert values of other charts.", "Monitor and repair"),
+    "streams": Entry("Trim and watch the Redis streams of visits.", "Monitor and repair"),
     "repo": Entry("Make, check, fill and export Butler repositories.", "Repositories and databases"),
     "repo export": Entry("Export part of a repository into a folder."),
     "apdb": Entry("Create, inspect and empty an alert production database.", "Repositories and databases"),
@@ -79,31 +79,31 @@ COMMANDS = {
     ),
     "raws serve": Entry("Report over HTTP which raw images have arrived.", target=f"{_CLI}.raws:serve"),
     "repo make": Entry(
-        "Make a central repository, or add an instrument to one.", target=f"{_CLI}.repo_make:main"
+        "Make a central repository, or add an instrument to one.", target=f"{_CLI}.repo.make:main"
     ),
     "repo check": Entry(
-        "Report what a repository lacks for prompt processing.", target=f"{_CLI}.repo_check:main"
+        "Report what a repository lacks for prompt processing.", target=f"{_CLI}.repo.check:main"
     ),
     "repo export visits": Entry(
         "Export raws with their calibrations, reference stars and sky map.",
-        target=f"{_CLI}.repo_export:visits",
+        target=f"{_CLI}.repo.export:visits",
     ),
-    "repo export hsc-rc2": Entry("Export visits of HSC/RC2.", target=f"{_CLI}.repo_export:hsc_rc2"),
-    "repo export latiss": Entry("Export visits of LATISS.", target=f"{_CLI}.repo_export:latiss"),
+    "repo export hsc-rc2": Entry("Export visits of HSC/RC2.", target=f"{_CLI}.repo.export:hsc_rc2"),
+    "repo export latiss": Entry("Export visits of LATISS.", target=f"{_CLI}.repo.export:latiss"),
     "repo export templates": Entry(
-        "Export templates with their sky map.", target=f"{_CLI}.repo_export:templates"
+        "Export templates with their sky map.", target=f"{_CLI}.repo.export:templates"
     ),
     "repo export preloaded": Entry(
-        "Export the data preloaded for visits.", target=f"{_CLI}.repo_export:preloaded"
+        "Export the data preloaded for visits.", target=f"{_CLI}.repo.export:preloaded"
     ),
-    "repo import": Entry("Read exports into a repository.", target=f"{_CLI}.repo_import:exports"),
-    "repo import-raws": Entry("Copy raws into a repository.", target=f"{_CLI}.repo_import:import_raws"),
+    "repo import": Entry("Read exports into a repository.", target=f"{_CLI}.repo.import_:exports"),
+    "repo import-raws": Entry("Copy raws into a repository.", target=f"{_CLI}.repo.import_:import_raws"),
     "repo dataset-types": Entry(
-        "Show and register missing dataset types.", target=f"{_CLI}.repo_dataset_types:main"
+        "Show and register missing dataset types.", target=f"{_CLI}.repo.dataset_types:main"
     ),
     "repo finish-exports": Entry(
         "Finish or remove exports that a dead worker left unfinished.",
-        target=f"{_CLI}.repo_finish_exports:main",
+        target=f"{_CLI}.repo.finish_exports:main",
     ),
     "apdb create": Entry("Create an APDB.", target=f"{_CLI}.apdb:create"),
     "apdb status": Entry("Show an APDB's versions and content.", target=f"{_CLI}.apdb:status"),

@@ -1,1 +1,1 @@
-"""Pipeline tasks: connections, configuration and one call each into `prompt_processing.alert_production`."""
+"""Pipeline tasks: connections, configuration and one call each into `prompt_processing.imaging`."""

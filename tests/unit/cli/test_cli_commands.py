@@ -156,7 +156,7 @@ def test_help_of_the_worker_is_about_our_settings(capsys):
     shown = capsys.readouterr().out
     required, optional = shown.split("Environment variables that must be set:")[1].split("with a default:")
     assert "CENTRAL_REPO" in required
-    assert re.search(r"WORKER_TIMEOUT +Seconds that one visit may take.", optional)
+    assert re.search(r"WORKER_TIMEOUT +Time limit for a visit, in seconds", optional)
     assert "--bind" not in shown
     assert "--worker-class" not in shown
 
@@ -200,7 +200,7 @@ def test_commands_are_completed_without_being_imported():
         capture_output=True, text=True, check=False, env=environment,
     )  # fmt: skip
     assert done.stdout.split() == ["plain,export"]
-    assert "prompt_processing.cli.repo_export" not in done.stderr
+    assert "prompt_processing.cli.repo.export" not in done.stderr
 
 
 @pytest.mark.parametrize(("platform", "word"), [(None, "http"), ("knative", "http"), ("keda", "stream")])

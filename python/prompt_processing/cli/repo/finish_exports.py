@@ -6,7 +6,7 @@ import logging
 
 import click
 
-from .command import Command
+from prompt_processing.cli.command import Command
 
 
 @click.command(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from .command import Command
-from .options import INSTRUMENT, log_to_stderr
+from prompt_processing.cli.command import Command
+from prompt_processing.cli.options import INSTRUMENT, log_to_stderr
 
 
 @click.command(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .command import Command
-from .options import INSTRUMENT, log_to_stderr
+from prompt_processing.cli.command import Command
+from prompt_processing.cli.options import INSTRUMENT, log_to_stderr
 
 if TYPE_CHECKING:
     from prompt_processing.repository.check import Finding

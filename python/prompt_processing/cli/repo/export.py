@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .command import Command
-from .options import INSTRUMENT, NUMBERS, log_to_stderr
+from prompt_processing.cli.command import Command
+from prompt_processing.cli.options import INSTRUMENT, NUMBERS, log_to_stderr
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
