@@ -20,6 +20,7 @@ pytestmark = pytest.mark.services
 
 CHART = "charts/prompt-monitoring"
 LSSTCAM = 'instrument="LSSTCam"'
+STREAM = 'stream="instrument:lsstcam",group="lsstcam_consumer_group"'
 
 
 def counts(a_minute: float) -> str:
@@ -58,6 +59,7 @@ GOOD_NIGHT: dict[str, str] = {
     f"prompt_instances_processing{{{LSSTCAM}}}": is_always(180),
     f'fan_out_answers_total{{{LSSTCAM},status="200"}}': counts(300),
     f'fan_out_answers_total{{{LSSTCAM},status="unreachable"}}': counts(0),
+    f"prompt_stream_lag{{{STREAM}}}": is_always(189),
     "butler_writer_messages_total": counts(300),
     "butler_writer_failures_total": counts(1),
     "butler_writer_messages_left_behind_total": counts(0),
@@ -71,6 +73,8 @@ BAD_NIGHTS: dict[str, dict[str, str]] = {
     "PromptVisitsWait": took("prompt_stage_seconds", f'{LSSTCAM},stage="queue"', 30, 60),
     "PromptPreloadSlow": took("prompt_stage_seconds", f'{LSSTCAM},stage="preload"', 60, 120),
     "PromptBacklog": {"fan_out_waiting_visit_detectors": is_always(400)},
+    "PromptStreamUnread": {f"prompt_stream_lag{{{STREAM}}}": is_always(201)},
+    "PromptStreamLagUnknown": {f"prompt_stream_lag{{{STREAM}}}": is_always(float("nan"))},
     "PromptNoWorkers": {f'fan_out_answers_total{{{LSSTCAM},status="unreachable"}}': counts(1)},
     "PromptWriterSlow": took("butler_writer_batch_seconds", "", 60, 120),
     "PromptWriterStuck": {"butler_writer_messages_total": is_always(300)},

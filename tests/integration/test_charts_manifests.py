@@ -18,6 +18,7 @@ from prompt_delivery.deployment.manifests import containers, read_manifests
 from prompt_delivery.deployment.validation import ManifestError, queried_metrics, validate_manifests
 from prompt_processing.butler_writer.metrics import WriterMetrics
 from prompt_processing.fanout.metrics import FanOutMetrics
+from prompt_processing.fanout.streams import StreamMetrics
 from prompt_processing.raw_microservice.metrics import MicroserviceMetrics
 from prompt_processing.services.software import Software
 from prompt_processing.telemetry.metrics import Metrics
@@ -245,6 +246,7 @@ def test_rules_and_dashboard_ask_for_all_metrics_that_are_exported_and_no_others
         FanOutMetrics().registry,
         WriterMetrics().registry,
         MicroserviceMetrics().registry,
+        StreamMetrics().registry,
     ]
     exported = {family: names for registry in registries for family, names in _sample_names(registry)}
     assert asked <= set().union(*exported.values())

@@ -89,6 +89,16 @@ _PANELS = (
         width=8,
     ),
     _Panel(
+        "Redis streams",
+        "Visit-detectors that a consumer group has not read, those that it has not settled, and all entries.",
+        (
+            ("sum by (stream) (prompt_stream_lag)", "{{stream}} unread"),
+            ("sum by (stream) (prompt_stream_pending)", "{{stream}} pending"),
+            ("sum by (stream) (prompt_stream_length)", "{{stream}} entries"),
+        ),
+        width=24,
+    ),
+    _Panel(
         "Time by stage",
         "Mean seconds of a visit in each stage.",
         (
