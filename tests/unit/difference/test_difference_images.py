@@ -225,7 +225,9 @@ def test_image_minus_itself_is_nothing(same_grid, write_pair):
     files = write_pair(same_grid)
     result = difference_images(files.science, files.science)
     usable = np.isfinite(result.difference.image)
-    assert not result.difference.image[usable].any()
+    # What is left is the rounding of the transforms.
+    ratio = result.difference.image[usable] / np.sqrt(result.difference.variance[usable])
+    assert np.abs(ratio).max() < 1e-3
     assert result.summary["kernelSum"] == pytest.approx(1)
     assert not len(result.sources)
     assert not len(result.rejected)
