@@ -109,9 +109,9 @@ COMMANDS = {
     "apdb status": Entry("Show an APDB's versions and content.", target=f"{_CLI}.apdb:status"),
     "apdb reset": Entry("Empty an APDB for development.", target=f"{_CLI}.apdb:reset"),
     "alerts show": Entry(
-        "Decode alerts, then show them or write their cutouts.", target=f"{_CLI}.alerts_show:main"
+        "Decode alerts, then show them or write their cutouts.", target=f"{_CLI}.alerts.show:main"
     ),
-    "alerts resend": Entry("Send the alerts that no broker accepted.", target=f"{_CLI}.alerts_resend:main"),
+    "alerts resend": Entry("Send the alerts that no broker accepted.", target=f"{_CLI}.alerts.resend:main"),
     "values convert": Entry("Convert the values of one application.", target=f"{_CLI}.values:convert"),
     "streams trim": Entry("Remove settled visits.", target=f"{_CLI}.streams:trim"),
     "streams watch": Entry("Serve metrics of the streams.", target=f"{_CLI}.streams:watch"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .command import Command
+from prompt_processing.cli.command import Command
 
 _WIDTH_OF_FILES = 250
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .command import Command
-from .options import log_to_stderr
+from prompt_processing.cli.command import Command
+from prompt_processing.cli.options import log_to_stderr
 
 if TYPE_CHECKING:
     from lsst.dax.apdb import Apdb
