@@ -19,11 +19,12 @@ from fan_out_fakes import visit_fields
 
 from prompt_processing.activator.services.serve_stream import ServeStream
 from prompt_processing.activator.storage.visit_stream import StreamEntry, VisitStream
+from prompt_processing.domain.clock import day_obs
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.visit import FannedOutVisit, NextVisit
 from prompt_processing.fanout.destinations import RedisStreams
 from prompt_processing.fanout.metrics import FanOutMetrics
-from prompt_processing.instruments.raw_key import format_raw_key
+from prompt_processing.instruments.raw_key import format_raw_key, lsst_exposure_id
 from prompt_processing.services.kafka import NOTICES_TOPIC, Kafka
 from prompt_processing.services.object_store import ObjectStore
 from prompt_processing.services.redis_server import RedisServer
@@ -116,8 +117,9 @@ class World:
 
         assert set(asyncio.run(send())) == {"accepted"}
 
-    def put_raw(self, group: str, exposure: int = 2026112100001) -> None:
-        key = format_raw_key("LSSTCam", DETECTOR, exposure)
+    def put_raw(self, group: str, sequence: int = 1) -> None:
+        # Of this night: workers look for no older one.
+        key = format_raw_key("LSSTCam", DETECTOR, lsst_exposure_id(day_obs(time.time()), sequence))
         client = self.store.client()
         sidecar = json.dumps({"GROUPID": group}).encode()
         client.put_object(Bucket=self.bucket, Key=key.sidecar_key(), Body=sidecar)
@@ -325,7 +327,7 @@ def test_redis_may_go_and_come_back(tmp_path: Path, stream_world: World, service
         time.sleep(1.0)
         stack.start(RedisServer)
         sending.join(30)
-        stream_world.put_raw("b", 2026112100002)
+        stream_world.put_raw("b", 2)
         stream_world.wait_until(lambda: len(stream_world.outcomes()) == 2)
         stream_world.wait_until(stream_world.is_empty, 10)
 
