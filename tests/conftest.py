@@ -19,16 +19,13 @@ pytest_plugins = ["real_services"]
 use_butler_types()
 
 
+@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, for pytest-xdist, the tests that share something expensive.
+    """Keep the tests of a file together, for pytest-xdist: they share a simulated night or a repository.
 
-    Everything that needs real servers runs in one process, so that there is one set of them; other tests stay
-    with those of their file, whose fixtures they share. The servers' tests come first: they take longest.
+    Each of its processes starts its own servers, which takes less time than waiting for those of another one.
+    The long files come first, so that the processes finish together.
     """
-    servers = []
-    others = []
     for item in items:
-        needs_servers = item.get_closest_marker("services") is not None
-        item.add_marker(pytest.mark.xdist_group("services" if needs_servers else item.path.stem))
-        (servers if needs_servers else others).append(item)
-    items[:] = servers + others
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: "unit" in item.path.parts)

@@ -34,6 +34,7 @@ class Run:
 
 
 class Workspace:
+    runs = {}
     def preload(self): time.sleep(0.05)
     def run_preprocessing(self): pass
     def ingest(self, images): return (2025060900578,)
