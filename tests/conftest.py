@@ -19,13 +19,9 @@ pytest_plugins = ["real_services"]
 use_butler_types()
 
 
-@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file together, for pytest-xdist: they share a simulated night or a repository.
+    """Put the long files first, so that the processes of pytest-xdist finish together.
 
-    Each of its processes starts its own servers, which takes less time than waiting for those of another one.
-    The long files come first, so that the processes finish together.
+    With ``--dist loadfile`` the tests of a file share their simulated night, repository or servers in one process.
     """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.stem))
     items.sort(key=lambda item: "unit" in item.path.parts)
