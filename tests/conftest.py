@@ -22,6 +22,6 @@ use_butler_types()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long files first, so that the processes of pytest-xdist finish together.
 
-    With ``--dist loadfile`` the tests of a file share their simulated night, repository or servers in one process.
+    With ``--dist loadfile`` the tests of a file share a simulated night, a repository or servers.
     """
     items.sort(key=lambda item: "unit" in item.path.parts)
