@@ -1,7 +1,7 @@
 """Bad values that nothing in a file declares: blank areas, dead columns, fill values, single absurd pixels.
 
-The sky is noise: neighbours rarely hold the very same value, and a histogram of values is smooth. What breaks
-either rule is no measurement, whatever the value is.
+The sky is noise: neighbours rarely hold the very same value, and a histogram of values is smooth. A value
+that breaks either rule is not a measurement, whatever it is.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 SHORTEST_RUN = 4
-"""Equal pixels in a row or column that noise does not make, where values are not quantised."""
+"""Equal pixels in a row or column that noise does not produce where values are not quantised."""
 
 CHANCE = 1e-9
-"""Probability per image of a run of equal pixels of a quantised sky; longer runs are no noise."""
+"""Probability per image of a run of equal pixels in a quantised sky; longer runs are not noise."""
 
 FAR_SIGMA = 8.0
-"""From the sky, in its scatter: farther values are not the sky's noise."""
+"""Distance from the sky's level, in units of its scatter, beyond which a value is not sky noise."""
 
 ALONE_SIGMA = 150.0
-"""Height of a single pixel, in the sky's scatter, from which its neighbours must show a star's wings."""
+"""Height of a single pixel, in the sky's scatter, above which its neighbours must show a star's wings."""
 
 ALONE_SHARE = 0.02
-"""Of a pixel's height, in any neighbour: no PSF that a telescope makes is so sharp."""
+"""Least share of a pixel's height in any neighbour: no telescope's PSF is sharper."""
 
 SMALLEST_TOP, LARGEST_TOP = 3, 15
-"""Widths, pixels, of a star's saturated top that needs no wings to be recognised."""
+"""Widths, pixels, of a saturated top that is recognised as a star without its wings."""
 
 _VALUES = 64
-"""Different fill values that are looked for at most."""
+"""Maximum number of different fill values to look for."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkyStatistics:
-    """What the values of an image are like.
+    """Statistics of an image's pixel values.
 
     Attributes
     ----------
     level, scatter : `float`
-        Of the sky, robust; unit of the image.
+        Robust level and scatter of the sky, in the unit of the image.
     step : `float`
-        Between neighbouring values of a quantised image; 0 if the image is not quantised.
+        Interval between neighbouring values of a quantised image; 0 if the image is not quantised.
     repeat : `float`
         Probability that two pixels of the sky have the same value.
     """
@@ -67,7 +67,7 @@ def sky_statistics(image: NDArray[np.float32], most: int = 400_000) -> SkyStatis
     rows = max(image.shape[0] * image.shape[1] // most, 1)
     sample = image[::rows].astype(np.float64)
     values = sample[np.isfinite(sample)]
-    # A fill value covers much of some images; it says nothing of the sky.
+    # A fill value covers much of some images; it carries no information on the sky.
     kinds, counts = np.unique(values, return_counts=True)
     quantised = len(kinds) < 0.5 * len(values)
     common = kinds[counts > 0.2 * len(values)]
@@ -102,7 +102,7 @@ def _is_grid(values: NDArray[np.float64], sample: int) -> bool:
 
 
 def undeclared_bad(image: NDArray[np.float32], sky: SkyStatistics) -> NDArray[np.bool_]:
-    """Find pixels whose value is no measurement.
+    """Find pixels whose value is not a measurement.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def undeclared_bad(image: NDArray[np.float32], sky: SkyStatistics) -> NDArray[np
     -------
     bad : `~numpy.ndarray` of bool, shape (height, width)
         Fill values, wherever they are; constant areas, columns and rows; single pixels far above or below
-        their neighbours. Saturated stars are not among them. NaN is not, either.
+        their neighbours. Neither saturated stars nor NaN are marked.
     """
     bad = np.zeros(image.shape, np.bool_)
     if sky.scatter <= 0 or min(image.shape) < 8:
@@ -132,7 +132,7 @@ def undeclared_bad(image: NDArray[np.float32], sky: SkyStatistics) -> NDArray[np
 def _constant_areas(
     image: NDArray[np.float32], sky: SkyStatistics, far: NDArray[np.bool_], bad: NDArray[np.bool_]
 ) -> None:
-    """Mark runs of equal values near the sky's level, where noise would not make them."""
+    """Mark runs of equal values near the sky's level that noise would not produce."""
     length = SHORTEST_RUN
     if sky.repeat > 0.95:
         return
@@ -148,7 +148,7 @@ def _constant_areas(
 
 
 def _leave_clipped(image: NDArray[np.float32], runs: NDArray[np.bool_]) -> None:
-    """Unmark the level at which noise was cut off, as at 0: it is common, but its long runs are chance."""
+    """Unmark the level at which noise was clipped, such as 0: it is common, and its long runs are chance."""
     kinds, counts = np.unique(image[runs], return_counts=True)
     for value in kinds[counts > 0.01 * image.size]:
         same = image == value
@@ -179,7 +179,7 @@ def _runs(image: NDArray[np.float32], axis: int, length: int) -> NDArray[np.bool
 
 
 def _fill_values(image: NDArray[np.float32], sky: SkyStatistics, far: NDArray[np.bool_]) -> list[float]:
-    """Return values far from the sky that many pixels share, and that stand alone in the histogram."""
+    """Return values far from the sky that many pixels share and that are isolated in the histogram."""
     values = image[far & np.isfinite(image)]
     if values.size < 3:
         return []
@@ -223,7 +223,7 @@ def _peaks(image: NDArray[np.float32], same: NDArray[np.bool_], sky: SkyStatisti
         rows, columns = box
         tall, wide = rows.stop - rows.start, columns.stop - columns.start
         if min(tall, wide) >= SMALLEST_TOP and max(tall, wide) <= LARGEST_TOP:
-            # A round top without wings is saturated, too: nothing else fills so small a square.
+            # A round top without wings is also saturated: nothing else fills so small a square.
             star[label] |= np.count_nonzero(labels[rows, columns] == label + 1) > 0.6 * tall * wide
     return np.asarray(np.r_[False, star][labels])
 

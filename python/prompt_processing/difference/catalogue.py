@@ -1,4 +1,4 @@
-"""The catalogue of what changed, as people outside the pipeline want it."""
+"""The catalogue of changed sources, in a form for users outside the pipeline."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def candidates_table(sources: Table, on_sky: bool) -> Table:
 
 
 def write_catalogue(path: str | Path, sources: Table) -> None:
-    """Write a catalogue as Parquet or as a FITS table, by the file's ending.
+    """Write a catalogue as Parquet or as a FITS table, depending on the file's suffix.
 
     Raises
     ------
     UnusableOutputError
-        Raised if the ending is neither, or the file cannot be written.
+        Raised if the suffix is neither, or the file cannot be written.
     """
     ending = Path(path).suffix.lower()
     if ending in (".parquet", ".parq", ".pq"):

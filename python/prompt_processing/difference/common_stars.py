@@ -1,4 +1,4 @@
-"""Align images by their stars where the headers do not: by patterns, or by the few stars that there are."""
+"""Align images by their stars where the headers do not: by star patterns, or by a few common stars."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from prompt_processing.imaging.calibration.star_patterns import match_patterns
 from .prepare import PreparedImage
 
 PATTERN_STARS = 300
-"""Brightest sources of each image that patterns are made of."""
+"""Number of brightest sources of each image that form the patterns."""
 
 NEAR_PIXELS = 20.0
-"""How wrong headers may be where stars are too few to show it: the shift with most pairs within is taken."""
+"""Largest header error considered where stars are few; the shift with most pairs is taken."""
 
 SAME_PIXELS = 1.5
-"""Distance within which two sources are one."""
+"""Distance within which two sources are the same."""
 
 MIN_SNR = 10.0
 """Of the stars that are compared."""
@@ -29,14 +29,14 @@ MIN_SNR = 10.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FewStars:
-    """What a handful of common stars shows.
+    """Alignment and flux ratio from a handful of common stars.
 
     Attributes
     ----------
     wcs : `~astropy.wcs.WCS`
         The science image's, shifted onto the template's stars.
     offset : `float`
-        By which, pixels.
+        Size of that shift, pixels.
     stars : `int`
         Stars in common.
     flux_ratio : `float`
@@ -65,8 +65,8 @@ def pattern_frames(
 ) -> tuple[WCS, WCS] | None:
     """Return stand-ins for both images' WCS under which the patterns of their stars coincide.
 
-    `None` if no pattern is common to both. Where both say that the images are as good as aligned (shifted by
-    less than ``aligned_within`` pixels), the stand-ins are the same.
+    Returns `None` if no pattern is common to both. Where the images turn out to be aligned (shifted by less
+    than ``aligned_within`` pixels), the stand-ins are the same.
     """
     height, width = science.exposure.shape
     match = match_patterns(_positions(science), _positions(template), float(height * width))
@@ -95,12 +95,12 @@ def _positions(image: PreparedImage) -> NDArray[np.float64]:
 def few_common_stars(
     science: PreparedImage, template: PreparedImage, science_wcs: WCS, template_wcs: WCS
 ) -> FewStars | None:
-    """Compare the stars of two images that have too few for a solution of the astrometry.
+    """Compare the stars of two images that have too few for an astrometric solution.
 
     Returns
     -------
     few : `FewStars` or `None`
-        `None` if there is no star in common.
+        `None` if the images have no star in common.
     """
     one, two = (i.stars[(np.asarray(i.stars["snr"]) > MIN_SNR)] for i in (science, template))
     if not len(one) or not len(two):
@@ -144,7 +144,7 @@ def few_common_stars(
     good = clean if clean.any() else good
     if not good.any():
         return None
-    # Weighted by the light: of few stars the brightest knows best.
+    # Weighted by flux: of few stars the brightest has the best position.
     ratios, weights = np.log(fluxes[0][good] / fluxes[1][good]), np.sqrt(fluxes[0][good])
     order = np.argsort(ratios)
     middle = ratios[order][np.searchsorted(np.cumsum(weights[order]), 0.5 * weights.sum())]

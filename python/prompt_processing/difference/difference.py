@@ -1,4 +1,4 @@
-"""Subtract one image from another and tell what changed."""
+"""Subtract one image from another and report what changed."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ from .write import write_difference
 _LOG = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
-"""Told what begins now."""
+"""Called with the name of each step as it begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class DifferenceOptions:
-    """Choices of a subtraction.
+    """Options of a subtraction.
 
     Attributes
     ----------
     threshold : `float`
-        Significance of what is detected.
+        Signal-to-noise ratio above which sources are detected.
     align : `bool`
-        Whether the images' stars correct what the headers say of their positions and flux scales.
+        Whether to correct the headers' positions and flux scales with the images' stars.
     cosmic_rays : `bool`
         Whether to look for cosmic rays in both images.
     subtraction : `~prompt_processing.imaging.difference.subtraction.SubtractionOptions`
-        Of the kernel and the subtraction.
+        Options of the kernel and the subtraction.
     science_psf, template_psf : `PsfSettings`
-        What is known of the images' PSFs: the seeing, positions of stars, an image. By default
-        they are measured.
+        Known properties of the images' PSFs: seeing, positions of stars, or an image. By default
+        the PSFs are measured.
     """
 
     threshold: float = 5.0
@@ -78,24 +78,24 @@ class DifferenceOptions:
 
 @dataclass(slots=True, eq=False)
 class DifferenceResult:
-    """What came of it.
+    """The products of a subtraction.
 
     Attributes
     ----------
     difference : `~prompt_processing.images.Exposure`
         Science minus template, on the science image's pixels and flux scale, with variance, mask and PSF.
     science, matched : `~prompt_processing.images.Exposure`
-        The science image without sky, and the template as it was subtracted.
+        The sky-subtracted science image, and the template as it was subtracted.
     sources : `~astropy.table.Table`
-        What changed, most significant first, with ``reliability``; see `catalogue.candidates_table`.
+        Changed sources, most significant first, with ``reliability``; see `catalogue.candidates_table`.
     rejected : `~astropy.table.Table`
-        Detections that cannot be changes of the sky, with ``reason``.
+        Detections that cannot be changes in the sky, with ``reason``.
     residuals : `~prompt_processing.imaging.difference.residuals.Residuals`
-        Scatter of the difference over that of noise.
+        Scatter of the difference relative to its noise.
     summary : `dict`
-        Numbers that tell how well it went.
+        Numbers that describe the quality of the subtraction.
     header : `~astropy.io.fits.Header`
-        Of the science image.
+        Header of the science image.
     """
 
     difference: Exposure
@@ -113,13 +113,13 @@ class DifferenceResult:
         catalogue: str | Path | None = None,
         picture: str | Path | None = None,
     ) -> None:
-        """Write what is named: FITS image, catalogue (``.parquet`` or ``.fits``), picture (PNG)."""
+        """Write the named outputs: FITS image, catalogue (``.parquet`` or ``.fits``), picture (PNG)."""
         if image is not None:
             write_difference(image, self.difference, self.header, self.summary)
         if catalogue is not None:
             write_catalogue(catalogue, self.sources)
         if picture is not None:
-            # Drawing is for those who have matplotlib, everything else for all.
+            # Only drawing needs matplotlib; everything else works without it.
             from .picture import write_picture
 
             write_picture(picture, self)
@@ -138,14 +138,14 @@ def difference_images(
     Parameters
     ----------
     science, template : `str`, `~pathlib.Path` or `OpenedImage`
-        FITS files, if need be with the extension (``file.fits[SCI]``), or images from `open_image`,
-        which are changed.
+        FITS files, optionally with the extension (``file.fits[SCI]``), or images from `open_image`,
+        which are modified.
     options : `DifferenceOptions`, optional
-        Of the subtraction.
+        Options of the subtraction.
     science_options, template_options : `ReadOptions`, optional
-        What the headers lack: gain, saturation, names of extensions.
+        Values that the headers lack: gain, saturation, names of extensions.
     progress : callable, optional
-        Told what begins.
+        Called with the name of each step as it begins.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def difference_images(
     Raises
     ------
     DifferenceError
-        Raised if the images cannot be subtracted, in words that tell why.
+        Raised if the images cannot be subtracted; the message says why.
     """
     options = options or DifferenceOptions()
     tell = progress or (lambda text: None)
@@ -226,12 +226,12 @@ def difference_images(
 
 
 def _lend_psf(science: PreparedImage, template: PreparedImage, cosmic_rays: bool) -> PreparedImage | None:
-    """Use the other image's PSF for one that shows no star, in place; return that one.
+    """Use the other image's PSF for an image that shows no star, in place, and return that image.
 
     Raises
     ------
     NoStarsError
-        Raised if neither shows one.
+        Raised if neither image shows a star.
     """
     for image, other in ((science, template), (template, science)):
         if image.exposure.psf is not None:
@@ -243,7 +243,7 @@ def _lend_psf(science: PreparedImage, template: PreparedImage, cosmic_rays: bool
             "%s: no star shows the PSF (%s); that of %s is used.", image.name, image.sources, other.name
         )
         height, width = image.exposure.shape
-        # The mean one: which corner of one image is which of the other's is not known yet.
+        # The mean PSF: how the corners of the two images correspond is not known yet.
         middle = psf.image_at(psf.x_centre, psf.y_centre)
         image.exposure.psf = Psf(
             middle[np.newaxis].astype(np.float32),

@@ -1,4 +1,4 @@
-"""Find the image that is meant in a FITS file, and say in one sentence why there is none."""
+"""Find the requested image in a FITS file, or say in one sentence why the file has none."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .errors import DifferenceError, UnreadableImageError
 _LOG = logging.getLogger(__name__)
 
 IMAGE_NAMES = ("SCI", "IMAGE", "DATA", "DIFFERENCE")
-"""Extension names of what a telescope saw."""
+"""Extension names of science images."""
 
 VARIANCE_NAMES = ("VARIANCE", "VAR", "STAT")
 SIGMA_NAMES = ("ERR", "ERROR", "UNCERT", "SIGMA", "RMS", "NOISE")
 INVERSE_VARIANCE_NAMES = ("IVAR", "INVVAR")
 WEIGHT_NAMES = ("WEIGHT", "WHT", "WGT")
 MASK_NAMES = ("MASK", "DQ", "FLAGS", "FLAG", "FLG", "BPM", "BADPIX", "QUALITY")
-"""Extension names that cameras and pipelines give to the planes beside an image."""
+"""Extension names that cameras and pipelines use for the planes beside an image."""
 
 _OTHER_PLANES = (
     "PSF", "KERNEL", "AREA", "CON", "CTX", "EXP", "EXPOSURE", "NPIX", "BKG", "BACKGROUND", "SKY", "MODEL",
@@ -52,7 +52,7 @@ _SIGNATURES = (
     (b"\x1f\x9d", "a file packed by compress (.Z); unpack it first"),
     (b"version https://git-lfs", "a Git LFS pointer: the image itself was not downloaded"),
 )
-"""What people mistake for FITS, by its first bytes."""
+"""Files that are often mistaken for FITS, by their first bytes."""
 
 
 def split_extension(path: str) -> tuple[str, str | None]:
@@ -65,21 +65,21 @@ def split_extension(path: str) -> tuple[str, str | None]:
 
 @contextmanager
 def open_fits(file: str, shown: str | None = None) -> Iterator[fits.HDUList]:
-    """Open a FITS file; whatever goes wrong while it is open is reported in a sentence about that file.
+    """Open a FITS file, and report any error while it is open in a sentence about that file.
 
-    Warnings and log messages of astropy are dropped: they speak of cards and of astropy's own options.
+    Warnings and log messages of astropy are dropped: they concern cards and astropy's own options.
 
     Parameters
     ----------
     file : `str`
-        Its path.
+        Path of the file.
     shown : `str`, optional
-        Its name in messages.
+        Name of the file in messages.
 
     Raises
     ------
     UnreadableImageError
-        Raised if the file is missing, unreadable, damaged or something else than FITS.
+        Raised if the file is missing, unreadable, damaged or not FITS.
     """
     shown = shown or file
     check_file(file, shown)
@@ -91,7 +91,7 @@ def open_fits(file: str, shown: str | None = None) -> Iterator[fits.HDUList]:
                 if usable is None:
                     yield hdus
             if usable is not None:
-                # A header that cannot be read closes the file.
+                # An unreadable header makes astropy close the file.
                 with fits.open(file, memmap=False) as hdus:
                     yield fits.HDUList([hdus[i] for i in range(usable)])
         except DifferenceError:
@@ -100,13 +100,13 @@ def open_fits(file: str, shown: str | None = None) -> Iterator[fits.HDUList]:
             raise UnreadableImageError(f"{shown} is truncated: its compressed data end too early.") from error
         except MemoryError as error:
             raise UnreadableImageError(f"{shown} does not fit into memory.") from error
-        # Damaged files raise some ten classes, several from the decompressors, without a common base.
+        # Damaged files raise some ten exception classes, several from decompressors, without a common base.
         except Exception as error:
             raise UnreadableImageError(f"{shown} {_reason(file, error)}") from error
 
 
 def _undamaged(hdus: fits.HDUList, shown: str) -> int | None:
-    """Return how many HDUs come before one whose header is damaged, `None` if none is."""
+    """Return how many HDUs come before the first with a damaged header; `None` if all are sound."""
     read: list[Any] = []
     try:
         while True:
@@ -122,7 +122,7 @@ def _undamaged(hdus: fits.HDUList, shown: str) -> int | None:
 
 @contextmanager
 def quiet_astropy() -> Iterator[None]:
-    """Silence astropy's logger, which prints to the terminal by itself."""
+    """Silence astropy's logger, which prints to the terminal unasked."""
     level = astropy_log.level
     astropy_log.setLevel("CRITICAL")
     try:
@@ -132,7 +132,7 @@ def quiet_astropy() -> Iterator[None]:
 
 
 def check_file(file: str, shown: str) -> None:
-    """Refuse a file that is not there, cannot be read, or is plainly something else than FITS or a table.
+    """Refuse a file that is missing, unreadable, or plainly neither FITS nor a table.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def check_file(file: str, shown: str) -> None:
 
 
 def _reason(file: str, error: Exception) -> str:
-    """Return what an exception of astropy means, to follow the file's name."""
+    """Return the meaning of an astropy exception, as a phrase that follows the file's name."""
     text = " ".join(str(error).split()).rstrip(".")
     if _ends_early(file):
         return "is truncated: its compressed data end too early."
@@ -175,14 +175,14 @@ def _reason(file: str, error: Exception) -> str:
 
 
 def find_image(hdus: fits.HDUList, file: str, extension: str | None, plane: int | None = None) -> Any:
-    """Return the HDU that was asked for, or the only one that can be meant.
+    """Return the requested HDU, or the only candidate.
 
     Parameters
     ----------
     hdus : `~astropy.io.fits.HDUList`
         The open file.
     file : `str`
-        Its name, for messages.
+        Name of the file, for messages.
     extension : `str` or `None`
         Name, number, or ``NAME,EXTVER``.
     plane : `int` or `None`
@@ -191,7 +191,7 @@ def find_image(hdus: fits.HDUList, file: str, extension: str | None, plane: int 
     Raises
     ------
     UnreadableImageError
-        Raised if there is no such extension, if it is no image, or if several images may be meant.
+        Raised if the extension is missing or not an image, or if the choice is ambiguous.
     """
     contents = _contents(hdus)
     if extension is not None:
@@ -201,7 +201,7 @@ def find_image(hdus: fits.HDUList, file: str, extension: str | None, plane: int 
         if not axes_of(hdu):
             raise UnreadableImageError(f"{file}[{extension}] has no pixels. {contents}")
         if len(long_axes(hdu)) < 2:
-            raise UnreadableImageError(f"{file}[{extension}] has one axis only: it is no image. {contents}")
+            raise UnreadableImageError(f"{file}[{extension}] has only one axis: it is no image. {contents}")
         return hdu
     images = [hdu for hdu in hdus if getattr(hdu, "is_image", False) and len(long_axes(hdu)) >= 2]
     flat = [hdu for hdu in images if len(long_axes(hdu)) == 2]
@@ -217,8 +217,7 @@ def find_image(hdus: fits.HDUList, file: str, extension: str | None, plane: int 
     if not candidates:
         raise UnreadableImageError(f"{file} has no two-dimensional image. {contents}")
     raise UnreadableImageError(
-        f"{file} has several images; name the one that is meant, as {file}[{_key_of(candidates[0], hdus)}]. "
-        f"{contents}"
+        f"{file} has several images; name one of them, as {file}[{_key_of(candidates[0], hdus)}]. {contents}"
     )
 
 
@@ -232,7 +231,7 @@ def long_axes(hdu: Any) -> list[int]:
 
 
 def axes_of(hdu: Any) -> tuple[int, ...]:
-    """Return the lengths of the FITS axes; empty where there are no pixels."""
+    """Return the lengths of the FITS axes; empty for an HDU without pixels."""
     shape = getattr(hdu, "shape", None) or ()
     return () if 0 in shape else tuple(reversed(shape))
 
@@ -245,27 +244,27 @@ def _extension(hdus: fits.HDUList, file: str, extension: str, contents: str) -> 
 
 
 def extension_key(text: str) -> int | str | tuple[str, int]:
-    """Return what astropy finds an extension by, from ``NAME``, ``2`` or ``NAME,2``.
+    """Return astropy's key of an extension, from ``NAME``, ``2`` or ``NAME,2``.
 
     Raises
     ------
     UnreadableImageError
-        Raised if it is none of these.
+        Raised if the text has none of these forms.
     """
     name, comma, version = (part.strip() for part in text.partition(","))
     if not name:
-        raise UnreadableImageError(f"[{text}] names no extension; write [NAME], [NUMBER] or [NAME,VERSION].")
+        raise UnreadableImageError(f"[{text}] is not an extension; write [NAME], [NUMBER] or [NAME,VERSION].")
     if not comma:
         return int(name) if name.isascii() and name.isdigit() else name
     if not (version.isascii() and version.isdigit()):
         raise UnreadableImageError(
-            f"[{text}] is no extension: what follows the comma is the version (EXTVER), a whole number."
+            f"[{text}] is not an extension: the version (EXTVER) after the comma is not a whole number."
         )
     return name, int(version)
 
 
 def _key_of(hdu: Any, hdus: fits.HDUList) -> str:
-    """Return what a user writes in brackets for an HDU."""
+    """Return the text in brackets by which a user names an HDU."""
     same = [other for other in hdus if other.name == hdu.name]
     if hdu.name and len(same) == 1:
         return str(hdu.name)

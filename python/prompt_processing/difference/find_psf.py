@@ -1,4 +1,4 @@
-"""Find the PSF of one image: from its stars, from few of them, or from what the user knows."""
+"""Find the PSF of one image: from its stars, from a few of them, or from the user's settings."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from .errors import DifferenceError, NoStarsError
 from .psf_files import check_psf_image, read_psf_image, read_star_positions
 
 WIDEST = 12.5
-"""FWHM, pixels, of the widest stars that kernels and fits are made for."""
+"""FWHM, pixels, of the widest stars that kernels and fits can handle."""
 
 NARROWEST = 1.3
-"""FWHM, pixels. Sharper than the pixels themselves, light of a star is not to be told from a hot pixel."""
+"""FWHM, pixels. Below the size of a pixel, a star cannot be distinguished from a hot pixel."""
 
 ISOLATION = ((3.0, 0.03), (2.5, 0.1), (2.0, 0.2), (1.5, 0.3))
-"""Radii in FWHM, and share of a star's light that a neighbour within may have, strictest first."""
+"""Radii in FWHM, and the share of a star's light allowed in neighbours within them; strictest first."""
 
 STAR_SNR = (80.0, 40.0, 20.0, 8.0)
-"""Least significance of a star of the PSF, best first; compact galaxies show in the first one."""
+"""Least significance of a star of the PSF, best first; the first one reveals compact galaxies."""
 
 ENOUGH = ((60, 3, 3), (25, 4, 3), (12, 4, 4), (3, 4, 4), (1, 4, 4))
-"""Stars that make a PSF, and how many of the radii and significances are tried for as many; best first."""
+"""Numbers of stars for a PSF, and how many radii and significances to try to reach each; best first."""
 
 CROWDED = 0.15
-"""Sources in a disc of 2 FWHM around a star, on the average, above which neighbours are subtracted ..."""
+"""Mean number of sources within 2 FWHM of a star above which neighbours are subtracted ..."""
 
 ALONE = 0.15
 """... unless the stars of the PSF have none with this share of their light."""
@@ -50,12 +50,12 @@ MAX_PSF_SIZE = 61
 OPTIONS = (
     "Name the seeing in pixels (--seeing), positions of stars (--psf-stars) or an image of the PSF (--psf)."
 )
-"""What lets a user go on."""
+"""Options that let a user proceed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PsfSettings:
-    """What a user knows of an image's PSF.
+    """A user's knowledge of an image's PSF.
 
     Attributes
     ----------
@@ -63,10 +63,10 @@ class PsfSettings:
         FWHM of the stars, pixels. Only sources of about that width are taken for stars; without any, the
         PSF is a round Moffat profile of that width.
     stars : `~astropy.table.Table`, path or `None`
-        ``x, y`` of stars, pixels (the first one's centre is 0, 0), or a file with such a table: these make
-        the PSF, whatever else is in the image.
+        ``x, y`` of stars, pixels (the first one's centre is 0, 0), or a file with such a table. Only
+        these make the PSF.
     image : `~numpy.ndarray`, path or `None`
-        The PSF itself, sampled as the image is; or a FITS file with it.
+        The PSF itself, sampled like the image, or a FITS file with it.
     """
 
     seeing: float | None = None
@@ -83,11 +83,11 @@ class FoundPsf:
     psf : `~prompt_processing.images.Psf` or `None`
         The PSF.
     stars : `int`
-        Stars that made it.
+        Number of stars in the model.
     detections : `~prompt_processing.imaging.calibration.detection.Detections`
         Sources of all kinds.
     sources : `str`
-        What was measured of them, for a message.
+        Summary of the sources' measured widths, for a message.
     """
 
     psf: Psf | None
@@ -113,18 +113,18 @@ def find_psf(
     rms : `~numpy.ndarray` of float32, shape (height, width)
         Scatter of the sky with its unresolved sources, above which others are detected.
     noise : `float`
-        Of a pixel of sky, unit of the image.
+        Noise of a sky pixel, in the unit of the image.
     name : `str`
-        Of the image, for messages.
+        Name of the image, for messages.
     settings : `PsfSettings`
-        What the user knows.
+        The user's knowledge of the PSF.
     fwhm_guess : `float`, optional
-        Pixels.
+        First estimate of the FWHM, pixels.
 
     Raises
     ------
     NoStarsError
-        Stars are wider than `WIDEST`, or what the settings name does not serve.
+        Raised if stars are wider than `WIDEST`, or the PSF or stars in the settings are unusable.
     """
     unusable = exposure.has(UNUSABLE & ~Mask.SAT)
     fwhm = settings.seeing or fwhm_guess
@@ -146,7 +146,7 @@ def find_psf(
         x, y = _given_stars(settings.stars)
         profiles = measure_profiles(exposure.image, exposure.mask, x, y, noise, int(UNUSABLE))
         if not profiles["good"].any():
-            raise NoStarsError(f"{name}: none of the {len(x)} stars that were named has a measurable width.")
+            raise NoStarsError(f"{name}: none of the {len(x)} named stars has a measurable width.")
         psf, n = _few_stars(exposure, profiles[profiles["good"]])
         return FoundPsf(psf, n, detections, told)
     if not found.stars.any():
@@ -155,20 +155,20 @@ def find_psf(
         return FoundPsf(None, 0, detections, told)
     if found.fwhm > WIDEST:
         raise NoStarsError(
-            f"{name}: stars are {found.fwhm:.1f} pixels wide (FWHM), more than the {WIDEST:.0f} that can be "
-            f"handled; bin the image by {int(np.ceil(found.fwhm / 6))}. ({told}.)"
+            f"{name}: stars are {found.fwhm:.1f} pixels wide (FWHM), more than the {WIDEST:.0f} that the "
+            f"fits allow; bin the image by {int(np.ceil(found.fwhm / 6))}. ({told}.)"
         )
     psf, n = _from_stars(exposure, detections, profiles, snr, found)
     return FoundPsf(psf, n, detections, told)
 
 
 def no_psf_message(name: str, sources: str) -> str:
-    """Return what a user can do about an image that shows no star."""
+    """Return a message that says what a user can do about an image without a star."""
     return f"{name}: no star shows the PSF: {sources}. {OPTIONS}"
 
 
 def _of_seeing(found: StarWidths, seeing: float | None) -> StarWidths:
-    """Return the sources of a width that the user knows as the stars."""
+    """Return sources of the user's seeing as the stars."""
     if seeing is None:
         return found
     with np.errstate(invalid="ignore"):
@@ -183,7 +183,7 @@ def _from_stars(
     snr: NDArray[np.float64],
     found: StarWidths,
 ) -> tuple[Psf, int]:
-    """Model the PSF by the stars of an image; return it and how many they are."""
+    """Model the PSF from the stars of an image; return the PSF and their number."""
     x, y = (np.where(profiles["good"], profiles[name], 0.0).astype(float) for name in ("x", "y"))
     light = np.where(profiles["good"], profiles["light"], detections.flux)
     rows, share = _choose(exposure, x, y, light, snr, found)
@@ -211,9 +211,9 @@ def _choose(
     snr: NDArray[np.float64],
     found: StarWidths,
 ) -> tuple[NDArray[np.intp], float]:
-    """Return the rows of the stars that show the PSF best: bright, unhurt, alone.
+    """Return the rows of the best stars for the PSF: bright, undamaged, isolated.
 
-    Also the share of their light that neighbours may have.
+    Also return the share of their light allowed in neighbours.
     """
     height, width = exposure.shape
     reach = 1.5 * found.fwhm
@@ -243,7 +243,7 @@ def _without_neighbours(
     fwhm: float,
     options: PsfOptions,
 ) -> PsfModel:
-    """Model the PSF again with all other sources taken out; twice, as they are better known then."""
+    """Model the PSF again with all other sources subtracted; a second pass uses better fluxes."""
     others = np.ones(len(x), np.bool_)
     others[rows] = False
     for _ in range(2):
@@ -251,7 +251,7 @@ def _without_neighbours(
         flux = np.where(np.isfinite(light), light, 0.0)
         px, py = x.copy(), y.copy()
         for _ in range(3):
-            # What is left of all sources tells each one's flux without the others'.
+            # The residual of all sources corrects each one's flux for the others.
             left.image[...] = exposure.image
             subtract_sources(left.image, psf, px, py, flux)
             fits_ = fit_psf(left, px, py, radius=fwhm, iterations=0)
@@ -265,7 +265,7 @@ def _without_neighbours(
 
 
 def _few_stars(exposure: Exposure, profiles: NDArray[np.void]) -> tuple[Psf, int]:
-    """Return the profile of one to a few stars."""
+    """Return the mean profile of one or a few stars."""
     light = np.maximum(profiles["light"].astype(float), 0)
     weight = np.minimum(light, np.median(light)) if len(light) > 2 else light
     xx, yy, xy = (
@@ -287,7 +287,7 @@ def _given_stars(stars: Table | str | Path) -> tuple[NDArray[np.float64], NDArra
 
 
 def _given_psf(image: NDArray[np.floating] | str | Path) -> Psf:
-    """Return a PSF as the user has it, centred on the middle of an odd number of pixels, of sum 1."""
+    """Return the user's PSF centred on the middle of an odd number of pixels, of sum 1."""
     if isinstance(image, str | Path):
         values = read_psf_image(image)
     else:

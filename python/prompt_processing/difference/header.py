@@ -1,4 +1,4 @@
-"""Read a camera's header: gain, read noise, saturation, unit, and what the difference inherits."""
+"""Read a camera's header: gain, read noise, saturation, unit, and the keywords for the difference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SATURATION_KEYS = ("SATURATE", "SATLEVEL", "SATUR", "SATURATA", "MAXLIN", "MAXAD
 _EXPOSURE_TIME_KEYS = ("EXPTIME", "EXPOSURE", "XPOSURE", "EXPOSED", "TEXPTIME", "ITIME")
 
 LARGEST_GAIN = 20.0
-"""Electrons per unit; a larger ``GAIN`` without a unit is a setting of the camera, as of amateur programs."""
+"""Electrons per unit; a larger ``GAIN`` without a unit is a camera setting, as amateur programs write it."""
 
 _ELECTRON = re.compile(r"\be(-|lec|/|\b)|electron", re.IGNORECASE)
 _SETTING = re.compile(r"setting|gain set|camera gain|sensor gain|sub gain|gain value|\biso\b", re.IGNORECASE)
@@ -33,14 +33,14 @@ _COMPRESSION = re.compile(
     r"Z(IMAGE|TABLE|CMPTYPE|BITPIX|NAXIS\d*|TILE\d+|NAME\d+|VAL\d+|QUANTIZ|DITHER0|SIMPLE|EXTEND|TENSION|"
     r"PCOUNT|GCOUNT|BLOCKED|HECKSUM|DATASUM|BLANK|SCALE|ZERO|MASKCMP)"
 )
-"""Keywords of tile compression; a file that is not compressed may use the same names otherwise."""
+"""Keywords of tile compression; uncompressed files may use the same names for other things."""
 
 _WCS = re.compile(
     r"WCSAXES|WCSNAME|C(TYPE|RVAL|RPIX|UNIT|DELT|ROTA|NAME|RDER|SYER)\d+|CD\d+_\d+|PC\d+_\d+|PC\d{6}|"
     r"P[VS]\d+_\d+|LONPOLE|LATPOLE|RADE(CSYS|SYS)|EQUINOX|EPOCH|(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)|"
     r"(DP|DQ)\d+.*|C[PQ]DIS\d+|C[PQ]ERR\d+|D2IM.*|AXISCORR|WAT\d+_\d+|WAXMAP\d+|LTM\d_\d|LTV\d"
 )
-"""Keywords of the WCS, also as distortions and IRAF spell it."""
+"""Keywords of the WCS, including those of distortions and IRAF."""
 
 
 def is_wcs_keyword(keyword: str) -> bool:
@@ -54,9 +54,9 @@ def merged_header(primary: fits.Header, own: fits.Header) -> fits.Header:
     Parameters
     ----------
     primary : `~astropy.io.fits.Header`
-        Of the first HDU; its keywords are inherited where the image has none.
+        Header of the first HDU; its keywords are inherited where the image has none.
     own : `~astropy.io.fits.Header`
-        Of the image; may be the same.
+        Header of the image; may be the same.
 
     Returns
     -------
@@ -89,12 +89,12 @@ def _append(header: fits.Header, keyword: str, value: Any, comment: str) -> None
     try:
         header[name] = (value, comment)
     except (ValueError, fits.VerifyError):
-        # NaN and infinite values have no FITS form; some programs write them all the same.
+        # NaN and infinite values have no FITS form, but some programs write them.
         header[name] = (str(value), comment)
 
 
 def number(value: Any) -> float | None:
-    """Return a header's value as a number, also from a string (``'1.9 e-/ADU'``); `None` if it is none."""
+    """Return a header's value as a number, also from a string (``'1.9 e-/ADU'``); `None` if it is not one."""
     if isinstance(value, str):
         match = re.match(r"\s*([+-]?(\d+([.,]\d*)?|[.,]\d+)([eEdD][+-]?\d+)?)", value)
         if match is None:
@@ -108,7 +108,7 @@ def number(value: Any) -> float | None:
 
 
 def positive(header: fits.Header, keys: tuple[str, ...]) -> tuple[str, float] | None:
-    """Return the first of some keywords with a positive number, and that."""
+    """Return the first of the keywords with a positive number, and that number."""
     for key in keys:
         value = number(header.get(key))
         if value is not None and value > 0:
@@ -117,19 +117,19 @@ def positive(header: fits.Header, keys: tuple[str, ...]) -> tuple[str, float] | 
 
 
 def gain(header: fits.Header, name: str) -> float | None:
-    """Return the electrons per unit of an image, `None` where the header does not say.
+    """Return the electrons per unit of an image; `None` if the header does not contain them.
 
     Parameters
     ----------
     header : `~astropy.io.fits.Header`
         As from `merged_header`.
     name : `str`
-        Of the image, for messages.
+        Name of the image, for messages.
 
     Notes
     -----
-    ``BUNIT`` decides over the gain keywords: electrons need none, rates need the exposure time, and fluxes
-    (Jy, nanomaggies, ...) have none that a header knows. ``GAIN`` as amateur programs write it is a setting
+    ``BUNIT`` overrides the gain keywords: electrons need none, rates need the exposure time, and fluxes
+    (Jy, nanomaggies, ...) have no gain in a header. ``GAIN`` as amateur programs write it is a setting
     of the camera; ``EGAIN`` is electrons per ADU.
     """
     unit, rate = image_unit(header)
@@ -179,7 +179,7 @@ def _keyword_gain(header: fits.Header, name: str) -> float | None:
         if key == "GAIN" and not in_electrons and (value > LARGEST_GAIN or _SETTING.search(comment)):
             _LOG.warning(
                 "%s: GAIN = %g is a setting of the camera, not electrons per unit, and is not used; "
-                "--gain gives the latter.",
+                "set the electrons per unit with --gain.",
                 name,
                 value,
             )
@@ -212,9 +212,9 @@ def linear_pixels(image: np.ndarray, header: fits.Header) -> np.ndarray:
 
 
 def data_section(header: fits.Header, shape: tuple[int, int]) -> tuple[slice, slice] | None:
-    """Return rows and columns of the pixels that saw the sky, where a raw frame has an overscan beside them.
+    """Return rows and columns of the pixels exposed to the sky in a raw frame with overscan.
 
-    `None` where the header names none, or sections that cannot be of this image: frames that were trimmed
+    Returns `None` if the header has no section, or one that cannot belong to this image: trimmed frames
     often keep the keywords.
     """
     bias = _section(header.get("BIASSEC"), shape)

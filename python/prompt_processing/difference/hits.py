@@ -1,4 +1,4 @@
-"""Cosmic rays and hot pixels in sharp images: what is sharper than the PSF, and not in the other image."""
+"""Cosmic rays and hot pixels in sharp images: sharper than the PSF and absent from the other image."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .prepare import SHARPEST, PreparedImage
 _LOG = logging.getLogger(__name__)
 
 SHARED = 0.4
-"""Share of a pixel's light that the other image must have near it for the light to be the sky's."""
+"""Share of a pixel's light that the other image must show nearby for the light to be astronomical."""
 
 MOST = 0.01
-"""Share of the pixels; with more, it is not hits that are sharper than the PSF."""
+"""Largest share of pixels with hits; with more, the PSF itself is wrong."""
 
 ToOther = Callable[
     [NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -29,21 +29,21 @@ ToOther = Callable[
 
 
 def mark_hits(image: PreparedImage, other: PreparedImage, to_other: ToOther, scale: float) -> int:
-    """Mark and repair hits of an image whose stars are too sharp to find them in one image alone, in place.
+    """Mark and repair hits, in place, in an image whose stars are too sharp to find them in it alone.
 
     Parameters
     ----------
     image, other : `PreparedImage`
-        The image, and another one of the field.
+        The image, and another image of the field.
     to_other : callable
-        From pixels of the image to pixels of the other.
+        Map from pixels of the image to pixels of the other.
     scale : `float`
-        Fluxes of a pixel in the image over those in the other.
+        Ratio of a pixel's flux in the image to that in the other.
 
     Returns
     -------
     pixels : `int`
-        Marked.
+        Number of marked pixels.
     """
     if image.fwhm > SHARPEST:
         return 0
@@ -62,7 +62,7 @@ def mark_hits(image: PreparedImage, other: PreparedImage, to_other: ToOther, sca
         return 0
     x, y = to_other(columns.astype(float), rows.astype(float))
     height, width = other.exposure.shape
-    # Off the other image there is nothing to compare with.
+    # Pixels outside the other image cannot be compared.
     inside = (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)
     near_x, near_y = np.where(inside, np.rint(x), 1).astype(int), np.where(inside, np.rint(y), 1).astype(int)
     light = np.max(
@@ -70,7 +70,7 @@ def mark_hits(image: PreparedImage, other: PreparedImage, to_other: ToOther, sca
     )
     noise = np.sqrt(exposure.variance[rows, columns])
     own = exposure.image[rows, columns]
-    # Of neighbours of hits only what stands out tells whether the sky has it.
+    # Of a hit's neighbours, only those above the noise can be compared with the other image.
     shared = (scale * light > SHARED * own) & (own > 5 * noise)
     hit = inside & ~shared
     if not hit.any():

@@ -23,7 +23,7 @@ _BASES = {1: chebyshev.chebval2d, 2: legendre.legval2d, 3: polynomial.polyval2d}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Axis:
-    """What the ``WATi`` strings say of one axis."""
+    """Contents of the ``WATi`` strings of one axis."""
 
     surface: Surface
     radial: tuple[float, ...]
@@ -35,19 +35,19 @@ def plane_to_native(header: fits.Header, longitude: int) -> Callable[..., tuple[
     Parameters
     ----------
     header : `~astropy.io.fits.Header`
-        With ``CTYPE1``, ``CTYPE2`` of TNX or ZPX and their ``WAT`` strings.
+        Header with ``CTYPE1``, ``CTYPE2`` of TNX or ZPX and their ``WAT`` strings.
     longitude : `int`
         FITS axis (1 or 2) of right ascension.
 
     Returns
     -------
     plane : callable
-        From (xi, eta), degrees, arrays of one shape, to those of a gnomonic projection.
+        Map from (xi, eta), degrees, arrays of one shape, to those of a gnomonic projection.
 
     Raises
     ------
     ValueError
-        Raised if the strings are missing or not understood.
+        Raised if the strings are missing or cannot be parsed.
     """
     axes = [_axis(header, axis, name) for axis, name in ((longitude, "lngcor"), (3 - longitude, "latcor"))]
     zenithal = str(header[f"CTYPE{longitude}"]).endswith("ZPX")
@@ -74,7 +74,7 @@ def plane_to_native(header: fits.Header, longitude: int) -> Callable[..., tuple[
 def _axis(header: fits.Header, axis: int, name: str) -> _Axis:
     text, number = "", 1
     while (part := header.get(f"WAT{axis}_{number:03d}")) is not None:
-        # A string in the middle ends in blanks that readers cut off.
+        # Readers strip the trailing blanks that a string in the middle may have.
         text += str(part).ljust(68)
         number += 1
     if not text:

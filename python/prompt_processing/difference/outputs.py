@@ -23,7 +23,7 @@ def check_outputs(
     Parameters
     ----------
     inputs : `list`
-        Files that are read; none may be written, by whatever name or link.
+        Files that are read; none may be overwritten, under any name or link.
     image, catalogue, picture : `~pathlib.Path` or `None`
         Files to write.
 
@@ -55,7 +55,7 @@ def check_outputs(
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Return whether two names are of one file, also through links, or a file that is not there yet."""
+    """Return whether two names refer to one file, through links or before it exists."""
     try:
         if os.path.exists(one) and os.path.exists(other):
             return one.samefile(other)
@@ -66,7 +66,7 @@ def _same(one: Path, other: Path) -> bool:
 
 def _check_writable(option: str, path: Path) -> None:
     folder = path.parent
-    # Those of pathlib raise for names that are too long.
+    # pathlib's own tests raise for names that are too long.
     if os.path.isdir(path):
         raise UnusableOutputError(f"{option} {path} is a folder; name a file.")
     if not os.path.isdir(folder):
@@ -74,7 +74,7 @@ def _check_writable(option: str, path: Path) -> None:
     if os.path.exists(path) and not os.path.isfile(path):
         return
     try:
-        # Asking the system beats its permission bits: read-only disks, quotas, names that are too long.
+        # Only a trial shows read-only disks, quotas and over-long names; permission bits do not.
         with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.name[:100]}"):
             path.exists()
     except OSError as error:
@@ -85,12 +85,12 @@ def _check_writable(option: str, path: Path) -> None:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary file in the same folder, which takes the place of ``path`` once all went well.
+    """Yield a temporary file in the same folder that replaces ``path`` on success.
 
     Raises
     ------
     UnusableOutputError
-        Raised if the file cannot be written; one that was there before is as it was.
+        Raised if the file cannot be written; an existing file is left unchanged.
     """
     target = Path(path)
     if target.exists() and not target.is_file():

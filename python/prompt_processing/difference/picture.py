@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .difference import DifferenceResult
 
 CANDIDATES = 8
-"""That many are shown."""
+"""Number of candidates shown."""
 
 _BINS = np.linspace(-6, 6, 97)
 
@@ -56,23 +56,23 @@ def draw_difference(result: DifferenceResult, candidates: int = CANDIDATES) -> F
 
 
 def write_picture(path: str | Path, result: DifferenceResult) -> None:
-    """Write the picture of `draw_difference`, in the format of the file's ending.
+    """Write the picture of `draw_difference`, in the format of the file's suffix.
 
     Raises
     ------
     UnusableOutputError
-        Raised if the ending is no picture's, or the file cannot be written.
+        Raised if the suffix is not that of a picture, or the file cannot be written.
     """
     if not str(path).lower().endswith(PICTURE_ENDINGS):
         raise UnusableOutputError(f"{path}: a picture ends in {', '.join(PICTURE_ENDINGS)}.")
     with replacing(path) as temporary, warnings.catch_warnings():
-        # matplotlib warns of letters that its font lacks; the picture has boxes there.
+        # matplotlib warns about characters that its font lacks; it draws boxes instead.
         warnings.simplefilter("ignore")
         draw_difference(result).savefig(temporary, dpi=110, bbox_inches="tight")
 
 
 def _draw_candidates(figure: Any, result: DifferenceResult, shown: Table, columns: int) -> None:
-    """Draw one column a candidate: science, template, difference."""
+    """Draw one column per candidate: science, template, difference."""
     half = int(np.clip(4 * float(result.summary["differenceFwhm"]), 12, 30))
     grid = figure.subplots(3, columns, squeeze=False)
     for axes in grid.flat:
@@ -92,7 +92,7 @@ def _draw_candidates(figure: Any, result: DifferenceResult, shown: Table, column
 
 
 def _short(name: object, most: int = 28) -> str:
-    """Return a file's name without its middle, if it is too long for the title of a panel."""
+    """Return a file's name, shortened in the middle if it is too long for a panel's title."""
     text = str(name)
     return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-(most // 2) :]}"
 
@@ -102,7 +102,7 @@ def _step(image: NDArray[np.float32], most: int = 500) -> int:
 
 
 def _binned(image: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return every n-th pixel of an image, so that it is not drawn at many times a screen's resolution."""
+    """Return every n-th pixel of an image, to draw it at about a screen's resolution."""
     step = _step(image)
     return image[::step, ::step]
 
@@ -116,7 +116,7 @@ def _show(axes: Any, image: NDArray[np.floating], whole: NDArray[np.float32]) ->
     finite = whole[::7, ::7][np.isfinite(whole[::7, ::7])]
     low, high = np.percentile(finite, [15.9, 84.1]) if finite.size else (0.0, 1.0)
     scale = float(high - low) / 2 or 1.0
-    # Linear in the noise, logarithmic above, so that faint and bright are both seen.
+    # Linear in the noise, logarithmic above, so that both faint and bright sources are visible.
     axes.imshow(
         np.arcsinh(image / (3 * scale)),
         origin="lower",

@@ -1,4 +1,4 @@
-"""The planes beside an image: mask or data quality, variance, weights; in the same file or in another."""
+"""The planes beside an image: mask or data quality, variance, weights; in the same file or another."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from .stored_pixels import pixels
 _LOG = logging.getLogger(__name__)
 
 INFORMATIONAL_SHARE = 0.1
-"""A quality bit on more of the pixels than this, scattered, on pixels like all others, is information."""
+"""Share of pixels above which a scattered bit on ordinary pixels is informational."""
 
 MUCH_MASKED = 0.25
-"""Share of masked pixels that deserves a warning."""
+"""Share of masked pixels above which to warn."""
 
 _JWST = {"JWST": (1, 0), "ROMAN": (1, 0)}
 _HST_BAD = 1 | 2 | 4 | 8 | 16 | 128 | 512 | 4096 | 8192
@@ -46,18 +46,18 @@ _MEANINGLESS = ("DETECTED", "DETECTED_NEGATIVE")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plane:
-    """A plane as it is in its file.
+    """A plane as stored in its file.
 
     Attributes
     ----------
     values : `~numpy.ndarray`, shape (height, width)
         Raw values.
     header : `~astropy.io.fits.Header`
-        Of its extension and file.
+        Header of its extension and file.
     name : `str`
         File and extension, for messages.
     kind : `str`
-        Extension name, as ``DQ``; empty if it has none.
+        Extension name, such as ``DQ``; empty if it has none.
     """
 
     values: NDArray[Any]
@@ -82,22 +82,22 @@ def find_plane(
     hdus : `~astropy.io.fits.HDUList`
         The open file of the image.
     image : `~astropy.io.fits.ImageHDU`
-        The image; of several planes of a name that of its ``EXTVER`` is taken.
+        The image; its ``EXTVER`` selects among planes of the same name.
     file : `str`
         Name of the image's file.
     wanted : `str` or `None`
-        Extension of that file, or another file, if need be with its extension.
+        Extension of that file, or another file, optionally with its extension.
     names : `tuple` of `str`
-        Usual extension names, the best first.
+        Usual extension names, in order of preference.
     option : `str`
-        That names ``wanted``, for messages.
+        Option that set ``wanted``, for messages.
     plane : `int` or `None`
         Plane of a cube, from 1.
 
     Raises
     ------
     UnreadableImageError
-        Raised if what was asked for is not there, or has another shape.
+        Raised if the requested plane is missing or has another shape.
     """
     if wanted is None:
         hdu = _beside(hdus, image, names)
@@ -108,7 +108,7 @@ def find_plane(
         other, extension = split_extension(wanted)
         if not os.path.exists(other):
             raise UnreadableImageError(
-                f"{option} {wanted} is neither an extension of {file} nor a file that is there."
+                f"{option} {wanted} is neither an extension of {file} nor an existing file."
             ) from None
         with open_fits(other) as opened:
             if extension is None and image.name and image.name in [hdu.name for hdu in opened]:
@@ -121,7 +121,7 @@ def find_plane(
 
 
 def _beside(hdus: fits.HDUList, image: Any, names: tuple[str, ...]) -> Any | None:
-    """Return the HDU of the first of some names that fits: ``ERR``, or ``DET1.RMS`` beside ``DET1.SCI``."""
+    """Return the HDU of the first matching name: ``ERR``, or ``DET1.RMS`` beside ``DET1.SCI``."""
     prefix = image.name.rpartition(".")[0]
     for name in names:
         full = f"{prefix}.{name}" if prefix else name
@@ -150,18 +150,18 @@ def _check_shape(plane: Plane, shape: tuple[int, int]) -> None:
 def mask_planes(
     plane: Plane, image: NDArray[np.float32], header: fits.Header, bits: int | None = None
 ) -> NDArray[np.int32]:
-    """Return a file's mask in our planes.
+    """Convert a file's mask to our mask planes.
 
     Parameters
     ----------
     plane : `Plane`
         The file's mask or data quality; 0 is good.
     image : `~numpy.ndarray` of float32, shape (height, width)
-        Its pixels: a bit that is set on many pixels like all others is information only.
+        Its pixels: a bit set on many ordinary pixels is informational.
     header : `~astropy.io.fits.Header`
-        Of the image: the telescope decides what bits mean.
+        Header of the image: the meaning of bits depends on the telescope.
     bits : `int`, optional
-        Bits that make a pixel bad, instead of those that are known to.
+        Bits that make a pixel bad, instead of the telescope's known ones.
 
     Returns
     -------
@@ -172,9 +172,9 @@ def mask_planes(
     raw = plane.values
     if raw.dtype.kind == "f":
         raw = np.where(np.isfinite(raw), raw, 1)
-        # A mask of 0 and 0.5, say: what is not 0 is bad.
+        # Fractional masks, of 0 and 0.5 for example: all but 0 is bad.
         raw = np.where((raw != 0) & (np.abs(raw) < 1), 1, raw)
-    # No more than is needed: masks of large images are large.
+    # The smallest sufficient type: masks of large images are large.
     small = (raw.dtype.kind in "biu" and raw.dtype.itemsize < 4) or (
         raw.dtype.kind == "i" and raw.dtype.itemsize == 4
     )
@@ -205,7 +205,7 @@ def mask_planes(
 def _meanings(
     own: fits.Header, image: fits.Header, values: NDArray[np.signedinteger]
 ) -> tuple[int | None, int]:
-    """Return the bits that are bad, `None` if that is not known, and those of saturation."""
+    """Return the bad bits, `None` if they are unknown, and the bits of saturation."""
     telescope = str(own.get("TELESCOP", image.get("TELESCOP", ""))).strip().upper()
     if telescope in _JWST:
         return _JWST[telescope]
@@ -224,7 +224,7 @@ def _meanings(
 
 
 def _without_information(plane: Plane, values: NDArray[np.signedinteger], image: NDArray[np.float32]) -> int:
-    """Return all bits but those that are set on many scattered pixels that look like the others."""
+    """Return all bits except those set on many scattered, ordinary-looking pixels."""
     every = int(np.bitwise_or.reduce(values, axis=None))
     bad = every
     if every < 0 or np.count_nonzero(values) < INFORMATIONAL_SHARE * values.size:
@@ -278,7 +278,7 @@ def _warn_of_much(plane: Plane, values: NDArray[np.signedinteger], mask: NDArray
 
 
 def variance_names() -> tuple[str, ...]:
-    """Return the extension names of planes that say how noisy pixels are, the best first."""
+    """Return the extension names of planes that describe the noise, in order of preference."""
     return (*VARIANCE_NAMES, *SIGMA_NAMES, *INVERSE_VARIANCE_NAMES, *WEIGHT_NAMES)
 
 
@@ -290,7 +290,7 @@ def mask_names() -> tuple[str, ...]:
 def variance_of(
     plane: Plane, image: NDArray[np.float32], kind: str | None, gain: float | None, unit: float
 ) -> NDArray[np.float32]:
-    """Return the variance that a plane stands for.
+    """Return the variance that a plane represents.
 
     Parameters
     ----------
@@ -299,17 +299,17 @@ def variance_of(
     image : `~numpy.ndarray` of float32, shape (height, width)
         Its pixels, for the scale of relative weights.
     kind : `str` or `None`
-        ``weight`` where that was said, otherwise the extension's name decides.
+        ``weight`` if requested; otherwise the extension's name decides.
     gain : `float` or `None`
-        Electrons per unit: with a weight, that of the sky alone, the photons of sources come on top.
+        Electrons per unit, to add the sources' photon noise to a weight, which describes the sky alone.
 
     unit : `float`
-        What ``image`` is in, in the file's unit.
+        Unit of ``image``, in the file's unit.
 
     Returns
     -------
     variance : `~numpy.ndarray` of float32, shape (height, width)
-        In the square of ``unit``; 0 where there is none.
+        In the square of ``unit``; 0 where it is unknown.
     """
     _check_shape(plane, image.shape)
     name = plane.kind.rpartition(".")[2]
@@ -338,7 +338,7 @@ def _absolute(
 ) -> NDArray[np.float32]:
     """Scale the inverse of relative weights so that the sky's variance is its scatter squared."""
     step = max(min(image.shape) // 500, 1)
-    # Eight pixels apart: noise that resampling has correlated is not.
+    # Eight pixels apart, noise is independent even after resampling.
     differences = (image[::step, 8:] - image[::step, :-8]) / np.sqrt(2 * variance[::step, 8:])
     usable = np.isfinite(differences) & (variance[::step, 8:] > 0) & (variance[::step, :-8] > 0)
     if np.count_nonzero(usable) < 100:

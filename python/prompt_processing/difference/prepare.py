@@ -1,4 +1,4 @@
-"""From an image as it is in a file to one with sky removed, variance, PSF and a list of stars."""
+"""Prepare an image from a file: subtract the sky, add variance, PSF and a list of stars."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from .read import OpenedImage
 _LOG = logging.getLogger(__name__)
 
 MAX_SOURCES = 20_000
-"""Only that many of the brightest are measured."""
+"""Maximum number of sources to measure, brightest first."""
 
 SHARPEST = 3.0
-"""FWHM, pixels, below which a star is too much like a cosmic ray to look for those in one image alone."""
+"""FWHM, pixels, below which stars resemble cosmic rays too much to find those in one image alone."""
 
 FEWEST_ELECTRONS = 0.7
-"""No detector's sky scatters by less: a gain that says so belongs to other units."""
+"""Least scatter of a detector's sky, electrons; a gain that implies less belongs to other units."""
 
 COARSE = 0.2
 """Steps of quantised data above this fraction of the noise bias the sky's mode."""
@@ -39,29 +39,29 @@ COARSE = 0.2
 
 @dataclass(slots=True, eq=False)
 class PreparedImage:
-    """An image that can be subtracted from another.
+    """An image that is ready for subtraction.
 
     Attributes
     ----------
     name : `str`
-        Of the file.
+        Name of the file.
     exposure : `~prompt_processing.images.Exposure`
-        Without sky, with variance, in the file's unit; PSF `None` if the image does not show one.
+        Sky-subtracted, with variance, in the file's unit; its PSF is `None` if the image shows no star.
     stars : `~astropy.table.Table`
         ``x, y`` (pixels), ``xErr``, ``psfFlux``, ``snr``, ``clean`` (neither saturated nor cut),
         brightest first.
     sky, noise : `float`
         Level and scatter of the sky, unit of the image.
     fwhm : `float`
-        Of the PSF, pixels; NaN without one.
+        FWHM of the PSF, pixels; NaN without a PSF.
     gain : `float` or `None`
-        Electrons per unit that the variance was made with; `None` if the file has one.
+        Electrons per unit used for the variance; `None` if the file has a variance.
     gain_estimated : `bool`
-        Whether that is a guess from the sky's own scatter, an upper limit.
+        Whether that is an upper limit from the sky's own scatter.
     psf_stars, cosmic_rays : `int`
         Stars of the PSF; pixels marked as cosmic rays.
     sources : `str`
-        What was detected, for a message.
+        Summary of the detections, for a message.
     """
 
     name: str
@@ -81,25 +81,25 @@ class PreparedImage:
 def prepare(
     opened: OpenedImage, cosmic_rays: bool, fwhm_guess: float = 3.5, psf: PsfSettings | None = None
 ) -> PreparedImage:
-    """Prepare an image; that of ``opened`` is changed.
+    """Prepare an image; ``opened`` is modified.
 
     Parameters
     ----------
     opened : `OpenedImage`
-        As it was in the file.
+        The image as read from the file.
     cosmic_rays : `bool`
-        Whether to look for cosmic rays, and repair them.
+        Whether to find and repair cosmic rays.
     fwhm_guess : `float`
-        Of the stars, pixels: a first one.
+        First estimate of the stars' FWHM, pixels.
     psf : `PsfSettings`, optional
-        What is known of the PSF.
+        The user's knowledge of the PSF.
 
     Raises
     ------
     NoStarsError
-        Raised if the stars are wider than can be handled, or those that were named do not serve.
+        Raised if the stars are too wide, or the named stars are unusable.
     DifferenceError
-        Raised if there is no sky, or no image, to speak of.
+        Raised if the image has too little sky to measure, or too few usable pixels.
     """
     exposure = opened.exposure
     try:
@@ -120,7 +120,7 @@ def prepare(
 
 
 def finish(image: PreparedImage, cosmic_rays: bool) -> None:
-    """Repair cosmic rays and measure the sources of an image whose exposure has a PSF now, in place."""
+    """Repair cosmic rays and measure the sources of an image whose exposure now has a PSF, in place."""
     exposure = image.exposure
     assert exposure.psf is not None
     assert image.detections is not None
@@ -140,11 +140,11 @@ def _subtract_sky(exposure: Exposure) -> tuple[SkyEstimate, float, NDArray[np.fl
     Returns
     -------
     sky : `~prompt_processing.imaging.calibration.background.SkyEstimate`
-        That was subtracted.
+        The subtracted sky.
     noise : `float`
-        Of a pixel.
+        Noise of a pixel.
     plain : `~numpy.ndarray` of float32, shape (height, width), or `None`
-        The image without its steps, if it is coarsely quantised: for whatever takes medians.
+        The image without its steps, if it is coarsely quantised; for code that takes medians.
     """
     box = int(np.clip(min(exposure.shape) // 8, 48, 256))
     unusable = exposure.has(UNUSABLE & ~Mask.SAT)
@@ -172,15 +172,15 @@ def _subtract_sky(exposure: Exposure) -> tuple[SkyEstimate, float, NDArray[np.fl
 
 
 def _add_variance(opened: OpenedImage, sky: SkyEstimate, noise: float) -> tuple[float | None, bool]:
-    """Fill the variance where the file has none: the sky's own scatter, and the sources' photons.
+    """Fill the variance if the file has none, from the sky's scatter and the sources' photons.
 
     Returns
     -------
     gain : `float` or `None`
-        That was used. Where none is known, the one with which the sky's photons explain
-        its scatter; `None` if that is not possible either, or not needed.
+        The gain used. If unknown, the gain with which the sky's photons explain
+        its scatter; `None` if that is impossible or not needed.
     estimated : `bool`
-        Whether it is such an estimate.
+        Whether the gain is such an estimate.
     """
     exposure = opened.exposure
     if opened.has_variance:
@@ -201,13 +201,13 @@ def _add_variance(opened: OpenedImage, sky: SkyEstimate, noise: float) -> tuple[
     ratio = noise / sky.noise
     rms = sky.rms.image()
     if ratio < 0.9:
-        # Unresolved stars scatter, too, but are no noise: the mesh's boxes tell of them.
+        # Unresolved stars add scatter that is not noise; the mesh's boxes measure it.
         rms = np.full_like(rms, noise)
     exposure.variance = rms * rms
     if gain is not None:
         exposure.variance += np.maximum(exposure.image, 0) / np.float32(gain)
     else:
-        _LOG.warning("%s: gain unknown, photon noise of sources is left out.", opened.name)
+        _LOG.warning("%s: the gain is unknown, so photon noise of sources is left out.", opened.name)
     return gain, estimated
 
 

@@ -1,4 +1,4 @@
-"""What a user brings about the PSF in files: positions of stars, or the image of the PSF itself."""
+"""A user's PSF files: positions of stars, or an image of the PSF itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .stored_pixels import pixels
 
 _FORMATS = {".parquet": "parquet", ".parq": "parquet", ".fits": "fits", ".fit": "fits", ".ecsv": "ascii.ecsv"}
 _EDGE = 0.1
-"""Of the peak; a PSF whose edge is brighter is cut off, or has a sky."""
+"""Largest share of the peak at the edge; a PSF with more is truncated or includes sky."""
 
 
 def read_star_positions(path: str | Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -29,7 +29,7 @@ def read_star_positions(path: str | Path) -> tuple[NDArray[np.float64], NDArray[
     Raises
     ------
     DifferenceError
-        Raised if there is no such file, or no such table in it.
+        Raised if the file is missing or contains no such table.
     """
     check_file(str(path), str(path))
     table = _table(Path(path))
@@ -55,7 +55,7 @@ def _table(path: Path) -> Table:
         for name in (kind,) if kind else ("ascii.csv", "ascii.basic", "ascii.commented_header", "fits"):
             try:
                 table = Table.read(path, format=name)
-            # Each format's reader has errors of its own; what counts is whether one of them finds a table.
+            # Each format's reader has its own errors; it only matters whether one reader finds a table.
             except Exception:  # noqa: BLE001, S112
                 continue
             if {"x", "y"} <= {column.lower() for column in table.colnames}:
@@ -63,7 +63,7 @@ def _table(path: Path) -> Table:
             found = table if len(table.colnames) > 1 else found
     if found is not None:
         return found
-    raise DifferenceError(f"{path} is no table of stars: write columns x and y as CSV, FITS or Parquet.")
+    raise DifferenceError(f"{path} is not a table of stars: write columns x and y as CSV, FITS or Parquet.")
 
 
 def read_psf_image(path: str | Path) -> NDArray[np.float64]:
@@ -83,18 +83,18 @@ def read_psf_image(path: str | Path) -> NDArray[np.float64]:
 
 
 def check_psf_image(values: NDArray[np.float64], name: str) -> None:
-    """Refuse an image that is no PSF.
+    """Refuse an image that is not a PSF.
 
     Raises
     ------
     DifferenceError
-        Raised with what is wrong.
+        Raised with the reason.
     """
     if values.ndim != 2 or min(values.shape) < 3 or not np.isfinite(values).all() or not values.sum() > 0:
         raise DifferenceError(f"{name}: a PSF is a finite two-dimensional image of a positive sum.")
     edge = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
     if np.median(edge) > _EDGE * values.max():
         raise DifferenceError(
-            f"{name} is no image of a PSF: its edge has {np.median(edge) / values.max():.0%} of the peak's "
-            "value. Subtract the sky, and leave the whole profile in it."
+            f"{name} is not a PSF's image: its edge has {np.median(edge) / values.max():.0%} of the peak's "
+            "value. Subtract the sky and include the whole profile."
         )

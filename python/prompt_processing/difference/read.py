@@ -1,4 +1,4 @@
-"""Open a FITS image of any camera, with whatever says how noisy and how good its pixels are."""
+"""Open a FITS image of any camera, with its variance and mask where the file has them."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ __all__ = ["OpenedImage", "ReadOptions", "open_image", "split_extension"]
 _LOG = logging.getLogger(__name__)
 
 MOST_SATURATED = 0.1
-"""Share of an image's pixels; a saturation level that more of them reach is wrong."""
+"""Share of an image's pixels; a saturation level that more pixels reach is wrong."""
 
 SMALLEST = 1e-36
 """Pixel values that 32 bits hold with all their digits."""
 
 USUAL_SCATTER = (1.0, 1000.0)
-"""Of a sky in counts; pixels in units that make it less or more are scaled by a power of two."""
+"""Range of the sky's scatter in counts; images outside it are scaled by a power of two."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What a header lacks, or gets wrong.
+    """Values that a header lacks or gets wrong.
 
     Attributes
     ----------
@@ -61,8 +61,8 @@ class ReadOptions:
         relative), or another FITS file that holds it; by default the extensions usually named so.
         A variance from an extension named ``ERR``, ``RMS`` and the like is a standard deviation.
     mask_bits : `int` or `None`
-        Bits of the mask that make a pixel bad; 0 ignores the mask. By default those that are bad for
-        the telescope, all for others.
+        Bits of the mask that make a pixel bad; 0 ignores the mask. The default is the bad bits of
+        a known telescope, and all bits of others.
     plane : `int` or `None`
         Which plane of a cube to take, from 1.
     """
@@ -92,24 +92,24 @@ class ReadOptions:
 
 @dataclass(slots=True, eq=False)
 class OpenedImage:
-    """An image and what its file says of it.
+    """An image with the metadata of its file.
 
     Attributes
     ----------
     name : `str`
         File and extension.
     exposure : `~prompt_processing.images.Exposure`
-        Pixels, sky and all, in `unit`; variance 0 if the file has none. Pixels without data are 0 and
+        Pixels including the sky, in `unit`; variance 0 if the file has none. Pixels without data are 0 and
         ``NO_DATA``.
     has_variance : `bool`
         Whether the file has a variance.
     gain, read_noise, saturation : `float` or `None`
-        By the header or the options; gain in electrons per `unit`, saturation in `unit`.
+        From the header or the options; gain in electrons per `unit`, saturation in `unit`.
     header : `~astropy.io.fits.Header`
-        Of the image, merged with the primary one; its WCS has two axes.
+        Header of the image, merged with the primary one; its WCS has two axes.
     unit : `float`
-        What a pixel value of 1 is in the file's unit: 1, or a power of two for units in which the sky's
-        scatter is no number of usual size.
+        Value of one unit of the pixels in the file's unit: 1, or a power of two where the sky's
+        scatter is far from the usual range.
     """
 
     name: str
@@ -129,7 +129,7 @@ class OpenedImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Contents:
-    """What is read while the file is open."""
+    """Contents read while the file is open."""
 
     name: str
     image: NDArray[np.float32]
@@ -145,17 +145,17 @@ def open_image(path: str | Path, options: ReadOptions | None = None, shown: str 
     Parameters
     ----------
     path : `str` or `~pathlib.Path`
-        File, if need be with the extension: ``file.fits[SCI]``, ``file.fits[2]``, ``file.fits[SCI,2]``.
+        File, optionally with the extension: ``file.fits[SCI]``, ``file.fits[2]``, ``file.fits[SCI,2]``.
         Compressed files (``.gz``, ``.fz``, ``.bz2``) are recognised by their contents.
     options : `ReadOptions`, optional
-        What the header lacks.
+        Values that the header lacks.
     shown : `str`, optional
         Name of the file in messages, where it is a copy of another.
 
     Raises
     ------
     UnreadableImageError
-        Raised if there is no such file, or it is not what it should be.
+        Raised if the file is missing, or is not a usable FITS image.
     """
     options = options or ReadOptions()
     file, extension = split_extension(str(path))
@@ -199,7 +199,7 @@ def _check_range(image: NDArray[np.float32], name: str) -> None:
 
 
 def _assemble(contents: _Contents, options: ReadOptions) -> OpenedImage:
-    """Combine what a file holds into an image whose bad pixels are known."""
+    """Combine a file's contents into an image with its bad pixels marked."""
     name, image, header = contents.name, contents.image, contents.header
     shape = (image.shape[0], image.shape[1])
     if contents.sky.problem is not None:
@@ -266,7 +266,7 @@ def _outside_data(header: fits.Header, shape: tuple[int, int], name: str) -> NDA
 
 
 def _empty_borders(image: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return pixels that are exactly 0 among nothing but zeros: what alignment leaves uncovered."""
+    """Return pixels that are exactly 0 and surrounded by zeros, as alignment leaves uncovered areas."""
     zero = image == 0
     if np.count_nonzero(zero) < 9:
         return np.zeros(image.shape, np.bool_)
@@ -282,7 +282,7 @@ def _saturation(
     options: ReadOptions,
     name: str,
 ) -> float | None:
-    """Return the level of saturation: by the options, the header, or the values where stars are cut off."""
+    """Return the level of saturation: from options, header, or the value at which stars are clipped."""
     usable = max(int(np.count_nonzero(~missing)), 1)
 
     def share(level: float) -> float:
@@ -302,7 +302,7 @@ def _saturation(
         if share(level) <= MOST_SATURATED:
             return float(level)
         _LOG.warning(
-            "%s: %s = %g is not used: %.0f%% of the pixels are above. --saturation gives the level.",
+            "%s: %s = %g is not used: %.0f%% of the pixels are above. Set the level with --saturation.",
             name,
             keyword,
             level,
@@ -315,7 +315,7 @@ def _saturation(
 def _clipping_level(
     image: NDArray[np.float32], missing: NDArray[np.bool_], sky: SkyStatistics
 ) -> float | None:
-    """Return the level at which pixels are cut off, if several share the very highest value."""
+    """Return the level at which pixels are clipped, if several share the highest value."""
     highest = float(np.max(image, where=~missing, initial=-np.inf))
     tops = np.count_nonzero((image == highest) & ~missing)
     if tops < 3 or not sky.scatter > 0 or highest < sky.level + 50 * sky.scatter:
@@ -324,7 +324,7 @@ def _clipping_level(
 
 
 def _unit(sky: SkyStatistics) -> float:
-    """Return the power of two in which the sky's scatter is a number of usual size."""
+    """Return the power of two that brings the sky's scatter into the usual range."""
     low, high = USUAL_SCATTER
     if not sky.scatter > 0 or low <= sky.scatter <= high:
         return 1.0

@@ -21,49 +21,49 @@ from .hits import ToOther, mark_hits
 from .prepare import PreparedImage
 
 ALIGNED_PIXELS = 0.25
-"""Images on one grid whose stars coincide this well are not resampled: the kernel shifts, too."""
+"""Images on one grid whose stars coincide this well are not resampled: the kernel absorbs the shift."""
 
 MIN_STARS = 6
-"""Fewer common stars say nothing of the alignment."""
+"""Least number of common stars that constrains the alignment."""
 
 MIN_SNR = 10.0
 """Of the stars that are compared."""
 
 MAX_OFFSET_PIXELS = 60.0
-"""How wrong the two WCS, or the alignment, may be."""
+"""Largest error of the two WCS, or of the alignment."""
 
 MIN_STEADY = 20
-"""With fewer stars of unchanged flux all are taken to match the PSFs."""
+"""With fewer stars of unchanged flux, all stars are used to match the PSFs."""
 
 RATIO_SCATTER = 0.02
-"""Relative error of an aperture's flux that is not noise: neighbours."""
+"""Relative error of an aperture's flux beyond noise, from neighbours."""
 
 MAX_RATIO_STARS = 300
-"""Brightest of the common stars, for the flux ratio."""
+"""Number of brightest common stars used for the flux ratio."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Registration:
-    """The template on the science image's pixels, and how it got there.
+    """The template on the science image's pixels, with the quality of the alignment.
 
     Attributes
     ----------
     template : `~prompt_processing.images.Exposure`
         On the science image's pixels and flux scale.
     offset : `float`
-        Between where the template's stars were said to be and where they are, pixels.
+        Distance between predicted and measured positions of the template's stars, pixels.
     rms : `float`
-        What is left of that, pixels; NaN if there were too few stars to tell.
+        Residual of that after the fit, pixels; NaN with too few stars.
     common_stars : `int`
-        Stars in both images.
+        Number of stars in both images.
     flux_ratio : `float`
-        By which the template was multiplied.
+        Factor by which the template was multiplied.
     warped : `bool`
         Whether it was resampled.
     coverage : `float`
         Fraction of the science image that the template covers.
     stars : `~astropy.table.Table`
-        Sources of the science image that the template shows, too; all of them if that cannot be told.
+        Sources of the science image that the template also shows; all sources if that is unknown.
     """
 
     template: Exposure
@@ -79,23 +79,23 @@ class Registration:
 def register(
     science: PreparedImage, template: PreparedImage, align: bool = True, cosmic_rays: bool = True
 ) -> Registration:
-    """Register.
+    """Register a template on a science image.
 
     Parameters
     ----------
     science, template : `PreparedImage`
         The images; both have a WCS on the sky, or neither has, and then their pixels are the same.
     align : `bool`
-        Whether to correct what the headers say by the stars that both images show.
+        Whether to correct the headers with the stars common to both images.
     cosmic_rays : `bool`
-        Whether to compare both for hits that one image alone does not show.
+        Whether to compare both images for hits that one image alone does not reveal.
 
     Raises
     ------
     NoOverlapError
         Raised if the images show different parts of the sky.
     NotAlignedError
-        Raised if their stars do not coincide, or one has no WCS and the shapes differ.
+        Raised if their stars do not coincide, or one lacks a WCS and the shapes differ.
     """
     science_wcs, template_wcs, fit = _align(science, template, align)
     same_grid = _share_a_grid(science.exposure.shape, template.exposure.shape, science_wcs, template_wcs)
@@ -149,11 +149,11 @@ def _align(
 ) -> tuple[WCS, WCS, AstrometricFit | None]:
     """Return a WCS of each image on a common sky, and the fit of their stars.
 
-    The WCS are those of the headers; where one has none, those of the stars' patterns.
+    The WCS come from the headers or, if one has none, from the star patterns.
     """
     shapes = science.exposure.shape, template.exposure.shape
     if science.exposure.wcs is None or template.exposure.wcs is None:
-        # Before anything is believed of where pixels lie: a few stars coincide by chance under any shift.
+        # Before any alignment is trusted: a few stars coincide by chance under any shift.
         found = pattern_frames(science, template, MAX_OFFSET_PIXELS) if align else None
         if found is not None:
             return *found, _fit(science, template, *found)
@@ -161,7 +161,7 @@ def _align(
             lacking = " and ".join(i.name for i in (science, template) if i.exposure.wcs is None)
             raise NotAlignedError(
                 f"No WCS on the sky in {lacking}, the images differ in shape ({shapes[0]} and {shapes[1]}), "
-                "and their stars make no common pattern."
+                "and their stars have no common pattern."
             )
     first, second = _common_frame(science, template)
     if _overlap(first, second, *shapes) == 0:
@@ -172,8 +172,8 @@ def _align(
 def _mark_hits(
     science: PreparedImage, template: PreparedImage, science_wcs: WCS, template_wcs: WCS, ratio: float
 ) -> None:
-    """Mark what only one of the images has and is sharper than its PSF."""
-    # From fluxes to a star's highest pixel.
+    """Mark features that only one image has and that are sharper than its PSF."""
+    # Converts fluxes to a star's highest pixel.
     scale = ratio * (template.fwhm / science.fwhm) ** 2
 
     def to(one: WCS, other: WCS) -> ToOther:
@@ -186,7 +186,7 @@ def _mark_hits(
 def _share_a_grid(
     shape: tuple[int, int], template_shape: tuple[int, int], science: WCS, template: WCS
 ) -> bool:
-    """Return whether pixels are said to be the same pixels."""
+    """Return whether the headers place both images on the same pixel grid."""
     if shape != template_shape:
         return False
     height, width = shape
@@ -199,7 +199,7 @@ def _share_a_grid(
 
 
 def _common_frame(science: PreparedImage, template: PreparedImage) -> tuple[WCS, WCS]:
-    """Return a WCS of each; without both, one of a pixel an arcsecond that they share."""
+    """Return the WCS of each; if one is missing, a shared one of one arcsecond per pixel."""
     first, second = science.exposure.wcs, template.exposure.wcs
     if first is not None and second is not None:
         return first, second
@@ -212,7 +212,7 @@ def _pixel_arcsec(wcs: WCS) -> float:
 
 
 def _overlap(science: WCS, template: WCS, shape: tuple[int, int], template_shape: tuple[int, int]) -> float:
-    """Return which fraction of the science image lies on the template, by the headers."""
+    """Return the fraction of the science image that the template covers, from the headers."""
     y, x = (a.ravel() for a in np.mgrid[0 : shape[0] - 1 : 24j, 0 : shape[1] - 1 : 24j])
     ra, dec = science.all_pix2world(x, y, 0)
     if template.sip is None:
@@ -270,7 +270,7 @@ def _fit(
 
 
 def _coincide(fit: AstrometricFit | None, said: WCS, shape: tuple[int, int]) -> bool:
-    """Return whether stars are at the pixels where the headers say that they are, as far as can be told."""
+    """Return whether the stars lie where the headers place them, as far as the fit shows."""
     if fit is None:
         return True
     y, x = (a.ravel() for a in np.mgrid[0 : shape[0] - 1 : 9j, 0 : shape[1] - 1 : 9j])
@@ -281,10 +281,10 @@ def _coincide(fit: AstrometricFit | None, said: WCS, shape: tuple[int, int]) -> 
 def _flux_ratio(
     science: PreparedImage, template: PreparedImage, fit: AstrometricFit, pixels_ratio: float
 ) -> tuple[float, NDArray[np.bool_]]:
-    """Return the commonest ratio of the common stars' fluxes, and which stars have not clearly another one.
+    """Return the commonest flux ratio of the common stars, and the stars consistent with it.
 
-    Fluxes in apertures that the wings do not leave: the ratio of PSF fluxes would be that of the two
-    models' wings as well.
+    Fluxes are those of apertures that contain the wings: the ratio of PSF fluxes would include that of
+    the two models' wings.
     """
     stars, others = (i.stars[np.asarray(i.stars["snr"]) > MIN_SNR] for i in (science, template))
     rows, partners = stars[fit.source], others[fit.reference]
@@ -308,12 +308,12 @@ def _flux_ratio(
         near = best[np.abs(ratios[best] - middle) < 2.5 * error[best]]
         if near.size:
             middle = float(np.average(ratios[near], weights=error[near] ** -2))
-    # What brightened or faded between the images says nothing of their PSFs.
+    # Sources that changed between the images do not constrain the PSFs.
     return float(np.exp(middle)), ~clean | (np.abs(ratios - middle) < 4 * error)
 
 
 def _mode(values: NDArray[np.float64]) -> float:
-    """Return the half-sample mode (Bickel 2002): the shortest interval with half, again and again."""
+    """Return the half-sample mode (Bickel 2002): the shortest interval with half the values, repeatedly."""
     window = np.sort(values)
     while len(window) > 8:
         n = len(window) // 2

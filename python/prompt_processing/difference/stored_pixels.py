@@ -1,4 +1,4 @@
-"""Read the pixels of an image that was found, or say that they are truncated or damaged."""
+"""Read an image's pixels, or report that they are truncated or damaged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pixels(hdu: Any, name: str, plane: int | None = None) -> NDArray[Any]:
     Parameters
     ----------
     hdu : `~astropy.io.fits.ImageHDU`
-        As from `find_image`.
+        HDU from `find_image`.
     name : `str`
         File and extension, for messages.
     plane : `int` or `None`
@@ -34,7 +34,7 @@ def pixels(hdu: Any, name: str, plane: int | None = None) -> NDArray[Any]:
     Returns
     -------
     data : `~numpy.ndarray`, shape (height, width)
-        Axes of length 1 are gone.
+        Pixels, without axes of length 1.
 
     Raises
     ------
@@ -81,11 +81,11 @@ def _scaled_by_text(hdu: Any) -> NDArray[np.float64] | None:
 
 
 def _check_complete(hdu: Any, name: str) -> None:
-    """Refuse an image whose file ends before its last pixel, and warn of one that was changed or damaged.
+    """Refuse an image whose file ends before its last pixel, and warn about one that was changed or damaged.
 
-    Missing padding does no harm.
+    Missing padding is accepted.
     """
-    # Of a compressed image the table that is in the file counts.
+    # For a compressed image, the size of the stored table counts.
     stored = getattr(hdu, "_bintable", None) or hdu
     stream, offset = getattr(stored, "_file", None), getattr(stored, "_data_offset", None)
     if stream is None or offset is None or stream.compression not in (None, ""):
@@ -99,7 +99,7 @@ def _check_complete(hdu: Any, name: str) -> None:
     said = str(stored.header.get("DATASUM", "")).strip()
     if said.isdigit() and int(said) != _datasum(stream.name, offset, stored.size):
         _LOG.warning(
-            "%s: the pixels do not agree with DATASUM: they were damaged, or changed without its update.",
+            "%s: the pixels do not agree with DATASUM: they are damaged, or were changed without it.",
             name,
         )
 

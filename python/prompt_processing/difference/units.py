@@ -1,4 +1,4 @@
-"""Bring results back from the unit that the numerics like to the unit of the files."""
+"""Convert results from the numerics' unit to the unit of the files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..images import Exposure
 
 _FLUX = re.compile(r"\w*Flux(Diff)?(Err)?|residualBackground")
 _SMALLEST = 1e-37
-"""Of 32-bit numbers with all their digits."""
+"""Range of 32-bit numbers with full precision."""
 
 
 def scale_exposure(exposure: Exposure, unit: float) -> None:
-    """Multiply an image by ``unit``, a power of two, in place; its variance by the square.
+    """Multiply an image by ``unit``, a power of two, in place, and its variance by the square.
 
     A variance too small or too large for 32 bits becomes one of 64.
     """
@@ -47,9 +47,9 @@ def scale_summary(
     Parameters
     ----------
     summary : `dict`
-        In the units of the numerics.
+        Summary in the units of the numerics.
     science, template : `float`
-        Those units, in the units of the two files.
+        The units of the numerics, in those of the two files.
     """
     factors = {"fluxRatio": science / template, "residualBackground": science}
     for name, unit in (("science", science), ("template", template)):

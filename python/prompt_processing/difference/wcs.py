@@ -1,4 +1,4 @@
-"""The sky coordinates of an image, in ICRS whatever the file uses, or the reason why there are none."""
+"""The sky coordinates of an image, in ICRS whatever the file uses, or the reason for their absence."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .header import is_wcs_keyword, number
 from .iraf_wcs import plane_to_native
 
 Sky = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""From pixels (n, 2), the first at (0, 0), to ICRS degrees (n, 2)."""
+"""Map from pixels (n, 2), the first at (0, 0), to ICRS degrees (n, 2)."""
 
 LARGEST_ERROR_PIXELS = 0.05
-"""How well a map to the sky must be inverted, and written as TAN-SIP."""
+"""Required accuracy of the inverse of a map to the sky, and of its form as TAN-SIP."""
 
 _DSS = re.compile(r"AMD[XY]\d+|PPO\d|[XY]PIXELSZ|CNPIX\d|PLT.*|OBJCT[XY]|PLATE.*|PLTSCALE")
 _TEXT_KEYS = re.compile(
@@ -34,12 +34,12 @@ _SKY_TYPES = ("RA", "DEC", "GLON", "GLAT", "ELON", "ELAT", "SLON", "SLAT")
 
 
 class _UnusableWcsError(Exception):
-    """The reason why a WCS cannot be used, to follow the file's name."""
+    """Error for an unusable WCS; its message follows the file's name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SkyCoordinates:
-    """What a header says of where an image lies.
+    """An image's sky coordinates according to its header.
 
     Attributes
     ----------
@@ -47,12 +47,12 @@ class SkyCoordinates:
         TAN or TAN-SIP, right ascension first, ICRS (FK5 of 2000 counts as such: they differ by 0.03
         arcsec); `None` without a usable WCS.
     problem : `str` or `None`
-        Why the header's WCS cannot be used; `None` if it can, or if there is none.
+        Why the header's WCS is unusable; `None` if it is usable or absent.
     rewritten : `bool`
-        Whether other programs need ``wcs`` in place of the header's own, which rests on tables in the
+        Whether other programs need ``wcs`` in place of the header's own, which depends on tables in the
         file or on IRAF's projections.
     guess : `str` or `None`
-        What had to be assumed.
+        Assumption that was necessary.
     """
 
     wcs: WCS | None
@@ -69,7 +69,7 @@ def read_sky(
     Parameters
     ----------
     header : `~astropy.io.fits.Header`
-        Of the image, merged with the primary one.
+        Header of the image, merged with the primary one.
     shape : `tuple` [`int`, `int`]
         Height and width, pixels.
     axes : `tuple` [`int`, `int`]
@@ -100,9 +100,9 @@ def read_sky(
 
 
 def flat_wcs_cards(header: fits.Header, axes: tuple[int, int]) -> dict[str, Any]:
-    """Return the WCS keywords of two axes of an image, as of axes 1 and 2.
+    """Return the WCS keywords of two axes of an image, renumbered as axes 1 and 2.
 
-    Keywords that wcslib would take for a digitised plate's (``XPIXELSZ``) are not among them.
+    Keywords that wcslib would attribute to a digitised plate (``XPIXELSZ``) are left out.
     """
     numbers = {str(axis): str(i + 1) for i, axis in enumerate(axes)}
     cards: dict[str, Any] = {}
@@ -180,7 +180,7 @@ def _mend_numbers(cards: dict[str, Any]) -> None:
             raise _UnusableWcsError(f"{keyword} = {value!r} is not a number")
         cards[keyword] = round(mended) if re.fullmatch(r"(A|B|AP|BP)_ORDER", keyword) else mended
     if cards.get("EPOCH") not in (1950.0, 2000.0):
-        # In younger files it is the date of the observation.
+        # In newer files it is the date of the observation.
         cards.pop("EPOCH", None)
     for axis in (1, 2):
         unit = str(cards.get(f"CUNIT{axis}", "")).lower()
@@ -189,7 +189,7 @@ def _mend_numbers(cards: dict[str, Any]) -> None:
 
 
 def _sexagesimal(text: str, axis_type: str) -> float | None:
-    """Return degrees from ``10:00:00.0`` or ``+02 12 00``: of hours for a right ascension."""
+    """Return degrees from ``10:00:00.0`` or ``+02 12 00``; a right ascension is in hours."""
     match = re.fullmatch(r"([+-]?)(\d+)[: hd](\d+)[: m'](\d+(\.\d*)?)[s\"]?", text)
     if match is None:
         return None
@@ -208,7 +208,7 @@ def _check_linear_part(cards: dict[str, Any], shape: tuple[int, int]) -> None:
             raise _UnusableWcsError(f"{keyword} is missing")
     for axis in (1, 2):
         if "-" not in str(cards[f"CTYPE{axis}"]):
-            raise _UnusableWcsError(f"CTYPE{axis} = {cards[f'CTYPE{axis}']!r} names no projection")
+            raise _UnusableWcsError(f"CTYPE{axis} = {cards[f'CTYPE{axis}']!r} does not name a projection")
     matrix = [[cards.get(f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)]
     if any(key.startswith("CD") and key[2].isdigit() for key in cards):
         for key in [k for k in cards if re.fullmatch(r"CDELT\d|CROTA\d|PC\d_\d", k)]:
@@ -219,7 +219,7 @@ def _check_linear_part(cards: dict[str, Any], shape: tuple[int, int]) -> None:
         pc = [[cards.get(f"PC{i}_{j}", float(i == j)) for j in (1, 2)] for i in (1, 2)]
         matrix = [[cards.get(f"CDELT{i + 1}", 1.0) * pc[i][j] for j in (0, 1)] for i in (0, 1)]
     else:
-        raise _UnusableWcsError("it has no scale: neither CD nor CDELT keywords are there")
+        raise _UnusableWcsError("it has no scale: both the CD and the CDELT keywords are missing")
     scale = np.sqrt(abs(np.linalg.det(matrix)))
     unit = {"arcsec": 3600.0, "arcmin": 60.0, "rad": np.pi / 180}.get(str(cards.get("CUNIT1", "deg")), 1.0)
     if not scale > 0 or not np.linalg.cond(matrix) < 1e6:
@@ -245,7 +245,7 @@ def _wcslib_sky(cards: dict[str, Any], hdus: fits.HDUList) -> tuple[Sky, WCS]:
     distorted = "A_ORDER" in cards and "B_ORDER" in cards
     for key, value in cards.items():
         if key in ("CTYPE1", "CTYPE2"):
-            # Files of some programs lack the suffix, or keep it without coefficients.
+            # Some programs omit the suffix, or keep it without coefficients.
             plain = str(value).upper().removesuffix("-SIP")
             header[key] = f"{plain}-SIP" if distorted and plain.endswith("-TAN") else plain
         elif "." in key:
@@ -254,7 +254,7 @@ def _wcslib_sky(cards: dict[str, Any], hdus: fits.HDUList) -> tuple[Sky, WCS]:
         else:
             header[key] = value
     if distorted:
-        # The inverse of other programs may not fit, or be missing; ours comes from the forward polynomials.
+        # Other programs' inverse may be inaccurate or missing; ours comes from the forward polynomials.
         for key in [k for k in header if re.fullmatch(r"(AP|BP)_.*", k)]:
             del header[key]
     elif any(re.fullmatch(r"[AB]_ORDER", key) for key in cards):
@@ -265,7 +265,7 @@ def _wcslib_sky(cards: dict[str, Any], hdus: fits.HDUList) -> tuple[Sky, WCS]:
     except (ValueError, KeyError, TypeError, AttributeError, MemoryError, IndexError) as error:
         raise _UnusableWcsError(f"wcslib refuses it: {' '.join(str(error).split())}") from error
     if not wcs.has_celestial:
-        raise _UnusableWcsError(f"CTYPE1 = {cards.get('CTYPE1')!r} is no projection that is known")
+        raise _UnusableWcsError(f"CTYPE1 = {cards.get('CTYPE1')!r} is not a known projection")
     convert = _to_icrs(cards)
 
     def sky(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -279,7 +279,7 @@ def _to_icrs(cards: dict[str, Any]) -> Sky:
     """Return the conversion from the header's frame to ICRS, degrees."""
     if _is_icrs(cards):
         return lambda world: world
-    # Imported late: coordinates take as long to import as a small image takes to read.
+    # Imported here because the import takes as long as reading a small image.
     from astropy.coordinates import FK4, FK5, ICRS, BarycentricMeanEcliptic, Galactic, SkyCoord, Supergalactic
 
     equinox = cards.get("EQUINOX", cards.get("EPOCH"))
@@ -341,7 +341,7 @@ def _grid(shape: tuple[int, int], steps: int) -> NDArray[np.float64]:
 
 
 def _inverse_error(wcs: WCS, sky: Sky, grid: NDArray[np.float64]) -> float:
-    """Return how far, pixels, positions on the sky lead back to from where they came, at most."""
+    """Return the largest error, pixels, of a round trip through the sky."""
     back = np.asarray(wcs.all_world2pix(sky(grid), 0, quiet=True))
     distance = np.hypot(*(back - grid).T)
     return float(np.where(np.isfinite(distance), distance, np.inf).max())
@@ -371,11 +371,11 @@ def flat_header(header: fits.Header, axes: tuple[int, int], sky: SkyCoordinates)
     Parameters
     ----------
     header : `~astropy.io.fits.Header`
-        Of the image.
+        Header of the image.
     axes : `tuple` [`int`, `int`]
         FITS axes (from 1) of width and height.
     sky : `SkyCoordinates`
-        Its ``wcs`` replaces the header's where other programs could not read that.
+        Its ``wcs`` replaces a header's WCS that other programs cannot read.
     """
     others = any(re.fullmatch(r"C(TYPE|RVAL|RPIX|DELT|UNIT)[3-9]|WCSAXES", key) for key in header)
     if not sky.rewritten and axes == (1, 2) and not others:

@@ -1,4 +1,4 @@
-"""The difference as a FITS file that any program reads."""
+"""Write the difference as a FITS file that any program can read."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def write_difference(
     header: fits.Header,
     summary: dict[str, float | int | str | bool],
 ) -> None:
-    """Write ``DIFFERENCE``, ``VARIANCE``, ``MASK`` and ``PSF``, replacing any file once all is written.
+    """Write ``DIFFERENCE``, ``VARIANCE``, ``MASK`` and ``PSF``, replacing any file once complete.
 
     Parameters
     ----------
     path : `str` or `~pathlib.Path`
         The file.
     difference : `~prompt_processing.images.Exposure`
-        What to write.
+        The difference image.
     header : `~astropy.io.fits.Header`
-        Of the science image, as from `~prompt_processing.difference.header.merged_header`; kept whole.
+        Header of the science image, from `~prompt_processing.difference.header.merged_header`; kept whole.
     summary : `dict`
-        Numbers; the most important ones go into the primary header.
+        Numbers of the subtraction; the most important ones go into the primary header.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def write_difference(
             )
     planes = fits.Header()
     for name, bit in Mask.plane_numbers().items():
-        # Longer names would need the HIERARCH convention, as those of lsst.afw do.
+        # Longer names need the HIERARCH convention, like those of lsst.afw.
         planes[f"HIERARCH MP_{name}" if len(name) > 5 else f"MP_{name}"] = (bit, "mask plane: bit")
     squared = header.copy()
     if str(header.get("BUNIT", "")).strip():
@@ -82,7 +82,7 @@ def write_difference(
         frame["PSFSCALE"] = psf.scale
         hdus.append(fits.ImageHDU(psf.coefficients.astype(np.float32), frame, "PSF"))
     with replacing(path) as temporary, warnings.catch_warnings():
-        # Keywords as cameras write them need not be as the standard wants them.
+        # Cameras' keywords do not always follow the FITS standard.
         warnings.simplefilter("ignore")
         fits.HDUList(hdus).writeto(temporary, overwrite=True, output_verify="silentfix+ignore", checksum=True)
 
@@ -90,7 +90,7 @@ def write_difference(
 def _text_card(value: str, comment: str, most: int = 66) -> tuple[str, str]:
     """Return a value in ASCII that fits on one card, with as much of the comment as fits beside it.
 
-    FITS headers have no other letters; they are percent-encoded, as in URLs, so that names stay unique.
+    FITS headers allow only ASCII; other letters are percent-encoded, as in URLs, so that names stay unique.
     """
     text = urllib.parse.quote(value, safe=" !#$&()*+,-./:;<=>?@[]^_{|}~")
     if len(text) > most:

@@ -69,7 +69,7 @@ def test_gain_that_is_a_setting_is_reported(caplog):
     assert gain(header(GAIN=(120, "Sensor gain")), "a.fits") is None
     assert caplog.messages == [
         "a.fits: GAIN = 120 is a setting of the camera, not electrons per unit, and is not used; "
-        "--gain gives the latter."
+        "set the electrons per unit with --gain."
     ]
 
 

@@ -14,7 +14,7 @@ from prompt_processing.imaging.errors import DetectionError
 def test_image_that_structure_covers_is_refused_without_a_word_of_sep():
     shape = (600, 600)
     structure = np.random.default_rng(1).normal(0, 300, shape).astype(np.float32)
-    with pytest.raises(DetectionError, match="cannot be told apart") as error:
+    with pytest.raises(DetectionError, match="cannot be separated") as error:
         detect(structure + 500, np.ones(shape, np.float32), 3.0, 5.0, np.zeros(shape, bool))
     assert "pixstack" not in str(error.value)
 

@@ -82,8 +82,8 @@ def test_wrong_extensions_are_refused_with_what_is_right(tmp_path):
     hdus = [fits.ImageHDU(sky(i), name="SCI", ver=i) for i in (1, 2)]
     path = write(tmp_path, fits.PrimaryHDU(), *hdus)
     refused(path, "several images", f"{path}[SCI,1]")
-    refused(f"{path}[SCI,x]", "[SCI,x]", "version (EXTVER), a whole number")
-    refused(f"{path}[]", "names no extension")
+    refused(f"{path}[SCI,x]", "[SCI,x]", "version (EXTVER) after the comma is not a whole number")
+    refused(f"{path}[]", "is not an extension")
     refused(f"{path}[ERR]", "has no extension ERR", "1 SCI (50 x 40)")
     refused(f"{path}[7]", "has no extension 7")
 

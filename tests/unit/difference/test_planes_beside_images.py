@@ -170,7 +170,7 @@ def test_planes_that_are_not_there_or_do_not_fit_are_named(tmp_path):
     with pytest.raises(UnreadableImageError, match=r"DQ. is 6 x 5 pixels, but its image is 130 x 120"):
         open_image(path, ReadOptions(mask="DQ"))
     with pytest.raises(
-        UnreadableImageError, match=r"--weight no is neither an extension of .*a\.fits nor a file"
+        UnreadableImageError, match=r"--weight no is neither an extension of .*a\.fits nor an existing file"
     ):
         open_image(path, ReadOptions(weight="no"))
 

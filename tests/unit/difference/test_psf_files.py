@@ -26,7 +26,7 @@ def test_positions_of_stars_are_read_from_tables_of_every_kind(tmp_path, name):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("hello", "is no table"),
+        ("hello", "is not a table"),
         ("a,b\n1,2\n", "columns x and y, pixels; it has a, b"),
         ("x,y\n1,q\n", "not all numbers"),
     ],
@@ -46,7 +46,7 @@ def test_psf_is_read_and_other_images_are_refused(tmp_path):
     fits.writeto(tmp_path / "psf.fits", psf)
     assert np.array_equal(read_psf_image(tmp_path / "psf.fits"), psf)
     fits.writeto(tmp_path / "sky.fits", psf + 5)
-    with pytest.raises(DifferenceError, match=r"sky\.fits is no image of a PSF: its edge has 83%"):
+    with pytest.raises(DifferenceError, match=r"sky\.fits is not a PSF's image: its edge has 83%"):
         read_psf_image(tmp_path / "sky.fits")
     fits.writeto(tmp_path / "nan.fits", psf * np.nan)
     with pytest.raises(DifferenceError, match=r"nan\.fits: a PSF is a finite"):
