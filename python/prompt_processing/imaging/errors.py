@@ -15,7 +15,7 @@ class NumericalError(Exception):
     message : `str`
         What failed.
     **numbers : `float`, `int` or `str`
-        Kept as `metadata`, and shown in the message.
+        Values kept as `metadata` and shown in the message.
     """
 
     def __init__(self, message: str, **numbers: float | int | str) -> None:
@@ -33,19 +33,19 @@ class NumericalError(Exception):
 
 
 class UnusableCalibrationError(NumericalError):
-    """A calibration frame does not fit the raw image: other shape, or nothing but bad pixels."""
+    """A calibration frame does not fit the raw image: its shape differs, or all pixels are bad."""
 
 
 class TooManyCosmicRaysError(NumericalError):
-    """More pixels look like cosmic rays than there can be: noise or expected seeing are wrong."""
+    """More pixels look like cosmic rays than is plausible: the noise or the expected seeing is wrong."""
 
 
 class BadBackgroundError(NumericalError):
-    """Hardly a pixel is left to estimate the background from."""
+    """Too few usable pixels to estimate the background."""
 
 
 class DetectionError(NumericalError):
-    """Sources cover so much of the image that they cannot be told apart."""
+    """Sources cover so much of the image that they cannot be separated."""
 
 
 class TooFewStarsError(NumericalError):
@@ -57,7 +57,7 @@ class BadPsfError(NumericalError):
 
 
 class NoReferenceStarsError(NumericalError):
-    """The reference catalogue has nothing (in this band) where the image lies."""
+    """The reference catalogue has no stars (in this band) in the image's field."""
 
 
 class AstrometryError(NumericalError):
@@ -77,8 +77,8 @@ class TooFewKernelStarsError(NumericalError):
 
 
 class BadKernelError(NumericalError):
-    """The PSF-matching kernel is absurd, or leaves residuals that nothing could be told from."""
+    """The PSF-matching kernel is absurd, or its residuals make the difference useless."""
 
 
 class AbsurdVisitError(NumericalError):
-    """PSF, zero point, astrometry or number of DiaSources cannot be true: a circuit breaker opened."""
+    """PSF, zero point, astrometry or number of DiaSources is absurd: a circuit breaker opened."""

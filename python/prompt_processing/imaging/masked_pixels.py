@@ -1,4 +1,4 @@
-"""What a convolution makes of masked pixels: fill them before, spread their flags after."""
+"""Handle masked pixels in convolutions: fill them before, spread their flags after."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prompt_processing.images import Mask
 from .row_bands import in_bands
 
 CHUNK = 64
-"""Pixels of a row that are looked through at once for holes."""
+"""Number of pixels of a row searched at once for holes."""
 
 
 def filled_image(
@@ -22,7 +22,7 @@ def filled_image(
     Parameters
     ----------
     image : `~numpy.ndarray` of float32, shape (height, width)
-        May hold NaN, which counts as unusable.
+        Image; NaN counts as unusable.
     mask : `~numpy.ndarray` of int32, shape (height, width)
         Bits of `Mask`.
     planes : `int`
@@ -34,7 +34,7 @@ def filled_image(
     Returns
     -------
     filled : `~numpy.ndarray` of float32, shape (height, width)
-        Finite everywhere; 0 where nothing usable is within 3 pixels.
+        Filled image, finite everywhere; 0 where no usable pixel is within 3 pixels.
     """
     out = np.empty_like(image)
     in_bands(
@@ -59,8 +59,8 @@ def _fill(
         for first in range(0, width, CHUNK):
             last = min(first + CHUNK, width)
             values, flags, filled = image[row, first:last], mask[row, first:last], out[row, first:last]
-            # Most have no hole. What does not branch, and counts in as many bits as it reads, is done to many
-            # pixels at once.
+            # Most have no hole. A loop without branches that counts in as many bits as it reads is
+            # vectorised over many pixels.
             holes = np.int32(0)
             for k in range(last - first):
                 hole = ((flags[k] & planes) != 0) & ((flags[k] & keep) == 0)
@@ -89,8 +89,8 @@ def _fill(
 def combined_mask(science: NDArray[np.int32], template: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return the planes that a difference inherits, shape (height, width).
 
-    The science image's but its detections; of the template, what makes it unusable
-    (``SAT`` as ``SAT_TEMPLATE``) and where sources were injected.
+    All planes of the science image except its detections; of the template, those that make it
+    unusable (``SAT`` as ``SAT_TEMPLATE``) and those of injected sources.
     """
     out = np.empty_like(science)
     detected = int(Mask.DETECTED | Mask.DETECTED_NEGATIVE)
@@ -125,20 +125,20 @@ def _combine(
 
 
 def spread_plane(mask: NDArray[np.int32], planes: int, new: int, radius: int) -> None:
-    """Set planes within a radius (pixels) of where others are set, in place.
+    """Set planes, in place, within a radius (pixels) of pixels with others.
 
     Parameters
     ----------
     mask : `~numpy.ndarray` of int32, shape (height, width)
         Changed in place.
     planes : `int`
-        Where any of these is set ...
+        Planes to spread from ...
     new : `int`
-        ... these are set around it.
+        ... and planes to set around them.
     radius : `int`
-        Of the disc, pixels.
+        Radius of the disc, pixels.
     """
-    # Memory that is never written is never touched either: seeds are few.
+    # Seeds are few, and memory that is never written costs nothing.
     seeds = np.zeros(mask.shape, np.uint8)
     positions = _seeds(mask, planes, seeds)
     _paint(positions, seeds, mask, np.int32(new), radius)
@@ -161,7 +161,7 @@ def _find(
 ) -> NDArray[np.int64]:
     width = mask.shape[1]
     flat, begin, end = mask.reshape(-1), start * width, stop * width
-    # Flags are rare: which chunks have any is found many pixels at once, and only these are looked at.
+    # Flags are rare: chunks are tested many pixels at once, and only those with flags are searched.
     chunks = np.empty(-(-(end - begin) // CHUNK), np.int64)
     n_chunks = count = 0
     for first in range(begin, end, CHUNK):
@@ -222,10 +222,10 @@ def spread_holes(mask: NDArray[np.int32], hole: int, new: int, radius: int, rim:
     hole, new : `int`
         Plane of the holes, and the one to set.
     radius : `int`
-        Around holes in which a square of 5 x 5 pixels has room: nothing is known there, and the kernel
-        carries that as far as it reaches; pixels.
+        Radius around holes that contain a square of 5 x 5 pixels, pixels: the values there are unknown,
+        and the kernel spreads them as far as it reaches.
     rim : `int`
-        Around all others, which `filled_image` fills from their sides; pixels.
+        Radius around all other holes, which `filled_image` fills from their sides, pixels.
     """
     wide, narrow = np.zeros(mask.shape, np.uint8), np.zeros(mask.shape, np.uint8)
     positions = _seeds(mask, hole, narrow)
@@ -239,7 +239,7 @@ def spread_holes(mask: NDArray[np.int32], hole: int, new: int, radius: int, rim:
 def _find_wide(
     positions: NDArray[np.int64], holes: NDArray[np.uint8], wide: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
-    """Tell which pixels of holes have only such around them, and set ``wide`` there."""
+    """Find pixels of holes that are surrounded by holes only, and set ``wide`` there."""
     height, width = holes.shape
     found = np.zeros(len(positions), np.bool_)
     for k in range(len(positions)):
@@ -274,13 +274,13 @@ def flag_bright_surroundings(
     new : `int`
         Planes to set.
     brightness : `~numpy.ndarray` of float32, shape (height, width)
-        The star's own light: the image in which it is saturated.
+        The image in which the star is saturated, as a measure of the star's light.
     threshold : `float`
-        In the unit of ``brightness``. No kernel fits the wings of a saturated
-        star better than some fraction, so what counts is its light, not the
-        distance from its core.
+        Threshold in the unit of ``brightness``. A kernel fits a saturated star's
+        wings only to some fraction of their light, so the limit is one of
+        light, not of distance from the core.
     radius : `int`
-        Added all around, pixels.
+        Radius added on all sides, pixels.
 
     Returns
     -------
@@ -302,7 +302,7 @@ def _flood(
     threshold: float,
     region: NDArray[np.uint8],
 ) -> NDArray[np.int64]:
-    """Grow a region from the pixels that it has; return the positions of all that it has then."""
+    """Grow a region from its pixels; return the positions of all its pixels."""
     height, width = mask.shape
     found = list(positions)
     done = 0

@@ -1,4 +1,4 @@
-"""Forced PSF photometry: fluxes at given positions, nothing fitted but the flux."""
+"""Forced PSF photometry: fluxes at fixed positions, with only the flux fitted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .psf_stamps import SplinePsf, shifted_stamp, spline_at
 from .row_bands import in_bands
 
 MINIMUM_USABLE_WEIGHT = 0.5
-"""Share of ``sum(psf**2)`` that must fall on usable pixels for a flux to be given."""
+"""Share of ``sum(psf**2)`` that must fall on usable pixels for a valid flux."""
 
 
 def forced_psf_flux(
@@ -44,7 +44,7 @@ def forced_psf_flux(
     Raises
     ------
     ValueError
-        The exposure has no PSF.
+        Raised if the exposure has no PSF.
 
     Notes
     -----

@@ -32,7 +32,7 @@ class SplinePsf:
 
     @classmethod
     def of(cls, psf: Psf) -> SplinePsf:
-        """Prepare a PSF; filtering commutes with the sum over terms, so once is enough."""
+        """Prepare a PSF; filtering commutes with the sum over terms, so it is done once."""
         splines = np.stack(
             [
                 ndimage.spline_filter(np.asarray(term, np.float64), order=3, mode="mirror")
@@ -74,7 +74,7 @@ def spline_at(
 
 @numba.njit(cache=True, fastmath=True)
 def _cubic_weights(t: float, weights: NDArray[np.float64]) -> None:
-    """Weights of the coefficients at floor-1 .. floor+2 for fraction ``t``."""
+    """Compute the weights of the coefficients at floor-1 .. floor+2 for fraction ``t``."""
     s = 1.0 - t
     weights[0] = s * s * s / 6.0
     weights[1] = 2.0 / 3.0 - 0.5 * t * t * (2.0 - t)
@@ -84,7 +84,7 @@ def _cubic_weights(t: float, weights: NDArray[np.float64]) -> None:
 
 @numba.njit(cache=True, fastmath=True)
 def _cubic_slopes(t: float, weights: NDArray[np.float64]) -> None:
-    """Derivatives of `_cubic_weights` with respect to ``t``."""
+    """Compute the derivatives of `_cubic_weights` with respect to ``t``."""
     s = 1.0 - t
     weights[0] = -0.5 * s * s
     weights[1] = -2.0 * t + 1.5 * t * t

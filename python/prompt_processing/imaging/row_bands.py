@@ -14,7 +14,7 @@ from prompt_processing.images import Background
 from prompt_processing.telemetry.handover import in_this_context
 
 ROWS = 256
-"""Of a background that are interpolated at once: few enough to stay in a core's cache."""
+"""Rows of a background interpolated at once: few enough to stay in a core's cache."""
 
 
 def available_cores(limit: int = 8) -> int:
@@ -28,17 +28,17 @@ def in_bands(function: Callable[[int, int], None], length: int, threads: int | N
     Parameters
     ----------
     function : callable
-        Must release the interpreter lock to gain anything (``numba`` with
-        ``nogil=True``) and write only what belongs to its own part.
+        Function that writes only to its own part. It must release the interpreter
+        lock to benefit from threads (``numba`` with ``nogil=True``).
     length : `int`
-        Rows, or items, in all.
+        Total number of rows, or items.
     threads : `int`, optional
-        By default one for each core of this process.
+        Number of threads; by default one per core available to this process.
 
     Notes
     -----
-    Threads of our own instead of numba's: its pools do not survive the fork
-    of a server's workers, and break when two threads enter at once.
+    These threads replace numba's, whose pools do not survive the fork of a
+    server's workers and break when two threads enter at once.
     """
     threads = min(threads or available_cores(), max(length, 1))
     if threads == 1:
@@ -46,12 +46,12 @@ def in_bands(function: Callable[[int, int], None], length: int, threads: int | N
         return
     edges = [length * i // threads for i in range(threads + 1)]
     with ThreadPoolExecutor(threads) as pool:
-        # Through list, so that an exception of a part is raised here.
+        # The list makes an exception of a part propagate here.
         list(pool.map(in_this_context(function), edges[:-1], edges[1:]))
 
 
 def copy_plane(plane: NDArray[Any]) -> NDArray[Any]:
-    """Copy an image plane, shape (height, width), in threads: touching new memory is what takes time."""
+    """Copy an image plane, shape (height, width), in threads: touching new memory dominates the time."""
     out = np.empty_like(plane)
 
     def copy(start: int, stop: int) -> None:
@@ -71,7 +71,7 @@ def scale_plane(plane: NDArray[np.float32], factor: float) -> None:
 
 
 def background_plane(background: Background) -> NDArray[np.float32]:
-    """Return what `Background.image` does, made in threads."""
+    """Return the result of `Background.image`, computed in threads."""
     out = np.empty(background.shape, np.float32)
 
     def interpolate(start: int, stop: int) -> None:
@@ -109,7 +109,7 @@ def pixels_with(mask: NDArray[np.int32], some: int, none: int = 0) -> NDArray[np
     Returns
     -------
     pixels : `~numpy.ndarray` of bool, shape (height, width)
-        Where both hold.
+        Pixels that meet both conditions.
     """
     out = np.empty(mask.shape, np.bool_)
 

@@ -17,7 +17,7 @@ from .star_matching import match_nearest, rotation_matrix, vote_offset
 
 @dataclass(frozen=True, slots=True)
 class AstrometryOptions:
-    """How to match and fit.
+    """Options of the matching and the fit.
 
     Attributes
     ----------
@@ -26,22 +26,22 @@ class AstrometryOptions:
     max_rotation_deg : `float`
         Largest error of the rotation.
     n_bright : `int`
-        Stars of the image that vote on the offset.
+        Number of bright stars of the image used to vote on the offset.
     min_matches : `int`
-        Fewer are no solution.
+        Least number of matches for a solution.
     min_significance : `float`
-        Of the vote, in standard deviations of chance.
+        Least excess of the vote over chance, in standard deviations.
     order : `int`
         Degree of the correction to the predicted distortion.
     matches_per_term : `int`
-        Stars that each polynomial term needs; the degree is lowered if there
+        Stars needed per polynomial term; the degree is lowered if there
         are fewer.
     clip : `float`
-        Residuals beyond this many standard deviations are left out.
+        Residuals beyond this many standard deviations are rejected.
     floor_mas : `float`
-        Position error that no star goes below: air, and the model.
+        Least position error of any star, from the atmosphere and the model.
     max_rms_mas : `float`
-        A poorer solution is none.
+        Largest accepted scatter of a solution.
     """
 
     max_offset_arcsec: float = 45.0
@@ -58,7 +58,7 @@ class AstrometryOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AstrometricFit:
-    """A solution and what it rests on.
+    """An astrometric solution and the matches it is based on.
 
     Attributes
     ----------
@@ -67,11 +67,11 @@ class AstrometricFit:
     source, reference : `~numpy.ndarray` of int, shape (m,)
         Matched rows.
     used : `~numpy.ndarray` of bool, shape (m,)
-        Which of those the fit kept.
+        Matches that the fit kept.
     rms_mas : `float`
         Residual distance of the used stars, root mean square.
     offset_arcsec, rotation_deg : `float`
-        How far the image's middle and orientation were from the prediction.
+        Shift of the image's middle and rotation relative to the prediction.
     order : `int`
         Degree of the correction.
     """
@@ -103,15 +103,15 @@ def fit_wcs(
     Parameters
     ----------
     x, y, position_err : `~numpy.ndarray`, shape (n,)
-        Positions of sources and the error on an axis, pixels.
+        Positions of sources and the error on each axis, pixels.
     flux : `~numpy.ndarray`, shape (n,)
-        Any unit: which are the brightest.
+        Any unit; ranks the sources.
     ref_ra, ref_dec : `~numpy.ndarray`, shape (m,)
         Reference stars, ICRS degrees.
     ref_flux : `~numpy.ndarray`, shape (m,)
         Any unit.
     predicted : `~astropy.wcs.WCS`
-        From the announced pointing and the camera's distortion.
+        WCS from the announced pointing and the camera's distortion.
     shape : `tuple` [`int`, `int`]
         Height and width of the image.
     options : `AstrometryOptions`, optional
@@ -123,15 +123,15 @@ def fit_wcs(
     Raises
     ------
     AstrometryError
-        Too few stars, no offset on which they agree, too few matches, or too
-        much scatter.
+        Raised for too few stars, no common offset, too few matches, or too much
+        scatter.
 
     Notes
     -----
-    Everything happens on the plane that touches the sky where the image's
-    middle is predicted: vote for shift and turn, affine fits with shrinking
+    The steps work in the plane tangent to the sky at the predicted middle of
+    the image: a vote on shift and rotation, affine fits with a shrinking
     radius, then a polynomial correction to the prediction. The camera's
-    distortion so survives when few stars are there to confirm it.
+    distortion is thus kept when too few stars constrain it.
     """
     options = options or AstrometryOptions()
     height, width = shape
@@ -163,7 +163,7 @@ def fit_wcs(
     )  # fmt: skip
     scaled = (pixels - middle) / (max(shape) / 2)
     fitted = plane + polynomial_terms(scaled[:, 0], scaled[:, 1], order) @ correction
-    # Once more with the full model, for the stars that the affine one put too far off.
+    # Repeat with the full model, to match stars that the affine model placed too far off.
     source, partner = match_nearest(fitted, reference, max(0.5, 2 * arcsec_per_pixel))
     correction, used, order = _fit_correction(
         pixels[source], plane[source], reference[partner], position_err[source] * arcsec_per_pixel,
@@ -192,9 +192,9 @@ def _register(
     arcsec_per_pixel: float,
     options: AstrometryOptions,
 ) -> tuple[NDArray[np.float64], float, float]:
-    """Find the affine map (3, 2) from the predicted plane to the reference's, its shift and turn."""
+    """Find the affine map (3, 2) from the predicted plane to the reference's, with its shift and rotation."""
     bright = np.argsort(-flux)[: options.n_bright]
-    # The circle of references reaches beyond the image, so more of them are needed to hold its brightest.
+    # The circle of references reaches beyond the image, so more are needed to include its brightest.
     area_ratio = (radius + options.max_offset_arcsec) ** 2 * np.pi / (2 * radius**2)
     n_reference = int(options.n_bright * min(area_ratio * 1.2, 6.0))
     bright_reference = np.argsort(-ref_flux)[:n_reference]
@@ -264,7 +264,7 @@ def _fit_correction(
     scale: float,
     options: AstrometryOptions,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
-    """Fit ``targets - plane`` (arcsec) by polynomials; return coefficients, which rows were used, degree."""
+    """Fit ``targets - plane`` (arcsec) by polynomials; return coefficients, the rows used, and the degree."""
     order = 1
     for candidate in range(options.order, 1, -1):
         if len(pixels) >= options.matches_per_term * (candidate + 1) * (candidate + 2) // 2:

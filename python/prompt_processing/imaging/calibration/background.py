@@ -12,7 +12,7 @@ from prompt_processing.images import Background
 from prompt_processing.imaging.errors import BadBackgroundError
 
 MIN_USABLE_FRACTION = 0.02
-"""Share of unmasked pixels below which there is no background to speak of."""
+"""Share of unmasked pixels below which no background can be measured."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +56,7 @@ def estimate_sky(
     Raises
     ------
     BadBackgroundError
-        Fewer than `MIN_USABLE_FRACTION` of the pixels are usable, or the
+        Raised if fewer than `MIN_USABLE_FRACTION` of the pixels are usable, or the
         background is not finite.
 
     Notes
@@ -70,7 +70,7 @@ def estimate_sky(
         if fraction < MIN_USABLE_FRACTION:
             raise BadBackgroundError("Too few pixels to estimate the background", usable_fraction=fraction)
     box_size = max(16, min(box_size, height // 2, width // 2))
-    # Every other pixel of every other row: a quarter of the time, and thousands a box are plenty.
+    # Every other pixel of every other row: a quarter of the time, and thousands per box suffice.
     step = 2 if box_size >= 64 else 1
     box_size -= box_size % step
     mesh = sep.Background(
@@ -92,7 +92,7 @@ def estimate_sky(
 
 
 def _box_centres(length: int, box_size: int) -> NDArray[np.intp]:
-    """Return the pixel in the middle of each box; the last box may be cut."""
+    """Return the pixel in the middle of each box; the last box may be smaller."""
     n = -(-length // box_size)
     centres = np.minimum((np.arange(n) + 0.5) * box_size, length) - 0.5
     return np.minimum(centres.astype(np.intp), length - 1)

@@ -1,4 +1,4 @@
-"""From electrons to a background-subtracted image in nJy with PSF, WCS and a star catalogue."""
+"""Turn electrons into a background-subtracted image in nJy with PSF, WCS and a star catalogue."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ class CalibrateOptions:
     ----------
     background_box : `int`
         Width of the background's mesh, pixels; at least 32 times the guessed
-        seeing, so that stars stay small in it.
+        seeing, so that stars remain small compared with a box.
     seeing_guess_arcsec : `float`
         FWHM of the first detection's kernel.
     detection_threshold : `float`
-        Significance of a filtered pixel.
+        Least significance of a filtered pixel.
     star_snr : `float`
         Lowest signal-to-noise ratio of PSF candidates.
     max_sources : `int`
-        Only that many of the brightest are measured.
+        Maximum number of sources to measure, brightest first.
     astrometry_snr : `float`
         Lowest signal-to-noise ratio of stars in the astrometric fit.
     psf, astrometry, photometry
         Options of those steps.
     cosmic_rays : `CosmicRayOptions` or `None`
-        Of the second search, with the PSF known; `None` skips it.
+        Options of the second search, with the PSF known; `None` skips it.
     """
 
     background_box: int = 128
@@ -75,7 +75,7 @@ class CalibrateOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """A calibrated image and what was found on the way.
+    """A calibrated image with its catalogue and intermediate results.
 
     Attributes
     ----------
@@ -84,9 +84,9 @@ class Calibration:
     stars : `~astropy.table.Table`
         Sources, one row each; see `star_catalogue.star_table`.
     background : `Background`
-        What was subtracted, nJy.
+        The subtracted background, nJy.
     photo_calib : `PhotoCalib`
-        From electrons to nJy.
+        Calibration from electrons to nJy.
     summary : `dict` [`str`, `float` or `int`]
         Quality of the image; names carry the units.
     """
@@ -110,15 +110,15 @@ def calibrate_image(
     Parameters
     ----------
     exposures : sequence of `Exposure`
-        One or two snaps in electrons, without instrument signature. They stay
-        as they are.
+        One or two snaps in electrons, without instrument signature. They are
+        not modified.
     reference : `~astropy.table.Table`
         Stars: ``id``, ``ra``, ``dec`` (ICRS degrees), ``<band>_flux``,
         ``<band>_fluxErr`` (nJy).
     band : `str`
-        Whose fluxes set the zero point.
+        Band whose fluxes set the zero point.
     predicted_wcs : `~astropy.wcs.WCS`, optional
-        From pointing and camera; by default that of the first exposure.
+        WCS from pointing and camera; by default that of the first exposure.
     options : `CalibrateOptions`, optional
 
     Returns
@@ -128,9 +128,9 @@ def calibrate_image(
     Raises
     ------
     NumericalError
-        One of the types in `errors`, with the numbers that tell why.
+        Raised as one of the types in `errors`, with the numbers that explain it.
     ValueError
-        There is no predicted WCS, or no exposure.
+        Raised if there is no predicted WCS, or no exposure.
     """
     options = options or CalibrateOptions()
     exposure = combine_snaps(exposures)
@@ -175,7 +175,7 @@ def reference_of_band(reference: Table, band: str) -> Table:
     Raises
     ------
     NoReferenceStarsError
-        There are none.
+        Raised if no star has one.
     """
     column = f"{band}_flux"
     if len(reference) == 0 or column not in reference.colnames:
@@ -202,14 +202,14 @@ def reference_of_band(reference: Table, band: str) -> Table:
 def _find_sources(
     exposure: Exposure, predicted: WCS, options: CalibrateOptions
 ) -> tuple[Background, SkyEstimate, Detections, StarCandidates]:
-    """Subtract the background in two passes, detect, and choose stars; the image is changed."""
+    """Subtract the background in two passes, detect, and choose stars; the image is modified."""
     unusable = pixels_with(exposure.mask, int(UNUSABLE))
     scale = float(np.sqrt(abs(np.linalg.det(predicted.pixel_scale_matrix)))) * 3600
     fwhm = options.seeing_guess_arcsec / scale
     box = max(options.background_box, round(32 * fwhm))
     first = estimate_sky(exposure.image, unusable, box)
     subtract_background(exposure.image, first.background)
-    # Cores of saturated stars stay in: a ring would be taken for several sources.
+    # Cores of saturated stars are kept: a ring would be detected as several sources.
     hidden = pixels_with(exposure.mask, int(Mask.BAD | Mask.NO_DATA), none=int(Mask.INTRP))
     detections = detect(
         exposure.image, background_plane(first.rms), fwhm, options.detection_threshold, hidden
@@ -238,7 +238,7 @@ def _solve_astrometry(
 ) -> AstrometricFit:
     fits = sources.fits
     flux = np.where(np.isfinite(fits.flux), fits.flux, 0.0)
-    # Saturated stars help to find the offset, as the brightest there are; but not in the fit.
+    # Saturated stars, as the brightest, help to find the offset but are excluded from the fit.
     trusted = fits.moved & ~sources.has(Mask.SAT | Mask.EDGE) & (sources.snr > options.astrometry_snr)
     error = np.where(trusted, np.hypot(fits.x_err, fits.y_err) / np.sqrt(2), np.inf)
     bright = np.maximum(flux, np.where(sources.has(Mask.SAT), sources.detection_flux, 0.0))
@@ -252,7 +252,7 @@ def _solve_astrometry(
 def _solve_photometry(
     sources: StarMeasurements, astrometry: AstrometricFit, reference: Table, options: CalibrateOptions
 ) -> tuple[ZeroPoint, NDArray[np.bool_]]:
-    """Return the zero point and which sources it rests on."""
+    """Return the zero point and the sources it is based on."""
     rows, partners = astrometry.source, astrometry.reference
     clean = ~sources.has(Mask.SAT | Mask.EDGE | Mask.BAD | Mask.CR | Mask.NO_DATA)
     usable = clean[rows] & (sources.extendedness[rows] < 0.5) & sources.fits.moved[rows]

@@ -1,4 +1,4 @@
-"""Columns, rows and pixels that no mask declares bad: recognised from the image, and filled."""
+"""Find and fill bad columns, rows and pixels that no mask declares."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from prompt_processing.images import Exposure, Mask
 from prompt_processing.images.robust import MAD_TO_SIGMA
 
 SEGMENT = 256
-"""Pixels of a column (or row) that are judged by themselves: not all bad columns go from end to end."""
+"""Pixels of a column (or row) judged separately: not all bad columns extend from end to end."""
 
 SHORTEST = 48
-"""Pixels, of a column that can be judged at all."""
+"""Least number of usable pixels for a column to be judged."""
 
 STEADY = 0.75
-"""Share of its pixels that are off to the same side."""
+"""Least share of its pixels that deviate in the same direction."""
 
 SIGNIFICANCE = 8.0
-"""Of a column's median over its neighbours', in its standard errors ..."""
+"""Least deviation of a column's median from its neighbours', in its standard errors ..."""
 LEAST = 0.5
-"""... and in the noise of a pixel: what is less does not matter."""
+"""... and in the noise of a pixel; smaller deviations are harmless."""
 
 MOST = 0.1
-"""Share of the columns that may be bad; with more, it is not the columns that are."""
+"""Largest share of bad columns; with more, the cause is not bad columns."""
 
 
 def mark_bad_lines(exposure: Exposure, noise: float) -> int:
@@ -35,14 +35,14 @@ def mark_bad_lines(exposure: Exposure, noise: float) -> int:
     Parameters
     ----------
     exposure : `~prompt_processing.images.Exposure`
-        Any level of sky; marked pixels get ``BAD`` and ``INTRP``.
+        Image with any level of sky; marked pixels get ``BAD`` and ``INTRP``.
     noise : `float`
         Of a pixel, unit of the image.
 
     Returns
     -------
     pixels : `int`
-        Marked.
+        Number of marked pixels.
     """
     bad = np.zeros(exposure.shape, np.bool_)
     for image, marks, flags in (
@@ -61,7 +61,7 @@ def mark_bad_lines(exposure: Exposure, noise: float) -> int:
 
 
 def _bad_columns(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: float) -> NDArray[np.bool_]:
-    """Return the pixels of columns whose median is off that of the columns beside them."""
+    """Return the pixels of columns whose median deviates from that of the adjacent columns."""
     height, width = image.shape
     bad = np.zeros(image.shape, np.bool_)
     if width < 9 or height < SHORTEST:
@@ -73,7 +73,7 @@ def _bad_columns(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: f
         padded = np.pad(medians, 3, constant_values=np.nan)
         around = _median(np.stack([padded[k : k + width] for k in (0, 1, 2, 4, 5, 6)], axis=-1))
         excess = medians - around
-        # Between stars columns differ by more than noise.
+        # Among stars, columns differ by more than noise.
         spread = MAD_TO_SIGMA * float(np.nanmedian(np.abs(excess))) if np.isfinite(excess).any() else np.inf
         error = max(spread, 1.25 * noise / np.sqrt(last - first))
         with np.errstate(invalid="ignore"):
@@ -87,7 +87,7 @@ def _bad_columns(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: f
 
 
 def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the median of what is finite in each row, NaN where nothing is, without a warning."""
+    """Return the median of the finite values in each row, NaN if there are none, without a warning."""
     ordered = np.sort(values, axis=1)
     n = np.count_nonzero(np.isfinite(values), axis=1)
     rows = np.arange(len(values))
@@ -104,9 +104,9 @@ def fill_pixels(image: NDArray[np.float32], holes: NDArray[np.bool_], unusable: 
     image : `~numpy.ndarray` of float32, shape (height, width)
         Changed in place.
     holes : `~numpy.ndarray` of bool, shape (height, width)
-        To be filled.
+        Pixels to fill.
     unusable : `~numpy.ndarray` of bool, shape (height, width)
-        What is not to be filled from, the holes included.
+        Pixels not to use as a source, the holes included.
     """
     height, width = image.shape
     for row, column in np.argwhere(holes):
@@ -126,20 +126,20 @@ def fill_pixels(image: NDArray[np.float32], holes: NDArray[np.bool_], unusable: 
 
 
 def fill_scattered_holes(exposure: Exposure, noise: float) -> int:
-    """Fill single pixels without data, so that stars with one in their wings are stars, in place.
+    """Fill single pixels without data in place, so that they do not disqualify stars.
 
     Parameters
     ----------
     exposure : `~prompt_processing.images.Exposure`
         Background-subtracted. Pixels without data that have at least five usable neighbours lose
-        ``NO_DATA`` and get ``INTRP``; with ``BAD`` where light is so steep that no filling is right.
+        ``NO_DATA`` and get ``INTRP``; and ``BAD`` where the light is too steep to fill.
     noise : `float`
         Of a pixel, unit of the image.
 
     Returns
     -------
     pixels : `int`
-        Filled.
+        Number of filled pixels.
     """
     empty = exposure.has(Mask.NO_DATA)
     if not empty.any():

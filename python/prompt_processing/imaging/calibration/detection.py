@@ -30,7 +30,7 @@ class Detections:
     snr : `~numpy.ndarray`, shape (n,)
         Highest significance: for a star, its signal-to-noise ratio.
     flux : `~numpy.ndarray`, shape (n,)
-        Isophotal, roughly, unit of the image.
+        Approximate isophotal flux, unit of the image.
     """
 
     catalogue: NDArray[Any]
@@ -44,7 +44,7 @@ class Detections:
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _filter_columns(image, kernel, out, start, stop):  # type: ignore[no-untyped-def]
-    """Convolve along columns: whole rows are added, so that the loop runs along memory."""
+    """Convolve along columns by adding whole rows, so that the loop follows memory."""
     height, width = image.shape
     half = kernel.shape[0] // 2
     for y in range(start, stop):
@@ -86,12 +86,12 @@ def significance_image(
     image, rms : `~numpy.ndarray`, shape (height, width)
         Background-subtracted image and the uncorrelated noise of its pixels.
     fwhm : `float`
-        Of the Gaussian, pixels.
+        FWHM of the Gaussian, pixels.
 
     Returns
     -------
     significance : `~numpy.ndarray` of float32, shape (height, width)
-        A point source's peak is its signal-to-noise ratio.
+        Significance; a point source's peak is its signal-to-noise ratio.
     noise_factor : `float`
         Noise of the filtered image over that of a pixel.
     """
@@ -133,13 +133,13 @@ def detect(
     image, rms : `~numpy.ndarray`, shape (height, width)
         Background-subtracted image and the noise of its pixels.
     fwhm : `float`
-        Of the stars, pixels; the kernel is a Gaussian.
+        FWHM of the stars, pixels; the kernel is a Gaussian.
     threshold : `float`, optional
         Significance of a filtered pixel.
     unusable : `~numpy.ndarray`, shape (height, width), optional
-        Pixels in which nothing is to be found.
+        Pixels excluded from detection.
     min_pixels : `int`, optional
-        Smallest source.
+        Least number of pixels of a source.
 
     Returns
     -------
@@ -148,12 +148,12 @@ def detect(
     Raises
     ------
     DetectionError
-        So much of the image is above the threshold that ``sep`` gives up.
+        Raised if too much of the image is above the threshold for ``sep``.
 
     Notes
     -----
-    The filter is our own, separable and threaded: inside ``sep.extract`` it
-    is one plain sum over the kernel's square, most of its time.
+    The filter is separable and threaded: in ``sep.extract`` it is a plain sum
+    over the kernel's square that takes most of its time.
     """
     significance, noise_factor = significance_image(image, rms, min(fwhm, MAX_KERNEL_FWHM))
     sep.set_extract_pixstack(max(300_000, image.size // 8))
@@ -173,7 +173,7 @@ def detect(
         # sep has no exception type of its own, and its messages name functions of sep.
         covered = float(np.mean(significance > threshold))
         raise DetectionError(
-            "Sources or structure cover so much of the image that they cannot be told apart.",
+            "Sources or structure cover so much of the image that they cannot be separated.",
             fraction_above_threshold=covered,
         ) from error
     local = rms[catalogue["ypeak"], catalogue["xpeak"]] * noise_factor

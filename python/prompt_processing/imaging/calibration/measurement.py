@@ -23,13 +23,13 @@ class PsfFits:
     Attributes
     ----------
     x, y, x_err, y_err : `~numpy.ndarray`, shape (n,)
-        Positions, pixels; the given ones where the fit failed.
+        Positions, pixels; the first guesses where the fit failed.
     flux, flux_err : `~numpy.ndarray`, shape (n,)
         Unit of the image; NaN where too few pixels are usable.
     chi2 : `~numpy.ndarray`, shape (n,)
-        Of the fitted pixels against their variance.
+        Chi squared of the fitted pixels.
     n_pixels : `~numpy.ndarray` of int32, shape (n,)
-        Pixels fitted.
+        Number of fitted pixels.
     planes : `~numpy.ndarray` of int32, shape (n,)
         All mask planes within the fit radius, and ``EDGE`` where the image ends there.
     moved : `~numpy.ndarray` of bool, shape (n,)
@@ -50,7 +50,7 @@ class PsfFits:
 
 @numba.njit(cache=True, nogil=True)
 def _inner_share(sums, order, frame, x, y):  # type: ignore[no-untyped-def]
-    """Return how much of the PSF at a position lies within the inner part."""
+    """Return the share of the PSF at a position that lies within the inner part."""
     u = (x - frame[0]) / frame[2]
     v = (y - frame[1]) / frame[2]
     inner = total = 0.0
@@ -93,7 +93,7 @@ def _fit_sources(  # type: ignore[no-untyped-def]
             pp = px_ = py_ = xx = xy = yy = dp = 0.0
             vpp = 0.0
             n = 0
-            # What is left of a source beyond the image tells neither its place nor its flux.
+            # The remainder of a source beyond the image constrains neither its position nor its flux.
             cut = min(px, py) < radius or px > width - 1 - radius or py > height - 1 - radius
             seen = _EDGE if cut else 0
             for r in range(size):
@@ -126,7 +126,7 @@ def _fit_sources(  # type: ignore[no-untyped-def]
             flux = dp / pp
             fluxes[i, 0] = flux
             fluxes[i, 1] = math.sqrt(vpp) / pp
-            # What is left of the slopes once the part that a change of flux explains is taken out.
+            # The slopes without the part that a change of flux explains.
             sxx, sxy, syy = xx - px_ * px_ / pp, xy - px_ * py_ / pp, yy - py_ * py_ / pp
             determinant = sxx * syy - sxy * sxy
             if determinant <= 0 or flux <= 0:
@@ -172,14 +172,14 @@ def _fit_sources(  # type: ignore[no-untyped-def]
             px += step_x
             py += step_y
             if math.hypot(px - x[i], py - y[i]) > max_shift:
-                # Not a point source, or nothing there: a forced flux at the given position.
+                # Not a point source, or no source: a forced flux at the first guess.
                 px, py = x[i], y[i]
                 frozen = True
             centred = length < 0.003 and not frozen
 
 
 def _inner_part(psf: Psf, spline: SplinePsf, half: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cut the PSF's splines to what a fit looks at; return also each term's sum there and in all (n, 2)."""
+    """Cut the PSF's splines to the fitted area; also return each term's sum there and in total (n, 2)."""
     middle = psf.size // 2
     half = min(half, middle)
     inner = slice(middle - half, middle + half + 1)
@@ -206,9 +206,9 @@ def fit_psf(
     x, y : array_like, shape (n,)
         First guesses, pixels.
     radius : `float`, optional
-        Of the fitted pixels; by default 1.5 FWHM.
+        Radius of the fitted pixels; by default 1.5 FWHM.
     max_shift : `float`, optional
-        Farthest that a source may move, pixels; one that would keeps its
+        Largest shift of a source, pixels; a source that would exceed it keeps its
         first guess and the flux there.
     iterations : `int`, optional
         Gauss-Newton steps; 0 keeps the positions.
@@ -222,7 +222,7 @@ def fit_psf(
     Raises
     ------
     ValueError
-        The exposure has no PSF.
+        Raised if the exposure has no PSF.
 
     Notes
     -----

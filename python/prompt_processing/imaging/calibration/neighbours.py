@@ -1,4 +1,4 @@
-"""Take the light of known sources out of an image, so that the others stand alone."""
+"""Subtract known sources from an image to isolate the others."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def subtract_sources(
     image : `~numpy.ndarray` of float32, shape (height, width)
         Changed in place.
     psf : `~prompt_processing.images.Psf`
-        Of the image.
+        PSF of the image.
     x, y : `~numpy.ndarray`, shape (n,)
-        Positions, pixels; those off the image or NaN are left out.
+        Positions, pixels; those off the image or NaN are skipped.
     flux : `~numpy.ndarray`, shape (n,)
         Unit of the image; NaN counts as 0.
     """

@@ -1,4 +1,4 @@
-"""A PSF from few stars, or from nothing but its width: an elliptical Moffat profile."""
+"""A PSF from a few stars, or from its width alone: an elliptical Moffat profile."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from prompt_processing.images.psf import FWHM_PER_SIGMA, adaptive_moments
 from .measurement import fit_psf
 
 BETAS = (2.2, 3.0, 4.0, 6.0)
-"""Exponents that are tried, from heavy wings to almost a Gaussian."""
+"""Exponents to try, from heavy wings to almost a Gaussian."""
 
 OVERSAMPLING = 5
-"""Points along a pixel's side over which the profile is averaged."""
+"""Points along a pixel's side over which to average the profile."""
 
 
 def moffat_psf(
     moments: tuple[float, float, float], beta: float = 3.0, size_in_fwhm: float = 8.0, max_size: int = 61
 ) -> Psf:
-    """Make a PSF that is the same everywhere.
+    """Make a constant PSF.
 
     Parameters
     ----------
     moments : `tuple` of `float`
-        Adaptive second moments ``ixx, iyy, ixy`` that it is to have, pixels squared.
+        Adaptive second moments ``ixx, iyy, ixy`` of the PSF, pixels squared.
     beta : `float`, optional
         Exponent of the profile.
     size_in_fwhm : `float`, optional
         Width of the image.
     max_size : `int`, optional
-        Upper limit to that, pixels.
+        Upper limit to that width, pixels.
     """
     ixx, iyy, ixy = moments
     fwhm = FWHM_PER_SIGMA * np.sqrt(0.5 * (ixx + iyy) + np.hypot(0.5 * (ixx - iyy), ixy))
@@ -46,7 +46,7 @@ def moffat_psf(
         xx, yy, xy = adaptive_moments(image)
         shape = shape + (wanted - np.array([[xx, xy], [xy, yy]]))
         values, axes = np.linalg.eigh(shape)
-        # The pixel's own width cannot be taken out of a narrower one.
+        # The pixel's own width cannot be removed from a narrower profile.
         shape = axes @ np.diag(np.maximum(values, 0.02)) @ axes.T
     return Psf((image / image.sum())[np.newaxis].astype(np.float32))
 
@@ -82,7 +82,7 @@ def fit_parametric_psf(
     exposure : `~prompt_processing.images.Exposure`
         Background-subtracted, with a variance.
     x, y : `~numpy.ndarray`, shape (n,)
-        Of at least one star, pixels.
+        Positions of at least one star, pixels.
     moments : `tuple` of `float`
         Their common adaptive moments ``ixx, iyy, ixy``, pixels squared.
     betas : sequence of `float`, optional

@@ -16,20 +16,20 @@ _MAG = 2.5 / np.log(10)
 
 @dataclass(frozen=True, slots=True)
 class PhotometryOptions:
-    """How to find the zero point.
+    """Options of the zero point.
 
     Attributes
     ----------
     min_snr : `float`
-        Of the stars used; those fainter are used only if there are too few.
+        Least signal-to-noise ratio of the stars; fainter ones are used only if stars are too few.
     min_stars : `int`
-        With fewer there is no zero point.
+        Least number of stars for a zero point.
     floor : `float`
-        Error that no star goes below, mag: flat-field, colour.
+        Least error of any star, mag, from flat field and colour.
     clip : `float`
-        Stars further off, in standard deviations, are left out.
+        Stars beyond this many standard deviations are rejected.
     max_scatter : `float`
-        More among the used stars is not believed, mag.
+        Largest credible scatter of the used stars, mag.
     """
 
     min_snr: float = 30.0
@@ -41,18 +41,18 @@ class PhotometryOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ZeroPoint:
-    """A zero point and what it rests on.
+    """A zero point and the stars it is based on.
 
     Attributes
     ----------
     photo_calib : `PhotoCalib`
-        From the image's unit to nJy.
+        Calibration from the image's unit to nJy.
     magnitude, error : `float`
         AB magnitude of one unit, and its standard error.
     scatter : `float`
         Robust scatter of the used stars, mag.
     used : `~numpy.ndarray` of bool, shape (n,)
-        Which of the given pairs it rests on.
+        Pairs that the zero point is based on.
     """
 
     photo_calib: PhotoCalib
@@ -75,10 +75,10 @@ def fit_zero_point(
     Parameters
     ----------
     flux, flux_err : `~numpy.ndarray`, shape (n,)
-        Instrumental PSF fluxes. The zero point is theirs: what the PSF model
-        misses of a star's light is in it, so calibrated PSF fluxes are total.
+        Instrumental PSF fluxes. The zero point includes the light that the PSF
+        model misses, so calibrated PSF fluxes are total fluxes.
     ref_flux, ref_flux_err : `~numpy.ndarray`, shape (n,)
-        Of the same stars, nJy.
+        Total fluxes of the same stars, nJy.
     usable : `~numpy.ndarray` of bool, shape (n,), optional
         Pairs that may be used.
     options : `PhotometryOptions`, optional
@@ -90,7 +90,7 @@ def fit_zero_point(
     Raises
     ------
     PhotometryError
-        Too few stars, or too much scatter.
+        Raised for too few stars, or too much scatter.
     """
     options = options or PhotometryOptions()
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -117,7 +117,7 @@ def fit_zero_point(
     for _ in range(10):
         centre = float(np.median(difference[used]))
         scatter = MAD_TO_SIGMA * float(np.median(np.abs(difference[used] - centre)))
-        # Each star by its own error, widened by what the scatter shows beyond the errors.
+        # Each star is weighted by its own error, widened by the scatter beyond the errors.
         typical = float(np.median(error[used]))
         width = np.hypot(error, np.sqrt(max(scatter**2 - typical**2, 0.0)))
         new = bright & (np.abs(difference - centre) < options.clip * width)

@@ -1,4 +1,4 @@
-"""The noise of single pixels, where stars without number or steps of an integer hide it."""
+"""The noise of single pixels, where unresolved stars or integer steps hide it."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 FAINTEST = 0.25
-"""Share of the pairs of pixels, the fainter ones, that are compared."""
+"""Share of the pairs of pixels to compare, faintest first."""
 
 WHITE = 0.75
 """Scatter between neighbours over that between every other pixel, below which noise is correlated."""
 
 FEWEST = 200
-"""Pairs, without which nothing is said."""
+"""Least number of pairs for a measurement."""
 
 COARSE = 0.2
 """Steps of the data above this fraction of the noise bias modes and medians."""
 
 
 def pixel_noise(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
-    """Measure the noise of a pixel of sky by the differences of pixels near each other.
+    """Measure the noise of a pixel of sky from the differences of nearby pixels.
 
     Parameters
     ----------
     image : `~numpy.ndarray` of float32, shape (height, width)
-        Background-subtracted.
+        Background-subtracted image.
     usable : `~numpy.ndarray` of bool, shape (height, width)
-        Pixels to look at.
+        Pixels to use.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def pixel_noise(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
     difference of two pixels' noise are independent. Where neighbours differ less than every other pixel does,
     the noise is correlated (resampled images), and pixels farther apart are compared.
     """
-    # A hundred thousand pixels tell it to a per cent.
+    # A hundred thousand pixels measure it to a per cent.
     step = max(min(image.shape) // 250, 1)
     one, two = (_difference_scatter(image, usable, lag, step) for lag in (1, 2))
     if not np.isfinite(one) or one >= WHITE * two:
@@ -69,7 +69,7 @@ def _difference_scatter(image: NDArray[np.float32], usable: NDArray[np.bool_], l
 
 
 def quantum(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
-    """Return the step of which all values are multiples, as far as a sample shows; 0 if there is none."""
+    """Return the step of which all values in a sample are multiples; 0 if the values have no step."""
     step = max(int(np.sqrt(image.size / 40_000)), 1)
     sample = np.unique(image[::step, ::step][usable[::step, ::step]])
     if len(sample) < 4:
@@ -77,17 +77,17 @@ def quantum(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
     steps = np.diff(sample.astype(np.float64))
     least = float(steps.min())
     if least < 100 * float(np.spacing(np.abs(sample).max())):
-        # The steps of floats themselves.
+        # Steps of the floating-point format itself.
         return 0.0
     multiples = steps / least
-    # Floats that are no integers have steps of all sizes.
+    # Floats that are not integers have steps of all sizes.
     return least if np.abs(multiples - np.rint(multiples)).max() < 0.02 else 0.0
 
 
 def dithered(image: NDArray[np.float32], step: float) -> NDArray[np.float32]:
     """Return quantised values spread evenly over their steps, so that modes and medians are unbiased.
 
-    The numbers are the same each time.
+    The random numbers are the same each time.
     """
     offsets = np.random.default_rng(20_251_128).random(image.shape, np.float32)
     return np.asarray(image + np.float32(step) * (offsets - np.float32(0.5)))

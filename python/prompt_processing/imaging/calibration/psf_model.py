@@ -19,36 +19,36 @@ from .measurement import fit_psf
 from .psf_wings import elliptical_radius, mean_wings, shape_variation
 
 MIN_MISMATCH = 0.06
-"""Stars that differ from the model by less than this fraction of their flux are never thrown out."""
+"""Stars that differ from the model by less than this fraction of their flux are never rejected."""
 
 PIXELWISE_STARS_PER_TERM = 25
-"""With fewer stars for each term of the variation only the PSF's size and shape vary, not each pixel."""
+"""With fewer stars per term of the variation only the PSF's size and shape vary, not each pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class PsfOptions:
-    """How to model the PSF.
+    """Options of the PSF model.
 
     Attributes
     ----------
     order : `int`
-        Degree of the variation over the detector, if there are stars enough.
+        Degree of the variation over the detector, if there are enough stars.
     stars_per_term, shape_stars_per_term : `int`
-        Stars that each polynomial term needs; up to degree 2, where only size and shape vary, the latter.
+        Stars needed per polynomial term; the latter up to degree 2, where only size and shape vary.
     min_stars : `int`
-        With fewer there is no model.
+        Least number of stars for a model.
     max_stars : `int`
-        Of most signal, spread evenly over the detector.
+        Most stars to use: those with most signal, spread evenly over the detector.
     size_in_fwhm : `float`
         Width of the model image.
     max_size : `int`
-        Upper limit to that, pixels.
+        Upper limit to that width, pixels.
     iterations : `int`
         Rounds of fitting stars and correcting the model.
     min_fwhm, max_fwhm : `float`
-        Believable widths, pixels.
+        Range of credible widths, pixels.
     max_ellipticity : `float`
-        Believable ``(a2 - b2) / (a2 + b2)`` of the mean PSF.
+        Largest credible ``(a2 - b2) / (a2 + b2)`` of the mean PSF.
     """
 
     order: int = 3
@@ -66,18 +66,18 @@ class PsfOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PsfModel:
-    """A fitted model and the stars behind it.
+    """A fitted model and the stars it is based on.
 
     Attributes
     ----------
     psf : `Psf`
         The model.
     used : `~numpy.ndarray` of bool, shape (n,)
-        Which of the given stars remained.
+        Candidate stars that the fit kept.
     fwhm : `float`
-        At the centre, pixels.
+        FWHM at the centre, pixels.
     ellipticity : `float`
-        At the centre.
+        Ellipticity at the centre.
     """
 
     psf: Psf
@@ -90,7 +90,7 @@ class PsfModel:
 def _residual_stamps(  # type: ignore[no-untyped-def]
     image, mask, segmentation, labels, splines, order, frame, x, y, flux, bad, has_model, out, start, stop
 ):  # fmt: skip
-    """Cut out stars less the model, over their flux; pixels of others are 0."""
+    """Cut out stars minus the model, divided by their flux; pixels of other sources are 0."""
     height, width = image.shape
     size = out.shape[1]
     half = size // 2
@@ -122,7 +122,7 @@ def _centre_stamps(splines, dx, dy, out, start, stop):  # type: ignore[no-untype
 def spread_stars(
     x: NDArray[np.float64], y: NDArray[np.float64], flux: NDArray[np.float64], n: int, cells: int = 5
 ) -> NDArray[np.intp]:
-    """Choose the brightest stars of each cell of a grid over their range, n at most; rows in order."""
+    """Choose the brightest stars in each cell of a grid, at most n in total; return rows in order."""
     if len(x) <= n:
         return np.arange(len(x))
     column = np.minimum(((x - x.min()) / (np.ptp(x) + 1e-9) * cells).astype(int), cells - 1)
@@ -151,7 +151,7 @@ def model_psf(
     Parameters
     ----------
     exposure : `Exposure`
-        Background-subtracted; its PSF is not looked at.
+        Background-subtracted; its PSF is ignored.
     x, y : `~numpy.ndarray`, shape (n,)
         Centroids of candidate stars, pixels.
     flux : `~numpy.ndarray`, shape (n,)
@@ -159,7 +159,7 @@ def model_psf(
     fwhm : `float`
         Rough seeing, pixels: sets the size of the model.
     segmentation : `~numpy.ndarray`, shape (height, width), optional
-        Which source owns a pixel; pixels of others than the star are left out.
+        Source of each pixel; pixels of sources other than the star are left out.
     labels : `~numpy.ndarray`, shape (n,), optional
         Each star's number in ``segmentation``.
     options : `PsfOptions`, optional
@@ -171,16 +171,16 @@ def model_psf(
     Raises
     ------
     TooFewStarsError
-        Fewer than ``options.min_stars`` remain.
+        Raised if fewer than ``options.min_stars`` remain.
     BadPsfError
-        The model's width or shape is not believable.
+        Raised if the model's width or shape is not credible.
 
     Notes
     -----
     The pixels of the model are polynomials of the position. Each round fits
-    the stars with the model, shifts what is left to the model's centre and
-    corrects the model by it, so that the interpolation's errors shrink
-    from round to round (compare Anderson & King 2000, PASP 112, 1360).
+    the stars with the model, shifts the residuals to the model's centre and
+    corrects the model by them, so that the interpolation's errors shrink
+    with each round (compare Anderson & King 2000, PASP 112, 1360).
     """
     options = options or PsfOptions()
     if len(x) < options.min_stars:
@@ -200,7 +200,7 @@ def model_psf(
     px, py, amplitude = x.astype(float).copy(), y.astype(float).copy(), flux.astype(float).copy()
     psf: Psf | None = None
     for iteration in range(options.iterations):
-        # Degree by degree: a steep first guess would lose a corner's stars, and never see them again.
+        # Degree by degree: a steep first guess would lose a corner's stars permanently.
         order = min(_affordable_order(len(keep), options), iteration + 1)
         psf = _corrected(
             exposure, px[keep], py[keep], amplitude[keep], segmentation, labels[keep],
@@ -217,7 +217,7 @@ def model_psf(
                 "Too few stars agree on a PSF", stars=len(keep), candidates=len(x), needed=options.min_stars
             )
         if iteration == 0:
-            # The first guess of the seeing may be off; its size may not.
+            # The first guess of the seeing may be wrong; the model's size must not be.
             fwhm = float(np.clip(psf.fwhm_at(*centre[:2]), 0.7 * fwhm, 1.4 * fwhm))
     assert psf is not None
     used[keep] = True
@@ -246,17 +246,17 @@ def _well_fitted(
     n_pixels: NDArray[np.int32],
     moved: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
-    """Clip stars that the model fits worse than it fits its peers of like brightness."""
+    """Reject stars that the model fits worse than stars of similar brightness."""
     with np.errstate(invalid="ignore", divide="ignore"):
         snr = flux / flux_err
-        # What the residuals exceed the noise by, as a fraction of the star, whatever its brightness.
+        # Residuals in excess of noise, as a fraction of the star's flux at any brightness.
         mismatch = np.sqrt(np.maximum(chi2 - n_pixels, 0.0)) / snr
         noise = np.sqrt(chi2 / n_pixels)
     good = moved & np.isfinite(mismatch) & (snr > 5)
     for _ in range(3):
         if np.count_nonzero(good) < 4:
             break
-        # Only bright stars show a mismatch; among the faint ones most have none to be seen.
+        # Only bright stars show a mismatch; in most faint ones noise hides it.
         bright = good & (snr >= np.median(snr[good]))
         middle = np.median(mismatch[bright])
         spread = MAD_TO_SIGMA * np.median(np.abs(mismatch[bright] - middle))
@@ -277,7 +277,7 @@ def _corrected(
     centre: tuple[float, float, float],
     fwhm: float,
 ) -> Psf:
-    """Return the model plus what the stars' residuals say, as a polynomial of the given order."""
+    """Return the model corrected by the stars' residuals, as a polynomial of the given order."""
     n = len(x)
     residuals = np.zeros((n, size, size))
     if psf is None:
@@ -302,7 +302,7 @@ def _corrected(
 
     in_bands(centre_them, n)
     terms = polynomial_terms((x - centre[0]) / centre[2], (y - centre[1]) / centre[2], order)
-    # Beyond a signal-to-noise ratio of about 200 the model's own errors count, not the star's noise.
+    # Beyond a signal-to-noise ratio of about 200 the model's own errors dominate the star's noise.
     noise = float(np.sqrt(np.median(exposure.variance[::50, ::50])))
     weight = 1.0 / ((1.5 * fwhm * noise / flux) ** 2 + 0.005**2)
     values = _clipped(centred)
@@ -323,7 +323,7 @@ def _corrected(
             step[1:], trust = shape_variation(values, coefficients[0], terms, weight, core)
             values = values - np.tensordot(terms[:, 1:], step[1:], axes=1)
         step[0] = np.tensordot(weight * trust, values, axes=(0, 0)) / np.sum(weight * trust)
-    # In the wings the sky's error and neighbours count: either would go into the model's sum.
+    # In the wings the sky's error and neighbours dominate, and would bias the model's sum.
     radius = elliptical_radius(coefficients[0] + core * step[0], fwhm)
     wings = mean_wings(values, flux, radius, coefficients[0], fwhm, noise)
     step[0] = core * step[0] + (1 - core) * wings
@@ -333,7 +333,7 @@ def _corrected(
 
 
 def _clipped(stamps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pull values that no other star shows at that pixel to the edge of what is usual."""
+    """Clip each pixel's outliers to the range of the other stars' values."""
     middle = np.median(stamps, axis=0)
     spread = MAD_TO_SIGMA * np.median(np.abs(stamps - middle), axis=0)
     limit = 5 * spread + 1e-6

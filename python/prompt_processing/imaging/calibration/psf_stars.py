@@ -14,31 +14,31 @@ from prompt_processing.images import Mask
 from .source_profiles import fwhm_of
 
 SHARPEST_SIGMA = 0.5
-"""Pixels, of the narrower axis. No star is sharper, whatever the seeing: the pixels themselves are as wide.
-Cosmic rays and hot pixels are."""
+"""Least width of a star along its narrower axis, pixels: the width of the pixels themselves. Only cosmic rays
+and hot pixels are sharper."""
 
 MISFIT = 0.15
-"""Share of its squared light by which a star may differ from a Gaussian, as blends and tracks do more."""
+"""Share of its squared light by which a star may differ from a Gaussian; blends and tracks differ more."""
 
 WINDOW = 0.14
-"""In the logarithm of the width: stars of one image are that much alike, blends and noise apart."""
+"""Spread of the logarithm of the stars' widths in one image, apart from blends and noise."""
 
 SHARE = 0.3
-"""A window with this share of the fullest one's sources is a peak of its own ..."""
+"""A window with this share of the fullest one's sources is a separate peak ..."""
 
 ENOUGH = 8
-"""... and so is one with that many."""
+"""... and so is a window with this many."""
 
 BRIGHTEST = 150
-"""That many sources are asked for the stars' width."""
+"""Number of sources from which the stars' width is measured."""
 
 ELLIPTICITY_SCATTER = 0.12
-"""Of stars about their common ellipticity."""
+"""Spread of stars about their common ellipticity."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StarWidths:
-    """What is known of the stars before there is a PSF.
+    """Widths of sources, and the stars among them, before a PSF is known.
 
     Attributes
     ----------
@@ -47,9 +47,9 @@ class StarWidths:
     fwhm : `float`
         Their common width, pixels; NaN without any.
     widths : `~numpy.ndarray`, shape (n,)
-        Of all sources, pixels; NaN where it was not measurable.
+        Widths of all sources, pixels; NaN where not measurable.
     sharp : `int`
-        Sources that are sharper than any star: cosmic rays and hot pixels.
+        Number of sources sharper than any star: cosmic rays and hot pixels.
     """
 
     stars: NDArray[np.bool_]
@@ -58,7 +58,7 @@ class StarWidths:
     sharp: int
 
     def describe(self) -> str:
-        """Return what was measured, for a message."""
+        """Return a summary of the measured widths, for a message."""
         known = self.widths[np.isfinite(self.widths)]
         if not len(known):
             return (
@@ -79,16 +79,16 @@ def find_stars(profiles: NDArray[np.void], snr: NDArray[np.float64], min_snr: fl
     Parameters
     ----------
     profiles : `~numpy.ndarray` of `source_profiles.PROFILE`, shape (n,)
-        Of all sources.
+        Profiles of all sources.
     snr : `~numpy.ndarray`, shape (n,)
-        Significances.
+        Signal-to-noise ratios of the sources.
     min_snr : `float`, optional
-        Of sources whose width is trusted; half of it if they are too few.
+        Least signal-to-noise ratio of sources with reliable widths; halved if they are too few.
 
     Notes
     -----
     Stars are the smallest sources that look like a point seen through an atmosphere, not the commonest: in a
-    cluster of galaxies, a nebula or a deep field other sources are more, and each is larger.
+    cluster of galaxies, a nebula or a deep field larger sources outnumber them.
     """
     trace = profiles["xx"] + profiles["yy"]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -103,7 +103,7 @@ def find_stars(profiles: NDArray[np.void], snr: NDArray[np.float64], min_snr: fl
         chosen = like_psf & (snr > 0.5 * min_snr)
     n_sharp = int(np.count_nonzero(sharp & (snr > 0.5 * min_snr)))
     rows = np.flatnonzero(chosen)
-    # The brightest: in a crowded field the faint ones' widths are those of their neighbours, too.
+    # The brightest: in a crowded field neighbours broaden the faint ones.
     rows = np.sort(rows[np.argsort(-snr[rows])][:BRIGHTEST])
     if not len(rows):
         return StarWidths(np.zeros(len(snr), np.bool_), float("nan"), widths, n_sharp)
@@ -119,7 +119,7 @@ def find_stars(profiles: NDArray[np.void], snr: NDArray[np.float64], min_snr: fl
 def _smallest_peak(
     widths: NDArray[np.float64], shapes: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64]]:
-    """Return the logarithm of the width, and the ellipticity, of the smallest sources that are alike."""
+    """Return the logarithm of the width, and the ellipticity, of the smallest group of similar sources."""
     order = np.argsort(widths)
     widths, shapes = widths[order], shapes[order]
     last = np.searchsorted(widths, widths + WINDOW, side="right")
@@ -151,7 +151,7 @@ def isolated(
     radius: float,
     share: float,
 ) -> NDArray[np.bool_]:
-    """Return which rows have no neighbour within a radius (pixels) with a share of their light, or more."""
+    """Return which rows have no neighbour within a radius (pixels) with some share of their light."""
     tree = cKDTree(np.column_stack([x, y]))
     alone = np.ones(len(rows), np.bool_)
     near = cast("list[list[int]]", tree.query_ball_point(np.column_stack([x[rows], y[rows]]), radius))

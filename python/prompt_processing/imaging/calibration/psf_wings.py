@@ -1,4 +1,4 @@
-"""What few stars cannot tell pixel by pixel of a PSF: its wings, and how it varies."""
+"""Wings and variation of a PSF, which a few stars do not constrain pixel by pixel."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 from prompt_processing.images.robust import MAD_TO_SIGMA
 
 MIN_WING_STARS = 4
-"""As many stars at least have a say in the wings, however bright the brightest is."""
+"""Least effective number of stars in the wings, however bright the brightest is."""
 
 MEASURED_TO, MODELLED_FROM = 1.5, 2.5
-"""FWHM within which wings are as the rings say, and beyond which they are a Moffat profile's."""
+"""Radii in FWHM: the wings follow the rings within the first, and a Moffat profile beyond the second."""
 
 BETAS = np.arange(2.0, 7.01, 0.25)
-"""Exponents of the Moffat profiles that are tried."""
+"""Exponents of the Moffat profiles to try."""
 
 EXPECTED_BETA = (3.5, 1.0)
-"""Of the atmosphere and a telescope, and by how much that varies (Trujillo et al. 2001, MNRAS 328, 977)."""
+"""Exponent for the atmosphere and a telescope, and its variation (Trujillo et al. 2001, MNRAS 328, 977)."""
 
 SKY_ERROR = 0.03
-"""By how much the sky around a star is off, of its noise: faint sources, and the mesh of the background."""
+"""Error of the sky around a star, in its noise, from faint sources and the background's mesh."""
 
 OUTLIER = 3.0
 """Stars that are wider or longer than the others by this many times their scatter are blends or galaxies."""
@@ -32,14 +32,14 @@ def elliptical_radius(image: NDArray[np.float64], fwhm: float) -> NDArray[np.flo
     Parameters
     ----------
     image : `~numpy.ndarray`, shape (size, size)
-        Of the PSF; the core within about one FWHM gives the metric.
+        Image of the PSF; the core within about one FWHM defines the metric.
     fwhm : `float`
         Of the PSF, pixels.
 
     Returns
     -------
     radius : `~numpy.ndarray`, shape (size, size)
-        Pixels; that of the circle of the same area.
+        Radius of the circle of the same area, pixels.
     """
     rows, columns = _offsets(image.shape[0])
     weight = np.maximum(image, 0) * np.exp(-0.5 * (rows**2 + columns**2) / (fwhm / 2.3548) ** 2)
@@ -60,34 +60,34 @@ def mean_wings(
     fwhm: float,
     noise: float,
 ) -> NDArray[np.float64]:
-    """Return what a model lacks of the stars' common wings, as a profile over the radius.
+    """Return the stars' common wings that a model lacks, as a radial profile.
 
     Parameters
     ----------
     stamps : `~numpy.ndarray`, shape (n, size, size)
         What the model leaves of the stars, over their fluxes.
     flux : `~numpy.ndarray`, shape (n,)
-        Brighter stars weigh more: the sky's error is the same for all.
+        Fluxes of the stars; brighter stars have more weight, as the sky's error is the same for all.
     radius : `~numpy.ndarray`, shape (size, size)
-        Of the rings, pixels.
+        Radius of the rings, pixels.
     model : `~numpy.ndarray`, shape (size, size)
-        So far.
+        The model so far.
     fwhm : `float`
         Of the PSF, pixels.
     noise : `float`
-        Of the sky, unit of ``flux`` a pixel.
+        Noise of the sky, unit of ``flux`` per pixel.
 
     Returns
     -------
     wings : `~numpy.ndarray`, shape (size, size)
-        To be added to the model.
+        Correction to add to the model.
 
     Notes
     -----
     A neighbour covers part of a ring, so the ring's median is not moved by it; one that
     covers most of a ring is outvoted by the other stars. Far out, where a thousandth of the sky's level
-    summed over the stamp is a per cent of a star, rings tell the sky and not the star: there the wings
-    are those of the Moffat profile that fits the rings further in, with a level of the sky for each star.
+    summed over the stamp is a per cent of a star, rings measure the sky and not the star. There the wings
+    follow the Moffat profile that fits the inner rings, with a separate sky level for each star.
     """
     ring = np.rint(radius).astype(int)
     rings, inverse, pixels = np.unique(ring, return_inverse=True, return_counts=True)
@@ -126,9 +126,9 @@ def _fit_moffat(
     fwhm: float,
     levelled: float,
 ) -> tuple[float, float]:
-    """Fit a profile's amplitude and exponent to stars' rings (n, n_rings), each on a level of its own.
+    """Fit a profile's amplitude and exponent to stars' rings (n, n_rings), each with its own level.
 
-    To take the share ``levelled`` of the mean out of both is to fit a level that is expected to be small.
+    Removing the share ``levelled`` of the mean from both fits a level that is expected to be small.
     """
     share = levelled * precision / precision.sum()
     light = light - (light @ share)[:, np.newaxis]
@@ -149,7 +149,7 @@ def _fit_moffat(
                 least, amplitude, beta, worst = total, height, float(trial), misfit
         pull = np.sqrt(worst / max(len(radius) - 2, 1))
         spread = max(float(np.median(pull)), 1.0)
-        # Neighbours, and wings unlike the others', count less.
+        # Neighbours and unusual wings get less weight.
         now = trust / np.maximum(pull / (1.5 * spread), 1.0) ** 2
     return amplitude, beta
 
@@ -161,7 +161,7 @@ def shape_variation(
     weight: NDArray[np.float64],
     core: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit how the PSF's size and shape vary over the image.
+    """Fit the variation of the PSF's size and shape over the image.
 
     Parameters
     ----------
@@ -172,9 +172,9 @@ def shape_variation(
     terms : `~numpy.ndarray`, shape (n, n_terms)
         Polynomial of the stars' positions, the constant first.
     weight : `~numpy.ndarray`, shape (n,)
-        Of the stars.
+        Weights of the stars.
     core : `~numpy.ndarray`, shape (size, size)
-        Of the pixels.
+        Weights of the pixels.
 
     Returns
     -------
@@ -185,8 +185,8 @@ def shape_variation(
 
     Notes
     -----
-    Stretching and shearing the mean PSF are three images; their amplitudes are what a few dozen stars
-    can tell, the single pixels' variation is not. The idea is that of ``spread_model`` (Desai et al.
+    Stretching and shearing the mean PSF are three images; a few dozen stars constrain their
+    amplitudes, but not the variation of single pixels. The idea is that of ``spread_model`` (Desai et al.
     2012, ApJ 757, 83).
     """
     rows, columns = _offsets(mean.shape[0])

@@ -12,11 +12,11 @@ _ARCSEC = 206264.80624709636
 
 
 def gnomonic(sky: NDArray[np.float64], tangent: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Project positions (n, 2), degrees, on the plane that touches at ``tangent``; arcsec east and north."""
+    """Project positions (n, 2), degrees, on the plane tangent at ``tangent``; arcsec east and north."""
     ra, dec = np.radians(sky).T
     ra0, dec0 = np.radians(tangent)
     cosine = np.sin(dec0) * np.sin(dec) + np.cos(dec0) * np.cos(dec) * np.cos(ra - ra0)
-    # What is on the other half of the sky must not fold onto the plane.
+    # Positions on the other half of the sky must not fold onto the plane.
     cosine = np.where(cosine > 1e-3, cosine, np.nan)
     east = np.cos(dec) * np.sin(ra - ra0) / cosine
     north = (np.cos(dec0) * np.sin(dec) - np.sin(dec0) * np.cos(dec) * np.cos(ra - ra0)) / cosine
@@ -44,18 +44,18 @@ def tan_sip_wcs(
     Parameters
     ----------
     sky : callable
-        From pixels (n, 2), the first at (0, 0), to ICRS degrees (n, 2).
+        Map from pixels (n, 2), the first at (0, 0), to ICRS degrees (n, 2).
     shape : `tuple` [`int`, `int`]
         Height and width of the image; the fit reaches a little beyond.
     order : `int`, optional
         Degree of the SIP polynomials; raised by up to 2 where needed.
     tolerance_mas : `float`, optional
-        Residual on the fitted grid from which a higher degree is tried.
+        Residual on the fitted grid above which a higher degree is tried.
 
     Returns
     -------
     wcs : `~astropy.wcs.WCS`
-        Reference pixel in the middle; with the inverse polynomials.
+        WCS with the reference pixel in the middle, and the inverse polynomials.
     """
     height, width = shape
     middle = np.array([(width - 1) / 2, (height - 1) / 2])
@@ -80,7 +80,7 @@ def tan_sip_wcs(
     for (p, q), value in zip(powers, coefficients, strict=True):
         if p + q >= 2:
             forward[:, p, q] = inverse_cd @ value
-    # The reverse polynomials act on undistorted offsets; one degree more, as a reversed series has.
+    # The reverse polynomials act on undistorted offsets; a reversed series needs one degree more.
     ideal = targets @ inverse_cd.T
     reverse_degree = degree + 1
     reverse_powers = [(p, q) for p in range(reverse_degree + 1) for q in range(reverse_degree + 1 - p)]
@@ -90,7 +90,7 @@ def tan_sip_wcs(
     reverse = np.zeros((2, reverse_degree + 1, reverse_degree + 1))
     for (p, q), value in zip(reverse_powers, reverse_coefficients, strict=True):
         reverse[:, p, q] = value / scale ** (p + q)
-    # SIP has no constant term; the fit's is what a noise-free map leaves, far below a microarcsecond.
+    # SIP has no constant term; for a noise-free map the fit's is far below a microarcsecond.
     reverse[:, 0, 0] = 0.0
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]

@@ -19,7 +19,7 @@ the image), squared residuals within 2 sigma beyond the noise's in units of the 
 summed light, the mask planes within 2 sigma, and whether it converged."""
 
 START_SIGMA = 1.0
-"""Pixels. Growing from small, a source's own light is measured before its neighbours' comes in."""
+"""First guess of the width, pixels: small, so that a source is measured before its neighbours contribute."""
 
 
 def measure_profiles(
@@ -40,13 +40,13 @@ def measure_profiles(
     mask : `~numpy.ndarray` of int32, shape (height, width)
         Bits of `~prompt_processing.images.Mask`.
     x, y : array_like, shape (n,)
-        Near their peaks, pixels.
+        Positions near the peaks, pixels.
     noise : `float`
         Of a pixel of sky, unit of the image.
     unusable : `int`
-        Planes of pixels that are left out.
+        Mask planes of pixels to leave out.
     max_sigma : `float`, optional
-        Wider ones are not followed, pixels.
+        Largest sigma to follow, pixels.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def _measure(
             mx, my = sx / total, sy / total
             new_xx, new_yy = 2 * (sxx / total - mx * mx), 2 * (syy / total - my * my)
             new_xy = 2 * (sxy / total - mx * my)
-            # A Gaussian seen through its own Gaussian is shifted by half of what it is off.
+            # A Gaussian seen through its own Gaussian is shifted by half of its offset.
             cx, cy = cx + min(max(2 * mx, -1.0), 1.0), cy + min(max(2 * my, -1.0), 1.0)
             new_xx, new_yy = max(new_xx, 0.02), max(new_yy, 0.02)
             limit = 0.98 * math.sqrt(new_xx * new_yy)
@@ -139,7 +139,7 @@ def _measure(
 def _compare(
     image: NDArray[np.float32], mask: NDArray[np.int32], unusable: int, variance: float, result: np.void
 ) -> None:
-    """Hold the pixels within 2 sigma against the Gaussian of these moments."""
+    """Compare the pixels within 2 sigma with the Gaussian of these moments."""
     height, width = image.shape
     cx, cy, xx, yy, xy = result["x"], result["y"], result["xx"], result["yy"], result["xy"]
     determinant = xx * yy - xy * xy

@@ -19,10 +19,10 @@ from .detection import Detections
 from .measurement import PsfFits, fit_psf
 
 APERTURE_IN_FWHM = 2.0
-"""Radius of the aperture whose flux is given, FWHM."""
+"""Radius of the catalogue's aperture fluxes, FWHM."""
 
 SHAPE_APERTURE_IN_FWHM = 1.25
-"""Radius of the aperture that tells galaxies from stars, FWHM."""
+"""Radius of the aperture that separates galaxies from stars, FWHM."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,13 +34,13 @@ class StarMeasurements:
     fits : `PsfFits`
         Positions and PSF fluxes.
     aperture_flux, aperture_flux_err : `~numpy.ndarray`, shape (n,)
-        Within `APERTURE_IN_FWHM`.
+        Aperture flux within `APERTURE_IN_FWHM`.
     detection_flux : `~numpy.ndarray`, shape (n,)
-        Isophotal.
+        Isophotal flux.
     extendedness : `~numpy.ndarray`, shape (n,)
-        1 for what is significantly wider than the PSF, else 0.
+        1 for sources significantly wider than the PSF, else 0.
     psf_used : `~numpy.ndarray` of bool, shape (n,)
-        Whether it is in the PSF model.
+        Whether the source is part of the PSF model.
     """
 
     fits: PsfFits
@@ -55,12 +55,12 @@ class StarMeasurements:
 
     @property
     def snr(self) -> NDArray[np.float64]:
-        """PSF flux over its error; 0 where there is none."""
+        """PSF flux over its error; 0 where the flux is missing."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.nan_to_num(self.fits.flux / self.fits.flux_err, nan=0.0, posinf=0.0, neginf=0.0)
 
     def has(self, planes: Mask) -> NDArray[np.bool_]:
-        """Tell which sources have a pixel of any of the planes within the fit."""
+        """Return which sources have a pixel of any of the planes within the fit."""
         return np.asarray((self.fits.planes & int(planes)) != 0)
 
 
@@ -78,18 +78,18 @@ def measure_stars(
     exposure : `Exposure`
         Background-subtracted electrons, with a PSF.
     detections : `Detections`
-        On that image.
+        Detections on that image.
     psf_rows : `~numpy.ndarray` of int
         Rows of the detections that made the PSF model.
     fwhm : `float`
-        Of the PSF, pixels.
+        FWHM of the PSF, pixels.
     max_sources : `int`
-        Only that many of the brightest are measured.
+        Maximum number of sources to measure, brightest first.
 
     Returns
     -------
     stars : `StarMeasurements`
-        Brightest first.
+        Measurements, brightest first.
     """
     order = np.argsort(-detections.flux)[:max_sources]
     catalogue = detections.catalogue[order]
@@ -116,7 +116,7 @@ def _extendedness(
     aperture_err: NDArray[np.float64],
     psf_used: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Compare aperture and PSF flux with what they are for the PSF's own stars."""
+    """Compare the ratio of aperture and PSF flux with that of the PSF's own stars."""
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = aperture_flux / fits.flux
         noise = aperture_err / np.abs(fits.flux)
@@ -144,13 +144,13 @@ def star_table(
     sources : `StarMeasurements`
         Electrons.
     exposure : `Exposure`
-        With the final WCS.
+        Exposure with the final WCS.
     njy_per_electron : `float`
         Flux scale.
     astrometry : `AstrometricFit`
         Matches to reference stars.
     reference_ids : `~numpy.ndarray`
-        Ids of these.
+        Ids of the reference stars.
     photometry_used : `~numpy.ndarray` of bool, shape (n,)
         Sources in the zero point.
 

@@ -1,4 +1,4 @@
-"""Match two sets of stars that are shifted and turned by a little against each other."""
+"""Match two sets of stars that differ by a small shift and rotation."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from scipy.spatial import cKDTree
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OffsetVote:
-    """The shift and turn that most pairs agree on.
+    """The shift and rotation that most pairs agree on.
 
     Attributes
     ----------
     shift : `~numpy.ndarray`, shape (2,)
-        To add to the turned first set.
+        Shift to add to the rotated first set.
     rotation : `float`
-        Radians, anticlockwise, about the origin; applied first.
+        Rotation about the origin, radians, anticlockwise; applied first.
     votes : `int`
         Pairs within the winning cell.
     expected : `float`
-        Pairs that chance puts in a cell.
+        Pairs expected in a cell by chance.
     """
 
     shift: NDArray[np.float64]
@@ -52,7 +52,7 @@ def vote_offset(
     max_shift : `float`
         Largest shift on either axis.
     max_rotation : `float`
-        Largest turn, radians.
+        Largest rotation, radians.
     cell : `float`
         Width of a cell of the vote.
 
@@ -62,9 +62,9 @@ def vote_offset(
 
     Notes
     -----
-    For each turn of a grid, fine enough to move no star by more than half a
-    cell, all differences second minus first are counted in cells; stars
-    without a partner spread evenly, true pairs heap up.
+    For each rotation of a grid, fine enough to move no star by more than half a
+    cell, all differences second minus first are counted in cells. Stars
+    without a partner spread evenly; true pairs accumulate in one cell.
     """
     radius = float(np.max(np.hypot(first[:, 0], first[:, 1]), initial=cell))
     n_turns = int(np.ceil(max_rotation * radius / cell))
@@ -79,7 +79,7 @@ def vote_offset(
         place = place[inside]
         counts = np.bincount(place[:, 1] * n_cells + place[:, 0], minlength=n_cells * n_cells)
         grid = counts.reshape(n_cells, n_cells)
-        # Sums of 2 x 2 cells, so that no heap is halved by a border.
+        # Sums of 2 x 2 cells, so that no peak is split by a border.
         heaps = grid[:-1, :-1] + grid[1:, :-1] + grid[:-1, 1:] + grid[1:, 1:]
         votes = int(heaps.max(initial=0))
         if votes > best.votes:
@@ -94,7 +94,7 @@ def vote_offset(
 
 
 def rotation_matrix(angle: float) -> NDArray[np.float64]:
-    """Return the matrix of an anticlockwise turn, radians."""
+    """Return the matrix of an anticlockwise rotation, radians."""
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 

@@ -1,4 +1,4 @@
-"""Find by their stars alone how two images of one field lie on each other, turned or mirrored or scaled."""
+"""Align two images of one field by their stars alone: rotated, mirrored or scaled."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 BRIGHTEST = 50
-"""Stars of each image that triangles are made of."""
+"""Number of stars of each image that form triangles."""
 
 NEIGHBOURS = 6
-"""Each star's nearest ones, with which it makes triangles."""
+"""Number of nearest stars with which each star forms triangles."""
 
 ALIKE = 0.02
-"""By how much the ratios of two triangles' sides may differ."""
+"""Largest difference of the side ratios of two matching triangles."""
 
 SIMILAR = 0.03
-"""By how much the scales along two axes may differ: images of one field are not sheared."""
+"""Largest difference of the scales along two axes: images of one field are not sheared."""
 
 MOST_TRIALS = 3000
-"""Pairs of like triangles that are tried, the most alike first."""
+"""Number of pairs of similar triangles to try, the most similar first."""
 
 CHANCE = 1e-4
-"""Expected number of places at which as many stars coincide by chance, at most."""
+"""Largest expected number of chance alignments with as many coincident stars."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatternMatch:
-    """How one image's pixels lie on another's.
+    """The map between two images' pixels.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class PatternMatch:
     first, second : `~numpy.ndarray` of int, shape (n,)
         Rows of the stars that coincide.
     rms : `float`
-        Distance between them, pixels of the first image.
+        Root mean square distance between them, pixels of the first image.
     """
 
     matrix: NDArray[np.float64]
@@ -70,20 +70,20 @@ def match_patterns(
     first, second : `~numpy.ndarray`, shape (n, 2)
         Positions ``x, y`` in each image, pixels, brightest first.
     area : `float`
-        Of the first image, pixels.
+        Area of the first image, pixels.
     tolerance : `float`, optional
-        Within which stars coincide, pixels of the first image.
+        Distance within which stars coincide, pixels of the first image.
 
     Returns
     -------
     match : `PatternMatch` or `None`
-        `None` if no more stars coincide anywhere than chance would have.
+        `None` if no alignment has more coincident stars than chance.
 
     Notes
     -----
     The idea is that of Groth 1986, AJ 91, 1244, and of Valdes et al. 1995, PASP 107, 1119: a triangle's
-    ratios of sides are the same however the image is turned. What two triangles propose, all other stars must
-    confirm.
+    ratios of sides do not depend on the image's rotation. All other stars must confirm the map that two
+    triangles propose.
     """
     one, two = first[:BRIGHTEST], second[:BRIGHTEST]
     if min(len(one), len(two)) < 3:
@@ -114,7 +114,7 @@ def _triangles(points: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[n
     n = min(NEIGHBOURS + 1, len(points))
     near = np.atleast_2d(np.asarray(cKDTree(points).query(points, n)[1], np.intp))
     found = {tuple(sorted((row[0], a, b))) for row in near for a, b in combinations(row[1:], 2)}
-    # The brightest ones make large triangles, too: where the faint ones differ, these are what there is.
+    # The brightest stars also form large triangles, which match where faint stars differ.
     found |= set(combinations(range(min(10, len(points))), 3))
     corners = np.array(sorted(found), np.intp)
     at = points[corners]
@@ -122,7 +122,7 @@ def _triangles(points: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[n
     order = np.argsort(-sides, axis=1)
     sides = np.take_along_axis(sides, order, 1)
     corners = np.take_along_axis(corners, order, 1)
-    # Without a difference between sides it is not known which corner is which.
+    # With equal sides the corners are ambiguous.
     good = (sides[:, 2] > 0.1 * sides[:, 0]) & (sides[:, 0] - sides[:, 1] > 0.02 * sides[:, 0])
     good &= sides[:, 1] - sides[:, 2] > 0.02 * sides[:, 0]
     if not good.any():
@@ -133,7 +133,7 @@ def _triangles(points: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[n
 def _affine(
     one: NDArray[np.float64], two: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return the map between points if it turns, scales, mirrors and shifts only, `None` if it shears."""
+    """Return the map between points if it only rotates, scales, mirrors and shifts; `None` if it shears."""
     design = np.column_stack([two, np.ones(len(two))])
     solution, _, rank, _ = np.linalg.lstsq(design, one, rcond=None)
     if rank < 3:
@@ -153,7 +153,7 @@ def _coincident(
     tolerance: float,
     one: NDArray[np.float64],
 ) -> PatternMatch:
-    """Return which stars coincide under a map, each with one only."""
+    """Return the stars that coincide under a map, each with only one other."""
     found = tree.query(two @ matrix.T + offset, distance_upper_bound=tolerance)
     distance, index = np.asarray(found[0], float), np.asarray(found[1], np.intp)
     rows = np.flatnonzero(np.isfinite(distance))
@@ -167,7 +167,7 @@ def _coincident(
 def _refined(
     first: NDArray[np.float64], second: NDArray[np.float64], match: PatternMatch, tolerance: float
 ) -> PatternMatch:
-    """Fit the map to all stars that coincide, of the whole lists."""
+    """Fit the map to all coincident stars of the whole lists."""
     tree = cKDTree(first)
     for _ in range(5):
         if len(match.first) < 3:
@@ -186,15 +186,15 @@ def _is_no_chance(
     area: float,
     tolerance: float,
 ) -> bool:
-    """Return whether more stars coincide than would anywhere by chance: the cross-check."""
+    """Return whether more stars coincide than any chance alignment would have."""
     n = len(match.first)
     if n < 4:
         return False
-    # Each star of the second image that falls on the first one hits another by chance with that probability.
+    # Probability that a star of the second image coincides by chance with one of the first.
     share = min(len(first) * np.pi * tolerance**2 / area, 0.5)
     trials = len(second)
     expected = share * trials
-    # Three stars make any map; the rest must not be chance (Poisson's upper tail), over all that were tried.
+    # Three stars define a map; the rest must exceed chance (Poisson's upper tail) over all maps tried.
     free = n - 3
     terms = np.arange(free, free + 60)
     log_terms = (

@@ -1,4 +1,4 @@
-"""Tell isolated stars from galaxies, cosmic rays and blends."""
+"""Separate isolated stars from galaxies, cosmic rays and blends."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _HURT = Mask.SAT | Mask.BAD | Mask.CR | Mask.NO_DATA | Mask.EDGE
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StarCandidates:
-    """Stars fit to model the PSF with.
+    """Candidate stars for the PSF model.
 
     Attributes
     ----------
     rows : `~numpy.ndarray` of int, shape (n,)
-        In the catalogue of detections.
+        Rows in the catalogue of detections.
     x, y : `~numpy.ndarray`, shape (n,)
         Windowed centroids, pixels.
     flux : `~numpy.ndarray`, shape (n,)
-        In an aperture of 2 FWHM radius, unit of the image.
+        Flux in an aperture of 2 FWHM radius, unit of the image.
     fwhm : `float`
-        Of the Gaussian with the stars' half-light radius, pixels.
+        FWHM of the Gaussian with the stars' half-light radius, pixels.
     """
 
     rows: NDArray[np.intp]
@@ -48,19 +48,19 @@ def select_stars(
     min_snr: float = 40.0,
     max_candidates: int = 2500,
 ) -> StarCandidates:
-    """Choose isolated, unhurt sources of the size that is most common among the small ones.
+    """Choose isolated, undamaged sources of the commonest size among the small ones.
 
     Parameters
     ----------
     exposure : `Exposure`
         Background-subtracted.
     detections : `Detections`
-        On that image.
+        Detections on that image.
     min_snr : `float`, optional
         Lowest signal-to-noise ratio; a quarter of it is accepted if few
         stars would be left.
     max_candidates : `int`, optional
-        Only that many of the brightest are looked at.
+        Maximum number of candidates, brightest first.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def select_stars(
     Raises
     ------
     TooFewStarsError
-        There are fewer than three.
+        Raised if there are fewer than three.
     """
     catalogue = detections.catalogue
     if len(catalogue) < 3:
@@ -92,7 +92,7 @@ def select_stars(
     if len(rows) < 3:
         raise TooFewStarsError("Too few isolated stars", stars=len(rows), sources=len(catalogue), needed=3)
     x, y = catalogue["x"][rows].astype(float), catalogue["y"][rows].astype(float)
-    # Of most of them: a few blends would make it so wide that it holds all their neighbours, too.
+    # Most stars set the range: a few blends would widen it to include all their neighbours.
     outermost = max(5.0 * float(np.median(size[candidate])), 8.0)
     half_light, _ = sep.flux_radius(exposure.image, x, y, np.full(len(x), outermost), 0.5, subpix=5)
     radius, spread = _common_size(np.asarray(half_light, float))
@@ -115,7 +115,7 @@ def select_stars(
 def _isolated(
     x: NDArray[np.float64], y: NDArray[np.float64], flux: NDArray[np.float64], rows: NDArray[np.intp]
 ) -> NDArray[np.bool_]:
-    """Tell which rows have no neighbour of a fifth of their flux within 12 pixels."""
+    """Return which rows have no neighbour of a fifth of their flux within 12 pixels."""
     pairs = cKDTree(np.column_stack([x, y])).query_pairs(12.0, output_type="ndarray")
     brightest = np.full(len(x), -np.inf)
     for one, other in (pairs.T, pairs.T[::-1]):
@@ -124,11 +124,11 @@ def _isolated(
 
 
 def _common_size(sizes: NDArray[np.float64]) -> tuple[float, float]:
-    """Find the narrow peak of the sizes, and its spread: stars; what is larger are galaxies."""
+    """Find the narrow peak of the sizes, and its spread: these are stars, and larger sources are galaxies."""
     sizes = np.sort(sizes[np.isfinite(sizes) & (sizes > 0.5)])
     if len(sizes) < 3:
         raise TooFewStarsError("Too few sources with a measurable size", sources=len(sizes), needed=3)
-    # Half-sample mode (Bickel 2002): the shortest interval with half of the values, again and again.
+    # Half-sample mode (Bickel 2002): the shortest interval with half of the values, repeatedly.
     window = sizes
     while len(window) > 8:
         n = len(window) // 2
@@ -143,7 +143,7 @@ def _common_size(sizes: NDArray[np.float64]) -> tuple[float, float]:
 
 @numba.njit(cache=True, nogil=True)
 def _touches(mask, x, y, reach, planes):  # type: ignore[no-untyped-def]
-    """Tell which positions have a pixel of the given planes in the square around them."""
+    """Return which positions have a pixel of the given planes in the square around them."""
     height, width = mask.shape
     touches = np.zeros(len(x), np.bool_)
     for i in range(len(x)):

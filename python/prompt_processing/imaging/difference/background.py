@@ -1,4 +1,4 @@
-"""Take the last of the sky out of a difference, and hold its variance against its pixels."""
+"""Subtract the residual sky from a difference, and scale its variance to its pixels."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from prompt_processing.images.background import Background
 from prompt_processing.imaging.row_bands import in_bands, scale_plane, subtract_background
 
 CLIP = 2.5
-"""Standard deviations within which pixels are averaged."""
+"""Standard deviations within which pixels enter the mean."""
 
 FINE_SAMPLE = 100
-"""Boxes by which it is decided whether the sky has fine structure."""
+"""Number of boxes that decide whether the sky has fine structure."""
 
 FINE_SIGNIFICANCE = 5.0
-"""Scatter of boxes in that of their noise, from which on it has. Correlated noise makes three to four."""
+"""Scatter of boxes, in their noise, above which it has. Correlated noise reaches three to four."""
 
 SAMPLING = 3
 """Every third pixel along each axis is enough for medians of thousands."""
@@ -26,7 +26,7 @@ SAMPLING = 3
 def quiet_pixels(
     image: NDArray[np.float32], variance: NDArray[np.float32], mask: NDArray[np.int32]
 ) -> tuple[NDArray[np.bool_], float]:
-    """Return which pixels are usable and within 5 sigma of 0, and the fraction that is usable."""
+    """Return which pixels are usable and within 5 sigma of 0, and the usable fraction."""
     quiet = np.empty(image.shape, np.bool_)
     planes = np.int32(int(UNUSABLE | Mask.SAT_TEMPLATE))
     counts: list[int] = []
@@ -72,7 +72,7 @@ def remove_residual_background(image: NDArray[np.float32], quiet: NDArray[np.boo
     Returns
     -------
     rms : `float`
-        Of what was subtracted, in the image's unit.
+        Rms of the subtracted background, in the image's unit.
     """
     height, width = image.shape
     rows, columns = max(height // box_size, 1), max(width // box_size, 1)
@@ -93,23 +93,23 @@ def remove_residual_background(image: NDArray[np.float32], quiet: NDArray[np.boo
 
 
 def remove_fine_background(image: NDArray[np.float32], quiet: NDArray[np.bool_], box_size: int) -> float:
-    """Subtract structure of the sky finer than the boxes of the smooth part, in place, if there is any.
+    """Subtract structure of the sky finer than the boxes of the smooth part, in place, if it is significant.
 
-    Fringes, imperfect flats and nebulae differ between exposures; a matched filter takes them for sources.
+    Fringes, imperfect flats and nebulae differ between exposures; a matched filter detects them as sources.
 
     Parameters
     ----------
     image : `~numpy.ndarray` of float32, shape (height, width)
-        Without the smooth part; changed in place.
+        Image without the smooth part; changed in place.
     quiet : `~numpy.ndarray` of bool, shape (height, width)
         Sky pixels.
     box_size : `int`
-        Width of the boxes, pixels; several times that of a source.
+        Width of the boxes, pixels; several times the width of a source.
 
     Returns
     -------
     rms : `float`
-        Of what was subtracted, in the image's unit; 0 if boxes scatter as the noise of their pixels does.
+        Of what was subtracted, in the image's unit; 0 if pixel noise explains the boxes' scatter.
     """
     height, width = image.shape
     rows, columns = height // box_size, width // box_size
@@ -137,7 +137,7 @@ def remove_fine_background(image: NDArray[np.float32], quiet: NDArray[np.bool_],
 def _level(
     image: NDArray[np.float32], quiet: NDArray[np.bool_], row: int, column: int, box: int
 ) -> tuple[float, float]:
-    """Return the level of a box, and its error if its pixels were independent; NaN without enough of them."""
+    """Return the level of a box, and its error for independent pixels; NaN with too few pixels."""
     part = np.s_[row * box : (row + 1) * box, column * box : (column + 1) * box]
     sky = image[part][quiet[part]]
     if sky.size < max(0.3 * box * box, 30):
@@ -146,7 +146,7 @@ def _level(
 
 
 def _clipped_mean(values: NDArray[np.float32]) -> float:
-    """Return the mean of the values near their median, which is off where the data have coarse steps."""
+    """Return the mean of the values near their median, which is biased where the data have coarse steps."""
     low, middle, high = np.percentile(values, [15.865, 50, 84.135])
     near = np.abs(values - middle) < CLIP * 0.5 * (high - low)
     return float(np.mean(values[near])) if near.any() else float(middle)
@@ -155,13 +155,13 @@ def _clipped_mean(values: NDArray[np.float32]) -> float:
 def scale_variance(
     image: NDArray[np.float32], variance: NDArray[np.float32], quiet: NDArray[np.bool_]
 ) -> float:
-    """Scale a variance, in place, so that quiet pixels scatter as it says.
+    """Scale a variance, in place, so that it matches the scatter of quiet pixels.
 
     Returns
     -------
     factor : `float`
-        By which the variance was multiplied; 1 where there is nothing to
-        compare with.
+        Factor by which the variance was multiplied; 1 if no pixels can be
+        compared.
     """
     part = np.s_[::SAMPLING, ::SAMPLING]
     good = quiet[part]

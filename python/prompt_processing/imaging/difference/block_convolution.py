@@ -14,16 +14,16 @@ from prompt_processing.images import Psf, polynomial_terms
 from prompt_processing.imaging.row_bands import in_bands
 
 TOGETHER = 6
-"""Blocks worked on at once: few enough to stay in a core's cache."""
+"""Number of blocks processed at once: few enough to stay in a core's cache."""
 
 BLOCKS_PER_NODE = 5
-"""Kernels are computed at every so many blocks of a row and interpolated between: making the spectrum of one
-takes longer than applying it, and a kernel is all but linear over a few hundred pixels."""
+"""Step, in blocks of a row, at which kernels are computed; they are interpolated in between. Computing a
+spectrum takes longer than applying it, and a kernel is almost linear over a few hundred pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockGrid:
-    """How an image is cut into overlapping squares.
+    """The division of an image into overlapping squares.
 
     Attributes
     ----------
@@ -34,8 +34,8 @@ class BlockGrid:
         half width of the widest kernel.
     transform : `int`
         Width of a Fourier transform, pixels. A power of two times small
-        factors; about five margins is fastest, more makes the kernel's steps
-        between blocks larger.
+        factors; about five margins is fastest, and more increases the kernel's
+        steps between blocks.
     """
 
     shape: tuple[int, int]
@@ -44,7 +44,7 @@ class BlockGrid:
 
     @property
     def block(self) -> int:
-        """Width of the part of a transform that is kept, pixels."""
+        """Width of the part of a transform to keep, pixels."""
         return self.transform - 2 * self.margin
 
     @property
@@ -64,7 +64,7 @@ def kernel_spectra(kernels: NDArray[np.floating], transform: int) -> NDArray[np.
     """Transform centred kernels of shape (..., size, size) to (..., transform, transform // 2 + 1)."""
     size = kernels.shape[-1]
     place = (np.arange(size) - size // 2) % transform
-    # Only the rows that are not empty go through the first half of the transform.
+    # Only non-empty rows go through the first half of the transform.
     rows = np.zeros((*kernels.shape[:-1], transform), np.float32)
     rows[..., place] = kernels
     padded = np.zeros((*kernels.shape[:-2], transform, transform // 2 + 1), np.complex64)
@@ -79,7 +79,7 @@ class PolynomialSpectra:
     Attributes
     ----------
     psf : `~prompt_processing.images.Psf`
-        The polynomial; its sum is taken as it is.
+        The polynomial; its sum is not normalised.
     terms : `~numpy.ndarray`, shape (n_terms, transform, transform // 2 + 1)
         Spectra of its coefficients.
     """
@@ -106,14 +106,14 @@ def convolve_blocks(
     grid: BlockGrid,
     spectra: Callable[[NDArray[np.float64], float], Sequence[Sequence[NDArray[np.complex64] | None]]],
 ) -> None:
-    """Write sums of convolved images.
+    """Compute sums of convolved images.
 
     Parameters
     ----------
     inputs : sequence of `~numpy.ndarray`, shape ``grid.shape``
-        Finite everywhere; outside they count as zero.
+        Images, finite everywhere and zero outside.
     outputs : sequence of `~numpy.ndarray`, shape ``grid.shape``
-        Overwritten.
+        Arrays to overwrite with the sums.
     grid : `BlockGrid`
         Its margin must hold the widest kernel.
     spectra : callable
@@ -148,7 +148,7 @@ def convolve_blocks(
                     for image, factor in zip(transformed, factors, strict=True):
                         if factor is not None:
                             _add_product(total, image, factor, place[first : chosen.stop])
-                    # Only the rows that are kept need the second half of the transform back.
+                    # Only rows to keep need the second half of the inverse transform.
                     back = fft.ifft(total, axis=-2, overwrite_x=True)
                     convolved = fft.irfft(back[:, margin : margin + bottom], n, axis=-1, overwrite_x=True)
                     for k, column in enumerate(chosen):
@@ -173,9 +173,9 @@ def _add_product(
     total, image : `~numpy.ndarray`, shape (n_blocks, n, n // 2 + 1)
         Sum so far, and the blocks' spectra.
     factor : `~numpy.ndarray`, shape (n_nodes, n or 1, n // 2 + 1 or 1)
-        At the nodes; of one node it is the same everywhere.
+        Factors at the nodes; a single node applies everywhere.
     place : `~numpy.ndarray`, shape (n_blocks,)
-        Where each block is, in nodes.
+        Position of each block, in nodes.
     """
     n_nodes, n_rows, n_columns = factor.shape
     for k in range(total.shape[0]):

@@ -1,4 +1,4 @@
-"""Whiten the noise that matching the PSFs has correlated, and find the PSF of the result."""
+"""Whiten the noise that PSF matching has correlated, and compute the PSF of the result."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ def images_at(psf: Psf, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArr
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DifferenceFilters:
-    """What the two images go through to make a difference with white noise.
+    """Filters of the two images that make a difference with white noise.
 
     Attributes
     ----------
     kernel : `MatchingKernel`
-        For one of the images.
+        Kernel for one of the images.
     companion_sigma : `float`
-        Of the Gaussian that the other image is smoothed with, pixels; 0 for none.
+        Sigma of the Gaussian that smooths the other image, pixels; 0 for none.
     science_variance, template_variance : `float`
-        Of the sky, nJy squared.
+        Variances of the sky, nJy squared.
     template_affine : `tuple` of `float` or `None`
-        Template pixels per science pixel (xx, xy, yx, yy), if it was warped; its
-        noise is correlated then.
+        Template pixels per science pixel (xx, xy, yx, yy), if it was warped, which
+        correlates its noise.
     kernel_sigma : `float`
-        Of the kernel, as expected from the PSFs, pixels.
+        Sigma of the kernel expected from the PSFs, pixels.
     floor : `float`
         Power of the Gaussian, in units of that at frequency 0, below which the ratio of
-        the two filters is no longer taken from the fit but from the
-        expected widths: it is noise over nearly nothing there.
+        the two filters comes from the expected widths instead of the fit,
+        which is dominated by noise there.
 
     Notes
     -----
     Reiss & Lupton 2016, DMTN-021. The difference's noise power is
     ``v_s |k_s|^2 + v_t |k_t|^2``; dividing by its root whitens it. The filter has
     sum 1: fluxes keep their scale, and the white variance is the power at
-    frequency 0. Where the fixed image was smoothed for the fit, that is undone
-    here: the smoothing would be divided out by the whitening anyway.
+    frequency 0. Smoothing of the fixed image for the fit is undone here,
+    because the whitening would divide it out in any case.
     """
 
     kernel: MatchingKernel
@@ -133,14 +133,14 @@ class DifferenceFilters:
         shape: tuple[int, int],
         reach: int,
     ) -> tuple[Psf, Psf, Psf]:
-        """Return the difference's PSF and the squared filters that variances go through.
+        """Return the difference's PSF and the squared filters for the variances.
 
         Parameters
         ----------
         science_psf : `Psf`
-            Of the science image as it is.
+            PSF of the unfiltered science image.
         x, y : `~numpy.ndarray`, shape (m,)
-            Positions to fit polynomials through, pixels.
+            Positions at which to sample for the polynomial fits, pixels.
         shape : `tuple` of `int`
             Height and width of the image, pixels.
         reach : `int`
@@ -149,7 +149,7 @@ class DifferenceFilters:
         Returns
         -------
         psf, science_noise, template_noise : `Psf`
-            The last two are not of sum 1.
+            The sums of the last two are not 1.
         """
         n = 160
         power = self.template_power(n)
@@ -160,7 +160,7 @@ class DifferenceFilters:
         images /= images.sum(axis=(1, 2), keepdims=True)
         science_noise = _centred(fft.irfft2(science, s=(n, n)), reach) ** 2
         template_noise = _centred(fft.irfft2(template, s=(n, n)), reach) ** 2
-        # Noise that is short of high frequencies loses less power than white noise would keep.
+        # Noise that lacks high frequencies loses less power than white noise.
         full = np.broadcast_to(power, template.shape[1:])
         coloured = fft.irfft2(_squared(template) * full, s=(n, n))[:, 0, 0]
         template_noise *= (coloured / template_noise.sum(axis=(1, 2)))[:, np.newaxis, np.newaxis]
@@ -172,7 +172,7 @@ class DifferenceFilters:
 
 
 def _needed_half(images: NDArray[np.float32], half: int) -> int:
-    """Return the half width of a difference's PSF: the science image's, more where its kernel blurs much."""
+    """Return the half width of a difference's PSF: the science image's, or more for a wide kernel."""
     widest = images.shape[-1] // 4
     ixx, iyy, ixy = adaptive_moments(_centred(images[len(images) // 2][np.newaxis], widest)[0].astype(float))
     fwhm = FWHM_PER_SIGMA * math.sqrt(0.5 * (ixx + iyy) + math.hypot(0.5 * (ixx - iyy), ixy))

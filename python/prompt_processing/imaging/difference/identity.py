@@ -1,4 +1,4 @@
-"""Images that are one image: there is no kernel to fit, and nothing is left."""
+"""Identical images: no kernel can be fitted, and the difference is zero."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from prompt_processing.images.kernel import MatchingKernel
 from .kernel import KernelFit
 
 SAME = 0.02
-"""Scatter of the plain difference, in that of its noise, below which images share all of it."""
+"""Scatter of the plain difference, in units of its noise, below which images share their noise."""
 
 SAMPLING = 7
-"""Every seventh pixel along each axis decides."""
+"""Step of the compared pixels along each axis."""
 
 HALF = 7
-"""Half width of the kernel, pixels: that of the smallest one that is fitted."""
+"""Half width of the kernel, pixels: that of the smallest fitted kernel."""
 
 
 def are_one_image(
@@ -28,7 +28,7 @@ def are_one_image(
 ) -> bool:
     """Return whether two images on one grid differ by much less than their noise, bright pixels included.
 
-    Images of two exposures never do, whatever they show.
+    Images of two exposures never do.
     """
     part = np.s_[::SAMPLING, ::SAMPLING]
     usable = ((science.mask[part] | template.mask[part]) & np.int32(int(UNUSABLE))) == 0
@@ -42,7 +42,7 @@ def are_one_image(
 
 
 def identity_fit(shape: tuple[int, int]) -> KernelFit:
-    """Return the kernel that leaves an image of some height and width as it is."""
+    """Return the identity kernel for an image of the given height and width."""
     delta = np.zeros((1, 2 * HALF + 1, 2 * HALF + 1))
     delta[0, HALF, HALF] = 1
     centre = (shape[1] - 1) / 2, (shape[0] - 1) / 2

@@ -16,13 +16,13 @@ from prompt_processing.imaging.errors import TooFewKernelStarsError
 from prompt_processing.imaging.row_bands import in_bands
 
 NOISE_REMOVED = 0.9
-"""Share of the convolved image's noise power that is taken out of the normal equations; the rest
-keeps them positive where there is no signal."""
+"""Share of the convolved image's noise power to subtract from the normal equations; the rest
+keeps them positive where they have no signal."""
 
 
 @dataclass(frozen=True, slots=True)
 class KernelOptions:
-    """Choices of the kernel fit.
+    """Options of the kernel fit.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class KernelOptions:
     widths : `tuple` of `float`
         Sigma of each Gaussian in units of the expected kernel's; one of them is 1.
     minimum_sigma : `float`
-        Of the narrowest Gaussian, pixels; below, it is not sampled.
+        Least sigma of a Gaussian, pixels; a narrower one is undersampled.
     spatial_order : `int`
         Degree of the variation over the image; lowered for few stamps.
     maximum_half : `int`
@@ -41,12 +41,12 @@ class KernelOptions:
     clip : `float`
         Stamps are rejected beyond this many robust sigmas of ln(chi2 / dof).
     model_error : `float`
-        Fraction of the flux in a pixel by which no kernel fits better; keeps
-        the brightest stars from deciding alone.
+        Fractional error of a pixel's flux under any kernel; it keeps the
+        brightest stars from dominating the fit.
     prior : `float`
         Expected size of the weights of the unit-norm basis images.
     flux_variation : `float`
-        Expected variation of the flux ratio over the image, as a fraction: what is left of
+        Expected variation of the flux ratio over the image, as a fraction: residuals of
         flat fields and clouds. Without it, corners without stars would have any flux scale.
     """
 
@@ -74,12 +74,12 @@ class Stamps:
         The image to be convolved, with the kernel's reach around the window.
     target, variance : `~numpy.ndarray` of float32, shape (n, window, window)
         The image to be matched, and the variance of the two together;
-        infinite where a pixel is not to be used.
+        infinite for unusable pixels.
     source_variance : `~numpy.ndarray` of float32, shape (n, window, window)
-        Of the image to be convolved, before that.
+        Variance of the image to be convolved, before the convolution.
     correlation : `~numpy.ndarray`, shape (k, k), or `None`
-        Covariance of that image's noise by lag, if it is not white, in units of its
-        variance at frequency 0.
+        Covariance of that image's noise by lag, in units of its
+        variance at frequency 0; `None` if it is white.
     """
 
     x: NDArray[np.float64]
@@ -93,7 +93,7 @@ class Stamps:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KernelFit:
-    """The kernel and how well it fits.
+    """The kernel and the quality of its fit.
 
     Attributes
     ----------
@@ -114,14 +114,14 @@ class KernelFit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GaussHermiteBasis:
-    """Products of two one-dimensional functions, and the images made of them.
+    """Products of two one-dimensional functions, and the images composed of them.
 
     Attributes
     ----------
     functions : `~numpy.ndarray`, shape (n_functions, size)
         One-dimensional functions.
     pairs : `tuple` of `tuple`
-        Which function along x and along y makes each raw product.
+        Functions along x and along y of each raw product.
     mixing : `~numpy.ndarray`, shape (n_basis, n_basis)
         Basis image = ``mixing @ raw products``: the first image, the expected
         Gaussian, has sum 1, the others sum 0 and unit norm, so that the first weight is the flux ratio.
@@ -135,7 +135,7 @@ class GaussHermiteBasis:
     def make(
         cls, sigmas: tuple[float, ...], degrees: tuple[int, ...], half: int, expected: float
     ) -> GaussHermiteBasis:
-        """Make the basis; sigmas and ``half`` in pixels, ``expected`` the one of the sigmas to begin from."""
+        """Make the basis; sigmas and ``half`` in pixels, ``expected`` is the reference among the sigmas."""
         offsets = np.arange(-half, half + 1, dtype=float)
         functions: list[NDArray[np.float64]] = []
         pairs: list[tuple[int, int]] = []
@@ -151,7 +151,7 @@ class GaussHermiteBasis:
         raw = np.array([np.outer(functions[j], functions[i]) for i, j in pairs])
         sums = raw.sum(axis=(1, 2))
         mixing = np.eye(len(pairs))
-        # The reference goes first: the prior holds all others to be small.
+        # The reference goes first: the prior keeps all others small.
         mixing[[0, reference]] = mixing[[reference, 0]]
         sums = mixing @ sums
         mixing[0] /= sums[0]
@@ -227,27 +227,27 @@ def fit_kernel(
     Parameters
     ----------
     stamps : `Stamps`
-        Around stars and galaxies.
+        Stamps around stars and galaxies.
     basis : `GaussHermiteBasis`
-        What the kernel is made of.
+        Basis of the kernel.
     shape : `tuple` of `int`
         Height and width of the whole image, pixels.
     options : `KernelOptions`
-        Choices.
+        Options of the fit.
     convolves_science : `bool`, optional
-        Recorded in the kernel.
+        Whether the kernel applies to the science image; recorded in the kernel.
 
     Raises
     ------
     TooFewKernelStarsError
-        Fewer than three stamps are left.
+        Raised if fewer than three stamps are left.
 
     Notes
     -----
     Alard & Lupton 1998, ApJ 503, 325; Alard 2000, A&AS 144, 363. Each stamp has
-    a background of its own, eliminated from its normal equations, so that the
-    sky's gradients never enter the kernel. Chi squared of a stamp is a
-    quadratic form of the solution: rejection never goes back to pixels.
+    its own background, eliminated from its normal equations, so that gradients
+    of the sky do not affect the kernel. Chi squared of a stamp is a quadratic
+    form of the solution, so rejection does not need the pixels again.
     """
     n = len(stamps.x)
     if n < 3:
@@ -286,8 +286,8 @@ def fit_kernel(
 class _Equations:
     """Chi squared of each stamp as ``constant - 2 right.a + a.matrix.a + noise * a.overlap.a``.
 
-    The last term is the part that comes from the convolved image's own noise; it
-    belongs to the residual, but not to what the weights ``a`` are solved from.
+    The last term comes from the convolved image's own noise; it is part of the
+    residual, but not of the equations for the weights ``a``.
     """
 
     matrix: NDArray[np.float64]
@@ -299,9 +299,9 @@ class _Equations:
 
 
 def _convolve(images: NDArray[np.float64], kernel: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Convolve images with one kernel, zeros around them, at their own size.
+    """Convolve zero-padded images with one kernel, and keep their size.
 
-    As `scipy.signal.fftconvolve` does; but that module takes longer to import than the rest of SciPy.
+    Equivalent to `scipy.signal.fftconvolve`, whose module takes longer to import than the rest of SciPy.
     """
     shape = tuple(a + b - 1 for a, b in zip(images.shape[1:], kernel.shape, strict=True))
     size = tuple(fft.next_fast_len(length, real=True) for length in shape)
@@ -337,7 +337,7 @@ def _normal_equations(stamps: Stamps, basis: GaussHermiteBasis, options: KernelO
         design *= root[:, np.newaxis]
         data = (data - level[:, np.newaxis]) * root
         normal[part] = design @ design.transpose(0, 2, 1)
-        # The convolved image's own noise would pass for signal and pull the kernel towards zero.
+        # The convolved image's own noise would act as signal and pull the kernel towards zero.
         own = np.nan_to_num(stamps.source_variance[part].reshape(len(design), -1))
         noise[part] = np.sum(own * weight, axis=1)
         normal[part] -= noise[part, np.newaxis, np.newaxis] * overlap
@@ -346,7 +346,7 @@ def _normal_equations(stamps: Stamps, basis: GaussHermiteBasis, options: KernelO
         dof[part] = np.sum(weight > 0, axis=1)
 
     def set_up(start: int, stop: int) -> None:
-        # As many at once as stay in a core's cache.
+        # As many at once as fit into a core's cache.
         for first in range(start, stop, 32):
             fill(slice(first, min(first + 32, stop)))
 
@@ -366,18 +366,18 @@ def _solve(
     blocks = (products.T @ normal.reshape(len(terms), -1)).reshape(n_terms, n_terms, n_basis, n_basis)
     matrix = blocks.transpose(2, 0, 3, 1).reshape(n_basis * n_terms, -1)
     vector = np.einsum("nb,nt->bt", right, terms, optimize=True).ravel()
-    # The mean flux ratio is left free; all else is expected to be small, and smaller where it varies.
+    # The mean flux ratio is left free; all other weights are expected to be small, and variations smaller.
     precision = np.full((n_basis, n_terms), options.prior**-2)
     precision[:, 1:] *= 4
     precision[0] = options.flux_variation**-2
     precision[0, 0] = 0.0
     matrix[np.diag_indices_from(matrix)] += precision.ravel()
-    # Where the noise is smoother than white, taking it out may leave less than nothing of a sharp term.
+    # Where the noise is smoother than white, subtracting it may make a sharp term negative.
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-300))
     scaled = matrix * scale[:, np.newaxis] * scale
     eigenvalues, vectors = np.linalg.eigh(scaled)
     largest = eigenvalues[-1]
-    # Taking the noise out may leave directions without signal slightly negative.
+    # Subtracting the noise may make directions without signal slightly negative.
     good = eigenvalues > 1e-10 * largest
     solution = vectors[:, good] @ ((vectors[:, good].T @ (vector * scale)) / eigenvalues[good])
     condition = float(largest / eigenvalues[good][0])

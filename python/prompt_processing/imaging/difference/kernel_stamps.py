@@ -1,4 +1,4 @@
-"""Choose the sources on which two images' PSFs are compared, and cut them out."""
+"""Choose the sources for the comparison of two images' PSFs, and cut them out."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .block_convolution import kernel_spectra
 from .kernel import Stamps
 
 MARGIN = 12
-"""Pixels around a stamp that its filtering may spoil."""
+"""Pixels around a stamp that filtering may corrupt."""
 
 WHITENING_FLOOR = 1e-3
-"""Noise power that is not amplified further; wider filters would need wider stamps."""
+"""Noise power below which filters amplify no further; wider filters would need wider stamps."""
 
 
 def choose_positions(
@@ -34,10 +34,10 @@ def choose_positions(
     stars : `~astropy.table.Table` or `None`
         ``x, y`` (pixels) and ``snr``, or ``psfFlux`` and ``psfFluxErr``.
     wanted : `int`
-        How many; the image is divided into half as many cells, each of which
-        gives its brightest ones.
+        Number of sources; the image is divided into half as many cells, and the
+        brightest of each cell are taken.
     minimum_snr : `float`
-        Fainter sources say nothing of the PSF.
+        Fainter sources do not constrain the PSF.
     border : `int`
         Distance from the image's edge, pixels.
 
@@ -63,7 +63,7 @@ def choose_positions(
     index = index[np.argsort(-snr[index])]
     cells = max(1, int(np.sqrt(wanted / 2)))
     cell = rows[index] * cells // height * cells + columns[index] * cells // width
-    # Rank within the cell, brightest first: every cell gives its best before any gives its second.
+    # Rank within the cell, brightest first: the best of every cell come before the second best of any.
     order = np.argsort(cell, kind="stable")
     rank = np.empty(len(index), int)
     starts = np.searchsorted(cell[order], np.arange(cells**2))
@@ -75,7 +75,7 @@ def choose_positions(
 def _bright_pixels(
     science: Exposure,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the brightest usable pixel of each 64-pixel cell, for want of a catalogue."""
+    """Return the brightest usable pixel of each 64-pixel cell, in place of a catalogue."""
     cell = 64
     height, width = (n // cell * cell for n in science.shape)
     usable = ~science.has(UNUSABLE | Mask.SUSPECT) & (science.variance > 0)
@@ -86,23 +86,23 @@ def _bright_pixels(
     best = flat.argmax(axis=-1)
     rows = np.arange(height // cell)[:, np.newaxis] * cell + best // cell
     columns = np.arange(width // cell) * cell + best % cell
-    # A star spreads over about nine times as many independent pixels as the mean of 3 x 3 has.
+    # A star spreads over about nine times as many independent pixels as a mean of 3 x 3.
     snr = 3.0 * flat.max(axis=-1)
     return columns.ravel().astype(float), rows.ravel().astype(float), snr.ravel()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StampFilters:
-    """What stamps go through before the fit, so that the noise of their difference is about white.
+    """Filters of stamps before the fit, so that the noise of their difference is about white.
 
     Attributes
     ----------
     source, target : `~numpy.ndarray`, shape (n, n // 2 + 1)
         Real, symmetric filters in Fourier space, with the image's own smoothing.
     source_power : `~numpy.ndarray`, shape (n, n // 2 + 1)
-        Of the filtered source's noise, in units of its variance.
+        Power of the filtered source's noise, in units of its variance.
     noise_left : `float`
-        Share of the two variances' sum that the difference of filtered stamps has.
+        Variance of the difference of filtered stamps, as a share of the two variances' sum.
     """
 
     source: NDArray[np.float64]
@@ -127,9 +127,9 @@ class StampFilters:
         n : `int`
             Width of the stamps, pixels.
         companion_sigma, kernel_sigma : `float`
-            Of what smooths the target, and of the kernel as far as it is known.
+            Sigma of the target's smoothing, and estimate of the kernel's.
         source_variance, target_variance : `float`
-            Of the sky.
+            Variances of the sky.
         correlation : `~numpy.ndarray` or `None`
             Covariance of the source's noise by lag (`warped_noise_correlation`), if not white.
         """
@@ -141,7 +141,7 @@ class StampFilters:
             coloured = np.maximum(kernel_spectra(correlation, n).real.astype(float), 1e-3)
         noise = target_variance * companion**2 + source_variance * coloured * kernel**2
         white = np.sqrt((1 + WHITENING_FLOOR) / (noise / noise[0, 0] + WHITENING_FLOOR))
-        # Of a real image: all columns but the first (and the last of an even width) count twice.
+        # For a real image: all columns but the first (and the last of an even width) count twice.
         weights = np.where((kx == 0) | (2 * kx == 1), 1.0, 2.0)
         left = float(np.sum(weights * white**2 * noise / noise[0, 0]) / np.sum(weights))
         return cls(white, white * companion, coloured * white**2, left)
@@ -158,27 +158,27 @@ def cut_stamps(
     half: int,
     filters: StampFilters,
 ) -> Stamps:
-    """Cut squares out of both images, leaving out what is unusable.
+    """Cut squares out of both images, and mask unusable pixels.
 
     Parameters
     ----------
     source, target : `Exposure`
         The image to convolve and the one to be matched.
     source_image, target_image : `~numpy.ndarray`
-        Their images without holes.
+        Their pixels with holes filled.
     x, y : `~numpy.ndarray`
         Centres, pixels.
     window : `int`
-        Width of the squares that are compared, odd.
+        Width of the squares to compare, pixels; odd.
     half : `int`
         Half width of the kernel, pixels.
     filters : `StampFilters`
-        Of width `stamp_width`.
+        Filters of width `stamp_width`.
 
     Raises
     ------
     TooFewKernelStarsError
-        Every stamp is spoiled.
+        Raised if no stamp is usable.
     """
     offsets = np.arange(-(window // 2 + half), window // 2 + half + 1)
     rows, columns = y[:, np.newaxis] + offsets, x[:, np.newaxis] + offsets
@@ -189,7 +189,7 @@ def cut_stamps(
     bad_source = (source.mask[wide] & planes) != 0
     hard_source = (source.mask[wide] & int(Mask.SAT | Mask.NO_DATA | Mask.EDGE)) != 0
     bad = (target.mask[narrow] & planes) != 0
-    # A filled pixel spoils its neighbours; a missing or clipped one spoils all that the kernel reaches.
+    # A filled pixel affects its neighbours; a missing or clipped one, all pixels within the kernel.
     bad |= ndimage.maximum_filter(bad_source, size=(1, 5, 5))[:, inner, inner]
     bad |= ndimage.maximum_filter(hard_source, size=(1, half, half))[:, inner, inner]
     source_variance, target_variance = source.variance[narrow], target.variance[narrow]
@@ -217,7 +217,7 @@ def cut_stamps(
 
 
 def stamp_width(window: int, half: int) -> int:
-    """Return the width of the squares that are filtered: the window, the kernel's reach and some more."""
+    """Return the width of the squares to filter: the window, the kernel's reach and a margin."""
     return int(fft.next_fast_len(window + 2 * half + 2 * MARGIN, real=True))
 
 

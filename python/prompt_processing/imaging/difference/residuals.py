@@ -1,4 +1,4 @@
-"""What is left of a difference where nothing changed, against what noise would leave."""
+"""Residuals of a difference where nothing changed, compared with its noise."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 from prompt_processing.images import UNUSABLE, Exposure, Mask
 
 GAUSSIAN_CORE = (15.865, 84.135)
-"""Percentiles that are a standard deviation from the mean."""
+"""Percentiles one standard deviation from the mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class Residuals:
-    """Robust scatter of the difference over the root of its variance; 1 is noise.
+    """Robust scatter of the difference over the root of its variance; 1 for pure noise.
 
     Attributes
     ----------
     sky : `float`
-        All usable pixels that hold no detection.
+        Scatter of all usable pixels without a detection.
     stars : `float`
-        Pixels within a seeing disc of stars; NaN without any.
+        Scatter of pixels within a seeing disc of stars; NaN without stars.
     bright_stars : `float`
-        The same of the brightest tenth of these stars.
+        The same for the brightest tenth of these stars.
     n_stars : `int`
-        Stars looked at.
+        Number of stars used.
     """
 
     sky: float
@@ -38,7 +38,7 @@ class Residuals:
 
 
 def robust_sigma(values: NDArray[np.floating]) -> float:
-    """Return half of the distance between the percentiles of a Gaussian's standard deviation."""
+    """Return half the distance between the percentiles at one standard deviation of a Gaussian."""
     if values.size < 10:
         return float("nan")
     low, high = np.percentile(values, GAUSSIAN_CORE)
@@ -53,15 +53,15 @@ def measure_residuals(
     Parameters
     ----------
     difference : `Exposure`
-        With its variance.
+        Difference with its variance.
     stars : `~astropy.table.Table`, optional
         Sources of the science image: ``x, y`` (pixels), ``snr``.
     minimum_snr : `float`, optional
-        Of the stars.
+        Least signal-to-noise ratio of the stars.
     most : `int`, optional
-        Only that many stars are looked at, evenly over their brightness.
+        Maximum number of stars to use, spread evenly over brightness.
     """
-    # A million pixels tell the scatter to a thousandth.
+    # A million pixels measure the scatter to a thousandth.
     step = max(min(difference.shape) // 1000, 1)
     part = np.s_[::step, ::step]
     sky = robust_sigma(_normalised(difference, part, int(Mask.DETECTED | Mask.DETECTED_NEGATIVE)))
@@ -95,7 +95,7 @@ def _normalised(difference: Exposure, part: Any, planes: int = 0) -> NDArray[np.
 
 
 def _around(difference: Exposure, stars: Table, radius: float) -> list[NDArray[np.float32]]:
-    """Return the normalised residuals in a disc around each star, of those that are wholly usable."""
+    """Return the normalised residuals in a disc around each star whose pixels are all usable."""
     height, width = difference.shape
     half = int(np.ceil(radius))
     rows, columns = np.mgrid[-half : half + 1, -half : half + 1]

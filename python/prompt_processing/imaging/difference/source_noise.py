@@ -1,4 +1,4 @@
-"""The part of a difference flux's error that its own photons make."""
+"""The photon noise of a source in the error of its difference flux."""
 
 from __future__ import annotations
 
@@ -17,44 +17,45 @@ from .block_convolution import kernel_spectra
 from .decorrelation import DifferenceFilters
 
 PHOTON_NOISE = "PHOTNOIS"
-"""Name of `photon_noise` among a difference's metadata, as FITS has names."""
+"""Name of `photon_noise` in a difference's metadata, in FITS form."""
 
 SURROUNDINGS = 10
-"""Distance from a fitted source at which there is sky, or a galaxy, without it, pixels."""
+"""Distance from a fitted source, pixels, at which its own light is negligible."""
 
 
 def photon_noise(filters: DifferenceFilters, science_psf: Psf, x: float, y: float) -> float:
-    """Return how much variance of a PSF flux the photons of its source make.
+    """Return the variance of a PSF flux from the photons of its source.
 
     Parameters
     ----------
     filters : `DifferenceFilters`
-        That made the difference.
+        Filters that made the difference.
     science_psf : `~prompt_processing.images.Psf`
-        Of the science image as it is.
+        PSF of the unfiltered science image.
     x, y : `float`
-        Where, pixels.
+        Position, pixels.
 
     Returns
     -------
     variance : `float`
-        Of the flux, where the science image's variance is the difference's PSF, scaled as the flux is.
+        Variance of the flux if the science image's variance is the difference's PSF, scaled like the flux.
 
     Notes
     -----
-    The whitening makes the noise of both images' skies together white. The photon noise of a source that is
+    The whitening makes the combined sky noise of both images white. The photon noise of a source that is
     only in the science image goes through the science image's filter alone: where that smooths, as a kernel
-    for a blurrier template does, neighbouring pixels have their noise in common, and the variances of
-    pixels say little of a flux's. With the difference's PSF ``p = g * s``, made of the science
-    image's filter ``g`` and PSF ``s``, the flux is ``sum(p d) / sum(p^2)``, and of photons that
-    fell as ``s`` its variance is ``sum(s (p x g)^2) / sum(p^2)^2``.
+    for a blurrier template does, neighbouring pixels share their noise, and the variances of
+    pixels do not determine the variance of a flux.
+    With the difference's PSF ``p = g * s``, composed of the science
+    image's filter ``g`` and PSF ``s``, the flux is ``sum(p d) / sum(p^2)``, and for photons
+    distributed as ``s`` its variance is ``sum(s (p x g)^2) / sum(p^2)^2``.
     """
     n = 160
     science = filters.spectra(np.array([x]), np.array([y]), n, filters.template_power(n))[0][0]
     source = kernel_spectra(science_psf.image_at(x, y)[np.newaxis], n)[0]
     fell, seen = (fft.irfft2(light, s=(n, n)).astype(np.float64) for light in (source, science * source))
     weights = fft.irfft2(science * source * science.conj(), s=(n, n)).astype(np.float64)
-    # The last factor: what `with_photon_noise` takes for the photons if they fell as ``s``.
+    # The last factor is the photons that `with_photon_noise` finds if they are distributed as ``s``.
     return float(np.sum(fell * weights**2) / np.sum(seen**2) / np.sum(fell * seen))
 
 
@@ -65,23 +66,23 @@ def with_photon_noise(
     difference: Exposure,
     science: Exposure,
 ) -> NDArray[np.float64]:
-    """Return errors of PSF fluxes with what the variance plane does not tell of the sources' photons.
+    """Add to errors of PSF fluxes the photon noise that the variance plane does not include.
 
     Parameters
     ----------
     errors : `~numpy.ndarray`, shape (n,)
-        From the difference's variance plane, its unit.
+        Errors from the difference's variance plane, in its unit.
     x, y : `~numpy.ndarray`, shape (n,)
         Positions, pixels.
     difference : `Exposure`
-        With PSF; ``metadata`` as `subtract` makes it, or the errors stay as they are.
+        Difference with PSF; without the ``metadata`` of `subtract` the errors are unchanged.
     science : `Exposure`
-        For its variance, which has the photons.
+        Science image, whose variance includes the photons.
 
     Notes
     -----
-    What both variances have above their level around a source is compared by what it makes of the flux's
-    variance; the larger counts.
+    The excess of both variances over their level around a source is converted to a variance of the flux;
+    the larger one counts.
     """
     out = np.array(errors, np.float64)
     factor = float(difference.metadata.get(PHOTON_NOISE, 0.0))
@@ -151,7 +152,7 @@ def _add_photons(
 def _around(
     variance: NDArray[np.float32], mask: NDArray[np.int32], unusable: int, column: int, row: int, reach: int
 ) -> float:
-    """Return the level on the sides of a square: that of the two middle ones of four; 0 without any."""
+    """Return the level on the sides of a square: the mean of the middle two of four; 0 without any."""
     height, width = variance.shape
     sides = np.zeros(4)
     n = 0

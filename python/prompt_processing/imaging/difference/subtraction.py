@@ -35,16 +35,16 @@ from .variance import filtered_variance
 
 @dataclass(frozen=True, slots=True)
 class SubtractionOptions:
-    """Choices of the subtraction.
+    """Options of the subtraction.
 
     Attributes
     ----------
     kernel : `KernelOptions`
-        Of the fit.
+        Options of the kernel fit.
     stamps : `int`
         Number of sources to fit the kernel on.
     minimum_snr : `float`
-        Of those sources.
+        Least signal-to-noise ratio of those sources.
     whitening_half : `int`
         Half width of the noise-whitening filter, pixels.
     grid : `int`
@@ -52,18 +52,18 @@ class SubtractionOptions:
     background_box : `int`
         Boxes of the residual background, pixels.
     fine_background_box : `int`
-        Boxes of what is left after that, if there is fine structure, pixels; wider for wide PSFs.
+        Boxes for the remaining fine structure, if any, pixels; wider for wide PSFs.
     bright_sigma : `float`
         Pixels connected to a saturated core and this many sky sigmas bright are
         flagged: no kernel fits wings to better than about a per cent.
     maximum_flux_ratio : `float`
-        A kernel whose sum is off 1 by more than this factor is refused.
+        A kernel whose sum differs from 1 by more than this factor is refused.
     sharpening_sigma : `float`
         Smallest sigma of a kernel, pixels; below, the image to be matched
         is smoothed first.
     blurry_sigma : `float`
-        Sigma of the kernel from one image to the other, pixels, from which on the sharper one is convolved;
-        below, the less noisy one. What counts is the axis along which a kernel widens least.
+        Sigma of the kernel from one image to the other, pixels, above which the sharper image is convolved;
+        below, the less noisy one is. The axis along which a kernel widens least decides.
     convolve : {"science", "template"} or `None`
         Which image gets the fitted kernel, instead of that rule.
     """
@@ -84,7 +84,7 @@ class SubtractionOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subtraction:
-    """What comes of it.
+    """The products of a subtraction.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Subtraction:
         convolved. Mask and variance are the template's own arrays.
     kernel : `MatchingKernel`
     metrics : `dict`
-        Numbers that tell how well it went.
+        Numbers that describe the quality of the subtraction.
     """
 
     difference: Exposure
@@ -119,21 +119,21 @@ def subtract(
     science : `Exposure`
         Background-subtracted, nJy, with a PSF.
     template : `Exposure`
-        On the science image's pixels (`warp_template`), nJy.
+        Template on the science image's pixels (`warp_template`), nJy.
     stars : `~astropy.table.Table`, optional
         Sources of the science image: ``x, y`` (pixels), ``snr`` or ``psfFlux``;
-        without it (or with too few) bright pixels are looked for.
+        without it (or with too few) bright pixels are used.
     options : `SubtractionOptions`, optional
-        Choices.
+        Options of the subtraction.
 
     Raises
     ------
     TooFewKernelStarsError
-        Hardly any source is in both images.
+        Raised if too few sources are in both images.
     BadKernelError
-        The kernel's sum says that the flux scales do not agree at all.
+        Raised if the kernel's sum shows that the flux scales disagree.
     ValueError
-        The images differ in shape, or the science image has no PSF.
+        Raised if the images differ in shape, or the science image has no PSF.
     """
     options = options or SubtractionOptions()
     if science.psf is None:
@@ -164,7 +164,7 @@ def subtract(
     reach = _reach(kernel.image_at(shape[1] / 2, shape[0] / 2))
     mask = _difference_mask(science, template, (science_image, template_image), reach, options)
     image, matched = _convolve_images((science_image, template_image), filters, grid)
-    # The filled template is not needed any more: memory that has been written to is faster than new.
+    # The filled template is no longer needed: reused memory is faster than new memory.
     variance = template_image
     filtered_variance((science.variance, template.variance), noise_filters, grid.margin, variance)
     quiet, usable_fraction = quiet_pixels(image, variance, mask)
@@ -173,7 +173,7 @@ def subtract(
         image, quiet, max(options.fine_background_box, math.ceil(7 * psf.fwhm_at()))
     )
     background = math.hypot(background, fine)
-    # What is nothing but rounding says nothing of the noise.
+    # Pure rounding errors do not measure the noise.
     scale = 1.0 if sigma == 0 and companion_sigma == 0 else scale_variance(image, variance, quiet)
     blank(mask, int(Mask.NO_DATA), image, variance)
     blank(template.mask, int(Mask.NO_DATA), matched)
@@ -197,7 +197,7 @@ def subtract(
     photons = photon_noise(filters, science.psf, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
     difference = Exposure(image, mask, variance, *common, {**metrics, PHOTON_NOISE: photons})
     matched_psf = filters.matched_psf(science.psf, template.psf)
-    # Nothing writes to these planes any more: they need not be there twice.
+    # Nothing modifies these planes any more, so they are shared instead of copied.
     matched_exposure = Exposure(
         *(matched, template.mask, template.variance, science.wcs, matched_psf),
         *(science.photo_calib, science.visit_info, dict(template.metadata)),
@@ -223,9 +223,8 @@ def _fit(
     to_template = kernel_sigma(science_moments, template_moments)
     affine = _warp_affine(template)
     noise = _sky_variance(science.variance), _sky_variance(template.variance)
-    # The less noisy image gets the kernel (noise in what is convolved would bias the fit), unless it is so
-    # blurred, along either axis, that the other one would have to be smoothed more than it can be sharpened
-    # again.
+    # The less noisy image is convolved, because noise in that image biases the fit. The exception is an
+    # image so blurred along either axis that the other one would need more smoothing than can be undone.
     gain = math.copysign(to_template[0] ** 2, to_template[0]) - math.copysign(
         to_science[0] ** 2, to_science[0]
     )
@@ -233,8 +232,8 @@ def _fit(
     if options.convolve is not None:
         convolves_science = options.convolve == "science"
     low, mean = to_template if convolves_science else to_science
-    # Unless the other one is clearly the blurrier, it is smoothed, so that no kernel need sharpen. The
-    # whitening undoes this afterwards, in the noise and in the PSF.
+    # Unless the other image is clearly blurrier, it is smoothed, so that no kernel has to sharpen. The
+    # whitening later undoes this in the noise and in the PSF.
     companion_sigma = 0.0
     if low < options.sharpening_sigma:
         companion_sigma = math.sqrt(options.sharpening_sigma**2 - math.copysign(low**2, low))
@@ -262,7 +261,7 @@ def _fit(
 
 
 def _sky_variance(variance: NDArray[np.float32]) -> float:
-    """Return the variance typical of the sky."""
+    """Return the typical variance of the sky."""
     values = variance[::11, ::11]
     values = values[values > 0]
     if not values.size:
@@ -271,7 +270,7 @@ def _sky_variance(variance: NDArray[np.float32]) -> float:
 
 
 def _warp_affine(template: Exposure) -> tuple[float, float, float, float] | None:
-    """Return how the template was warped, if it says so."""
+    """Return the affine map of the template's warp, if its metadata has one."""
     if not all(key in template.metadata for key in AFFINE_KEYS):
         return None
     xx, xy, yx, yy = (float(template.metadata[key]) for key in AFFINE_KEYS)
@@ -320,14 +319,14 @@ def _difference_mask(
     reach: int,
     options: SubtractionOptions,
 ) -> NDArray[np.int32]:
-    """Combine the masks, spread by what the kernel smears."""
+    """Combine the masks, spread as far as the kernel smears."""
     mask = combined_mask(science.mask, template.mask)
     psf_radius = 3 if science.psf is None else max(2, round(science.psf.fwhm_at()))
     sky = float(np.sqrt(np.nanmedian(science.variance[::16, ::16])))
     threshold = options.bright_sigma * sky
     for plane, image in zip((Mask.SAT, Mask.SAT_TEMPLATE), images, strict=True):
         flag_bright_surroundings(mask, int(plane), int(plane), image, threshold, reach + psf_radius)
-    # A filled hole is right to a few per cent at its rim, so 2 pixels do; no data is no data.
+    # A filled hole is accurate to a few per cent at its rim, so 2 pixels suffice there.
     for plane in (Mask.BAD, Mask.CR):
         spread_plane(mask, int(plane), int(plane), 1)
     spread_holes(mask, int(Mask.NO_DATA), int(Mask.EDGE), reach)

@@ -14,10 +14,10 @@ from prompt_processing.imaging.row_bands import in_bands
 from .block_convolution import BlockGrid, PolynomialSpectra, convolve_blocks
 
 LEAST = np.finfo(np.float32).tiny
-"""Variances stay above 0, in any unit."""
+"""Least variance, above 0 in any unit."""
 
 BIN = 2
-"""Variances are smooth beside images: a quarter of the pixels tells them to a per cent."""
+"""Variances are smoother than images: a quarter of the pixels measures them to a per cent."""
 
 
 def filtered_variance(
@@ -28,13 +28,13 @@ def filtered_variance(
     Parameters
     ----------
     variances : sequence of `~numpy.ndarray` of float32, shape (height, width)
-        Pixels without one (not above 0, or not finite) count as 0.
+        Variances; invalid pixels (not above 0, or not finite) count as 0.
     filters : sequence of `Psf`
-        Squared filters, not of sum 1, as they vary over the image.
+        Squared filters that vary over the image; their sums are not 1.
     margin : `int`
         Half width of the filters, pixels.
     out : `~numpy.ndarray` of float32, shape (height, width)
-        Overwritten with the sum.
+        Array to overwrite with the sum.
     """
     height, width = out.shape
     shape = (-(-height // BIN), -(-width // BIN))
@@ -49,11 +49,11 @@ def filtered_variance(
 
 
 def _binned_filter(square: Psf) -> Psf:
-    """Return a filter as the binned image's pixels see it, of the same sum."""
+    """Return a filter for the pixels of the binned image, with the same sum."""
     half = square.size // 2
     small = -(-half // BIN) + 1
     offsets, bins = np.arange(-half, half + 1), np.arange(-small, small + 1)
-    # Two binned pixels' distance, over all positions of the pixels in them, spreads triangularly.
+    # The distance of two binned pixels has a triangular distribution over the pixels in them.
     weights = np.maximum(0.0, 1 - np.abs(offsets - BIN * bins[:, np.newaxis]) / BIN)
     coefficients = np.einsum("aj,tjk,bk->tab", weights, square.coefficients, weights, optimize=True)
     middle = (BIN - 1) / 2
@@ -68,12 +68,12 @@ def _binned_filter(square: Psf) -> Psf:
 
 @numba.njit(cache=True, nogil=True)
 def _bin(image: NDArray[np.float32], out: NDArray[np.float32], start: int, stop: int) -> None:
-    """Average the usable ones of each 2 x 2 pixels."""
+    """Average the usable pixels of each 2 x 2."""
     height, width = image.shape
     zero, one, most = np.float32(0), np.float32(1), np.float32(np.inf)
     for row in range(start, stop):
         whole = width // 2 if 2 * row + 1 < height else 0
-        # Nothing here branches, so that many are averaged at once.
+        # No branches here, so that many pixels are averaged at once.
         for column in range(whole):
             a, b = image[2 * row, 2 * column], image[2 * row, 2 * column + 1]
             c, d = image[2 * row + 1, 2 * column], image[2 * row + 1, 2 * column + 1]
@@ -101,7 +101,7 @@ def _enlarge(small: NDArray[np.float32], out: NDArray[np.float32], start: int, s
     rows, columns = small.shape
     width = out.shape[1]
     near, far, least = np.float32(0.75), np.float32(0.25), LEAST
-    # A row as high as the output's, with one more value at either end.
+    # A row interpolated to the output's height, with one more value at either end.
     line = np.empty(columns + 2, np.float32)
     for row in range(start, stop):
         j = row // 2

@@ -1,4 +1,4 @@
-"""From the segments of a readout to the pixels of the detector, in electrons, in one pass."""
+"""Assemble the segments of a readout into the detector's pixels, in electrons, in one pass."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NONE = np.zeros((1, 1), np.float32)
 
 @dataclass(frozen=True, slots=True)
 class SegmentPlace:
-    """Where the data section of a segment lies, in its readout and on the detector.
+    """Position of a segment's data section in its readout and on the detector.
 
     Attributes
     ----------
@@ -131,21 +131,21 @@ def reduce_segment(
     level : `~numpy.ndarray`, shape (place.height,)
         Zero level of each row of the data section, ADU.
     image, variance, mask : `~numpy.ndarray`, shape of the detector
-        Written in place: electrons, electrons squared, `Mask` bits added.
+        Arrays to update: electrons, electrons squared, and `Mask` bits added.
     bias, dark, flat : `~numpy.ndarray`, shape of the detector, optional
-        Left out where missing. Dead or non-finite pixels become 0 with
+        Calibration frames; missing ones are skipped. Dead or non-finite pixels become 0 with
         ``BAD`` and ``NO_DATA``.
 
     Returns
     -------
     n_saturated : `int`
-        Pixels at or above the saturation level, which are marked ``SAT``;
-        decided before anything but the overscan is subtracted.
+        Number of pixels at or above the saturation level, which are marked ``SAT``.
+        The test precedes all subtractions except the overscan's.
 
     Raises
     ------
     ValueError
-        The data section is not within the readout, or its place not on the detector.
+        Raised if the data section is not within the readout, or its place is off the detector.
     """
     _check_place(raw, place, level, image, variance, mask, *(f for f in (bias, dark, flat) if f is not None))
     return int(
@@ -164,7 +164,7 @@ def reduce_segment(
 def _check_place(
     raw: NDArray[np.integer], place: SegmentPlace, level: NDArray[np.float32], *planes: NDArray[Any]
 ) -> None:
-    """Compiled loops look no further than a segment says: it must not say more than there is."""
+    """Refuse a segment that does not fit: compiled loops trust its bounds."""
     spans = [(place.row, place.height, raw.shape[0]), (place.column, place.width, raw.shape[1])]
     for plane in planes:
         spans += [(place.y0, place.height, plane.shape[0]), (place.x0, place.width, plane.shape[1])]

@@ -18,27 +18,27 @@ _UNSEEN = int(Mask.BAD | Mask.SAT | Mask.NO_DATA)
 
 @dataclass(frozen=True, slots=True)
 class CosmicRayOptions:
-    """How to tell cosmic rays from stars.
+    """Thresholds that separate cosmic rays from stars.
 
     Attributes
     ----------
     min_fwhm : `float`
-        Sharpest stars to be expected, pixels, while no PSF is known.
+        FWHM of the sharpest expected stars, pixels, while no PSF is known.
     sharpness : `float`
         A pixel is sharp if a pair of opposite neighbours is fainter than this
-        fraction of what the PSF would give them.
+        fraction of the PSF's prediction.
     significance : `float`
-        Of the pixel above the sky, in its standard deviations.
+        Significance of the pixel above the sky.
     contrast_significance : `float`
-        Of the sharpness.
+        Significance of the sharpness.
     growth_significance : `float`
-        Of both, for neighbours of what is already found.
+        Significance of both, for neighbours of found pixels.
     halo_significance : `float`
-        Above the surroundings, of pixels beside those: diffused charge.
+        Significance above the surroundings for adjacent pixels with diffused charge.
     iterations : `int`
         Rounds of growth.
     max_pixels : `int`
-        More than this is not believed: nothing is marked.
+        With more pixels the result is implausible and nothing is marked.
     """
 
     min_fwhm: float = 2.6
@@ -53,7 +53,7 @@ class CosmicRayOptions:
 
 @numba.njit(cache=True, nogil=True)
 def _is_sharp(image, variance, mask, x, y, sky, ratio, significance, contrast):  # type: ignore[no-untyped-def]
-    """Tell whether a pixel stands out more than a star's peak would."""
+    """Return whether a pixel is sharper than a star's peak."""
     height, width = image.shape
     pixel = image[y, x] - sky
     if pixel <= significance * np.sqrt(variance[y, x]):
@@ -123,7 +123,7 @@ def _repair(image, variance, mask, pixels, fallback):  # type: ignore[no-untyped
 
 @numba.njit(cache=True, nogil=True)
 def _grow(image, variance, mask, pixels, sky, ratio, significance):  # type: ignore[no-untyped-def]
-    """Mark neighbours of found pixels that are sharp now that those are gone."""
+    """Mark neighbours of found pixels that are sharp after those are repaired."""
     height, width = image.shape
     grown = np.empty((8 * pixels.shape[0], 2), np.int32)
     n = 0
@@ -178,7 +178,7 @@ def neighbour_ratios(fwhm: float) -> NDArray[np.float64]:
 
 
 def _psf_ratios(psf: Psf) -> NDArray[np.float64]:
-    """Return the same of a measured PSF, the smallest over the corners and centre of its range."""
+    """Return the same for a measured PSF, the smallest over the corners and centre of its range."""
     ratios = []
     reach = psf.scale if psf.order else 0.0
     for dx, dy in ((0, 0), (-0.9, -0.9), (0.9, -0.9), (-0.9, 0.9), (0.9, 0.9)):
@@ -217,14 +217,14 @@ def find_cosmic_rays(
     Raises
     ------
     TooManyCosmicRaysError
-        If more pixels are sharp than cosmic rays could hit: the noise or the
-        expected seeing is then wrong. Nothing has been changed.
+        Raised if more pixels are sharp than cosmic rays could hit: the noise or
+        the expected seeing is then wrong. The exposure is not modified.
 
     Notes
     -----
     The test is that of R. Lupton's Photo: a pixel is hit if, in any of four
-    directions, its two neighbours are fainter than a star's would be at the
-    sharpest. Vectorised L.A.Cosmic takes tens of seconds on a full detector.
+    directions, its two neighbours are fainter than those of the sharpest
+    star. Vectorised L.A.Cosmic takes tens of seconds on a full detector.
     """
     options = options or CosmicRayOptions()
     image, variance, mask = exposure.image, exposure.variance, exposure.mask
@@ -260,7 +260,7 @@ def find_cosmic_rays(
         return 0
     pixels = np.concatenate([*everything, pixels])
     pixels = np.concatenate([pixels, _halo(image, variance, mask, pixels, options.halo_significance)])
-    # Once more, so that no value comes from a pixel that was found only later.
+    # Repeat, so that no value comes from a pixel that was found later.
     _repair(image, variance, mask, pixels, np.float32(sky))
     mask[pixels[:, 0], pixels[:, 1]] |= int(Mask.INTRP)
     return len(pixels)

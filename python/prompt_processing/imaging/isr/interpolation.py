@@ -61,11 +61,11 @@ def interpolate_bad_columns(
     Parameters
     ----------
     image, variance, mask : `~numpy.ndarray`, shape (height, width)
-        The image in any unit; the variance takes that of the neighbours.
+        The image in any unit; the variance becomes that of the neighbours.
     planes : `Mask`
         Pixels to fill.
     max_width : `int`
-        Longer runs are left alone: nothing is known of their middle.
+        Longest run to fill, pixels; the middle of longer runs is unconstrained.
     """
     avoid = int(planes | Mask.SAT | Mask.NO_DATA)
 

@@ -34,14 +34,14 @@ class IsrOptions:
     Attributes
     ----------
     saturation_margin : `float`
-        Pixels count as saturated from this fraction of the amplifier's
-        saturation on: the bias pattern moves the level a little.
+        Fraction of the amplifier's saturation above which pixels count as
+        saturated, because the bias pattern shifts the level slightly.
     saturation_growth : `int`
-        Pixels around saturated ones that are marked too.
+        Width, pixels, of the margin marked around saturated pixels.
     cosmic_rays : `CosmicRayOptions` or `None`
-        `None` skips the search.
+        Options of the search; `None` skips it.
     interpolate : `bool`
-        Whether narrow runs of bad pixels are filled along rows.
+        Whether to fill narrow runs of bad pixels along rows.
     """
 
     saturation_margin: float = 0.98
@@ -65,12 +65,12 @@ def run_isr(
     Parameters
     ----------
     raw : `RawFrame`
-        As read.
+        The raw frame as read.
     detector : `Detector`
-        Gives each amplifier's gain, read noise and saturation.
+        Detector with each amplifier's gain, read noise and saturation.
     bias, dark, flat : `Exposure`, optional
-        Assembled calibration frames; a step is skipped where its frame is
-        missing. The bias is in ADU, the dark in electrons a second, unless
+        Assembled calibration frames; a step is skipped if its frame is
+        missing. The bias is in ADU, the dark in electrons per second, unless
         ``BUNIT`` in their metadata says otherwise (``adu``, ``electron``,
         ``adu/s``, ``electron/s``). The flat is relative to 1.
     defects : `Defects`, optional
@@ -84,21 +84,21 @@ def run_isr(
     exposure : `Exposure`
         Electrons, with variance (photons and read noise) and the planes
         ``BAD``, ``SAT``, ``CR``, ``INTRP``, ``NO_DATA``. Metadata: ``BUNIT``,
-        measured read noise and gain of each amplifier, counts of what was
-        marked.
+        measured read noise and gain of each amplifier, counts of marked
+        pixels.
 
     Raises
     ------
     UnusableCalibrationError
-        A calibration frame has another shape than the raw.
+        Raised if a calibration frame's shape differs from the raw's.
     LookupError
-        The detector has no amplifier of a segment's name.
+        Raised if the detector has no amplifier of a segment's name.
 
     Notes
     -----
     Saturation is decided on the counts above the overscan, before anything
-    else is subtracted. Trimming, flips, bias, dark, gain and flat are one pass
-    over the pixels, segments in parallel: no intermediate frame exists.
+    else is subtracted. Trimming, flips, bias, dark, gain and flat take one pass
+    over the pixels, with segments in parallel and without intermediate frames.
     """
     options = options or IsrOptions()
     shape = raw.shape
@@ -160,7 +160,7 @@ def run_isr(
 
 
 def _native(values: NDArray[Any]) -> NDArray[Any]:
-    """Return an array in the machine's byte order, itself if it has that already."""
+    """Return an array in the machine's byte order, without a copy if it has that order."""
     if values.dtype.isnative:
         return values
     return values.astype(values.dtype.newbyteorder("="))
@@ -198,7 +198,7 @@ def _scales(
 
 
 def _per_unit(frame: Exposure, default: str, gain: float) -> float:
-    """Return the electrons (a second) in one unit of a calibration frame."""
+    """Return the electrons (per second) in one unit of a calibration frame."""
     unit = str(frame.metadata.get("BUNIT", default)).strip().lower()
     if unit.startswith("adu"):
         return gain
@@ -222,7 +222,7 @@ def _grow_saturation(mask: NDArray[np.int32], growth: int) -> None:
     saturated = np.int32(int(Mask.SAT))
     parts: list[NDArray[np.int32]] = []
     in_bands(lambda start, stop: parts.append(_find_saturated(mask, saturated, start, stop)), mask.shape[0])
-    # Not before all are found, which would grow what has grown.
+    # Only after all are found, so that the growth is not grown again.
     for pixels in parts:
         _mark_around(mask, pixels, growth, saturated)
 

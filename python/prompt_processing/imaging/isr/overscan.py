@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from prompt_processing.images.robust import MAD_TO_SIGMA
 
 SKIPPED_COLUMNS = 4
-"""First overscan columns, which hold charge that the transfer left behind."""
+"""Number of first overscan columns, which contain deferred charge."""
 
 TRAIL_SIGNIFICANCE = 7.0
-"""Significance of the fall along an overscan row above which it holds a bleed's charge."""
+"""Significance of the fall along an overscan row above which it contains a bleed's charge."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OverscanFit:
-    """What the overscan of one segment says.
+    """Level and noise from the overscan of one segment.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class OverscanFit:
     read_noise : `float`
         Standard deviation of a pixel, ADU; NaN if there are too few columns.
     n_replaced : `int`
-        Rows whose level was taken from their neighbours.
+        Number of rows whose level comes from their neighbours.
     """
 
     level: NDArray[np.float32]
@@ -46,7 +46,7 @@ def _row_statistics(overscan, level, scatter, fall):  # type: ignore[no-untyped-
             values[column] = overscan[row, column]
         median = np.median(values)
         sigma = MAD_TO_SIGMA * np.median(np.abs(values - median))
-        # Integers of a quiet amplifier may have no median deviation at all.
+        # Integers of a quiet amplifier may have a median deviation of 0.
         limit = 4.0 * max(sigma, 0.5)
         total = squares = first = second = 0.0
         n = n_first = n_second = 0
@@ -83,11 +83,11 @@ def fit_overscan(overscan: NDArray[np.integer] | NDArray[np.floating]) -> Oversc
 
     Notes
     -----
-    Each row has its own clipped mean, so that a true jump of the level
-    between two rows is followed. Charge of a saturated star that trails into
-    the overscan looks like a jump too, but falls along the row; such rows,
-    and those that scatter more than they should, take the level of the
-    nearest good rows instead.
+    Each row has its own clipped mean, which follows true jumps of the level
+    between rows. Charge of a saturated star that trails into
+    the overscan also looks like a jump, but falls along the row. Such rows,
+    and those with excess scatter, take the level of the nearest good rows
+    instead.
     """
     overscan = overscan[:, min(SKIPPED_COLUMNS, max(overscan.shape[1] - 8, 0)) :]
     rows, columns = overscan.shape

@@ -16,7 +16,7 @@ _CR = int(Mask.CR)
 _INTERPOLATED = int(Mask.INTRP)
 
 SNAP_SIGNIFICANCE = 8.0
-"""Difference between snaps, in its standard deviations, of a pixel hit in one of them."""
+"""Difference between snaps, in its standard deviations, above which a pixel counts as hit in one of them."""
 
 
 @numba.njit(cache=True, nogil=True)
@@ -34,11 +34,11 @@ def _average(  # type: ignore[no-untyped-def]
             bad1, bad2 = mask[y, x] & _UNUSABLE, other_mask[y, x] & _UNUSABLE
             s1, s2 = first - level, second - other_level
             differs = abs(s1 - s2) > significance * np.sqrt(v1 + v2)
-            # A star differs too, when the seeing changes; but never by half of itself.
+            # A star also differs when the seeing changes, but never by half of its flux.
             if differs and not bad1 and not bad2 and min(s1, s2) < half * max(s1, s2):
                 bad1, bad2 = (_CR, 0) if s1 > s2 else (0, _CR)
             if bad1 and not bad2:
-                # The sky of both stays in, so that the level has no step.
+                # The sky of both is averaged, so that the level has no step.
                 image[y, x] = second + half * (level - other_level)
                 variance[y, x] = v2
                 mask[y, x] = other_mask[y, x] | _INTERPOLATED
@@ -52,23 +52,23 @@ def _average(  # type: ignore[no-untyped-def]
 
 
 def combine_snaps(exposures: Sequence[Exposure]) -> Exposure:
-    """Average one or two snaps of a visit; what is hurt in one is taken from the other.
+    """Average one or two snaps of a visit; take pixels damaged in one from the other.
 
     Parameters
     ----------
     exposures : sequence of `Exposure`
-        Electrons, of one detector, in order of time. They stay as they are.
+        Electrons, of one detector, in order of time; not modified.
 
     Returns
     -------
     combined : `Exposure`
-        Average electrons a snap. The visit info is the first one's with the
+        Average electrons per snap. The visit info is the first one's with the
         middle of all snaps and the sum of their exposure times.
 
     Raises
     ------
     ValueError
-        There are none, or more than two, or they differ in shape.
+        Raised if there are none or more than two, or if their shapes differ.
     """
     if not 1 <= len(exposures) <= 2:
         raise ValueError(f"A visit has 1 or 2 snaps, not {len(exposures)}.")

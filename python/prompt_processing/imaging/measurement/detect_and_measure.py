@@ -1,4 +1,4 @@
-"""From a difference image to a catalogue of what differs."""
+"""Detect and measure the sources of a difference image."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def detect_and_measure(
     science, matched : `Exposure`
         Science image and matched template, for forced fluxes.
     options : `DetectionOptions`, optional
-        Of the detection.
+        Options of the detection.
 
     Returns
     -------
     sources : `~astropy.table.Table`
-        As `measure_dia_sources`, with ``diaSourceId``. Most significant first. ``meta["streaks"]`` is the
-        list of masked streaks, each a `dict` of `~prompt_processing.imaging.measurement.streaks.Streak`.
+        Columns of `measure_dia_sources` and ``diaSourceId``; most significant first. ``meta["streaks"]`` is
+        the list of masked streaks, each a `dict` of `~prompt_processing.imaging.measurement.streaks.Streak`.
     """
     streaks = mask_streaks(difference)
     peaks = join_long_trails(difference, detect_dia_sources(difference, options))

@@ -24,20 +24,20 @@ FLAGS: dict[str, tuple[Mask, bool]] = {
     "injected": (Mask.INJECTED, True),
     "injected_template": (Mask.INJECTED_TEMPLATE, True),
 }
-"""Planes behind ``pixelFlags_<name>``, and whether there is a ``pixelFlags_<name>Center``."""
+"""Planes of ``pixelFlags_<name>``, and whether ``pixelFlags_<name>Center`` exists."""
 
 CORRELATED = 1.5
-"""Scatter of the score from which on noise is correlated, and errors of fluxes and positions grow by it."""
+"""Scatter of the score above which noise counts as correlated and scales errors of fluxes and positions."""
 
 NEARBY = 15
-"""Distance within which a bright star's light is looked for, pixels."""
+"""Radius of the search for a bright star's light, pixels."""
 
 DIPOLE_GAIN = 0.7
-"""Chi squared of an accepted dipole, at most this fraction of a point source's ..."""
+"""Largest chi squared of an accepted dipole, as a fraction of a point source's ..."""
 DIPOLE_LEAST_GAIN = 20.0
-"""... and lower by at least this much, for the three parameters more."""
+"""... and its least improvement, for the three additional parameters."""
 DIPOLE_BALANCE = 0.25
-"""Flux of the fainter lobe in units of the brighter one's, at least."""
+"""Least flux of the fainter lobe, in units of the brighter one's."""
 
 
 def make_catalogue(
@@ -52,14 +52,14 @@ def make_catalogue(
     Parameters
     ----------
     peaks, results : `~numpy.ndarray`
-        Of `dia_detection.PEAK` and `dia_measurement.RESULT`, one row a source.
+        Of `dia_detection.PEAK` and `dia_measurement.RESULT`, one row per source.
     difference, science, matched : `Exposure`
         As in `dia_measurement.measure_dia_sources`.
 
     Returns
     -------
     sources : `~astropy.table.Table`
-        By the APDB's names and units (degrees, nJy, arcsec; x, y in pixels), with
+        Columns with the APDB's names and units (degrees, nJy, arcsec; x, y in pixels), with
         the features ``score`` (signed detection significance), ``sharpness``,
         ``pixelSnr`` (the same if noise were white), ``ownLobe``, ``oppositeLobe`` (significance of the
         strongest 3 x 3 pixels of either sign), ``oppositePixels``, ``oppositeShare``,
@@ -99,13 +99,13 @@ def make_catalogue(
     _add_forced_fluxes(table, science, matched)
     _add_pixel_flags(table, results, difference.shape)
     table["sharpness"] = results["sharpness"]
-    # Pixels of correlated noise scatter as their variance says, fluxes more.
+    # With correlated noise, pixels scatter as their variance predicts, but fluxes scatter more.
     scatter = np.where(peaks["scatter"] > CORRELATED, peaks["scatter"], 1.0).astype(float)
     for name in ("psfFluxErr", "xErr", "yErr", "raErr", "decErr"):
         table[name] *= scatter
     table["ra_dec_Cov"] *= scatter**2
     table["pixelSnr"] = table["snr"] * scatter
-    # How much of the signal (squared) is not in the model, whatever its brightness.
+    # Share of the squared signal that the model lacks, independent of brightness.
     table["misfit"] = (results["psfChi2"] - results["psfNdata"]) / np.maximum(table["pixelSnr"] ** 2, 1)
     lobes = results["lobes"]
     table["ownLobe"], table["oppositeLobe"] = lobes[:, 0], lobes[:, 3]
@@ -202,7 +202,7 @@ def _add_trails(
         where_good(fit[:, 2] * arcsec),
         where_good(fit[:, 7] * arcsec),
     )
-    # A trail has no head: its bearing is that of a line.
+    # A trail has no direction: its bearing is that of a line.
     table["trailAngle"] = where_good(_bearing(jacobian, np.cos(fit[:, 3]), np.sin(fit[:, 3])) % 180)
     table["trailAngleErr"] = where_good(np.degrees(fit[:, 8]))
     table["trailChi2"] = where_good(fit[:, 10])
@@ -233,7 +233,7 @@ def _brightest_nearby(image: NDArray[np.float32], x: Any, y: Any, peak: float) -
     out = np.zeros(len(columns))
     for i, (column, row) in enumerate(zip(columns, rows, strict=True)):
         part = image[max(row - NEARBY, 0) : row + NEARBY + 1, max(column - NEARBY, 0) : column + NEARBY + 1]
-        # A square without any template is all NaN, and as dark as one without stars.
+        # A square without template is all NaN, and counts as one without stars.
         out[i] = np.fmax.reduce(part, axis=None, initial=0.0)
     return out / peak
 

@@ -1,4 +1,4 @@
-"""Find what differs: peaks of both signs in the difference seen through its PSF."""
+"""Detect sources: peaks of both signs in the difference filtered with its PSF."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ PEAK = np.dtype(
     + [(name, np.int32) for name in ("x_min", "y_min", "x_max", "y_max")]
     + [("trail_length", np.float32), ("trail_angle", np.float32), ("scatter", np.float32)]
 )
-"""One row a source: peak pixel, significance (signed), its footprint's number, pixels and bounding box, and,
+"""One row per source: peak pixel, signed significance, its footprint's number, pixels and bounding box, and,
 if the footprint is one long trail, the trail's length (pixels, 0 if not) and angle (radian from x to y); and
-the scatter of the score around it, 1 where noise is what the variance says."""
+the scatter of the score around it, 1 where the variance describes the noise."""
 
 MOST_SCATTER = 30.0
-"""Of the score that is corrected for. Noise of stacks and of resampled images is correlated over the PSF:
-their pixels scatter by far less than a flux does."""
+"""Largest scatter of the score to correct for. Noise of stacks and of resampled images is correlated over
+the PSF: their pixels scatter far less than a flux does."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectionOptions:
-    """Choices of the detection.
+    """Options of the detection.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class DetectionOptions:
         Two peaks belong to one source where the significance between them
         stays above this fraction of the lower peak.
     neighbour_fraction : `float`
-        Share of a brighter neighbour's profile that may be left by an imperfect PSF.
+        Share of a brighter neighbour's profile that an imperfect PSF may leave.
     """
 
     threshold: float = 5.0
@@ -61,29 +61,29 @@ def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = 
     Parameters
     ----------
     difference : `Exposure`
-        White noise and an honest variance are assumed. Its mask gets
+        Difference with white noise and a correct variance. Its mask gets
         ``DETECTED`` and ``DETECTED_NEGATIVE``, in place.
     options : `DetectionOptions`, optional
-        Choices.
+        Options of the detection.
 
     Returns
     -------
     peaks : `~numpy.ndarray` of `PEAK`
-        Most significant first.
+        Peaks, most significant first.
 
     Raises
     ------
     ValueError
-        The difference has no PSF.
+        Raised if the difference has no PSF.
 
     Notes
     -----
     The score is ``sum(psf d) / sqrt(sum(psf^2 v))``, the significance of the
     flux of a point source at each pixel, over usable pixels (Zackay, Ofek &
     Gal-Yam 2016, ApJ 830, 27). Its denominator is computed only where the
-    numerator is high, and scaled by the scatter that the score is seen to
-    have around. Fainter peaks must stand out from what the brighter ones
-    around them leave there, as in CLEAN.
+    numerator is high, and scaled by the measured scatter of the surrounding
+    score. Fainter peaks must exceed the residuals of brighter ones nearby, as
+    in CLEAN.
     """
     options = options or DetectionOptions()
     if difference.psf is None:
@@ -91,13 +91,13 @@ def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = 
     usable, image = _usable(difference)
     half = min(options.half, difference.psf.size // 2)
     filtered = _correlate(image, difference.psf, half)
-    # The score takes its place: new memory costs as much as a pass over it.
+    # The score reuses this array: new memory costs as much as a pass over it.
     score = image
     stamps, grid = _psf_grid(difference.psf, difference.shape, half)
     sample = difference.variance[::16, ::16][usable[::16, ::16]]
     sky = float(np.median(sample)) if sample.size else 0.0
     area = float(np.sum(stamps[len(stamps) // 2] ** 2))
-    # Where even the sky's noise would not make it significant, the pixel's own will not either.
+    # A pixel that is not significant against the sky's noise is not significant against its own.
     least = 0.8 * options.threshold * math.sqrt(sky * area)
     scatter = _score_scatter(filtered, difference.variance, usable, stamps, grid)
     in_bands(
@@ -108,7 +108,7 @@ def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = 
     )
     positive, negative = np.int32(int(Mask.DETECTED)), np.int32(int(Mask.DETECTED_NEGATIVE))
     above: dict[int, NDArray[np.int64]] = {}
-    # In the place of what is not needed any more: all sources together touch nearly every page of new memory.
+    # Reuses an array that is no longer needed: the sources touch nearly every page of new memory.
     label = filtered.view(np.int32)
 
     def find(start: int, stop: int) -> None:
@@ -136,9 +136,9 @@ def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = 
 
 
 def _usable(difference: Exposure) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Return where pixels count, and the image with 0 elsewhere.
+    """Return which pixels are usable, and the image with 0 elsewhere.
 
-    At the image's edge they do count: the filters decide on those later.
+    Pixels at the image's edge are usable here; the filters judge them later.
     """
     planes = np.int32(int(UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE | Mask.STREAK))
     usable, image = np.empty(difference.shape, np.bool_), np.empty(difference.shape, np.float32)
@@ -208,17 +208,17 @@ def _score_scatter(
     stamps: NDArray[np.float32],
     grid: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Return the robust scatter of the score around each point of the PSF's grid, as it should be 1.
+    """Return the robust scatter of the score around each point of the PSF's grid; nominally 1.
 
     Faint sources below detection and residuals of the sky correlate pixels, which the
-    variance plane cannot know, and which a filter as wide as the PSF feels.
+    variance plane cannot show and which affects a filter as wide as the PSF.
     """
     step, columns = int(grid[0]), int(grid[1])
     height, width = filtered.shape
     out = np.ones(len(stamps))
 
     def measure(cell: int) -> None:
-        # Cells overlap by half of their width each way, for more pixels and no steps.
+        # Cells overlap by half their width, for more pixels and no steps.
         y, x = (cell // columns) * step, (cell % columns) * step
         rows = slice(max(y - step // 2, 0), min(y + step + step // 2, height), 5)
         part = rows, slice(max(x - step // 2, 0), min(x + step + step // 2, width), 5)
@@ -228,7 +228,7 @@ def _score_scatter(
         noise = np.sqrt(variance[part][good] * np.sum(stamps[cell].astype(float) ** 2))
         ratio = filtered[part][good] / noise
         low, high = np.percentile(ratio, [15.865, 84.135])
-        # Sources apart, but not the tails of a scatter that is larger than it should be.
+        # Excludes sources, but not the tails of an excess scatter.
         within = np.abs(ratio) < 4 * max(0.5 * (high - low), 1.0)
         low, high = np.percentile(ratio[within], [15.865, 84.135])
         out[cell] = np.clip(0.5 * (high - low), 0.9, MOST_SCATTER)
@@ -254,7 +254,7 @@ def _normalise(
     start: int,
     stop: int,
 ) -> None:
-    """Divide by the noise where the numerator is worth it."""
+    """Divide by the noise where the numerator is high enough."""
     height, width = filtered.shape
     size = stamps.shape[1]
     half = size // 2
@@ -281,7 +281,7 @@ def _normalise(
 
 @numba.njit(cache=True, nogil=True)
 def _find_above(score: NDArray[np.float32], threshold: float, start: int, stop: int) -> NDArray[np.int64]:
-    """Return where in the flat image the score is beyond the threshold, in reading order."""
+    """Return the positions in the flat image with a score beyond the threshold, in reading order."""
     width = score.shape[1]
     found = [np.int64(0)]
     found.pop()
@@ -337,7 +337,7 @@ def _find_peaks(
                     if (dj == 0 and di == 0) or jj < 0 or jj >= height or ii < 0 or ii >= width:
                         continue
                     other = sign * score[jj, ii]
-                    # Of equal neighbours the first in reading order is the peak.
+                    # Of equal neighbours, the first in reading order is the peak.
                     if other > here or (other == here and (dj < 0 or (dj == 0 and di < 0))):
                         is_peak = False
                     if other >= threshold and label[jj, ii] == 0:
@@ -357,7 +357,7 @@ def _find_peaks(
 
 
 def _autocorrelation(kernel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how a unit peak's score falls off with the offset; shape (2 * size - 1,) squared."""
+    """Return the fall of a unit peak's score with the offset; shape (2 * size - 1,) squared."""
     n = 2 * kernel.shape[0] - 1
     power = np.abs(np.fft.rfft2(kernel, (n, n))) ** 2
     image = np.fft.fftshift(np.fft.irfft2(power, (n, n)))
@@ -373,7 +373,7 @@ def _clean(
     same_source: float,
     neighbour_fraction: float,
 ) -> NDArray[np.bool_]:
-    """Keep peaks that are not what brighter ones leave around them; they come brightest first."""
+    """Keep peaks that are not residuals of brighter ones; the input is sorted by brightness."""
     n = len(peaks)
     reach = autocorrelation.shape[0] // 2
     keep = np.zeros(n, np.bool_)
@@ -398,7 +398,7 @@ def _clean(
                 left = peaks[j, 2] * autocorrelation[dy + reach, dx + reach]
                 predicted += left
                 nearest = max(nearest, abs(peaks[j, 2]) * abs(autocorrelation[dy + reach, dx + reach]))
-                # Beyond the modelled core some light is always left.
+                # Some light always remains beyond the modelled core.
                 nearest = max(nearest, 0.03 * abs(peaks[j, 2]) / max(math.hypot(dx, dy) / 5.0, 1.0) ** 2)
                 if peaks[i, 3] == peaks[j, 3]:
                     lowest = abs(peaks[i, 2])

@@ -1,4 +1,4 @@
-"""Set apart the DiaSources that cannot be what they seem."""
+"""Reject DiaSources that cannot be real."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Criterion = Callable[[Table, "FilterOptions"], NDArray[np.bool_]]
 
 @dataclass(frozen=True, slots=True)
 class FilterOptions:
-    """Limits of what is kept.
+    """Limits of the filters.
 
     Attributes
     ----------
     minimum_snr : `float`
-        Of the fitted PSF flux, either sign.
+        Least signal-to-noise ratio of the fitted PSF flux, of either sign.
     misfit : `float`
-        Chi squared above noise's, in units of the significance squared, from which on
-        a source has nothing of the PSF (0 for a perfect point source, about
+        Chi squared above noise's, in units of the significance squared, above which
+        a source does not resemble the PSF (0 for a perfect point source, about
         1 for a single pixel), unless it fits a trail.
     contrast : `float`
-        Changes smaller than this fraction of the light at their place are the
-        subtraction's errors.
+        Changes smaller than this fraction of the light at their position are
+        attributed to errors of the subtraction.
     halo : `float`
-        Nor can changes smaller than this fraction of a bright star's
-        flux be told from its wings.
+        Changes smaller than this fraction of a bright star's flux are
+        attributed to its wings.
     """
 
     minimum_snr: float = 5.0
@@ -39,7 +39,7 @@ class FilterOptions:
 
 
 def _is_unlike_psf(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
-    """Return what neither a point source nor a trail fits: cosmic rays, and what bleeds leave."""
+    """Return sources that fit neither a point source nor a trail: cosmic rays, residuals of bleeds."""
     excess = _excess(table, "psfChi2", "psfNdata")
     trail = _excess(table, "trailChi2", "trailNdata")
     best = np.fmin(excess, np.where(np.isfinite(trail), trail, np.inf))
@@ -48,13 +48,13 @@ def _is_unlike_psf(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
 
 
 def _excess(table: Table, chi2: str, n_data: str) -> NDArray[np.float64]:
-    """Return by how much chi squared is above what noise may make it."""
+    """Return the excess of chi squared over the range of noise."""
     n = np.asarray(table[n_data], float)
     return np.asarray(np.asarray(table[chi2], float) - n - 3 * np.sqrt(2 * n))
 
 
 def _is_small_change(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
-    """Return what is less than the kernel can be trusted to match."""
+    """Return changes smaller than the accuracy of the kernel."""
     light = np.fmax(np.asarray(table["templateFlux"], float), np.asarray(table["scienceFlux"], float))
     change = np.abs(np.asarray(table["psfFlux"], float))
     halo = options.halo * np.asarray(table["nearbyFlux"], float)
@@ -74,25 +74,25 @@ CRITERIA: dict[str, Criterion] = {
     "dipole": lambda table, _: np.asarray(table["isDipole"], bool),
     "faint": lambda table, options: np.abs(np.asarray(table["snr"])) < options.minimum_snr,
 }
-"""Reasons for rejection in the order in which they are asked; the first that holds is told."""
+"""Criteria of rejection in order; the first that holds is reported."""
 
 
 def filter_dia_sources(sources: Table, options: FilterOptions | None = None) -> tuple[Table, Table]:
-    """Split measured sources into those that go on and those that do not.
+    """Split measured sources into kept and rejected ones.
 
     Parameters
     ----------
     sources : `~astropy.table.Table`
-        Measurements, by the APDB's column names.
+        Measurements, with the APDB's column names.
     options : `FilterOptions`, optional
         Limits.
 
     Returns
     -------
     kept : `~astropy.table.Table`
-        With the columns of ``sources``.
+        Kept sources, with the columns of ``sources``.
     rejected : `~astropy.table.Table`
-        The same and ``reason``, one of the names of `CRITERIA`.
+        Rejected sources, with the additional column ``reason``, one of the names of `CRITERIA`.
     """
     options = options or FilterOptions()
     reason = np.full(len(sources), "", dtype=f"U{max(map(len, CRITERIA))}")

@@ -1,4 +1,4 @@
-"""Compiled fits of one source each: a point, two points of opposite sign."""
+"""Compiled fits of a single source: a point, or two points of opposite sign."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prompt_processing.imaging.psf_stamps import shifted_stamp_and_slopes
 
 MAX_ITERATIONS = 25
 MAX_SHIFT = 3.0
-"""Pixels that a centroid may be from the peak it belongs to."""
+"""Largest distance of a centroid from its peak, pixels."""
 
 
 @numba.njit(cache=True, nogil=True)
@@ -25,9 +25,9 @@ def point_model(
     slopes: NDArray[np.float64],
     out: NDArray[np.float64],
 ) -> None:
-    """Write the PSF of a source off the centre and its derivatives along x and y into ``out`` (3, n, n).
+    """Write the PSF of an off-centre source and its derivatives along x and y into ``out`` (3, n, n).
 
-    Beyond the PSF's stamp, which may be narrower, they are 0.
+    They are 0 beyond the PSF's stamp, which may be narrower.
     """
     size = full.shape[0]
     half = size // 2
@@ -96,7 +96,7 @@ def misfit(data: NDArray[np.float64], model: NDArray[np.float64], variance: NDAr
 def invert(matrix: NDArray[np.float64], out: NDArray[np.float64]) -> bool:
     """Invert a small symmetric positive matrix by Gauss-Jordan elimination; `False` if it is singular.
 
-    Compiles in a hundredth of the time of a call into LAPACK.
+    It compiles in a hundredth of the time of a call to LAPACK.
     """
     n = matrix.shape[0]
     work = matrix.copy()
@@ -165,9 +165,9 @@ def fit_point(
     Parameters
     ----------
     data, variance : `~numpy.ndarray`, shape (n, n)
-        Around the peak; a variance of 0 leaves a pixel out.
+        Pixels around the peak; a variance of 0 excludes a pixel.
     spline : `~numpy.ndarray`, shape (size, size)
-        `spline_at` the source.
+        Result of `spline_at` for the source.
     result : `~numpy.ndarray`, shape (8,)
         Receives dx, dy (pixels off the middle), flux, their standard errors, chi
         squared, and the covariance of dx and dy.
@@ -175,7 +175,7 @@ def fit_point(
     Returns
     -------
     good : `bool`
-        `False` where the position ran away; the flux is that at the peak then.
+        `False` if the position diverged; the flux is then that at the peak.
     """
     n, size = data.shape[0], spline.shape[0]
     radius = n // 2
@@ -234,7 +234,7 @@ def fit_point(
     result[0], result[1], result[2] = dx, dy, flux
     for a in range(3):
         result[3 + a] = math.sqrt(abs(covariance[a, a]))
-    # The flux error at a given position, as forced photometry has it.
+    # The flux error at a fixed position, as in forced photometry.
     result[5] = math.sqrt(sandwich[2, 2]) / max(normal[2, 2], 1e-300)
     result[6] = chi2
     result[7] = covariance[0, 1]
@@ -278,7 +278,7 @@ def fit_dipole(
     Returns
     -------
     good : `bool`
-        Both lobes kept their sign and stayed near.
+        Whether both lobes kept their sign and stayed near.
     """
     n, size = data.shape[0], spline.shape[0]
     radius = n // 2
@@ -370,7 +370,7 @@ def _two_fluxes(
                 bb += b * b
                 da += a * d
                 db += b * d
-    # Lobes on top of each other cancel whatever their fluxes: keep the solution finite.
+    # Coincident lobes cancel at any flux: this keeps the solution finite.
     aa *= 1 + 1e-6
     bb *= 1 + 1e-6
     determinant = aa * bb - ab * ab

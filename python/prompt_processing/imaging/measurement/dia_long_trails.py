@@ -1,4 +1,4 @@
-"""Join what was detected along one long trail, which has a peak every few pixels."""
+"""Join the detections along one long trail, which has a peak every few pixels."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .dia_trail import fit_trail, keep_band
 from .point_groups import MOST_POINTS, fit_point_group
 
 SHORTEST = 2.5
-"""Length that is asked for, in widths (FWHM) of the PSF: peaks of shorter ones are one already."""
+"""Least length, in FWHM of the PSF; a shorter trail has only one peak."""
 LONGEST = 130.0
-"""Pixels: 20 degrees a day in 30 s, at 0.2 arcsec. The fit of a longer one costs seconds."""
+"""Largest length, pixels: 20 degrees per day in 30 s, at 0.2 arcsec. Fitting a longer trail takes seconds."""
 WIDEST = 2.0
-"""Second moment across it, in units of the PSF's, at most."""
+"""Largest second moment across a trail, in units of the PSF's."""
 WIDEST_GAP = 25.0
-"""Between two parts of a trail that unusable pixels or noise keep apart, pixels."""
+"""Largest gap between two parts of a trail, from unusable pixels or noise, pixels."""
 MISFIT = 0.15
-"""Chi squared beyond noise's that the fit of one trail may leave, in units of its significance squared."""
+"""Largest excess of a trail's chi squared over noise, in units of its significance squared."""
 
 
 _Places = TypeVar("_Places", float, NDArray[np.float64])
@@ -56,13 +56,13 @@ class _Line:
         return near and line.sign == self.sign
 
     def covers(self, peaks: NDArray[np.void], fwhm: float) -> NDArray[np.bool_]:
-        """Return which peaks are on it, and of its sign."""
+        """Return which peaks are on the line and have its sign."""
         x, y = peaks["x"].astype(float), peaks["y"].astype(float)
         near = (self.across(x, y) < fwhm) & (abs(self.along(x, y)) < 0.5 * self.length + fwhm)
         return near & (np.sign(peaks["score"]) == self.sign)
 
     def beside(self, peaks: NDArray[np.void], fwhm: float) -> list[tuple[float, float]]:
-        """Return the places of peaks that may go on where it ends, the nearest first."""
+        """Return the positions of peaks that may continue the line beyond its ends, nearest first."""
         x, y = peaks["x"].astype(float), peaks["y"].astype(float)
         beyond = abs(self.along(x, y)) - 0.5 * self.length
         near = (self.across(x, y) < fwhm) & (beyond > 0) & (beyond < WIDEST_GAP)
@@ -70,7 +70,7 @@ class _Line:
         return list(zip(x[near][order].tolist(), y[near][order].tolist(), strict=True))
 
     def with_part(self, part: _Line, tolerance: float) -> _Line | None:
-        """Return both as one if the part goes on where this ends, `None` if not."""
+        """Return the joined line if the part continues this one, else `None`."""
         places = [part.at(-0.5 * part.length), part.at(0.5 * part.length)]
         ends = [self.along(*place) for place in places]
         gap = min(map(abs, ends)) - 0.5 * self.length
@@ -89,19 +89,19 @@ def join_long_trails(difference: Exposure, peaks: NDArray[np.void]) -> NDArray[n
     Parameters
     ----------
     difference : `Exposure`
-        As `dia_detection.detect_dia_sources` leaves it.
+        Difference after `dia_detection.detect_dia_sources`.
     peaks : `~numpy.ndarray` of `dia_detection.PEAK`
         Detections, most significant first.
 
     Returns
     -------
     peaks : `~numpy.ndarray` of `dia_detection.PEAK`
-        Those of a trail are one, in its middle, with ``trail_length`` and ``trail_angle``.
+        Peaks, with those of a trail replaced by one in its middle, with ``trail_length`` and ``trail_angle``.
 
     Raises
     ------
     ValueError
-        The difference has no PSF.
+        Raised if the difference has no PSF.
     """
     if difference.psf is None:
         raise ValueError("The difference has no PSF.")
@@ -109,7 +109,7 @@ def join_long_trails(difference: Exposure, peaks: NDArray[np.void]) -> NDArray[n
     fwhm = difference.psf.fwhm_at((width - 1) / 2, (height - 1) / 2)
     extent = np.hypot(peaks["x_max"] - peaks["x_min"], peaks["y_max"] - peaks["y_min"])
     _, first, counts = np.unique(peaks["footprint"], return_index=True, return_counts=True)
-    # One peak in a footprint of that size is any bright star.
+    # A footprint of that size with one peak is an ordinary bright star.
     least = np.where(counts > 1, SHORTEST, 2 * SHORTEST) * fwhm
     candidates = first[(extent[first] > least) & (extent[first] < 1.5 * LONGEST)]
     lines = [line for index in candidates if (line := _line(difference, peaks[index], fwhm)) is not None]
@@ -124,7 +124,7 @@ def join_long_trails(difference: Exposure, peaks: NDArray[np.void]) -> NDArray[n
             continue
         rest = peaks[keep & (np.sign(peaks["score"]) == trail.sign)]
         for other in [*lines, *(_Line(x, y, 0.0, 0.0, trail.sign) for x, y in trail.beside(rest, fwhm))]:
-            # What belongs to it makes it longer; what does not, the fit leaves out again.
+            # Parts that belong to the trail lengthen it; the fit excludes the others again.
             if (longer := trail.with_part(other, 0.5 * fwhm)) is not None:
                 trail = _fit(difference, longer, spline, fwhm) or trail
         on_it = keep & trail.covers(peaks, fwhm)
@@ -142,7 +142,7 @@ def join_long_trails(difference: Exposure, peaks: NDArray[np.void]) -> NDArray[n
 
 
 def _line(difference: Exposure, peak: np.void, fwhm: float) -> _Line | None:
-    """Return the line that a footprint's light lies on; `None` if it is no longer or wider than such."""
+    """Return the line along a footprint's light; `None` if it is too short or too wide."""
     rows = slice(int(peak["y_min"]), int(peak["y_max"]) + 1)
     columns = slice(int(peak["x_min"]), int(peak["x_max"]) + 1)
     sign, plane = (1, Mask.DETECTED) if peak["score"] > 0 else (-1, Mask.DETECTED_NEGATIVE)
@@ -155,7 +155,7 @@ def _line(difference: Exposure, peak: np.void, fwhm: float) -> _Line | None:
     places = np.stack([u, v])
     x, y = np.average(places, axis=1, weights=light)
     (across, along), axes = np.linalg.eigh(np.cov(places, aweights=light))
-    # An even trail adds length^2 / 12 to the PSF's moment along it.
+    # A uniform trail adds length^2 / 12 to the PSF's moment along it.
     length = math.sqrt(12 * max(along - across, 0.0))
     if not SHORTEST * fwhm < length < LONGEST or across > WIDEST * (fwhm / 2.3548) ** 2:
         return None
@@ -182,7 +182,7 @@ def _cut(
 def _points_fit_better(
     difference: Exposure, trail: _Line, peaks: NDArray[np.void], spline: SplinePsf, fwhm: float
 ) -> bool:
-    """Return whether the peaks along a trail are rather point sources that stand close together.
+    """Return whether close point sources fit the peaks better than a trail.
 
     Both models are compared by the Bayesian information criterion (Schwarz 1978): a trail has five
     parameters, a point source three.
@@ -201,7 +201,7 @@ def _points_fit_better(
 
 
 def _fit(difference: Exposure, line: _Line, spline: SplinePsf, fwhm: float) -> _Line | None:
-    """Return the trail that fits the pixels along a line; `None` if none does."""
+    """Return the trail that fits the pixels along a line; `None` if no trail fits."""
     if line.length > LONGEST:
         return None
     x, y, data, noise, stamp = _cut(difference, line, spline, fwhm)

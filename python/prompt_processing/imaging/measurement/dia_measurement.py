@@ -19,7 +19,7 @@ from .dia_shapes import aperture_flux, lobes, weighted_moments
 from .dia_trail import fit_trail, keep_band
 
 APERTURE_RADIUS = 12.0
-"""Of the APDB's ``apFlux``, pixels."""
+"""Radius of the APDB's ``apFlux``, pixels."""
 
 RESULT = np.dtype(
     [(name, np.float64) for name in ("x", "y", "xErr", "yErr", "xyCov", "psfFlux", "psfFluxErr", "psfChi2")]
@@ -33,17 +33,17 @@ RESULT = np.dtype(
     ]
     + [(name, np.bool_) for name in ("trailTried", "trailGood", "psfEdge")]
 )
-"""What the compiled loop gives for each source; lengths in pixels, fluxes in the image's unit."""
+"""Results of the compiled loop for each source; lengths in pixels, fluxes in the image's unit."""
 
 
 def fit_radius(fwhm: float) -> int:
-    """Return how far from a source pixels are fitted, for a PSF of some width; all in pixels."""
+    """Return the radius of the fitted pixels for a PSF's width; both in pixels."""
     return int(np.clip(math.ceil(1.5 * fwhm), 5, 14))
 
 
 @numba.njit(cache=True)
 def trail_window(length: float, radius: int) -> int:
-    """Return the width of the square that a trail is fitted in; all in pixels."""
+    """Return the width of the square for a trail's fit; all in pixels."""
     return int(2 * (math.ceil(0.6 * length) + radius) + 1)
 
 
@@ -55,7 +55,7 @@ def measure_dia_sources(
     Parameters
     ----------
     difference : `Exposure`
-        Where they were found; nJy, with WCS and PSF.
+        The difference searched; nJy, with WCS and PSF.
     science, matched : `Exposure`
         Science image and matched template, for forced fluxes.
     peaks : `~numpy.ndarray` of `dia_detection.PEAK`
@@ -64,19 +64,19 @@ def measure_dia_sources(
     Returns
     -------
     sources : `~astropy.table.Table`
-        Columns of the APDB's DiaSource table, and some more that tell real
-        sources from others; no ids yet. See `dia_catalogue.make_catalogue`.
+        Columns of the APDB's DiaSource table, without ids, and further columns
+        that separate real from spurious sources. See `dia_catalogue.make_catalogue`.
 
     Raises
     ------
     ValueError
-        An image has no PSF, or the difference no WCS.
+        Raised if an image has no PSF, or the difference no WCS.
 
     Notes
     -----
     Positions and fluxes come from unweighted fits of the PSF, errors from the variances: weights
     from a variance that contains the source itself would bias its flux. A dipole
-    is fitted where there is a significant lobe of the other sign, a trail where
+    is fitted where a lobe of the other sign is significant, a trail where
     the source is longer than the PSF.
     """
     if difference.psf is None or difference.wcs is None:
@@ -166,7 +166,7 @@ def _measure(
             result["dipoleGood"] = fit_dipole(data, noise, spline, start_dipole, dipole)
             result["dipole"][:] = dipole
         if peak["trail_length"] > 0:
-            # Neither point nor moments tell where its middle is.
+            # Neither the point fit nor the moments locate its middle.
             length, angle = float(peak["trail_length"]), float(peak["trail_angle"])
             long = trail_window(length, radius)
             long_data, long_noise = np.empty((long, long)), np.empty((long, long))
@@ -182,7 +182,7 @@ def _measure(
         cut(image, variance, mask, planes, column, row, wide_data, wide_noise)
         xx, yy, xy = result["ixx"], result["iyy"], result["ixy"]
         longest = 0.5 * (xx + yy) + math.hypot(0.5 * (xx - yy), xy)
-        # Moments of an even trail are length^2 / 12 along it.
+        # The moment of a uniform trail is length^2 / 12 along it.
         excess = longest - 0.5 * psf_trace
         if result["shapeGood"] and excess > 0.15 * psf_trace and abs(peak["score"]) > 8:
             result["trailTried"] = True

@@ -18,21 +18,21 @@ def aperture_flux(
     radius: float,
     result: NDArray[np.float64],
 ) -> bool:
-    """Sum the pixels in a circle; those on its rim count by the share of 5 x 5 points inside.
+    """Sum the pixels in a circle; pixels on its rim count by their share of 5 x 5 points inside.
 
     Parameters
     ----------
     image, variance : `~numpy.ndarray`
-        Pixels that are not finite are left out.
+        Image and variance; pixels that are not finite are left out.
     x, y, radius : `float`
-        Pixels.
+        Centre and radius of the circle, pixels.
     result : `~numpy.ndarray`, shape (2,)
         Receives the flux and its standard error.
 
     Returns
     -------
     whole : `bool`
-        The circle is on the image and all its pixels are finite.
+        Whether the circle lies on the image and all its pixels are finite.
     """
     height, width = image.shape
     whole = True
@@ -79,20 +79,20 @@ def weighted_moments(
     Parameters
     ----------
     data : `~numpy.ndarray`, shape (n, n)
-        Positive where the source is.
+        Pixels, positive for the source.
     usable : `~numpy.ndarray`, shape (n, n)
-        0 leaves a pixel out.
+        0 excludes a pixel.
     dx, dy : `float`
         The source's position off the middle, pixels.
     start : `float`
         First guess of the moments, pixels squared.
     result : `~numpy.ndarray`, shape (3,)
-        Receives ixx, iyy, ixy; the guess where it does not converge.
+        Receives ixx, iyy, ixy; the first guess if the iteration does not converge.
 
     Returns
     -------
     good : `bool`
-        Converged.
+        Whether the iteration converged.
     """
     n = data.shape[0]
     half = n // 2
@@ -127,7 +127,7 @@ def weighted_moments(
         ):
             break
         change = abs(new_xx - xx) + abs(new_yy - yy) + abs(new_xy - xy)
-        # Half a step, as faint sources would swing.
+        # Half a step, to damp oscillations of faint sources.
         xx, yy, xy = 0.5 * (xx + new_xx), 0.5 * (yy + new_yy), 0.5 * (xy + new_xy)
         if change < 1e-3 * (xx + yy):
             result[0], result[1], result[2] = xx, yy, xy
@@ -149,11 +149,11 @@ def lobes(
     Parameters
     ----------
     data, variance : `~numpy.ndarray`, shape (n, n)
-        A variance of 0 leaves a pixel out.
+        Pixels; a variance of 0 excludes a pixel.
     sign : `float`
-        Of the source.
+        Sign of the source.
     radius : `float`
-        How far from the middle to look, pixels.
+        Radius of the search around the middle, pixels.
     result : `~numpy.ndarray`, shape (8,)
         Receives significance, dx, dy of the own lobe, the same of the opposite one; the
         share of pixels opposite by more than 2 sigma; the share of the

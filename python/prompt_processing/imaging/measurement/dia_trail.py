@@ -32,7 +32,7 @@ def trail_model(
         along = ((s + 0.5) / steps - 0.5) * length
         dx = parameters[0] + along * math.cos(parameters[3])
         dy = parameters[1] + along * math.sin(parameters[3])
-        # A trail may be longer than the PSF's stamp, which goes along with it.
+        # A trail may be longer than the PSF's stamp, which moves along it.
         column, row = round(dx), round(dy)
         total = shifted_stamp(spline, dx - column, dy - row, full) * steps
         first_row, first_column = radius + row - half, radius + column - half
@@ -43,7 +43,7 @@ def trail_model(
 
 @numba.njit(cache=True, nogil=True)
 def keep_band(variance: NDArray[np.float64], length: float, angle: float, reach: float) -> None:
-    """Leave out (variance 0) what is farther than ``reach`` pixels from a line through the middle."""
+    """Exclude (variance 0) pixels farther than ``reach`` pixels from a line through the middle."""
     half = variance.shape[0] // 2
     for r in range(variance.shape[0]):
         for c in range(variance.shape[1]):
@@ -62,7 +62,7 @@ def fit_trail(
     start: NDArray[np.float64],
     result: NDArray[np.float64],
 ) -> bool:
-    """Fit a trail of even brightness.
+    """Fit a trail of uniform brightness.
 
     Parameters
     ----------

@@ -12,10 +12,10 @@ from prompt_processing.imaging.psf_stamps import shifted_stamp_and_slopes
 __all__ = ["MOST_POINTS", "fit_point_group"]
 
 MOST_POINTS = 4
-"""Sources that are fitted together; more of them in a row are a trail or a crowd."""
+"""Maximum number of sources to fit together; more in a row are a trail or a crowded field."""
 _ITERATIONS = 12
 _LARGEST_STEP = 1.0
-"""Pixels by which a position moves in one iteration."""
+"""Largest change of a position per iteration, pixels."""
 
 
 def fit_point_group(
@@ -29,7 +29,7 @@ def fit_point_group(
     Parameters
     ----------
     data, variance : `~numpy.ndarray`, shape (n, n)
-        Pixels around the middle of the group; a variance of 0 leaves a pixel out.
+        Pixels around the middle of the group; a variance of 0 excludes a pixel.
     spline : `~numpy.ndarray`
         Spline coefficients of the PSF there (`prompt_processing.imaging.psf_stamps.spline_at`).
     places : sequence of (`float`, `float`)
@@ -38,7 +38,7 @@ def fit_point_group(
     Returns
     -------
     chi_squared : `float`
-        Of the best fit.
+        Chi squared of the best fit.
     """
     used = variance > 0
     weights = 1 / np.sqrt(variance[used])
@@ -81,7 +81,7 @@ def _design(
     size, frame = used.shape[0], spline.shape[0]
     columns = []
     for dx, dy in at:
-        # The stamp is of the PSF's own size: it is put where the source is, to the pixel.
+        # The stamp has the PSF's own size and is placed at the source's nearest pixel.
         whole_x, whole_y = round(float(dx)), round(float(dy))
         stamps = [np.empty((frame, frame)) for _ in range(3)]
         shifted_stamp_and_slopes(spline, float(dx) - whole_x, float(dy) - whole_y, *stamps)
@@ -91,7 +91,7 @@ def _design(
 
 
 def _placed(stamp: NDArray[np.float64], column: int, row: int, size: int) -> NDArray[np.float64]:
-    """Return a square with a stamp in it, its middle so many pixels from that of the square."""
+    """Return a square that contains a stamp, offset from the middle by whole pixels."""
     square = np.zeros((size, size))
     half, reach = size // 2, stamp.shape[0] // 2
     top, left = half + row - reach, half + column - reach

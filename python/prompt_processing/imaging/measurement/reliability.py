@@ -1,4 +1,4 @@
-"""Score DiaSources by how likely they are real, from their measurements alone."""
+"""Score the probability that DiaSources are real, from their measurements alone."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ _USUAL = dict(
 """Features of an undisturbed point source."""
 
 TRAIL_LENGTH = 2.5
-"""Of what is taken for a trail, in sigmas of the PSF, at least ..."""
+"""Least length of a trail, in sigmas of the PSF ..."""
 TRAIL_GAIN = 0.3
-"""... with at most this share of the chi squared beyond noise that is left by a point source ..."""
+"""... with at most this share of a point source's excess chi squared ..."""
 TRAIL_MISFIT = 0.15
-"""... and no more of it than this times the significance squared."""
+"""... and at most this excess, in units of the significance squared."""
 
 MODEL_ERROR = 0.03
-"""Share of a point source's squared light that an imperfect PSF leaves: a good one a hundredth; one of a
-crowded field, of few stars or of a guiding error a few. Cosmic rays and stars' residuals leave much more."""
+"""Share of a point source's squared light that an imperfect PSF leaves: a hundredth for a good one, a
+few for crowded fields, few stars or guiding errors. Cosmic rays and residuals of stars leave much more."""
 
 _FLAGS = (
     "pixelFlags_bad",
@@ -55,26 +55,26 @@ _FLAGS = (
 
 
 def features(sources: Table) -> NDArray[np.float64]:
-    """Return what the score is computed from.
+    """Return the features from which the score is computed.
 
     Parameters
     ----------
     sources : `~astropy.table.Table`
-        Measurements, by the APDB's column names.
+        Measurements, with the APDB's column names.
 
     Returns
     -------
     features : `~numpy.ndarray`, shape (n, len(FEATURES))
-        All finite and of order 1; a measurement that is missing takes the value of
+        Features, finite and of order 1; a missing measurement has the value of
         an undisturbed point source.
     """
     snr = np.maximum(np.abs(_column(sources, "snr", 5.0)), 1e-3)
     flux = _column(sources, "psfFlux", 0.0)
-    # Units are free: a flux is next to nothing beside its error.
+    # In any unit: the constant is negligible compared with a flux's error.
     size = np.fmax(np.fmax(np.abs(flux), 1e-3 * np.abs(_column(sources, "psfFluxErr", 0.0))), 1e-300)
     n_data = np.maximum(_column(sources, "psfNdata", 1.0), 1.0)
     chi2 = _column(sources, "psfChi2", np.nan)
-    # What the PSF's own error leaves of a bright source says nothing against it.
+    # Residuals from the PSF's own error do not count against a bright source.
     left = MODEL_ERROR * np.fmax(_column(sources, "pixelSnr", np.nan), snr) ** 2
     chi2 = np.maximum(chi2 - left, np.minimum(chi2, n_data)) / n_data
     ixx, iyy, ixy = (_column(sources, name, np.nan) for name in ("ixx", "iyy", "ixy"))
@@ -112,7 +112,7 @@ def features(sources: Table) -> NDArray[np.float64]:
         }
         trailed, of_trail = _trails(sources, snr, chi2 * n_data - n_data)
     for name, values in of_shape.items():
-        # A source that a trail fits is as good as one that the PSF fits: it is judged by that fit.
+        # A source that fits a trail is as real as one that fits the PSF, so the trail's fit is used.
         columns[name] = np.where(trailed, of_trail.get(name, _USUAL[name]), values)
     table = np.stack(
         [np.where(np.isfinite(columns[name]), columns[name], _USUAL[name]) for name in FEATURES], axis=-1
@@ -123,7 +123,7 @@ def features(sources: Table) -> NDArray[np.float64]:
 def _trails(
     sources: Table, snr: NDArray[np.float64], excess: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.float64]]]:
-    """Return which sources are trails, explained far better so than as points, and their fit's features."""
+    """Return which sources fit a trail far better than a point, and the features of that fit."""
     n_data = np.maximum(_column(sources, "trailNdata", 0.0), 1.0)
     chi2 = _column(sources, "trailChi2", np.nan)
     left = chi2 - n_data
@@ -142,13 +142,13 @@ class ReliabilityModel:
     Attributes
     ----------
     version : `str`
-        Of the model; goes with every score.
+        Version of the model, stored with every score.
     intercept : `float`
         Log odds of a source whose features are all average.
     weights : `~numpy.ndarray`, shape (2 * len(FEATURES),)
         Log odds per standardised feature, then per its square.
     mean, scale : `~numpy.ndarray`, shape (len(FEATURES),)
-        Standardisation.
+        Mean and scale of each feature, for standardisation.
     """
 
     version: str
@@ -159,7 +159,7 @@ class ReliabilityModel:
 
     @classmethod
     def load(cls) -> ReliabilityModel:
-        """Read the model that comes with the package; ``benchmarks/train_reliability.py`` makes it."""
+        """Read the packaged model, which ``benchmarks/train_reliability.py`` makes."""
         text = resources.files(__package__).joinpath("reliability_model.json").read_text("utf-8")
         fields = json.loads(text)
         return cls(

@@ -1,4 +1,4 @@
-"""Satellites' streaks: long straight lines that are only in the science image."""
+"""Find satellite streaks: long straight lines that appear only in the science image."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from prompt_processing.imaging.row_bands import in_bands
 
 @dataclass(frozen=True, slots=True)
 class StreakOptions:
-    """How to find streaks.
+    """Options of the streak search.
 
     Attributes
     ----------
     bin_size : `int`
-        Pixels are averaged in squares of that width first: a streak is long, so that little is lost.
+        Width, pixels, of the squares in which pixels are averaged first; long streaks lose little by it.
     bin_significance : `float`
-        Of a square that may belong to a streak; a square counts once, however bright.
+        Least significance of a square; each square counts once, however bright.
     minimum_length : `int`
-        Shorter ones may be fast asteroids, and are left to the fit of trails; pixels.
+        Least length, pixels; shorter streaks may be fast asteroids and are left to the trail fits.
     minimum_filling : `float`
-        Share of the squares along it that must be significant.
+        Least share of significant squares along the streak.
     significance : `float`
-        Of the number of squares on the line against chance.
+        Least significance of the number of squares on the line.
     maximum_streaks : `int`
-        More are not looked for.
+        Maximum number of streaks to find.
     maximum_half_width : `int`
-        Pixels.
+        Largest half width of the masked band, pixels.
     """
 
     bin_size: int = 8
@@ -46,18 +46,18 @@ class StreakOptions:
 
 @dataclass(frozen=True, slots=True)
 class Streak:
-    """A streak.
+    """A masked streak.
 
     Attributes
     ----------
     x0, y0, x1, y1 : `float`
-        Its ends, pixels.
+        Ends of the streak, pixels.
     half_width : `int`
-        Of what was masked, pixels.
+        Half width of the masked band, pixels.
     brightness : `float`
         Mean of the difference over the masked pixels, its unit.
     pixels : `int`
-        Masked.
+        Number of masked pixels.
     """
 
     x0: float
@@ -70,12 +70,12 @@ class Streak:
 
     @property
     def length(self) -> float:
-        """Pixels."""
+        """Length, pixels."""
         return math.hypot(self.x1 - self.x0, self.y1 - self.y0)
 
     @property
     def angle(self) -> float:
-        """Degrees from the x axis towards y, 0 to 180."""
+        """Angle, degrees from the x axis towards y, 0 to 180."""
         return math.degrees(math.atan2(self.y1 - self.y0, self.x1 - self.x0)) % 180
 
 
@@ -85,20 +85,20 @@ def mask_streaks(difference: Exposure, options: StreakOptions | None = None) -> 
     Parameters
     ----------
     difference : `Exposure`
-        With an honest variance.
+        Difference with a correct variance.
     options : `StreakOptions`, optional
         Thresholds.
 
     Returns
     -------
     streaks : `list` [`Streak`]
-        Most significant first.
+        Streaks, most significant first.
 
     Notes
     -----
     A Hough transform (Duda & Hart 1972) of the significant squares of a binned image: on a
-    detector those are a few thousand, so that every angle is tried in milliseconds. What it
-    proposes must be filled along its length, which chance alignments of sources are not.
+    detector those are a few thousand, so that every angle is tried in milliseconds. Its
+    candidates must be filled along their length, which excludes chance alignments of sources.
     """
     options = options or StreakOptions()
     significance = _binned_significance(difference, options.bin_size)
@@ -117,7 +117,7 @@ def mask_streaks(difference: Exposure, options: StreakOptions | None = None) -> 
 
 
 def _binned_significance(difference: Exposure, size: int) -> NDArray[np.float32]:
-    """Return the mean of squares of pixels over its error; 0 where hardly a pixel is usable."""
+    """Return the mean of squares of pixels over its error; 0 where too few pixels are usable."""
     height, width = (n // size for n in difference.shape)
     out = np.zeros((height, width), np.float32)
     planes = np.int32(int(UNUSABLE | Mask.SAT_TEMPLATE))
@@ -175,7 +175,7 @@ def _hough(
 def _strongest_line(
     significant: NDArray[np.bool_], options: StreakOptions
 ) -> tuple[NDArray[np.bool_], tuple[float, float, float, float] | None] | None:
-    """Return the squares of the strongest line and its ends in pixels, `None` for those if it has gaps."""
+    """Return the squares of the strongest line and its ends in pixels; the ends are `None` if it has gaps."""
     rows, columns = np.nonzero(significant)
     least = options.minimum_length / options.bin_size * options.minimum_filling
     if len(rows) < least:
@@ -249,7 +249,7 @@ def _longest_filled(along: NDArray[np.float64], filling: float) -> tuple[float, 
 def _mask_line(
     difference: Exposure, sign: float, ends: tuple[float, float, float, float], options: StreakOptions
 ) -> Streak:
-    """Mask a line as far to its sides as it is seen, and to the image's edge if it ends near it."""
+    """Mask a line over its visible width, and to the image's edge if it ends nearby."""
     x0, y0, x1, y1 = ends
     length = math.hypot(x1 - x0, y1 - y0)
     ux, uy = (x1 - x0) / length, (y1 - y0) / length
@@ -261,7 +261,7 @@ def _mask_line(
              profile, noise)  # fmt: skip
     seen = np.flatnonzero(profile > 3 * np.sqrt(noise) + 0.02 * profile[0])
     outermost = int(seen.max()) if len(seen) else 3
-    # The profile's faintest part is not seen, but a matched filter would feel it.
+    # The faintest part of the profile is invisible but would affect a matched filter.
     half_width = min(outermost + 3, reach)
     edge = 6 * options.bin_size
     for x, y, direction in ((x0, y0, -1.0), (x1, y1, 1.0)):
@@ -283,7 +283,7 @@ def _mask_line(
 def _profile(  # type: ignore[no-untyped-def]
     image, variance, mask, planes, sign, x0, y0, ux, uy, length, profile, noise
 ):
-    """Average along a line, by the distance from it; also the variance of these means."""
+    """Average along a line as a function of distance, with the variance of these means."""
     reach = profile.size - 1
     counts = np.zeros(profile.size)
     for step in range(int(length)):
@@ -306,7 +306,7 @@ def _profile(  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _paint_line(image, mask, plane, x0, y0, ux, uy, length, half_width, result):  # type: ignore[no-untyped-def]
-    """Set a plane within a distance of a line; count the pixels and sum what is finite of them."""
+    """Set a plane within a distance of a line; count the pixels and sum the finite ones."""
     height, width = image.shape
     x1, y1 = x0 + length * ux, y0 + length * uy
     top = max(int(min(y0, y1) - half_width), 0)
@@ -316,7 +316,7 @@ def _paint_line(image, mask, plane, x0, y0, ux, uy, length, half_width, result):
     for y in range(top, bottom):
         first, last = left, right
         if abs(uy) > 1e-3:
-            # Where the band cuts this row.
+            # Range in which the band crosses this row.
             middle = x0 + (y - y0) * ux / uy
             spread = (half_width + 1) / abs(uy)
             first, last = max(int(middle - spread), left), min(int(middle + spread) + 2, right)

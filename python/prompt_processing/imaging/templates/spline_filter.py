@@ -21,12 +21,12 @@ def spline_coefficients(image: NDArray[np.float32]) -> NDArray[np.float32]:
     Parameters
     ----------
     image : `~numpy.ndarray` of float32, shape (height, width)
-        Finite everywhere; mirrored at its edges. Left as it is.
+        Image, finite everywhere; mirrored at its edges. It is not modified.
 
     Notes
     -----
     Unser, Aldroubi & Eden 1993, IEEE Trans. Signal Process. 41, 821: one
-    recursive filter each way along each axis.
+    recursive filter in each direction along each axis.
     """
     out = np.array(image, np.float32)
     filter_spline(out)
@@ -34,7 +34,7 @@ def spline_coefficients(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def filter_spline(image: NDArray[np.float32]) -> None:
-    """Do as `spline_coefficients`, in place."""
+    """Replace an image by its `spline_coefficients`, in place."""
     height, width = image.shape
     if min(height, width) < 2:
         return
@@ -64,7 +64,7 @@ def _along_rows(image: NDArray[np.float32], start: int, stop: int) -> None:
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _along_columns(image: NDArray[np.float32], start: int, stop: int) -> None:
-    """Filter columns ``start`` to ``stop``, all at once and row by row, as memory lies."""
+    """Filter columns ``start`` to ``stop``, all at once and row by row, in memory order."""
     n = image.shape[0]
     z = np.float32(POLE)
     end = np.float32(POLE / (POLE * POLE - 1.0))

@@ -19,17 +19,17 @@ from .spline_filter import filter_spline
 from .warp_pixels import CELL, begin_planes, cut_patch, finish_planes, warp_patch
 
 HOLE_REACH = 3
-"""Pixels around a hole where the spline through its filling is not to be trusted."""
+"""Pixels around a hole where the spline through its filling is unreliable."""
 
 MARGIN = 16
-"""Pixels around the needed part of a patch, for the spline to forget where it began."""
+"""Margin, pixels, around the needed part of a patch beyond which the spline's edge effects vanish."""
 AFFINE_KEYS = ("WARP_XX", "WARP_XY", "WARP_YX", "WARP_YY")
 """Metadata of a warped template: patch pixels along x and y per pixel of the image along x and y."""
 
 
 @dataclass(frozen=True, slots=True)
 class WarpOptions:
-    """How template patches become one template.
+    """Options of the combination of template patches.
 
     Attributes
     ----------
@@ -54,10 +54,10 @@ def warp_template(
     Parameters
     ----------
     patches : sequence of `Exposure`
-        Each with its own WCS; where several cover a pixel, the first one
-        that has it complete gives it.
+        Patches, each with its own WCS; where several cover a pixel, the first
+        complete one is used.
     wcs : `~astropy.wcs.WCS`
-        Of the image, with or without distortion.
+        WCS of the image, with or without distortion.
     shape : `tuple` of `int`
         Height and width of the image, pixels.
     options : `WarpOptions`, optional
@@ -66,21 +66,22 @@ def warp_template(
     Returns
     -------
     template : `Exposure`
-        In nJy per pixel of the image. Where no patch reaches, the image and the
+        In nJy per pixel of the image. Outside all patches, the image and the
         variance are NaN and the mask is ``NO_DATA``. ``metadata`` has the covered
         fraction as ``COVERAGE``.
 
     Raises
     ------
     NoTemplateOverlapError
-        No pixel is covered, or there are no patches.
+        Raised if no pixel is covered, or there are no patches.
 
     Notes
     -----
-    Cubic-spline interpolation: a fifth of the cost of a Lanczos-5 of the same
-    fidelity at a seeing of three pixels. The variance is interpolated, not multiplied by the
-    squared weights: a matched filter feels the noise per unit area, which
-    interpolation keeps, not the (correlated, hence smaller) pixel scatter.
+    Cubic-spline interpolation has a fifth of the cost of a Lanczos-5 kernel of
+    the same fidelity at a seeing of three pixels. The variance is interpolated, not multiplied by the
+    squared weights: a matched filter is sensitive to the noise per unit area,
+    which interpolation preserves, not to the (correlated, hence smaller) scatter
+    of pixels.
     """
     options = options or WarpOptions()
     height, width = shape
@@ -135,14 +136,14 @@ def _fill_from(
     def fill(start: int, stop: int) -> None:
         warp_patch(*source, *cells, factor, no_data, *planes, first + start, first + stop)
 
-    # Only the rows that the patch reaches: else it would be one thread's alone.
+    # Only the rows that the patch reaches, so that all threads share them.
     in_bands(fill, last - first)
 
 
 def _to_pixels(
     wcs: WCS, ra: NDArray[np.float64], dec: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sky to pixels; points that the projection cannot reach come out as NaN."""
+    """Convert sky to pixels; points that the projection cannot reach become NaN."""
     if wcs.sip is None:
         x, y = wcs.wcs_world2pix(ra, dec, 0)
     else:
@@ -153,9 +154,9 @@ def _to_pixels(
 def _needed_part(
     shape: tuple[int, int], px: NDArray[np.float64], py: NDArray[np.float64]
 ) -> tuple[slice, slice, tuple[int, int]] | None:
-    """Return the rows and columns of a patch that the positions fall on, with a margin.
+    """Return the rows and columns of a patch that contain the positions, with a margin.
 
-    Also the first row of the cells between the positions that it reaches, and the one after the last.
+    Also return the first row of the cells that the patch reaches, and the row after the last.
     """
     finite = np.isfinite(px) & np.isfinite(py)
     inside = finite & (px > -2 * CELL) & (px < shape[1] + 2 * CELL)
@@ -164,7 +165,7 @@ def _needed_part(
         return None
     bounds = []
     for values, length in ((py[inside], shape[0]), (px[inside], shape[1])):
-        # Cells reach beyond their corners that are inside by up to their own width.
+        # Cells extend beyond their inner corners by up to their own width.
         reach = 2 * CELL + MARGIN
         bounds.append(slice(max(int(values.min()) - reach, 0), min(int(values.max()) + reach, length)))
     rows, columns = bounds
@@ -175,7 +176,7 @@ def _needed_part(
 def _prepared(
     patch: Exposure, rows: slice, columns: slice
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
-    """Return spline, variance and mask of a part of a patch; ``NO_DATA`` has grown around its holes."""
+    """Return spline, variance and mask of a part of a patch; ``NO_DATA`` is grown around its holes."""
     shape = (rows.stop - rows.start, columns.stop - columns.start)
     spline, variance, mask = (
         np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.int32),
@@ -200,7 +201,7 @@ def _prepared(
 
 
 def _affine(patch: Exposure, wcs: WCS, shape: tuple[int, int]) -> list[float]:
-    """Return how the middle of the image maps to a patch's pixels: xx, xy, yx, yy."""
+    """Return the affine map of the image's middle to a patch's pixels: xx, xy, yx, yy."""
     assert patch.wcs is not None
     x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
     ra, dec = wcs.all_pix2world([x - 0.5, x + 0.5, x, x], [y, y, y - 0.5, y + 0.5], 0)
@@ -209,7 +210,7 @@ def _affine(patch: Exposure, wcs: WCS, shape: tuple[int, int]) -> list[float]:
 
 
 def warped_noise_correlation(affine: tuple[float, float, float, float], half: int = 6) -> NDArray[np.float64]:
-    """Return how the interpolation correlates white noise, averaged over its phases.
+    """Return the correlation of interpolated white noise, averaged over phases.
 
     Parameters
     ----------
@@ -241,11 +242,11 @@ def warped_noise_correlation(affine: tuple[float, float, float, float], half: in
 def _warped_psf(
     patches: Sequence[Exposure], wcs: WCS, shape: tuple[int, int], options: WarpOptions
 ) -> Psf | None:
-    """Fit a polynomial PSF to those of the patches as the image's pixels see them."""
+    """Fit a polynomial PSF to those of the patches, resampled to the image's pixels."""
     height, width = shape
     fractions = (np.arange(options.psf_grid) + 0.5) / options.psf_grid
     grid_x, grid_y = (g.ravel() for g in np.meshgrid(fractions * width - 0.5, fractions * height - 0.5))
-    # The point itself and a pixel's step each way along x and y, for the local affine map.
+    # The point itself and one pixel either way along x and y, for the local affine map.
     steps_x = np.concatenate([grid_x, grid_x + 1, grid_x - 1, grid_x, grid_x])
     steps_y = np.concatenate([grid_y, grid_y, grid_y, grid_y + 1, grid_y - 1])
     ra, dec = wcs.all_pix2world(steps_x, steps_y, 0)
@@ -272,7 +273,7 @@ def _warped_psf(
 
 
 def _resampled(image: NDArray[np.float64], affine: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Return a centred PSF as another pixel grid sees it; ``affine`` maps offsets there to offsets here."""
+    """Resample a centred PSF; ``affine`` maps offsets on the new grid to offsets on its own."""
     half, centre = size // 2, image.shape[0] // 2
     dy, dx = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
     columns = affine[0, 0] * dx + affine[0, 1] * dy + centre
@@ -293,13 +294,13 @@ def fit_psf(
     Parameters
     ----------
     images : `~numpy.ndarray`, shape (n, size, size)
-        Centred, sum 1.
+        PSF images, centred and of sum 1.
     x, y : `~numpy.ndarray`, shape (n,)
-        Where, pixels.
+        Positions of the images, pixels.
     shape : `tuple` of `int`
         Height and width of the whole image, pixels.
     order : `int`
-        Degree; lowered where the positions are too few for it.
+        Degree of the polynomial; lowered if the positions are too few.
     """
     while order > 0 and len(images) < 2 * (order + 1) * (order + 2) // 2:
         order -= 1

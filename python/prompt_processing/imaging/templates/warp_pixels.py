@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 CELL = 32
-"""Pixels between the exactly transformed points; in between, positions are bilinear (to 1e-4 pixel)."""
+"""Spacing of the exactly transformed points, pixels; positions between them are bilinear (to 1e-4 pixel)."""
 
 
 @numba.njit(cache=True, nogil=True)
 def cut_patch(  # type: ignore[no-untyped-def]
     patch_image, patch_variance, patch_mask, row0, column0, no_data, image, variance, mask, start, stop
 ):  # fmt: skip
-    """Copy a part of a patch, zero where a value is missing; return how many are."""
+    """Copy a part of a patch, with zero for missing values; return the number of those."""
     missing = 0
     for row in range(start, stop):
         for column in range(image.shape[1]):
@@ -33,7 +33,7 @@ def cut_patch(  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def begin_planes(image, variance, mask, start, stop):  # type: ignore[no-untyped-def]
-    """Fill with what stands for no value yet: variance below 0."""
+    """Mark all pixels as not yet filled: variance below 0."""
     image[start:stop] = np.nan
     variance[start:stop] = -1
     mask[start:stop] = 0
@@ -41,7 +41,7 @@ def begin_planes(image, variance, mask, start, stop):  # type: ignore[no-untyped
 
 @numba.njit(cache=True, nogil=True)
 def finish_planes(variance, mask, no_data, start, stop):  # type: ignore[no-untyped-def]
-    """Mark what has no value in the end; return how many pixels have one."""
+    """Mark pixels that remain unfilled; return the number of filled pixels."""
     covered = 0
     for row in range(start, stop):
         for column in range(variance.shape[1]):
@@ -68,7 +68,7 @@ def warp_patch(
     start: int,
     stop: int,
 ) -> None:
-    """Fill what has no value yet (variance below 0) from one patch."""
+    """Fill pixels without a value (variance below 0) from one patch."""
     height, width = image.shape
     patch_height, patch_width = spline.shape
     n_columns = px.shape[1] - 1
@@ -81,7 +81,7 @@ def warp_patch(
             x10, x11 = px[cell_row + 1, cell_column], px[cell_row + 1, cell_column + 1]
             y00, y01 = py[cell_row, cell_column], py[cell_row, cell_column + 1]
             y10, y11 = py[cell_row + 1, cell_column], py[cell_row + 1, cell_column + 1]
-            # A point behind the projection is NaN, which passes neither comparison.
+            # A point behind the projection is NaN, which fails both comparisons.
             if not (max(x00, x01, x10, x11) >= 1 and min(x00, x01, x10, x11) < patch_width - 2):
                 continue
             if not (max(y00, y01, y10, y11) >= 1 and min(y00, y01, y10, y11) < patch_height - 2):
@@ -105,7 +105,7 @@ def warp_patch(
                     if column >= width:
                         break
                     xc, yc = x + c * dx, y + c * dy
-                    # Compared as they are: NaN and what is beyond all integers have no pixel.
+                    # Compared as floats: NaN and values beyond all integers have no pixel.
                     inside = xc >= 1 and yc >= 1 and xc < patch_width - 2 and yc < patch_height - 2
                     if not inside or variance[row, column] >= 0:
                         continue
