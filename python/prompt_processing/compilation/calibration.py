@@ -1,4 +1,4 @@
-"""Compile what signature removal and calibration compile, before a visit waits for it."""
+"""Compile the functions of signature removal and calibration before the first visit."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _LEVEL = 1000
 
 
 def compile_calibration() -> float:
-    """Run reading, signature removal and calibration once on a small made-up image.
+    """Run reading, signature removal and calibration once on a small simulated image.
 
-    The compiled code is kept in numba's cache: the half minute that a fresh
-    installation would lose in its first visit is spent here, and never again.
+    The compiled code is kept in numba's cache: a fresh installation spends the
+    half minute of compilation here instead of in its first visit.
 
     Returns
     -------
     seconds
-        That it took.
+        Wall-clock time of the run.
     """
     start = time.monotonic()
     decode_rows(np.zeros(0, np.uint8), np.zeros((0, 2), np.int64), np.zeros((0, 0), np.int32))
@@ -39,7 +39,7 @@ def compile_calibration() -> float:
     flat = Exposure.blank(light.shape)
     flat.image[:] = 1.0
     nothing = Exposure.blank(light.shape)
-    # HSC's segments are views of one image of short integers: other types, other compiled code.
+    # HSC's segments are views of one image of short integers: their types need separate compiled code.
     raws = [_read_out(light, detector, np.int32), _read_out(light, detector, np.uint16)]
     snaps = [run_isr(raw, detector, nothing, nothing, flat) for raw in raws]
     for snap in snaps:
@@ -65,7 +65,7 @@ def _star_field(
     for each in range(x.size):
         distance = (columns - x[each]) ** 2 + (rows - y[each]) ** 2
         light += flux[each] / (2 * np.pi * 3.0) * np.exp(-distance / (2 * 3.0))
-    # Hits of cosmic rays, for the code that grows them.
+    # Cosmic ray hits, for the code that grows them.
     light[100:104, 100] += 3000.0
     light[200, 200:204] += 3000.0
     return light + rng.normal(0, np.sqrt(light)), x, y, flux

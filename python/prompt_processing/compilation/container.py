@@ -13,7 +13,7 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """Compile; returns 0, or 1 if nothing was kept."""
+    """Compile the numerics; return 0, or 1 if nothing was cached."""
     seconds = compile_calibration() + compile_difference_imaging()
     package = Path(prompt_processing.__path__[0])
     kept = sum(1 for _ in package.rglob("*.nbc"))

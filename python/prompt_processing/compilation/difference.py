@@ -1,4 +1,4 @@
-"""Compile what difference imaging compiles, before a visit waits for it."""
+"""Compile the functions of difference imaging before the first visit."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _SIZE = 400
 
 
 def compile_difference_imaging() -> float:
-    """Warp, subtract, detect and measure once on small made-up images.
+    """Warp, subtract, detect and measure once on small simulated images.
 
-    The compiled code is kept in numba's cache: what a fresh installation would lose
-    in its first visit is spent here, and never again.
+    The compiled code is kept in numba's cache: a fresh installation compiles here
+    instead of in its first visit.
 
     Returns
     -------
     seconds
-        That it took.
+        Wall-clock time of the run.
     """
     start = time.monotonic()
     rng = np.random.default_rng(0)
@@ -38,7 +38,7 @@ def compile_difference_imaging() -> float:
     flux = 10 ** rng.uniform(3.3, 4.8, x.size)
     patch = _exposure(x, y, flux, 1.6, rng)
     patch.mask[:20, :20] |= int(Mask.NO_DATA)
-    # Something new, something gone, a dipole, a trail and a saturated star.
+    # A new source, a vanished one, a dipole, a trail and a saturated star.
     trail = np.linspace(0, 16, 50)
     x = np.concatenate([x, [201.0, 300.5, 302.0], 80 + trail, [150.0]])
     y = np.concatenate([y, [111.0, 200.5, 200.5], 240 + trail, [60.0]])

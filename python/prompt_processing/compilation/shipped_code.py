@@ -1,7 +1,7 @@
-"""Compiled functions in a container whose file system cannot be written.
+"""Compiled functions in a container with a read-only file system.
 
-Numba keeps what it compiled beside the sources, but looks there only if it can also write there. In a
-container nobody can; it would compile everything again in every pod, half a minute of the first visit.
+Numba stores compiled code beside the sources, but looks there only if the folder is writable. In a
+container it is not, and every pod would recompile for half a minute in its first visit.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _LOG = logging.getLogger("lsst.prompt_processing.compilation")
 class ShippedCodeLocator(InTreeCacheLocator):
     """Find compiled functions beside their sources, and keep new ones in the temporary folder.
 
-    The temporary folder gets a link to each file that is shipped. Numba replaces files and never changes
-    one, so that a function that is compiled for further types replaces the links of its own files only.
+    The temporary folder contains a link to each shipped file. Numba replaces files and never modifies
+    them, so that a function compiled for further types replaces only the links of its own files.
     ``NUMBA_CACHE_LOCATOR_CLASSES`` names this class, in the containers.
 
-    Numba runs what it finds there. The folder is therefore private; if somebody else has made it before, this
+    Numba executes the code in this folder, which is therefore private. If another user owns the folder, this
     process uses a new one.
 
     Parameters
     ----------
     py_func
-        Function that is compiled.
+        Function to compile.
     py_file
-        Its source.
+        Source file of the function.
     """
 
     def __init__(self, py_func: FunctionType, py_file: str) -> None:
@@ -50,7 +50,7 @@ class ShippedCodeLocator(InTreeCacheLocator):
 
     @classmethod
     def from_function(cls, py_func: FunctionType, py_file: str) -> Self | None:
-        """Return where a function's compiled code is; `None` if there is no place that can be written."""
+        """Return the locator of a function's compiled code; `None` without a writable folder."""
         found = super().from_function(py_func, py_file)
         if found is not None:
             found._link(py_file)
@@ -62,7 +62,7 @@ class ShippedCodeLocator(InTreeCacheLocator):
         for kind in ("nbi", "nbc"):
             for shipped in self._shipped.glob(f"{name}.*.{kind}"):
                 link = folder / shipped.name
-                # Another process may be doing the same; a file of that name is newer than what was shipped.
+                # Another process may do the same; an existing file is newer than the shipped one.
                 if not os.path.lexists(link):
                     try:
                         link.symlink_to(shipped)
@@ -72,7 +72,7 @@ class ShippedCodeLocator(InTreeCacheLocator):
 
 @cache
 def _folder() -> Path:
-    """Return the folder of compiled code, which is this user's alone."""
+    """Return the private folder of this user's compiled code."""
     user = os.geteuid()
     folder = Path(tempfile.gettempdir(), f"prompt-compiled-{user}")
     try:
@@ -80,12 +80,12 @@ def _folder() -> Path:
     except UntrustedFolderError as error:
         _LOG.error("Compiled code is not kept for the next process: %s", error)
     except OSError:
-        # Numba finds that out as well, and says so.
+        # Numba detects the same error and reports it.
         return folder
     mine, maker = Path(tempfile.mkdtemp(prefix=f"{folder.name}-")), os.getpid()
 
     def remove() -> None:
-        # Workers that were forked since use it, too.
+        # Workers forked since then also use the folder.
         if os.getpid() == maker:
             shutil.rmtree(mine, ignore_errors=True)
 

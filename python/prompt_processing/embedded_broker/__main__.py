@@ -1,4 +1,4 @@
-"""The broker as a process, for as long as its standard input is open."""
+"""Run the broker as a process until its standard input is closed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MIB = 2**20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Start a broker, print ``ready <host:port>``, and serve until the input ends or a signal comes."""
+    """Start a broker, print ``ready <host:port>``, and serve until the input ends or a signal arrives."""
     parser = argparse.ArgumentParser(
         prog="python -m prompt_processing.embedded_broker",
         description="A Kafka broker for demonstrations and tests, on the loopback interface.",
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--partition-mib",
         type=int,
         default=1024,
-        help="MiB that each partition keeps; messages beyond are refused until older ones are read "
+        help="MiB that each partition keeps; further messages are refused until older ones are read "
         "(default: %(default)s)",
     )
     options = parser.parse_args(arguments)
@@ -51,7 +51,7 @@ async def _serve(folder: Path, options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, stop.set)
 
     def await_end_of_input() -> None:
-        # Without Python's own buffer, whose lock would be held when the interpreter ends.
+        # Bypass Python's buffer, whose lock would still be held at interpreter exit.
         while os.read(0, 4096):
             pass
         loop.call_soon_threadsafe(stop.set)

@@ -1,7 +1,7 @@
-"""A consumer group of the classic protocol: who is a member, and who reads what.
+"""A consumer group of the classic protocol: its members and their partitions.
 
-A group goes through these states: it has no members (empty); it waits until all members have joined
-anew (joining); it waits for the leader's assignment (syncing); it reads (stable).
+A group goes through these states: it has no members (empty); it waits until all members have rejoined
+(joining); it waits for the leader's assignment (syncing); it reads (stable).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Group"]
 _log = logging.getLogger("prompt_processing.embedded_broker")
 
 _MIN_SESSION_MS, _MAX_SESSION_MS = 6_000, 1_800_000
-"""As Apache Kafka has them: what works here has to work there."""
+"""Limits of Apache Kafka, so that clients that work here also work there."""
 
 
 class _State(Enum):
@@ -38,9 +38,9 @@ class Group:
     Attributes
     ----------
     group_id
-        Its name.
+        Name of the group.
     offsets
-        What it has committed.
+        Committed offsets of the group.
     """
 
     group_id: str
@@ -63,7 +63,7 @@ class Group:
         Raises
         ------
         GroupError
-            It is refused.
+            Raised if the request is refused.
         """
         is_member = request.member_id in self._members
         member = self._admit(request)
@@ -71,7 +71,7 @@ class Group:
             return self._told(member)
         member.request = request
         if member.joining is not None:
-            # The same client asks again; its first request is on a connection that is gone.
+            # The same client repeats its request; the first connection has closed.
             member.joining.cancel()
         joining = member.joining = asyncio.get_running_loop().create_future()
         self._stop_session(member)
@@ -81,12 +81,12 @@ class Group:
         return await joining
 
     async def sync(self, member_id: str, generation: int, assignments: dict[str, bytes]) -> bytes:
-        """Give the leader's assignments, or wait for them; returns the member's own.
+        """Submit the leader's assignments, or wait for them; return the member's own.
 
         Raises
         ------
         GroupError
-            It is refused, or the group has changed meanwhile.
+            Raised if the request is refused, or the group has changed in the meantime.
         """
         member = self._check(member_id, generation)
         if self._state is _State.JOINING:
@@ -106,7 +106,7 @@ class Group:
         Raises
         ------
         GroupError
-            It is not a member any more, or has to join again.
+            Raised if it is no longer a member, or has to join again.
         """
         member = self._check(member_id, generation)
         self._keep_session(member)
@@ -119,7 +119,7 @@ class Group:
         Raises
         ------
         GroupError
-            It was no member.
+            Raised if it was not a member.
         """
         if member_id in self._promised:
             self._promised.discard(member_id)
@@ -132,7 +132,7 @@ class Group:
         Raises
         ------
         GroupError
-            It may not.
+            Raised if it may not.
         """
         if generation < 0 and not member_id:
             if self._members:
@@ -189,7 +189,7 @@ class Group:
         return same_type and common_protocol(request, others) is not None
 
     def _asks_again(self, member: Member, request: JoinRequest) -> bool:
-        """Return whether a member only wants to know once more how it has joined."""
+        """Return whether a member only repeats its request to join."""
         if member.request.protocols != request.protocols:
             return False
         # The leader of a stable group rejoins to have the partitions reassigned.
@@ -218,7 +218,7 @@ class Group:
             self._deadline.cancel()
             self._deadline = None
         for late in [member for member in self._members.values() if member.joining is None]:
-            _log.info("Group %s goes on without %s, which did not join again.", self.group_id, late.member_id)
+            _log.info("Group %s continues without %s, which did not rejoin.", self.group_id, late.member_id)
             self._forget(late, ErrorCode.UNKNOWN_MEMBER_ID)
         self._generation += 1
         if not self._members:
@@ -275,7 +275,7 @@ class Group:
             member.session = None
 
     def _expire(self, member: Member) -> None:
-        _log.info("Group %s has not heard of %s for too long.", self.group_id, member.member_id)
+        _log.info("Group %s has not heard from %s in time.", self.group_id, member.member_id)
         self._remove(member)
 
     def _remove(self, member: Member) -> None:

@@ -12,7 +12,7 @@ __all__ = ["GroupError", "JoinRequest", "JoinedGroup", "Member", "common_protoco
 
 
 class GroupError(Exception):
-    """A member's request is refused."""
+    """Error for a member's request that is refused."""
 
     def __init__(self, code: ErrorCode, member_id: str = "") -> None:
         super().__init__(code.name)
@@ -22,7 +22,7 @@ class GroupError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """What a member sends to join; times in milliseconds.
+    """A member's request to join; times in milliseconds.
 
     Attributes
     ----------
@@ -31,8 +31,8 @@ class JoinRequest:
     id_required
         Whether a new member first gets an id and has to join again with it.
     protocols
-        Names of the ways in which partitions can be assigned, the preferred one first, and for each what the
-        leader has to know of this member.
+        Names of assignment protocols in order of preference, each with this member's metadata for the
+        leader.
     """
 
     client_id: str
@@ -47,7 +47,7 @@ class JoinRequest:
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """A member of a group; it is not expected to give signs of life while it waits for an answer."""
+    """A member of a group; its session does not expire while it waits for an answer."""
 
     member_id: str
     request: JoinRequest
@@ -58,7 +58,7 @@ class Member:
 
     @property
     def subscription(self) -> frozenset[str]:
-        """Topics that it wants to read, as far as its own words can be understood."""
+        """Topics to which the member subscribes, as far as its metadata can be parsed."""
         try:
             reader = Reader(self.request.protocols[0][1])
             reader.int16()
@@ -79,6 +79,6 @@ class JoinedGroup:
 
 
 def common_protocol(preferring: JoinRequest, others: Sequence[JoinRequest]) -> str | None:
-    """Return the protocol that a member prefers among those that all others know; `None` if there is none."""
+    """Return the protocol that a member prefers among those that all support; `None` if none is common."""
     known = [{name for name, _ in other.protocols} for other in others]
     return next((name for name, _ in preferring.protocols if all(name in names for names in known)), None)

@@ -1,4 +1,4 @@
-"""The offsets that a consumer group has committed, some of them within transactions that are still open."""
+"""The offsets that a consumer group has committed, some of them in open transactions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class CommittedOffset:
-    """Where a group goes on reading.
+    """Position at which a group continues to read.
 
     Attributes
     ----------
     offset
-        Of the next record.
+        Offset of the next record.
     leader_epoch
-        As the client gave it; -1 if it did not.
+        Epoch sent by the client; -1 without one.
     metadata
-        Text of the client.
+        Text sent by the client.
     """
 
     offset: int
@@ -57,7 +57,7 @@ class GroupOffsets:
         self._pending.setdefault(producer_id, {}).update(offsets)
 
     def end_transaction(self, producer_id: int, committed: bool) -> None:
-        """Apply or forget the offsets of a producer's transaction."""
+        """Apply or discard the offsets of a producer's transaction."""
         offsets = self._pending.pop(producer_id, {})
         if committed:
             self._committed.update(offsets)

@@ -18,14 +18,14 @@ __all__ = ["GroupRequests"]
 
 
 class GroupRequests:
-    """Answers requests of consumer groups.
+    """Handler of consumer groups' requests.
 
     Parameters
     ----------
     address
-        Where clients are sent.
+        Address of the broker for clients.
     topics, groups, transactions
-        What the broker has.
+        State of the broker.
     """
 
     def __init__(self, address: Address, topics: Topics, groups: Groups, transactions: Transactions) -> None:
@@ -35,7 +35,7 @@ class GroupRequests:
         self._transactions = transactions
 
     async def find_coordinator(self, request: Reader, version: int, answer: Writer) -> None:
-        """Answer who looks after a group or a transactional id: this broker."""
+        """Name this broker as coordinator of a group or a transactional id."""
         if version >= 1:
             answer.int32(0)
         answer.int16(ErrorCode.NONE)
@@ -88,7 +88,7 @@ class GroupRequests:
         answer.array(joined.members, write_member)
 
     async def sync(self, request: Reader, version: int, answer: Writer) -> None:
-        """Give a member its assignment; the answer waits for the leader's decision."""
+        """Send a member its assignment; the answer waits for the leader's decision."""
         group_id, generation, member_id = request.string(), request.int32(), request.string()
         if version >= 3:
             request.nullable_string()
@@ -240,7 +240,7 @@ def _write_commit_errors(
 
 
 def _write_by_topic(places: Iterable[Place], write: Callable[[Place], None], answer: Writer) -> None:
-    """Write an array of topics with an array of partitions each; ``write`` adds what follows the number."""
+    """Write an array of topics with an array of partitions each; ``write`` adds their other fields."""
 
     def write_partition(place: Place) -> None:
         answer.int32(place[1])

@@ -1,4 +1,4 @@
-"""All consumer groups, and up to where they have read a partition."""
+"""All consumer groups, and their progress in a partition."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Groups:
         self._groups: dict[str, Group] = {}
 
     def get(self, group_id: str) -> Group | None:
-        """Return a group; `None` if there is no such group."""
+        """Return a group; `None` if it does not exist."""
         return self._groups.get(group_id)
 
     def get_or_make(self, group_id: str) -> Group:
-        """Return a group, a new one if there is no such group."""
+        """Return a group, created if it does not exist."""
         return self._groups.setdefault(group_id, Group(group_id))
 
     def read_floor(self, topic: str, partition: int) -> Floor:
-        """Return up to where a partition has been read by all groups that have committed an offset of it.
+        """Return the offset up to which all groups with a committed offset have read a partition.
 
         A group whose members have subscribed to the topic, but have not yet committed, has read nothing.
         """

@@ -20,14 +20,14 @@ _log = logging.getLogger("prompt_processing.embedded_broker")
 
 _MAX_BATCH_BYTES = 10 * 2**20
 _MAX_FETCH_BYTES = 16 * 2**20
-"""Of one answer, whatever the client allows: it is put together in memory."""
+"""Largest answer in bytes, whatever the client allows: answers are assembled in memory."""
 _LATEST, _EARLIEST = -1, -2
 _READ_COMMITTED = 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A partition in a Fetch request; and in one to ListOffsets, with a timestamp for the offset."""
+    """A partition in a Fetch request, or in a ListOffsets request with a timestamp as offset."""
 
     topic: str
     number: int
@@ -45,12 +45,12 @@ class _Stored:
 
 
 class MessageRequests:
-    """Answers requests about messages.
+    """Handler of requests about messages.
 
     Parameters
     ----------
     topics, transactions
-        What the broker has.
+        State of the broker.
     """
 
     def __init__(self, topics: Topics, transactions: Transactions) -> None:
@@ -58,7 +58,7 @@ class MessageRequests:
         self._transactions = transactions
 
     async def produce(self, request: Reader, version: int, answer: Writer) -> bool:
-        """Store batches; returns whether the client wants an answer."""
+        """Store batches; return whether the client expects an answer."""
         request.nullable_string()
         acks = request.int16()
         request.int32()
@@ -93,7 +93,7 @@ class MessageRequests:
         return acks != 0
 
     async def fetch(self, request: Reader, version: int, answer: Writer) -> None:
-        """Return batches; wait for them if there are none yet."""
+        """Return batches, and wait for them if none are stored yet."""
         request.int32()
         max_wait_ms, min_bytes, max_bytes = request.int32(), request.int32(), request.int32()
         committed_only = request.int8() == _READ_COMMITTED
@@ -121,7 +121,7 @@ class MessageRequests:
         answer.int32(0)
         if version >= 7:
             answer.int16(ErrorCode.NONE)
-            # No sessions: a client then names all partitions each time.
+            # No fetch sessions: clients then name all partitions in each request.
             answer.int32(0)
 
         def write_topic(topic: tuple[str, list[_Wanted]]) -> None:
@@ -133,7 +133,7 @@ class MessageRequests:
         answer.array(topics, write_topic)
 
     async def list_offsets(self, request: Reader, version: int, answer: Writer) -> None:
-        """Return the first or last offsets, or those of a time."""
+        """Return the first or last offsets, or those at a timestamp."""
         request.int32()
         committed_only = version >= 2 and request.int8() == _READ_COMMITTED
 
@@ -180,7 +180,7 @@ class MessageRequests:
         except (BadBatchError, TransactionError) as error:
             return _Stored(number, error.code, message=str(error))
         except PartitionFullError as error:
-            # Clients try again after a while; until they do, nothing of the batch is here.
+            # Clients retry later; until then no part of the batch is stored.
             return _Stored(number, ErrorCode.KAFKA_STORAGE_ERROR, message=str(error))
         except OSError as error:
             _log.warning("Cannot write to partition %d of %s: %s", number, topic, error)
@@ -214,7 +214,7 @@ class MessageRequests:
             elif not partition.start_offset <= one.offset <= partition.end_offset:
                 found[one] = ErrorCode.OFFSET_OUT_OF_RANGE
             else:
-                # The first batch goes out whatever its size, or a client with a small limit would hang.
+                # The first batch is sent whatever its size, or a client with a small limit would hang.
                 first = left == max_bytes
                 data = partition.read(one.offset, min(one.max_bytes, left), committed_only, first)
                 left -= len(data)

@@ -1,4 +1,4 @@
-"""One partition: its log, its producers, its open transactions, and how much of it is kept.
+"""One partition: its log, its producers, its open transactions, and its retention.
 
 A partition has a limit in bytes. Where a batch would exceed it, the oldest files are removed as far as every
 consumer group of the partition has committed them. If that is not enough, the batch is refused with an error
@@ -27,17 +27,17 @@ _SEGMENTS_PER_PARTITION = 8
 
 
 class PartitionFullError(Exception):
-    """There is no room for a batch before messages have been read; the message says who has to read them."""
+    """Error for a batch that exceeds the room until messages are read; its message names the reader."""
 
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """Up to where a partition has been read.
+    """Progress of the readers of a partition.
 
     Attributes
     ----------
     offset
-        Everything before is read; `None` if there is no reader.
+        All earlier records are read; `None` without a reader.
     reader
         The group that is furthest behind.
     """
@@ -48,7 +48,7 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class AbortedTransaction:
-    """Records of a producer, between two offsets (inclusive), that are not to be read."""
+    """Records of a producer, between two offsets (inclusive), that consumers must not read."""
 
     producer_id: int
     first_offset: int
@@ -61,13 +61,13 @@ class Partition:
     Parameters
     ----------
     topic, number
-        Whose and which.
+        Topic and number of the partition.
     folder
         New folder for its files.
     max_bytes
-        How much is kept.
+        Limit of the stored bytes.
     read_floor
-        Returns up to where the partition has been read.
+        Function that returns the readers' progress.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Partition:
 
     @property
     def start_offset(self) -> int:
-        """Offset of the first record that is kept."""
+        """Offset of the first stored record."""
         return self._log.start_offset
 
     @property
@@ -96,7 +96,7 @@ class Partition:
 
     @property
     def last_stable_offset(self) -> int:
-        """Offset of the first record whose transaction is open; `end_offset` if there is none."""
+        """Offset of the first record whose transaction is open; `end_offset` without one."""
         return min(self._open_transactions.values(), default=self.end_offset)
 
     def append(self, data: bytes, header: BatchHeader) -> int:
@@ -105,11 +105,11 @@ class Partition:
         Raises
         ------
         BadBatchError
-            The batch is not the producer's next one.
+            Raised if the batch is not the producer's next one.
         PartitionFullError
-            Too much is unread.
+            Raised if too much is unread.
         OSError
-            It cannot be written.
+            Raised if it cannot be written.
         """
         if header.producer_id >= 0 and (known := self._producers.check(header)) is not None:
             return known
@@ -128,12 +128,12 @@ class Partition:
         return offset
 
     def end_transaction(self, producer_id: int, epoch: int, committed: bool) -> None:
-        """Write the marker that ends a transaction, whatever room there is.
+        """Write the marker that ends a transaction, even into a full partition.
 
         Raises
         ------
         OSError
-            It cannot be written.
+            Raised if it cannot be written.
         """
         marker = transaction_marker(producer_id, epoch, committed)
         offset = self._log.append(marker, read_header(marker))
@@ -149,7 +149,7 @@ class Partition:
         return self._log.read(offset, max_bytes, before, at_least_one)
 
     def aborted_from(self, offset: int) -> list[AbortedTransaction]:
-        """Return the aborted transactions with records at or after an offset, in the order of their begin."""
+        """Return the aborted transactions with records at or after an offset, in order of their start."""
         found = [transaction for transaction in self._aborted if transaction.last_offset >= offset]
         return sorted(found, key=lambda transaction: transaction.first_offset)
 

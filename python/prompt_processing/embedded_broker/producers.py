@@ -1,4 +1,4 @@
-"""What a partition remembers of its producers, so that a batch that is sent twice is stored once."""
+"""A partition's record of its producers, by which a batch that is sent twice is stored once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .wire import ErrorCode
 __all__ = ["ProducerStates"]
 
 _REMEMBERED_BATCHES = 5
-"""As many as a client may have under way at once."""
+"""Number of batches that a client may have in flight."""
 _REMEMBERED_PRODUCERS = 1000
 
 
@@ -34,7 +34,7 @@ class ProducerStates:
         Raises
         ------
         BadBatchError
-            It is from a producer that has been replaced, or a batch before it is missing.
+            Raised if the producer has been replaced, or an earlier batch is missing.
         """
         known = self._producers.get(header.producer_id)
         if known is None:
@@ -64,13 +64,13 @@ class ProducerStates:
         known.batches.append((header.base_sequence, header.last_sequence, offset))
 
     def note_refused(self, header: BatchHeader) -> None:
-        """Remember a batch that could not be stored: those that are under way behind it have to wait."""
+        """Remember a batch that could not be stored: later batches in flight have to wait."""
         known = self._of(header.producer_id, header.producer_epoch)
         if known.expected is None:
             known.expected = header.base_sequence
 
     def note_epoch(self, producer_id: int, epoch: int) -> None:
-        """Accept no batch of an older epoch from now on."""
+        """Refuse batches of older epochs."""
         self._of(producer_id, epoch)
 
     def _of(self, producer_id: int, epoch: int) -> _Producer:

@@ -1,4 +1,4 @@
-"""Record batches of the version 2: their headers are read, their records are never unpacked."""
+"""Record batches of version 2: headers are parsed, records are never unpacked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEADER_BYTES = _HEADER.size
 _LENGTH_FROM = 12
 """A batch's length is counted from here."""
 _CHECKSUM_FROM = 21
-"""A batch's checksum is computed from here; what is before it may be changed by the broker."""
+"""A batch's checksum is computed from here; the broker may change earlier bytes."""
 _MAGIC = 2
 _TRANSACTIONAL = 0x10
 _CONTROL = 0x20
@@ -32,7 +32,7 @@ _CRC32C_POLYNOMIAL = 0x82F63B78
 
 
 class BadBatchError(Exception):
-    """A batch cannot be stored; has the error code for its producer, and the reason."""
+    """Error for a batch that cannot be stored, with the error code for its producer and the reason."""
 
     def __init__(self, code: ErrorCode, reason: str) -> None:
         super().__init__(reason)
@@ -41,7 +41,7 @@ class BadBatchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BatchHeader:
-    """What the broker needs to know of a batch.
+    """Fields of a batch that the broker needs.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class BatchHeader:
     max_timestamp
         Newest timestamp of its records, in milliseconds since 1970.
     producer_id, producer_epoch, base_sequence
-        Of an idempotent producer; -1 without.
+        Values of an idempotent producer; -1 without one.
     """
 
     base_offset: int
@@ -75,17 +75,17 @@ class BatchHeader:
 
     @property
     def last_sequence(self) -> int:
-        """Sequence number of the last record; these numbers begin again after 2^31 - 1."""
+        """Sequence number of the last record; these numbers wrap around after 2^31 - 1."""
         return (self.base_sequence + self.last_offset_delta) & 0x7FFFFFFF
 
     @property
     def transactional(self) -> bool:
-        """Whether it belongs to a transaction."""
+        """Whether the batch belongs to a transaction."""
         return bool(self.attributes & _TRANSACTIONAL)
 
     @property
     def control(self) -> bool:
-        """Whether it is a marker of the broker instead of data."""
+        """Whether the batch is a marker written by the broker instead of data."""
         return bool(self.attributes & _CONTROL)
 
 
@@ -95,7 +95,7 @@ def read_header(data: bytes, position: int = 0) -> BatchHeader:
     Raises
     ------
     struct.error
-        The data end within the header.
+        Raised if the data end within the header.
     """
     fields = _HEADER.unpack_from(data, position)
     base_offset, length, _, _, _, attributes, delta, _, newest, producer, epoch, sequence, _ = fields
@@ -105,12 +105,12 @@ def read_header(data: bytes, position: int = 0) -> BatchHeader:
 
 
 def check_produced(data: bytes | None, max_bytes: int) -> BatchHeader:
-    """Make sure that what a producer sent is one batch that can be stored, and return its header.
+    """Check that a producer's data are one storable batch, and return its header.
 
     Raises
     ------
     BadBatchError
-        It is not.
+        Raised if they are not.
     """
     if data is None or len(data) < HEADER_BYTES:
         raise BadBatchError(ErrorCode.INVALID_RECORD, "no record batch")
@@ -138,7 +138,7 @@ def check_produced(data: bytes | None, max_bytes: int) -> BatchHeader:
 
 
 def placed(data: bytes, base_offset: int, leader_epoch: int) -> bytes:
-    """Return a batch with the offset that it gets in the log; its checksum does not cover that."""
+    """Return a batch with its offset in the log, which its checksum does not cover."""
     start = struct.pack(">qiI", base_offset, len(data) - _LENGTH_FROM, leader_epoch)
     return b"".join((start, memoryview(data)[len(start) :]))
 
@@ -160,7 +160,7 @@ def transaction_marker(producer_id: int, producer_epoch: int, committed: bool) -
 
 
 def _crc32c(data: bytes) -> int:
-    # Bit by bit: it is for markers of less than a hundred bytes.
+    # Computed bit by bit: markers have less than a hundred bytes.
     value = 0xFFFFFFFF
     for byte in data:
         value ^= byte

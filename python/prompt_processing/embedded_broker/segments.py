@@ -17,14 +17,14 @@ _LEADER_EPOCH = 0
 
 
 class SegmentedLog:
-    """Batches in the order in which they came.
+    """Batches in order of arrival.
 
     Parameters
     ----------
     folder
-        Made for the files; has to be new.
+        Folder to create for the files; must not exist.
     segment_bytes
-        A file that has reached this size is followed by a new one.
+        Size at which a new file is started.
     """
 
     def __init__(self, folder: Path, segment_bytes: int) -> None:
@@ -35,12 +35,12 @@ class SegmentedLog:
 
     @property
     def start_offset(self) -> int:
-        """Offset of the first record that is still there."""
+        """Offset of the first stored record."""
         return self._segments[0].base_offset
 
     @property
     def end_offset(self) -> int:
-        """Offset that the next record gets."""
+        """Offset of the next record."""
         return self._segments[-1].end_offset
 
     @property
@@ -54,7 +54,7 @@ class SegmentedLog:
         Raises
         ------
         OSError
-            It cannot be stored; the log is as it was before.
+            Raised if it cannot be stored; the log is then unchanged.
         """
         if self._segments[-1].size >= self._segment_bytes:
             self._segments.append(_Segment(self._folder, self.end_offset))
@@ -68,11 +68,11 @@ class SegmentedLog:
         Parameters
         ----------
         offset
-            The first batch is the one with this record; there is one.
+            Record in the first batch; it must exist.
         max_bytes
-            Their length together.
+            Limit of the total length.
         before
-            They begin before this offset.
+            Offset before which the batches begin.
         at_least_one
             Whether to return the first batch even if it is longer than ``max_bytes``.
         """
@@ -108,7 +108,7 @@ class SegmentedLog:
         return None
 
     def drop_oldest(self, before: int) -> bool:
-        """Remove the oldest file if all of its records are before an offset; return whether it was."""
+        """Remove the oldest file if all of its records are before an offset; return whether it did."""
         oldest = self._segments[0]
         if oldest.size == 0 or oldest.end_offset > before:
             return False
@@ -150,7 +150,7 @@ class _Segment:
         self.end_offset = end_offset
 
     def position_near(self, offset: int) -> int:
-        """Return where a batch begins that is the one with this record, or shortly before it."""
+        """Return the position of the batch with this record, or of one shortly before it."""
         return self._positions[bisect_right(self._offsets, offset) - 1]
 
     def read(self, position: int, length: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Connections: requests come in frames and are answered in their order."""
+"""Connections: requests arrive in frames and are answered in order."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _log = logging.getLogger("prompt_processing.embedded_broker")
 
 _HOST = "127.0.0.1"
 _MAX_REQUEST_BYTES = 32 * 2**20
-"""Longer ones are no Kafka; the first bytes of an HTTP request, for example, read as a length of 1 GB."""
+"""Longer requests are not Kafka's; the first bytes of an HTTP request read as a length of 1 GB."""
 _READ_AHEAD_BYTES = 2**20
 MIN_PARTITION_BYTES = 2**20
-"""The smallest limit of a partition that is any use."""
+"""The smallest useful limit of a partition."""
 
 
 class _ApiKey(IntEnum):
@@ -60,7 +60,7 @@ _Handler = Callable[[Reader, int, Writer], Awaitable[bool | None]]
 
 @dataclass(frozen=True, slots=True)
 class _Api:
-    """A kind of request: its versions, which of them are flexible, and who answers (None: the connection)."""
+    """A kind of request: its versions, which of them are flexible, and its handler (None: the connection)."""
 
     first: int
     last: int
@@ -69,16 +69,16 @@ class _Api:
 
 
 class EmbeddedBroker:
-    """A broker on a port of the loopback interface; a context that closes it.
+    """A broker on a port of the loopback interface; a context manager that closes it.
 
     Parameters
     ----------
     folder
-        For the messages; without topics of an earlier broker.
+        Folder for the messages; must not contain topics of an earlier broker.
     partition_bytes
-        How much each partition keeps.
+        Limit of each partition in bytes.
     default_partitions
-        Of topics that are made by naming them.
+        Partitions of topics that are created by first use.
     """
 
     def __init__(self, folder: Path, partition_bytes: int = 2**30, default_partitions: int = 1) -> None:
@@ -97,7 +97,7 @@ class EmbeddedBroker:
         Raises
         ------
         OSError
-            The port is not free.
+            Raised if the port is not free.
         """
         self._server = await asyncio.start_server(self._serve, _HOST, port, limit=_READ_AHEAD_BYTES)
         address = Address(_HOST, int(self._server.sockets[0].getsockname()[1]))
@@ -110,7 +110,7 @@ class EmbeddedBroker:
         return f"{address.host}:{address.port}"
 
     def create_topic(self, name: str, n_partitions: int = -1) -> None:
-        """Make a topic; see `~.topics.Topics.create`."""
+        """Create a topic; see `~.topics.Topics.create`."""
         self._topics.create(name, n_partitions)
 
     async def close(self) -> None:
@@ -142,10 +142,10 @@ class EmbeddedBroker:
         try:
             await self._converse(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
-            # Clients come and go as they like.
+            # Clients may disconnect at any time.
             pass
         except asyncio.CancelledError:
-            # The broker stops, or the same client has restarted the wait on another connection.
+            # The broker stops, or the same client repeats its request on another connection.
             pass
         except WireError as error:
             _log.warning("Closing the connection from %s: %s", writer.get_extra_info("peername"), error)
@@ -176,7 +176,7 @@ class EmbeddedBroker:
         if not api.first <= version <= api.last:
             raise WireError(f"version {version} of requests of kind {key} is not supported")
         flexible = version >= api.flexible_from
-        # The client's name is never of the flexible kind, the tags behind it are.
+        # The client's name is never in the flexible format, but the tags after it are.
         request = Reader(data, start=8)
         request.client_id = request.nullable_string() or ""
         request.flexible = flexible
@@ -190,7 +190,7 @@ class EmbeddedBroker:
     def _tell_versions(self, version: int, correlation_id: int) -> list[bytes]:
         known = self._apis[_ApiKey.API_VERSIONS]
         supported = known.first <= version <= known.last
-        # A request of an unsupported version gets an error in the oldest version.
+        # An unsupported version is answered with an error in the oldest version.
         answer = Writer(flexible=supported and version >= known.flexible_from)
         answer.int32(correlation_id)
         answer.int16(ErrorCode.NONE if supported else ErrorCode.UNSUPPORTED_VERSION)
@@ -211,7 +211,7 @@ class EmbeddedBroker:
 def _make_apis(
     topics: TopicRequests, messages: MessageRequests, groups: GroupRequests, transactions: TransactionRequests
 ) -> dict[int, _Api]:
-    """Return what is supported: versions that librdkafka, Java's clients and aiokafka have in common."""
+    """Return the supported requests, in versions common to librdkafka, the Java clients and aiokafka."""
     return {
         _ApiKey.PRODUCE: _Api(3, 8, messages.produce),
         _ApiKey.FETCH: _Api(4, 11, messages.fetch),

@@ -19,26 +19,26 @@ NODE_ID = 1
 LEADER_EPOCH = 0
 """The leader of a partition never changes."""
 _NO_OPERATIONS = -(2**31)
-"""The protocol's way of saying that authorised operations were not asked for."""
+"""The protocol's value for authorised operations that were not requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the broker is reached."""
+    """Address of the broker."""
 
     host: str
     port: int
 
 
 class TopicRequests:
-    """Answers requests about topics.
+    """Handler of requests about topics.
 
     Parameters
     ----------
     address
-        Where clients are sent.
+        Address of the broker for clients.
     topics
-        What the broker has.
+        State of the broker.
     """
 
     def __init__(self, address: Address, topics: Topics) -> None:
@@ -46,7 +46,7 @@ class TopicRequests:
         self._topics = topics
 
     async def metadata(self, request: Reader, version: int, answer: Writer) -> None:
-        """Answer which brokers and topics there are."""
+        """Answer with the brokers and topics."""
         names = request.nullable_array(request.string)
         may_create = request.boolean() if version >= 4 else True
         if version >= 3:
@@ -63,7 +63,7 @@ class TopicRequests:
             answer.int32(_NO_OPERATIONS)
 
     async def create_topics(self, request: Reader, version: int, answer: Writer) -> None:
-        """Make topics."""
+        """Create topics."""
 
         def read_topic() -> tuple[str, int, int]:
             topic = request.string(), request.int32(), request.int16()
@@ -123,7 +123,7 @@ class TopicRequests:
         self, name: str, n_partitions: int, n_replicas: int, only_check: bool
     ) -> tuple[ErrorCode, str | None]:
         if n_replicas not in (-1, 1):
-            return ErrorCode.INVALID_REPLICATION_FACTOR, "there is one broker only"
+            return ErrorCode.INVALID_REPLICATION_FACTOR, "the cluster has only one broker"
         try:
             if only_check:
                 self._topics.check_new(name, n_partitions)

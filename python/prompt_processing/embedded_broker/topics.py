@@ -1,4 +1,4 @@
-"""The topics of the broker, made by an administrator or by the first client that names one."""
+"""The topics of the broker, created by an administrator or by the first client that names one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["TopicRefusedError", "Topics"]
 
 _NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _MAX_PARTITIONS = 1000
-"""Of all topics together: each has an open file."""
+"""Largest number of partitions of all topics: each has an open file."""
 
 
 class TopicRefusedError(Exception):
-    """A topic cannot be made; has the error code for the client, and the reason."""
+    """Error for a topic that cannot be created, with the error code for the client and the reason."""
 
     def __init__(self, code: ErrorCode, reason: str) -> None:
         super().__init__(reason)
@@ -30,13 +30,13 @@ class Topics:
     Parameters
     ----------
     folder
-        Where the partitions' folders are made.
+        Folder in which to create the partitions' folders.
     partition_bytes
-        How much each partition keeps.
+        Limit of each partition in bytes.
     read_floor
-        Returns up to where a partition of a topic has been read.
+        Function that returns the readers' progress in a partition of a topic.
     default_partitions
-        Of topics that are made by naming them.
+        Partitions of topics that are created by first use.
     """
 
     def __init__(
@@ -57,21 +57,21 @@ class Topics:
         return sorted(self._topics)
 
     def partitions(self, topic: str) -> list[Partition] | None:
-        """Return the partitions of a topic; `None` if there is no such topic."""
+        """Return the partitions of a topic; `None` if it does not exist."""
         return self._topics.get(topic)
 
     def find(self, topic: str, number: int) -> Partition | None:
-        """Return a partition; `None` if there is no such partition."""
+        """Return a partition; `None` if it does not exist."""
         partitions = self._topics.get(topic, [])
         return partitions[number] if 0 <= number < len(partitions) else None
 
     def check_new(self, topic: str, n_partitions: int = -1) -> int:
-        """Return how many partitions a new topic gets.
+        """Return the number of partitions of a new topic.
 
         Raises
         ------
         TopicRefusedError
-            It cannot be made.
+            Raised if it cannot be created.
         """
         count = self._default_partitions if n_partitions == -1 else n_partitions
         if not _NAME.fullmatch(topic) or topic in (".", ".."):
@@ -89,14 +89,14 @@ class Topics:
         return count
 
     def create(self, topic: str, n_partitions: int = -1) -> list[Partition]:
-        """Make a topic and return its partitions; -1 stands for the usual number of these.
+        """Create a topic and return its partitions; -1 selects the default number.
 
         Raises
         ------
         TopicRefusedError
-            It cannot be made.
+            Raised if it cannot be created.
         OSError
-            Its files cannot be made.
+            Raised if its files cannot be created.
         """
         count = self.check_new(topic, n_partitions)
         self._topics[topic] = [self._make(topic, number) for number in range(count)]

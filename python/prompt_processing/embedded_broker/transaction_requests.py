@@ -16,12 +16,12 @@ _log = logging.getLogger("prompt_processing.embedded_broker")
 
 
 class TransactionRequests:
-    """Answers requests of producers, apart from their messages.
+    """Handler of producers' requests, except for their messages.
 
     Parameters
     ----------
     topics, transactions
-        What the broker has.
+        State of the broker.
     """
 
     def __init__(self, topics: Topics, transactions: Transactions) -> None:
@@ -29,7 +29,7 @@ class TransactionRequests:
         self._transactions = transactions
 
     async def initialise_producer(self, request: Reader, version: int, answer: Writer) -> None:
-        """Give a producer its id and epoch."""
+        """Assign a producer its id and epoch."""
         name, timeout_ms = request.nullable_string(), request.int32()
         known = (request.int64(), request.int16()) if version >= 3 else (-1, -1)
         given = (-1, -1)
@@ -110,6 +110,6 @@ def _error_of(attempt: Callable[[], None], knows_fencing: bool) -> ErrorCode:
         return refused.code
     except OSError as error:
         _log.warning("Cannot end a transaction: %s", error)
-        # Clients take this for a passing trouble and try again.
+        # Clients treat this error as temporary and retry.
         return ErrorCode.COORDINATOR_NOT_AVAILABLE
     return ErrorCode.NONE

@@ -1,4 +1,4 @@
-"""Producer ids and transactions: what belongs to one is committed as a whole, or not at all."""
+"""Producer ids and transactions: the contents of a transaction are committed as a whole, or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_EPOCH = 0x7FFE
 
 
 class TransactionError(Exception):
-    """A producer's request is refused."""
+    """Error for a producer's request that is refused."""
 
     def __init__(self, code: ErrorCode) -> None:
         super().__init__(code.name)
@@ -28,7 +28,7 @@ class TransactionError(Exception):
 
 @dataclass(eq=False, slots=True)
 class _Transactional:
-    """A transactional id: its producer, and the transaction that is open or was the last one."""
+    """A transactional id: its producer, and the open or last transaction."""
 
     name: str
     producer_id: int
@@ -42,7 +42,7 @@ class _Transactional:
 
 
 class Transactions:
-    """Coordinates transactions.
+    """Coordinator of transactions.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Transactions:
     def initialise(
         self, name: str, timeout_ms: int, producer_id: int = -1, epoch: int = -1
     ) -> tuple[int, int]:
-        """Return id and epoch for a producer with transactions, and shut out all earlier ones of that name.
+        """Return id and epoch for a producer with transactions, and fence all earlier ones of that name.
 
         Parameters
         ----------
@@ -77,9 +77,9 @@ class Transactions:
         Raises
         ------
         TransactionError
-            The timeout is unusable, or the producer has been replaced already.
+            Raised if the timeout is invalid, or the producer has been replaced already.
         OSError
-            A transaction that was open cannot be ended.
+            Raised if an open transaction cannot be ended.
         """
         if not 0 < timeout_ms <= _MAX_TIMEOUT_MS:
             raise TransactionError(ErrorCode.INVALID_TRANSACTION_TIMEOUT)
@@ -105,7 +105,7 @@ class Transactions:
         Raises
         ------
         TransactionError
-            It is not the producer of that name.
+            Raised if the producer does not own that name.
         """
         ours = self._check(name, producer_id, epoch)
         self._open(ours)
@@ -117,19 +117,19 @@ class Transactions:
         Raises
         ------
         TransactionError
-            It is not the producer of that name.
+            Raised if the producer does not own that name.
         """
         ours = self._check(name, producer_id, epoch)
         self._open(ours)
         ours.groups.add(group_id)
 
     def check_batch(self, producer_id: int, epoch: int, topic: str, partition: int) -> None:
-        """Make sure that a batch in a partition belongs to a producer's open transaction.
+        """Check that a batch in a partition belongs to a producer's open transaction.
 
         Raises
         ------
         TransactionError
-            It does not.
+            Raised if it does not.
         """
         ours = self._by_producer.get(producer_id)
         if ours is None:
@@ -140,26 +140,26 @@ class Transactions:
             raise TransactionError(ErrorCode.INVALID_TXN_STATE)
 
     def check_offsets(self, name: str, producer_id: int, epoch: int, group_id: str) -> None:
-        """Make sure that a group's offsets belong to a producer's open transaction.
+        """Check that a group's offsets belong to a producer's open transaction.
 
         Raises
         ------
         TransactionError
-            They do not.
+            Raised if they do not.
         """
         ours = self._check(name, producer_id, epoch)
         if not ours.is_open or group_id not in ours.groups:
             raise TransactionError(ErrorCode.INVALID_TXN_STATE)
 
     def end(self, name: str, producer_id: int, epoch: int, committed: bool) -> None:
-        """Commit or abort the open transaction; to ask for the same end twice does no harm.
+        """Commit or abort the open transaction; repeating the same request is harmless.
 
         Raises
         ------
         TransactionError
-            It is not the producer of that name, or no transaction is open.
+            Raised if the producer does not own that name, or no transaction is open.
         OSError
-            It cannot be ended; the producer may try again.
+            Raised if it cannot be ended; the producer may retry.
         """
         ours = self._check(name, producer_id, epoch)
         if ours.is_open:
@@ -191,7 +191,7 @@ class Transactions:
             ours.timer = asyncio.get_running_loop().call_later(ours.timeout_ms / 1000, self._expire, ours)
 
     def _end(self, ours: _Transactional, committed: bool) -> None:
-        # One by one: where a marker cannot be written, the next attempt goes on from there.
+        # One by one: if a marker cannot be written, the next attempt continues from there.
         while ours.partitions:
             place, partition = next(iter(ours.partitions.items()))
             partition.end_transaction(ours.producer_id, ours.epoch, committed)
@@ -209,10 +209,10 @@ class Transactions:
         _log.warning(
             "The transaction of %s is aborted: it was open for more than %d ms.", ours.name, ours.timeout_ms
         )
-        # Its producer may still be at work.
+        # Its producer may still be active.
         ours.epoch += 1
         try:
             self._end(ours, committed=False)
         except OSError as error:
-            _log.warning("It cannot be ended yet: %s", error)
+            _log.warning("The transaction cannot be ended yet: %s", error)
             ours.timer = asyncio.get_running_loop().call_later(1.0, self._expire, ours)

@@ -1,8 +1,8 @@
-"""Reads and writes the primitive types of the Kafka protocol.
+"""Read and write the primitive types of the Kafka protocol.
 
 Every message of the protocol has versions; the newer ones of each message ("flexible" versions) write lengths
-as varints and end every structure with tagged fields. Readers and writers know which kind they are for, so
-that their users name the fields once.
+as varints and end every structure with tagged fields. Readers and writers know their kind of version, so
+that callers name the fields once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_VARINT_BYTES = 5
 
 
 class WireError(ValueError):
-    """A message breaks the protocol; its connection cannot be used any more."""
+    """Error for a message that violates the protocol; its connection is unusable."""
 
 
 class ErrorCode(IntEnum):
@@ -60,21 +60,21 @@ class ErrorCode(IntEnum):
 
 
 class Reader:
-    """Reads fields from the bytes of a request, in their order.
+    """Reader of the fields of a request, in order.
 
     Parameters
     ----------
     data
         The request after its length.
     start
-        Where the first field begins.
+        Position of the first field.
     flexible
         Whether the request's version is a flexible one.
 
     Attributes
     ----------
     client_id
-        What the client calls itself.
+        Name that the client sent.
     """
 
     def __init__(self, data: bytes, flexible: bool = False, start: int = 0) -> None:
@@ -88,7 +88,7 @@ class Reader:
         return self._unpack(_INT8)
 
     def boolean(self) -> bool:
-        """Read a truth value."""
+        """Read a Boolean."""
         return self._unpack(_INT8) != 0
 
     def int16(self) -> int:
@@ -116,7 +116,7 @@ class Reader:
     def string(self) -> str:
         """Read a string that may not be null."""
         if (text := self.nullable_string()) is None:
-            raise WireError("a string is null that may not be")
+            raise WireError("a required string is null")
         return text
 
     def nullable_string(self) -> str | None:
@@ -143,7 +143,7 @@ class Reader:
         length = self.unsigned_varint() - 1 if self.flexible else self.int32()
         if length < 0:
             return None
-        # No element is smaller than a byte: a wrong length must not cost memory.
+        # Every element has at least one byte: a wrong length must not allocate memory.
         if length > len(self._data) - self._position:
             raise WireError("an array is longer than its message")
         return [read() for _ in range(length)]
@@ -169,7 +169,7 @@ class Reader:
 
 
 class Writer:
-    """Writes fields of a response, in their order.
+    """Writer of the fields of a response, in order.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ class Writer:
 
     @property
     def parts(self) -> list[bytes]:
-        """What has been written."""
+        """The bytes written so far."""
         return self._parts
 
     def int8(self, value: int) -> None:
@@ -191,7 +191,7 @@ class Writer:
         self._parts.append(_INT8.pack(value))
 
     def boolean(self, value: bool) -> None:
-        """Write a truth value."""
+        """Write a Boolean."""
         self._parts.append(_INT8.pack(value))
 
     def int16(self, value: int) -> None:
@@ -247,6 +247,6 @@ class Writer:
             write(element)
 
     def tags(self) -> None:
-        """Write that a structure has no tagged fields, if this version has them."""
+        """Write an empty set of tagged fields, if this version has them."""
         if self.flexible:
             self._parts.append(b"\0")
