@@ -1,4 +1,4 @@
-"""The Grafana dashboard."""
+"""Generate the Grafana dashboard."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _PANELS = (
     ),
     _Panel(
         "Share of failures",
-        "Of all visits that ended: failed for good, and to be tried again.",
+        "Of all visits that ended: failed permanently, and to be retried.",
         tuple(
             (
                 f'sum(rate(prompt_visits_total{{{_INSTRUMENT}, outcome="{outcome}"}}[$__rate_interval]))'
@@ -71,16 +71,16 @@ _PANELS = (
     ),
     _Panel(
         "Workers",
-        "Those that are there, and those that are busy.",
+        "Running instances, and busy ones among them.",
         (
-            (f"sum by (instrument) (prompt_instances_running{{{_INSTRUMENT}}})", "{{instrument}} there"),
+            (f"sum by (instrument) (prompt_instances_running{{{_INSTRUMENT}}})", "{{instrument}} running"),
             (f"sum by (instrument) (prompt_instances_processing{{{_INSTRUMENT}}})", "{{instrument}} busy"),
         ),
         width=8,
     ),
     _Panel(
         "Backlog",
-        "Visit-detectors that are not settled, and those of them that nobody works on yet.",
+        "Visit-detectors that are not settled, and those not yet assigned to a worker.",
         (
             ("sum(fan_out_waiting_visit_detectors)", "accepted"),
             ("sum(fan_out_requests_in_flight)", "posted"),
@@ -112,7 +112,7 @@ _PANELS = (
     ),
     _Panel(
         "Slowest tenth by stage",
-        "Seconds that nine visits of ten stay below.",
+        "Seconds within which nine visits of ten pass each stage.",
         (
             (
                 "histogram_quantile(0.9, sum by (le, stage) "
@@ -124,7 +124,7 @@ _PANELS = (
     ),
     _Panel(
         "Announced and sent on",
-        "Messages of the telescope, answers of workers by status, and what was not sent on.",
+        "Messages of the telescope, answers of workers by status, and visits not sent on.",
         (
             ("sum(rate(next_visit_messages_total[$__rate_interval]))", "announced"),
             ("sum by (status) (rate(fan_out_answers_total[$__rate_interval]))", "answer {{status}}"),
@@ -138,14 +138,14 @@ _PANELS = (
     ),
     _Panel(
         "Announcement to its last message",
-        "Seconds from the reading of a visit until it is out for all detectors.",
+        "Seconds from reading a visit until it is sent for all detectors.",
         _quantiles("fan_out_seconds", f"{{{_INSTRUMENT}}}", "instrument"),
         "s",
         width=6,
     ),
     _Panel(
-        "Messages that nobody can read",
-        "Of the telescope, and arrival notices.",
+        "Unreadable messages",
+        "Messages of the telescope, and arrival notices.",
         (
             ("sum(increase(next_visit_undecodable_messages_total[$__rate_interval]))", "next_visit"),
             (
@@ -158,7 +158,7 @@ _PANELS = (
     ),
     _Panel(
         "Butler writer",
-        "Messages and datasets entered per second, and what it could not enter.",
+        "Messages and datasets entered per second, and failures.",
         (
             ("sum(rate(butler_writer_messages_total[$__rate_interval]))", "messages"),
             ("sum(rate(butler_writer_datasets_total[$__rate_interval]))", "datasets"),
@@ -177,7 +177,7 @@ _PANELS = (
     ),
     _Panel(
         "Raw microservice",
-        "Questions per second by answer, and the time of nine answers of ten.",
+        "Requests per second by answer, and the time within which nine of ten are answered.",
         (
             ("sum by (answer) (rate(raw_microservice_questions_total[$__rate_interval]))", "{{answer}}"),
             (

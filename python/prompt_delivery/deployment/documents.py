@@ -83,7 +83,10 @@ def values_schema(values: Sequence[ChartValue]) -> dict[str, Any]:
             parent = parent["properties"].setdefault(key, _object())
         leaf = {"description": value.description, **_type(value), **value.constraints}
         parent["properties"][value.path[-1]] = leaf
-    top["properties"]["global"] = {"type": "object", "description": "What Phalanx tells all charts"}
+    top["properties"]["global"] = {
+        "type": "object",
+        "description": "Values that Phalanx passes to all charts",
+    }
     used = json.dumps(top)
     definitions: dict[str, Any] = {}
     for name in ("resources", "quantities", "selection", "range"):
