@@ -1,9 +1,9 @@
-"""How fast DiaSources become alerts, and how long the APDB takes for them.
+"""Measure the rate of alerts from DiaSources, and the time that the APDB needs for them.
 
     python benchmarks/alert_production.py [--sources 500] [--visits 4] [--size 2000]
 
-One detector is seen several times with the same sources; each visit has the history of those before
-it. SQLite for the APDB, librdkafka's own cluster for the broker. Everything runs in one process.
+One detector is observed several times with the same sources; each visit has the history of the earlier
+ones. The APDB uses SQLite, and librdkafka's mock cluster is the broker. Everything runs in one process.
 """
 
 from __future__ import annotations

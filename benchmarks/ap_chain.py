@@ -1,12 +1,12 @@
-"""Our chain against the classic one, on the same pixels, in the same run.
+"""Compare our chain with the classic one, on the same pixels, in the same run.
 
     python benchmarks/ap_chain.py [--seeds 3] [--size 1400] [--full] [--no-peers] [--regime NAME ...]
                                   [--package NAME ...] [--peer-seconds 300] [--markdown FILE]
 
-Scenes of nine regimes are drawn with seeds that nothing was tuned on. ``prompt-difference`` and the
-classic chain (source-extractor, psfex, scamp and swarp of Debian, then one of the packages that PyPI has for
-subtraction, then source-extractor again) get the same two FITS files of the first scene of every regime. All
-run on one core, and CPU seconds are compared, so that a busy machine changes little.
+Scenes of nine regimes are drawn with seeds that no tuning used. ``prompt-difference`` and the
+classic chain (source-extractor, psfex, scamp and swarp of Debian, then one of PyPI's subtraction packages,
+then source-extractor again) process the same two FITS files of the first scene of every regime. All run on
+one core, and CPU seconds are compared, so that a busy machine has little effect.
 Completeness is that of injected point sources by the S/N they would have in an ideal subtraction.
 """
 
@@ -38,7 +38,7 @@ FULL = (4072, 4000)
 def run_peers(
     scene: Scene, folder: Path, result: RegimeResult, fwhms: tuple[float, float], options: argparse.Namespace
 ) -> None:
-    """Run the classic chain once, up to the subtraction, then each subtractor and what follows."""
+    """Run the classic chain once, up to the subtraction, then each subtractor and the detection."""
     stages = Stages()
     flat, warped = prepare(scene, folder, stages)
     result.remarks |= set(stages.remarks)
@@ -66,7 +66,7 @@ def run_peers(
         result.remarks |= {f"{name}: {remark}" for remark in after.remarks}
         score = outcome.score = score_catalogue(scene.truth, sources)
         sky = done.difference[usable & np.isfinite(done.difference)]
-        # They give no variance: photon noise, scaled so that the sky is what it should be.
+        # Their differences have no variance: photon noise is used, scaled to the sky's scatter.
         scale = robust_sigma(sky / np.sqrt(variance[usable & np.isfinite(done.difference)]))
         scaled = variance * np.float32(scale) ** 2
         score_pixels(score, done.difference, scaled, usable, stars, scene.truth)
@@ -87,7 +87,7 @@ def run_regime(
     for number, seed in enumerate(seeds):
         scene = make_scene(regime, seed, shape, folder)
         if number == 0:
-            # Compiled code is loaded, not compiled, in the run that counts.
+            # In the measured run compiled code is loaded, not compiled.
             run_ours(scene)
         run = run_ours(scene)
         result.ours = result.ours + run.score
@@ -113,7 +113,7 @@ def run_regime(
 def run_detector(
     seed: int, folder: Path, options: argparse.Namespace, cores: int
 ) -> tuple[RegimeResult, WallTimes]:
-    """Run a whole detector on one core, ours several times, and ours with all cores."""
+    """Run a whole detector on one core, our chain several times and also with all cores."""
     result, scene = run_regime("typical", [seed], FULL, folder, options)
     for _ in range(options.repeats - 1):
         run = run_ours(scene)
@@ -124,7 +124,7 @@ def run_detector(
 
 
 def check_peers(packages: Sequence[str]) -> None:
-    """Stop, and tell what to install, if a peer is missing."""
+    """Exit with installation instructions if a peer is missing."""
     missing = missing_programs()
     if missing:
         sys.exit(f"Not installed: {', '.join(missing)}. apt-get install {' '.join(missing)}, or --no-peers.")
@@ -157,25 +157,25 @@ def main() -> None:
         help="width of the scenes, pixels; the sparse ones are a whole detector each",
     )
     parser.add_argument("--full", action="store_true", help="one scene of a whole detector as well")
-    parser.add_argument("--only-full", action="store_true", help="nothing but the whole detector")
-    parser.add_argument("--cores", type=int, default=2, help="of the wall-clock seconds of a whole detector")
-    parser.add_argument("--repeats", type=int, default=3, help="of ours on the whole detector")
+    parser.add_argument("--only-full", action="store_true", help="only the whole detector")
+    parser.add_argument("--cores", type=int, default=2, help="cores for the wall-clock times")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of our chain on the whole detector")
     parser.add_argument("--no-peers", action="store_true")
-    parser.add_argument("--package", action="append", choices=SUBTRACTORS, help="only these subtract")
+    parser.add_argument("--package", action="append", choices=SUBTRACTORS, help="use only these packages")
     parser.add_argument(
-        "--peer-seconds", type=float, default=300, help="CPU seconds after which a subtraction is given up"
+        "--peer-seconds", type=float, default=300, help="CPU seconds after which a subtraction is aborted"
     )
-    parser.add_argument("--regime", action="append", choices=list(REGIMES), help="only these")
+    parser.add_argument("--regime", action="append", choices=list(REGIMES), help="run only these regimes")
     parser.add_argument("--first-seed", type=int, default=REPORT_SEEDS.start)
-    parser.add_argument("--markdown", type=Path, help="write the tables there as well, after each regime")
+    parser.add_argument("--markdown", type=Path, help="also write the tables to this file, after each regime")
     options = parser.parse_args()
     if not options.no_peers:
         check_peers(options.package or SUBTRACTORS)
     if os.environ.get("OMP_NUM_THREADS") != "1":
-        # Libraries make their threads when they are imported; these would wait by spinning.
+        # Libraries create their threads on import; idle ones would spin.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **threads})
-    # Inherited by every program that is started.
+    # Inherited by every child process.
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     seeds = list(range(options.first_seed, options.first_seed + options.seeds))
     results: dict[str, RegimeResult] = {}

@@ -1,13 +1,13 @@
-"""How many pods a night needs, what waits for them, what is lost, and what it costs.
+"""Simulate the pods of a night: their number, waiting times, losses and cost.
 
     python benchmarks/autoscaling.py                            a night of LSSTCam
-    python benchmarks/autoscaling.py --hours 2                  quicker
+    python benchmarks/autoscaling.py --hours 2                  a shorter night
     python benchmarks/autoscaling.py --images doc/images        the pictures of doc/scaling.md
     python benchmarks/autoscaling.py --to-last-alert 6          with another worker
 
-189 detectors every 37 s are sent to pods that the rules of Knative's autoscaler or of KEDA's ScaledJob make
-and remove (`scaling/knative.py` and `scaling/keda.py`, read from their sources). Times of a worker are what
-the demo reaches on one core, and in two nights on two. The random numbers are the same in every run.
+189 detectors every 37 s are sent to pods that the rules of Knative's autoscaler or of KEDA's ScaledJob create
+and remove (`scaling/knative.py` and `scaling/keda.py`, modelled on their sources). A worker's times are those
+of the demo on one core, and in two nights on two cores. The random numbers are the same in every run.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from scaling.night import Night, Simulation
 from scaling.report import Summary, draw_course, draw_limits, table
 
 MOST = 400
-# What the charts say, with the limit of LSSTCam.
+# Values of the charts, with the limit of LSSTCam.
 KNATIVE = KnativeSettings(max_scale=MOST, scale_down_delay_s=300.0, retention_s=1800.0)
 KEDA = KedaSettings(max_replicas=MOST, listen_timeout_s=300.0)
 CHOSEN = ", as the charts say"
 LIMITS = (80, 100, 110, 120, 130, 140, 160, 200, 250, 300, 400, 600)
 TWO_CORES = Worker(preload_s=1.4, to_last_alert_s=7.5, export_s=5.3)
-"""As the demo measures a worker that is alone on two cores."""
+"""Times that the demo measures for a single worker on two cores."""
 DELAYS = (0.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 
 
@@ -48,16 +48,16 @@ class Case:
     cluster: Cluster = field(default_factory=Cluster)
 
     def night(self) -> Night:
-        """Simulate it."""
+        """Simulate the night."""
         return Simulation(self.scaling, self.survey, self.worker, self.cluster).run()
 
     def summary(self) -> Summary:
-        """Simulate it and sum it up."""
+        """Simulate and summarise the night."""
         return Summary.of(self.name, self.night())
 
 
 def settings(survey: Survey, worker: Worker) -> list[Case]:
-    """Return nights that differ in how they scale."""
+    """Return nights with different scaling settings."""
     different: list[tuple[str, KnativeSettings | KedaSettings]] = [
         (f"Knative{CHOSEN}", KNATIVE),
         ("idle pods go at once", replace(KNATIVE, scale_down_delay_s=0.0)),
@@ -79,12 +79,12 @@ def settings(survey: Survey, worker: Worker) -> list[Case]:
     ]
     cases = [Case(name, scaling, survey, worker) for name, scaling in different]
     for name, scaling in (("Knative", KNATIVE), ("KEDA", KEDA)):
-        cases.append(Case(f"{name}, two cores a worker", scaling, survey, TWO_CORES))
+        cases.append(Case(f"{name}, two cores per worker", scaling, survey, TWO_CORES))
     return cases
 
 
 def troubles(survey: Survey, worker: Worker) -> list[Case]:
-    """Return nights in which something is not as it should be."""
+    """Return nights with faults."""
     slow = Cluster(database_connections=2)
     different = [
         ("3 nodes of 30 pods fail", Cluster(node_failures=3.0)),
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     worker = Worker(to_last_alert_s=options.to_last_alert, export_s=options.export)
     survey = Survey(detectors=options.detectors, hours=options.hours)
-    # Not forked: threads of the numerics may hold a lock just then.
+    # Not forked: a numerics thread may hold a lock at that time.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, mp_context=context) as pool:
         if options.images:
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _draw(survey: Survey, worker: Worker, folder: Path, pool: Executor) -> None:
-    # Three hours have it all: dusk, pauses, dawn.
+    # Three hours include dusk, pauses and dawn.
     survey = replace(survey, hours=min(survey.hours, 3.0))
     share, length = survey.pauses[-1]
     courses = [Case("Knative", KNATIVE, survey, worker), Case("KEDA", KEDA, survey, worker)]
@@ -149,13 +149,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--hours", type=float, default=10.0, help="of the night")
+    parser.add_argument("--hours", type=float, default=10.0, help="length of the night")
     parser.add_argument("--detectors", type=int, default=189)
     parser.add_argument("--to-last-alert", type=float, default=Worker.to_last_alert_s, metavar="S")
     parser.add_argument("--export", type=float, default=Worker.export_s, metavar="S")
-    parser.add_argument("--processes", type=int, help="at a time; default: one a core")
-    parser.add_argument("--price", type=float, default=0.05, help="of a pod for an hour")
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="draw pictures there, instead")
+    parser.add_argument("--processes", type=int, help="parallel processes (default: one per core)")
+    parser.add_argument("--price", type=float, default=0.05, help="price of a pod per hour")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="draw pictures in this folder instead")
     parser.add_argument("--markdown", action="store_true")
     return parser.parse_args(arguments)
 

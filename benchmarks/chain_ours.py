@@ -1,4 +1,4 @@
-"""Our side of ``ap_chain.py``: what ``prompt-difference`` makes of the files."""
+"""Our side of ``ap_chain.py``: run ``prompt-difference`` on the files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from prompt_processing.images import UNUSABLE, Mask
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OurRun:
-    """What came of it.
+    """The result of a run.
 
     Attributes
     ----------
     seconds, cpu_seconds : `float`
-        Of everything, files read, catalogue made.
+        Total time, from reading the files to the catalogue.
     subtraction, subtraction_cpu : `float`
-        Of kernel, convolution, decorrelation, variance and mask alone.
+        Time of kernel, convolution, decorrelation, variance and mask alone.
     result : `DifferenceResult`
     score : `Score`
     """

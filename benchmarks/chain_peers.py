@@ -1,4 +1,4 @@
-"""The classic chain: source-extractor, psfex, scamp and swarp of Debian, glued with files."""
+"""The classic chain: source-extractor, psfex, scamp and swarp of Debian, connected by files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PARAMETERS = (
 
 @dataclass(slots=True)
 class Stages:
-    """Wall-clock and CPU seconds of each step, and what could not be done."""
+    """Wall-clock and CPU seconds of each step, and remarks on failures."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     cpu: dict[str, float] = field(default_factory=dict)
@@ -37,12 +37,12 @@ class Stages:
 
 
 def missing_programs() -> list[str]:
-    """Return the Debian packages that would have to be installed."""
+    """Return the missing Debian packages."""
     return [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
 
 
 def run(stages: Stages, stage: str, command: list[str], folder: Path, seconds: float = 900) -> bool:
-    """Run a program and note its time; returns whether it succeeded."""
+    """Run a program and record its time; return whether it succeeded."""
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     try:
@@ -63,9 +63,9 @@ def run(stages: Stages, stage: str, command: list[str], folder: Path, seconds: f
 
 
 def prepare(scene: Scene, folder: Path, stages: Stages) -> tuple[Path, Path]:
-    """Detect, model PSFs, align and resample: returns science image and template on one grid, without sky.
+    """Detect, model PSFs, align and resample; return sky-subtracted science image and template on one grid.
 
-    The science image is the sky-subtracted one of SWarp's own pixels' grid: its own. Pixels without
+    The science image is SWarp's sky-subtracted one on its original grid. Pixels without
     data are 0 in the ``weight`` files beside them.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def extract(
 ) -> bool:
     """Run source-extractor on ``<name>.fits`` with its weights, into ``<name>.cat``.
 
-    The threshold is what source-extractor wants: of filtered pixels, in units of the noise before the filter.
+    The threshold is in source-extractor's unit: filtered pixels, in units of the noise before the filter.
     """
     command = [
         "source-extractor", f"{name}.fits", "-CATALOG_NAME", f"{name}.cat", "-CATALOG_TYPE", kind,
@@ -105,7 +105,7 @@ def extract(
 
 
 def align(scene: Scene, folder: Path, stages: Stages) -> None:
-    """Solve the science image's WCS against the template's catalogue with scamp, if it will."""
+    """Solve the science image's WCS against the template's catalogue with scamp, if possible."""
     command = [
         "scamp", "science.cat", "-ASTREF_CATALOG", "FILE", "-ASTREFCAT_NAME", "template.cat",
         "-ASTREFCENT_KEYS", "XWIN_WORLD,YWIN_WORLD", "-ASTREFERR_KEYS",
@@ -119,7 +119,7 @@ def align(scene: Scene, folder: Path, stages: Stages) -> None:
 
 
 def warp(scene: Scene, folder: Path, stages: Stages) -> tuple[Path, Path]:
-    """Resample the template to the science image's pixels with SWarp, and take the sky from both."""
+    """Resample the template to the science image's pixels with SWarp, and subtract the sky from both."""
     with fits.open(folder / "science.fits") as hdus:
         header = hdus[0].header
         target = WCS(header).to_header()
@@ -127,7 +127,7 @@ def warp(scene: Scene, folder: Path, stages: Stages) -> tuple[Path, Path]:
     solved = folder / "science.head"
     lines = target.tostring(sep="\n", endcard=True, padding=False)
     if solved.exists():
-        # What scamp found, on the science image's own pixels.
+        # Scamp's solution, on the science image's own pixels.
         wanted = [
             line for line in solved.read_text(encoding="latin-1").splitlines()
             if line[:8].strip() in _WCS_KEYS or line.startswith("PV")
@@ -165,16 +165,16 @@ def detect_changes(
     Parameters
     ----------
     folder : `~pathlib.Path`
-        For files.
+        Folder for files.
     difference : `~numpy.ndarray`
         Science minus template.
     bad : `~numpy.ndarray` of bool
-        Pixels that are unusable in either.
+        Pixels that are unusable in either image.
     fwhm : `float`
-        Of the difference, pixels. The filter and the aperture are made for it: peaks of 4 sigma after the
-        filter are tried, and kept if their flux within 1.4 FWHM, nine tenths as deep as a PSF's, is 5 sigma.
+        FWHM of the difference, pixels, which sets filter and aperture: peaks of 4 sigma after the filter
+        are kept if their flux within 1.4 FWHM, nine tenths as deep as a PSF flux, reaches 5 sigma.
     stages : `Stages`
-        Is told how long it took.
+        Receives the time.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What ``ap_chain.py`` gathers in a regime."""
+"""Results that ``ap_chain.py`` collects for a regime."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from chain_score import Score
 
 @dataclass
 class Outcome:
-    """What one program reached on one scene.
+    """The result of one program on one scene.
 
     Attributes
     ----------
     score : `Score` or `None`
-        `None` if it failed or was given up.
+        `None` if it failed or was aborted.
     subtraction, detection, seconds : `float`
-        CPU seconds of the subtraction, of the detection on the difference, and of ours everything.
+        CPU seconds of the subtraction, of the detection on the difference, and, for our chain, in total.
     remark : `str`
-        Why it failed, or how it was called.
+        Reason of a failure, or the options of the call.
     """
 
     score: Score | None = None
@@ -30,22 +30,22 @@ class Outcome:
 
 @dataclass
 class RegimeResult:
-    """Everything of one regime.
+    """All results of one regime.
 
     Attributes
     ----------
     ours : `Score`
-        Of all scenes.
+        Our score over all scenes.
     seconds, subtraction : `list` of `float`
-        CPU seconds of ours, a scene each.
+        CPU seconds of our chain for each scene.
     first : `Outcome`
-        Of ours on the scene that the peers have as well.
+        Our result on the scene that the peers also process.
     classic : `dict`
         CPU seconds of the classic chain's programs before the subtraction.
     peers : `dict`
-        `Outcome` of each.
+        `Outcome` of each peer.
     remarks : `set` of `str`
-        What could not be done.
+        Remarks on failures.
     """
 
     ours: Score = field(default_factory=Score)

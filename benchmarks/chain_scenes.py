@@ -1,4 +1,4 @@
-"""The regimes of ``ap_chain.py``: pairs of FITS files, and the truth about them."""
+"""The regimes of ``ap_chain.py``: pairs of FITS files with their truth."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from difference_scenes import PIXEL_ARCSEC, ImagePair, PairScene, make_pair
 from prompt_processing.images import Exposure, Mask
 
 DETECTOR_PIXELS = 4072 * 4000
-"""Of an LSSTCam detector: densities are told per detector."""
+"""Pixels of an LSSTCam detector: densities are per detector."""
 
 REPORT_SEEDS = range(5001, 5100)
-"""Of what is reported. Tuning and training use seeds below 5000 only."""
+"""First seed of the reported scenes. Tuning and training use only seeds below 5000."""
 
 SKY_ELECTRONS = 1200.0
 
@@ -31,13 +31,13 @@ class Regime:
     science_fwhm, template_fwhm : `float`
         Seeing, arcsec.
     stars, galaxies : `int`
-        Per detector.
+        Numbers per detector.
     masked, missing : `float`
-        Shares of the science image's and the template's pixels.
+        Shares of the science image's and the template's pixels, respectively.
     relaxed : `bool`
-        Whether the targets may be missed by up to a factor of 2 here.
+        Whether this regime relaxes the targets by a factor of 2.
     whole : `bool`
-        Whether it is always a whole detector: a part would have too few stars to be told by.
+        Whether to always draw a whole detector, because a part would have too few stars for statistics.
     """
 
     science_fwhm: float = 0.9
@@ -65,7 +65,7 @@ REGIMES = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A pair of files and what is in them.
+    """A pair of files and their contents.
 
     Attributes
     ----------
@@ -74,8 +74,8 @@ class Scene:
     pair : `ImagePair`
         The same as exposures, nJy, without sky.
     truth : `~astropy.table.Table`
-        What differs: ``x, y``, ``electrons``, ``kind``, ``snr`` (of an ideal subtraction), ``clear``
-        (not on pixels that are unusable in either image).
+        Changed sources: ``x, y``, ``electrons``, ``kind``, ``snr`` (of an ideal subtraction), ``clear``
+        (no pixel is unusable in either image).
     """
 
     science: Path
@@ -118,7 +118,7 @@ def make_scene(regime: Regime, seed: int, shape: tuple[int, int], folder: Path) 
 
 
 def _whole_template(patches: list[Exposure]) -> Exposure:
-    """Join the four overlapping patches again: other programs take one file."""
+    """Join the four overlapping patches: other programs read one file."""
     first = patches[0]
     assert first.wcs is not None
     origin = np.asarray(first.wcs.wcs.crpix)
@@ -152,7 +152,7 @@ def _truth(pair: ImagePair, template: Exposure, scene: PairScene) -> Table:
     wobble = scene.astrometric_scatter / PIXEL_ARCSEC
     x, y = np.asarray(truth["x"]).copy(), np.asarray(truth["y"]).copy()
     moved = np.asarray(truth["kind"]) == "variable"
-    # Only the static sky has the WCS's error; new sources are drawn where they are.
+    # Only the static sky includes the WCS's error; new sources are drawn at their true positions.
     truth["x"] = x + np.where(moved, wobble * np.sin(x / 611.0 + 1.0), 0)
     truth["y"] = y + np.where(moved, wobble * np.cos(y / 533.0), 0)
     truth["electrons"] = np.asarray(truth["flux"]) / NJY_PER_ELECTRON
@@ -181,16 +181,16 @@ def _usable(exposure: Exposure, x: float, y: float, planes: int) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdealNoise:
-    """What the depth of one image depends on.
+    """The quantities that determine the depth of one image.
 
     Attributes
     ----------
     power : `~numpy.ndarray`, shape (64, 64)
         Squared modulus of the PSF's Fourier transform, in the middle of the image.
     variance : `~numpy.ndarray`, shape (height, width)
-        Of the pixels, nJy squared.
+        Variance of the pixels, nJy squared.
     sky : `float`
-        Their median.
+        Median of the variance.
     """
 
     power: np.ndarray
@@ -199,7 +199,7 @@ class IdealNoise:
 
 
 def ideal_noise(exposure: Exposure) -> IdealNoise:
-    """Return what an ideal subtraction knows of an image's noise and PSF."""
+    """Return an image's noise and PSF for an ideal subtraction."""
     psf = exposure.psf
     assert psf is not None
     power = np.abs(np.fft.fft2(psf.image_at(psf.x_centre, psf.y_centre), (64, 64))) ** 2
@@ -214,15 +214,15 @@ def ideal_snr(
     Parameters
     ----------
     noise : `tuple` of `IdealNoise`
-        Of the science image and the template.
+        Noise of the science image and of the template.
     flux : `float`
-        nJy.
+        Flux, nJy.
     at, there : `tuple` of `float`
-        Column and row in each.
+        Column and row in each image.
 
     Notes
     -----
-    With Gaussian noise of the local variances it is that of Zackay, Ofek & Gal-Yam (2016):
+    For Gaussian noise of the local variances it is the ratio of Zackay, Ofek & Gal-Yam (2016):
     ``F^2 sum |Ps|^2 |Pt|^2 / (Vs |Pt|^2 + Vt |Ps|^2)`` over frequencies.
     """
     variances = []

@@ -1,4 +1,4 @@
-"""What a difference and its catalogue are worth, by the truth."""
+"""Score a difference and its catalogue against the truth."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from prompt_processing.imaging.difference.residuals import robust_sigma
 
 MATCH_PIXELS = 3.0
 RELIABLE = 0.3
-"""DiaSources below this reliability are not counted, neither as found nor as spurious."""
+"""DiaSources below this reliability count neither as found nor as spurious."""
 
 
 @dataclass
 class Score:
-    """Counts and values of one or several scenes; they add up."""
+    """Counts and values of one or more scenes, which can be added."""
 
     bright: int = 0
     bright_found: int = 0
@@ -43,12 +43,12 @@ class Score:
 
     @property
     def completeness(self) -> tuple[float, float]:
-        """Above S/N 10, and from 5 to 10."""
+        """Completeness above S/N 10, and from 5 to 10."""
         return self.bright_found / max(self.bright, 1), self.faint_found / max(self.faint, 1)
 
     @property
     def spurious(self) -> tuple[float, float]:
-        """Per true one above S/N 10 and above S/N 5."""
+        """Spurious sources per true one above S/N 10 and above S/N 5."""
         return (
             self.spurious_bright / max(self.real_bright, 1),
             (self.spurious_bright + self.spurious_faint) / max(self.real_bright + self.real_faint, 1),
@@ -63,7 +63,7 @@ def score_catalogue(truth: Table, sources: Table) -> Score:
     truth : `~astropy.table.Table`
         ``x, y, electrons, kind, snr, clear``.
     sources : `~astropy.table.Table`
-        ``x, y`` (pixels), ``snr``, ``electrons``, and ``electronsErr`` if it is known.
+        ``x, y`` (pixels), ``snr``, ``electrons``, and ``electronsErr`` if known.
     """
     out = Score()
     points = np.asarray(truth["kind"]) == "transient"
@@ -117,15 +117,15 @@ def score_pixels(
     Parameters
     ----------
     out : `Score`
-        Is added to.
+        Score to update.
     difference, variance : `~numpy.ndarray`, shape (height, width)
-        Any unit and its square.
+        Difference in any unit, and its variance.
     usable : `~numpy.ndarray` of bool, shape (height, width)
-        Where the pixels of both images say something.
+        Pixels that are usable in both images.
     stars : `~astropy.table.Table`
         ``x, y, snr``, brightest first.
     truth : `~astropy.table.Table`
-        What changed, and is left out.
+        Changed sources, which are left out.
     """
     usable = usable & np.isfinite(difference) & (variance > 0)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,10 +1,10 @@
-"""Runs in the peers' environment, which has nothing of this project: one subtraction, timed.
+"""Run one timed subtraction in the peers' environment, which does not contain this project.
 
     python chain_subtract_worker.py sfft|properimage|ois|stdpipe PAIR.npz OUT.npz CPU_SECONDS
 
-Pixels that are unusable are set to the sky's level before; each package is called as its own
-documentation shows, with a kernel that varies in second degree where it can. A subtraction that takes more
-CPU seconds than it may have is ended by SIGPROF, and memory is limited, for the sake of the machine.
+Unusable pixels are first set to the sky's level. Each package is called as in its documentation, with a
+kernel that varies in second degree where possible. SIGPROF ends a subtraction that exceeds its CPU seconds,
+and memory is limited to protect the machine.
 """
 
 import json
@@ -35,7 +35,7 @@ def with_sfft(science, template, bad, fwhms):
             files[f"FITS_{name}"] = f"sfft_{name}_{number}.fits"
             fits.PrimaryHDU(data.astype(np.float32)).writeto(files[f"FITS_{name}"], overwrite=True)
         names.append(files)
-        # Compiles what is compiled anew for each size of image and kernel; the call loads it again.
+        # Compiles the code for this size of image and kernel; the measured call loads it.
         SingleSFFTConfigure.SSC(
             NX=data.shape[1], NY=data.shape[0], KerHW=half, KerPolyOrder=2, BGPolyOrder=0,
             ConstPhotRatio=True, BACKEND_4SUBTRACT="Numpy", NUM_CPU_THREADS_4SUBTRACT=1, VERBOSE_LEVEL=0,
@@ -59,13 +59,13 @@ def with_sfft(science, template, bad, fwhms):
 
 
 def sfft_tiles(shape):
-    """Return the tiles that sfft gets and the part of each that is kept: it wants 3 GiB a million pixels."""
+    """Return tiles for sfft and the part of each to keep: sfft needs 3 GiB per million pixels."""
     n = int(np.ceil(np.sqrt(shape[0] * shape[1] / 2_000_000)))
     overlap = 20 if n > 1 else 0
     axes = []
     for size in shape:
         own = [slice(size * i // n, size * (i + 1) // n) for i in range(n)]
-        # All of one size: it compiles for each.
+        # All of one size, because sfft compiles for each size.
         length = min(-(-size // n) + 2 * overlap, size)
         starts = [min(max(part.start - overlap, 0), size - length) for part in own]
         axes.append([(slice(a, a + length), part) for a, part in zip(starts, own, strict=True)])
@@ -97,7 +97,7 @@ def with_ois(science, template, bad, fwhms):
     image, reference = (template, science) if swap else (science, template)
 
     def call():
-        # With more than one Gaussian version 0.2 puts its kernel together wrongly, whatever the fit.
+        # With more than one Gaussian, version 0.2 assembles its kernel incorrectly whatever the fit.
         difference = optimal_system(
             np.ma.array(image.astype(np.float64), mask=bad),
             np.ma.array(reference.astype(np.float64), mask=bad),
@@ -113,7 +113,7 @@ def with_stdpipe(science, template, bad, fwhms):
     from stdpipe.subtraction import run_zogy
 
     def call():
-        # It measures the PSFs itself, with source-extractor and psfex.
+        # stdpipe measures the PSFs itself, with source-extractor and psfex.
         return run_zogy(
             science.astype(np.float64), template.astype(np.float64), mask=bad, template_mask=bad,
             image_fwhm=fwhms[0], template_fwhm=fwhms[1], image_gain=1.0, template_gain=9.0, scale=1.0,

@@ -1,4 +1,4 @@
-"""Image subtraction by the packages of PyPI, in environments of their own."""
+"""Image subtraction by packages from PyPI, in separate environments."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class PeerSubtraction:
     Attributes
     ----------
     seconds, cpu_seconds : `float`
-        Of the call alone: no imports, no files, compiled code warm.
+        Time of the call alone: no imports or files, and compiled code is loaded.
     difference : `~numpy.ndarray` or `None`
-        `None` if it failed or was given up.
+        `None` if it failed or was aborted.
     remark : `str`
-        Why it failed, or how it was called.
+        Reason of a failure, or the options of the call.
     """
 
     seconds: float
@@ -38,14 +38,14 @@ class PeerSubtraction:
 
 
 def cache_folder() -> Path:
-    """Return where the peers' environment is kept between runs."""
+    """Return the folder of the peers' environments, kept between runs."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "prompt-processing" / "peers"
 
 
 def peers_python(name: str) -> Path:
-    """Return the Python of an environment with a peer, made at the first call (minutes)."""
-    # stdpipe comes with a sep of its own, which would overwrite properimage's.
+    """Return the Python of an environment with a peer, created by the first call (minutes)."""
+    # stdpipe bundles its own sep, which would overwrite properimage's.
     alone = name == "stdpipe"
     folder = cache_folder().with_name("peers-stdpipe") if alone else cache_folder()
     python = folder / "bin" / "python"
@@ -60,7 +60,7 @@ def peers_python(name: str) -> Path:
     else:
         subprocess.run([*install, "numpy", "setuptools", "wheel", "cython"], check=True)
         subprocess.run([*install, "sfft", "properimage"], check=True)
-        # ois 0.2 imports numpy in its setup without saying that it needs it.
+        # The setup of ois 0.2 imports numpy without declaring it.
         subprocess.run([*install, "--no-build-isolation", "ois"], check=True)
     done.write_text(subprocess.run([python, "-m", "pip", "freeze"], capture_output=True, text=True).stdout)
     return python
@@ -80,17 +80,17 @@ def subtract_with(
     Parameters
     ----------
     name : `str`
-        Of the package.
+        Name of the package.
     science, template : `~numpy.ndarray`
-        On one grid, without sky.
+        Sky-subtracted images on one grid.
     bad : `~numpy.ndarray` of bool
-        Pixels that are unusable in either.
+        Pixels that are unusable in either image.
     fwhms : `tuple` of `float`
-        Seeing of the two, pixels.
+        Seeing of the two images, pixels.
     folder : `~pathlib.Path`
-        For files.
+        Folder for files.
     seconds : `float`
-        CPU seconds of the subtraction after which it is given up.
+        CPU seconds after which the subtraction is aborted.
     """
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "pair.npz", science=science, template=template, bad=bad, fwhms=fwhms)
@@ -102,7 +102,7 @@ def subtract_with(
     try:
         done = subprocess.run(
             [peers_python(name), WORKER, name, folder / "pair.npz", out, str(seconds)], cwd=folder,
-            # Compiling and a busy machine take time that is not the package's.
+            # Allows for compilation and a busy machine.
             env=environment, capture_output=True, text=True, timeout=4 * seconds + 300, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""The tables that ``ap_chain.py`` prints, as Markdown."""
+"""Tables of ``ap_chain.py`` in Markdown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from chain_wall import WallTimes
 
 C_ALARD_LUPTON_SECONDS = 14.5
-"""Of a public C implementation of Alard & Lupton, on a detector's pair, with one core."""
+"""Published time of a public C implementation of Alard & Lupton for a detector's pair on one core."""
 
 Measure = Callable[["Score"], float]
 
@@ -95,12 +95,12 @@ MEASURES: tuple[tuple[str, str, str, Measure, Callable[[float, float], bool]], .
         lambda v, k: v <= 20 * k,
     ),
 )
-"""Name, target, target relaxed by 2, how it is measured (`Score` to value), and whether it is met (value,
+"""Name, target, target relaxed by 2, a function from `Score` to value, and whether it is met (value,
 relaxation)."""
 
 READING = (
-    "Relaxed by 2 is read as twice the shortfall: twice the sources missed, twice the distance from 1, "
-    "and of scatter / error twice what it has over 1 (1.2, not 2.2: the stricter reading). "
+    "Relaxed by 2 means twice the shortfall: twice the missed sources, twice the distance from 1, "
+    "and for scatter / error twice the excess over 1 (1.2, not 2.2: the stricter reading). "
     "The typical and the sparse regime are not relaxed."
 )
 
@@ -112,7 +112,7 @@ PEER_COLUMNS = (
 
 
 def quality_table(results: dict[str, RegimeResult], regimes: dict[str, Regime]) -> str:
-    """Return ours in all regimes, against the targets."""
+    """Return our results in all regimes, compared with the targets."""
     lines = ["| regime | " + " | ".join(name for name, *_ in MEASURES) + " | injected |"]
     lines.append("|---" * (len(MEASURES) + 2) + "|")
     lines.append("| target | " + " | ".join(target for _, target, *_ in MEASURES) + " | |")
@@ -131,7 +131,7 @@ def quality_table(results: dict[str, RegimeResult], regimes: dict[str, Regime]) 
 
 
 def peers_table(results: dict[str, RegimeResult]) -> str:
-    """Return ours and the peers on the same files: the first scene of each regime."""
+    """Return our results and the peers' on the same files: the first scene of each regime."""
     lines = ["| " + " | ".join(PEER_COLUMNS) + " |", "|---" * len(PEER_COLUMNS) + "|"]
     for name, result in results.items():
         if not result.peers:
@@ -186,7 +186,7 @@ def classic_table(results: dict[str, RegimeResult]) -> str:
 
 
 def detector_table(full: RegimeResult, wall: WallTimes | None) -> str:
-    """Return how long a whole detector takes, one core or several."""
+    """Return the times of a whole detector on one or more cores."""
     lines = ["| 4072 x 4000, typical | cores | seconds | subtraction | of ours | files to catalogue |"]
     lines.append("|---" * 6 + "|")
     ours, total = _median(full.subtraction), _median(full.seconds)

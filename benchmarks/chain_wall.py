@@ -1,8 +1,8 @@
-"""Wall-clock seconds of ``prompt-difference`` with several cores, in a process of its own.
+"""Wall-clock seconds of ``prompt-difference`` with several cores, in a separate process.
 
     python benchmarks/chain_wall.py SCIENCE.fits TEMPLATE.fits --cores 2 --repeats 3
 
-``ap_chain.py`` has bound itself to one core and its libraries have made their threads, hence the process.
+``ap_chain.py`` is bound to one core, and its libraries already have their threads.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class WallTimes:
-    """What the best of several runs took.
+    """The times of the best of several runs.
 
     Attributes
     ----------
     cores, repeats : `int`
-        Cores it could use, and runs after the first, which does not count.
+        Available cores, and runs after the first, which does not count.
     subtraction, everything : `float`
-        Wall-clock seconds, each of its best run.
+        Wall-clock seconds, each from its best run.
     """
 
     cores: int
@@ -36,12 +36,12 @@ class WallTimes:
 
 
 def measure_wall(science: Path, template: Path, cores: int, repeats: int) -> WallTimes:
-    """Run our chain on two files with several cores, as often as told.
+    """Run our chain on two files with several cores, ``repeats`` times.
 
     Raises
     ------
     subprocess.CalledProcessError
-        Raised if it failed.
+        Raised if the process failed.
     """
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), str(cores))
     command = [sys.executable, __file__, str(science), str(template), "--cores", str(cores)]
@@ -61,9 +61,9 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    # More than there are is no error: the kernel takes those it has.
+    # More cores than available are not an error: the kernel uses those that exist.
     os.sched_setaffinity(0, range(options.cores))
-    # Libraries count the cores when they are imported.
+    # Libraries count the cores on import.
     from prompt_processing.difference import difference_images
 
     runs = []

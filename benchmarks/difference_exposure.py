@@ -1,4 +1,4 @@
-"""What a detector makes of a drawn sky: noise, saturation, bleeds, defects, cosmic rays."""
+"""Simulate a detector's exposure of a drawn sky: noise, saturation, bleeds, defects, cosmic rays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from difference_scenes import PairScene
 
 NJY_PER_ELECTRON = 0.575
-"""Of a 30 s exposure in r with an 8 m telescope."""
+"""Zero point of a 30 s exposure in r with an 8 m telescope."""
 
 
 def observe(
@@ -52,7 +52,7 @@ def observe(
 
 @numba.njit(cache=True)
 def _bleed(electrons: NDArray[np.float64], saturated: NDArray[np.bool_], full: float) -> None:
-    """Spread the charge above ``full`` along the column, both ways alike."""
+    """Spread the charge above ``full`` along the column, equally in both directions."""
     height, width = electrons.shape
     for column in range(width):
         row = 0
@@ -83,7 +83,7 @@ def _bleed(electrons: NDArray[np.float64], saturated: NDArray[np.bool_], full: f
 def _add_defects(
     image: NDArray[np.float64], mask: NDArray[np.int32], fraction: float, rng: np.random.Generator
 ) -> None:
-    """Flag and spoil columns and spots until the given share of the pixels is bad."""
+    """Flag and corrupt columns and spots until the given share of the pixels is bad."""
     height, width = image.shape
     bad = np.zeros(image.shape, bool)
     while bad.mean() < fraction:

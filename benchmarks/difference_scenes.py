@@ -1,4 +1,4 @@
-"""A science image and its template in seconds, without a camera: to test, tune and compare subtraction."""
+"""Simulate a science image and its template without a camera, to test, tune and compare subtraction."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from prompt_processing.images import Exposure, Mask, PhotoCalib, Psf, polynomial
 PIXEL_ARCSEC = 0.2
 POINTS_PER_GALAXY = 80
 ALONE = 20.0
-"""Pixels between two changes at least: the sky does not change twice in one place."""
+"""Least distance of two changes, pixels: the sky does not change twice in one place."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairScene:
-    """What a pair of images shows and how well.
+    """The contents and quality of a pair of images.
 
     Attributes
     ----------
@@ -31,11 +31,11 @@ class PairScene:
     science_fwhm, template_fwhm : `float`
         Seeing, arcsec.
     stars, galaxies, transients, variables, movers : `int`
-        How many, over the whole image. Half of the transients lie in galaxies.
+        Numbers over the whole image. Half of the transients lie in galaxies.
     sky_electrons : `float`
         Sky of the science image per pixel.
     template_exposures : `int`
-        How many exposures of the same sky the template is worth.
+        Number of exposures of the same sky that the template's depth corresponds to.
     saturation_electrons : `float`
         Pixels above are clipped and bleed along the column.
     masked_fraction : `float`
@@ -47,11 +47,11 @@ class PairScene:
     astrometric_scatter : `float`
         Amplitude of a smooth error of the science WCS, arcsec.
     rotation : `float`
-        Of the science image against the template's grid, degrees.
+        Rotation of the science image relative to the template's grid, degrees.
     beta : `float`
         Exponent of the Moffat PSF.
     seed : `int`
-        Of everything random.
+        Seed of all random numbers.
     """
 
     shape: tuple[int, int] = (1000, 1000)
@@ -85,9 +85,9 @@ class ImagePair:
     patches : `list` of `Exposure`
         Overlapping template patches on their own pixels, nJy.
     stars : `~astropy.table.Table`
-        Of the science image, columns of ``single_visit_star``.
+        Stars of the science image, with the columns of ``single_visit_star``.
     truth : `~astropy.table.Table`
-        What differs: ``x, y`` (pixels), ``flux`` (nJy, science minus
+        Changed sources: ``x, y`` (pixels), ``flux`` (nJy, science minus
         template), ``kind``.
     """
 
@@ -145,7 +145,7 @@ def _draw(
     beta: float,
     floor: float,
 ) -> None:
-    """Add Moffat profiles, each out to where it falls below ``floor`` (at most 250 pixels)."""
+    """Add Moffat profiles, each out to the radius at which it falls below ``floor`` (at most 250 pixels)."""
     height, width = image.shape
     for i in range(x.size):
         a, b, c = form[i, 0], form[i, 1], form[i, 2]
@@ -181,7 +181,7 @@ def make_pair(scene: PairScene) -> ImagePair:
     Notes
     -----
     Stars and galaxies (clouds of points) are Moffat profiles sampled at the
-    pixels' centres; the two images share nothing but the sky.
+    pixels' centres; the two images share only the sky.
     """
     rng = np.random.default_rng(scene.seed)
     height, width = scene.shape
@@ -195,7 +195,7 @@ def make_pair(scene: PairScene) -> ImagePair:
     for row in changes:
         if row["source"] >= 0:
             changed_flux[row["source"]] += row["flux"]
-    # What the science WCS gets wrong moves the drawn positions, not the WCS.
+    # The error of the science WCS shifts the drawn positions, not the WCS.
     wobble = scene.astrometric_scatter / PIXEL_ARCSEC
     shift = wobble * np.sin(sky.x / 611.0 + 1.0), wobble * np.cos(sky.y / 533.0)
     truth_image = np.zeros(scene.shape)
@@ -244,7 +244,7 @@ def _make_sky(scene: PairScene, rng: np.random.Generator) -> _Sky:
         )
 
     x, y = positions(scene.stars)
-    # Star counts rise by 0.3 dex a magnitude: between AB 15 and 25.5.
+    # Star counts rise by 0.3 dex per magnitude: between AB 15 and 25.5.
     magnitude = np.log10(rng.uniform(10 ** (0.3 * 15.0), 10 ** (0.3 * 25.5), scene.stars)) / 0.3
     gx, gy = positions(scene.galaxies)
     gmag = np.log10(rng.uniform(10 ** (0.4 * 17.5), 10 ** (0.4 * 24.5), scene.galaxies)) / 0.4
@@ -267,7 +267,7 @@ def _make_sky(scene: PairScene, rng: np.random.Generator) -> _Sky:
 
 
 def _make_changes(scene: PairScene, sky: _Sky, rng: np.random.Generator) -> Table:
-    """Choose what differs between the images."""
+    """Choose the changes between the images."""
     height, width = scene.shape
     edge = 30.0
     sigma = math.sqrt(scene.sky_electrons) * NJY_PER_ELECTRON
@@ -310,7 +310,7 @@ def _make_changes(scene: PairScene, sky: _Sky, rng: np.random.Generator) -> Tabl
 
 
 def _draw_new(image: NDArray[np.float64], new: Table, psf: _MoffatField, beta: float, sigma: float) -> None:
-    """Draw what is only in the science image; movers as trails of 1 to 24 pixels, more short than long."""
+    """Draw sources of the science image only; movers are trails of 1 to 24 pixels, mostly short."""
     for i, row in enumerate(new):
         n = 1
         length = 0.0
@@ -376,7 +376,7 @@ def _make_patches(
 
 
 def _star_table(sky: _Sky, flux: NDArray[np.float64], science: Exposure) -> Table:
-    """Return the stars that a detection would find, with the columns of ``single_visit_star``."""
+    """Return the detectable stars, with the columns of ``single_visit_star``."""
     height, width = science.shape
     inside = sky.star & (sky.x > 5) & (sky.x < width - 6) & (sky.y > 5) & (sky.y < height - 6)
     psf = science.psf

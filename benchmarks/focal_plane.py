@@ -1,4 +1,4 @@
-"""A full camera's load on real services, beside its targets; see ``--help``."""
+"""Measure a full camera's load on real services against its targets; see ``--help``."""
 
 import sys
 

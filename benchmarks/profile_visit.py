@@ -1,17 +1,17 @@
-"""Where the seconds and the megabytes of one visit go, task by task and call by call.
+"""Profile the time and memory of one visit by task and by call.
 
-    python benchmarks/profile_visit.py                       a full LSSTCam detector, as the demo has it
-    python benchmarks/profile_visit.py --calls               and the calls of each task
+    python benchmarks/profile_visit.py                       a full LSSTCam detector, as in the demo
+    python benchmarks/profile_visit.py --calls               also the calls of each task
     python benchmarks/profile_visit.py --instrument LATISS --detectors 0 --visits 3
 
-One worker, without the waiting and the messages around it: preload, ingest, pipeline with a real APDB
-(SQLite) and real alerts (librdkafka's broker in another process), export. The first visit of a process is
-warm-up and is shown apart; what is compared with the targets is the median of the others. The night is
-simulated once and used again by the next call.
+One worker runs preload, ingest, pipeline with a real APDB (SQLite) and real alerts (the embedded broker in
+another process), and export, without waiting for messages. The first visit of a process is a warm-up and is
+shown separately; the median of the others is compared with the targets. The night is simulated once and
+reused by later runs.
 
-Three columns of time: `wall`; `CPU`, of all threads, which another load on the machine changes less; and
-`arithmetic`, the wall time inside the tasks' own functions, so that `wall - arithmetic` is what the
-middleware and the files cost.
+Three columns of time: `wall`; `CPU`, of all threads, which depends less on other load; and `arithmetic`, the
+wall time inside the tasks' own functions, so that `wall - arithmetic` is the cost of the middleware and the
+files.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Ledger:
 
 
 def forget_peak() -> None:
-    """Let the kernel count the peak of the resident memory from here."""
+    """Reset the kernel's peak of the resident memory."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -101,7 +101,7 @@ def peak_mib() -> float:
 
 
 def watch_tasks(ledger: Ledger) -> None:
-    """Time each task of the pipelines, and its ``run`` apart from what is read and written around it."""
+    """Time each task of the pipelines, and its ``run`` separately from its reading and writing."""
     executor: Any = pipeline_runs._WatchedExecutor
     execute = executor.execute
 
@@ -135,7 +135,7 @@ def watch_tasks(ledger: Ledger) -> None:
         (VisitOutputs, "hand_over", "hand over"),
     ):
         watch_method(ledger, owner, method, name)
-    # This task talks to the APDB and to Kafka in between: its arithmetic is the association alone.
+    # This task also waits for the APDB and Kafka: its arithmetic is the association alone.
     associate_apdb.associate_visit = timed(  # type: ignore[attr-defined]
         associate_apdb.associate_visit,  # type: ignore[attr-defined]
         lambda: "associateApdb",
@@ -166,16 +166,16 @@ def main() -> None:
         "--miniature", type=int, nargs=2, metavar=("COLUMNS", "ROWS"), help="size of amplifiers"
     )
     parser.add_argument("--pipelines", nargs="+", default=["ApPipe", "SingleFrame", "Isr"])
-    parser.add_argument("--calls", action="store_true", help="print the calls of each step; slows them down")
+    parser.add_argument("--calls", action="store_true", help="print the calls of each step; adds overhead")
     parser.add_argument(
-        "--no-export", action="store_true", help="leave out the export, which is off the path"
+        "--no-export", action="store_true", help="skip the export, which is off the critical path"
     )
     options = parser.parse_args()
     use_butler_types()
     console = Console()
     night_folder = options.night or Path(f"{default_night}-{options.instrument}")
     if options.night is None:
-        # Its name can be guessed, and the night in it is read and run.
+        # The folder's name is predictable, and its contents are executed.
         make_private(night_folder)
     if not (night_folder / "night.json").exists():
         miniature = options.miniature and tuple(options.miniature)
@@ -213,7 +213,7 @@ def run(night: Night, folder: Path, options: argparse.Namespace, console: Consol
     content = simulated_content(night)
     make_central_repository(str(folder / "central"), night.camera, content, pipelines=list(paths.values()))
     ApdbSql.init_database(db_url=f"sqlite:///{folder}/apdb.db").save(str(folder / "apdb.yaml"))
-    # The tasks read it themselves.
+    # The tasks read this themselves.
     os.environ["CONFIG_APDB"] = str(folder / "apdb.yaml")
     settings = Settings.load(
         rubin_instrument=instrument,
@@ -257,7 +257,7 @@ def process(ledger: Ledger, workspace: Workspace, raws: list[ResourcePath], *, e
         workspace.preload()
     with ledger.step("Preprocessing pipeline"):
         workspace.run_preprocessing()
-    # Its parts are in it, and have the names of those of the main pipeline.
+    # Its parts are included, and share names with those of the main pipeline.
     for step in ("quantum graph", "hand over"):
         ledger.now.pop(step, None)
     arrival = time.time()
@@ -341,7 +341,7 @@ def show(ledger: Ledger, console: Console) -> None:
 
 
 def show_calls(step: str, profile: cProfile.Profile, console: Console) -> None:
-    """Print the calls of the project's own functions and of the middleware's that took longest."""
+    """Print the slowest calls of the project's own functions and of the middleware's."""
     statistics_of_calls: Any = pstats.Stats(profile, stream=io.StringIO())
     rows = []
     for (file, _, name), (_, count, own, cumulative, _) in statistics_of_calls.stats.items():
@@ -383,6 +383,6 @@ def announcement(group: dict[str, Any], detector: int) -> FannedOutVisit:
 
 if __name__ == "__main__":
     if "OPENBLAS_NUM_THREADS" not in os.environ:
-        # As a worker has it; NumPy, which is imported by now, looks only once.
+        # As in a worker; NumPy reads it once, on import.
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"OPENBLAS_NUM_THREADS": "1"})
     main()

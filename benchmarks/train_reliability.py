@@ -3,9 +3,9 @@
     python benchmarks/train_reliability.py [--scenes 150] [--size 1500] [--keep]
         [--output python/.../reliability_model.json] [--picture doc/images/reliability.png]
 
-The scenes are those of the Moffat-profile generator beside this file, so that the package's own simulation
-stays unseen; seeds up to the number of scenes train, seeds from 1001 on test. Detection goes down to
-4.5 sigma and the filters of the pipeline are applied first, so that the model learns what they leave.
+The scenes come from the Moffat-profile generator beside this file, so that the package's own simulation
+remains unseen. Seeds up to the number of scenes train, seeds from 1001 test. Detection reaches 4.5 sigma and
+the pipeline's filters are applied first, so that the model learns from the remaining sources.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def fit(values: np.ndarray, real: np.ndarray) -> dict[str, object]:
 
 
 def score(model: dict[str, object], values: np.ndarray) -> np.ndarray:
-    """Apply a model that has not been written yet."""
+    """Apply a model before it is written."""
     mean, scale = np.array(model["mean"]), np.array(model["scale"])
     log_odds = model["intercept"] + design_matrix(values, mean, scale) @ np.array(model["weights"])
     return 1 / (1 + np.exp(-log_odds))
@@ -122,7 +122,7 @@ def area_under_curve(scores: np.ndarray, real: np.ndarray) -> float:
 
 
 def calibration_curve(scores: np.ndarray, real: np.ndarray) -> list[list[float | int | None]]:
-    """Return low and high score, number of sources, and the share of them that is real."""
+    """Return low and high score, number of sources, and the share of real ones."""
     edges = ((0, 0.1), (0.1, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 0.97), (0.97, 1.001))
     rows: list[list[float | int | None]] = []
     for low, high in edges:
@@ -133,7 +133,7 @@ def calibration_curve(scores: np.ndarray, real: np.ndarray) -> list[list[float |
 
 
 def draw_calibration(path: Path, scores: np.ndarray, real: np.ndarray) -> None:
-    """Draw the calibration curve with its errors, and the scores' histograms."""
+    """Draw the calibration curve with its errors, and histograms of the scores."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="0.6", lw=1)
@@ -141,13 +141,13 @@ def draw_calibration(path: Path, scores: np.ndarray, real: np.ndarray) -> None:
         if not count or share is None or low is None or high is None:
             continue
         inside = (scores >= low) & (scores <= high)
-        # Wilson's interval of one sigma: it stays within 0 and 1.
+        # Wilson's one-sigma interval, which stays within 0 and 1.
         middle = (share + 0.5 / count) / (1 + 1 / count)
         error = np.sqrt(share * (1 - share) / count + 0.25 / count**2) / (1 + 1 / count)
         left.errorbar(float(scores[inside].mean()), middle, error, fmt="o", color="#c44e52", capsize=3)
     left.set_xlabel("mean score")
-    left.set_ylabel("share that is real")
-    left.set_title("calibration, scenes that were not trained on", fontsize=9)
+    left.set_ylabel("share of real sources")
+    left.set_title("calibration on test scenes", fontsize=9)
     bins = np.linspace(0, 1, 26)
     right.hist([scores[real], scores[~real]], bins, label=["real", "spurious"], color=["#4c72b0", "#c44e52"])
     right.set_yscale("log")
@@ -157,7 +157,7 @@ def draw_calibration(path: Path, scores: np.ndarray, real: np.ndarray) -> None:
 
 
 def report(title: str, scores: np.ndarray, real: np.ndarray) -> None:
-    """Print what a model reaches."""
+    """Print a model's performance."""
     print(f"{title}: area under the curve {area_under_curve(scores, real):.4f}")
     for low, high, count, share in calibration_curve(scores, real):
         told = "" if share is None else f", {share:.3f} real"
@@ -180,9 +180,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1500, help="width of the scenes, pixels")
     parser.add_argument("--output", type=Path, default=default)
     parser.add_argument("--picture", type=Path, default=root / "doc/images/reliability.png")
-    parser.add_argument(
-        "--keep", action="store_true", help="do not train: test and draw the model that there is"
-    )
+    parser.add_argument("--keep", action="store_true", help="do not train: test and draw the existing model")
     arguments = parser.parse_args()
     test, test_real = gather(range(1001, 1001 + max(arguments.scenes // 3, 3)), arguments.size)
     print(f"test:  {test_real.sum()} real, {(~test_real).sum()} spurious", flush=True)

@@ -38,7 +38,7 @@ Put a full camera's load on real services, and print what it takes beside what i
 
 Kafka, PostgreSQL, Redis and an S3 store are started on free ports of this machine (and installed first
 where they are missing), with a central repository for some or all detectors. Everything is as in service
-but the pipeline, in whose place one task writes a small output of every exported dataset type; neither
+but the pipeline: one task in its place writes a small output of every exported dataset type; neither
 telescope nor exposures take time.
 
   fan-out   seconds from next_visit to the last of 189 requests, over Redis and over HTTP

@@ -27,7 +27,7 @@ class Figure:
     unit : `str`
         Its unit.
     target : `float` or `None`
-        What is wanted; `None` for a number that is only told.
+        Target value; `None` for a number that is only reported.
     at_least : `bool`
         Whether the target is the least that will do, and not the most.
     """

@@ -116,7 +116,7 @@ def plot_growth(measured: Measured, path: Path) -> None:
     if len(rows) < 2:
         return
     detectors = [row["detectors"] for row in rows]
-    # A machine that was busy with something else says nothing of the rate.
+    # The rate measured on a busy machine is meaningless.
     quiet = measured.machine["load_before"] < measured.machine["cores"]
     panels: list[tuple[str, tuple[str, ...]]] = [
         ("statements on the central database", ("statements_workers", "statements_writer")),

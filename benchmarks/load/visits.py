@@ -128,7 +128,7 @@ class Night:
         return time.monotonic() - begin
 
     def outcomes(self) -> Counter[str]:
-        """Count the outcomes that the workers have told."""
+        """Count the outcomes that the workers have reported."""
         found: Counter[str] = Counter()
         for worker in self._workers:
             for line in worker.log.read_text().splitlines():

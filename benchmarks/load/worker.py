@@ -1,4 +1,4 @@
-"""A stream worker as any other, which tells at its end what it has read and what it took."""
+"""Run a stream worker that reports its reads and resources when it ends."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def publish(world: World, topic: str, messages: list[bytes]) -> None:
 
 
 class Entered:
-    """Tells how many messages of a topic the writers have committed.
+    """Counter of the messages of a topic that the writers have committed.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ class Pod:
 
 @dataclass
 class Sample:
-    """What there is at one time."""
+    """State of the simulation at one time."""
 
     now: float
     pods: int
