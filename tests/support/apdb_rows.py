@@ -1,4 +1,4 @@
-"""Rows for an APDB, with as little in them as it takes."""
+"""Minimal rows for an APDB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded broker in a process of its own."""
+"""The embedded broker in a separate process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 
 
 class BrokerProcess:
-    """A running broker; a context that ends it."""
+    """A running broker; a context manager that ends it."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,26 +44,26 @@ class BrokerProcess:
 
     @property
     def log(self) -> str:
-        """What it has written."""
+        """Log of the broker."""
         return self._log.read_text()
 
     @property
     def memory_bytes(self) -> int:
-        """Its memory now."""
+        """Current memory of the broker."""
         return int(psutil.Process(self._process.pid).memory_info().rss)
 
     @property
     def stored_bytes(self) -> int:
-        """Length of all its files of messages."""
+        """Total size of its message files."""
         return sum(path.stat().st_size for path in self._messages.rglob("*.log"))
 
     @property
     def files(self) -> list[Path]:
-        """Whatever it has left in its folder."""
+        """Files in its folder."""
         return list(self._messages.rglob("*"))
 
     def close(self) -> int:
-        """End its input and wait for its end; returns the exit status."""
+        """Close its input and wait for its exit; return the exit status."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()

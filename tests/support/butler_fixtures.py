@@ -1,4 +1,4 @@
-"""Fixtures around `butler_world`; for ``conftest.py`` to take over."""
+"""Fixtures for `butler_world`, imported by ``conftest.py``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prompt_processing.settings.worker import Settings
 
 
 class Worker:
-    """A worker process's repositories, and visits in them."""
+    """A worker's repositories, and visits in them."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder = folder
@@ -65,7 +65,7 @@ def pristine_central(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def central_folder(pristine_central: Path, tmp_path: Path) -> Path:
-    """Folder with a central repository and an APDB that a test may spoil."""
+    """Folder with a central repository and an APDB that a test may modify."""
     shutil.copytree(pristine_central / "central", tmp_path / "central")
     shutil.copy(pristine_central / "apdb.db", tmp_path)
     config = (pristine_central / "apdb.yaml").read_text()

@@ -1,4 +1,4 @@
-"""A central repository, a camera and pipelines, all as small as they can be."""
+"""A minimal central repository, camera and pipelines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ INSTRUMENT = "LSSTCam"
 DETECTOR = 94
 FILTER, BAND = "r_57", "r"
 RA, DEC, ROTATION = 150.0, 2.0, 30.0
-# Beyond the exposures of that night whose filter the corrections of headers change.
+# Beyond the exposures of that night whose filter the header corrections change.
 EXPOSURE = 2025_06_09_00678
 START = Time("2025-06-10T03:00:00", scale="tai")
 
@@ -140,7 +140,7 @@ class TemplateTask(PipelineTask):
     ConfigClass = TemplateConfig
     _DefaultName = "buildTemplate"
     failure: BaseException | None = None
-    """Raised by the next run."""
+    """Exception that the next run raises."""
 
     def run(self, image: Exposure, sky_map: SkyMap, coadds: list[Any], objects: Table) -> Struct:
         failure, type(self).failure = type(self).failure, None
@@ -151,7 +151,7 @@ class TemplateTask(PipelineTask):
 
 
 class HopelessError(RepeatableQuantumError):
-    """What a task raises when the data are unsuitable."""
+    """Error of a task for unsuitable data."""
 
 
 NO_WORK = NoWorkFound("no overlap")
@@ -169,7 +169,7 @@ TASKS = {
 
 
 def write_pipelines(folder: Path, pipelines: Mapping[str, Mapping[str, str]] = TASKS) -> dict[str, str]:
-    """Write pipeline files, given as their tasks by label; paths by stem."""
+    """Write pipeline files from their tasks by label; return paths by stem."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {}
     for stem, tasks in pipelines.items():
@@ -185,7 +185,7 @@ def small_camera() -> Camera:
 
 
 def small_content(camera: Camera, detectors: tuple[int, ...] = (DETECTOR,)) -> RepositoryContent:
-    """Everything, around the pointing; without templates or stars after `dataclasses.replace`."""
+    """Return complete content around the pointing; use `dataclasses.replace` to drop templates or stars."""
     ra, dec = detector_centre(camera, camera.detector(detectors[0]), RA, DEC, ROTATION)
     sky_map = SkyMap("tiny", 0.2, 200, 20, 5, (Tract(7, ra, dec),))
 
@@ -218,7 +218,7 @@ def small_content(camera: Camera, detectors: tuple[int, ...] = (DETECTOR,)) -> R
 
 
 def make_central(folder: Path, **replaced: Any) -> None:
-    """Make a central repository below a folder; ``replaced`` are fields of the content."""
+    """Make a central repository in a folder; ``replaced`` are fields of the content."""
     camera = small_camera()
     content = dataclasses.replace(small_content(camera), **replaced)
     paths = write_pipelines(folder / "pipelines")
@@ -233,7 +233,7 @@ def make_apdb(folder: Path) -> Apdb:
 
 
 def make_settings(folder: Path, **others: Any) -> Settings:
-    """Settings of a worker on the repository of `make_central`."""
+    """Return settings of a worker for the repository of `make_central`."""
     paths = write_pipelines(folder / "pipelines")
     local = folder / "local"
     local.mkdir(exist_ok=True)
@@ -328,11 +328,11 @@ def write_raw(
         x = (amplifier.x0 + 1, amplifier.x0 + amplifier.columns)
         y = (amplifier.y0 + 1, amplifier.y0 + amplifier.rows)
         x = x[::-1] if amplifier.flip_x else x
-        # DETSEC counts rows from the other end than the assembled image.
+        # DETSEC counts rows from the opposite end of the assembled image.
         y = (one.height + 1 - y[0], one.height + 1 - y[1])
         y = y[::-1] if amplifier.flip_y else y
         hdu = fits.CompImageHDU(data, compression_type="RICE_1")
-        # astropy's own `name` is in capitals.
+        # astropy's own `name` is in upper case.
         hdu.header["EXTNAME"] = f"Segment{amplifier.name[-2:]}"
         hdu.header["DATASEC"] = f"[{columns.start + 1}:{columns.stop},{rows.start + 1}:{rows.stop}]"
         hdu.header["DETSEC"] = f"[{x[0]}:{x[1]},{y[0]}:{y[1]}]"

@@ -1,4 +1,4 @@
-"""Fixtures around the charts."""
+"""Fixtures for tests of the charts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 class EverySecret(dict[str, str]):
-    """Has every key."""
+    """Secrets with a value for every key."""
 
     def __missing__(self, key: str) -> str:
         return "[]"
@@ -50,14 +50,14 @@ def rendered(chart_tree: ChartTree) -> dict[tuple[str, str], str]:
 
 
 def applications(rendered: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str, str]]:
-    """Give name, environment and manifests of the applications."""
+    """Yield name, environment and manifests of the applications."""
     for (chart, environment), manifests in rendered.items():
         if chart.startswith("applications/"):
             yield Path(chart).name, environment, manifests
 
 
 def container_of(manifests: str, kind: str, program: str | None = None) -> Container:
-    """Return the only container of a kind of objects that have pods, or the only one that runs a program."""
+    """Return the only container of a kind of object, or the only one that runs a program."""
     found = [
         one
         for one in containers(read_manifests(manifests))
@@ -75,7 +75,7 @@ def only(manifests: list[Manifest], kind: str) -> Manifest:
 
 @pytest.fixture
 def exactly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], None]:
-    """Replace the whole environment, but for what the image sets."""
+    """Replace the whole environment, except for the image's variables."""
 
     def exactly(environment: Mapping[str, str]) -> None:
         for name in list(os.environ):

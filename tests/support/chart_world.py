@@ -1,4 +1,4 @@
-"""Processes exactly as the charts start them, and a world for them to work in."""
+"""Processes as the charts start them, with the services that they need."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class Pod:
     Parameters
     ----------
     container
-        As a chart has it.
+        Container of a chart.
     folder
-        For the volumes and the log.
+        Folder for the volumes and the log.
     secrets
         Content of the Secret.
     files
-        Content of the other volumes, by the path that they are mounted on.
+        Content of the other volumes, by mount path.
     program
-        What the container's command is here, where it is none of ours.
+        Replacement for a container's command that is not part of this project.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Pod:
         return self._volumes.get(text, text)
 
     def succeeds(self, probe: str) -> bool:
-        """Ask as the node would."""
+        """Run a probe as the node would."""
         specification = self.container.specification[probe]
         timeout = specification.get("timeoutSeconds", 1)
         if "exec" in specification:
@@ -114,7 +114,7 @@ class Pod:
             return False
 
     def await_start(self) -> None:
-        """Wait as long as the node would before it kills the container, and not at all longer."""
+        """Wait for the start as long as the node would before it kills the container."""
         probe = self.container.specification["startupProbe"]
         deadline = time.monotonic() + probe["periodSeconds"] * probe["failureThreshold"]
         while not self.succeeds("startupProbe"):
@@ -170,7 +170,7 @@ class ChartWorld:
         self.client = store.client()
         self.client.create_bucket(Bucket=self.name)
         self.camera = load_camera(world.INSTRUMENT)
-        # Pixels of calibrations are of no interest to the small pipelines; the detectors' places are.
+        # The small pipelines use no pixels of calibrations, but they use the detectors' positions.
         small = world.small_content(world.small_camera())
         content = dataclasses.replace(world.small_content(self.camera), calibrations=small.calibrations)
         self.pipelines = world.write_pipelines(folder / "pipelines")
@@ -210,7 +210,7 @@ class ChartWorld:
             "images": {"bucket": self.name, "endpointUrl": self.store.url, "timeout": 60},
             "notices": {"kafkaCluster": self.kafka.bootstrap_servers, "topic": NOTICES_TOPIC},
             "apdb": {"config": str(self.folder / "apdb.yaml")},
-            # Where the small pipelines' tasks are.
+            # Folder of the small pipelines' tasks.
             "env": {"PYTHONPATH": str(PROJECT / "tests" / "support")},
             **further,
         }
@@ -221,7 +221,7 @@ class ChartWorld:
         return self.tree.render(f"charts/{chart}", [file])
 
     def start(self, manifests: str, kind: str, **options: Any) -> Pod:
-        # Of the two jobs the one that the workers wait for.
+        # Of the two jobs, the one that the workers wait for.
         program = "prompt-initializer" if kind == "CronJob" else None
         container = container_of(manifests, kind, program)
         name = container.specification["name"]
@@ -252,7 +252,7 @@ class ChartWorld:
         )
 
     def upload(self, group: str, sequence: int) -> int:
-        """Put a raw into the bucket, as the camera does; returns the exposure."""
+        """Put a raw into the bucket, as the camera does; return the exposure."""
         now = time.time()
         exposure = lsst_exposure_id(day_obs(now), sequence)
         times = {

@@ -1,4 +1,4 @@
-"""Tasks connected to what the environment of a test names, as a worker connects them."""
+"""Tasks connected to the services of a test's environment, as in a worker."""
 
 from __future__ import annotations
 

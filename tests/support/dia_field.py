@@ -1,4 +1,4 @@
-"""A small field of sources with an APDB of its own."""
+"""A small field of sources with its own APDB."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOISE_NJY = 10.0
 class DiaField:
     """Exposures and measurements of point sources on one detector.
 
-    Every visit looks at the same sky; `visit` makes images with sources at the given sky positions.
+    Every visit observes the same sky; `visit` makes images with sources at the given sky positions.
     """
 
     detector: int = 94
@@ -136,7 +136,7 @@ def dia_field() -> DiaField:
 
 @pytest.fixture
 def apdb_config(tmp_path: Path) -> str:
-    """Make an APDB in SQLite; the path of its configuration."""
+    """Make an APDB in SQLite; return the path of its configuration."""
     path = tmp_path / "apdb.yaml"
     ApdbSql.init_database(db_url=f"sqlite:///{tmp_path / 'apdb.db'}").save(str(path))
     return str(path)

@@ -1,4 +1,4 @@
-"""Kafka and S3 in processes of their own, as the demo starts them."""
+"""Kafka and S3 in separate processes, as the demo starts them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUCKET_TOPIC = "prompt-processing-dev"
 
 @dataclass(frozen=True)
 class Embedded:
-    """A broker and a store with empty buckets, and a place to start further processes in."""
+    """A broker, a store with empty buckets, and a folder for further processes."""
 
     broker: str
     endpoint: str

@@ -1,4 +1,4 @@
-"""The fan-out between a consumer and an HTTP server that stand in for Kafka and Knative."""
+"""The fan-out with a consumer and an HTTP server in place of Kafka and Knative."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class FakeMessage:
 
 
 class FakeConsumer:
-    """Gives out its messages one by one, then nothing."""
+    """A consumer that returns its messages one by one, then nothing."""
 
     def __init__(self, values: list[bytes | None]) -> None:
         self.waiting = [FakeMessage(value, offset) for offset, value in enumerate(values)]
@@ -95,7 +95,7 @@ class FakeConsumer:
 
 
 class Receiver:
-    """What a Knative service has seen; `answer` decides what it says."""
+    """A Knative service's requests; `answer` sets its response."""
 
     def __init__(self) -> None:
         self.events: list[tuple[dict[str, str], dict[str, Any]]] = []
@@ -112,7 +112,7 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                # As workers of others do, which read neither binary mode nor an object.
+                # As other implementations' workers do, which accept neither binary mode nor an object.
                 body = json.loads(event.pop("data"))
                 event["content-type"] = self.headers["Content-Type"]
                 with receiver.lock:
@@ -131,7 +131,7 @@ class Receiver:
                 pass
 
         class Server(ThreadingHTTPServer):
-            # A whole focal plane connects at once; of five at a time the others would try again for long.
+            # A whole focal plane connects at once; with a backlog of five the others would retry for long.
             request_queue_size = 256
 
         server = Server(("127.0.0.1", 0), Handler)

@@ -1,4 +1,4 @@
-"""The fan-out as a process, and an HTTP service that takes what it sends."""
+"""The fan-out as a process, and an HTTP service that receives its visits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prompt_processing.tester.publish import make_next_visit
 
 
 class VisitReceiver(ThreadingHTTPServer):
-    """Remembers what it is posted."""
+    """A server that records the visits posted to it."""
 
     def __init__(self) -> None:
         self.visits: list[dict[str, Any]] = []
@@ -35,7 +35,7 @@ class VisitReceiver(ThreadingHTTPServer):
                 time.sleep(receiver.delay)
                 receiver.visits.append(json.loads(json.loads(body)["data"]))
                 receiver.count(-1)
-                # Whoever asked may be dead by now.
+                # The client may have died in the meantime.
                 with suppress(BrokenPipeError, ConnectionResetError):
                     self.send_response(200)
                     self.end_headers()

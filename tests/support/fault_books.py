@@ -1,4 +1,4 @@
-"""What must hold after a fault, whatever it was."""
+"""Checks that must pass after any fault."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ NIGHT_OUTPUTS = "LSSTCam/prompt/*"
 
 
 def balance(world: FaultWorld) -> None:
-    """Stop all workers in order, and check every book; servers must be in order again by now."""
+    """Stop all workers in order, and run every check; servers must be available again."""
     _check_workers_end(world)
     _enter_all_outputs(world)
-    # What the nightly command does, with the time of a dead worker's visit over.
+    # The nightly command's work, after the timeout of a dead worker's visit.
     with Butler.from_config(world.central_uri, writeable=True) as butler:
         assert finish_exports(butler, 1.0, older_than=-60.0).left == 0, world.logs()
     finals = _check_outcomes(world)
@@ -76,7 +76,7 @@ def _enter_all_outputs(world: FaultWorld) -> None:
         finally:
             consumer.close()
 
-    # One that has not come that far would not know yet how to end in order.
+    # A writer that is not ready cannot yet end in order.
     world.wait_until(
         lambda: all(writer.says("Ready for messages") for writer in world.writers if writer.runs),
         "the writer is not ready",
@@ -88,7 +88,7 @@ def _enter_all_outputs(world: FaultWorld) -> None:
 
 
 def _check_outcomes(world: FaultWorld) -> dict[tuple[str, int], dict[str, Any]]:
-    """Every visit ends in exactly one recorded outcome: the worker's, or the sender's if its worker died."""
+    """Check that every visit has exactly one outcome: the worker's, or the sender's if its worker died."""
     finals: dict[tuple[str, int], list[dict[str, Any]]] = {}
     retriable: Counter[tuple[str, int]] = Counter()
     for worker in world.workers:
@@ -102,7 +102,7 @@ def _check_outcomes(world: FaultWorld) -> dict[tuple[str, int], dict[str, Any]]:
         key = (visit.groupId, visit.detector)
         of_workers = [outcome["status"] for outcome in finals.get(key, [])]
         answers = world.answers.get(key, [])
-        # A visit that was sent several times is in the books once for each of them.
+        # A visit that was sent several times is recorded once for each delivery.
         of_sender = [answer for answer in answers if answer in ("unreachable", "503")]
         sent = sum((one.groupId, one.detector) == key for one in world.sent)
         expected = max(sent, len(answers))
@@ -116,7 +116,7 @@ def _check_outcomes(world: FaultWorld) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 def _check_apdb(world: FaultWorld) -> dict[tuple[int, int], set[int]]:
-    """No visit-detector is in the APDB twice, and none in part."""
+    """Check that no visit-detector is in the APDB twice or in part."""
     with world.servers.postgresql.connect(world.database) as connection:
         rows = connection.execute(
             f'SELECT visit, detector, "diaSourceId", "timeProcessedMjdTai" FROM {APDB_NAMESPACE}."DiaSource"'
@@ -134,7 +134,7 @@ def _check_apdb(world: FaultWorld) -> dict[tuple[int, int], set[int]]:
         assert len(sources) == N_SOURCES, f"{key} has {len(sources)} DiaSources"
         assert len(times[key]) == 1, f"{key} was written {len(times[key])} times"
     for visit, detector, count, distinct in forced:
-        assert count == distinct, f"forced sources of {(visit, detector)} are there twice"
+        assert count == distinct, f"forced sources of {(visit, detector)} are duplicated"
     return written
 
 
@@ -143,10 +143,10 @@ def _check_alerts(
     finals: dict[tuple[str, int], dict[str, Any]],
     written: dict[tuple[int, int], set[int]],
 ) -> None:
-    """Every DiaSource in the APDB has its alert sent or kept; no alert is of anything else."""
+    """Check that every DiaSource in the APDB, and nothing else, has an alert sent or kept."""
     sent, kept = alerts_sent(world), alerts_kept(world)
     everything = {source for sources in written.values() for source in sources}
-    assert sent | kept <= everything, "there are alerts of what is not in the APDB"
+    assert sent | kept <= everything, "some alerts are not in the APDB"
     missing = everything - sent - kept
     assert not missing, f"{len(missing)} alerts are neither sent nor kept\n{world.logs()}"
     assert not underway_files(world.kept), "the alerts of a dead worker are not judged"
@@ -158,7 +158,7 @@ def _check_alerts(
 
 
 def alerts_sent(world: FaultWorld) -> set[int]:
-    """DiaSources whose alert is on the topic."""
+    """Return DiaSources whose alert is on the topic."""
     consumer = make_consumer(
         world.servers.kafka.plain,
         f"books-{time.time_ns()}",
@@ -185,13 +185,13 @@ def alerts_sent(world: FaultWorld) -> set[int]:
 
 
 def alerts_kept(world: FaultWorld) -> set[int]:
-    """DiaSources whose alert is in the local directory, after dead workers' have been judged."""
+    """Return DiaSources whose alert is in the local directory, after those of dead workers are judged."""
     settle_underway(world.kept, lambda: open_apdb(world.apdb_uri))
     schema = Schema.from_file().definition
     paths = (*kept_files(world.kept), *underway_files(world.kept))
     with suppress(FileNotFoundError):
         return {_dia_source(alert.message, schema) for path in paths for alert in read_alerts(path)}
-    # A worker has just sent some of them.
+    # A worker may have just sent some of them.
     return alerts_kept(world)
 
 
@@ -201,7 +201,7 @@ def _dia_source(message: bytes, schema: Any) -> int:
 
 
 def _check_central(world: FaultWorld, finals: dict[tuple[str, int], dict[str, Any]]) -> None:
-    """No file is without a record and no record without a file; what was handed over is there."""
+    """Check that files and records correspond, and that all delivered outputs exist."""
     with Butler.from_config(world.central_uri) as butler:
         refs = butler.query_all_datasets("*", find_first=False, limit=None)
         uris = butler.get_many_uris(refs).values() if refs else []

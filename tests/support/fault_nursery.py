@@ -1,6 +1,6 @@
 """Start workers by forking a process that has imported everything: a start then costs tenths of a second.
 
-Run as a program, it reads requests from standard input, one JSON object a line, and answers each with a
+Run as a program, it reads requests from standard input, one JSON object per line, and answers each with a
 process id.
 """
 
@@ -22,7 +22,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ForkedProcess:
-    """A process that the nursery has started; as much of `subprocess.Popen` as is needed."""
+    """A process started by the nursery, with the required part of `subprocess.Popen`."""
 
     def __init__(self, pid: int, status: Path) -> None:
         self.pid = pid
@@ -42,7 +42,7 @@ class ForkedProcess:
         return status
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         if self.poll() is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -75,7 +75,7 @@ class Nursery:
         return ForkedProcess(answer["pid"], self._folder / f"{answer['pid']}.status")
 
     def close(self) -> None:
-        """End it, and all that it has started."""
+        """End the nursery and all processes that it has started."""
         self._process.kill()
         self._process.wait(20)
 
@@ -98,7 +98,7 @@ def _serve(statuses: Path) -> None:
     signal.signal(signal.SIGCHLD, bury)
     for line in sys.stdin:
         request = json.loads(line)
-        # The log is what somebody waits for: it exists before the answer.
+        # Callers wait for the log, so it must exist before the answer.
         Path(request["log"]).touch()
         pid = os.fork()
         if not pid:

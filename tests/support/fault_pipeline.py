@@ -1,4 +1,4 @@
-"""A pipeline that costs next to nothing and ends as the real one does: APDB rows, alerts on their way."""
+"""A pipeline of negligible cost that ends like the real one: APDB rows, and alerts in flight."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from prompt_processing.domain.ids import pack_ids
 from prompt_processing.images import Exposure, Psf, VisitInfo
 
 N_SOURCES = 6
-"""DiaSources, and alerts, of every visit-detector."""
+"""Number of DiaSources, and alerts, of every visit-detector."""
 
 
 class DifferenceConnections(PipelineTaskConnections, dimensions=VD):
-    """Everything that the last tasks need."""
+    """Connections for the inputs of the last tasks."""
 
     images = ct.Input(name="post_isr_image", storageClass="ExposureF", dimensions=ED, multiple=True)
     objects = ct.Input(name="preloaded_dia_object", storageClass="DataFrame", dimensions=GD)
@@ -31,7 +31,7 @@ class DifferenceConnections(PipelineTaskConnections, dimensions=VD):
 
 
 class DifferenceConfig(PipelineTaskConfig, pipelineConnections=DifferenceConnections):
-    """Nothing to choose."""
+    """Configuration without options."""
 
 
 class DifferenceTask(PipelineTask):
@@ -41,7 +41,7 @@ class DifferenceTask(PipelineTask):
     _DefaultName = "subtractImages"
 
     def runQuantum(self, butlerQC: Any, inputRefs: Any, outputRefs: Any) -> None:
-        """Ask the quantum which visit it is, since the images do not tell."""
+        """Take the visit from the quantum, since the images lack it."""
         (image, *_) = butlerQC.get(inputRefs)["images"]
         data_id = butlerQC.quantum.dataId
         butlerQC.put(self.run(image, data_id["visit"], data_id["detector"]), outputRefs)

@@ -1,4 +1,4 @@
-"""A worker's process, its log, and its end."""
+"""A worker's process, its log and its exit."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class RunningWorker:
         """The log's lines."""
         found = []
         for line in self.log.read_text(errors="replace").splitlines():
-            # One that is killed may leave half a line.
+            # A killed process may leave half a line.
             with suppress(ValueError):
                 if isinstance(record := json.loads(line), dict):
                     found.append(record)
         return found
 
     def outcomes(self) -> list[dict[str, Any]]:
-        """What it has recorded: log records that hold an outcome."""
+        """Log records that contain an outcome."""
         return [record for record in self.records() if "outcome" in record]
 
     def says(self, text: str) -> bool:
-        """Whether the log holds a text."""
+        """Return whether the log contains a text."""
         return text in self.log.read_text(errors="replace")
 
     @property
@@ -52,7 +52,7 @@ class RunningWorker:
             return []
 
     def kill(self) -> None:
-        """End it as a node that loses its power does: everything at once."""
+        """Kill all processes at once, as when a node loses power."""
         family = self.family()
         for one in family:
             with suppress(psutil.NoSuchProcess):
@@ -61,7 +61,7 @@ class RunningWorker:
         psutil.wait_procs(family, timeout=20)
 
     def terminate(self, seconds: float = 40.0) -> int:
-        """Send SIGTERM as Kubernetes does, and wait for the end."""
+        """Send SIGTERM as Kubernetes does, and wait for the exit."""
         if self.runs:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)

@@ -1,4 +1,4 @@
-"""A TCP proxy that can be slow, silent, or gone."""
+"""A TCP proxy that can be slow, silent, or closed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Proxy:
     Attributes
     ----------
     delay : `float`
-        Seconds before each piece of an answer is handed on.
+        Seconds of delay before each part of an answer is forwarded.
     refusing : `bool`
         Whether new connections are closed at once.
     """
@@ -34,24 +34,24 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stall(self) -> None:
-        """Hand nothing on, and keep the connections open: a network that swallows everything."""
+        """Forward nothing, but keep the connections open, like a network that drops all packets."""
         self._flowing.clear()
 
     def flow(self) -> None:
-        """Be an honest proxy again."""
+        """Forward data again."""
         self.refusing = False
         self.delay = 0.0
         self._flowing.set()
 
     def cut(self) -> None:
-        """Close all connections that there are."""
+        """Close all connections."""
         with self._lock:
             sockets, self._sockets = self._sockets, set()
         for one in sockets:
             _close(one)
 
     def close(self) -> None:
-        """End."""
+        """Stop the proxy."""
         self._listener.close()
         self.flow()
         self.cut()
@@ -90,7 +90,7 @@ class Proxy:
 
 
 def _close(one: socket.socket) -> None:
-    # Both directions, so that a thread that is reading from it wakes up.
+    # Both directions, to wake a thread that reads from it.
     with suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
     one.close()

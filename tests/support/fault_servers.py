@@ -1,4 +1,4 @@
-"""Real servers for the faults, a proxy before each that lets itself be proxied, and a repository to copy."""
+"""Real servers for fault tests, a proxy before each that supports one, and a repository to copy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DETECTORS = (94, 95)
 
 @dataclass(frozen=True)
 class Servers:
-    """Real servers, and a proxy before each of those that let themselves be proxied."""
+    """Real servers, and a proxy before each that supports one."""
 
     stack: ServiceStack
     kafka: Kafka
@@ -46,7 +46,7 @@ class Servers:
 
 
 def make_servers(stack: ServiceStack, folder: Path, patch: pytest.MonkeyPatch) -> Servers:
-    """Put proxies before servers that run, and make the central repository that each test gets a copy of."""
+    """Put proxies before running servers, and make the central repository that each test copies."""
     kafka, store = stack.service(Kafka), stack.service(ObjectStore)
     postgresql, redis = stack.service(PostgreSql), stack.service(RedisServer)
     proxies = {
@@ -79,5 +79,5 @@ def make_servers(stack: ServiceStack, folder: Path, patch: pytest.MonkeyPatch) -
 
 
 def environment_of(servers: Servers) -> dict[str, str]:
-    """Settings of this process's own clients, which go past the proxies."""
+    """Return settings of this process's own clients, which bypass the proxies."""
     return {**servers.store.environment(), "LSST_DB_AUTH": str(servers.folder / "db-auth.yaml")}

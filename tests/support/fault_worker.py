@@ -1,8 +1,8 @@
-"""The real workers on a small camera, with gates at which a test can make them stand still.
+"""The real workers on a small camera, with gates at which a test can pause them.
 
-``python -m fault_worker`` is a stream worker; ``fault_worker:create()`` is gunicorn's application; `run` is
-what a fork of `fault_nursery` does. A gate is closed by a file ``<FAULT_GATES>/closed-<name>``; whoever
-stands before it leaves ``at-<name>``.
+``python -m fault_worker`` is a stream worker; ``fault_worker:create()`` is gunicorn's application; forks of
+`fault_nursery` call `run`. A file ``<FAULT_GATES>/closed-<name>`` closes a gate; a process that waits there
+leaves ``at-<name>``.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ GATES = (
     "copied",
     "exported",
 )
-"""In the order of a visit: ``apdb`` before the write, ``alerts`` after it, ``sending`` with half of them on
-their way, ``copied`` with the files of the outputs in place and nobody told, ``exported`` with all done but
-the outcome recorded."""
+"""In the order of a visit: ``apdb`` before the write, ``alerts`` after it, ``sending`` with half of them in
+flight, ``copied`` after the outputs' files are copied but before their records, ``exported`` before the
+outcome is recorded."""
 
 
 def gate(name: str) -> None:
-    """Stand still as long as a test wants it."""
+    """Wait while the gate is closed."""
     folder = Path(os.environ["FAULT_GATES"])
     closed = folder / f"closed-{name}"
     if closed.exists():
@@ -87,7 +87,7 @@ def _in_the_middle(name: str, send: Callable[..., Any]) -> Callable[..., Any]:
         yield from every[len(every) // 2 :]
 
     def gated(settings: Any, visit: int, detector: int, alerts: Iterable[Any], *rest: Any) -> Any:
-        # Who has to end goes through them once more, to keep them.
+        # A process that has to end iterates over them again, to keep them.
         stops = iter([True])
         return send(settings, visit, detector, AlertsOnDemand(lambda: halfway(alerts, stops)), *rest)
 
@@ -138,7 +138,7 @@ def _set_gates() -> None:
 
 
 def prepare() -> None:
-    """Import all that workers use, so that forks of this process need not."""
+    """Import the workers' modules once for all forks of this process."""
     from prompt_processing.alerts.packets import AlertEncoder
     from prompt_processing.tasks import load_dia_catalogs, standardize_dia_source
 
@@ -149,7 +149,7 @@ def prepare() -> None:
 
 
 def run(program: str) -> int:
-    """Be a stream worker or a writer, until it ends."""
+    """Run a stream worker or a writer until it ends."""
     if program == "writer":
         return run_writer()
     _set_gates()

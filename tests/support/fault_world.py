@@ -1,4 +1,4 @@
-"""Everything of one night on real servers, made to be broken."""
+"""A night on real servers, for fault injection."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class FaultWorld:
                     client.delete_object(Bucket=CENTRAL_BUCKET, Key=item["Key"])
         with servers.postgresql.connect("postgres") as admin:
             admin.autocommit = True
-            # Whoever made it may still hold a connection, and then it cannot be copied.
+            # An open connection of its creator would prevent the copy.
             admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (PRISTINE,)
             )
@@ -90,18 +90,18 @@ class FaultWorld:
 
     @property
     def central_uri(self) -> str:
-        """The repository, past the proxies."""
+        """The repository, bypassing the proxies."""
         return str(self.folder / "directcentral")
 
     @property
     def apdb_uri(self) -> str:
-        """The APDB, past the proxies."""
+        """The APDB, bypassing the proxies."""
         return str(self.folder / "directapdb.yaml")
 
     # Gates.
 
     def close(self, *names: str) -> None:
-        """Let workers stand still before these gates."""
+        """Pause workers at these gates."""
         for name in names:
             (self.gates / f"at-{name}").unlink(missing_ok=True)
             (self.gates / f"closed-{name}").touch()
@@ -112,8 +112,8 @@ class FaultWorld:
             (self.gates / f"closed-{name}").unlink(missing_ok=True)
 
     def await_gate(self, name: str, seconds: float = 120.0) -> None:
-        """Wait until a worker stands before a gate."""
-        self.wait_until((self.gates / f"at-{name}").exists, f"nobody came to the gate {name}", seconds)
+        """Wait until a worker stops at a gate."""
+        self.wait_until((self.gates / f"at-{name}").exists, f"no worker reached the gate {name}", seconds)
 
     # Processes.
 
@@ -161,7 +161,7 @@ class FaultWorld:
         }
 
     def start_stream_worker(self, *, wrap: Iterable[str] = (), **changed: str) -> RunningWorker:
-        """Start a worker that reads the Redis stream; by way of another command, if one is given."""
+        """Start a worker that reads the Redis stream, optionally wrapped in another command."""
         settings = self.settings(**changed)
         if command := list(wrap):
             return self._start([*command, sys.executable, "-m", "fault_worker"], settings)
@@ -255,7 +255,7 @@ class FaultWorld:
     def post_visit(
         self, visit: FannedOutVisit, *workers: RunningWorker, retry: bool = False
     ) -> FannedOutVisit:
-        """Send a visit as the fan-out does for Knative, to each of some workers at once; do not wait."""
+        """Send a visit as the fan-out does for Knative, to several workers at once, without waiting."""
         if visit not in self.sent:
             self.sent.append(visit)
         answers = self.answers.setdefault((visit.groupId, visit.detector), [])
@@ -284,7 +284,7 @@ class FaultWorld:
             assert not thread.is_alive(), f"a visit has no answer:\n{self.logs()}"
 
     def next_exposure(self) -> int:
-        """Give an exposure id that this test has not used."""
+        """Return an exposure id that this test has not used."""
         self._exposures += 1
         return FIRST_EXPOSURE + self._exposures
 
@@ -315,7 +315,7 @@ class FaultWorld:
             time.sleep(0.1)
 
     def final_outcomes(self) -> list[dict[str, Any]]:
-        """Outcomes of all workers after which a visit is not tried again."""
+        """Return the final outcomes of all workers, after which a visit is not retried."""
         records = [record for worker in self.workers for record in worker.outcomes()]
         return [record for record in records if record["outcome"]["status"] != "retriable"]
 
@@ -326,7 +326,7 @@ class FaultWorld:
         return [record["outcome"] for record in records]
 
     def stream_is_settled(self) -> bool:
-        """Whether no visit waits on the stream or is somebody's."""
+        """Return whether no visit is unread or pending on the stream."""
         with self.servers.redis.client() as client:
             if not client.exists(self.stream):
                 return True
@@ -334,18 +334,18 @@ class FaultWorld:
             return bool(client.xlen(self.stream) == 0 and pending["pending"] == 0)
 
     def other_consumer(self) -> VisitStream:
-        """A client of the stream beside the workers."""
+        """Return a client of the stream beside the workers."""
         return VisitStream(self.servers.redis.host, self.stream, self.group, 3.0)
 
     def logs(self) -> str:
-        """All logs, for a failure's message."""
+        """Return all logs, for the message of a failure."""
         return "\n".join(
             f"--- {one.log.name}\n{one.log.read_text(errors='replace')[-6000:]}"
             for one in (*self.workers, *self.writers)
         )
 
     def stop(self) -> None:
-        """End whatever is left, by force."""
+        """Kill all remaining processes."""
         for one in (*self.workers, *self.writers):
             one.kill()
         for proxy in self.servers.proxies.values():

@@ -1,7 +1,7 @@
-"""Inputs that nobody should send, for the tests under ``tests/fuzz``.
+"""Invalid inputs for the tests under ``tests/fuzz``.
 
-Noise alone is refused by the first line of a decoder. Most inputs here are therefore good ones in which a
-little is wrong: a field replaced, left out or doubled, a byte flipped, the end cut off.
+A decoder refuses pure noise at once. Most inputs here are therefore valid ones with a small defect: a field
+replaced, left out or doubled, a byte flipped, the end cut off.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 
 EXAMPLES = {"ci": 500, "nightly": 10_000}
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
-"""``nightly`` tries twenty times as many inputs, and others each time."""
+"""``nightly`` tries twenty times as many inputs, different ones each time."""
 
 DEADLINE_MS = 3000
-"""No decoder may think longer over one input; generous, because test machines are shared."""
+"""Longest time of a decoder for one input; generous, because test machines are shared."""
 
 
 def many_inputs(share: float = 1.0) -> Callable[[Any], Any]:
-    """Give a test the number of inputs of the profile, or its share where several tests try one decoder."""
+    """Set a test's number of inputs from the profile, or a share where several tests try one decoder."""
     return settings(
         max_examples=int(EXAMPLES[PROFILE] * share),
         deadline=DEADLINE_MS,
-        # The same inputs on each commit, so that a failure is the commit's own; the nightly run explores.
+        # The same inputs on each commit, so that a failure is due to the commit; the nightly run explores.
         derandomize=PROFILE == "ci",
         database=None,
         print_blob=True,
@@ -86,7 +86,7 @@ VALUES = st.recursive(
 
 @st.composite
 def spoilt(draw: Any, good: Mapping[str, Any], values: st.SearchStrategy[Any] = VALUES) -> dict[str, Any]:
-    """Spoil up to three fields of a good mapping."""
+    """Corrupt up to three fields of a valid mapping."""
     result = dict(good)
     for _ in range(draw(st.integers(0, 3))):
         name = draw(st.one_of(st.sampled_from(sorted(good)), st.text(max_size=10)))
@@ -99,7 +99,7 @@ def spoilt(draw: Any, good: Mapping[str, Any], values: st.SearchStrategy[Any] = 
 
 @st.composite
 def damaged(draw: Any, good: bytes, reach: int | None = None) -> bytes:
-    """Damage up to eight of the first ``reach`` bytes, or of all, and perhaps cut the end off."""
+    """Damage up to eight of the first ``reach`` bytes, or of all, and possibly truncate the end."""
     content = bytearray(good)
     end = len(content) if reach is None else min(reach, len(content))
     for _ in range(draw(st.integers(0, 8))):
@@ -115,7 +115,7 @@ def as_json(value: Any) -> bytes:
 
 
 def json_bytes(good: Mapping[str, Any]) -> st.SearchStrategy[bytes]:
-    """Make bytes that may or may not be the JSON of something like a good mapping."""
+    """Make bytes that may be the JSON of an almost valid mapping."""
     return st.one_of(
         spoilt(good).map(as_json),
         spoilt(good).map(lambda message: as_json(json.dumps(message))),
@@ -123,7 +123,7 @@ def json_bytes(good: Mapping[str, Any]) -> st.SearchStrategy[bytes]:
         damaged(as_json(dict(good))),
         st.binary(max_size=200),
         st.sampled_from([b"[" * 100_000, b'{"a":' * 100_000, b'"' + b"\\ud800" * 10 + b'"', b"1" * 5000]),
-        # An encoding that the JSON reader would guess.
+        # An encoding that the JSON reader detects.
         spoilt(good).map(lambda message: as_json(message).decode().encode("utf-16")),
     )
 
@@ -146,10 +146,10 @@ VISIT: dict[str, Any] = {
     "totalCheckpoints": 1,
     "private_sndStamp": 1749543576.5,
 }
-"""A ``next_visit`` as it should be."""
+"""A valid ``next_visit``."""
 
 SHARE: dict[str, Any] = {**VISIT, "detector": 94}
-"""One detector's share of it."""
+"""The visit of one detector."""
 
 VISIT_SCHEMA: dict[str, Any] = {
     "type": "record",
@@ -173,4 +173,4 @@ VISIT_SCHEMA: dict[str, Any] = {
         {"name": "private_sndStamp", "type": "double"},
     ],
 }
-"""How the summit's registry describes it."""
+"""Schema of the summit's registry."""

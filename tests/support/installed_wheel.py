@@ -1,4 +1,4 @@
-"""The project's own wheel, in an environment whose other packages are this environment's."""
+"""The project's own wheel, in an environment that borrows its other packages from this one."""
 
 import os
 import re
@@ -25,7 +25,7 @@ sys.exit({call}())
 
 
 def build_distributions(folder: Path) -> tuple[Path, Path]:
-    """Build the source distribution, and the wheel from that alone.
+    """Build the source distribution, and the wheel from it alone.
 
     Returns
     -------
@@ -43,16 +43,16 @@ def build_distributions(folder: Path) -> tuple[Path, Path]:
 
 
 class InstalledWheel:
-    """An environment with the wheel, and of the other packages those that it or some extras ask for.
+    """An environment with the wheel and the other packages that it or its extras require.
 
     Parameters
     ----------
     folder
-        Where to make it.
+        Folder in which to create it.
     wheel
         The wheel.
     extras
-        What is installed besides.
+        Extras to install.
     """
 
     def __init__(self, folder: Path, wheel: Path, extras: Iterable[str] = ()) -> None:
@@ -73,12 +73,12 @@ class InstalledWheel:
         )
 
     def environment(self) -> dict[str, str]:
-        """Return the variables of a process that knows nothing of the checkout."""
+        """Return the variables of a process that is independent of the checkout."""
         kept = {name: value for name, value in os.environ.items() if name in ("LANG", "TMPDIR", "TZ")}
         return {**kept, "HOME": str(self.home), "PATH": f"{self.python.parent}:/usr/bin:/bin"}
 
     def run(self, *command: str, timeout_s: float = 120.0) -> "subprocess.CompletedProcess[str]":
-        """Run a program of the environment, away from the checkout."""
+        """Run a program of the environment, outside the checkout."""
         return subprocess.run(
             [str(self.python.with_name(command[0])), *command[1:]],
             cwd=self.home,
@@ -90,7 +90,7 @@ class InstalledWheel:
         )
 
     def take_compiled(self) -> None:
-        """Take over what the checkout has compiled of the same sources, to save the time."""
+        """Reuse the checkout's compiled code of the same sources, to save time."""
         checkout, installed = PROJECT / "python" / "prompt_processing", self.site / "prompt_processing"
         for compiled in checkout.rglob("__pycache__/*.nb[ic]"):
             folder = compiled.parent.parent
@@ -98,7 +98,7 @@ class InstalledWheel:
             copy = installed / source.relative_to(checkout)
             if not copy.exists() or copy.read_bytes() != source.read_bytes():
                 continue
-            # It counts for a source of this time and size.
+            # The compiled code is valid for a source of this time and size.
             was = source.stat()
             os.utime(copy, ns=(was.st_atime_ns, was.st_mtime_ns))
             (copy.parent / "__pycache__").mkdir(exist_ok=True)
@@ -115,8 +115,8 @@ class InstalledWheel:
                     names = [entry.name.partition("-")[0]]
                 else:
                     names = owners.get(module, [])
-                # What no distribution owns belongs to one by its name, such as numpy.libs. The checkout's own
-                # installation is a .pth file.
+                # Files without an owner, such as numpy.libs, belong to a distribution by name. The checkout's
+                # own installation is a .pth file.
                 wanted = {_normal(name) for name in names} & needed if names else ending != "pth"
                 if wanted:
                     (borrowed / entry.name).symlink_to(entry)
@@ -125,7 +125,7 @@ class InstalledWheel:
             try:
                 entries = metadata.distribution(name).entry_points
             except metadata.PackageNotFoundError:
-                # Another version of Python needs it.
+                # Only another version of Python needs it.
                 continue
             for entry in entries.select(group="console_scripts"):
                 module, _, call = entry.value.partition(":")

@@ -1,4 +1,4 @@
-"""A central repository as the observatory has it: registry on PostgreSQL, files on S3."""
+"""A central repository like the observatory's: registry on PostgreSQL, files on S3."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prompt_processing.services.postgresql import PostgreSql
 
 @dataclass(frozen=True)
 class RealCentral:
-    """Where everything of one test is; ``folder`` is for `butler_world.make_settings`."""
+    """Locations of one test's data; ``folder`` is for `butler_world.make_settings`."""
 
     folder: Path
     uri: str
@@ -26,7 +26,7 @@ class RealCentral:
 
 
 def use_environment(monkeypatch: pytest.MonkeyPatch, *services: ObjectStore | PostgreSql) -> None:
-    """Let libraries of this process find the servers."""
+    """Set the environment variables of the servers for this process's libraries."""
     for service in services:
         for name, value in service.environment().items():
             monkeypatch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""Fixtures that start real servers, once a session and only those that a test asks for."""
+"""Fixtures that start real servers, once per session and only those that a test requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def service_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceS
 
 
 def started[S: Service](stack: ServiceStack, kind: type[S]) -> S:
-    """Start a service, or end the test saying what is missing."""
+    """Start a service, or fail the test with the missing requirement."""
     try:
         stack.start(kind)
     except MissingSoftwareError as error:
@@ -39,7 +39,7 @@ def started[S: Service](stack: ServiceStack, kind: type[S]) -> S:
 
 @pytest.fixture(scope="session")
 def all_software() -> None:
-    """See to it that all servers can be started; start none."""
+    """Check that all servers can be started, without starting them."""
     try:
         Software().install()
     except MissingSoftwareError as error:
@@ -80,5 +80,5 @@ def object_store(service_stack: ServiceStack) -> ObjectStore:
 
 @pytest.fixture
 def new_name() -> Callable[[str], str]:
-    """Give names of topics, buckets and streams that no other test uses."""
+    """Return a function that makes names of topics, buckets and streams that no other test uses."""
     return lambda prefix: f"{prefix}-{uuid.uuid4().hex[:10]}"

@@ -1,4 +1,4 @@
-"""A Kafka REST proxy that takes nothing but what the real one would take."""
+"""A Kafka REST proxy that accepts only requests that the real one would accept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 @dataclass(frozen=True)
 class Posted:
-    """A record that was taken."""
+    """An accepted record."""
 
     topic: str
     schema: dict[str, Any]
@@ -24,7 +24,7 @@ class Posted:
 
 
 class RestProxy(ThreadingHTTPServer):
-    """Checks each post as Avro v2 in JSON, and keeps its records.
+    """A server that checks each post as Avro v2 in JSON, and keeps its records.
 
     It rejects requests with 415 or 422, as the real proxy does; ``refusals`` lists the reasons.
     """
@@ -81,7 +81,7 @@ class RestProxy(ThreadingHTTPServer):
                 raise ValueError(f"{schema['name']} on the topic {parts[2]}")
             taken = []
             for record in content["records"]:
-                # As JSON that follows the schema: unions would have to name their branch.
+                # Checked as plain JSON: in Avro's JSON encoding, unions would have to name their branch.
                 (value,) = fastavro.json_reader(io.StringIO(json.dumps(record["value"])), parsed)
                 if set(value) != set(record["value"]) or not fastavro.validate(value, parsed):
                     raise ValueError(f"{record} does not follow the schema")
