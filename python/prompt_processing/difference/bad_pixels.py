@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 SHORTEST_RUN = 4
-"""Equal pixels in a row or column that noise does not produce where values are not quantised."""
+"""Shortest run of equal pixels that noise does not produce where values are not quantised."""
 
 CHANCE = 1e-9
 """Probability per image of a run of equal pixels in a quantised sky; longer runs are not noise."""
@@ -60,7 +60,7 @@ def sky_statistics(image: NDArray[np.float32], most: int = 400_000) -> SkyStatis
     Parameters
     ----------
     image : `~numpy.ndarray` of float32, shape (height, width)
-        May hold NaN.
+        Image; may contain NaN.
     most : `int`
         Size of the sample.
     """
@@ -107,9 +107,9 @@ def undeclared_bad(image: NDArray[np.float32], sky: SkyStatistics) -> NDArray[np
     Parameters
     ----------
     image : `~numpy.ndarray` of float32, shape (height, width)
-        As in the file; may hold NaN.
+        Image as in the file; may contain NaN.
     sky : `SkyStatistics`
-        As from `sky_statistics`.
+        Result of `sky_statistics`.
 
     Returns
     -------

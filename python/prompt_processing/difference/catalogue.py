@@ -41,7 +41,7 @@ def candidates_table(sources: Table, on_sky: bool) -> Table:
     Parameters
     ----------
     sources : `~astropy.table.Table`
-        As from `~prompt_processing.imaging.measurement.detect_and_measure.detect_and_measure`.
+        Sources from `~prompt_processing.imaging.measurement.detect_and_measure.detect_and_measure`.
     on_sky : `bool`
         Whether the image has a WCS. Without one there are no sky coordinates, and lengths are in pixels.
 

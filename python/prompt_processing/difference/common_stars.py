@@ -24,7 +24,7 @@ SAME_PIXELS = 1.5
 """Distance within which two sources are the same."""
 
 MIN_SNR = 10.0
-"""Of the stars that are compared."""
+"""Least signal-to-noise ratio of the compared stars."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -122,7 +122,7 @@ def gain(header: fits.Header, name: str) -> float | None:
     Parameters
     ----------
     header : `~astropy.io.fits.Header`
-        As from `merged_header`.
+        Header from `merged_header`.
     name : `str`
         Name of the image, for messages.
 
@@ -195,7 +195,7 @@ def linear_pixels(image: np.ndarray, header: fits.Header) -> np.ndarray:
     Parameters
     ----------
     image : `~numpy.ndarray` of float, shape (height, width)
-        As in the file.
+        Pixels as in the file.
     header : `~astropy.io.fits.Header`
         The image's own, with ``BSOFTEN`` and ``BOFFSET`` if the pixels are scaled.
 

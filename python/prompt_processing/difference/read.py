@@ -38,10 +38,10 @@ MOST_SATURATED = 0.1
 """Share of an image's pixels; a saturation level that more pixels reach is wrong."""
 
 SMALLEST = 1e-36
-"""Pixel values that 32 bits hold with all their digits."""
+"""Range of pixel values that 32-bit numbers hold with full precision."""
 
 USUAL_SCATTER = (1.0, 1000.0)
-"""Range of the sky's scatter in counts; images outside it are scaled by a power of two."""
+"""Usual scatter of a sky in counts; images outside this range are scaled by a power of two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class ReadOptions:
         Bits of the mask that make a pixel bad; 0 ignores the mask. The default is the bad bits of
         a known telescope, and all bits of others.
     plane : `int` or `None`
-        Which plane of a cube to take, from 1.
+        Plane of a cube to read, from 1.
     """
 
     gain: float | None = None

@@ -27,7 +27,7 @@ MIN_STARS = 6
 """Least number of common stars that constrains the alignment."""
 
 MIN_SNR = 10.0
-"""Of the stars that are compared."""
+"""Least signal-to-noise ratio of the compared stars."""
 
 MAX_OFFSET_PIXELS = 60.0
 """Largest error of the two WCS, or of the alignment."""

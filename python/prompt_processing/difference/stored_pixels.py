@@ -29,7 +29,7 @@ def pixels(hdu: Any, name: str, plane: int | None = None) -> NDArray[Any]:
     name : `str`
         File and extension, for messages.
     plane : `int` or `None`
-        Which plane of a cube, from 1.
+        Plane of a cube, from 1.
 
     Returns
     -------

@@ -141,7 +141,7 @@ class StreamMetrics:
         Parameters
         ----------
         statuses
-            What there is now; streams and groups that are gone leave the metrics.
+            Current streams and groups; those that no longer exist are removed from the metrics.
         """
         for gauge in (self._length, self._pending, self._lag):
             gauge.clear()

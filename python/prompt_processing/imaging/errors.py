@@ -13,7 +13,7 @@ class NumericalError(Exception):
     Parameters
     ----------
     message : `str`
-        What failed.
+        Description of the failure.
     **numbers : `float`, `int` or `str`
         Values kept as `metadata` and shown in the message.
     """

@@ -37,7 +37,7 @@ def mark_bad_lines(exposure: Exposure, noise: float) -> int:
     exposure : `~prompt_processing.images.Exposure`
         Image with any level of sky; marked pixels get ``BAD`` and ``INTRP``.
     noise : `float`
-        Of a pixel, unit of the image.
+        Noise of a pixel, unit of the image.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def fill_scattered_holes(exposure: Exposure, noise: float) -> int:
         Background-subtracted. Pixels without data that have at least five usable neighbours lose
         ``NO_DATA`` and get ``INTRP``; and ``BAD`` where the light is too steep to fill.
     noise : `float`
-        Of a pixel, unit of the image.
+        Noise of a pixel, unit of the image.
 
     Returns
     -------

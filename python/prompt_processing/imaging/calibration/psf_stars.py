@@ -14,8 +14,8 @@ from prompt_processing.images import Mask
 from .source_profiles import fwhm_of
 
 SHARPEST_SIGMA = 0.5
-"""Least width of a star along its narrower axis, pixels: the width of the pixels themselves. Only cosmic rays
-and hot pixels are sharper."""
+"""Least sigma of a star along its narrower axis, pixels, set by the pixels themselves. Only cosmic rays and
+hot pixels are sharper."""
 
 MISFIT = 0.15
 """Share of its squared light by which a star may differ from a Gaussian; blends and tracks differ more."""
@@ -43,7 +43,7 @@ class StarWidths:
     Attributes
     ----------
     stars : `~numpy.ndarray` of bool, shape (n,)
-        Which sources are stars, blended or not.
+        Whether each source is a star, blended or not.
     fwhm : `float`
         Their common width, pixels; NaN without any.
     widths : `~numpy.ndarray`, shape (n,)

@@ -34,7 +34,7 @@ def elliptical_radius(image: NDArray[np.float64], fwhm: float) -> NDArray[np.flo
     image : `~numpy.ndarray`, shape (size, size)
         Image of the PSF; the core within about one FWHM defines the metric.
     fwhm : `float`
-        Of the PSF, pixels.
+        FWHM of the PSF, pixels.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def mean_wings(
     Parameters
     ----------
     stamps : `~numpy.ndarray`, shape (n, size, size)
-        What the model leaves of the stars, over their fluxes.
+        Residuals of the stars after the model, over their fluxes.
     flux : `~numpy.ndarray`, shape (n,)
         Fluxes of the stars; brighter stars have more weight, as the sky's error is the same for all.
     radius : `~numpy.ndarray`, shape (size, size)
@@ -73,7 +73,7 @@ def mean_wings(
     model : `~numpy.ndarray`, shape (size, size)
         The model so far.
     fwhm : `float`
-        Of the PSF, pixels.
+        FWHM of the PSF, pixels.
     noise : `float`
         Noise of the sky, unit of ``flux`` per pixel.
 
@@ -166,7 +166,7 @@ def shape_variation(
     Parameters
     ----------
     stamps : `~numpy.ndarray`, shape (n, size, size)
-        What a model leaves of the stars, over their fluxes.
+        Residuals of the stars after a model, over their fluxes.
     mean : `~numpy.ndarray`, shape (size, size)
         The PSF in the middle.
     terms : `~numpy.ndarray`, shape (n, n_terms)

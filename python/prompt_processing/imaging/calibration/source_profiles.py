@@ -42,7 +42,7 @@ def measure_profiles(
     x, y : array_like, shape (n,)
         Positions near the peaks, pixels.
     noise : `float`
-        Of a pixel of sky, unit of the image.
+        Noise of a sky pixel, unit of the image.
     unusable : `int`
         Mask planes of pixels to leave out.
     max_sigma : `float`, optional

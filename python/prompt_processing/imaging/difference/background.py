@@ -109,7 +109,7 @@ def remove_fine_background(image: NDArray[np.float32], quiet: NDArray[np.bool_],
     Returns
     -------
     rms : `float`
-        Of what was subtracted, in the image's unit; 0 if pixel noise explains the boxes' scatter.
+        Rms of the subtracted structure, in the image's unit; 0 if pixel noise explains the boxes' scatter.
     """
     height, width = image.shape
     rows, columns = height // box_size, width // box_size

@@ -65,7 +65,7 @@ class SubtractionOptions:
         Sigma of the kernel from one image to the other, pixels, above which the sharper image is convolved;
         below, the less noisy one is. The axis along which a kernel widens least decides.
     convolve : {"science", "template"} or `None`
-        Which image gets the fitted kernel, instead of that rule.
+        Image to convolve with the fitted kernel, overriding that rule.
     """
 
     kernel: KernelOptions = field(default_factory=KernelOptions)

@@ -52,7 +52,7 @@ def make_catalogue(
     Parameters
     ----------
     peaks, results : `~numpy.ndarray`
-        Of `dia_detection.PEAK` and `dia_measurement.RESULT`, one row per source.
+        Rows of `dia_detection.PEAK` and `dia_measurement.RESULT`, one per source.
     difference, science, matched : `Exposure`
         As in `dia_measurement.measure_dia_sources`.
 
