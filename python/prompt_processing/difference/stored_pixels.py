@@ -99,7 +99,7 @@ def _check_complete(hdu: Any, name: str) -> None:
     said = str(stored.header.get("DATASUM", "")).strip()
     if said.isdigit() and int(said) != _datasum(stream.name, offset, stored.size):
         _LOG.warning(
-            "%s: the pixels do not agree with DATASUM: they are damaged, or were changed without it.",
+            "%s: the pixels do not agree with DATASUM: they are damaged, or it was not updated.",
             name,
         )
 
