@@ -45,7 +45,7 @@ class _NoInterruption:
 def app() -> Flask:
     anything = PipelineSelection((SelectionNode(("ApPipe.yaml",)),))
 
-    def no_repository(visit):
+    def no_repository(*_: object):
         raise RetriableError("There is no repository here.")
 
     metrics = Metrics("LSSTCam")
