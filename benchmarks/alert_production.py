@@ -22,7 +22,8 @@ from lsst.dax.apdb import Apdb, ApdbSql
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
 from prompt_processing.alerts.packets import AlertEncoder
-from prompt_processing.alerts.sender import AlertStreamSettings, send_alerts
+from prompt_processing.alerts.sender import send_alerts
+from prompt_processing.alerts.stream_settings import AlertStreamSettings
 from prompt_processing.apdb.preloaded_catalogs import load_dia_catalogs
 from prompt_processing.apdb.tables import ApdbSchemas
 from prompt_processing.apdb.write import write_visit_detector
@@ -31,6 +32,7 @@ from prompt_processing.association.ephemerides import no_ephemerides
 from prompt_processing.association.standardize import standardize_dia_sources
 from prompt_processing.domain.ids import pack_ids
 from prompt_processing.images import Exposure, Psf, VisitInfo
+from prompt_processing.transport.kafka import KafkaSettings
 
 RA, DEC, FIRST_VISIT, FIRST_MJD, DETECTOR = 150.0, 2.0, 2025060900001, 60836.25, 94
 
@@ -101,9 +103,7 @@ def main() -> None:
     region = Circle(UnitVector3d(LonLat.fromDegrees(RA, DEC)), Angle.fromDegrees(options.size * 0.2 / 3600))
     host = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "none", "log_level": 0})
     server = ",".join(f"{b.host}:{b.port}" for b in host.list_topics(timeout=10).brokers.values())
-    broker = AlertStreamSettings.from_environment(
-        {"AP_KAFKA_SERVER": server, "AP_KAFKA_TOPIC": "alerts", "ALERT_KEEP_DIR": str(folder / "kept")}
-    )
+    broker = AlertStreamSettings(KafkaSettings(bootstrap_servers=server), "alerts", folder / "kept")
     encoder = AlertEncoder()
     for number in range(options.visits):
         visit = FIRST_VISIT + number

@@ -49,6 +49,7 @@ from prompt_processing.repository.content import simulated_content
 from prompt_processing.settings.worker import Settings
 from prompt_processing.simulation.night import Night, build_night
 from prompt_processing.tasks import associate_apdb
+from prompt_processing.tasks.connected_task import ConnectedTaskFactory
 from prompt_processing.transport.private_folder import make_private
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
@@ -121,7 +122,7 @@ def watch_tasks(ledger: Ledger) -> None:
 
         return call
 
-    factory: Any = pipeline_runs._ConnectedTaskFactory
+    factory: Any = ConnectedTaskFactory
     make_task = factory.makeTask
 
     def watched_make_task(self: Any, task_node: Any, *args: Any) -> Any:

@@ -19,13 +19,15 @@ from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 from prompt_processing.alerts.connection import AlertConnection
 from prompt_processing.alerts.files import UNDERWAY, AlertFile
 from prompt_processing.alerts.packets import Alert, AlertEncoder, PreparedAlerts
-from prompt_processing.alerts.sender import AlertsOnDemand, AlertStreamSettings, send_alerts
+from prompt_processing.alerts.sender import AlertsOnDemand, send_alerts
+from prompt_processing.alerts.stream_settings import AlertStreamSettings
 from prompt_processing.apdb.preloaded_catalogs import load_dia_catalogs
 from prompt_processing.apdb.tables import ApdbSchemas
 from prompt_processing.association.associate_visit import PreloadedCatalogs, associate_visit
 from prompt_processing.association.ephemerides import no_ephemerides
 from prompt_processing.association.standardize import standardize_dia_sources
 from prompt_processing.images import Exposure, VisitInfo
+from prompt_processing.settings.alerts import AlertSettings
 from prompt_processing.transport.kafka import make_producer
 
 _SIZE = 2000
@@ -74,7 +76,7 @@ def flushed_rate(settings: AlertStreamSettings, alerts: Sequence[Alert]) -> floa
 
 def main(folder: Path, name: str, n_sources: int, n_visits: int, *, paced: bool) -> None:
     """Send alerts, and report."""
-    settings = AlertStreamSettings.from_environment(os.environ)
+    settings = AlertSettings.load().alert_stream
     connection = AlertConnection()
     visits = [FIRST_VISIT + number for number in range(n_visits)]
     difference, science, template = (make_exposure(_SIZE, seed) for seed in range(3))

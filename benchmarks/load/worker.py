@@ -30,7 +30,7 @@ def main(report: Path) -> int:
     context = ProcessContext(settings)
     context.notices.close()
     notices = _CountedNotices(
-        settings.notices_kafka,
+        settings.kafka,
         settings.bucket_topic,
         offset_reset=settings.bucket_notification_kafka_offset_reset,
     )
