@@ -123,7 +123,10 @@ class Pod:
             time.sleep(0.2)
         for name in ("readinessProbe", "livenessProbe"):
             if name in self.container.specification:
-                assert self.succeeds(name), f"{name}: {self.log.read_text()}"
+                # A process that is alive may still wait for Kafka's first answer.
+                while not self.succeeds(name):
+                    assert time.monotonic() < deadline, f"{name}: {self.log.read_text()}"
+                    time.sleep(0.2)
 
     def await_log(self, text: str, seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
