@@ -85,7 +85,7 @@ def test_stopped_one_finishes_and_its_successor_goes_on(
     receiver.delay = 2.0
     around.announce(announcement("before"))
     first = around.start()
-    await_log(first, "sending on")
+    await_log(first, "sending to")
     first.terminate()
     assert first.wait(30) == 0
     # Answers on their way were awaited.
@@ -104,7 +104,7 @@ def test_killed_one_sends_again_what_was_not_answered(around: Surroundings, rece
     around.await_offset(1)
     receiver.delay = 5.0
     around.announce(announcement("underway"))
-    await_log(first, "sending on", 2)
+    await_log(first, "sending to", 2)
     receiver.await_many_at_once(2)
     assert around.committed_offset() == 1
     os.kill(first.pid, signal.SIGKILL)
@@ -178,7 +178,7 @@ def test_stream_entries_can_be_read_as_visits(
     visit = announcement("streamed")
     around.announce(visit)
     process = around.start(PLATFORM="keda", REDIS_HOST=f"127.0.0.1:{redis_server.port}", STREAM=stream)
-    await_log(process, "sending on")
+    await_log(process, "sending to")
     client = redis.Redis(port=redis_server.port)
     entries = client.xread({stream: "0"}, block=20_000, count=10)
     while sum(len(found) for _, found in entries) < 2:

@@ -15,9 +15,9 @@ def test_gunicorn_reads_its_options_again_and_leaves_the_command_line_alone(tmp_
     web_server.run_web_worker(["-c", str(configuration), "--bind", "127.0.0.1:9", "module:app"])
     (application,) = started
     # As upon SIGHUP; upon SIGUSR2 it starts what was typed.
-    configuration.write_text("workers = 4\n")
+    configuration.write_text("workers = 14\n")
     application.do_load_config()
-    assert application.cfg.workers == 4
+    assert application.cfg.workers == 14
     assert application.cfg.bind == ["127.0.0.1:9"]
     assert application.app_uri == "module:app"
     assert sys.argv is typed
