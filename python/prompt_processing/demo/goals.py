@@ -20,7 +20,7 @@ MOST_MISSED = 1
 """Missed sources that are always allowed."""
 MOST_SPURIOUS = 0.05
 """Share of the DiaSources above the threshold that may be spurious ..."""
-MOST_SPURIOUS_OF_FEW = 2
+MOST_SPURIOUS_OF_FEW = 1
 """... or this many of the whole night."""
 ASTROMETRY_MAS = 50.0
 ZERO_POINT_MAG = 0.02

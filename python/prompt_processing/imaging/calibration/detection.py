@@ -169,6 +169,8 @@ def detect(
             clean=True,
             segmentation_map=True,
         )
+    except MemoryError:
+        raise
     except Exception as error:
         # sep has no exception type of its own, and its messages name functions of sep.
         covered = float(np.mean(significance > threshold))
