@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from prompt_processing.imaging.calibration.sip import gnomonic, sky_of_gnomonic, tan_sip_wcs
+from prompt_processing.images.tan_sip import gnomonic, sky_of_gnomonic, tan_sip_wcs
 
 from .files import quiet_astropy
 from .header import is_wcs_keyword, number

@@ -9,9 +9,9 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from prompt_processing.images import polynomial_terms
+from prompt_processing.images.tan_sip import gnomonic, sky_of_gnomonic, tan_sip_wcs
 from prompt_processing.imaging.errors import AstrometryError
 
-from .sip import gnomonic, sky_of_gnomonic, tan_sip_wcs
 from .star_matching import match_nearest, rotation_matrix, vote_offset
 
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from prompt_processing.images.tan_sip import tan_sip_wcs
 from prompt_processing.imaging.calibration.astrometry import fit_wcs
 from prompt_processing.imaging.calibration.photometry import PhotometryOptions, fit_zero_point
-from prompt_processing.imaging.calibration.sip import tan_sip_wcs
 from prompt_processing.imaging.calibration.star_matching import match_nearest, vote_offset
 from prompt_processing.imaging.errors import AstrometryError, PhotometryError
 from prompt_processing.instruments import detector_wcs, load_camera
