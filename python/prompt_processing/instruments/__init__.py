@@ -1,6 +1,8 @@
 """Cameras: geometry, object keys, headers and raw frames."""
 
 from .camera import Amplifier, Camera, Detector, band_of_filter, camera_names, load_camera
+from .description.instrument import Instrument, InstrumentError
+from .description.registry import instrument_names, load_instrument
 from .errors import HeaderError, RawError, RawFileError
 from .geometry import detector_centre, detector_region, detector_wcs
 from .headers import Observation, exposure_dimension_record_fields, parse_sidecar, read_header, translate
@@ -12,6 +14,8 @@ __all__ = [
     "Camera",
     "Detector",
     "HeaderError",
+    "Instrument",
+    "InstrumentError",
     "Observation",
     "RawError",
     "RawFileError",
@@ -26,7 +30,9 @@ __all__ = [
     "exposure_dimension_record_fields",
     "format_obs_id",
     "format_raw_key",
+    "instrument_names",
     "load_camera",
+    "load_instrument",
     "lsst_exposure_id",
     "parse_sidecar",
     "read_header",

@@ -1,0 +1,239 @@
+"""An instrument, as its folder describes it."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from prompt_processing.domain.errors import PromptError
+from prompt_processing.domain.yaml_text import parse_yaml
+
+from ..focal_plane import Amplifier, Camera, Detector
+from .document import AmplifierDocument, AmplifierKind, DetectorDocument, InstrumentDocument
+from .rules import matches
+from .sections import AmplifierPlace, place_of
+
+__all__ = ["DESCRIPTION_FILE", "Instrument", "InstrumentError", "read_instrument"]
+
+DESCRIPTION_FILE = "instrument.yaml"
+
+
+class InstrumentError(PromptError, LookupError):
+    """An instrument is unknown, or its folder is unusable; the message says which and why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Instrument:
+    """An instrument.
+
+    Attributes
+    ----------
+    folder
+        Folder with ``instrument.yaml``.
+    document
+        Content of that file: site, header rules, filters, colour terms and so on.
+    camera
+        Detectors and optics; gain, read noise and saturation are nominal.
+    """
+
+    folder: Path
+    document: InstrumentDocument
+    camera: Camera
+
+    @property
+    def name(self) -> str:
+        """Short name, as in the Butler."""
+        return self.document.name
+
+    @property
+    def pipelines(self) -> Path:
+        """Folder of the instrument's pipelines; it may be missing."""
+        return self.folder / "pipelines"
+
+    def recognises(self, header: Mapping[str, Any]) -> bool:
+        """Return whether the instrument wrote a header."""
+        return any(matches(header, wanted) for wanted in self.document.recognised_by)
+
+    @functools.cached_property
+    def places(self) -> Mapping[int, tuple[AmplifierPlace, ...]]:
+        """Place of each amplifier in the file, by detector; empty for layouts with fixed forms."""
+        kinds = {one.id: self.document.amplifier_kinds[one.kind] for one in self._detectors}
+        return {
+            id_: tuple(place_of(one, kind.columns, kind.rows) for one in kind.amplifiers)
+            for id_, kind in kinds.items()
+        }
+
+    @functools.cached_property
+    def _detectors(self) -> tuple[DetectorDocument, ...]:
+        return _detectors(self.folder, self.document)
+
+
+def read_instrument(folder: Path) -> Instrument:
+    """Read the description of an instrument.
+
+    Parameters
+    ----------
+    folder
+        Folder with ``instrument.yaml``.
+
+    Raises
+    ------
+    InstrumentError
+        Raised if a file is missing or unusable; the message names it and all values at fault.
+    """
+    path = folder / DESCRIPTION_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InstrumentError(f"{path} cannot be read: {error}") from error
+    try:
+        document = InstrumentDocument.model_validate(parse_yaml(text))
+        camera = _camera(folder, document)
+    except ValidationError as error:
+        raise InstrumentError(f"{path} is unusable: {_problems(error)}") from error
+    except (OSError, ValueError, LookupError) as error:
+        raise InstrumentError(f"{path} is unusable: {error}") from error
+    return Instrument(folder, document, camera)
+
+
+def _problems(error: ValidationError) -> str:
+    found = (f"{'.'.join(map(str, one['loc'])) or '(all)'}: {one['msg']}" for one in error.errors())
+    return "; ".join(found)
+
+
+def _camera(folder: Path, document: InstrumentDocument) -> Camera:
+    values = _electronics(folder, document)
+    detectors: dict[int, Detector] = {}
+    for one in _detectors(folder, document):
+        if one.kind not in document.amplifier_kinds:
+            raise ValueError(
+                f"detector {one.id} is of kind {one.kind!r}, which amplifier_kinds does not have"
+            )
+        if one.id in detectors:
+            raise ValueError(f"two detectors have the id {one.id}")
+        detectors[one.id] = _detector(one, document.amplifier_kinds[one.kind], values)
+    if not detectors:
+        raise ValueError("the instrument has no detectors")
+    return Camera(
+        name=document.name,
+        detectors=detectors,
+        pixel_mm=document.pixel_mm,
+        plate_scale_arcsec_per_mm=document.plate_scale_arcsec_per_mm,
+        parity_flipped_x=document.parity_flipped_x,
+        distortion=document.distortion,
+        distortion_bound=document.distortion_bound,
+        filters=_filters(document),
+    )
+
+
+def _filters(document: InstrumentDocument) -> dict[str, str]:
+    filters = dict(document.filters)
+    if not document.gratings:
+        return filters
+    # A filter may also be in the grating wheel, behind an empty position of the filter wheel.
+    pairs = {
+        f"{filter_}~{grating}": band for filter_, band in filters.items() for grating in document.gratings
+    }
+    return pairs | {f"empty~{name}": band for name, band in filters.items() if name.endswith("_65mm")}
+
+
+def _detectors(folder: Path, document: InstrumentDocument) -> tuple[DetectorDocument, ...]:
+    if not isinstance(document.detectors, str):
+        return document.detectors
+    return tuple(DetectorDocument.model_validate(row) for row in _rows(folder / document.detectors))
+
+
+def _electronics(folder: Path, document: InstrumentDocument) -> dict[tuple[int, str], dict[str, float]]:
+    if document.electronics is None:
+        return {}
+    return {
+        (int(row["detector"]), row["amplifier"]): {
+            name: float(row[name]) for name in ("gain", "read_noise", "saturation")
+        }
+        for row in _rows(folder / document.electronics)
+    }
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def _detector(
+    one: DetectorDocument, kind: AmplifierKind, values: Mapping[tuple[int, str], Mapping[str, float]]
+) -> Detector:
+    nominal = {"gain": kind.gain, "read_noise": kind.read_noise, "saturation": kind.saturation}
+    amplifiers = tuple(
+        Amplifier(**{**layout, **nominal, **own, **values.get((one.id, str(layout["name"])), {})})
+        for layout, own in _layouts(kind)
+    )
+    raft, _, sensor = one.name.partition("_")
+    return Detector(
+        id=one.id,
+        name=one.name,
+        raft=one.raft or (raft if sensor else ""),
+        sensor=one.sensor or sensor or raft,
+        purpose=one.purpose,
+        vendor=kind.vendor,
+        serial=one.serial,
+        width=max(amplifier.x0 + amplifier.columns for amplifier in amplifiers),
+        height=max(amplifier.y0 + amplifier.rows for amplifier in amplifiers),
+        x_mm=one.x_mm,
+        y_mm=one.y_mm,
+        yaw_deg=one.yaw_deg,
+        amplifiers=amplifiers,
+    )
+
+
+def _layouts(kind: AmplifierKind) -> Iterator[tuple[dict[str, Any], dict[str, float]]]:
+    """Yield the layout of each amplifier, and the electronic values of its own."""
+    if kind.amplifiers:
+        for amplifier in kind.amplifiers:
+            yield place_of(amplifier, kind.columns, kind.rows).layout(), _own_values(amplifier)
+        return
+    equal = {
+        "columns": kind.columns,
+        "rows": kind.rows,
+        "serial_prescan": kind.serial_prescan,
+        "serial_overscan": kind.serial_overscan,
+        "parallel_prescan": kind.parallel_prescan,
+        "parallel_overscan": kind.parallel_overscan,
+    }
+    if kind.channels:
+        # Odd channels are read from the left, even channels from the right.
+        for i in range(kind.channels):
+            place = {
+                "name": str(i + 1),
+                "flip_x": i % 2 == 1,
+                "flip_y": False,
+                "x0": i * kind.columns,
+                "y0": 0,
+            }
+            yield {**equal, **place}, {}
+        return
+    halves = len({segment[0] for segment in kind.segments})
+    for segment in kind.segments:
+        flip_x, flip_y = kind.flips[segment[0]]
+        half = int(segment[0]) if halves == 2 else 0
+        place = {
+            "name": f"Segment{segment}",
+            "flip_x": flip_x,
+            "flip_y": flip_y,
+            "x0": int(segment[1]) * kind.columns,
+            "y0": half * kind.rows,
+        }
+        yield {**equal, **place}, {}
+
+
+def _own_values(amplifier: AmplifierDocument) -> dict[str, float]:
+    values = {
+        "gain": amplifier.gain,
+        "read_noise": amplifier.read_noise,
+        "saturation": amplifier.saturation,
+    }
+    return {name: value for name, value in values.items() if value is not None}
