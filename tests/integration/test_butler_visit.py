@@ -10,7 +10,8 @@ from pathlib import Path
 import butler_world as world
 import pytest
 from butler_fixtures import Worker
-from lsst.daf.butler import Butler, Timespan
+from lsst.daf.butler import Butler, DatasetRef, Timespan
+from lsst.pipe.base.quantum_graph import ProvenanceQuantumGraph, ProvenanceQuantumGraphWriter
 from lsst.sphgeom import ConvexPolygon
 
 from prompt_processing.butler import formatters
@@ -30,11 +31,15 @@ def central(central_folder: Path) -> Butler:
     return Butler.from_config(str(central_folder / "central"))
 
 
-def exported(central_folder: Path) -> set[str]:
+def exported_refs(central_folder: Path) -> list[DatasetRef]:
     with central(central_folder) as butler:
         refs = butler.query_all_datasets("LSSTCam/prompt/*", find_first=False)
         assert all(butler.stored_many(refs).values())
-        return {ref.datasetType.name for ref in refs}
+        return refs
+
+
+def exported(central_folder: Path) -> set[str]:
+    return {ref.datasetType.name for ref in exported_refs(central_folder)}
 
 
 def test_visit_goes_from_preload_to_export(butler_worker: Worker, central_folder: Path) -> None:
@@ -47,8 +52,45 @@ def test_visit_goes_from_preload_to_export(butler_worker: Worker, central_folder
     assert result.metadata["calibrateImage"]["calibrateImage"]["stars"] == 1
     assert result.metadata["buildTemplate"]["buildTemplate"]["coadds"] >= 1
     assert exported(central_folder) >= OUTPUTS
-    assert n_exported == len(exported(central_folder))
+    assert n_exported == len(exported_refs(central_folder))
     assert butler_worker.local_datasets().isdisjoint(OUTPUTS | {"raw"})
+
+
+def provenance(central_folder: Path, stem: str) -> ProvenanceQuantumGraph:
+    with central(central_folder) as butler:
+        (run,) = butler.collections.query(f"LSSTCam/prompt/*/{stem}/*")
+        (ref,) = butler.query_datasets("prompt_provenance", collections=run)
+        found: ProvenanceQuantumGraph = butler.get(ref)
+        return found
+
+
+def test_each_output_has_its_provenance(butler_worker: Worker, central_folder: Path) -> None:
+    butler_worker.process()
+    graph = provenance(central_folder, "ApPipe").bipartite_xgraph
+    outputs = [ref for ref in exported_refs(central_folder) if "/ApPipe/" in ref.run]
+    assert len(outputs) > 3
+    for ref in outputs:
+        if ref.datasetType.name != "prompt_provenance":
+            (producer,) = graph.predecessors(ref.id)
+            assert graph.nodes[ref.id]["produced"]
+            assert graph.nodes[producer]["task_label"] in {"isr", "calibrateImage", "buildTemplate"}
+    # The field's own formatter: others can read it.
+    (ref,) = (one for one in outputs if one.datasetType.name == "prompt_provenance")
+    with central(central_folder) as butler:
+        (dataset,) = butler._datastore.export([ref])  # type: ignore[attr-defined]
+    assert str(dataset.formatter).startswith("lsst.pipe.base.")
+
+
+def test_outputs_survive_the_loss_of_their_provenance(
+    butler_worker: Worker, central_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(_: ProvenanceQuantumGraphWriter) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ProvenanceQuantumGraphWriter, "write_packages", full_disk)
+    butler_worker.process()
+    assert exported(central_folder) >= OUTPUTS
+    assert "prompt_provenance" not in exported(central_folder)
 
 
 def test_exported_image_and_its_records_can_be_read(butler_worker: Worker, central_folder: Path) -> None:

@@ -42,6 +42,7 @@ INPUT_DATASET_TYPES: dict[str, tuple[tuple[str, ...], str, bool]] = {
     "reference_stars": (("htm7",), "ArrowAstropy", False),
     "regionTimeInfo": (("instrument", "group", "detector"), "RegionTimeInfo", False),
     "promptPreload_metrics": (("instrument", "group", "detector"), "MetricMeasurementBundle", False),
+    "prompt_provenance": (("instrument", "group", "detector"), "ProvenanceQuantumGraph", False),
 }
 """Dimensions, storage class and whether certified, of all inputs that no pipeline produces."""
 

@@ -136,6 +136,8 @@ class _WatchedExecutor(SingleQuantumExecutor):
         self._last_readers = last_readers
         self.seconds: dict[str, float] = {}
         self.metadata: dict[str, TaskMetadata] = {}
+        self.n_done = 0
+        self.failure: TaskFailedError | None = None
 
     def execute(
         self,
@@ -151,7 +153,8 @@ class _WatchedExecutor(SingleQuantumExecutor):
             result = super().execute(task_node, quantum, quantum_id, log_records=log_records)
         # A task may raise anything; only its label matters here.
         except Exception as error:
-            raise TaskFailedError(task_node.label) from error
+            self.failure = TaskFailedError(task_node.label)
+            raise self.failure from error
         finally:
             elapsed = time.monotonic() - start
             self.seconds[task_node.label] = self.seconds.get(task_node.label, 0.0) + elapsed
@@ -160,6 +163,7 @@ class _WatchedExecutor(SingleQuantumExecutor):
                     self._release(refs)
         if result.task_metadata is not None:
             self.metadata[task_node.label] = result.task_metadata
+        self.n_done += 1
         return result
 
 
@@ -199,6 +203,11 @@ class PipelineRun:
         )
         self._graph: PredictedQuantumGraph | None = None
 
+    @property
+    def stem(self) -> str:
+        """Stem of the pipeline's file name."""
+        return self._pipeline.stem
+
     def build(self, data: DataSelection) -> bool:
         """Build the quantum graph.
 
@@ -233,8 +242,14 @@ class PipelineRun:
         self._graph = graph
         return True
 
-    def execute(self) -> PipelineResult:
+    def execute(self, provenance: DatasetRef | None = None) -> PipelineResult:
         """Run the quantum graph in this process.
+
+        Parameters
+        ----------
+        provenance : `~lsst.daf.butler.DatasetRef`, optional
+            Dataset for the provenance of all outputs; its type must be registered. If it
+            cannot be written once all tasks have run, an error is logged.
 
         Raises
         ------
@@ -256,12 +271,16 @@ class PipelineRun:
         )
         runner = MPGraphExecutor(num_proc=1, timeout=_THIRTY_DAYS, quantum_executor=watched, fail_fast=True)
         try:
-            self._executor.run_pipeline(self._graph, graph_executor=runner)
-        except MPGraphExecutorError as error:
-            _hand_over_rest(outputs)
-            if isinstance(error.__cause__, TaskFailedError):
-                raise error.__cause__ from error.__cause__.__cause__
-            raise
+            self._executor.run_pipeline(self._graph, graph_executor=runner, provenance_dataset_ref=provenance)
+        except Exception as error:
+            if watched.failure is not None:
+                _hand_over_rest(outputs)
+                raise watched.failure from watched.failure.__cause__
+            if isinstance(error, MPGraphExecutorError) or watched.n_done < len(self._graph):
+                _hand_over_rest(outputs)
+                raise
+            # The tasks have run, and the alerts are sent: the outputs are worth more than their provenance.
+            _LOG.exception("The provenance of pipeline %s is lost.", self._pipeline.path)
         outputs.hand_over()
         return PipelineResult(self._pipeline.stem, watched.metadata, watched.seconds)
 

@@ -26,10 +26,14 @@ from prompt_processing.tasks.connections import Connections
 from .calibration_cache import CalibrationCache
 from .export_through_writer import ExporterThroughWriter
 
+PROVENANCE = "prompt_provenance"
+"""Dataset type of a pipeline's provenance: quanta, datasets, logs, metadata and package versions."""
+
 _OWN_DATASET_TYPES = {
     "raw": (("instrument", "exposure", "detector"), "Exposure"),
     "regionTimeInfo": (("instrument", "group", "detector"), "RegionTimeInfo"),
     "promptPreload_metrics": (("instrument", "group", "detector"), "MetricMeasurementBundle"),
+    PROVENANCE: (("instrument", "group", "detector"), "ProvenanceQuantumGraph"),
 }
 """Dimensions and storage class of datasets that no pipeline writes, for a repository without these types."""
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, DatasetRef
 from lsst.pipe.base.utils import RegionTimeInfo
 from lsst.resources import ResourcePath
 from lsst.sphgeom import ConvexPolygon
@@ -35,7 +35,7 @@ from .pipelines import (
     meaning_of_failure,
 )
 from .preload import PreloadedData, copy_inputs, find_inputs, visit_timespan
-from .repositories import Repositories
+from .repositories import PROVENANCE, Repositories
 from .visit_rules import VisitPipelines
 
 __all__ = ["Repositories", "Workspace"]
@@ -175,7 +175,7 @@ class Workspace:
             _LOG.warning("No preprocessing pipeline can be built for %s.", visit)
             return
         try:
-            run.execute()
+            run.execute(self._provenance(run))
         except TaskFailedError as failure:
             # Nothing writes to the APDB before images arrive.
             raise meaning_of_failure(failure, changed=False) from failure
@@ -231,7 +231,7 @@ class Workspace:
             names = ", ".join(self._described(path) for path in self._chosen.main)
             raise NonRetriableError(f"None of the pipelines {names} can be built for {visit}.", "useless")
         try:
-            return run.execute()
+            return run.execute(self._provenance(run))
         except TaskFailedError as failure:
             raise meaning_of_failure(failure, self.permanently_changed()) from failure
 
@@ -311,6 +311,14 @@ class Workspace:
             collections=[*inputs, local.collections.raw, local.collections.defaults], run=output
         )
         return PipelineRun(butler, pipeline, self._repositories.connections, local.release)
+
+    def _provenance(self, run: PipelineRun) -> DatasetRef:
+        """Return the dataset for a pipeline's provenance, in its output run."""
+        local, visit = self._repositories.local, self._visit
+        data_id = local.butler.registry.expandDataId(
+            instrument=visit.instrument, group=visit.groupId, detector=visit.detector
+        )
+        return DatasetRef(local.butler.get_dataset_type(PROVENANCE), data_id, run=self._output_run(run.stem))
 
     def _preload_init_outputs(self, pipeline: ReadyPipeline) -> None:
         repositories = self._repositories
