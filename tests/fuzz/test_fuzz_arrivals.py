@@ -30,7 +30,7 @@ from prompt_processing.domain.notices import ArrivalNotice, parse_notices
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments import HeaderError, RawKey, format_raw_key, parse_sidecar
 from prompt_processing.instruments.headers import translate
-from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES
+from prompt_processing.instruments.raw_key import has_night_keys
 from prompt_processing.instruments.raw_store import RawStore
 from prompt_processing.raw_microservice.bucket import RawBucket
 
@@ -120,7 +120,7 @@ def test_any_key_is_a_raw_or_is_none_and_never_leads_elsewhere(key):
 def test_a_key_that_was_made_is_read_as_what_it_was_made_of(
     instrument, detector, day, sequence, group, snap, physical_filter, extension
 ):
-    lsst = instrument in LSST_CAMERA_CODES
+    lsst = has_night_keys(instrument)
     exposure = int(f"{day:%Y%m%d}") * 100_000 + sequence if lsst else sequence
     try:
         made = format_raw_key(

@@ -11,7 +11,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from lsst.alert.packet import Schema
 
-from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES
+from prompt_processing.instruments.raw_key import has_night_keys
 from prompt_processing.services.installation import MissingSoftwareError
 from prompt_processing.services.kafka import Kafka
 from prompt_processing.services.object_store import ObjectStore
@@ -167,7 +167,7 @@ class RealServices:
             "BUTLER_WRITER_KAFKA_PASSWORD": password,
             "BUTLER_WRITER_KAFKA_TOPIC": _OUTPUTS_TOPIC,
         }
-        if instrument in LSST_CAMERA_CODES:
+        if has_night_keys(instrument):
             workers["RAW_MICROSERVICE"] = _start_raw_microservice(processes, instrument)
         event_stream = {
             "KAFKA_CLUSTER": kafka.sasl_servers,

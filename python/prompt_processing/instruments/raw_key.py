@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
 from urllib.parse import unquote
 
-LSST_CAMERA_CODES: Mapping[str, str] = {
-    "LATISS": "AT",
-    "LSSTComCam": "CC",
-    "LSSTComCamSim": "CC",
-    "LSSTCam": "MC",
-    "LSST-TS8": "TS",
-}
-"""First part of an OBSID, by instrument."""
+from .description.instrument import Instrument
+from .description.registry import key_instrument, load_instrument
 
-_KEY_PREFIX_ALIASES = {"ComCam": "LSSTComCam", "TS8": "LSST-TS8"}
-_IMSIM = "LSSTCam-imSim"
 _SEQUENCE_LIMIT = 100_000
 _THOUSAND_YEARS = 1000_00_00
 
@@ -30,15 +19,15 @@ CONTROLLERS = "OC" + SIMULATED_CONTROLLERS
 """One-letter codes of control systems, in the order in which exposure ids number them."""
 _LAST_OWN_COUNT = {"C": 20231004, "P": 20250417, "Q": 20250417, "S": 20250417}
 """Last day on which a control system counted its own exposures."""
-_LSST_EXTENSIONS = (".fits", ".fits.fz", ".fz", ".fits.gz")
+_NIGHT_EXTENSIONS = (".fits", ".fits.fz", ".fz", ".fits.gz")
 
-_LSST_KEY = re.compile(
+_NIGHT_KEY = re.compile(
     r"(?P<instrument>[^/]+)/(?P<day>\d{8})/(?P<obs_id>(?P<camera>[A-Z]{2})_(?P<controller>[A-Z])_(?P=day)_(?P<seq>\d{6}))/"
     r"(?P=obs_id)_(?P<raft>R\w\w)_(?P<sensor>S\w\w)(?P<extension>\.fits\.fz|\.fits\.gz|\.fits|\.fz)",
     re.ASCII,
 )
-_IMSIM_KEY = re.compile(
-    r"(?P<instrument>LSSTCam-imSim)/(?P<day>\d{8})/(?P<exposure>\d{1,18})/"
+_EXPOSURE_KEY = re.compile(
+    r"(?P<instrument>[^/]+)/(?P<day>\d{8})/(?P<exposure>\d{1,18})/"
     r"(?P=exposure)_(?P<filter>[^/]+?)_(?P<detector>\d{1,9})_(?P<raft>R\d\d)_(?P<sensor>S\w\d)\.f[^/]*",
     re.ASCII,
 )
@@ -99,29 +88,28 @@ class RawKey:
         """
         if _leads_elsewhere(key):
             return None
-        if match := _LSST_KEY.fullmatch(key):
-            instrument = _KEY_PREFIX_ALIASES.get(match["instrument"], match["instrument"])
-            sequence = int(match["seq"])
-            if LSST_CAMERA_CODES.get(instrument) != match["camera"] or sequence >= _SEQUENCE_LIMIT:
+        if match := _NIGHT_KEY.fullmatch(key):
+            instrument, sequence = key_instrument(match["instrument"]), int(match["seq"])
+            if (
+                instrument is None
+                or instrument.document.object_keys.camera_code != match["camera"]
+                or sequence >= _SEQUENCE_LIMIT
+            ):
                 return None
-            detector = detector_number(instrument, match["raft"], match["sensor"])
+            detector = _detector_number(instrument, match["raft"], match["sensor"])
             if detector is None:
                 return None
-            return cls(
-                instrument,
-                detector,
-                lsst_exposure_id(int(match["day"]), sequence, match["controller"]),
-                None,
-                None,
-                None,
-                key,
-            )
-        if match := _IMSIM_KEY.fullmatch(key):
-            number = detector_number(_IMSIM, match["raft"], match["sensor"])
+            exposure = lsst_exposure_id(int(match["day"]), sequence, match["controller"])
+            return cls(instrument.name, detector, exposure, None, None, None, key)
+        if match := _EXPOSURE_KEY.fullmatch(key):
+            instrument = key_instrument(match["instrument"])
+            if instrument is None or instrument.document.object_keys.layout != "by_exposure":
+                return None
+            number = _detector_number(instrument, match["raft"], match["sensor"])
             if number is None or number != int(match["detector"]):
                 return None
-            return cls(_IMSIM, number, int(match["exposure"]), None, None, match["filter"], key)
-        if (match := _OTHER_KEY.fullmatch(key)) and match["instrument"] not in LSST_CAMERA_CODES:
+            return cls(instrument.name, number, int(match["exposure"]), None, None, match["filter"], key)
+        if (match := _OTHER_KEY.fullmatch(key)) and not has_night_keys(match["instrument"]):
             return cls(
                 match["instrument"],
                 int(match["detector"]),
@@ -136,12 +124,12 @@ class RawKey:
     @property
     def obs_id(self) -> str | None:
         """The OBSID in an LSST key; `None` for other cameras."""
-        match = _LSST_KEY.fullmatch(self.key)
+        match = _NIGHT_KEY.fullmatch(self.key)
         return match["obs_id"] if match else None
 
     def sidecar_key(self) -> str:
         """Return the key of the JSON object that holds the header."""
-        if match := _LSST_KEY.fullmatch(self.key):
+        if match := _NIGHT_KEY.fullmatch(self.key):
             return self.key.removesuffix(match["extension"]) + ".json"
         return re.sub(r"\.f[^/]*$", ".json", self.key)
 
@@ -196,14 +184,19 @@ def format_obs_id(instrument: str, exposure: int, controller: str = "O") -> str:
     ValueError
         The exposure id cannot be one of this instrument.
     """
-    if instrument in LSST_CAMERA_CODES:
+    described = load_instrument(instrument)
+    if has_night_keys(instrument):
         day, sequence = divmod(exposure, _SEQUENCE_LIMIT)
         if len(str(day)) != 8:
             raise ValueError(f"{exposure} is not an exposure id of {instrument}: YYYYMMDD and five digits.")
-        return f"{LSST_CAMERA_CODES[instrument]}_{controller}_{day}_{sequence:06d}"
-    if not 0 <= exposure < 10**8:
-        raise ValueError(f"{exposure} is not an exposure id of {instrument}: it has more than eight digits.")
-    return f"HSCE{exposure:08d}"
+        code = described.document.object_keys.camera_code
+        return f"{code}_{controller}_{day}_{sequence:06d}"
+    digits = described.document.exposures.digits
+    if exposure < 0 or (digits and exposure >= 10**digits):
+        raise ValueError(
+            f"{exposure} is not an exposure id of {instrument}: it has more than {digits} digits."
+        )
+    return described.observation_id_of(exposure)
 
 
 def format_raw_key(
@@ -241,14 +234,16 @@ def format_raw_key(
     ValueError
         Raised if a part is missing or invalid.
     """
-    if instrument in LSST_CAMERA_CODES:
-        name = {number: name for name, number in _detector_numbers(instrument).items()}.get(detector)
-        if name is None:
+    if has_night_keys(instrument):
+        described = load_instrument(instrument)
+        if detector not in described.camera.detectors:
             raise ValueError(f"{instrument} has no detector {detector}.")
-        if extension not in _LSST_EXTENSIONS:
-            raise ValueError(f"{extension} is not an extension of raws: {', '.join(_LSST_EXTENSIONS)}.")
+        name = described.camera.detectors[detector].name
+        if extension not in _NIGHT_EXTENSIONS:
+            raise ValueError(f"{extension} is not an extension of raws: {', '.join(_NIGHT_EXTENSIONS)}.")
         obs_id = format_obs_id(instrument, exposure, controller)
-        name = name.replace("RXX", "R00")
+        for in_keys, raft in described.document.object_keys.raft_aliases.items():
+            name = name.replace(raft, in_keys)
         key = f"{instrument}/{exposure // _SEQUENCE_LIMIT}/{obs_id}/{obs_id}_{name}{extension}"
         return RawKey(instrument, detector, exposure, None, None, None, key)
     if not group or not physical_filter:
@@ -305,27 +300,23 @@ def visit_prefixes(instrument: str, detector: int, group: str, nights: Iterable[
         For LSST cameras they cover the raws of the whole day, for others only
         those of the visit and detector.
     """
-    if instrument not in LSST_CAMERA_CODES:
+    if not has_night_keys(instrument):
         return (f"{instrument}/{detector}/{group}/",)
-    names = [instrument, *(alias for alias, name in _KEY_PREFIX_ALIASES.items() if name == instrument)]
+    names = [instrument, *load_instrument(instrument).document.object_keys.aliases]
     return tuple(f"{name}/{night}/" for night in dict.fromkeys(nights) for name in names)
 
 
+def has_night_keys(instrument: str) -> bool:
+    """Return whether an instrument's keys are ordered by night, as those of the LSST cameras."""
+    described = key_instrument(instrument)
+    return described is not None and described.document.object_keys.layout == "by_night"
+
+
 def detector_number(instrument: str, raft: str, sensor: str) -> int | None:
-    """Return the id of an LSST detector, or `None` if it does not exist.
-
-    LATISS calls its raft ``R00`` in files and ``RXX`` elsewhere.
-    """
-    if instrument == "LATISS" and raft == "R00":
-        raft = "RXX"
-    return _detector_numbers(instrument).get(f"{raft}_{sensor}")
+    """Return the id of a detector by its name in keys by night, or `None` if it does not exist."""
+    return _detector_number(load_instrument(instrument), raft, sensor)
 
 
-@functools.cache
-def _detector_numbers(instrument: str) -> Mapping[str, int]:
-    # Cached: a key is parsed for every notice, and the file does not change.
-    if instrument == "LSST-TS8":
-        return {f"R22_S{x}{y}": 3 * x + y for x in range(3) for y in range(3)}
-    file = {"LSSTComCamSim": "LSSTComCam", _IMSIM: "LSSTCam"}.get(instrument, instrument)
-    text = (resources.files(__package__) / "data" / f"{file}.csv").read_text(encoding="utf-8")
-    return {row["name"]: int(row["id"]) for row in csv.DictReader(text.splitlines())}
+def _detector_number(instrument: Instrument, raft: str, sensor: str) -> int | None:
+    raft = instrument.document.object_keys.raft_aliases.get(raft, raft)
+    return instrument.detector_numbers.get(f"{raft}_{sensor}")

@@ -19,7 +19,7 @@ from .errors import RawFileError
 from .header_corrections import correct_header
 from .headers import plain_header, read_header, translate
 from .raw_frame import RawFrame, Segment
-from .raw_key import LSST_CAMERA_CODES, format_obs_id
+from .raw_key import format_obs_id, has_night_keys
 
 # Keywords that the library writes itself, or that differ between segments.
 _OWN_KEYS = re.compile(
@@ -164,10 +164,10 @@ def identity_keywords(
         Raised if the exposure id is invalid for the instrument.
     """
     obs_id = format_obs_id(instrument, exposure, controller)
-    if instrument in LSST_CAMERA_CODES:
+    if has_night_keys(instrument):
         keywords: dict[str, Any] = {
             "OBSID": obs_id,
-            "CAMCODE": LSST_CAMERA_CODES[instrument],
+            "CAMCODE": obs_id.partition("_")[0],
             "CONTRLLR": controller,
             "DAYOBS": str(exposure // 100_000),
             "SEQNUM": exposure % 100_000,
@@ -244,7 +244,7 @@ def restamp_raw(
         snaps=snaps,
         controller=controller,
     )
-    if old.instrument in LSST_CAMERA_CODES:
+    if has_night_keys(old.instrument):
         keywords["FILENAME"] = Path(destination).name
     try:
         if Path(source).resolve() != Path(destination).resolve():
@@ -263,7 +263,7 @@ def restamp_raw(
 def _corrections(instrument: str, header: Mapping[str, Any]) -> dict[str, Any]:
     """Return corrections to a header, since they could not be looked up under its new date."""
     corrected = dict(header)
-    if instrument in LSST_CAMERA_CODES:
+    if has_night_keys(instrument):
         correct_header(instrument, corrected)
     return {key: value for key, value in corrected.items() if value is not None and value != header.get(key)}
 

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 from pydantic_settings import NoDecode
 
-from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES
+from prompt_processing.instruments.description.registry import night_key_names
 from prompt_processing.settings.kafka import KafkaClusterSettings
 
 __all__ = ["MicroserviceSettings"]
@@ -24,7 +24,7 @@ class MicroserviceSettings(KafkaClusterSettings):
     """Whether bucket names outside the S3 standard are allowed."""
     bucket_topic: str
     """Topic of the arrival notices."""
-    supported_instruments: Annotated[tuple[str, ...], NoDecode] = tuple(LSST_CAMERA_CODES)
+    supported_instruments: Annotated[tuple[str, ...], NoDecode] = Field(default_factory=night_key_names)
     """Instruments that the service supports; blank-separated in the environment."""
     bucket_interval: float = Field(default=3.0, ge=0, allow_inf_nan=False)
     """Seconds for which an answer of the bucket is reused for the same group."""
@@ -42,7 +42,7 @@ class MicroserviceSettings(KafkaClusterSettings):
 
     @model_validator(mode="after")
     def _instruments_are_known(self) -> Self:
-        unknown = sorted(set(self.supported_instruments) - set(LSST_CAMERA_CODES))
+        unknown = sorted(set(self.supported_instruments) - set(night_key_names()))
         if unknown:
-            raise ValueError(f"SUPPORTED_INSTRUMENTS: {', '.join(unknown)} is not an LSST camera")
+            raise ValueError(f"SUPPORTED_INSTRUMENTS: {', '.join(unknown)} has no object keys by night")
         return self

@@ -10,7 +10,7 @@ from astropy.time import Time
 
 from prompt_processing.domain.clock import day_obs
 from prompt_processing.instruments import Camera, Detector, band_of_filter, lsst_exposure_id
-from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES
+from prompt_processing.instruments.raw_key import has_night_keys
 
 from .conditions import ObservingConditions, draw_conditions
 from .sky import SkyDensity
@@ -216,13 +216,13 @@ def density_for(camera: Camera, detector: Detector, conditions: ObservingConditi
 
 
 def _exposure_id(instrument: str, begin: Time, number: int) -> int:
-    if instrument in LSST_CAMERA_CODES:
+    if has_night_keys(instrument):
         return lsst_exposure_id(day_obs(begin), number)
     # HSC numbers exposures consecutively, in steps of two.
     return 90_000 + 2 * number
 
 
 def _group(instrument: str, start: Time, visit: int) -> str:
-    if instrument in LSST_CAMERA_CODES:
+    if has_night_keys(instrument):
         return str((start - 28.6 * u.s).isot)
     return f"{day_obs(start)}{visit + 1:06d}"

@@ -9,7 +9,7 @@ from astropy import units as u
 from astropy.coordinates import Angle
 
 from prompt_processing.instruments import Detector, RawKey, format_raw_key
-from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES
+from prompt_processing.instruments.raw_key import has_night_keys
 from prompt_processing.instruments.raw_writer import identity_keywords
 
 from .planning import READOUT_SECONDS, PlannedExposure
@@ -61,7 +61,7 @@ def raw_header(planned: PlannedExposure, detector: Detector) -> dict[str, Any]:
         snap=planned.snap,
         snaps=planned.snaps,
     )
-    if planned.instrument in LSST_CAMERA_CODES:
+    if has_night_keys(planned.instrument):
         return {**identity, **_lsst(planned, detector)}
     return {**identity, **_hsc(planned, detector)}
 

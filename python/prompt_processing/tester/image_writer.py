@@ -17,7 +17,7 @@ from prompt_processing.instruments import (
     RawKey,
     format_raw_key,
 )
-from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES
+from prompt_processing.instruments.raw_key import has_night_keys
 from prompt_processing.instruments.raw_writer import (
     format_sidecar,
     restamp_raw,
@@ -196,7 +196,7 @@ def _prepare(raw: SourceRaw, snap: Snap) -> _ReadyRaw:
         snap=snap.number,
         snaps=snap.of,
     )
-    sidecar = format_sidecar(header) if key.instrument in LSST_CAMERA_CODES else None
+    sidecar = format_sidecar(header) if has_night_keys(key.instrument) else None
     return _ReadyRaw(raw.raw_key, key, path, sidecar)
 
 

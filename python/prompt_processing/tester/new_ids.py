@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from prompt_processing.domain.clock import day_obs, utc_to_tai
-from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES, RawKey, lsst_exposure_id, visit_prefixes
+from prompt_processing.instruments.raw_key import RawKey, has_night_keys, lsst_exposure_id, visit_prefixes
 
 from .pool import list_folders, list_keys
 
@@ -41,7 +41,7 @@ def new_group(instrument: str, now: float, exposure: int) -> str:
     group
         For LSST cameras, the time (TAI) to the millisecond; for others, the night and the exposure.
     """
-    if instrument in LSST_CAMERA_CODES:
+    if has_night_keys(instrument):
         when = datetime.fromtimestamp(0, UTC) + timedelta(seconds=utc_to_tai(now))
         return when.strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03d}"
     return f"{day_obs(now)}{exposure:08d}"
@@ -75,7 +75,7 @@ def new_exposures(
     ValueError
         Raised if no ids are left.
     """
-    if instrument not in LSST_CAMERA_CODES:
+    if not has_night_keys(instrument):
         taken = (
             key.exposure
             for name in list_keys(s3, bucket, f"{instrument}/")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from prompt_processing.domain.json_text import parse_json
-from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES, RawKey
+from prompt_processing.instruments.raw_key import RawKey, has_night_keys
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -126,7 +126,7 @@ def list_folders(s3: S3Client, bucket: str, prefix: str) -> Iterator[str]:
 def _group_name(s3: S3Client, bucket: str, folder: str, snap: tuple[PoolRaw, ...], keys: set[str]) -> str:
     # LSST keys lack the group; the sidecar has it, and is much smaller than the image.
     first = snap[0].raw_key
-    if first.instrument not in LSST_CAMERA_CODES:
+    if not has_night_keys(first.instrument):
         return str(first.group)
     sidecars = (f"{folder}/{raw.raw_key.sidecar_key()}" for raw in snap)
     for sidecar in sidecars:

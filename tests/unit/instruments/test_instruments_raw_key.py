@@ -108,7 +108,7 @@ def test_exposure_ids():
         lsst_exposure_id(20250609, 100000)
     assert format_obs_id("LSSTCam", 2025060900578) == "MC_O_20250609_000578"
     assert format_obs_id("HSC", 12345) == "HSCE00012345"
-    with pytest.raises(ValueError, match="eight digits"):
+    with pytest.raises(ValueError, match="8 digits"):
         format_obs_id("HSC", 123456789)
 
 

@@ -8,7 +8,7 @@ from prompt_processing.activator.storage.image_bucket import ArrivedImage, Image
 from prompt_processing.activator.storage.raw_microservice import MicroserviceError, RawMicroservice
 from prompt_processing.domain.notices import ArrivalNotice
 from prompt_processing.domain.visit import FannedOutVisit
-from prompt_processing.instruments.raw_key import LSST_CAMERA_CODES
+from prompt_processing.instruments.raw_key import has_night_keys
 
 _log = logging.getLogger("lsst.activator.storage.arrived_images")
 
@@ -49,7 +49,7 @@ class ArrivedImages:
             Raised if neither the microservice nor the bucket answers.
         """
         # The service uses the detector names of LSST files.
-        if self._microservice is not None and visit.instrument in LSST_CAMERA_CODES:
+        if self._microservice is not None and has_night_keys(visit.instrument):
             try:
                 return self._ask_microservice(self._microservice, visit)
             except MicroserviceError as error:

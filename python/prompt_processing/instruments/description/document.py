@@ -161,8 +161,8 @@ class RawDocument(_Document):
 class KeyDocument(_Document):
     """Object keys of raws in the image bucket."""
 
-    layout: Literal["by_detector", "by_night"] = "by_detector"
-    """``<instrument>/<detector>/<group>/...``, or as the LSST cameras do, with a sidecar."""
+    layout: Literal["by_detector", "by_night", "by_exposure"] = "by_detector"
+    """``<instrument>/<detector>/<group>/...``, or as the LSST cameras or imSim write them."""
     camera_code: str | None = None
     """First two letters of an OBSID in keys by night."""
     aliases: tuple[str, ...] = ()
@@ -294,6 +294,12 @@ class InstrumentDocument(_Document):
     exposures: ExposureDocument = ExposureDocument()
     butler: ButlerDocument = ButlerDocument()
     simulation: SimulationDocument | None = None
+
+    @model_validator(mode="after")
+    def _has_name_for_keys(self) -> Self:
+        if self.object_keys.layout == "by_detector" and not re.fullmatch(r"\w+", self.name, re.ASCII):
+            raise ValueError("the name has other characters than letters, digits and _")
+        return self
 
     @model_validator(mode="after")
     def _is_translated(self) -> Self:

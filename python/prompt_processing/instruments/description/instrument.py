@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import functools
+import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from astro_metadata_translator import MetadataTranslator
+from astropy.time import Time, TimeDelta
 from pydantic import ValidationError
 
 from prompt_processing.domain.errors import PromptError
@@ -19,7 +22,7 @@ from .document import AmplifierDocument, AmplifierKind, DetectorDocument, Instru
 from .rules import matches
 from .sections import AmplifierPlace, place_of
 
-__all__ = ["DESCRIPTION_FILE", "Instrument", "InstrumentError", "read_instrument"]
+__all__ = ["DESCRIPTION_FILE", "Instrument", "InstrumentError", "load_named", "read_instrument"]
 
 DESCRIPTION_FILE = "instrument.yaml"
 
@@ -70,8 +73,56 @@ class Instrument:
         }
 
     @functools.cached_property
+    def detector_numbers(self) -> Mapping[str, int]:
+        """Id of each detector by its name."""
+        return {one.name: one.id for one in self.camera.detectors.values()}
+
+    @functools.cached_property
+    def translator(self) -> type[MetadataTranslator]:
+        """Class that translates the instrument's headers."""
+        # Imported late: a translator class knows this module.
+        from .translator import make_translator
+
+        if self.document.translator is None:
+            return make_translator(self)
+        found = load_named(self.document.translator)
+        if not (isinstance(found, type) and issubclass(found, MetadataTranslator)):
+            raise InstrumentError(f"{self.document.translator} is not a translator class")
+        return found
+
+    def exposure_id_at(self, begin: Time) -> int:
+        """Return the id of an exposure without a number: observing day and seconds since its begin."""
+        since = begin.tai - TimeDelta(
+            self.document.exposures.rollover_hours * 3600, format="sec", scale="tai"
+        )
+        date, _, clock = since.isot.partition("T")
+        hours, minutes, seconds = clock.split(":")
+        return (
+            int(date.replace("-", "")) * 100_000 + int(hours) * 3600 + int(minutes) * 60 + int(float(seconds))
+        )
+
+    def observation_id_of(self, exposure: int) -> str:
+        """Return the identifier of an observation by the id of its exposure."""
+        return f"{self.document.exposures.prefix}{exposure:0{self.document.exposures.digits}d}"
+
+    @functools.cached_property
     def _detectors(self) -> tuple[DetectorDocument, ...]:
         return _detectors(self.folder, self.document)
+
+
+def load_named(name: str) -> Any:
+    """Return what ``module:attribute`` names.
+
+    Raises
+    ------
+    InstrumentError
+        Raised if it does not exist.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InstrumentError(f"{name} is unavailable: {error}") from error
 
 
 def read_instrument(folder: Path) -> Instrument:

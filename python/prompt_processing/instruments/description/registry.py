@@ -19,8 +19,9 @@ __all__ = [
     "SEARCH_PATH_VARIABLE",
     "instrument_folders",
     "instrument_names",
-    "key_instruments",
+    "key_instrument",
     "load_instrument",
+    "night_key_names",
     "recognise",
 ]
 
@@ -44,13 +45,12 @@ def instrument_folders() -> Mapping[str, Path]:
     InstrumentError
         Raised if a folder on the search path does not exist, or a description does not name its instrument.
     """
-    return _folders(os.environ.get(SEARCH_PATH_VARIABLE, ""))
+    return _folders(_search_path())
 
 
 def instrument_names() -> tuple[str, ...]:
     """Return the names of the instruments, without those of which only the object keys are known."""
-    search_path = os.environ.get(SEARCH_PATH_VARIABLE, "")
-    return tuple(name for name, folder in _folders(search_path).items() if not _outline(folder)[1])
+    return tuple(name for name, folder in _folders(_search_path()).items() if not _outline(folder)[1])
 
 
 def load_instrument(name_or_path: str | Path) -> Instrument:
@@ -81,16 +81,40 @@ def load_instrument(name_or_path: str | Path) -> Instrument:
 
 def recognise(header: Mapping[str, Any]) -> Instrument | None:
     """Return the instrument that wrote a header, or `None`."""
-    for name in instrument_folders():
-        instrument = load_instrument(name)
-        if instrument.recognises(header):
-            return instrument
-    return None
+    return next((one for one in _usable(_search_path()) if one.recognises(header)), None)
 
 
-def key_instruments() -> Mapping[str, str]:
-    """Return the camera codes of the instruments whose object keys are ordered by night."""
-    return _camera_codes(os.environ.get(SEARCH_PATH_VARIABLE, ""))
+def key_instrument(name: str) -> Instrument | None:
+    """Return the instrument whose object keys begin with a name, or `None`."""
+    return _by_key_name(_search_path()).get(name)
+
+
+def night_key_names() -> tuple[str, ...]:
+    """Return the names of the instruments whose object keys are ordered by night."""
+    return tuple(one.name for one in _usable(_search_path()) if one.document.object_keys.layout == "by_night")
+
+
+def _search_path() -> str:
+    return os.environ.get(SEARCH_PATH_VARIABLE, "")
+
+
+@functools.cache
+def _usable(search_path: str) -> tuple[Instrument, ...]:
+    found = []
+    for name, folder in _folders(search_path).items():
+        try:
+            found.append(_read(folder))
+        except InstrumentError as error:
+            # It must not stop the work on another instrument.
+            _log.warning("The instrument %s is ignored: %s", name, error)
+    return tuple(found)
+
+
+@functools.cache
+def _by_key_name(search_path: str) -> Mapping[str, Instrument]:
+    instruments = _usable(search_path)
+    aliases = {alias: one for one in instruments for alias in one.document.object_keys.aliases}
+    return aliases | {one.name: one for one in instruments}
 
 
 @functools.cache
@@ -100,15 +124,6 @@ def _folders(search_path: str) -> Mapping[str, Path]:
     for folder in (*_on_path(search_path), *_of_packages(), *_below(_own_folder())):
         found.setdefault(_outline(folder)[0], folder)
     return found
-
-
-@functools.cache
-def _camera_codes(search_path: str) -> Mapping[str, str]:
-    return {
-        name: code
-        for name, folder in _folders(search_path).items()
-        if (code := _read(folder).document.object_keys.camera_code) is not None
-    }
 
 
 @functools.cache

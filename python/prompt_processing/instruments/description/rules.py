@@ -235,7 +235,7 @@ class RotationRule(KeywordRule):
     """An angle of the camera on the sky, degrees."""
 
     add_180_where: tuple[Mapping[str, Any], ...] = ()
-    """Values, as in `matches`, with which the camera is upside down: mount is on the other side of its pier."""
+    """Values, as in `matches`, with which the camera is upside down, its mount beyond the meridian."""
 
     def degrees(self, header: Mapping[str, Any]) -> float | None:
         """Return the angle in degrees, not wrapped, or `None`."""
