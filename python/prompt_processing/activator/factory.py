@@ -7,6 +7,8 @@ import logging
 from collections.abc import Sequence
 from typing import Self
 
+from lsst.utils.packages import Packages
+
 from prompt_processing.activator.services.interruption import Interruption
 from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.activator.services.repositories import Repositories
@@ -179,8 +181,8 @@ class ProcessContext:
                 import_iers_tables(self.settings.central_iers_cache)
             except IersTablesError as error:
                 raise SettingsError({"CENTRAL_IERS_CACHE": str(error)}) from error
-        if self.settings.sattle_uri_base:
-            _log.warning("SATTLE_URI_BASE has no effect: no alerts are sent.")
+        # Found once for the process, and part of each pipeline's provenance.
+        Packages.fromSystem(include_all=True)
         check_apdb_version(self.settings.config_apdb)
         try:
             self.repositories()

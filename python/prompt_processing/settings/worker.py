@@ -144,8 +144,9 @@ class Settings(PlatformSettings, AlertSettings, KafkaClusterSettings):
     """URI of a ZIP archive of IERS tables that is imported at the start; by default astropy's own tables are
     used."""
     sattle_uri_base: str | None = None
-    """Base URI of the Sattle service. Alerts cannot be filtered by it: if it is set, no worker starts that
-    would send alerts (``AP_KAFKA_SERVER``)."""
+    """Base URI (``http://`` or ``https://``) of the Sattle service. If it is set, sources at the position of a
+    satellite are removed from all catalogues and have no alert, and a visit fails if the service does not
+    answer."""
     mp_sky_url: str | None = None
     """URL of the service that predicts positions of solar system objects."""
     sasquatch_url: str | None = None
@@ -219,13 +220,9 @@ class Settings(PlatformSettings, AlertSettings, KafkaClusterSettings):
     def problems_between(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Check that enabled services have addresses; see `EnvironmentSettings.problems_between`."""
         yield from super().problems_between(values)
-        if values.get("sattle_uri_base") and values.get("ap_kafka_server"):
-            # With the filter configured, positions of satellites must not be published.
-            yield (
-                "sattle_uri_base",
-                "satellite filtering is not supported, and AP_KAFKA_SERVER is set: alerts would be sent "
-                "unfiltered. Unset one of them",
-            )
+        sattle = values.get("sattle_uri_base")
+        if sattle and not str(sattle).startswith(("http://", "https://")):
+            yield "sattle_uri_base", "does not begin with http:// or https://"
         if str(values.get("use_kafka_butler_writer", "")).lower() in ("1", "true", "yes", "on", "t", "y"):
             for name in ("butler_writer_kafka_cluster", "butler_writer_kafka_topic"):
                 if not values.get(name):

@@ -28,6 +28,8 @@ class Connections:
     mp_sky_url
         Service that predicts positions of solar-system objects, for tasks that do not configure one; empty
         for none.
+    sattle_url
+        Service that knows where satellites are, for tasks that do not configure one; empty for none.
     """
 
     apdb: ApdbConnection = field(default_factory=ApdbConnection)
@@ -35,3 +37,4 @@ class Connections:
     apdb_uri: str = ""
     alert_stream: AlertStreamSettings = field(default_factory=AlertStreamSettings)
     mp_sky_url: str = ""
+    sattle_url: str = ""

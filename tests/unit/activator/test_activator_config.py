@@ -204,11 +204,11 @@ def test_another_coord_type_is_refused(wrong):
         parse_selection(f"- {{pipelines: [in.yaml], coord-type: {wrong}}}")
 
 
-def test_no_worker_sends_unfiltered_alerts_where_a_filter_is_asked_for(environment):
-    environment(SATTLE_URI_BASE="http://sattle:9999")
-    assert Settings.load().sattle_uri_base == "http://sattle:9999"
+def test_address_of_the_satellite_service_is_a_url(environment):
     environment(SATTLE_URI_BASE="http://sattle:9999", AP_KAFKA_SERVER="kafka:9092", AP_KAFKA_TOPIC="alerts")
-    assert "unfiltered" in problems()["SATTLE_URI_BASE"]
+    assert Settings.load().sattle_uri_base == "http://sattle:9999"
+    environment(SATTLE_URI_BASE="sattle:9999")
+    assert "http://" in problems()["SATTLE_URI_BASE"]
 
 
 def test_unknown_platform_is_refused(environment):

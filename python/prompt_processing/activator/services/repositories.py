@@ -70,6 +70,7 @@ class Repositories:
             apdb_uri=settings.config_apdb,
             alert_stream=settings.alert_stream,
             mp_sky_url=settings.mp_sky_url or "",
+            sattle_url=settings.sattle_uri_base or "",
         )
         self.apdb = ApdbRecord(settings.config_apdb, self.connections.apdb)
         self.search_order: tuple[str, ...] = ()

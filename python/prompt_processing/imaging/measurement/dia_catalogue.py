@@ -94,6 +94,8 @@ def make_catalogue(
     table["extendedness"] = np.where(results["shapeGood"], np.clip(traces - 1, 0, 1), np.nan)
     box = np.maximum(peaks["x_max"] - peaks["x_min"], peaks["y_max"] - peaks["y_min"]) + 1
     table["bboxSize"] = box.astype(np.int32)
+    for name, edge in (("MinX", "x_min"), ("MaxX", "x_max"), ("MinY", "y_min"), ("MaxY", "y_max")):
+        table[f"bbox{name}"] = peaks[edge].astype(np.int32)
     _add_dipoles(table, results, jacobian, arcsec)
     _add_trails(table, peaks, results, jacobian, arcsec, difference.wcs)
     _add_forced_fluxes(table, science, matched)
