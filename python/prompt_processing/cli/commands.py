@@ -50,6 +50,7 @@ GROUPS = {
     "streams": Entry("Trim and watch the Redis streams of visits.", "Monitor and repair"),
     "repo": Entry("Make, check, fill and export Butler repositories.", "Repositories and databases"),
     "repo export": Entry("Export part of a repository into a folder."),
+    "refcat": Entry("Enter reference stars into a repository.", "Repositories and databases"),
     "apdb": Entry("Create, inspect and empty an alert production database.", "Repositories and databases"),
     "alerts": Entry("Show alerts, and resend those that no broker accepted.", "Monitor and repair"),
     "tester": Entry("Play the telescope: announce visits and upload raws.", "Try it out"),
@@ -104,6 +105,9 @@ COMMANDS = {
     "repo finish-exports": Entry(
         "Finish or remove exports that a dead worker left unfinished.",
         target=f"{_CLI}.repo.finish_exports:main",
+    ),
+    "refcat import": Entry(
+        "Enter a downloaded catalogue of stars into a repository.", target=f"{_CLI}.refcat.import_:main"
     ),
     "apdb create": Entry("Create an APDB.", target=f"{_CLI}.apdb:create"),
     "apdb status": Entry("Show an APDB's versions and content.", target=f"{_CLI}.apdb:status"),

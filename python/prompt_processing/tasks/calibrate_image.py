@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from astropy.table import vstack
+from astropy.table import Table, vstack
 from lsst.daf.butler import DeferredDatasetHandle
-from lsst.pex.config import Field, RangeField
+from lsst.pex.config import DictField, Field, RangeField
 from lsst.pipe.base import (
     PipelineTaskConfig,
     PipelineTaskConnections,
@@ -18,12 +18,15 @@ from lsst.pipe.base import (
 
 from prompt_processing.imaging.calibration.astrometry import AstrometryOptions
 from prompt_processing.imaging.calibration.calibrate import CalibrateOptions, calibrate_image
+from prompt_processing.imaging.calibration.colour_terms import ColourTerm
 from prompt_processing.imaging.calibration.photometry import PhotometryOptions
 from prompt_processing.imaging.calibration.psf_model import PsfOptions
+from prompt_processing.imaging.calibration.reference_epoch import at_epoch
 from prompt_processing.imaging.errors import NoReferenceStarsError
 from prompt_processing.tasks.numerics_task import NumericsTask
 
-from ..images import Exposure
+from ..images import Exposure, VisitInfo
+from ..instruments import InstrumentError, load_instrument
 
 _VISIT = ("instrument", "visit", "detector")
 
@@ -87,6 +90,18 @@ class CalibrateImageConfig(PipelineTaskConfig, pipelineConnections=CalibrateImag
         dtype=float, doc="Largest acceptable scatter about the zero point, mag.", default=0.3, min=0.01
     )
     doCosmicRays = Field[bool](doc="Look for cosmic rays again with the PSF.", default=True)
+    colourTerms = DictField[str, str](
+        doc="Magnitude in a physical filter as a formula of the catalogue's AB magnitudes, such as "
+        "'r + 0.012 - 0.05 * (g - r)'. By default those of the instrument's description, or else the "
+        "magnitude of the filter's band.",
+        default={},
+    )
+
+    def validate(self) -> None:
+        """Check that the colour terms are formulas."""
+        super().validate()
+        for formula in self.colourTerms.values():
+            ColourTerm(formula)
 
 
 class CalibrateImageTask(NumericsTask):
@@ -116,7 +131,8 @@ class CalibrateImageTask(NumericsTask):
         Raises
         ------
         NoReferenceStarsError
-            Raised if there is no shard for this part of the sky, or no star with a flux in the band.
+            Raised if there is no shard for this part of the sky, no star with a flux in the band, or no
+            column that the filter's colour term names.
         NumericalError
             Raised if the image cannot be calibrated; see `prompt_processing.imaging.errors`.
         """
@@ -126,7 +142,12 @@ class CalibrateImageTask(NumericsTask):
         if first.visit_info is None:
             raise ValueError("The image has no visit information.")
         reference = vstack([handle.get() for handle in reference_stars], metadata_conflicts="silent")
-        result = calibrate_image(exposures, reference, first.visit_info.band, options=self._options())
+        reference = at_epoch(reference, first.visit_info.mid_mjd_tai)
+        band = first.visit_info.band
+        formula = self._colour_term(first.visit_info)
+        if formula is not None:
+            reference = _with_colour_term(reference, formula, band)
+        result = calibrate_image(exposures, reference, band, options=self._options())
         for name, value in result.summary.items():
             self.metadata[name] = value
         self.log.info(
@@ -140,6 +161,16 @@ class CalibrateImageTask(NumericsTask):
             stars=result.stars,
             photo_calib=result.photo_calib,
         )
+
+    def _colour_term(self, info: VisitInfo) -> str | None:
+        """Return the formula of a filter: that of the configuration, or of the instrument's description."""
+        if (formula := self.config.colourTerms.get(info.physical_filter)) is not None:
+            return formula
+        try:
+            return load_instrument(info.instrument).document.colour_terms.get(info.physical_filter)
+        except InstrumentError:
+            # An instrument of another software has no description here.
+            return None
 
     def _options(self) -> CalibrateOptions:
         config = self.config
@@ -157,3 +188,14 @@ class CalibrateImageTask(NumericsTask):
             photometry=PhotometryOptions(max_scatter=config.maxPhotometricScatter),
             cosmic_rays=defaults.cosmic_rays if config.doCosmicRays else None,
         )
+
+
+def _with_colour_term(reference: Table, formula: str, band: str) -> Table:
+    """Return the catalogue with the filter's fluxes in place of those of its band."""
+    try:
+        flux, error = ColourTerm(formula).apply(reference)
+    except LookupError as missing:
+        raise NoReferenceStarsError(str(missing.args[0]), band=band) from missing
+    changed = reference.copy(copy_data=False)
+    changed[f"{band}_flux"], changed[f"{band}_fluxErr"] = flux, error
+    return changed

@@ -23,7 +23,7 @@ from prompt_processing.simulation.raw_image import RawImage, simulate_raw
 from prompt_processing.simulation.reference import reference_stars
 from prompt_processing.simulation.sensor import Sensor
 from prompt_processing.simulation.sky import SkyCatalogue, SkyDensity
-from prompt_processing.tasks.calibrate_image import CalibrateImageTask
+from prompt_processing.tasks.calibrate_image import CalibrateImageConfig, CalibrateImageTask
 from prompt_processing.tasks.isr import IsrConfig, IsrConnections, IsrTask
 
 SEED = 5
@@ -116,6 +116,29 @@ def test_calibrated_image_agrees_with_the_truth(night: Night) -> None:
     assert np.median(stars["psfFlux"] / [row["flux"] for row in known]) == pytest.approx(1.0, abs=0.01)
     assert task.metadata["zero_point_mag"] == pytest.approx(truth["zero_point"], abs=0.02)
     assert task.metadata["seeing_fwhm_arcsec"] == pytest.approx(truth["fwhm_arcsec"], rel=0.05)
+
+
+def test_old_catalogues_are_moved_and_converted_to_the_filter(night: Night) -> None:
+    image = IsrTask().run(raw=night.raw.frame, **night.calibration_inputs).image
+    years = 20.0
+    old = night.reference.copy()
+    old["pm_ra"], old["pm_dec"] = np.full(len(old), 40.0), np.full(len(old), -30.0)
+    old["epoch"] = np.full(len(old), night.planned.mid_mjd_tai - years * 365.25)
+    old["ra"] -= 40.0 * years / 3.6e6 / np.cos(np.radians(old["dec"]))
+    old["dec"] += 30.0 * years / 3.6e6
+    config = CalibrateImageConfig()
+    band = night.planned.band
+    config.colourTerms = {night.planned.physical_filter: f"{band} + 0.25"}
+    shifted = CalibrateImageTask(config=config).run(exposures=[image], reference_stars=[Shard(old)])
+    image = IsrTask().run(raw=night.raw.frame, **night.calibration_inputs).image
+    usual = CalibrateImageTask().run(exposures=[image], reference_stars=night.shards())
+    assert shifted.photo_calib.zero_point == pytest.approx(usual.photo_calib.zero_point + 0.25, abs=1e-3)
+    height, width = image.shape
+    for result in (shifted, usual):
+        assert result.image.wcs is not None
+    there = shifted.image.wcs.pixel_to_world(width / 2, height / 2)
+    here = usual.image.wcs.pixel_to_world(width / 2, height / 2)
+    assert there.separation(here).mas < 3
 
 
 def test_header_without_rotation_gives_an_image_without_wcs(

@@ -187,6 +187,10 @@ class ExposureDocument(_Document):
     first_simulated: int = 90_000
     step: int = 2
     """First exposure id of a simulated night, and the steps between its exposures."""
+    group: KeywordRule | None = None
+    """Group of the visit; by default that of the object key, or else the exposure id."""
+    snap: KeywordRule | None = None
+    """Index in the group, from 0; likewise."""
     rollover_hours: float = Field(default=12.0, ge=-24, le=24)
     """TAI hour at which an observing day begins."""
 
@@ -216,8 +220,6 @@ class HeaderDocument(_Document):
     target: KeywordRule | None = None
     program: KeywordRule | None = None
     reason: KeywordRule | None = None
-    group: KeywordRule | None = None
-    snap: KeywordRule | None = None
 
 
 class ButlerDocument(_Document):
@@ -265,6 +267,8 @@ class InstrumentDocument(_Document):
     """How to find out what was only guessed, by the path of the value."""
     translator: str | None = None
     """``module:class`` that translates headers; by default `header` says how."""
+    identity: str | None = None
+    """``module:function`` that makes the keywords of an identity; by default the reverse of `header`."""
     header: HeaderDocument | None = None
     image_types: Mapping[str, str] = Field(default_factory=dict)
     """Type of an observation (science, bias, dark, flat) by its name in headers, in any case."""
@@ -285,8 +289,9 @@ class InstrumentDocument(_Document):
     """Band by physical filter."""
     gratings: tuple[str, ...] = ()
     """Positions of a grating wheel; a physical filter is then ``filter~grating``."""
-    colour_terms: Mapping[str, Any] = Field(default_factory=dict)
-    """Terms of the reference catalogues by physical filter."""
+    colour_terms: Mapping[str, str] = Field(default_factory=dict)
+    """Magnitude in a physical filter as a formula of the reference catalogue's AB magnitudes, such as
+    ``r + 0.012 - 0.05 * (g - r)``; by default the magnitude of its band."""
     raw: RawDocument = RawDocument()
     object_keys: KeyDocument = KeyDocument()
     only_keys: bool = False

@@ -1,0 +1,1 @@
+"""Reference catalogues: from downloaded tables to shards of a repository."""
