@@ -128,7 +128,9 @@ class PaddedRegion:
         )
 
 
-def load_dia_catalogs(apdb: Apdb, region: Region, visit_time: Time, padding: float) -> DiaCatalogs:
+def load_dia_catalogs(
+    apdb: Apdb, region: Region, visit_time: Time, padding: float, *, forced_sources: bool = True
+) -> DiaCatalogs:
     """Read the DiaObjects of a region and their history.
 
     Parameters
@@ -141,6 +143,8 @@ def load_dia_catalogs(apdb: Apdb, region: Region, visit_time: Time, padding: flo
         Begin of the visit; the history ends before it.
     padding : `float`
         Margin around the region, arcsec.
+    forced_sources : `bool`, optional
+        Whether to read the DiaForcedSources; without, there are none.
 
     Returns
     -------
@@ -162,15 +166,13 @@ def load_dia_catalogs(apdb: Apdb, region: Region, visit_time: Time, padding: flo
         objects = objects[inside].drop_duplicates("diaObjectId")
         ids = objects["diaObjectId"].to_numpy(np.int64).tolist()
         sources = apdb.getDiaSources(padded.region, ids, visit_time)
-        forced_sources = apdb.getDiaForcedSources(padded.region, ids, visit_time)
+        forced = apdb.getDiaForcedSources(padded.region, ids, visit_time) if forced_sources else None
     except SQLAlchemyError as exc:
         raise RetriableError(f"The APDB cannot be read: {type(exc).__name__}.") from exc
     catalogs = DiaCatalogs(
         schemas.dia_object.conform(objects),
         schemas.dia_source.empty() if sources is None else schemas.dia_source.conform(sources),
-        schemas.dia_forced_source.empty()
-        if forced_sources is None
-        else schemas.dia_forced_source.conform(forced_sources),
+        schemas.dia_forced_source.empty() if forced is None else schemas.dia_forced_source.conform(forced),
     )
     _LOG.info(
         "Loaded %d DiaObjects (of %d in the APDB's pixels), %d DiaSources, %d DiaForcedSources.",

@@ -110,11 +110,12 @@ def associate_visit(
     *,
     object_radius: float = 1.0,
     solar_system_radius: float = 2.0,
+    forced_photometry: bool = True,
 ) -> AssociatedVisit:
     """Associate DiaSources, measure forced fluxes and update the DiaObjects.
 
     Minor planets are matched first: a DiaSource at a predicted position belongs to
-    no DiaObject. The others are assigned to the nearest DiaObject or start a new one.
+    no DiaObject. The others are assigned to the likeliest DiaObject within the radius or start a new one.
     Forced fluxes are measured at every DiaObject on the image, known or new.
     Only DiaObjects with a DiaSource in this visit get a new version, which
     includes the forced fluxes.
@@ -135,6 +136,8 @@ def associate_visit(
         Time of this computation.
     object_radius, solar_system_radius
         Largest distances for a match, arcsec.
+    forced_photometry
+        Whether to measure forced fluxes.
 
     Returns
     -------
@@ -161,8 +164,12 @@ def associate_visit(
     new = association.sources.loc[begun, ["diaObjectId", "ra", "dec"]]
 
     positions = _stack([preloaded.objects[["diaObjectId", "ra", "dec"]], new])
-    forced = measure_forced_sources(
-        positions, difference, science, visit_info, schemas.dia_forced_source, processed
+    forced = (
+        measure_forced_sources(
+            positions, difference, science, visit_info, schemas.dia_forced_source, processed
+        )
+        if forced_photometry
+        else schemas.dia_forced_source.empty()
     )
     updated_ids = np.concatenate([association.known_objects, association.new_objects])
     history = _of_objects(preloaded.sources, updated_ids)

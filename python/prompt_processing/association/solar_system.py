@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .ephemerides import ORBIT_PREFIX
 from .forced_photometry import positions_on_image
-from .matching import match_one_to_one
+from .matching import Positions, match_one_to_one
 
 AU_PER_DAY = float((constants.au / u.day).to_value(u.km / u.s))
 """One au per day in km/s."""
@@ -99,7 +99,7 @@ def associate_solar_system(
     state = _state(ephemerides, mid_mjd_tai)
     ra, dec = _directions(state.topo)
     _, _, on_image = positions_on_image(wcs, shape, ra, dec)
-    matches = match_one_to_one(sources["ra"], sources["dec"], ra, dec, radius)
+    matches = match_one_to_one(Positions(sources["ra"], sources["dec"]), Positions(ra, dec), radius)
     ids = np.asarray(ephemerides["ssObjectId"], np.int64)
     found = sources["ssObjectId"].astype("object").to_numpy(copy=True)
     found[matches.first] = ids[matches.second]

@@ -58,6 +58,9 @@ class LoadDiaCatalogsConfig(PipelineTaskConfig, pipelineConnections=LoadDiaCatal
     padding_arcsec = Field[float](
         doc="Margin around the predicted region for pointing errors, arcsec.", default=30.0
     )
+    load_forced_sources = Field[bool](
+        doc="Whether to read DiaForcedSources. Without, alerts lack that history.", default=True
+    )
 
 
 class LoadDiaCatalogsTask(ApdbTask):
@@ -89,7 +92,11 @@ class LoadDiaCatalogsTask(ApdbTask):
         """
         apdb = self.open_apdb(self.config.apdb_config_uri)
         catalogs = load_dia_catalogs(
-            apdb, region_time.region, region_time.timespan.begin, self.config.padding_arcsec
+            apdb,
+            region_time.region,
+            region_time.timespan.begin,
+            self.config.padding_arcsec,
+            forced_sources=self.config.load_forced_sources,
         )
         self.metadata["numDiaObjects"] = len(catalogs.objects)
         self.metadata["numDiaSources"] = len(catalogs.sources)

@@ -8,7 +8,7 @@ from lsst.sphgeom import Angle, Circle, ConvexPolygon, LonLat, UnitVector3d
 from prompt_processing.apdb.preloaded_catalogs import PaddedRegion
 from prompt_processing.apdb.tables import ApdbSchemas, MissingColumnsError
 from prompt_processing.association.dia_object_summary import summarize_dia_objects
-from prompt_processing.association.matching import associate_dia_sources, match_one_to_one
+from prompt_processing.association.matching import Positions, associate_dia_sources, match_one_to_one
 from prompt_processing.association.standardize import standardize_dia_sources
 
 ARCSEC = 1 / 3600
@@ -74,19 +74,72 @@ def test_two_sources_of_one_id_are_refused(dia_field) -> None:
 def test_rivals_for_one_neighbour_go_to_the_closer_and_the_next() -> None:
     # a1 is nearest to b1, but b1 is still closer to a2; a1 then has b2 within the radius.
     a_ra, b_ra = np.array([0.0, 0.5]) * ARCSEC, np.array([0.4, -0.7]) * ARCSEC
-    matches = match_one_to_one(a_ra, [0.0, 0.0], b_ra, [0.0, 0.0], 1.0)
+    matches = match_one_to_one(Positions(a_ra, [0.0, 0.0]), Positions(b_ra, [0.0, 0.0]), 1.0)
     assert list(zip(matches.first, matches.second, strict=True)) == [(1, 0), (0, 1)]
     assert matches.separation == pytest.approx([0.1, 0.7], abs=1e-6)
 
 
 def test_match_holds_across_ra_zero_and_near_a_pole() -> None:
-    matches = match_one_to_one([359.99995, 10.0], [0.0, 89.9999], [0.00005, 190.0], [0.0, 89.9999], 1.0)
+    matches = match_one_to_one(
+        Positions([359.99995, 10.0], [0.0, 89.9999]), Positions([0.00005, 190.0], [0.0, 89.9999]), 1.0
+    )
     assert matches.first.tolist() == [0, 1]
     assert matches.separation == pytest.approx([0.36, 0.72], rel=1e-3)
 
 
+def pairs(first: Positions, second: Positions) -> set[tuple[int, int]]:
+    matches = match_one_to_one(first, second, 1.0)
+    return set(zip(matches.first.tolist(), matches.second.tolist(), strict=True))
+
+
+def east(*arcsec: float, error: float | tuple[float, ...] = 0.1) -> Positions:
+    errors = np.broadcast_to(error, len(arcsec)) * ARCSEC
+    return Positions(np.array(arcsec) * ARCSEC, np.zeros(len(arcsec)), errors, errors)
+
+
+def test_pairs_are_chosen_together() -> None:
+    # The closest pair, 0.2 arcsec apart, would leave 0.8 arcsec for the other two.
+    assert pairs(east(0.0, 0.5), east(0.3, 0.8)) == {(0, 0), (1, 1)}
+
+
+def test_offset_counts_in_units_of_its_error() -> None:
+    # 0.3 arcsec from a precise object, 0.5 arcsec from a vague one.
+    assert pairs(east(0.0), east(-0.3, 0.5, error=(0.02, 0.4))) == {(0, 1)}
+    # A vague object does not attract the precise one's source, although chi squared is smaller there.
+    assert pairs(east(0.0), east(-0.1, 0.1, error=(0.05, 0.9))) == {(0, 0)}
+
+
+def test_missing_errors_count_as_a_typical_one() -> None:
+    unknown = Positions([0.0], [0.0], [np.nan], [-1.0])
+    assert pairs(unknown, east(-0.2, 0.3, error=(0.2, 0.2))) == {(0, 0)}
+    assert pairs(Positions([0.0], [0.0]), Positions([-0.2 * ARCSEC, 0.3 * ARCSEC], [0.0, 0.0])) == {(0, 0)}
+
+
+def test_only_a_surplus_of_sources_begins_objects() -> None:
+    # A chain of five sources along four objects: the one that fits worst is left.
+    found = pairs(east(0.0, 0.8, 1.6, 2.4, 3.9), east(0.05, 0.85, 1.65, 3.2))
+    assert found == {(0, 0), (1, 1), (2, 2), (4, 3)}
+
+
+def test_in_a_crowd_no_row_occurs_twice_and_no_pair_is_left() -> None:
+    rng = np.random.default_rng(3)
+    first, second = (Positions(*rng.uniform(0, 20 * ARCSEC, (2, 300))) for _ in range(2))
+    found = match_one_to_one(first, second, 1.0)
+    assert len(set(found.first)) == len(set(found.second)) == len(found.first)
+    assert found.separation.max() <= 1
+    assert (np.diff(found.separation) >= 0).all()
+    free_first = np.setdiff1d(np.arange(300), found.first)
+    free_second = np.setdiff1d(np.arange(300), found.second)
+    left = match_one_to_one(
+        Positions(np.asarray(first.ra)[free_first], np.asarray(first.dec)[free_first]),
+        Positions(np.asarray(second.ra)[free_second], np.asarray(second.dec)[free_second]),
+        1.0,
+    )
+    assert left.first.size == 0
+
+
 def test_nothing_matches_an_empty_catalogue() -> None:
-    assert match_one_to_one([1.0], [1.0], [], [], 1.0).first.size == 0
+    assert match_one_to_one(Positions([1.0], [1.0]), Positions([], []), 1.0).first.size == 0
 
 
 def _sources(ids, ra, ss_ids=None) -> pd.DataFrame:

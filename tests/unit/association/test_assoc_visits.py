@@ -7,9 +7,11 @@ import fastavro
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.table import Table
 from astropy.time import Time
 from confluent_kafka import Consumer, Producer, TopicPartition
 from connected_tasks import connected
+from dia_field import DiaField
 from lsst.alert.packet import Schema
 from lsst.dax.apdb import Apdb
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
@@ -19,6 +21,7 @@ from prompt_processing.alerts.resending import settle_underway
 from prompt_processing.apdb.preloaded_catalogs import load_dia_catalogs
 from prompt_processing.apdb.tables import ApdbSchemas
 from prompt_processing.apdb.write import AlreadyInApdbError, write_visit_detector
+from prompt_processing.association.associate_visit import PreloadedCatalogs, associate_visit
 from prompt_processing.association.ephemerides import no_ephemerides
 from prompt_processing.domain.errors import NonRetriableError, RetriableError
 from prompt_processing.tasks.associate_apdb import AssociateApdbTask
@@ -303,7 +306,33 @@ def test_preload_holds_the_region_with_its_margin_and_nothing_else(dia_field, ap
     assert len(near.objects) == len(near.sources) == len(near.forced_sources) == 1
     assert len(load_dia_catalogs(apdb, tiny, time, 120.0).objects) == 4
     long_after = Time(dia_field.first_mjd + 400, format="mjd", scale="tai")
+    without = load_dia_catalogs(apdb, tiny, time, 0.0, forced_sources=False)
+    assert (len(without.sources), len(without.forced_sources)) == (1, 0)
+    assert without.forced_sources.dtypes.equals(near.forced_sources.dtypes)
     late = load_dia_catalogs(apdb, tiny, long_after, 120.0)
     assert (len(late.objects), len(late.sources), len(late.forced_sources)) == (4, 0, 0)
     # The count goes on although the history is out of reach.
     assert late.objects["nDiaSources"].tolist() == [1] * 4
+
+
+def test_forced_photometry_can_be_left_out(dia_field: DiaField) -> None:
+    ra, dec = dia_field.grid(4)
+    image = dia_field.exposure(0, ra, dec, [5000.0] * 4)
+    empty = (dia_field.schemas.dia_object, dia_field.schemas.dia_source, dia_field.schemas.dia_forced_source)
+    preloaded = PreloadedCatalogs(*(table.empty() for table in empty), Table())
+    found = [
+        associate_visit(
+            dia_field.standardized(0, ra, dec, [5000.0] * 4),
+            preloaded,
+            image,
+            image,
+            dia_field.visit_info(0),
+            dia_field.schemas,
+            Time.now(),
+            forced_photometry=forced,
+        )
+        for forced in (True, False)
+    ]
+    assert [len(one.forced_sources) for one in found] == [4, 0]
+    assert found[1].forced_sources.dtypes.equals(found[0].forced_sources.dtypes)
+    assert found[1].alert_content().forced_history.empty

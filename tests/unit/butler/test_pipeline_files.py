@@ -105,3 +105,27 @@ def test_pipeline_that_is_wrong_is_an_error_that_names_its_file(tmp_path: Path, 
     wrong.write_text(content)
     with pytest.raises(PipelineError, match=str(wrong)):
         library(wrong)
+
+
+@pytest.mark.parametrize("camera", ["LSSTCam", "LATISS", "HSC"])
+@pytest.mark.parametrize(
+    ("name", "label", "option", "value"),
+    [
+        ("ApPipe-noAlerts", "associateApdb", "produce_alerts", False),
+        ("ApPipe-noForced", "associateApdb", "measure_forced_sources", False),
+        ("Preprocessing-noForced", "loadDiaCatalogs", "load_forced_sources", False),
+        ("Isr-cal", "isr", "doBias", False),
+        ("Isr-cal", "isr", "doFlat", False),
+        ("dev/ApPipe", "associateApdb", "produce_alerts", True),
+        ("dev/Isr-cal", "isr", "doDark", False),
+        ("dev/Isr", "isr", "doDark", True),
+        ("dev/Preprocessing", "loadDiaCatalogs", "load_forced_sources", True),
+        ("dev/SingleFrame", "isr", "doBias", True),
+    ],
+)
+def test_pipelines_that_sites_select_by_name_are_there(
+    camera: str, name: str, label: str, option: str, value: bool
+) -> None:
+    pipeline = read_pipeline(expand_path(f"$PROMPT_PROCESSING_DIR/pipelines/{camera}/{name}.yaml"))
+    assert getattr(pipeline.to_graph().tasks[label].config, option) is value
+    assert pipeline.subsets["preload" if "Preprocessing" in name else "prompt"]
