@@ -43,7 +43,7 @@ from prompt_processing.activator.services.visit_rules import VisitRules
 from prompt_processing.activator.services.workspace import Repositories, Workspace
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.visit import FannedOutVisit
-from prompt_processing.instruments.headers import read_header, translate
+from prompt_processing.instruments import read_header, translate
 from prompt_processing.repository.central import make_central_repository
 from prompt_processing.repository.content import simulated_content
 from prompt_processing.settings.worker import Settings

@@ -5,7 +5,8 @@ from .description.instrument import Instrument, InstrumentError
 from .description.registry import instrument_names, load_instrument
 from .errors import HeaderError, RawError, RawFileError
 from .geometry import detector_centre, detector_region, detector_wcs
-from .headers import Observation, exposure_dimension_record_fields, parse_sidecar, read_header, translate
+from .header_files import parse_sidecar, read_detector_headers, read_header
+from .headers import Observation, exposure_dimension_record_fields, translate
 from .raw_frame import RawFrame, Segment, read_raw
 from .raw_key import RawKey, format_obs_id, format_raw_key, lsst_exposure_id, visit_prefixes
 
@@ -35,6 +36,7 @@ __all__ = [
     "load_instrument",
     "lsst_exposure_id",
     "parse_sidecar",
+    "read_detector_headers",
     "read_header",
     "read_raw",
     "translate",

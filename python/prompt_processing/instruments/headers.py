@@ -6,19 +6,17 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import astropy.units as u
-import fitsio
 from astro_metadata_translator import ObservationInfo
-from astropy.io.fits.card import Undefined
 from astropy.time import Time
 
-from prompt_processing.domain.json_text import parse_json
-
 from .camera import band_of_filter
-from .errors import HeaderError, RawFileError
+from .description.cards import GROUP_KEYWORD, SNAP_KEYWORD
+from .description.registry import load_instrument
+from .errors import HeaderError
+from .header_files import plain_header
 from .limits import held_to_limits, require_plain_identifiers
 from .raw_key import RawKey
 from .translators import instrument_of, translator_for
@@ -63,7 +61,6 @@ _LIKELY_KEYS = {
 }
 UNKNOWN_EXPOSURE_TIME = -1.0
 """Exposure time in seconds if the header has none, as in the Butler's records."""
-_STRUCTURAL = {"COMMENT", "HISTORY", "CONTINUE", ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ class Observation:
     exposure_id, detector
         Ids.
     obs_id
-        OBSID, for HSC the EXP-ID.
+        OBSID, or what identifies an observation of the instrument.
     group
         Group of the visit; the exposure id if the header has none.
     snap
@@ -154,8 +151,8 @@ def translate(header: Mapping[str, Any], filename: str | None = None) -> Observa
     header
         Keywords of the primary HDU and of the first image, merged.
     filename
-        Source of the header, for messages; an HSC object key also supplies the
-        group and the snap, which HSC headers lack.
+        Source of the header, for messages; an object key also supplies the group and the snap, if the header
+        lacks them.
 
     Raises
     ------
@@ -166,6 +163,7 @@ def translate(header: Mapping[str, Any], filename: str | None = None) -> Observa
     try:
         instrument = instrument_of(values)
         info = _translated(values, instrument)
+        own_group, own_snap = _place_in_group(values, instrument)
     except HeaderError as error:
         if filename is None or error.source is not None:
             raise
@@ -177,11 +175,11 @@ def translate(header: Mapping[str, Any], filename: str | None = None) -> Observa
     end = begin + max(seconds, 0.0) * u.s if info.datetime_end is None else info.datetime_end.tai
     key = _key_in(filename)
     counter = info.observation_counter if info.observation_counter is not None else info.exposure_id
-    # HSC headers have no group, unless a tester has assigned one.
-    own_group = values.get("GROUPID") if instrument == "HSC" else info.exposure_group
-    group = own_group or (key and key.group) or str(info.exposure_id)
+    group = own_group or (key and key.group) or info.exposure_group or str(info.exposure_id)
     start = info.group_counter_start if info.group_counter_start is not None else counter
-    snap = int(values.get("SNAP", key.snap or 0 if key else 0)) if instrument == "HSC" else counter - start
+    if own_snap is None and key is not None:
+        own_snap = key.snap
+    snap = counter - start if own_snap is None else own_snap
     radec, altaz = info.tracking_radec, info.altaz_begin
     band = band_of_filter(instrument, info.physical_filter)
     if band is None:
@@ -220,6 +218,18 @@ def translate(header: Mapping[str, Any], filename: str | None = None) -> Observa
     return held_to_limits(found, filename)
 
 
+def _place_in_group(values: Mapping[str, Any], instrument: str) -> tuple[str | None, int | None]:
+    """Return group and snap from the header, if the instrument's description names their keywords."""
+    rules = load_instrument(instrument).document.exposures
+    group, snap = values.get(GROUP_KEYWORD), values.get(SNAP_KEYWORD)
+    own_group = None if group is None else str(group)
+    own_snap = snap if isinstance(snap, int) else None
+    return (
+        own_group if rules.group is None else rules.group.text(values),
+        own_snap if rules.snap is None else rules.snap.integer(values),
+    )
+
+
 def _degrees(angle: Any) -> float | None:
     if angle is None or not math.isfinite(angle.deg):
         return None
@@ -234,7 +244,8 @@ def _key_in(filename: str | None) -> RawKey | None:
 
 
 def _translated(values: dict[str, Any], instrument: str) -> Any:
-    require_plain_identifiers(values)
+    if load_instrument(instrument).document.header is None:
+        require_plain_identifiers(values)
     # Typed as Any: the attributes of `ObservationInfo` are optional, but the required ones are present.
     try:
         return ObservationInfo(
@@ -256,105 +267,6 @@ def _translated(values: dict[str, Any], instrument: str) -> Any:
                 problem = "is missing." if missing not in values else f"{values[missing]!r}: {cause}"
                 raise HeaderError(missing, problem) from error
         raise HeaderError("INSTRUME", f"the header cannot be translated: {error}") from error
-
-
-def header_identity(header: Mapping[str, Any], source: str | None = None) -> tuple[str, int]:
-    """Return the instrument and the detector of a header.
-
-    Parameters
-    ----------
-    header
-        Keywords, merged.
-    source
-        Source of the keywords, for messages.
-
-    Raises
-    ------
-    HeaderError
-        Raised if the header does not identify them.
-    """
-    values = plain_header(header)
-    try:
-        instrument = instrument_of(values)
-        return instrument, int(translator_for(instrument)(values).to_detector_num())
-    except HeaderError as error:
-        raise HeaderError(error.key, error.reason.partition(": ")[2], source) from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise HeaderError("DET-ID", "is missing or not a number.", source) from error
-
-
-def plain_header(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keywords with a value as plain Python objects, without commentary.
-
-    Accepts headers of fitsio and astropy, and dictionaries.
-    """
-    values: dict[str, Any] = {}
-    for key in header:
-        if not isinstance(key, str) or key in _STRUCTURAL:
-            continue
-        value = header[key]
-        if value is None or isinstance(value, Undefined):
-            continue
-        name = key.removeprefix("HIERARCH ")
-        if name.startswith("HIERARCH."):
-            name = name.removeprefix("HIERARCH.").replace(".", " ")  # The form in the camera's sidecars.
-        values[name] = value.item() if hasattr(value, "item") else value
-    return values
-
-
-def read_header(path: str | Path) -> dict[str, Any]:
-    """Read the header of a raw, but not its pixels.
-
-    Parameters
-    ----------
-    path
-        A local FITS file.
-
-    Returns
-    -------
-    header
-        Keywords of the primary HDU, which take precedence, and of the first extension.
-
-    Raises
-    ------
-    RawFileError
-        Raised if the file is unreadable.
-    """
-    try:
-        with fitsio.FITS(str(path)) as fits:
-            header = plain_header(fits[0].read_header())
-            if len(fits) > 1 and header.get("NAXIS", 0) == 0:
-                header = {**plain_header(fits[1].read_header()), **header}
-    except (OSError, ValueError) as error:
-        # ValueError: the header has bytes that are not text.
-        lines = str(error).strip().splitlines()
-        raise RawFileError(str(path), f"unreadable: {lines[-1] if lines else error!r}") from error
-    return header
-
-
-def parse_sidecar(text: str | bytes, source: str | None = None) -> dict[str, Any]:
-    """Read the sidecar of a raw, a JSON object.
-
-    Parameters
-    ----------
-    text
-        Content of the sidecar.
-    source
-        Key of the sidecar, for messages.
-
-    Raises
-    ------
-    HeaderError
-        Raised if the content is not a JSON object.
-    """
-    try:
-        document = parse_json(text)
-    except ValueError as error:
-        raise HeaderError("(all)", f"the sidecar is not JSON: {error}", source) from error
-    if not isinstance(document, dict):
-        raise HeaderError("(all)", f"the sidecar holds a {type(document).__name__}, not an object.", source)
-    document.pop("__CONTENT__", None)
-    return plain_header(document)
 
 
 def exposure_dimension_record_fields(observation: Observation) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 import fitsio
 from numpy.typing import NDArray
 
-from .camera import Amplifier
+from .description.registry import load_instrument
 from .errors import HeaderError, RawFileError
-from .headers import header_identity, plain_header
+from .focal_plane import Amplifier
+from .header_files import header_identity, holds_image, instrument_of_header, merged_header, plain_header
 
 Section = tuple[slice, slice]
 """Rows and columns of an array."""
@@ -128,7 +128,7 @@ def read_raw(path: str | Path, *, instrument: str | None = None, detector: int |
     instrument
         Short name of the expected instrument.
     detector
-        Id of the expected detector.
+        Id of the expected detector; needed for a file with several.
 
     Raises
     ------
@@ -138,41 +138,37 @@ def read_raw(path: str | Path, *, instrument: str | None = None, detector: int |
     HeaderError
         Raised if the header lacks the position of a segment.
     """
+    # Imported late: the forms of files know this module.
+    from .raw_forms import cut_image
+
     source = str(path)
     try:
         with fitsio.FITS(source) as fits:
             primary = plain_header(fits[0].read_header())
-            numbers = [number for number, hdu in enumerate(fits) if _holds_image(hdu)]
+            numbers = [number for number, hdu in enumerate(fits) if holds_image(hdu)]
             if not numbers:
                 raise RawFileError(source, "the file has no image.")
-            as_written = [fits[number].read_header() for number in numbers]
-            headers = [
-                primary if number == 0 else plain_header(each)
-                for number, each in zip(numbers, as_written, strict=True)
-            ]
-            header = {**headers[0], **primary} if numbers[0] else primary
-            found = header_identity(header, source)
+            as_written = {number: fits[number].read_header() for number in numbers}
+            headers = {
+                number: primary if number == 0 else plain_header(each) for number, each in as_written.items()
+            }
+            numbers, found, header = _images_of(source, primary, headers, detector)
             for what, wanted, got in (
                 ("instrument", instrument, found[0]),
                 ("detector", detector, found[1]),
             ):
                 if wanted is not None and wanted != got:
                     raise RawFileError(source, f"it is from {what} {got}, not {wanted}.")
-            images = _read_images(source, fits, numbers, as_written)
+            images = _read_images(source, fits, numbers, [as_written[number] for number in numbers])
     except (OSError, ValueError) as error:
         # ValueError: bytes in a header that are not text, or invalid sizes.
         raise RawFileError(source, f"unreadable or truncated: {_first_line(error)}") from error
-    if found[0] == "HSC":
-        segments = _cut_channels(images[0], header, source)
-    else:
-        segments = tuple(
-            _lsst_segment(image, segment_header, source)
-            for image, segment_header in zip(images, headers, strict=True)
-        )
+    described = load_instrument(found[0])
+    segments, shape = cut_image(
+        described, found[1], images, header, [headers[number] for number in numbers], source
+    )
     frame = RawFrame(header, found[0], found[1], segments)
-    height, width = frame.shape
-    if found[0] != "HSC":
-        (_, width), (_, height) = _section(header, "DETSIZE", source)
+    height, width = shape or frame.shape
     covered = sum(
         (rows.stop - rows.start) * (columns.stop - columns.start)
         for rows, columns in (segment.target for segment in segments)
@@ -184,8 +180,35 @@ def read_raw(path: str | Path, *, instrument: str | None = None, detector: int |
     return frame
 
 
-def _holds_image(hdu: Any) -> bool:
-    return hdu.get_exttype() in ("IMAGE_HDU", 0) and hdu.get_info()["ndims"] == 2
+def _images_of(
+    source: str, primary: dict[str, Any], headers: Mapping[int, dict[str, Any]], detector: int | None
+) -> tuple[list[int], tuple[str, int], dict[str, Any]]:
+    """Return the numbers of a detector's images, instrument and detector, and the merged header."""
+    numbers = list(headers)
+    first = merged_header(primary, headers[numbers[0]]) if numbers[0] else primary
+    if load_instrument(instrument_of_header(first, source)).document.raw.layout != "sections":
+        return numbers, header_identity(first, source), first
+    by_detector: dict[int, list[int]] = {}
+    merged: dict[int, dict[str, Any]] = {}
+    problem: HeaderError | None = None
+    for number in numbers:
+        header = merged_header(primary, headers[number])
+        try:
+            found = header_identity(header, source)
+        except HeaderError as error:
+            # An image of a guider, or of a detector that the description does not have.
+            problem = problem or error
+            continue
+        by_detector.setdefault(found[1], []).append(number)
+        merged.setdefault(found[1], header)
+    if not by_detector and problem is not None:
+        raise problem
+    if detector is None and len(by_detector) > 1:
+        listed = ", ".join(map(str, sorted(by_detector)))
+        raise RawFileError(source, f"it holds detectors {listed}; one of them must be named.")
+    wanted = next(iter(by_detector)) if detector not in by_detector else detector
+    name = instrument_of_header(merged[wanted], source)
+    return by_detector[wanted], (name, wanted), merged[wanted]
 
 
 def _read_images(
@@ -203,106 +226,3 @@ def _read_images(
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__
-
-
-def _lsst_segment(data: NDArray[Any], header: Mapping[str, Any], source: str) -> Segment:
-    """Determine a segment's position from its header.
-
-    ``DETSEC`` counts rows from the opposite end of the assembled image, whose
-    +y is that of the focal plane (``WCSNAMEF`` in the same headers).
-    """
-    name = str(header.get("EXTNAME", "")).strip()
-    if not re.fullmatch(r"Segment[01][0-7]", name):
-        raise HeaderError("EXTNAME", f"{name!r} is not a segment's name.", source)
-    (first_column, last_column), (first_row, last_row) = _section(header, "DATASEC", source)
-    (x_start, x_end), (y_start, y_end) = _section(header, "DETSEC", source)
-    height = max(_section(header, "DETSIZE", source)[1])
-    overscan = header.get("OVERH")
-    if first_column == 1 and isinstance(overscan, int | float):
-        # Until 2022 LATISS counted DATASEC from the end of the prescan.
-        prescan = data.shape[1] - int(overscan) - last_column
-        first_column, last_column = first_column + prescan, last_column + prescan
-    rows, columns = slice(first_row - 1, last_row), slice(first_column - 1, last_column)
-    if (
-        abs(x_end - x_start) != last_column - first_column
-        or abs(y_end - y_start) != last_row - first_row
-        or min(first_column, first_row) < 1
-        or last_row > data.shape[0]
-        or last_column > data.shape[1]
-    ):
-        raise HeaderError(
-            "DATASEC",
-            f"{header['DATASEC']} fits neither DETSEC nor the {data.shape} pixels of {name}.",
-            source,
-        )
-    return Segment(
-        name=name,
-        data=data,
-        data_section=(rows, columns),
-        serial_overscan=(rows, slice(columns.stop, data.shape[1])),
-        parallel_overscan=(slice(rows.stop, data.shape[0]), columns),
-        flip_x=x_start > x_end,
-        flip_y=y_start < y_end,
-        x0=min(x_start, x_end) - 1,
-        y0=height - max(y_start, y_end),
-    )
-
-
-def _section(header: Mapping[str, Any], key: str, source: str) -> tuple[tuple[int, int], tuple[int, int]]:
-    value = header.get(key)
-    match = re.fullmatch(r"\[(\d+):(\d+),(\d+):(\d+)\]", str(value).replace(" ", ""))
-    if value is None or match is None:
-        raise HeaderError(key, "is missing." if value is None else f"{value!r} is not a section.", source)
-    x_start, x_end, y_start, y_end = map(int, match.groups())
-    return (x_start, x_end), (y_start, y_end)
-
-
-def _cut_channels(image: NDArray[Any], header: Mapping[str, Any], source: str) -> tuple[Segment, ...]:
-    """Cut an HSC image into its four channels, each in readout order."""
-
-    def limits(kind: str, channel: int, axis: int) -> tuple[int, int]:
-        values = []
-        for end in ("MN", "MX"):
-            key = f"T_{kind}{end}{channel}{axis}"
-            value = header.get(key)
-            if not isinstance(value, int | float):
-                raise HeaderError(key, "is missing.", source)
-            values.append(int(value))
-        return values[0] - 1, values[1]
-
-    segments = []
-    height, width = image.shape
-    channel_width, x0 = width // 4, 0
-    for channel in range(1, 5):
-        left = (channel - 1) * channel_width
-        columns = limits("EF", channel, 1)
-        rows = limits("EF", channel, 2)
-        if not (left <= columns[0] < columns[1] <= left + channel_width and 0 <= rows[0] < rows[1] <= height):
-            raise HeaderError(
-                f"T_EFMN{channel}1", f"channel {channel} is not within the {image.shape} pixels.", source
-            )
-        flip_x = limits("OS", channel, 1)[0] < columns[0]
-        flip_y = limits("OS", channel, 2)[0] < rows[0]
-        data = image[:, left : left + channel_width]
-        start, stop = columns[0] - left, columns[1] - left
-        if flip_x:
-            data, start, stop = data[:, ::-1], channel_width - stop, channel_width - start
-        first, last = rows
-        if flip_y:
-            data, first, last = data[::-1], height - last, height - first
-        section = (slice(first, last), slice(start, stop))
-        segments.append(
-            Segment(
-                name=str(channel),
-                data=data,
-                data_section=section,
-                serial_overscan=(section[0], slice(stop, channel_width)),
-                parallel_overscan=(slice(last, height), section[1]),
-                flip_x=flip_x,
-                flip_y=flip_y,
-                x0=x0,
-                y0=0,
-            )
-        )
-        x0 += stop - start
-    return tuple(segments)

@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import astropy.units as u
 import fitsio
 import numpy as np
 from astropy.time import Time
 from numpy.typing import NDArray
 
+from .description.cards import Identity, described_identity
+from .description.instrument import Instrument, load_named
+from .description.registry import load_instrument
 from .errors import RawFileError
 from .header_corrections import correct_header
-from .headers import plain_header, read_header, translate
+from .header_files import plain_header, read_header
+from .headers import translate
 from .raw_frame import RawFrame, Segment
-from .raw_key import format_obs_id, has_night_keys
+from .raw_key import has_night_keys
+from .raw_sections import joined_sections
 
 # Keywords that the library writes itself, or that differ between segments.
 _OWN_KEYS = re.compile(
@@ -30,7 +34,6 @@ _OWN_KEYS = re.compile(
 _SEGMENT_KEYS = re.compile(
     r"EXTNAME|CHANNEL|CCDSUM|DATASEC|DETSEC|DTV\d|DTM\d_\d|WCSNAME[A-Z]|CTYPE\d[A-Z]|PC\d_\d[A-Z]|(CDELT|CRPIX|CRVAL)\d[A-Z]"
 )
-_HAWAII_BEHIND_UTC = 10 * u.hour
 
 
 def write_raw(
@@ -38,9 +41,9 @@ def write_raw(
 ) -> None:
     """Write a raw image in the format of its camera.
 
-    LSST cameras: an empty primary HDU with the header, then one int32 HDU per
-    segment, Rice-compressed row by row. HSC: one uncompressed uint16 HDU, with
-    the channels side by side.
+    By the layout that the instrument's description names: an empty primary HDU with the header, then one
+    int32 HDU per segment, Rice-compressed row by row; or one uncompressed uint16 HDU, with the channels side by
+    side; or images with the described sections.
 
     Parameters
     ----------
@@ -52,15 +55,20 @@ def write_raw(
         Keywords; by default those of the frame. Keywords of the layout are
         always derived from the frame.
     compress
-        Whether to compress the segments of LSST cameras.
+        Whether to compress segments, where the camera's files are.
     """
     keywords = plain_header(frame.header if header is None else header)
+    instrument = load_instrument(frame.instrument)
+    layout = instrument.document.raw.layout
+    if layout == "sections":
+        write_frames(path, [frame], [keywords], compress=compress)
+        return
     # fitsio would append to an existing file.
     Path(path).unlink(missing_ok=True)
     with fitsio.FITS(str(path), "rw") as fits:
-        if frame.instrument == "HSC":
-            image, layout = _joined_channels(frame.segments)
-            fits.write(image, header=_cards({**keywords, **layout}))
+        if layout == "channels":
+            image, sections = _joined_channels(frame.segments)
+            fits.write(image, header=_cards({**keywords, **sections}))
             fits[0].write_checksum()
             return
         height, width = frame.shape
@@ -74,6 +82,66 @@ def write_raw(
             fits.write(pixels, extname=segment.name, header=cards, **rice)
         for hdu in fits:
             hdu.write_checksum()
+
+
+def write_frames(
+    path: str | Path,
+    frames: Sequence[RawFrame],
+    headers: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    compress: bool = True,
+) -> None:
+    """Write the raw images of several detectors to one file, with the described sections.
+
+    Parameters
+    ----------
+    path
+        File to write; an existing one is replaced.
+    frames
+        Pixels and their layout, all of one instrument; more than one only where images are in extensions.
+    headers
+        Keywords of each; by default those of the frames. Those that are equal in all go to the primary HDU.
+    compress
+        Whether to compress the images, where the camera's files are.
+
+    Raises
+    ------
+    ValueError
+        Raised if the instrument's files hold only one detector.
+    """
+    instrument = load_instrument(frames[0].instrument)
+    raw = instrument.document.raw
+    keywords = [plain_header(one) for one in headers or [frame.header for frame in frames]]
+    if len(frames) > 1 and not raw.extensions:
+        raise ValueError(f"A file of {instrument.name} holds one detector.")
+    Path(path).unlink(missing_ok=True)
+    with fitsio.FITS(str(path), "rw") as fits:
+        shared: dict[str, Any] = {}
+        if raw.extensions:
+            own = _keywords_of_detector(instrument)
+            shared = {
+                key: value
+                for key, value in keywords[0].items()
+                if key not in own and all(other.get(key) == value for other in keywords)
+            }
+            fits.write(None, header=_cards(shared))
+        for frame, header in zip(frames, keywords, strict=True):
+            rest = {key: value for key, value in header.items() if key not in shared}
+            name = instrument.camera.detector(frame.detector).name
+            for image, layout in joined_sections(instrument, frame):
+                options: dict[str, Any] = {}
+                if raw.detector_extension is not None:
+                    options["extname"] = raw.detector_extension.format(name=name)
+                if raw.compressed and compress:
+                    options |= {"compress": "RICE", "tile_dims": [1, image.shape[1]]}
+                fits.write(image, header=_cards({**rest, **layout}), **options)
+        for hdu in fits:
+            hdu.write_checksum()
+
+
+def _keywords_of_detector(instrument: Instrument) -> set[str]:
+    rules = instrument.document.header
+    return set() if rules is None else set(rules.detector.keywords)
 
 
 def _cards(header: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -163,35 +231,12 @@ def identity_keywords(
     ValueError
         Raised if the exposure id is invalid for the instrument.
     """
-    obs_id = format_obs_id(instrument, exposure, controller)
-    if has_night_keys(instrument):
-        keywords: dict[str, Any] = {
-            "OBSID": obs_id,
-            "CAMCODE": obs_id.partition("_")[0],
-            "CONTRLLR": controller,
-            "DAYOBS": str(exposure // 100_000),
-            "SEQNUM": exposure % 100_000,
-            "GROUPID": group,
-            "CURINDEX": snap + 1,
-            "MAXINDEX": snaps,
-            "TIMESYS": "TAI",
-        }
-        for suffix, time in (
-            ("", end),
-            ("-TRG", end),
-            ("-OBS", begin),
-            ("-BEG", begin),
-            ("-END", end),
-        ):
-            keywords[f"DATE{suffix}"] = time.tai.isot
-            keywords[f"MJD{suffix}"] = float(time.tai.mjd)
+    described = load_instrument(instrument)
+    identity = Identity(exposure, group, begin, end, snap, snaps, controller)
+    if described.document.identity is not None:
+        keywords: dict[str, Any] = load_named(described.document.identity)(instrument, identity)
         return keywords
-    keywords = {"EXP-ID": obs_id, "GROUPID": group, "SNAP": snap, "DATE-OBS": begin.utc.isot[:10]}
-    for suffix, time in (("", begin), ("-STR", begin), ("-END", end)):
-        keywords[f"UT{suffix}"] = time.utc.isot[11:]
-        keywords[f"HST{suffix}"] = (time.utc - _HAWAII_BEHIND_UTC).isot[11:]
-        keywords[f"MJD{suffix}"] = float(time.utc.mjd)
-    return keywords
+    return described_identity(described, identity)
 
 
 def restamp_raw(
@@ -234,7 +279,7 @@ def restamp_raw(
     """
     header = read_header(source)
     old = translate(header, str(source))
-    keywords = _corrections(old.instrument, header) | identity_keywords(
+    identity = identity_keywords(
         old.instrument,
         exposure=exposure,
         group=group,
@@ -244,14 +289,16 @@ def restamp_raw(
         snaps=snaps,
         controller=controller,
     )
+    keywords = _corrections(old.instrument, header) | identity
     if has_night_keys(old.instrument):
         keywords["FILENAME"] = Path(destination).name
     try:
         if Path(source).resolve() != Path(destination).resolve():
             shutil.copyfile(source, destination)
         with fitsio.FITS(str(destination), "rw") as fits:
-            # A compressed HSC file has all keywords in the first extension.
-            hdu = next((hdu for hdu in fits if {"OBSID", "EXP-ID"} & set(hdu.read_header().keys())), fits[0])
+            # A compressed file may have all keywords in the first extension.
+            mark = next(iter(identity))
+            hdu = next((hdu for hdu in fits if mark in hdu.read_header()), fits[0])
             for key, value in keywords.items():
                 hdu.write_key(key, value)
             hdu.write_checksum()
@@ -263,8 +310,7 @@ def restamp_raw(
 def _corrections(instrument: str, header: Mapping[str, Any]) -> dict[str, Any]:
     """Return corrections to a header, since they could not be looked up under its new date."""
     corrected = dict(header)
-    if has_night_keys(instrument):
-        correct_header(instrument, corrected)
+    correct_header(instrument, corrected)
     return {key: value for key, value in corrected.items() if value is not None and value != header.get(key)}
 
 

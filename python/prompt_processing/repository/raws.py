@@ -15,7 +15,8 @@ from prompt_processing.butler.ingest import Ingester, check_complete
 from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import load_camera
-from prompt_processing.instruments.headers import Observation, read_header, translate
+from prompt_processing.instruments.header_files import read_header
+from prompt_processing.instruments.headers import Observation, translate
 
 _ENDINGS = (".fits", ".fits.fz", ".fz", ".fits.gz")
 

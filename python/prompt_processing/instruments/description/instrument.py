@@ -20,7 +20,7 @@ from prompt_processing.domain.yaml_text import parse_yaml
 from ..focal_plane import Amplifier, Camera, Detector
 from .document import AmplifierDocument, AmplifierKind, DetectorDocument, InstrumentDocument
 from .rules import matches
-from .sections import AmplifierPlace, place_of
+from .sections import AmplifierPlace, places_of
 
 __all__ = ["DESCRIPTION_FILE", "Instrument", "InstrumentError", "load_named", "read_instrument"]
 
@@ -66,11 +66,20 @@ class Instrument:
     @functools.cached_property
     def places(self) -> Mapping[int, tuple[AmplifierPlace, ...]]:
         """Place of each amplifier in the file, by detector; empty for layouts with fixed forms."""
-        kinds = {one.id: self.document.amplifier_kinds[one.kind] for one in self._detectors}
+        kinds = {one.id: self.kind_of(one.id) for one in self._detectors}
         return {
-            id_: tuple(place_of(one, kind.columns, kind.rows) for one in kind.amplifiers)
+            id_: places_of(kind.amplifiers, kind.columns, kind.rows)
             for id_, kind in kinds.items()
+            if kind.amplifiers
         }
+
+    def kind_of(self, detector: int) -> AmplifierKind:
+        """Return the readout of a detector."""
+        return self.document.amplifier_kinds[self._kinds[detector]]
+
+    @functools.cached_property
+    def _kinds(self) -> Mapping[int, str]:
+        return {one.id: one.kind for one in self._detectors}
 
     @functools.cached_property
     def detector_numbers(self) -> Mapping[str, int]:
@@ -244,8 +253,9 @@ def _detector(
 def _layouts(kind: AmplifierKind) -> Iterator[tuple[dict[str, Any], dict[str, float]]]:
     """Yield the layout of each amplifier, and the electronic values of its own."""
     if kind.amplifiers:
-        for amplifier in kind.amplifiers:
-            yield place_of(amplifier, kind.columns, kind.rows).layout(), _own_values(amplifier)
+        places = places_of(kind.amplifiers, kind.columns, kind.rows)
+        for amplifier, place in zip(kind.amplifiers, places, strict=True):
+            yield place.layout(), _own_values(amplifier)
         return
     equal = {
         "columns": kind.columns,
@@ -258,27 +268,27 @@ def _layouts(kind: AmplifierKind) -> Iterator[tuple[dict[str, Any], dict[str, fl
     if kind.channels:
         # Odd channels are read from the left, even channels from the right.
         for i in range(kind.channels):
-            place = {
+            layout = {
                 "name": str(i + 1),
                 "flip_x": i % 2 == 1,
                 "flip_y": False,
                 "x0": i * kind.columns,
                 "y0": 0,
             }
-            yield {**equal, **place}, {}
+            yield {**equal, **layout}, {}
         return
     halves = len({segment[0] for segment in kind.segments})
     for segment in kind.segments:
         flip_x, flip_y = kind.flips[segment[0]]
         half = int(segment[0]) if halves == 2 else 0
-        place = {
+        layout = {
             "name": f"Segment{segment}",
             "flip_x": flip_x,
             "flip_y": flip_y,
             "x0": int(segment[1]) * kind.columns,
             "y0": half * kind.rows,
         }
-        yield {**equal, **place}, {}
+        yield {**equal, **layout}, {}
 
 
 def _own_values(amplifier: AmplifierDocument) -> dict[str, float]:

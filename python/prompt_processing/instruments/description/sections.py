@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .document import AmplifierDocument, Section
 
-__all__ = ["AmplifierPlace", "place_of"]
+__all__ = ["AmplifierPlace", "places_of"]
 
 _NOTHING = slice(0, 0)
 
@@ -66,21 +67,32 @@ class AmplifierPlace:
         }
 
 
-def place_of(amplifier: AmplifierDocument, width: int, height: int) -> AmplifierPlace:
-    """Work out an amplifier's place from its sections.
+def places_of(amplifiers: Sequence[AmplifierDocument], width: int, height: int) -> tuple[AmplifierPlace, ...]:
+    """Work out the places of a detector's amplifiers from their sections.
 
     Parameters
     ----------
-    amplifier
-        Its sections in the file.
+    amplifiers
+        Their sections in the file.
     width, height
-        Size of the image, pixels, for an amplifier without sections; 0 if unknown.
+        Size of an image, pixels; 0 if unknown.
+
+    Returns
+    -------
+    places
+        Places in the same order; the assembled image begins at the lowest and leftmost of them.
 
     Raises
     ------
     ValueError
         Raised if the sections contradict each other or lie outside the image.
     """
+    places = [_place_of(amplifier, width, height) for amplifier in amplifiers]
+    left, bottom = min(place.x0 for place in places), min(place.y0 for place in places)
+    return tuple(replace(place, x0=place.x0 - left, y0=place.y0 - bottom) for place in places)
+
+
+def _place_of(amplifier: AmplifierDocument, width: int, height: int) -> AmplifierPlace:
     name = amplifier.name
     data = amplifier.data or (1, width, 1, height)
     if min(data) < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, ClassVar
 
 import astropy.units as u
@@ -10,6 +11,7 @@ from astropy.coordinates import ICRS, AltAz, Angle, EarthLocation, SkyCoord
 from astropy.time import Time, TimeDelta
 
 from ..errors import HeaderError
+from .cards import NUMBER_KEYWORD
 from .rules import KeywordRule
 
 if TYPE_CHECKING:
@@ -106,13 +108,16 @@ class DescribedTranslator(FitsTranslator):
             if number is None:
                 raise HeaderError(rule.keywords[0], "is missing.")
             return number
-        return self.described.exposure_id_at(self.to_datetime_begin())
+        own = self._header.get(NUMBER_KEYWORD)
+        return own if isinstance(own, int) else self.described.exposure_id_at(self.to_datetime_begin())
 
     @cache_translation
     def to_observation_id(self) -> str:
         """Identifier of the observation, or else prefix and exposure id."""
-        return self._text(self._rules.observation_id) or self.described.observation_id_of(
-            self.to_exposure_id()
+        found = self._text(self._rules.observation_id)
+        # It becomes part of a path: the library looks for a file of corrections named after it.
+        return re.sub(
+            r"[^A-Za-z0-9_-]", "_", found or self.described.observation_id_of(self.to_exposure_id())
         )
 
     @cache_translation
@@ -124,7 +129,7 @@ class DescribedTranslator(FitsTranslator):
     @cache_translation
     def to_exposure_group(self) -> str:
         """Group, or else the exposure id."""
-        return self._text(self._rules.group) or str(self.to_exposure_id())
+        return self._text(self.described.document.exposures.group) or str(self.to_exposure_id())
 
     @cache_translation
     def to_detector_num(self) -> int:
