@@ -6,52 +6,20 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS, Sip
+from sky_headers import (
+    CENTRE,
+    SCALE,
+    SHAPE,
+    assert_same_sky,
+    distorted,
+    opened,
+    pixels,
+    tangential,
+    true_sky,
+    without_cd,
+)
 
 from prompt_processing.difference.read import open_image
-
-SHAPE = (60, 80)
-SCALE = 0.3 / 3600
-CENTRE = (150.0, 2.2)
-
-
-def tangential(angle=25.0, ctype=("RA---TAN", "DEC--TAN"), crval=CENTRE):
-    """Return the keywords of a turned tangential projection."""
-    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    header = fits.Header()
-    for i, (kind, value, pixel) in enumerate(zip(ctype, crval, (41.3, 28.6), strict=True), 1):
-        header[f"CTYPE{i}"], header[f"CRVAL{i}"], header[f"CRPIX{i}"] = kind, value, pixel
-    cd = SCALE * np.array([[-c, s], [s, c]])
-    for i in (1, 2):
-        for j in (1, 2):
-            header[f"CD{i}_{j}"] = cd[i - 1, j - 1]
-    return header
-
-
-def pixels():
-    y, x = np.mgrid[0 : SHAPE[0] - 1 : 5j, 0 : SHAPE[1] - 1 : 5j]
-    return np.column_stack([x.ravel(), y.ravel()])
-
-
-def opened(path, header, data=None, extensions=()):
-    image = np.random.default_rng(3).normal(100, 5, SHAPE).astype(np.float32) if data is None else data
-    fits.HDUList([fits.PrimaryHDU(image, header), *extensions]).writeto(path / "a.fits", overwrite=True)
-    return open_image(path / "a.fits")
-
-
-def assert_same_sky(wcs, expected, tolerance_mas=2.0):
-    ra, dec = wcs.all_pix2world(pixels(), 0).T
-    x, y = wcs.all_world2pix(ra, dec, 0, quiet=True)
-    assert np.abs(np.column_stack([x, y]) - pixels()).max() < 0.02
-    there = SkyCoord(ra, dec, unit="deg")
-    assert there.separation(SkyCoord(*expected.T, unit="deg")).mas.max() < tolerance_mas
-
-
-def true_sky(header=None):
-    return np.asarray(WCS(tangential() if header is None else header).all_pix2world(pixels(), 0))
-
-
-def without_cd(header):
-    return np.array([[header.pop(f"CD{i}_{j}") for j in (1, 2)] for i in (1, 2)])
 
 
 def spell_pc(header):
@@ -167,13 +135,6 @@ def test_other_projections_become_tangential(tmp_path, projection):
     assert_same_sky(opened(tmp_path, header).exposure.wcs, expected)
 
 
-def distorted(strength=3e-5):
-    header = tangential(ctype=("RA---TAN-SIP", "DEC--TAN-SIP"))
-    header["A_ORDER"] = header["B_ORDER"] = 2
-    header["A_2_0"], header["B_0_2"], header["A_1_1"] = strength, -strength, strength / 2
-    return header
-
-
 def test_sip_is_kept_as_it_is(tmp_path):
     image = opened(tmp_path, distorted())
     assert image.exposure.wcs.sip is not None
@@ -262,97 +223,6 @@ def test_zpx_is_applied(tmp_path):
     like = tangential(ctype=("RA---ZPN", "DEC--ZPN"))
     like["PV2_1"], like["PV2_3"] = 1.0, 340.0
     assert_same_sky(opened(tmp_path, header).exposure.wcs, true_sky(like))
-
-
-def lacks_scale(header):
-    without_cd(header)
-
-
-def lacks_any_size(header):
-    without_cd(header)
-    header["CDELT1"] = header["CDELT2"] = 0.0
-
-
-def has_a_pixel_of_a_degree(header):
-    without_cd(header)
-    header["CDELT1"] = header["CDELT2"] = 10.0
-
-
-def lacks_reference_value(header):
-    del header["CRVAL1"]
-
-
-def lacks_reference_pixel(header):
-    del header["CRPIX2"]
-
-
-def has_words_for_numbers(header):
-    header["CRVAL1"] = "unknown"
-
-
-def has_half_a_sip(header):
-    header["CTYPE1"], header["CTYPE2"], header["A_ORDER"], header["A_2_0"] = (
-        "RA---TAN-SIP",
-        "DEC--TAN-SIP",
-        2,
-        1e-5,
-    )
-
-
-def folds_over(header):
-    header.update(distorted(0.2))
-
-
-def has_one_axis_twice(header):
-    header["CTYPE2"] = "RA---TAN"
-
-
-def has_no_projection(header):
-    header["CTYPE1"], header["CTYPE2"] = "RA", "DEC"
-
-
-def has_unknown_projection(header):
-    header["CTYPE1"], header["CTYPE2"] = "RA---XYZ", "DEC--XYZ"
-
-
-def lacks_the_strings_of_tnx(header):
-    header["CTYPE1"], header["CTYPE2"] = "RA---TNX", "DEC--TNX"
-
-
-def lacks_types(header):
-    del header["CTYPE1"], header["CTYPE2"]
-
-
-@pytest.mark.parametrize(
-    ("spoil", "reason"),
-    [
-        (lacks_scale, "no scale"),
-        (lacks_any_size, "scale is zero"),
-        (has_a_pixel_of_a_degree, "a pixel of 10 degrees"),
-        (lacks_reference_value, "CRVAL1 is missing"),
-        (lacks_reference_pixel, "CRPIX2 is missing"),
-        (has_words_for_numbers, "CRVAL1 = 'unknown' is not a number"),
-        (has_half_a_sip, "A_ORDER or B_ORDER"),
-        (folds_over, "distortion cannot be inverted"),
-        (has_one_axis_twice, "no pair of sky coordinates"),
-        (has_no_projection, "does not name a projection"),
-        (has_unknown_projection, "XYZ"),
-        (lacks_the_strings_of_tnx, "TNX distortion cannot be used: WAT1_001 is missing"),
-        (lacks_types, "CTYPE1 and CTYPE2 are missing"),
-    ],
-)
-def test_unusable_wcs_is_reported_and_never_replaced(tmp_path, spoil, reason, caplog):
-    header = tangential()
-    spoil(header)
-    image = opened(tmp_path, header)
-    assert image.exposure.wcs is None
-    assert not image.on_sky
-    assert [reason in record.message for record in caplog.records] == [True], caplog.text
-
-
-def test_image_without_any_wcs_is_read_without_a_word(tmp_path, caplog):
-    assert not opened(tmp_path, fits.Header()).on_sky
-    assert not caplog.records
 
 
 def test_wcs_of_a_cube_of_one_plane_is_that_of_its_long_axes(tmp_path):
