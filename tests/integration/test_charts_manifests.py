@@ -275,6 +275,27 @@ def test_pods_are_replaced_when_the_revision_changes(chart_tree: ChartTree, char
     assert container.annotations["prometheus.io/port"] == str(container.probe("livenessProbe")[0])  # type: ignore[index]
 
 
+def test_probes_ask_for_health_so_that_a_stuck_process_is_restarted(
+    rendered: dict[tuple[str, str], str],
+) -> None:
+    probed = 0
+    for text in rendered.values():
+        for container in containers(read_manifests(text)):
+            liveness, readiness = container.probe("livenessProbe"), container.probe("readinessProbe")
+            startup = container.probe("startupProbe")
+            if liveness is None:
+                # Redis itself: its probe is a command.
+                assert readiness is startup is None
+                continue
+            assert liveness[1] == "/health/live"
+            assert startup is not None
+            assert startup[1] in ("/health/live", "/health/ready")
+            if readiness is not None:
+                assert readiness[1] == "/health/ready"
+            probed += 1
+    assert probed > 10
+
+
 def test_knative_waits_longer_than_a_visit_may_take(rendered: dict[tuple[str, str], str]) -> None:
     for text in rendered.values():
         for container in containers(read_manifests(text)):
