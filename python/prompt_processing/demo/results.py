@@ -20,6 +20,7 @@ from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
 from prompt_processing.instruments import RawKey
+from prompt_processing.simulation import load_truth
 
 from .alerts import AlertSummary, read_alerts
 from .discrepancies import Discrepancy, VisitProducts, explain
@@ -175,7 +176,7 @@ def collect(world: World, outcomes: Sequence[VisitOutcome]) -> NightResult:
                     outcome=_outcome_of(outcomes, group, detector),
                     truth=truth,
                     dia_sources=of_visit,
-                    transients=score_transients(truth, of_visit),
+                    transients=score_transients(truth, of_visit, float(truth.attrs["fwhm_arcsec"])),
                     stars=score_stars(truth, _stars(butler, world, visit, detector)),
                     alerts=alerts.get((visit, detector), []),
                 )
@@ -290,5 +291,7 @@ def _read_truth(world: World, source: str) -> pd.DataFrame:
     key = RawKey.parse(source)
     if key is None:
         raise ValueError(f"{source} is not the key of a raw.")
-    sidecar = world.folders.night / "unobserved" / key.sidecar_key()
-    return pd.read_parquet(sidecar.with_suffix(".truth.parquet"))
+    table = load_truth(world.folders.night / "unobserved" / key.key)
+    truth: pd.DataFrame = table.to_pandas()
+    truth.attrs["fwhm_arcsec"] = table.meta["exposure"]["fwhm_arcsec"]
+    return truth

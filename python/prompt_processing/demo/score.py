@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from prompt_processing.domain.sky_vectors import unit_vectors
@@ -45,7 +47,8 @@ class TransientScore:
     injected : `~pandas.DataFrame`
         One row for each that had changed: ``id``, ``kind``, ``ra``, ``dec`` (degrees), ``mag`` (AB, of the
         change), ``snr`` (expected, absolute), ``clear`` (on usable pixels), ``recovered``, ``separation``
-        (arcsec, NaN if missed), ``diaSourceId`` (-1 if missed), ``measured_snr``.
+        (arcsec, NaN if missed), ``diaSourceId`` (-1 if missed), ``measured_snr``, ``unresolved`` (another
+        source closer than the seeing counts for both).
     spurious : `~pandas.DataFrame`
         The DiaSources above the threshold where nothing had changed.
     n_dia_sources : `int`
@@ -72,7 +75,8 @@ class TransientScore:
     @property
     def expected(self) -> pd.DataFrame:
         """Injected sources that should have been found."""
-        return self.injected[(self.injected["snr"] > SNR_THRESHOLD) & self.injected["clear"]]
+        counts = (self.injected["snr"] > SNR_THRESHOLD) & self.injected["clear"]
+        return self.injected[counts & ~self.injected["unresolved"]]
 
     @property
     def n_expected(self) -> int:
@@ -154,7 +158,9 @@ def match_positions(
     return near.row[chosen].astype(np.int64), near.col[chosen].astype(np.int64), separation
 
 
-def score_transients(truth: pd.DataFrame, dia_sources: pd.DataFrame) -> TransientScore:
+def score_transients(
+    truth: pd.DataFrame, dia_sources: pd.DataFrame, fwhm_arcsec: float = 0.0
+) -> TransientScore:
     """Compare the DiaSources of one detector in one visit with the truth.
 
     Parameters
@@ -164,6 +170,9 @@ def score_transients(truth: pd.DataFrame, dia_sources: pd.DataFrame) -> Transien
         difference; 0 off the detector) and ``clear``.
     dia_sources : `~pandas.DataFrame`
         ``diaSourceId``, ``ra``, ``dec``, ``snr``.
+    fwhm_arcsec : `float`
+        Seeing. Changed sources closer than this are one source to the telescope: together they count once,
+        and a detection of any of them, or at their common centre of light, recovers them.
     """
     changed = truth[np.abs(truth["snr"]) > CHANGED_SNR].reset_index(drop=True)
     found = dia_sources.reset_index(drop=True)
@@ -187,16 +196,77 @@ def score_transients(truth: pd.DataFrame, dia_sources: pd.DataFrame) -> Transien
             "separation": np.nan,
             "diaSourceId": np.int64(-1),
             "measured_snr": np.nan,
+            "unresolved": False,
         }
     )
-    injected.loc[index, "recovered"] = True
-    injected.loc[index, "separation"] = separation
-    injected.loc[index, "diaSourceId"] = found["diaSourceId"].to_numpy(np.int64)[other]
-    injected.loc[index, "measured_snr"] = np.abs(found["snr"].to_numpy(float))[other]
-    above = np.abs(found["snr"].to_numpy(float)) > SNR_THRESHOLD
     unmatched = np.ones(len(found), bool)
+    _assign(injected, index, found.iloc[other], separation)
     unmatched[other] = False
+    for members in _unresolved_groups(injected, fwhm_arcsec):
+        if not injected.loc[members, "recovered"].any():
+            _recover_together(injected, members, found, unmatched)
+        _count_once(injected, members)
+    above = np.abs(found["snr"].to_numpy(float)) > SNR_THRESHOLD
     return TransientScore(injected, found[above & unmatched], len(found), int(above.sum()))
+
+
+def _assign(
+    injected: pd.DataFrame,
+    rows: NDArray[np.int64],
+    detections: pd.DataFrame,
+    separation: NDArray[np.float64],
+) -> None:
+    """Mark sources as recovered by detections, one each."""
+    injected.loc[rows, "recovered"] = True
+    injected.loc[rows, "separation"] = separation
+    injected.loc[rows, "diaSourceId"] = detections["diaSourceId"].to_numpy(np.int64)
+    injected.loc[rows, "measured_snr"] = np.abs(detections["snr"].to_numpy(float))
+
+
+def _unresolved_groups(injected: pd.DataFrame, fwhm_arcsec: float) -> list[NDArray[np.int64]]:
+    """Return the rows of each group of sources that the seeing does not separate."""
+    if fwhm_arcsec <= 0 or len(injected) < 2:
+        return []
+    tree = cKDTree(unit_vectors(injected["ra"].to_numpy(), injected["dec"].to_numpy()))
+    chord = 2 * np.sin(np.radians(fwhm_arcsec / 3600) / 2)
+    pairs = tree.query_pairs(chord, output_type="ndarray")
+    links = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(injected),) * 2)
+    _, group = connected_components(links, directed=False)
+    return [np.flatnonzero(group == one) for one in np.flatnonzero(np.bincount(group) > 1)]
+
+
+def _recover_together(
+    injected: pd.DataFrame, members: NDArray[np.int64], found: pd.DataFrame, unmatched: NDArray[np.bool_]
+) -> None:
+    """Look for a detection at a group's centre of light, and assign it to the brightest member."""
+    group = injected.loc[members]
+    weight = group["snr"].to_numpy() / group["snr"].sum()
+    first = float(group["ra"].iloc[0])
+    offsets = (group["ra"].to_numpy() - first + 180) % 360 - 180
+    ra, dec = first + offsets @ weight, group["dec"].to_numpy() @ weight
+    free = np.flatnonzero(unmatched)
+    _, other, separation = match_positions(
+        np.array([ra]),
+        np.array([dec]),
+        found["ra"].to_numpy(float)[free],
+        found["dec"].to_numpy(float)[free],
+        MATCH_RADIUS_ARCSEC,
+    )
+    if len(other):
+        _assign(injected, members[[np.argmax(weight)]], found.iloc[free[other]], separation)
+        unmatched[free[other]] = False
+
+
+def _count_once(injected: pd.DataFrame, members: NDArray[np.int64]) -> None:
+    """Let one source count for its group: the brightest recovered one, or else the brightest."""
+    group = injected.loc[members]
+    counts = (group["snr"] > SNR_THRESHOLD) & group["clear"]
+    best = group.assign(counts=counts).sort_values(["counts", "recovered", "snr"], ascending=False).index[0]
+    if group["recovered"].any() and not group["recovered"][best]:
+        detected = group[group["recovered"]].sort_values("snr").index[-1]
+        columns = ["recovered", "separation", "diaSourceId", "measured_snr"]
+        injected.loc[best, columns] = injected.loc[detected, columns]
+    injected.loc[[row for row in members if row != best], "unresolved"] = True
 
 
 def score_stars(truth: pd.DataFrame, stars: pd.DataFrame) -> StarScore:

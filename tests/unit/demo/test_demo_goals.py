@@ -69,6 +69,12 @@ def test_one_source_of_few_may_be_missed() -> None:
     assert missed(row(**few, recovered=2)) == ["injected with S/N > 10 recovered"]
 
 
+def test_four_of_forty_sources_may_not_be_missed() -> None:
+    night = row(injected=40, recovered=36, above_threshold=40, spurious=0)
+    assert missed(night) == ["injected with S/N > 10 recovered"]
+    assert missed(night | {"recovered": 38}) == []
+
+
 def test_late_alerts_are_shown_and_do_not_count() -> None:
     goals = compare_with_goals([row(arrival_to_alert_s=25.0)])
     assert [goal.name for goal in goals if not goal.met] == ["image arrival to last alert, slowest"]

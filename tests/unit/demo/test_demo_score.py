@@ -168,3 +168,38 @@ def test_histogram_counts_each_source_once() -> None:
     assert histogram["injected"].sum() == 3
     assert histogram["recovered"].sum() == 2
     assert list(histogram["mag"]) == sorted(histogram["mag"])
+
+
+def blend(separation_arcsec: float = 0.6, **columns: object) -> pd.DataFrame:
+    """Two transients beside each other in declination, and one far away."""
+    return truth(
+        3, ra=[150.0, 150.0, 150.1], dec=60 + np.array([0, separation_arcsec, 0]) * ARCSEC, **columns
+    )
+
+
+def test_two_sources_closer_than_the_seeing_count_as_one() -> None:
+    sky = blend()
+    one_detection = found(sky).drop(1)
+    assert score_transients(sky, one_detection, fwhm_arcsec=0.5).n_expected == 3
+    score = score_transients(sky, one_detection, fwhm_arcsec=0.8)
+    assert (score.n_expected, score.n_recovered, len(score.missed)) == (2, 2, 0)
+
+
+def test_detection_between_two_unresolved_sources_recovers_them() -> None:
+    sky = blend(1.1)
+    between = found(sky, dec=60 + np.array([0.55, 0, 0]) * ARCSEC).drop(1)
+    assert score_transients(sky, between, fwhm_arcsec=1.0).n_spurious == 1
+    score = score_transients(sky, between, fwhm_arcsec=1.4)
+    assert (score.n_expected, score.n_recovered, score.n_spurious) == (2, 2, 0)
+
+
+def test_two_unresolved_sources_without_a_detection_are_missed_once() -> None:
+    score = score_transients(blend(), found(truth(0)), fwhm_arcsec=0.8)
+    assert (score.n_expected, len(score.missed)) == (2, 2)
+
+
+def test_detection_of_the_fainter_of_two_unresolved_sources_is_that_of_both() -> None:
+    sky = blend(snr=[20.0, 8.0, 20.0])
+    score = score_transients(sky, found(sky).drop(0), fwhm_arcsec=0.8)
+    assert (score.n_expected, score.n_recovered) == (2, 2)
+    assert score.expected["diaSourceId"].tolist() == [101, 102]
