@@ -109,6 +109,10 @@ COMMANDS = {
     "refcat import": Entry(
         "Enter a downloaded catalogue of stars into a repository.", target=f"{_CLI}.refcat.import_:main"
     ),
+    "refcat of-templates": Entry(
+        "Make reference stars of the templates, where no catalogue exists.",
+        target=f"{_CLI}.refcat.of_templates:main",
+    ),
     "apdb create": Entry("Create an APDB.", target=f"{_CLI}.apdb:create"),
     "apdb status": Entry("Show an APDB's versions and content.", target=f"{_CLI}.apdb:status"),
     "apdb reset": Entry("Empty an APDB for development.", target=f"{_CLI}.apdb:reset"),
