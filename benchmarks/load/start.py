@@ -1,4 +1,4 @@
-"""How soon a worker is ready, and what it takes up while it waits for its first visit."""
+"""How soon a worker is ready, and the memory that it uses while it waits for its first visit."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def publish(world: World, topic: str, messages: list[bytes]) -> None:
         producer.produce(topic, message)
         producer.poll(0)
     if producer.flush(60):
-        raise TimeoutError(f"Kafka does not take the messages for {topic}.")
+        raise TimeoutError(f"Kafka does not accept the messages for {topic}.")
 
 
 class Entered:

@@ -58,7 +58,7 @@ class Cluster:
     pull_s: float = 0.0
     """Of the image, where the node does not have it."""
     start_s: float = 4.9
-    """From the start of the process until it takes visits, as measured: an activator; a stream worker needs
+    """From the start of the process until it accepts visits, as measured: an activator; a stream worker needs
     3.8 s."""
     cold_start_spread: float = 0.25
     pods_per_node: int = 30

@@ -52,7 +52,7 @@ def problems_of(lock: str) -> list[str]:
         if not any(_HASH.fullmatch(word) for word in words):
             problems.append(f"{requirement}: has no hash")
     if not lines:
-        problems.append("no requirement at all")
+        problems.append("no requirements")
     return problems
 
 

@@ -23,6 +23,7 @@ PHRASES = re.compile(
     r"not to be had|ma(?:de|kes)[ -]up\b|given to nobody|(?<!user )\bnobody\b|\banew\b|\bwhoever\b"
     r"|\bin whose\b|\btells? (?:whether|what|which|how|why|all)\b|\b(?:is|are|as|be) told\b|\btold apart\b"
     r"|follows by itself|gives? signs? of life|\bno sign of life\b|\bsays? nothing of\b|\bfor want of\b"
+    r"|\bfind out whether\b|\bleast number\b|\basks? the (?:bucket|APDB)\b|\bcleared away\b"
     r"|\b(?:Kafka|Redis|PostgreSQL|registry|store|broker|APDB|database) (?:is|are) away\b|what there is\b",
     re.IGNORECASE,
 )

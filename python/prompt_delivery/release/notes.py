@@ -28,7 +28,7 @@ class PreviousRelease:
     version
         Version of the release.
     versions
-        Versions that it was made of.
+        Versions of its components.
     """
 
     version: ReleaseVersion
@@ -70,7 +70,7 @@ def check_release(
     version
         Of the release.
     versions
-        What it is made of.
+        Versions of its components.
     previous
         The final release before it.
 
@@ -126,7 +126,7 @@ def release_notes(
     version
         Of the release.
     versions
-        What it is made of.
+        Versions of its components.
     previous
         The preceding final release.
     changes

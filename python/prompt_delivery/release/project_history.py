@@ -90,7 +90,7 @@ class ProjectHistory:
         return self._git("tag", "--list").split()
 
     def versions_of(self, version: ReleaseVersion) -> RecordedVersions:
-        """Return the versions that a release was made of.
+        """Return the versions of a release's components.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Versions that a container or a release is made of, as recorded in the files of a commit."""
+"""Versions of the components of a container or a release, as recorded in the files of a commit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MIDDLEWARE = "lsst-daf-butler"
 
 @dataclass(frozen=True)
 class RecordedVersions:
-    """Versions that a commit is made of.
+    """Versions of a commit's components.
 
     Attributes
     ----------

@@ -139,7 +139,7 @@ def send_alerts(
         ours.sound = not (report.kept or report.lost)
     if not ours.sound:
         _LOG.error(
-            "The broker %s did not take %d alerts of visit %d, detector %d (%s); %d are kept in %s, from "
+            "The broker %s did not accept %d alerts of visit %d, detector %d (%s); %d are kept in %s, from "
             "where prompt alerts resend sends them.",
             settings.broker.bootstrap_servers,
             report.kept + report.lost,

@@ -48,5 +48,5 @@ class ApdbRecord:
             return any(apdb.containsVisitDetector(visit, detector) for visit in wanted)
         except Exception as error:  # noqa: BLE001
             # Each implementation has its own exceptions; all mean that the answer is unknown.
-            _LOG.warning("Cannot find out whether the APDB holds visits %s: %s", wanted, error)
+            _LOG.warning("Cannot determine whether the APDB holds visits %s: %s", wanted, error)
             return None

@@ -44,7 +44,7 @@ class LazyGroup(click.Group):
         self._default = default
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line; without a word, the default command is meant."""
+        """Read the command line; if it is empty, the default command runs."""
         if not args and self._default and not ctx.resilient_parsing:
             args = [import_attribute(self._default)()]
         return super().parse_args(ctx, args)

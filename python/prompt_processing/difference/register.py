@@ -24,7 +24,7 @@ ALIGNED_PIXELS = 0.25
 """Images on one grid whose stars coincide this well are not resampled: the kernel absorbs the shift."""
 
 MIN_STARS = 6
-"""Least number of common stars that constrains the alignment."""
+"""Minimum number of common stars that constrains the alignment."""
 
 MIN_SNR = 10.0
 """Least signal-to-noise ratio of the compared stars."""

@@ -28,7 +28,7 @@ def filled_image(
     planes : `int`
         Planes that make a pixel unusable.
     keep : `int`
-        Planes whose pixels keep a finite value nevertheless (saturated cores: a hole
+        Planes whose pixels still keep a finite value (saturated cores: a hole
         in a bright star would ring farther than the clipped core does).
 
     Returns

@@ -23,7 +23,7 @@ class Interrupted(BaseException):
     """The visit has to end now.
 
     Not an `Exception`, so that code that handles exceptions, such as the
-    pipeline executor, does not take it for a failure of its own.
+    pipeline executor, does not mistake it for a failure of its own.
 
     Parameters
     ----------

@@ -254,7 +254,7 @@ class ProcessVisit:
     def _require_unwritten(self, visit: FannedOutVisit, progress: _Progress) -> None:
         written = self._in_apdb(progress.exposures, visit.detector)
         if written is None:
-            raise RetriableError("Cannot find out whether the APDB holds this visit already.")
+            raise RetriableError("Cannot determine whether the APDB already holds this visit.")
         if written:
             raise NonRetriableError("The APDB holds this visit already; it is never written twice.", "unsafe")
 

@@ -42,7 +42,7 @@ def main(repository: str, older_than: float) -> int:
         log.critical("%s", error.reason)
         return 1
     log.info(
-        "%d exports finished, %d cleared away, %d too young, %d left.",
+        "%d exports finished, %d removed, %d too recent, %d left.",
         report.finished,
         report.cleared,
         report.young,

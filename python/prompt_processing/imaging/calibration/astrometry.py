@@ -28,7 +28,7 @@ class AstrometryOptions:
     n_bright : `int`
         Number of bright stars of the image used to vote on the offset.
     min_matches : `int`
-        Least number of matches for a solution.
+        Minimum number of matches for a solution.
     min_significance : `float`
         Least excess of the vote over chance, in standard deviations.
     order : `int`

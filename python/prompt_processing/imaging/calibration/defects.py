@@ -15,7 +15,7 @@ SEGMENT = 256
 """Pixels of a column (or row) judged separately: not all bad columns extend from end to end."""
 
 SHORTEST = 48
-"""Least number of usable pixels for a column to be judged."""
+"""Minimum number of usable pixels for a column to be judged."""
 
 STEADY = 0.75
 """Least share of its pixels that deviate in the same direction."""

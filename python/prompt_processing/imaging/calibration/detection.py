@@ -139,7 +139,7 @@ def detect(
     unusable : `~numpy.ndarray`, shape (height, width), optional
         Pixels excluded from detection.
     min_pixels : `int`, optional
-        Least number of pixels of a source.
+        Minimum number of pixels of a source.
 
     Returns
     -------

@@ -23,7 +23,7 @@ class PhotometryOptions:
     min_snr : `float`
         Least signal-to-noise ratio of the stars; fainter ones are used only if stars are too few.
     min_stars : `int`
-        Least number of stars for a zero point.
+        Minimum number of stars for a zero point.
     floor : `float`
         Least error of any star, mag, from flat field and colour.
     clip : `float`

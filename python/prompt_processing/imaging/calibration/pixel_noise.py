@@ -12,7 +12,7 @@ WHITE = 0.75
 """Scatter between neighbours over that between every other pixel, below which noise is correlated."""
 
 FEWEST = 200
-"""Least number of pairs for a measurement."""
+"""Minimum number of pairs for a measurement."""
 
 COARSE = 0.2
 """Steps of the data above this fraction of the noise bias modes and medians."""

@@ -36,9 +36,9 @@ class PsfOptions:
     stars_per_term, shape_stars_per_term : `int`
         Stars needed per polynomial term; the latter up to degree 2, where only size and shape vary.
     min_stars : `int`
-        Least number of stars for a model.
+        Minimum number of stars for a model.
     max_stars : `int`
-        Most stars to use: those with most signal, spread evenly over the detector.
+        Maximum number of stars: those with the most signal, spread evenly over the detector.
     size_in_fwhm : `float`
         Width of the model image.
     max_size : `int`
