@@ -20,10 +20,10 @@ from prompt_processing.instruments.camera import Camera, Detector
 from prompt_processing.instruments.errors import HeaderError, RawFileError
 from prompt_processing.instruments.fits_cards import promised_length
 from prompt_processing.instruments.geometry import detector_region
+from prompt_processing.instruments.header_files import read_header
 from prompt_processing.instruments.headers import (
     Observation,
     exposure_dimension_record_fields,
-    read_header,
     translate,
 )
 
