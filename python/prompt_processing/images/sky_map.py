@@ -23,11 +23,18 @@ class Tract:
         Tract number.
     ra, dec
         Centre, ICRS degrees.
+    patches_per_side
+        Patches along one side, if they are not those of the whole map.
+    centre
+        Pixel of the centre, from that of the lower left of patch 0 without its overlap; by default the
+        middle of the patches.
     """
 
     id: int
     ra: float
     dec: float
+    patches_per_side: int | None = None
+    centre: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,8 @@ class SkyMap:
         ``n % patches_per_side``, row ``n // patches_per_side``.
     tracts
         In order of id.
+    clipped
+        Whether images of patches end where their tract does, as in sky maps of the stack without cells.
     """
 
     name: str
@@ -56,6 +65,7 @@ class SkyMap:
     patch_overlap: int
     patches_per_side: int
     tracts: tuple[Tract, ...]
+    clipped: bool = False
 
     @property
     def patch_shape(self) -> tuple[int, int]:
@@ -71,6 +81,8 @@ class SkyMap:
         KeyError
             Raised if there is no such tract.
         """
+        if 0 <= tract_id < len(self.tracts) and self.tracts[tract_id].id == tract_id:
+            return self.tracts[tract_id]
         for tract in self.tracts:
             if tract.id == tract_id:
                 return tract
@@ -79,38 +91,58 @@ class SkyMap:
     def patch_wcs(self, tract_id: int, patch: int) -> WCS:
         """Return the TAN projection of a patch image; pixel (0, 0) is its lower left."""
         tract = self.tract(tract_id)
-        column, row = patch % self.patches_per_side, patch // self.patches_per_side
-        middle = self.patches_per_side * self.patch_size / 2
+        (x0, x1), (y0, y1) = self._patch_box(tract, patch)
+        wcs = self._tract_wcs(tract, x0, y0)
+        wcs.pixel_shape = (x1 - x0, y1 - y0)
+        return wcs
+
+    def patch_region(self, tract_id: int, patch: int) -> ConvexPolygon:
+        """Return the outline of a patch image, overlap included."""
+        tract = self.tract(tract_id)
+        (x0, x1), (y0, y1) = self._patch_box(tract, patch)
+        return _box_region(self._tract_wcs(tract, x0, y0), (y1 - y0, x1 - x0))
+
+    def tract_region(self, tract_id: int) -> ConvexPolygon:
+        """Return the outline of a tract, including the overlap of its patches."""
+        tract = self.tract(tract_id)
+        border = 0 if self.clipped else self.patch_overlap
+        width = self._patches_per_side(tract) * self.patch_size + 2 * border
+        return _box_region(self._tract_wcs(tract, -border, -border), (width, width))
+
+    def _patches_per_side(self, tract: Tract) -> int:
+        return self.patches_per_side if tract.patches_per_side is None else tract.patches_per_side
+
+    def _patch_box(self, tract: Tract, patch: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the first column and the one after the last, and the rows, of a patch in its tract."""
+        number = self._patches_per_side(tract)
+        if not 0 <= patch < number**2:
+            raise KeyError(f"Tract {tract.id} of sky map {self.name!r} has no patch {patch}.")
+        low, high = (0, number * self.patch_size) if self.clipped else (None, None)
+
+        def span(index: int) -> tuple[int, int]:
+            first = index * self.patch_size - self.patch_overlap
+            last = (index + 1) * self.patch_size + self.patch_overlap
+            return (
+                first if low is None else max(first, low),
+                last if high is None else min(last, high),
+            )
+
+        return span(patch % number), span(patch // number)
+
+    def _tract_wcs(self, tract: Tract, x0: int, y0: int) -> WCS:
+        """Return the projection of a tract for an image whose lower left is at one of its pixels."""
+        centre = tract.centre
+        if centre is None:
+            centre = self._patches_per_side(tract) * self.patch_size / 2 - 0.5
         wcs = WCS(naxis=2)
         wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
         wcs.wcs.cunit = ["deg", "deg"]
         wcs.wcs.radesys = "ICRS"
         wcs.wcs.crval = [tract.ra, tract.dec]
         wcs.wcs.cdelt = [-self.pixel_scale / 3600, self.pixel_scale / 3600]
-        wcs.wcs.crpix = [
-            middle - column * self.patch_size + self.patch_overlap + 0.5,
-            middle - row * self.patch_size + self.patch_overlap + 0.5,
-        ]
-        wcs.pixel_shape = (self.patch_shape[1], self.patch_shape[0])
+        wcs.wcs.crpix = [centre - x0 + 1, centre - y0 + 1]
         wcs.wcs.set()
         return wcs
-
-    def patch_region(self, tract_id: int, patch: int) -> ConvexPolygon:
-        """Return the outline of a patch image, overlap included."""
-        return _box_region(self.patch_wcs(tract_id, patch), self.patch_shape)
-
-    def tract_region(self, tract_id: int) -> ConvexPolygon:
-        """Return the outline of a tract, including the overlap of its patches."""
-        last = self.patches_per_side**2 - 1
-        corners = []
-        for patch, corner in (
-            (0, 0),
-            (self.patches_per_side - 1, 1),
-            (last, 2),
-            (last - self.patches_per_side + 1, 3),
-        ):
-            corners.append(_corner_vectors(self.patch_wcs(tract_id, patch), self.patch_shape)[corner])
-        return ConvexPolygon(corners)
 
     @staticmethod
     def footprint_region(exposure: Exposure) -> ConvexPolygon:
@@ -121,11 +153,25 @@ class SkyMap:
         """Return each ``(tract, patch)`` whose image overlaps a region."""
         return [
             (tract.id, patch)
-            for tract in self.tracts
+            for tract in self._near(region)
             if not self.tract_region(tract.id).isDisjointFrom(region)
-            for patch in range(self.patches_per_side**2)
+            for patch in range(self._patches_per_side(tract) ** 2)
             if not self.patch_region(tract.id, patch).isDisjointFrom(region)
         ]
+
+    def _near(self, region: Region) -> list[Tract]:
+        """Return the tracts whose circumscribed circle reaches a region's: an all-sky map has thousands."""
+        circle = region.getBoundingCircle()
+        ra, dec = np.radians([[tract.ra, tract.dec] for tract in self.tracts]).T
+        vectors = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+        distance = np.arccos(np.clip(vectors @ np.asarray(circle.getCenter()), -1, 1))
+        widths = [
+            self._patches_per_side(tract) * self.patch_size + 2 * self.patch_overlap + 1
+            for tract in self.tracts
+        ]
+        radius = np.arctan(np.radians(np.array(widths) * self.pixel_scale / 3600) / 2**0.5)
+        reach = circle.getOpeningAngle().asRadians() + radius
+        return [self.tracts[i] for i in np.flatnonzero(distance <= reach)]
 
     def dimension_records(self) -> Iterator[tuple[str, dict[str, object]]]:
         """Yield ``(element, fields)`` of the skymap, tract and patch records of a Butler."""
@@ -144,22 +190,27 @@ class SkyMap:
                 "tract",
                 {"skymap": self.name, "id": tract.id, "region": self.tract_region(tract.id)},
             )
-            for patch in range(self.patches_per_side**2):
+            for patch in range(self._patches_per_side(tract) ** 2):
                 yield (
                     "patch",
                     {
                         "skymap": self.name,
                         "tract": tract.id,
                         "id": patch,
-                        "cell_x": patch % self.patches_per_side,
-                        "cell_y": patch // self.patches_per_side,
+                        "cell_x": patch % self._patches_per_side(tract),
+                        "cell_y": patch // self._patches_per_side(tract),
                         "region": self.patch_region(tract.id, patch),
                     },
                 )
 
     def to_json(self) -> str:
         """Serialise to JSON."""
-        return json.dumps(asdict(self))
+        document = asdict(self)
+        # Without what has its default value, so that the digest of older maps stays the same.
+        document["tracts"] = [_not_none(tract) for tract in document["tracts"]]
+        if not self.clipped:
+            del document["clipped"]
+        return json.dumps(document)
 
     @classmethod
     def from_json(cls, text: str) -> SkyMap:
@@ -172,6 +223,10 @@ class SkyMap:
         from hashlib import sha1
 
         return sha1(self.to_json().encode(), usedforsecurity=False).digest()
+
+
+def _not_none(values: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _corner_vectors(wcs: WCS, shape: tuple[int, int]) -> list[UnitVector3d]:

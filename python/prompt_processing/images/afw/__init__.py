@@ -1,0 +1,1 @@
+"""Read files that the Rubin stack's ``afw`` and ``ip_isr`` wrote; nothing here writes them."""
