@@ -1,12 +1,15 @@
-"""Exposures as standard multi-extension FITS.
+"""Exposures as FITS files in the layout of ``lsst-images``.
 
 The primary HDU holds the keywords, followed by ``IMAGE``, ``MASK`` and
-``VARIANCE`` (tile-compressed, each with the WCS) and ``PSF``. Any FITS reader
-can read them without this package.
+``VARIANCE`` (tile-compressed, each with the WCS), the PSF, and a description
+of the object as JSON. `prompt_processing.images.layout` has the parts. Any
+FITS reader reads the pixels, and ``lsst-images`` the object.
 """
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any, cast
 import fitsio
 import numpy as np
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
 from astropy.wcs import WCS
 from lsst.sphgeom import Region
 from numpy.typing import NDArray
@@ -22,7 +26,17 @@ from numpy.typing import NDArray
 from prompt_processing.images.robust import MAD_TO_SIGMA
 
 from .exposure import Exposure, box_around, shifted_wcs
-from .mask import Mask
+from .layout.content import (
+    PSF_ORIGIN_KEYS,
+    description_of,
+    is_layout,
+    mask_bits,
+    photo_calib_of,
+    psf_of,
+    renumbered,
+    visit_info_of,
+)
+from .layout.identity import Identity
 from .photo_calib import PhotoCalib
 from .psf import Psf
 from .visit_info import VisitInfo
@@ -42,54 +56,98 @@ _VISIT_INFO_KEYS = {
     "observation_reason": "OBSREASN",
     "target_name": "TARGNAME",
 }
-_OWN_KEYS = {*_VISIT_INFO_KEYS.values(), "CALIBM", "CALIBE", "CHECKSUM", "DATASUM", "EXTNAME"}
-_STRUCTURE = {"SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "COMMENT", "HISTORY", "LONGSTRN", ""}
+_OWN_KEYS = {
+    *_VISIT_INFO_KEYS.values(),
+    *PSF_ORIGIN_KEYS,
+    "CALIBM",
+    "CALIBE",
+    "CHECKSUM",
+    "DATASUM",
+    "EXTNAME",
+}
+_STRUCTURE = {
+    "SIMPLE",
+    "BITPIX",
+    "NAXIS",
+    "NAXIS1",
+    "NAXIS2",
+    "EXTEND",
+    "COMMENT",
+    "HISTORY",
+    "LONGSTRN",
+    "",
+    "FMTVER",
+    "INDXADDR",
+    "INDXSIZE",
+    "JSONADDR",
+    "JSONSIZE",
+    "DATAMODL",
+    "DATE",
+    "CREATOR",
+}
+_CREATOR = "prompt_processing"
+_BUTLER_PREFIX = "LSST BUTLER"
 
 _PLANES = ("IMAGE", "MASK", "VARIANCE")
 
-Cards = list[dict[str, Any]]
+_EXTENSIONS = {"image": "IMAGE", "mask": "MASK", "variance": "VARIANCE"}
 
 
-def write_exposure(path: str | Path, exposure: Exposure) -> None:
+def write_exposure(path: str | Path, exposure: Exposure, identity: Identity | None = None) -> None:
     """Write an exposure, replacing any file at ``path``.
 
+    Parameters
+    ----------
+    path
+        The file.
+    exposure
+        The exposure.
+    identity
+        What is known of the dataset beside its content, which decides between
+        the types of ``lsst-images``.
+
+    Raises
+    ------
+    ValueError
+        Raised if the dataset is of a visit, and the exposure has no WCS.
+
+    Notes
+    -----
     The image is quantised at a quarter of its noise and the variance at a
     hundredth of its median, both with dither, which adds 0.3 per cent to the
     noise (White et al. 2012, arXiv:1201.1336). The steps come from the variance
-    plane, not from CFITSIO's own estimate, which takes two thirds of its time.
+    plane.
     """
-    wcs_cards = _wcs_cards(exposure.wcs)
+    # Imported late: it takes a second, and is needed only when a visit's outputs are exported.
+    from .layout.archive import FieldArchive
+    from .layout.objects import field_image
+    from .layout.projection import write_cards
+
+    identity = identity or Identity()
     noise_step, variance_step = _quantisation_steps(exposure)
-    with fitsio.FITS(str(path), "rw", clobber=True) as file:
-        file.write(None, header=_primary_cards(exposure))
-        for name, plane, step in (
-            ("IMAGE", exposure.image, noise_step),
-            ("MASK", exposure.mask, None),
-            ("VARIANCE", exposure.variance, variance_step),
-        ):
-            cards = list(wcs_cards)
-            if name == "MASK":
-                cards += [
-                    {"name": f"MP_{plane_name}", "value": bit, "comment": "mask plane: bit"}
-                    for plane_name, bit in Mask.plane_numbers().items()
-                ]
-            _write_plane(file, name, plane, cards, step)
-        if exposure.psf is not None:
-            psf = exposure.psf
-            file.write(
-                psf.coefficients.astype(np.float32),
-                extname="PSF",
-                header=[
-                    {"name": "PSFORDER", "value": psf.order, "comment": "degree of the polynomial in x, y"},
-                    {"name": "PSFXC", "value": float(psf.x_centre), "comment": "[pix] where x is 0"},
-                    {"name": "PSFYC", "value": float(psf.y_centre), "comment": "[pix] where y is 0"},
-                    {"name": "PSFSCALE", "value": float(psf.scale), "comment": "[pix] that make x, y 1"},
-                ],
-            )
+    steps = {"IMAGE": noise_step, "VARIANCE": variance_step}
+
+    def write_wcs(header: fits.Header) -> None:
+        if exposure.wcs is not None:
+            write_cards(header, exposure.wcs)
+
+    with warnings.catch_warnings():
+        # Long keywords of raw headers become HIERARCH cards, and long comments are cut.
+        warnings.simplefilter("ignore", VerifyWarning)
+        archive = FieldArchive(
+            {name: step for name, step in steps.items() if step is not None},
+            lambda header: _write_primary(header, exposure),
+            write_wcs,
+        )
+        image = field_image(exposure, identity)
+        tree = archive.serialize_root(image, None, identity.butler_info)
+        if exposure.psf is not None and not hasattr(image, "psf"):
+            _add_psf(archive, exposure.psf)
+        archive.write(path, tree)
 
 
 def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
-    """Read an exposure that `write_exposure` wrote.
+    """Read an exposure in the layout of ``lsst-images``, or in the one that this package wrote before.
 
     Parameters
     ----------
@@ -104,7 +162,7 @@ def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
     exposure
         Exposure with the WCS and PSF of its pixels.
     """
-    parts = read_exposure_parts(path)
+    parts, bits = _read_parts(path)
     with fitsio.FITS(str(path)) as file:
         if region is None or parts["wcs"] is None:
             planes = [_native(file[name].read()) for name in _PLANES]
@@ -115,16 +173,51 @@ def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
             if parts["psf"] is not None:
                 parts["psf"] = parts["psf"].shifted(columns.start, rows.start)
     image, mask, variance = planes
-    return Exposure(image, mask.astype(np.int32, copy=False), variance, **parts)
+    return Exposure(
+        image.astype(np.float32, copy=False),
+        renumbered(mask.astype(np.int32, copy=False), bits),
+        variance.astype(np.float32, copy=False),
+        **parts,
+    )
+
+
+def read_plane(path: str | Path, plane: str) -> NDArray[Any]:
+    """Read the ``image``, ``mask`` or ``variance`` of an exposure; shape (height, width)."""
+    with fitsio.FITS(str(path)) as file:
+        values = file[_EXTENSIONS[plane]].read()
+    if plane != "mask":
+        return cast(NDArray[Any], values)
+    with fits.open(path, memmap=True) as hdus:
+        bits = mask_bits(description_of(hdus)) if is_layout(hdus[0].header) else None
+    return renumbered(_native(values).astype(np.int32, copy=False), bits)
 
 
 def read_exposure_parts(path: str | Path) -> dict[str, Any]:
     """Read all parts of an exposure except its pixels: wcs, psf, photo_calib, visit_info, metadata."""
+    return _read_parts(path)[0]
+
+
+def _read_parts(path: str | Path) -> tuple[dict[str, Any], dict[int, int] | None]:
+    """Return all parts but the pixels, and our bits of the mask's planes where they differ."""
+    bits = None
     with fits.open(path, memmap=True) as hdus:
         primary = hdus[0].header
         header = hdus["IMAGE"].header
-        psf = None
-        if "PSF" in hdus:
+        wcs, psf = _wcs_from_header(header), None
+        photo_calib, visit_info = _photo_calib_from_header(primary), _visit_info_from_header(primary)
+        if is_layout(primary):
+            description = description_of(hdus)
+            bits = mask_bits(description)
+            shape = int(header["NAXIS2"]), int(header["NAXIS1"])
+            psf = psf_of(description, hdus, shape)
+            photo_calib = photo_calib or photo_calib_of(description)
+            visit_info = visit_info or visit_info_of(description)
+            if primary.get("CREATOR") != _CREATOR and description.get("sky_projection") is not None:
+                # Others' headers are rounded, or approximate.
+                from .layout.others import wcs_of_file
+
+                wcs = wcs_of_file(path, shape)
+        if psf is None and "PSF" in hdus:
             psf_header = hdus["PSF"].header
             psf = Psf(
                 _native(np.array(hdus["PSF"].data)),
@@ -133,28 +226,21 @@ def read_exposure_parts(path: str | Path) -> dict[str, Any]:
                 float(psf_header["PSFYC"]),
                 float(psf_header["PSFSCALE"]),
             )
-    return {
-        "wcs": _wcs_from_header(header),
-        "psf": psf,
-        "photo_calib": _photo_calib_from_header(primary),
-        "visit_info": _visit_info_from_header(primary),
-        "metadata": {
+        metadata = {
             card.keyword: card.value
             for card in primary.cards
-            if card.keyword not in _OWN_KEYS and card.keyword not in _STRUCTURE
-        },
+            if card.keyword not in _OWN_KEYS | _STRUCTURE and not card.keyword.startswith(_BUTLER_PREFIX)
+        }
+    if "BUNIT" not in metadata and "BUNIT" in header:
+        metadata["BUNIT"] = header["BUNIT"]
+    parts = {
+        "wcs": wcs,
+        "psf": psf,
+        "photo_calib": photo_calib,
+        "visit_info": visit_info,
+        "metadata": metadata,
     }
-
-
-def _write_plane(file: Any, name: str, plane: NDArray[Any], cards: Cards, step: float | None) -> None:
-    options: dict[str, Any] = {"compress": "RICE", "tile_dims": (1, plane.shape[1])}
-    if plane.dtype.kind == "f":
-        if step is None:
-            # A constant frame has no noise to scale the step: keep every bit.
-            options = {"compress": "GZIP_2", "qlevel": None}
-        else:
-            options |= {"qlevel": -step, "qmethod": "SUBTRACTIVE_DITHER_2", "dither_seed": "checksum"}
-    file.write(plane, extname=name, header=cards, **options)
+    return parts, bits
 
 
 def _quantisation_steps(exposure: Exposure) -> tuple[float | None, float | None]:
@@ -170,39 +256,47 @@ def _quantisation_steps(exposure: Exposure) -> tuple[float | None, float | None]
     return (scatter / 16 if scatter > 0 else None), None
 
 
-def _primary_cards(exposure: Exposure) -> Cards:
-    cards: Cards = [
-        {"name": key.upper(), "value": value, "comment": ""}
-        for key, value in exposure.metadata.items()
-        if key.upper() not in _OWN_KEYS | {"BUNIT"} and key.upper() not in _STRUCTURE
-    ]
+def _write_primary(header: fits.Header, exposure: Exposure) -> None:
+    header.set("CREATOR", _CREATOR, "software that wrote this file")
+    for key, value in exposure.metadata.items():
+        name = key.upper()
+        if name not in _OWN_KEYS | _STRUCTURE | {"BUNIT"} and not name.startswith(_BUTLER_PREFIX):
+            _set(header, name, value)
     if exposure.visit_info is not None:
         for attribute, keyword in _VISIT_INFO_KEYS.items():
-            value = getattr(exposure.visit_info, attribute)
-            if value == value:  # FITS has no NaN in a header
-                cards.append({"name": keyword, "value": value, "comment": attribute.replace("_", " ")})
+            _set(header, keyword, getattr(exposure.visit_info, attribute), attribute.replace("_", " "))
     if exposure.photo_calib is not None:
-        cards.append(
-            {"name": "CALIBM", "value": float(exposure.photo_calib.njy_per_unit), "comment": "nJy per unit"}
-        )
-        cards.append(
-            {"name": "CALIBE", "value": float(exposure.photo_calib.njy_per_unit_err), "comment": "its error"}
-        )
+        _set(header, "CALIBM", float(exposure.photo_calib.njy_per_unit), "nJy per unit")
+        _set(header, "CALIBE", float(exposure.photo_calib.njy_per_unit_err), "its error")
+    if exposure.psf is not None:
+        psf = exposure.psf
+        for keyword, number in zip(PSF_ORIGIN_KEYS, (psf.x_centre, psf.y_centre, psf.scale), strict=True):
+            _set(header, keyword, float(number), "[pix] of the PSF's polynomial")
     calibrated = exposure.photo_calib is not None and exposure.photo_calib.njy_per_unit == 1.0
     unit = "nJy" if calibrated else exposure.metadata.get("BUNIT")
     if unit is not None:
-        cards.append({"name": "BUNIT", "value": unit, "comment": "unit of the image"})
-    return cards
+        _set(header, "BUNIT", unit, "unit of the image")
 
 
-def _wcs_cards(wcs: WCS | None) -> Cards:
-    if wcs is None:
-        return []
-    return [
-        {"name": card.keyword, "value": card.value, "comment": card.comment}
-        for card in wcs.to_header(relax=True).cards
-        if card.keyword not in ("COMMENT", "HISTORY", "DATE-OBS", "MJD-OBS", "MJDREF", "")
-    ]
+def _set(header: fits.Header, keyword: str, value: Any, comment: str = "") -> None:
+    """Set a keyword, unless a header cannot hold the value: there is no NaN in FITS."""
+    if isinstance(value, str):
+        value = "".join(c if " " <= c <= "~" else "?" for c in value)
+    elif isinstance(value, float | np.floating) and not math.isfinite(value):
+        return
+    header.set(keyword, value, comment)
+
+
+def _add_psf(archive: Any, psf: Psf) -> None:
+    """Add the PSF of a coadd, for which a ``MaskedImage`` has no place."""
+
+    def describe(header: fits.Header) -> None:
+        header.set("PSFORDER", psf.order, "degree of the polynomial in x, y")
+        header.set("PSFXC", float(psf.x_centre), "[pix] where x is 0")
+        header.set("PSFYC", float(psf.y_centre), "[pix] where y is 0")
+        header.set("PSFSCALE", float(psf.scale), "[pix] that make x, y 1")
+
+    archive.add_array(psf.coefficients.astype(np.float32), name="psf", update_header=describe)
 
 
 def _wcs_from_header(header: fits.Header) -> WCS | None:

@@ -80,7 +80,15 @@ def test_file_is_plain_compressed_fits_for_astropy(tmp_path: Path) -> None:
     write_exposure(tmp_path / "e.fits", an_exposure())
     with fits.open(tmp_path / "e.fits") as hdus:
         hdus.verify("exception")
-        assert [hdu.name for hdu in hdus] == ["PRIMARY", "IMAGE", "MASK", "VARIANCE", "PSF"]
+        assert [hdu.name for hdu in hdus] == [
+            "PRIMARY",
+            "IMAGE",
+            "MASK",
+            "VARIANCE",
+            "PSF/PIFF/INTERP/SOLUTION",
+            "JSON",
+            "INDEX",
+        ]
         assert isinstance(hdus["IMAGE"], fits.CompImageHDU)
         assert hdus["MASK"].header["MP_SAT"] == 1
         assert hdus[0].header["BUNIT"] == "nJy"

@@ -1,0 +1,354 @@
+"""Write objects of ``lsst.images`` in its FITS layout, with compiled compression.
+
+The objects describe themselves, so that the content of a file follows the installed ``lsst-images``. Only the
+bytes of the FITS file are made here: its own writer compresses without loss, which takes several times the
+processor time and room. There is no date of writing, so that the same object always gives the same file.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import astropy.table
+import numpy as np
+from astropy.io import fits
+from lsst.images.fits import PointerModel
+from lsst.images.serialization import (
+    ArchiveTree,
+    ArrayReferenceModel,
+    NestedOutputArchive,
+    NumberType,
+    OutputArchive,
+    TableColumnModel,
+    TableModel,
+    no_header_updates,
+)
+from numpy.typing import NDArray
+
+from .tiles import ZBLANK, CompressedTiles, compress_floats, compress_integers
+
+__all__ = ["FieldArchive"]
+
+_FORMAT_VERSION = 1
+_JSON = "JSON"
+_BLOCK = 2880
+
+HeaderUpdate = Callable[[fits.Header], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Extension:
+    name: str
+    version: int
+    is_compressed: bool
+    header: bytes
+    data: bytes
+
+
+class FieldArchive(OutputArchive[PointerModel]):
+    """The content of a file.
+
+    Parameters
+    ----------
+    steps : mapping from `str` to `float`
+        Quantisation step of arrays, by their name in capitals; others are stored without loss.
+    update_primary : callable, optional
+        Called with the primary header.
+    update_plane : callable, optional
+        Called with the header of each two-dimensional array, after the object has completed it.
+    """
+
+    def __init__(
+        self,
+        steps: Mapping[str, float] | None = None,
+        update_primary: HeaderUpdate = no_header_updates,
+        update_plane: HeaderUpdate = no_header_updates,
+    ) -> None:
+        super().__init__()
+        self._steps = dict(steps or {})
+        self._update_primary = update_primary
+        self._update_plane = update_plane
+        self._extensions: list[_Extension] = []
+        self._targets: list[bytes] = []
+        self._pointers: dict[Hashable, PointerModel] = {}
+        self._frame_sets: list[tuple[Any, PointerModel]] = []
+
+    def write(self, path: str | Path, tree: ArchiveTree) -> None:
+        """Write a file.
+
+        Parameters
+        ----------
+        path
+            File, replaced if it exists.
+        tree
+            Description of the object, as its serialisation to this archive returned it.
+        """
+        self._add_json(tree)
+        primary = fits.PrimaryHDU().header
+        primary.set("FMTVER", _FORMAT_VERSION, "FITS container layout version")
+        addresses = ("INDXADDR", "INDXSIZE", "JSONADDR", "JSONSIZE")
+        for keyword in addresses:
+            primary.set(keyword, 0)
+        primary.set("DATAMODL", tree.schema_url, "schema URL")
+        self._update_primary(primary)
+        index, start = self._index(len(primary.tostring()))
+        json_row = index.data[-1]
+        index_extension = _plain(index, "INDEX", 1)
+        values = (
+            start,
+            len(index_extension.header) + len(index_extension.data),
+            int(json_row["HDRADDR"]),
+            int(json_row["DATADDR"] + json_row["DATSIZE"] - json_row["HDRADDR"]),
+        )
+        for keyword, value in zip(addresses, values, strict=True):
+            primary[keyword] = value
+        with open(path, "wb") as file:
+            file.write(primary.tostring().encode("ascii"))
+            for extension in [*self._extensions, index_extension]:
+                file.write(extension.header)
+                file.write(extension.data)
+
+    def serialize_direct[T](self, name: str, serializer: Callable[[OutputArchive[PointerModel]], T]) -> T:
+        """Serialise a part, whose names begin with ``name``."""
+        return serializer(NestedOutputArchive[PointerModel](name, self))
+
+    def serialize_pointer[T: ArchiveTree](
+        self, name: str, serializer: Callable[[OutputArchive[PointerModel]], T], key: Hashable
+    ) -> PointerModel:
+        """Serialise a part that others may refer to, once."""
+        if key in self._pointers:
+            return self._pointers[key]
+        self._targets.append(self.serialize_direct("", serializer).model_dump_json().encode())
+        pointer = PointerModel(
+            column=TableColumnModel(
+                name=_JSON,
+                data=ArrayReferenceModel(
+                    source=f"fits:{_JSON}[1]", shape=[len(self._targets[-1])], datatype=NumberType.uint8
+                ),
+            ),
+            row=len(self._targets),
+        )
+        self._pointers[key] = pointer
+        return pointer
+
+    def serialize_frame_set[T: ArchiveTree](
+        self, name: str, frame_set: Any, serializer: Callable[[OutputArchive[PointerModel]], T], key: Hashable
+    ) -> PointerModel:
+        """Serialise a frame set, and remember it."""
+        pointer = self.serialize_pointer(name, serializer, key)
+        self._frame_sets.append((frame_set, pointer))
+        return pointer
+
+    def iter_frame_sets(self) -> Iterator[tuple[Any, PointerModel]]:
+        """Return the frame sets and references to them."""
+        return iter(self._frame_sets)
+
+    def add_array(
+        self,
+        array: NDArray[Any],
+        *,
+        name: str | None = None,
+        update_header: HeaderUpdate = no_header_updates,
+        tile_shape: tuple[int, ...] | None = None,
+        options_name: str | None = None,
+    ) -> ArrayReferenceModel:
+        """Add an array, compressed if it is an image of 32-bit integers, or has a quantisation step."""
+        extname, version = self._register(name)
+        step = self._steps.get(extname)
+        if array.ndim == 2:
+            update_header = _both(update_header, self._update_plane)
+        if array.ndim == 2 and array.dtype == np.int32:
+            self._add_tiles(extname, version, array, compress_integers(array), None, update_header)
+        elif array.ndim == 2 and array.dtype == np.float32 and step is not None:
+            # The same image gives the same file.
+            seed = 1 + zlib.adler32(np.ascontiguousarray(array[::64])) % 10000
+            self._add_tiles(extname, version, array, compress_floats(array, step, seed), seed, update_header)
+        elif array.ndim == 2 and array.dtype == np.float32:
+            hdu = fits.CompImageHDU(
+                np.ascontiguousarray(array, array.dtype.newbyteorder("=")),
+                name=extname,
+                compression_type="GZIP_2",
+                tile_shape=(1, array.shape[1]),
+                quantize_level=0.0,
+            )
+            self._add(hdu, extname, version, update_header, is_compressed=True)
+        else:
+            self._add(fits.ImageHDU(array), extname, version, update_header)
+        return ArrayReferenceModel(
+            source=_source(extname, version),
+            shape=list(array.shape),
+            datatype=NumberType.from_numpy(array.dtype.newbyteorder("=")),
+        )
+
+    def add_table(
+        self,
+        table: astropy.table.Table,
+        *,
+        name: str | None = None,
+        update_header: HeaderUpdate = no_header_updates,
+    ) -> TableModel:
+        """Add a table."""
+        extname, version = self._register(name)
+        self._add(fits.table_to_hdu(table), extname, version, update_header)
+        return TableModel(
+            columns=_with_sources(TableColumnModel.from_table(table), extname, version), meta=table.meta
+        )
+
+    def add_structured_array(
+        self,
+        array: NDArray[Any],
+        *,
+        name: str | None = None,
+        units: Mapping[str, Any] | None = None,
+        descriptions: Mapping[str, str] | None = None,
+        update_header: HeaderUpdate = no_header_updates,
+    ) -> TableModel:
+        """Add a structured array."""
+        extname, version = self._register(name)
+        columns = TableColumnModel.from_record_dtype(array.dtype)
+        for column in columns:
+            column.unit = (units or {}).get(column.name)
+            column.description = (descriptions or {}).get(column.name, "")
+        self._add(fits.BinTableHDU(array), extname, version, update_header)
+        return TableModel(columns=_with_sources(columns, extname, version))
+
+    def _register(self, name: str | None) -> tuple[str, int]:
+        if name is None:
+            raise ValueError("An array or table at the top of a file needs a name.")
+        name, version = self._register_name(name)
+        return name.upper(), version
+
+    def _add(
+        self,
+        hdu: Any,
+        name: str,
+        version: int,
+        update_header: HeaderUpdate = no_header_updates,
+        *,
+        is_compressed: bool = False,
+    ) -> None:
+        update_header(hdu.header)
+        self._extensions.append(_plain(hdu, name, version, is_compressed))
+
+    def _add_tiles(
+        self,
+        name: str,
+        version: int,
+        array: NDArray[Any],
+        tiles: CompressedTiles,
+        dither_seed: int | None,
+        update_header: HeaderUpdate,
+    ) -> None:
+        rows, columns = array.shape
+        table = tiles.table()
+        header = fits.Header()
+        values: dict[str, Any] = {
+            "XTENSION": "BINTABLE",
+            "BITPIX": 8,
+            "NAXIS": 2,
+            "NAXIS1": len(table) // rows,
+            "NAXIS2": rows,
+            "PCOUNT": len(tiles.heap),
+            "GCOUNT": 1,
+            "TFIELDS": 1 if dither_seed is None else 3,
+            "TTYPE1": "COMPRESSED_DATA",
+            "TFORM1": f"1PB({int(tiles.sizes.max())})",
+        }
+        if dither_seed is not None:
+            values |= {"TTYPE2": "ZSCALE", "TFORM2": "1D", "TTYPE3": "ZZERO", "TFORM3": "1D"}
+        values |= {
+            "ZIMAGE": True,
+            "ZCMPTYPE": "RICE_1",
+            "ZBITPIX": 32 if dither_seed is None else -32,
+            "ZNAXIS": 2,
+            "ZNAXIS1": columns,
+            "ZNAXIS2": rows,
+            "ZTILE1": columns,
+            "ZTILE2": 1,
+            "ZNAME1": "BLOCKSIZE",
+            "ZVAL1": 32,
+            "ZNAME2": "BYTEPIX",
+            "ZVAL2": 4,
+        }
+        if dither_seed is not None:
+            values |= {"ZQUANTIZ": "SUBTRACTIVE_DITHER_2", "ZDITHER0": dither_seed, "ZBLANK": ZBLANK}
+        header.update(values)
+        header["EXTNAME"] = name
+        if version > 1:
+            header["EXTVER"] = version
+        update_header(header)
+        data = table + tiles.heap
+        self._extensions.append(
+            _Extension(
+                name, version, True, header.tostring().encode("ascii"), data + bytes(-len(data) % _BLOCK)
+            )
+        )
+
+    def _add_json(self, tree: ArchiveTree) -> None:
+        texts = [tree.model_dump_json().encode(), *self._targets]
+        hdu = fits.BinTableHDU.from_columns([fits.Column(_JSON, "PB")], nrows=len(texts))
+        for row, text in zip(hdu.data, texts, strict=True):
+            row[_JSON] = np.frombuffer(text, np.byte)
+        self._add(hdu, _JSON, 1)
+
+    def _index(self, primary_size: int) -> tuple[fits.BinTableHDU, int]:
+        """Return the table of the HDUs, and the address after the last of them."""
+        rows: list[tuple[str, int, str, bool, int, int, int]] = [("", 1, "IMAGE", False, 0, primary_size, 0)]
+        start = primary_size
+        for one in self._extensions:
+            kind = "IMAGE" if one.header.startswith(b"XTENSION= 'IMAGE") else "BINTABLE"
+            data = start + len(one.header)
+            rows.append((one.name, one.version, kind, one.is_compressed, start, data, len(one.data)))
+            start = data + len(one.data)
+        names, versions, kinds, compressed, headers, data_starts, sizes = zip(*rows, strict=True)
+        width = max(len(name) for name in names)
+        columns = [
+            fits.Column("EXTNAME", f"A{width}", array=np.array(names)),
+            fits.Column("EXTVER", "J", array=np.array(versions, np.int32)),
+            fits.Column("XTENSION", "A8", array=np.array(kinds)),
+            fits.Column("ZIMAGE", "L", array=np.array(compressed, bool)),
+            fits.Column("HDRADDR", "K", array=np.array(headers, np.int64)),
+            fits.Column("DATADDR", "K", array=np.array(data_starts, np.int64)),
+            fits.Column("DATSIZE", "K", array=np.array(sizes, np.int64)),
+        ]
+        return fits.BinTableHDU.from_columns(columns), start
+
+
+def _plain(hdu: Any, name: str, version: int, is_compressed: bool = False) -> _Extension:
+    """Let astropy make the bytes of a small extension."""
+    hdu.name = name
+    if version > 1:
+        hdu.header["EXTVER"] = version
+    primary = fits.PrimaryHDU()
+    file = io.BytesIO()
+    fits.HDUList([primary, hdu]).writeto(file)
+    content = file.getvalue()[len(primary.header.tostring()) :]
+    length = 0
+    while not any(content[at : at + 8] == b"END     " for at in range(length, length + _BLOCK, 80)):
+        length += _BLOCK
+    length += _BLOCK
+    return _Extension(name, version, is_compressed, content[:length], content[length:])
+
+
+def _both(first: HeaderUpdate, second: HeaderUpdate) -> HeaderUpdate:
+    def update(header: fits.Header) -> None:
+        first(header)
+        second(header)
+
+    return update
+
+
+def _source(name: str, version: int) -> str:
+    return f"fits:{name}" if version == 1 else f"fits:{name},{version}"
+
+
+def _with_sources(columns: list[TableColumnModel], name: str, version: int) -> list[TableColumnModel]:
+    for number, column in enumerate(columns, start=1):
+        assert isinstance(column.data, ArrayReferenceModel)
+        column.data.source = f"{_source(name, version)}[{number}]"
+    return columns
