@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import prompt_processing
 from prompt_processing.domain.errors import RepositoryProblemError
+from prompt_processing.instruments import InstrumentError, load_instrument
 
 if TYPE_CHECKING:
     from lsst.pipe.base import Pipeline
@@ -23,14 +24,18 @@ class PipelineError(RepositoryProblemError):
 
 
 def pipelines_folder(instrument: str) -> Path:
-    """Return the folder of an instrument's pipelines.
+    """Return the folder of an instrument's pipelines: in the instrument's own folder, or in this package.
 
     Parameters
     ----------
     instrument : `str`
         Short name of the instrument.
     """
-    return _package_folder() / "pipelines" / instrument
+    try:
+        own = load_instrument(instrument).pipelines
+    except InstrumentError:
+        own = None
+    return own if own is not None and own.is_dir() else _package_folder() / "pipelines" / instrument
 
 
 def expand_path(path: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .command import Command, option
+from .options import INSTRUMENT
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -30,12 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_DEFAULT_DETECTORS = {
-    # One detector of each vendor for LSSTCam: they are read out in opposite directions.
-    "LSSTCam": ("R01_S00", "R22_S11"),
-    "LATISS": ("0",),
-    "HSC": ("49", "50"),
-}
 _WIDTH_OF_FILES = 140
 _MARKER = ".prompt-processing-demo"
 _INTERRUPTED = 130
@@ -79,7 +74,9 @@ class _Pixels(click.ParamType[tuple[int, int]]):
 )
 @option(
     "--instrument",
-    type=click.Choice(tuple(_DEFAULT_DETECTORS)),
+    "--camera",
+    "instrument",
+    type=INSTRUMENT,
     default="LSSTCam",
     show_default=True,
     section=_SKY,
@@ -98,9 +95,7 @@ class _Pixels(click.ParamType[tuple[int, int]]):
     several=True,
     metavar="D...",
     section=_SKY,
-    help="Detector ids or names.  [default: "
-    + "; ".join(f"{name}: {' '.join(chosen)}" for name, chosen in _DEFAULT_DETECTORS.items())
-    + "]",
+    help="Detector ids or names.  [default: those of the camera's description]",
 )
 @option("--seed", type=int, default=1, show_default=True, section=_SKY, help="Random seed of the sky.")
 @option(
@@ -248,7 +243,7 @@ def _demo(options: Mapping[str, Any]) -> tuple[DemoOptions, Folders]:
     instrument = options["instrument"]
     demo = DemoOptions(
         instrument=instrument,
-        detectors=_detector_ids(instrument, options["detectors"] or _DEFAULT_DETECTORS[instrument]),
+        detectors=_detector_ids(instrument, options["detectors"]),
         n_visits=options["visits"],
         **{
             name: options[name]
@@ -261,9 +256,16 @@ def _demo(options: Mapping[str, Any]) -> tuple[DemoOptions, Folders]:
 
 
 def _detector_ids(instrument: str, names: Sequence[str]) -> tuple[int, ...]:
-    from prompt_processing.instruments.camera import load_camera
+    from prompt_processing.instruments import InstrumentError, load_instrument
 
-    camera = load_camera(instrument)
+    try:
+        described = load_instrument(instrument)
+        names = names or described.simulation.detectors
+    except InstrumentError as error:
+        raise click.BadParameter(str(error.args[0]), param_hint="--instrument") from error
+    camera = described.camera
+    if not names:
+        return (min(camera.detectors.values(), key=lambda one: one.x_mm**2 + one.y_mm**2).id,)
     try:
         chosen = [camera.detector(int(name) if name.isdecimal() else name).id for name in names]
     except LookupError as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .command import Command, option
-from .options import log_to_stderr
+from .options import INSTRUMENT, log_to_stderr
 
 if TYPE_CHECKING:
     from prompt_processing.tester.settings import TesterOptions
@@ -98,9 +98,9 @@ def _with_telescope(command: Callable[..., int]) -> Callable[..., int]:
 )
 @click.argument(
     "instrument",
-    type=click.Choice(("HSC", "LATISS", "LSSTCam")),
+    type=INSTRUMENT,
     metavar="INSTRUMENT",
-    help="Camera: HSC, LATISS or LSSTCam.",
+    help="Camera, such as HSC, LATISS or LSSTCam.",
 )
 @click.argument("n_groups", type=click.IntRange(min=1), metavar="N_GROUPS", help="How many visits.")
 @_USERS_BUCKET

@@ -1,7 +1,8 @@
 """Correct headers that are known to be wrong, by date or exposure.
 
 The corrections are data: the top of ``data/header_corrections.yaml`` explains
-the form of a rule. Corrections of single exposures, one file each, are read by
+the form of a rule. An instrument's folder may have a file of the same name.
+Corrections of single exposures, one file each, are read by
 `astro_metadata_translator` from the folders in ``METADATA_CORRECTIONS_PATH``.
 """
 
@@ -17,8 +18,12 @@ from typing import Any
 import yaml
 from astropy.time import Time
 
+from .description.instrument import InstrumentError
+from .description.registry import load_instrument
+
 __all__ = ["correct_header"]
 
+_OWN_FILE = "header_corrections.yaml"
 _BEGIN_KEYS = ("MJD-BEG", "DATE-BEG", "MJD-OBS", "DATE-OBS")
 
 
@@ -90,7 +95,7 @@ def correct_header(instrument: str, header: MutableMapping[str, Any]) -> bool:
         Whether a rule applied.
     """
     modified = False
-    for rule in _rules():
+    for rule in (*_rules(), *_own_rules(instrument)):
         if rule.applies(instrument, header):
             rule.apply(header)
             modified = True
@@ -118,6 +123,18 @@ def begin_of(header: Mapping[str, Any]) -> Time | None:
 def _rules() -> tuple[_Rule, ...]:
     text = (resources.files(__package__) / "data" / "header_corrections.yaml").read_text(encoding="utf-8")
     return tuple(_parse(rule) for rule in yaml.safe_load(text))
+
+
+@functools.cache
+def _own_rules(instrument: str) -> tuple[_Rule, ...]:
+    """Return the rules beside the description of an instrument."""
+    path = load_instrument(instrument).folder / _OWN_FILE
+    if not path.is_file():
+        return ()
+    try:
+        return tuple(_parse(rule) for rule in yaml.safe_load(path.read_text(encoding="utf-8")) or [])
+    except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise InstrumentError(f"{path} is unusable: {error}") from error
 
 
 def _parse(rule: dict[str, Any]) -> _Rule:

@@ -59,6 +59,7 @@ _LIKELY_KEYS = {
     "datetime_begin": "DATE-OBS",
     "exposure_time": "EXPTIME",
 }
+_LONGEST_READOUT_S = 120.0
 UNKNOWN_EXPOSURE_TIME = -1.0
 """Exposure time in seconds if the header has none, as in the Butler's records."""
 
@@ -139,8 +140,12 @@ class Observation:
 
     @property
     def mid(self) -> Time:
-        """Middle of the exposure, TAI."""
-        return self.begin + (self.end - self.begin) / 2
+        """Middle of the exposure, TAI.
+
+        Some headers have the time at which the file was sent as the end.
+        """
+        longest = (max(self.exposure_time, 0.0) + _LONGEST_READOUT_S) * u.s
+        return self.begin + min((self.end - self.begin).to(u.s), longest) / 2
 
 
 def translate(header: Mapping[str, Any], filename: str | None = None) -> Observation:

@@ -42,8 +42,8 @@ def write_raw(
     """Write a raw image in the format of its camera.
 
     By the layout that the instrument's description names: an empty primary HDU with the header, then one
-    int32 HDU per segment, Rice-compressed row by row; or one uncompressed uint16 HDU, with the channels side by
-    side; or images with the described sections.
+    int32 HDU per segment, Rice-compressed row by row; or one uncompressed uint16 HDU, with the channels side
+    by side; or images with the described sections.
 
     Parameters
     ----------

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from lsst.daf.butler import Butler
 
-from prompt_processing.instruments.camera import Camera
+from prompt_processing.instruments import Camera, InstrumentError, load_instrument
+from prompt_processing.instruments.description.document import ButlerDocument
 
-_LSST_MAX_EXPOSURE = 7_050_123_199_999
-_CLASS_NAMES = {
-    "LSSTCam": "lsst.obs.lsst.LsstCam",
-    "LSSTComCam": "lsst.obs.lsst.LsstComCam",
-    "LATISS": "lsst.obs.lsst.Latiss",
-    "HSC": "lsst.obs.subaru.HyperSuprimeCam",
-}
-_BY_SEQ_START_END = 2
-_ONE_TO_ONE = 0
 VISIT_SYSTEMS = {0: "one-to-one", 1: "by-group-metadata", 2: "by-seq-start-end"}
 """The Butler's ways of grouping exposures into visits."""
 
@@ -30,19 +22,18 @@ def insert_instrument(butler: Butler, camera: Camera) -> None:
         The instrument.
     """
     universe = butler.dimensions
-    lsst = camera.name.startswith(("LSST", "LATISS"))
-    max_exposure = _LSST_MAX_EXPOSURE if lsst else 21_474_800
+    facts = _facts(camera)
     with butler.transaction():
         butler.registry.insertDimensionData(
             "instrument",
             universe["instrument"].RecordClass(
                 name=camera.name,
                 detector_max=max(camera.detectors) + 1,
-                visit_max=max_exposure,
-                exposure_max=max_exposure,
-                visit_system=_BY_SEQ_START_END if lsst else _ONE_TO_ONE,
+                visit_max=facts.exposure_max,
+                exposure_max=facts.exposure_max,
+                visit_system=facts.visit_system,
                 # LSST software looks up its own camera class by this name.
-                class_name=_CLASS_NAMES.get(camera.name, "lsst.pipe.base.Instrument"),
+                class_name=facts.class_name,
             ),
             skip_existing=True,
         )
@@ -79,3 +70,11 @@ def insert_instrument(butler: Butler, camera: Camera) -> None:
             ),
             skip_existing=True,
         )
+
+
+def _facts(camera: Camera) -> ButlerDocument:
+    try:
+        return load_instrument(camera.name).document.butler
+    except InstrumentError:
+        # A camera of a night that was simulated elsewhere.
+        return ButlerDocument()

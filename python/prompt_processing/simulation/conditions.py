@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prompt_processing.instruments import load_instrument
+
 from .point_spread import PointSpread
 
 SKY_MAGNITUDE = {"u": 22.9, "g": 22.2, "r": 21.1, "i": 20.4, "z": 19.5, "y": 18.6, "white": 20.5}
@@ -13,14 +15,6 @@ SKY_MAGNITUDE = {"u": 22.9, "g": 22.2, "r": 21.1, "i": 20.4, "z": 19.5, "y": 18.
 
 EXTINCTION = {"u": 0.45, "g": 0.20, "r": 0.12, "i": 0.08, "z": 0.05, "y": 0.06, "white": 0.12}
 """Magnitudes per unit of airmass."""
-
-ZERO_POINT = {
-    "LSSTCam": {"u": 26.5, "g": 28.5, "r": 28.4, "i": 28.2, "z": 27.8, "y": 26.8, "white": 29.0},
-    "LSSTComCam": {"u": 26.5, "g": 28.5, "r": 28.4, "i": 28.2, "z": 27.8, "y": 26.8, "white": 29.0},
-    "LATISS": {"u": 22.6, "g": 24.8, "r": 24.7, "i": 24.5, "z": 24.0, "y": 23.0, "white": 25.5},
-    "HSC": {"u": 26.0, "g": 29.1, "r": 29.0, "i": 28.7, "z": 27.9, "y": 27.1, "white": 29.0},
-}
-"""AB magnitude of one electron per second outside the atmosphere."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,20 +74,23 @@ def draw_conditions(
     Parameters
     ----------
     rng : `~numpy.random.Generator`
-    instrument, band
-        Keys of `ZERO_POINT` and its rows.
+    instrument
+        Short name; its description has zero points by band, and a typical seeing.
+    band
+        Band; one without a zero point has that of r.
     exposure_time
         Seconds.
     seeing
-        FWHM, arcsec; drawn around 0.8 (LATISS: 1.1) by default.
+        FWHM, arcsec; drawn around the instrument's by default.
     pointing_error_arcsec
         Rms pointing error on each axis, arcsec.
     """
+    typical = load_instrument(instrument).simulation
     if seeing is None:
-        median = 1.1 if instrument == "LATISS" else 0.8
+        median = typical.seeing
         seeing = float(np.clip(median * np.exp(rng.normal(0, 0.12)), 0.75 * median, 1.4 * median))
     # Narrow bands and gratings have no row.
-    known = band if band in ZERO_POINT[instrument] else "r"
+    known = band if band in typical.zero_points and band in EXTINCTION else "r"
     airmass = float(1 + abs(rng.normal(0, 0.2)))
     cloud = abs(float(rng.normal(0, 0.03)))
     return ObservingConditions(
@@ -101,7 +98,7 @@ def draw_conditions(
         exposure_time=exposure_time,
         psf=PointSpread.draw(rng, seeing),
         airmass=airmass,
-        zero_point=ZERO_POINT[instrument][known] - EXTINCTION[known] * airmass - cloud,
+        zero_point=typical.zero_points[known] - EXTINCTION[known] * airmass - cloud,
         sky_magnitude=SKY_MAGNITUDE[known] - 0.3 * (airmass - 1) + float(rng.normal(0, 0.1)),
         sky_gradient=(float(rng.normal(0, 0.2)), float(rng.normal(0, 0.2))),
         pointing_error=(

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from prompt_processing.instruments import Camera, Detector
+from prompt_processing.instruments import Camera, Detector, load_instrument
 
 __all__ = ["with_drawn_electronics"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Spread:
-    """Lowest and highest values in a focal plane."""
-
-    gain: tuple[float, float]
-    read_noise: tuple[float, float]
-    saturation: tuple[float, float]
-
-
-_LSST = _Spread(gain=(1.1, 1.7), read_noise=(5.0, 10.0), saturation=(130_000, 142_000))
-_SPREADS = {
-    "ITL": _LSST,
-    "E2V": _LSST,
-    "HSC": _Spread(gain=(2.8, 3.6), read_noise=(4.0, 6.0), saturation=(140_000, 160_000)),
-}
-"""By vendor; gain in electrons per ADU, the others in electrons."""
+_RELATIVE = 0.1
+"""Spread around the nominal values of an instrument without measured ones."""
 
 
 def with_drawn_electronics(camera: Camera) -> Camera:
@@ -43,15 +31,18 @@ def with_drawn_electronics(camera: Camera) -> Camera:
         Camera with values spread as in a real focal plane. They depend only on the detector, so that a
         detector is the same in every simulated night.
     """
-    return replace(camera, detectors={id_: _drawn(detector) for id_, detector in camera.detectors.items()})
+    spreads = load_instrument(camera.name).simulation.spreads
+    return replace(
+        camera,
+        detectors={id_: _drawn(one, spreads.get(one.vendor, {})) for id_, one in camera.detectors.items()},
+    )
 
 
-def _drawn(detector: Detector) -> Detector:
-    spread = _SPREADS[detector.vendor]
+def _drawn(detector: Detector, spread: Mapping[Any, tuple[float, float]]) -> Detector:
     draws = np.random.default_rng(detector.id).uniform(size=(len(detector.amplifiers), 3))
 
-    def between(limits: tuple[float, float], draw: float) -> float:
-        low, high = limits
+    def drawn(name: str, nominal: float, draw: float) -> float:
+        low, high = spread.get(name, ((1 - _RELATIVE) * nominal, (1 + _RELATIVE) * nominal))
         return round(float(low + (high - low) * draw), 3)
 
     return replace(
@@ -59,9 +50,9 @@ def _drawn(detector: Detector) -> Detector:
         amplifiers=tuple(
             replace(
                 amplifier,
-                gain=between(spread.gain, draw[0]),
-                read_noise=between(spread.read_noise, draw[1]),
-                saturation=between(spread.saturation, draw[2]),
+                gain=drawn("gain", amplifier.gain, draw[0]),
+                read_noise=drawn("read_noise", amplifier.read_noise, draw[1]),
+                saturation=drawn("saturation", amplifier.saturation, draw[2]),
             )
             for amplifier, draw in zip(detector.amplifiers, draws, strict=True)
         ),

@@ -28,7 +28,7 @@ from astropy.table import Table, unique, vstack
 
 from prompt_processing.images import SkyMap
 from prompt_processing.images.fits import write_exposure
-from prompt_processing.instruments import Camera, Detector, detector_centre, load_camera
+from prompt_processing.instruments import Camera, Detector, detector_centre, load_camera, load_instrument
 
 from .calibrations import calibration_products, measured_camera
 from .conditions import ObservingConditions
@@ -195,7 +195,7 @@ def build_night(
     out_dir
         Folder for the night, created if missing.
     instrument
-        ``LSSTCam``, ``LSSTComCam``, ``LATISS`` or ``HSC``.
+        Short name, such as ``LSSTCam``; its description must have values for simulations.
     detectors
         Ids of the detectors.
     n_visits
@@ -288,11 +288,16 @@ def _run(
         return [item for future in futures for item in future.result()]
 
 
+def _sensor(plan: _Plan, detector: int) -> Sensor:
+    readout = load_instrument(plan.camera.name).document.raw
+    return Sensor.make(plan.camera.detector(detector), plan.seed, readout)
+
+
 def _make_raw(plan: _Plan, planned: PlannedExposure, detector: int) -> list[Path]:
     raw = simulate_raw(
         plan.sky,
         plan.camera,
-        Sensor.make(plan.camera.detector(detector), plan.seed),
+        _sensor(plan, detector),
         planned,
         plan.seed,
         expected_variance(plan.template_conditions, plan.camera.pixel_scale_arcsec)
@@ -303,9 +308,7 @@ def _make_raw(plan: _Plan, planned: PlannedExposure, detector: int) -> list[Path
 
 
 def _make_calibrations(plan: _Plan, detector: int, filters: dict[str, str]) -> list[NightCalibration]:
-    products = calibration_products(
-        Sensor.make(plan.camera.detector(detector), plan.seed), filters, plan.seed
-    )
+    products = calibration_products(_sensor(plan, detector), filters, plan.seed)
     folder = Path("content") / "calibrations"
     made = [
         NightCalibration(kind, detector, None, folder / f"{kind}_{detector:03d}.fits")

@@ -9,22 +9,11 @@ from astropy import units as u
 from astropy.time import Time
 
 from prompt_processing.domain.clock import day_obs
-from prompt_processing.instruments import Camera, Detector, band_of_filter, lsst_exposure_id
+from prompt_processing.instruments import Camera, Detector, load_instrument, lsst_exposure_id
 from prompt_processing.instruments.raw_key import has_night_keys
 
 from .conditions import ObservingConditions, draw_conditions
 from .sky import SkyDensity
-
-DEFAULT_FILTERS = {"LSSTCam": "r_57", "LSSTComCam": "r_03", "LATISS": "SDSSr_65mm~empty", "HSC": "HSC-R2"}
-"""Physical filter of a night, by instrument."""
-
-_FIELDS = {
-    "LSSTCam": (320.6, -17.9, "2025-06-11T07:20:00"),
-    "LSSTComCam": (53.1, -28.1, "2024-11-09T05:20:00"),
-    "LATISS": (223.8, -20.0, "2024-06-25T01:20:00"),
-    "HSC": (320.7, 0.5, "2016-11-02T06:10:00"),
-}
-"""Right ascension, declination (degrees) and TAI time of the first visit."""
 
 SLEW_SECONDS = 2.0
 READOUT_SECONDS = 0.95
@@ -120,13 +109,16 @@ def plan_visits(
     ------
     ValueError
         Raised if the camera has no such filter.
+    InstrumentError
+        Raised if the instrument's description has no values for simulations.
     """
     name = camera.name
-    physical_filter = physical_filter or DEFAULT_FILTERS[name]
-    band = band_of_filter(name, physical_filter)
+    instrument = load_instrument(name)
+    physical_filter = physical_filter or instrument.simulation.filter
+    band = camera.filters.get(physical_filter)
     if band is None:
         raise ValueError(f"{name} has no filter {physical_filter!r}.")
-    ra, dec, first = _FIELDS[name]
+    ra, dec, first = instrument.simulation.field
     rng = np.random.default_rng([seed, 10, *name.encode()])
     rotation = float(rng.uniform(20, 160))
     planned = []
@@ -135,6 +127,8 @@ def plan_visits(
         # A few hundred LSSTCam pixels, so that other columns and amplifiers observe each star.
         east, north = rng.uniform(-25, 25, 2)
         turn = float(rng.uniform(-0.4, 0.4))
+        if instrument.fixed_rotation is not None:
+            rotation, turn = instrument.fixed_rotation, 0.0
         for snap in range(snaps):
             number = visit * snaps + snap + 1
             begin = start + snap * (exposure_time + READOUT_SECONDS + SLEW_SECONDS) * u.s
@@ -163,7 +157,7 @@ def template_conditions(
 ) -> list[ObservingConditions]:
     """Draw the conditions of a template's exposures, with better seeing than a science image's."""
     rng = np.random.default_rng([seed, 11, *camera.name.encode()])
-    median = 0.85 if camera.name == "LATISS" else 0.68
+    median = load_instrument(camera.name).simulation.template_seeing
     return [
         draw_conditions(rng, camera.name, band, exposure_time, seeing=median * float(rng.uniform(0.93, 1.1)))
         for _ in range(count)
@@ -218,8 +212,11 @@ def density_for(camera: Camera, detector: Detector, conditions: ObservingConditi
 def _exposure_id(instrument: str, begin: Time, number: int) -> int:
     if has_night_keys(instrument):
         return lsst_exposure_id(day_obs(begin), number)
-    # HSC numbers exposures consecutively, in steps of two.
-    return 90_000 + 2 * number
+    described = load_instrument(instrument)
+    rules = described.document.header
+    if rules is not None and rules.exposure_id is None:
+        return described.exposure_id_at(begin)
+    return described.document.exposures.first_simulated + described.document.exposures.step * number
 
 
 def _group(instrument: str, start: Time, visit: int) -> str:

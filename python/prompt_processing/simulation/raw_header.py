@@ -8,22 +8,12 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import Angle
 
-from prompt_processing.instruments import Detector, RawKey, format_raw_key
-from prompt_processing.instruments.raw_key import has_night_keys
+from prompt_processing.instruments import Detector, Instrument, RawKey, format_raw_key, load_instrument
+from prompt_processing.instruments.description.cards import described_cards
+from prompt_processing.instruments.description.instrument import load_named
 from prompt_processing.instruments.raw_writer import identity_keywords
 
 from .planning import READOUT_SECONDS, PlannedExposure
-
-_INSTRUMENT_KEYWORDS = {
-    "LSSTCam": {"INSTRUME": "lsstCam", "TELESCOP": "Simonyi Survey Telescope", "PLATFORM": "lsstcam"},
-    "LSSTComCam": {"INSTRUME": "ComCam", "TELESCOP": "Simonyi Survey Telescope", "PLATFORM": "comcam"},
-    "LATISS": {"INSTRUME": "LATISS", "TELESCOP": "LSST AuxTelescope", "PLATFORM": "auxtel"},
-}
-_SITES = {
-    "LSSTCam": (-70.749417, -30.244639, 1818938.94, -5208470.95, -3195172.08),
-    "LSSTComCam": (-70.749417, -30.244639, 1818938.94, -5208470.95, -3195172.08),
-    "LATISS": (-70.7476862, -30.2447889, 1819093.52, -5208408.1, -3195186.45),
-}
 
 
 def raw_key(planned: PlannedExposure, detector: Detector) -> RawKey:
@@ -61,17 +51,42 @@ def raw_header(planned: PlannedExposure, detector: Detector) -> dict[str, Any]:
         snap=planned.snap,
         snaps=planned.snaps,
     )
-    if has_night_keys(planned.instrument):
-        return {**identity, **_lsst(planned, detector)}
-    return {**identity, **_hsc(planned, detector)}
+    described = load_instrument(planned.instrument)
+    writer = described.simulation.header
+    if writer is None:
+        return {**identity, **_described_header(described, planned, detector)}
+    return {**identity, **load_named(writer)(planned, detector)}
 
 
-def _lsst(planned: PlannedExposure, detector: Detector) -> dict[str, Any]:
-    longitude, latitude, x, y, z = _SITES[planned.instrument]
+def _described_header(instrument: Instrument, planned: PlannedExposure, detector: Detector) -> dict[str, Any]:
+    """Return the keywords of a raw by the rules of its instrument."""
+    altitude = float(np.degrees(np.arcsin(1 / planned.conditions.airmass)))
+    values = {
+        "physical_filter": planned.physical_filter,
+        "exposure_time": planned.exposure_time,
+        "dark_time": planned.exposure_time + READOUT_SECONDS,
+        "ra": planned.ra,
+        "dec": planned.dec,
+        "rotation": planned.rotation,
+        "airmass": planned.conditions.airmass,
+        "azimuth": 60.0,
+        "altitude": altitude,
+        "zenith_distance": 90.0 - altitude,
+        "observation_type": "science",
+        "target": planned.target,
+        "program": planned.survey,
+    }
+    return {**instrument.simulation.keywords, **described_cards(instrument, detector.id, values)}
+
+
+def lsst_header(planned: PlannedExposure, detector: Detector) -> dict[str, Any]:
+    """Return the keywords of an LSST camera's raw, without those of its identity."""
     elevation = float(np.degrees(np.arcsin(1 / planned.conditions.airmass)))
     filter_name, _, grating = planned.physical_filter.partition("~")
     vendor = "E2V" if detector.vendor == "E2V" else "ITL"
-    slot = {"RAFTBAY": detector.raft.replace("RXX", "R00"), "CCDSLOT": detector.sensor}
+    raft_names = load_instrument(planned.instrument).document.object_keys.raft_aliases
+    in_files = {name: alias for alias, name in raft_names.items()}
+    slot = {"RAFTBAY": in_files.get(detector.raft, detector.raft), "CCDSLOT": detector.sensor}
     header: dict[str, Any] = {
         "BINX": 1,
         "BINY": 1,
@@ -79,13 +94,7 @@ def _lsst(planned: PlannedExposure, detector: Detector) -> dict[str, Any]:
         "CCDNOISE": 10.0,
         "IMGTYPE": "OBJECT",
         "BUNIT": "adu",
-        **_INSTRUMENT_KEYWORDS[planned.instrument],
-        "OBS-LONG": longitude,
-        "OBS-LAT": latitude,
-        "OBS-ELEV": 2663.0,
-        "OBSGEO-X": x,
-        "OBSGEO-Y": y,
-        "OBSGEO-Z": z,
+        **load_instrument(planned.instrument).simulation.keywords,
         "FACILITY": "Vera C. Rubin Observatory",
         "RA": planned.ra,
         "DEC": planned.dec,
@@ -139,7 +148,7 @@ def _lsst(planned: PlannedExposure, detector: Detector) -> dict[str, Any]:
         "FILENAME": raw_key(planned, detector).key.rpartition("/")[2],
         "HEADVER": 2,
     }
-    if planned.instrument == "LATISS":
+    if load_instrument(planned.instrument).document.gratings:
         # The grating wheel is behind the filter wheel; "empty" is one of its positions.
         header |= {
             "GRATING": "empty_1" if grating in ("", "empty") else grating,
@@ -149,7 +158,8 @@ def _lsst(planned: PlannedExposure, detector: Detector) -> dict[str, Any]:
     return header
 
 
-def _hsc(planned: PlannedExposure, detector: Detector) -> dict[str, Any]:
+def hsc_header(planned: PlannedExposure, detector: Detector) -> dict[str, Any]:
+    """Return the keywords of a raw of Hyper Suprime-Cam, without those of its identity."""
     ra = Angle(planned.ra, u.deg).to_string(unit=u.hourangle, sep=":", precision=4, pad=True)
     dec = Angle(planned.dec, u.deg).to_string(unit=u.deg, sep=":", precision=3, pad=True, alwayssign=True)
     altitude = float(np.degrees(np.arcsin(1 / planned.conditions.airmass)))

@@ -15,8 +15,6 @@ from .sensor import Sensor
 COSMIC_RAYS_PER_PIXEL_SECOND = 40 / (16.3e6 * 30)
 """About 40 per LSSTCam detector in 30 s."""
 
-_ADC_MAX = {"HSC": 2**16 - 1}
-
 
 def expose_sensor(
     light: NDArray[np.float32], sensor: Sensor, band: str, exposure_time: float, rng: np.random.Generator
@@ -97,7 +95,7 @@ def read_segments(
     Returns
     -------
     segments
-        int32 or, for HSC, uint16, in the order of the file.
+        In the order of the file, of the type that the instrument's files have.
     """
     return tuple(
         _read_segment(electrons[amplifier.target_slices], sensor, amplifier, rng)
@@ -126,11 +124,10 @@ def _read_segment(
             counts[rows.stop + after, columns] += share * signal[-1]
     counts += level.astype(np.float32)[:, np.newaxis]
     np.rint(counts, out=counts)
-    vendor = sensor.detector.vendor
-    np.clip(counts, 0, _ADC_MAX.get(vendor, 2**18 - 1), out=counts)
+    np.clip(counts, 0, sensor.readout.largest_value, out=counts)
     return Segment(
         name=amplifier.name,
-        data=counts.astype(np.uint16 if vendor == "HSC" else np.int32),
+        data=counts.astype(sensor.readout.pixel_type),
         data_section=(rows, columns),
         serial_overscan=(rows, slice(columns.stop, width)),
         parallel_overscan=(slice(rows.stop, height), columns),

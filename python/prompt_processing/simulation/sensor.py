@@ -10,9 +10,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from prompt_processing.instruments import Amplifier, Detector
+from prompt_processing.instruments.description.document import RawDocument
 
 PIXEL_RESPONSE_SCATTER = 0.007
 """Rms of a pixel's sensitivity relative to its neighbours."""
+
+TYPICAL_READOUT = RawDocument(
+    layout="segments", pixel_type="int32", largest_value=2**18 - 1, bias_level=(20_000, 27_000)
+)
+"""Readout in 18 bits."""
 
 _KEYS = {"bias": 1, "dark": 2, "response": 3, "defects": 4}
 
@@ -29,15 +35,18 @@ class Sensor:
         Boxes ``x0, y0, width, height`` of the assembled image.
     hot_pixels : `~numpy.ndarray` of int32, shape (n, 2)
         x and y.
+    readout : `~prompt_processing.instruments.description.document.RawDocument`
+        Type, range and level of the counts.
     """
 
     detector: Detector
     seed: int
     bad_columns: NDArray[np.int32]
     hot_pixels: NDArray[np.int32]
+    readout: RawDocument
 
     @classmethod
-    def make(cls, detector: Detector, seed: int) -> Sensor:
+    def make(cls, detector: Detector, seed: int, readout: RawDocument = TYPICAL_READOUT) -> Sensor:
         """Draw the sensor for a detector and a seed."""
         rng = cls._rng_of(detector, seed, "defects")
         pixels = detector.width * detector.height
@@ -52,7 +61,11 @@ class Sensor:
             columns.append((x0, y0, int(rng.integers(1, 4)), length))
         hot = rng.integers(0, (detector.width, detector.height), (rng.poisson(300 * pixels / 16e6), 2))
         return cls(
-            detector, seed, np.array(columns, np.int32).reshape(-1, 4), hot.astype(np.int32).reshape(-1, 2)
+            detector,
+            seed,
+            np.array(columns, np.int32).reshape(-1, 4),
+            hot.astype(np.int32).reshape(-1, 2),
+            readout,
         )
 
     @staticmethod
@@ -123,7 +136,7 @@ class Sensor:
         """Return the mean level of a segment's overscan, ADU."""
         number = self.detector.amplifiers.index(amplifier)
         rng = self._rng_of(self.detector, self.seed, "bias", 1000 + number)
-        low, high = (900, 1300) if self.detector.vendor == "HSC" else (20_000, 27_000)
+        low, high = self.readout.bias_level
         return float(rng.uniform(low, high))
 
     def defect_boxes(self) -> Iterator[tuple[int, int, int, int]]:

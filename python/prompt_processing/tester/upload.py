@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prompt_processing.instruments import load_instrument
+
 from .image_writer import SourceRaw, UploadedRaw
 from .pool import PoolGroup, find_groups
 from .settings import TesterOptions, make_announcer, make_image_writer, open_bucket
@@ -22,12 +24,9 @@ from .visit import SAL_INDEX_OF_NORMAL_VISITS, Telescope
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["INSTRUMENTS", "PoolUpload", "draw", "sal_index_of", "upload_pool"]
+__all__ = ["PoolUpload", "draw", "sal_index_of", "upload_pool"]
 
 _log = logging.getLogger("lsst.tester")
-
-INSTRUMENTS = ("HSC", "LATISS", "LSSTCam")
-"""Cameras whose raws are in the pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ def draw(groups: Sequence[PoolGroup], n_groups: int, seed: int | None) -> list[P
 
 def sal_index_of(instrument: str, group: PoolGroup) -> int:
     """Return the script queue to announce: the fan-out identifies test groups by their original exposure."""
-    return SAL_INDEX_OF_NORMAL_VISITS if instrument == "LATISS" else group.exposure
+    return group.exposure if load_instrument(instrument).document.test_groups else SAL_INDEX_OF_NORMAL_VISITS
 
 
 def _download(s3: S3Client, bucket: str, group: PoolGroup, folder: Path) -> list[SourceRaw]:

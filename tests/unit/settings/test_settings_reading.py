@@ -21,6 +21,7 @@ READERS_OF_THE_ENVIRONMENT = {
     "operators/settings_in_force.py": "reports where settings come from",
     "cli/worker.py": "threads of BLAS, set before it is loaded",
     "activator/gunicorn_conf.py": "PROMETHEUS_MULTIPROC_DIR, set before its library is loaded",
+    "instruments/description/registry.py": "PROMPT_INSTRUMENT_PATH, in every program that reads a header",
     "butler/pipeline_files.py": "PROMPT_PROCESSING_DIR, which paths of pipelines name",
     # Programs for developers, which start other programs.
     "services/": "starts servers",

@@ -9,6 +9,7 @@ from prompt_processing.instruments import (
     RawKey,
     detector_wcs,
     load_camera,
+    load_instrument,
     parse_sidecar,
     read_header,
     read_raw,
@@ -37,7 +38,8 @@ def raw_of(instrument: str, number: int, size: tuple[int, int], visit: int = 0) 
     exposures = plan_visits(camera, 2, seed=1)
     detector = camera.detector(number)
     sky = SkyCatalogue(1, density_for(camera, detector, exposures[0].conditions), exposures[0].mid_mjd_tai)
-    return simulate_raw(sky, camera, Sensor.make(detector, 1), exposures[visit], seed=1)
+    sensor = Sensor.make(detector, 1, load_instrument(camera.name).document.raw)
+    return simulate_raw(sky, camera, sensor, exposures[visit], seed=1)
 
 
 @pytest.mark.parametrize(("instrument", "number", "size"), CAMERAS)

@@ -80,6 +80,7 @@ def fit_overscan(overscan: NDArray[np.integer] | NDArray[np.floating]) -> Oversc
     Returns
     -------
     fit : `OverscanFit`
+        Level 0 without columns: the bias of a camera without overscan has the whole level.
 
     Notes
     -----
@@ -89,6 +90,8 @@ def fit_overscan(overscan: NDArray[np.integer] | NDArray[np.floating]) -> Oversc
     and those with excess scatter, take the level of the nearest good rows
     instead.
     """
+    if overscan.shape[1] == 0:
+        return OverscanFit(np.zeros(overscan.shape[0], np.float32), float("nan"), 0)
     overscan = overscan[:, min(SKIPPED_COLUMNS, max(overscan.shape[1] - 8, 0)) :]
     rows, columns = overscan.shape
     if columns < 3:

@@ -210,6 +210,9 @@ class HeaderDocument(_Document):
     ra: AngleRule | None = None
     dec: AngleRule | None = None
     frame: Literal["icrs", "fk5"] = "icrs"
+    """Frame of the pointing."""
+    frame_keyword: str | None = None
+    """Keyword that names it, where present."""
     rotation: RotationRule | None = None
     """Angle of focal-plane +Y, east of north."""
     airmass: KeywordRule | None = None
@@ -226,7 +229,7 @@ class ButlerDocument(_Document):
     """Records of the instrument in Butler repositories."""
 
     class_name: str = "lsst.pipe.base.Instrument"
-    exposure_max: int = 21_474_800
+    exposure_max: int = 7_050_123_199_999
     visit_system: int = Field(default=0, ge=0, le=2)
     """0: each exposure is a visit; 1: by group; 2: by sequence numbers of first and last exposure."""
 
@@ -272,6 +275,13 @@ class InstrumentDocument(_Document):
     header: HeaderDocument | None = None
     image_types: Mapping[str, str] = Field(default_factory=dict)
     """Type of an observation (science, bias, dark, flat) by its name in headers, in any case."""
+    calibration_types: Mapping[Literal["bias", "dark", "flat", "fringe"], tuple[str, ...]] = {
+        "bias": ("bias", "zero"),
+        "dark": ("dark",),
+        "flat": ("flat", "dome flat", "domeflat", "sky flat", "skyflat"),
+        "fringe": ("fringe",),
+    }
+    """Types of the observations of which calibrations are made."""
     site: SiteDocument | None = None
     pixel_mm: float = Field(gt=0)
     plate_scale_arcsec_per_mm: float = Field(gt=0)
@@ -294,6 +304,9 @@ class InstrumentDocument(_Document):
     ``r + 0.012 - 0.05 * (g - r)``; by default the magnitude of its band."""
     raw: RawDocument = RawDocument()
     object_keys: KeyDocument = KeyDocument()
+    test_groups: bool = False
+    """Whether testers announce visits by the number of their first exposure, for which the fan-out has lists
+    of detectors."""
     only_keys: bool = False
     """Whether nothing but the object keys is known."""
     exposures: ExposureDocument = ExposureDocument()

@@ -18,7 +18,13 @@ from prompt_processing.domain.errors import PromptError
 from prompt_processing.domain.yaml_text import parse_yaml
 
 from ..focal_plane import Amplifier, Camera, Detector
-from .document import AmplifierDocument, AmplifierKind, DetectorDocument, InstrumentDocument
+from .document import (
+    AmplifierDocument,
+    AmplifierKind,
+    DetectorDocument,
+    InstrumentDocument,
+    SimulationDocument,
+)
 from .rules import matches
 from .sections import AmplifierPlace, places_of
 
@@ -58,6 +64,29 @@ class Instrument:
     def pipelines(self) -> Path:
         """Folder of the instrument's pipelines; it may be missing."""
         return self.folder / "pipelines"
+
+    @property
+    def simulation(self) -> SimulationDocument:
+        """Typical values for simulated nights.
+
+        Raises
+        ------
+        InstrumentError
+            Raised if the description has none.
+        """
+        if self.document.simulation is None:
+            raise InstrumentError(
+                f"{self.folder / DESCRIPTION_FILE} has no section `simulation`, which a simulated night needs"
+            )
+        return self.document.simulation
+
+    @property
+    def fixed_rotation(self) -> float | None:
+        """Angle of focal-plane +Y, east of north, degrees, of a camera that does not rotate, or `None`."""
+        rules = self.document.header
+        if rules is None or rules.rotation is None or rules.rotation.keywords:
+            return None
+        return rules.rotation.degrees({})
 
     def recognises(self, header: Mapping[str, Any]) -> bool:
         """Return whether the instrument wrote a header."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import astropy.units as u
 from astro_metadata_translator import FitsTranslator, cache_translation
-from astropy.coordinates import ICRS, AltAz, Angle, EarthLocation, SkyCoord
+from astropy.coordinates import AltAz, Angle, EarthLocation, SkyCoord
 from astropy.time import Time, TimeDelta
 
 from ..errors import HeaderError
+from ..header_corrections import correct_header
 from .cards import NUMBER_KEYWORD
 from .rules import KeywordRule
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DescribedTranslator", "make_translator"]
 
-_BLIND_TYPES = {"bias", "dark", "flat", "zero"}
+_SKY_TYPES = {"science", "object", "standard", "sky flat"}
+_BLIND_TYPES = {"bias", "zero", "dark", "dome flat"}
 _LOWEST_ALTITUDE = -5.55
 
 
@@ -28,6 +31,13 @@ class DescribedTranslator(FitsTranslator):
     """Translator of an instrument whose description says which keyword means what."""
 
     described: ClassVar[Instrument]
+
+    @classmethod
+    def fix_header(
+        cls, header: MutableMapping[str, Any], instrument: str, obsid: str, filename: str | None = None
+    ) -> bool:
+        """Correct known errors of a header, by the rules beside the description."""
+        return correct_header(instrument, header)
 
     @property
     def _rules(self) -> HeaderDocument:
@@ -178,9 +188,9 @@ class DescribedTranslator(FitsTranslator):
 
     @cache_translation
     def to_tracking_radec(self) -> SkyCoord | None:
-        """Pointing; `None` for calibrations and headers without one."""
+        """Pointing; `None` for headers without one."""
         rules = self._rules
-        if rules.ra is None or rules.dec is None or self.to_observation_type() in _BLIND_TYPES:
+        if rules.ra is None or rules.dec is None:
             return None
         self._used_these_cards(*rules.ra.keywords, *rules.dec.keywords)
         ra, dec = rules.ra.degrees(self._header), rules.dec.degrees(self._header)
@@ -188,14 +198,14 @@ class DescribedTranslator(FitsTranslator):
             return None
         if not -90 <= dec <= 90:
             raise HeaderError(rules.dec.keywords[0], f"{dec} is not a declination in degrees.")
-        frame = ICRS() if rules.frame == "icrs" else "fk5"
+        named = str(self._header.get(rules.frame_keyword, "")).strip().lower() if rules.frame_keyword else ""
+        frame = named if named in ("icrs", "fk5") else rules.frame
         return SkyCoord(ra, dec, unit=u.deg, frame=frame).icrs
 
     @cache_translation
     def to_boresight_rotation_coord(self) -> str:
         """Return "sky" if the angle is that on the sky, otherwise "unknown"."""
-        known = self._rules.rotation is not None and self.to_observation_type() not in _BLIND_TYPES
-        return "sky" if known else "unknown"
+        return "unknown" if self._rules.rotation is None else "sky"
 
     @cache_translation
     def to_boresight_rotation_angle(self) -> Angle | None:
@@ -251,7 +261,8 @@ class DescribedTranslator(FitsTranslator):
     @cache_translation
     def to_can_see_sky(self) -> bool | None:
         """Whether light from the sky reaches the detector, by the type of the observation."""
-        return {"science": True, "bias": False, "zero": False, "dark": False}.get(self.to_observation_type())
+        kind = self.to_observation_type()
+        return True if kind in _SKY_TYPES else False if kind in _BLIND_TYPES else None
 
 
 def make_translator(instrument: Instrument) -> type[DescribedTranslator]:
