@@ -65,6 +65,16 @@ class ReadyPipeline:
             else:
                 yield node.dataset_type, InputKind.OTHER
 
+    def needed_inputs(self) -> frozenset[str]:
+        """Return the names of the overall inputs without which a task cannot run."""
+        needed: set[str] = set()
+        for task in self.graph.tasks.values():
+            connections = task.get_connections()
+            for edge in (*task.inputs.values(), *task.prerequisite_inputs.values()):
+                if getattr(connections, edge.connection_name).minimum > 0:
+                    needed.add(edge.parent_dataset_type_name)
+        return frozenset(needed)
+
     def last_readers(self) -> dict[str, str]:
         """Return the label of the last task that reads each overall input, by the dataset type's name."""
         readers: dict[str, str] = {}

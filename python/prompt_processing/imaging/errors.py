@@ -68,6 +68,10 @@ class PhotometryError(NumericalError):
     """Too few matched stars for a zero point, or too much scatter among them."""
 
 
+class UnusableModelError(NumericalError):
+    """A reliability model lacks a field, or is made for other features than this version computes."""
+
+
 class NoTemplateOverlapError(NumericalError):
     """None of the template's pixels lies on the image."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from astropy.table import Table
@@ -19,13 +20,20 @@ _VISIT = ("instrument", "visit", "detector")
 
 
 class ComputeReliabilityConnections(PipelineTaskConnections, dimensions=_VISIT):
-    """Filtered sources as input; scores as output."""
+    """Filtered sources and optionally a model as inputs; scores as output."""
 
     sources = connectionTypes.Input(
         doc="Sources that passed the filters.",
         name="dia_source_filtered",
         storageClass="ArrowAstropy",
         dimensions=_VISIT,
+    )
+    model = connectionTypes.PrerequisiteInput(
+        doc="Reliability model, preferred over the packaged one.",
+        name="reliability_model",
+        storageClass="StructuredDataDict",
+        dimensions=("instrument",),
+        minimum=0,
     )
     scores = connectionTypes.Output(
         doc="diaSourceId, score (0 to 1) and the model's version.",
@@ -36,7 +44,7 @@ class ComputeReliabilityConnections(PipelineTaskConnections, dimensions=_VISIT):
 
 
 class ComputeReliabilityConfig(PipelineTaskConfig, pipelineConnections=ComputeReliabilityConnections):
-    """No options: the model is part of the package, and each score carries its version."""
+    """No options: the model is a dataset or part of the package, and each score carries its version."""
 
 
 class ComputeReliabilityTask(NumericsTask):
@@ -46,25 +54,33 @@ class ComputeReliabilityTask(NumericsTask):
     _DefaultName = "computeReliability"
     config: ComputeReliabilityConfig
 
-    def run(self, sources: Table, **_: Any) -> Struct:
+    def run(self, sources: Table, model: Mapping[str, Any] | None = None, **_: Any) -> Struct:
         """Compute the scores.
 
         Parameters
         ----------
         sources : `~astropy.table.Table`
             Measurements.
+        model
+            Fields of a `~prompt_processing.imaging.measurement.reliability.ReliabilityModel`; by default the
+            packaged one.
 
         Returns
         -------
         result
             ``scores``.
+
+        Raises
+        ------
+        UnusableModelError
+            Raised if the model is made for other features.
         """
-        model = ReliabilityModel.load()
+        chosen = ReliabilityModel.load() if model is None else ReliabilityModel.from_fields(model)
         scores = Table(
             {
                 "diaSourceId": sources["diaSourceId"],
-                "score": model.score(sources),
-                "version": [model.version] * len(sources),
+                "score": chosen.score(sources),
+                "version": [chosen.version] * len(sources),
             },
             dtype=["i8", "f4", "U32"],
         )

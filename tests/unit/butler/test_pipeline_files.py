@@ -129,3 +129,13 @@ def test_pipelines_that_sites_select_by_name_are_there(
     pipeline = read_pipeline(expand_path(f"$PROMPT_PROCESSING_DIR/pipelines/{camera}/{name}.yaml"))
     assert getattr(pipeline.to_graph().tasks[label].config, option) is value
     assert pipeline.subsets["preload" if "Preprocessing" in name else "prompt"]
+
+
+def test_inputs_that_may_be_absent_are_not_needed() -> None:
+    use_butler_types()
+    library = PipelineLibrary([expand_path(AP_PIPE)], {}, DimensionUniverse())
+    (pipeline,) = library
+    wanted = {dataset_type.name for dataset_type, _ in pipeline.inputs()}
+    assert {"bias", "reliability_model"} <= wanted
+    assert "bias" in pipeline.needed_inputs()
+    assert "reliability_model" not in pipeline.needed_inputs()

@@ -102,7 +102,9 @@ def find_inputs(
         The inputs, not yet copied.
     """
     wanted: dict[str, tuple[DatasetType, InputKind]] = {}
+    needed: set[str] = set()
     for pipeline in pipelines:
+        needed |= pipeline.needed_inputs()
         for dataset_type, kind in pipeline.inputs():
             wanted.setdefault(dataset_type.name, (dataset_type, kind))
     data_id: dict[str, Any] = {
@@ -130,7 +132,7 @@ def find_inputs(
             found = central.find_overlapping(dataset_type, data_id, region, order)
         data.refs += found
         data.seconds[f"find {name}"] = time.monotonic() - start
-        level = logging.DEBUG if found else logging.WARNING
+        level = logging.DEBUG if found or name not in needed else logging.WARNING
         _LOG.log(level, "Found %d %s for %s.", len(found), name, visit)
     return data
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
+
+from prompt_processing.imaging.errors import UnusableModelError
 
 FEATURES = (
     "log_snr",
@@ -161,12 +165,36 @@ class ReliabilityModel:
     def load(cls) -> ReliabilityModel:
         """Read the packaged model, which ``benchmarks/train_reliability.py`` makes."""
         text = resources.files(__package__).joinpath("reliability_model.json").read_text("utf-8")
-        fields = json.loads(text)
-        return cls(
-            fields["version"],
-            float(fields["intercept"]),
-            *(np.asarray(fields[name], float) for name in ("weights", "mean", "scale")),
-        )
+        return cls.from_fields(json.loads(text))
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> ReliabilityModel:
+        """Make a model from the attributes as JSON has them.
+
+        Raises
+        ------
+        UnusableModelError
+            Raised if a field is missing, or does not fit `FEATURES`.
+        """
+        try:
+            model = cls(
+                str(fields["version"]),
+                float(fields["intercept"]),
+                *(np.asarray(fields[name], float) for name in ("weights", "mean", "scale")),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UnusableModelError(
+                f"The reliability model is unusable: {type(error).__name__}: {error}"
+            ) from error
+        n = len(FEATURES)
+        found = (model.weights.shape, model.mean.shape, model.scale.shape)
+        if found != ((2 * n,), (n,), (n,)):
+            raise UnusableModelError(
+                f"The reliability model {model.version} is made for other features than these {n}",
+                weights=str(model.weights.shape),
+                mean=str(model.mean.shape),
+            )
+        return model
 
     def score(self, sources: Table) -> NDArray[np.float32]:
         """Return the probability that each source is real, 0 to 1; shape (n,)."""

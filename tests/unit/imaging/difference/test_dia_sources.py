@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from prompt_processing.images import Exposure, Mask, Psf
+from prompt_processing.imaging.errors import UnusableModelError
 from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
 from prompt_processing.imaging.measurement.dia_detection import detect_dia_sources
 from prompt_processing.imaging.measurement.dia_filters import filter_dia_sources
@@ -146,6 +147,31 @@ def test_tasks_hand_ids_from_one_to_the_next(star_image):
     filtered = FilterDiaSourceTask().run(sources=found.sources)
     scores = ComputeReliabilityTask().run(sources=filtered.kept).scores
     assert list(scores["diaSourceId"]) == list(filtered.kept["diaSourceId"])
+
+
+def model_fields(**changed):
+    model = ReliabilityModel.load()
+    arrays = {name: getattr(model, name).tolist() for name in ("weights", "mean", "scale")}
+    return {"version": model.version, "intercept": model.intercept, **arrays, **changed}
+
+
+def test_model_from_the_repository_is_preferred(star_image):
+    sources = measured(star_image((200, 200), [(60.0, 60.0, 1000.0)], seed=13))
+    packaged = ComputeReliabilityTask().run(sources=sources).scores
+    same = ComputeReliabilityTask().run(sources=sources, model=model_fields()).scores
+    assert (same["score"] == packaged["score"]).all()
+    sceptic = ComputeReliabilityTask().run(
+        sources=sources, model=model_fields(version="site-7", intercept=-100.0)
+    )
+    assert sceptic.scores["version"].tolist() == ["site-7"]
+    assert sceptic.scores["score"][0] < 1e-6
+
+
+@pytest.mark.parametrize("changed", [{"weights": [1.0]}, {"mean": "x"}, {"intercept": None}, {"scale": []}])
+def test_model_for_other_features_is_refused(star_image, changed):
+    sources = measured(star_image((200, 200), [(60.0, 60.0, 1000.0)], seed=13))
+    with pytest.raises(UnusableModelError, match="reliability model"):
+        ComputeReliabilityTask().run(sources=sources, model=model_fields(**changed))
 
 
 def test_forced_flux_is_unbiased_and_off_image_is_nan(star_image):
