@@ -26,6 +26,8 @@ SCHEMA = {
 class Server(ThreadingHTTPServer):
     schemas: dict[int, str]
     requests: list[str]
+    failing: int | None = None
+    """Status that every request is answered with; `None` for correct answers."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -33,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: dict[str, Any]) -> None:
         data = json.dumps(body).encode()
-        self.send_response(status)
+        self.send_response(self.server.failing or status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -107,3 +109,18 @@ def test_unknown_schema_differs_from_silent_registry(registry: SchemaRegistry) -
         registry.decode(encoded(7))
     with pytest.raises(SchemaRegistryError):
         SchemaRegistry("http://127.0.0.1:9", timeout_s=1).decode(encoded(7))
+
+
+@pytest.mark.parametrize("status", [204, 300, 401, 403, 409, 500, 503])
+def test_failing_registry_is_asked_again_and_its_status_is_reported(
+    registry: SchemaRegistry, server: Server, status: int
+) -> None:
+    schema_id = registry.register("s", SCHEMA)
+    server.failing = status
+    with pytest.raises(SchemaRegistryError, match=str(status)) as caught:
+        registry.decode(encoded(schema_id))
+    assert ("KAFKA_SCHEMA_REGISTRY_PASSWORD" in str(caught.value)) == (status in (401, 403))
+    with pytest.raises(SchemaRegistryError, match=str(status)):
+        registry.register("s", SCHEMA)
+    server.failing = None
+    assert registry.decode(encoded(schema_id))["groupId"] == "g"
