@@ -77,7 +77,7 @@ def status(config: str | None, as_json: bool) -> int:
     statuses={1: "nothing was changed"},
 )
 @click.argument("config", required=False, envvar="CONFIG_APDB", help="Its configuration.  [CONFIG_APDB]")
-@click.option("--yes", "agreed", is_flag=True, help="Do not ask.")
+@click.option("--yes", "agreed", is_flag=True, help="Do not ask for confirmation.")
 def reset(config: str | None, agreed: bool) -> int:
     """Destroy the content of a development APDB and recreate its tables.
 

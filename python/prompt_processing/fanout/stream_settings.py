@@ -17,6 +17,6 @@ class StreamSettings(EnvironmentSettings):
     stream_pattern: str = "instrument:*"
     """Which streams, as a pattern of Redis."""
     stream_interval: float = Field(default=5.0, gt=0, allow_inf_nan=False)
-    """Seconds between two looks at the streams."""
+    """Seconds between two queries of the streams."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Port of the Prometheus metrics; 0 serves none."""

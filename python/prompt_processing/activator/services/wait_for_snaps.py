@@ -58,7 +58,7 @@ class WaitForSnaps:
     image_timeout : `float`
         Seconds to wait on top of twice the visit's duration.
     asking_interval : `float`, optional
-        Seconds between two looks into the bucket while notices are unavailable.
+        Seconds between two checks of the bucket while notices are unavailable.
     """
 
     def __init__(
