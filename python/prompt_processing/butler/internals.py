@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from lsst.daf.butler import Butler, DatasetProvenance, DatasetRef
+from lsst.daf.butler import Butler, DatasetId, DatasetProvenance, DatasetRef
+from lsst.daf.butler.datastore import FileTransferMap
+from lsst.resources import ResourcePath
 
 from prompt_processing.domain.internals import internal
+
+from .recorded_formatters import local_formatter
 
 __all__ = [
     "TESTED_VERSION",
@@ -54,15 +58,48 @@ def enter_datasets(butler: Butler, refs: Iterable[DatasetRef]) -> None:
 def files_of(butler: Butler) -> Butler:
     """Return a source for `Butler.transfer_from` that offers only the files of a repository.
 
-    From a whole repository, a transfer also reads the description of each run. That takes ten statements per
-    run, and nothing uses it here.
+    The copies are read by formatters that this process has (see `.recorded_formatters`). From a whole
+    repository, a transfer also reads the description of each run. That takes ten statements per run, and
+    nothing uses it here.
     """
     return cast(Butler, _FilesOf(butler))
 
 
 class _FilesOf:
     def __init__(self, butler: Butler) -> None:
-        self._file_transfer_source = internal(butler, "_file_transfer_source", _DISTRIBUTION)
+        self._file_transfer_source = _WithLocalFormatters(
+            internal(butler, "_file_transfer_source", _DISTRIBUTION)
+        )
+
+
+class _WithLocalFormatters:
+    """Files of a repository, with formatters that read them here."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self.name = source.name
+
+    def get_file_info_for_transfer(self, dataset_ids: Iterable[DatasetId]) -> FileTransferMap:
+        return _with_local_formatters(self._source.get_file_info_for_transfer(dataset_ids))
+
+    def locate_missing_files_for_transfer(
+        self, refs: Iterable[DatasetRef], artifact_existence: dict[ResourcePath, bool]
+    ) -> FileTransferMap:
+        return _with_local_formatters(
+            self._source.locate_missing_files_for_transfer(refs, artifact_existence)
+        )
+
+
+def _with_local_formatters(found: FileTransferMap) -> FileTransferMap:
+    return {
+        identity: [
+            record._replace(
+                file_info=record.file_info.update(formatter=local_formatter(str(record.file_info.formatter)))
+            )
+            for record in records
+        ]
+        for identity, records in found.items()
+    }
 
 
 def _datastore(butler: Butler) -> Any:

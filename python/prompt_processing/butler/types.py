@@ -13,6 +13,8 @@ import os
 import sys
 from pathlib import Path
 
+from .recorded_formatters import use_recorded_formatters
+
 _SEARCH_PATH_VARIABLE = "DAF_BUTLER_CONFIG_PATH"
 CONFIG_FOLDER = Path(__file__).parent / "config"
 
@@ -21,8 +23,10 @@ def use_butler_types() -> None:
     """Use this package's types in this process and its children.
 
     Each entry point calls it once, before the first `~lsst.daf.butler.Butler`
-    is opened; calling it again changes nothing.
+    is opened; calling it again changes nothing. Files that other stacks have written are then read by the
+    readers of this package, see `.recorded_formatters`.
     """
+    use_recorded_formatters()
     folders = [folder for folder in os.environ.get(_SEARCH_PATH_VARIABLE, "").split(os.pathsep) if folder]
     if str(CONFIG_FOLDER) in folders:
         return

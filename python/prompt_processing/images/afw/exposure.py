@@ -24,7 +24,7 @@ from .errors import StackFileError
 from .psf import read_psf
 from .transforms import sky_wcs, wcs_of_header
 
-__all__ = ["is_exposure", "read_exposure", "read_exposure_parts", "read_planes"]
+__all__ = ["is_exposure", "read_exposure", "read_exposure_parts", "read_photo_calib", "read_planes"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -161,6 +161,23 @@ def read_exposure_parts(path: str | Path) -> dict[str, Any]:
                 "visit_info": _visit_info(primary, archive),
                 "metadata": {**_metadata(primary), **_unit(header)},
             }
+
+
+def read_photo_calib(path: str | Path) -> PhotoCalib:
+    """Read a photometric calibration from a file of its own; of one that varies, the mean of its field.
+
+    Raises
+    ------
+    StackFileError
+        Raised if the file has none.
+    """
+    with fits.open(path, memmap=True) as hdus:
+        archive = Archive(hdus)
+        stored = next(archive.named("PhotoCalib"), None)
+        if stored is None:
+            raise StackFileError(f"{path} has no photometric calibration.")
+        row = stored.row()
+        return PhotoCalib(float(row["calibrationMean"]), float(row["calibrationErr"]))
 
 
 def _find(hdus: fits.HDUList, plane: str) -> int | None:

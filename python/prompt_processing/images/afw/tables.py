@@ -13,7 +13,7 @@ from astropy.table import Table
 from .archive import text_of
 from .errors import StackFileError
 
-__all__ = ["read_catalogue", "read_reference_catalogue"]
+__all__ = ["StackCatalogue", "read_catalogue", "read_reference_catalogue"]
 
 _NJY_VERSION = 1
 """Version of reference catalogues since which fluxes are in nJy and motions in radians per year."""
@@ -21,7 +21,14 @@ _NJY_VERSION = 1
 _STRUCTURE = ("XTENSION", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "TFIELDS", "EXTNAME", "EXTVER", "COMMENT")
 
 
-def read_catalogue(path: str | Path) -> Table:
+class StackCatalogue(Table):
+    """Table that the stack wrote.
+
+    A class of its own, so that the Butler takes it for a table, but no table for one of the stack's.
+    """
+
+
+def read_catalogue(path: str | Path) -> StackCatalogue:
     """Read a catalogue, such as a ``SourceCatalog``.
 
     Parameters
@@ -46,7 +53,7 @@ def read_catalogue(path: str | Path) -> Table:
             raise StackFileError(f"{path} has no table.")
         header = hdu.header
         flags = _flag_names(header)
-        table = Table(
+        table = StackCatalogue(
             meta={
                 key: value
                 for key, value in header.items()
@@ -65,7 +72,7 @@ def read_catalogue(path: str | Path) -> Table:
     return table
 
 
-def read_reference_catalogue(path: str | Path) -> Table:
+def read_reference_catalogue(path: str | Path) -> StackCatalogue:
     """Read a shard of a reference catalogue (``SimpleCatalog``), such as ``the_monster_20250219``.
 
     Parameters
