@@ -1,3 +1,5 @@
+import fcntl
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,6 +7,7 @@ import pytest
 from confluent_kafka import Producer
 from lsst.dax.apdb import Apdb
 
+from prompt_processing.alerts import resending
 from prompt_processing.alerts.files import (
     KEPT,
     UNDERWAY,
@@ -150,13 +153,89 @@ def test_store_that_is_away_leaves_the_alerts_where_they_are(tmp_path, caplog) -
     assert "5 alerts of visit 1, detector 2 stay in" in caplog.text
 
 
-def test_broker_that_takes_nothing_is_asked_once(tmp_path) -> None:
+def test_broker_that_takes_nothing_is_asked_once(tmp_path, caplog) -> None:
     settings = _settings(tmp_path, "127.0.0.1:9", timeout=0.5)
     for visit in range(3):
         _write(settings.keep_directory, KEPT, visit)
     report = resend_kept_alerts(settings)
-    assert (report.sent, report.kept) == (0, 15)
-    assert len(kept_files(settings.keep_directory)) == 3
+    assert (report.sent, report.kept, report.last_acknowledged) == (0, 15, None)
+    paths = kept_files(settings.keep_directory)
+    assert len(paths) == 3
+    assert caplog.text.count("did not accept") == 1
+    for path in paths:
+        claimed = AlertFile.claim(path)
+        assert claimed is not None, "the lock was not released"
+        claimed.release()
+
+
+def test_report_adds_up_the_files_that_are_sent(tmp_path, broker) -> None:
+    settings = _settings(tmp_path, broker)
+    before = time.time()
+    for visit in range(3):
+        _write(settings.keep_directory, KEPT, visit)
+    report = resend_kept_alerts(settings)
+    assert (report.sent, report.kept, report.lost) == (15, 0, 0)
+    assert report.last_acknowledged is not None
+    assert before <= report.last_acknowledged <= time.time()
+
+
+def test_only_what_the_broker_refused_stays_in_the_store(tmp_path, broker) -> None:
+    settings = _settings(tmp_path, broker)
+    huge = Alert(99, bytes(3_000_000))
+    AlertFile.write(settings.keep_directory, 1, 2, 60000.5, [*ALERTS, huge], KEPT).release()
+    move_to_store(settings)
+    report = resend_stored_alerts(settings, _never)
+    assert (report.sent, report.kept) == (5, 1)
+    (stored,) = (tmp_path / "store").iterdir()
+    assert list(read_alerts(stored)) == [huge]
+
+
+def test_without_a_store_nothing_is_moved_or_sent_from_it(tmp_path, broker) -> None:
+    settings = replace(_settings(tmp_path, broker), keep_store=None)
+    _write(settings.keep_directory, KEPT)
+    move_to_store(settings)
+    assert len(kept_files(settings.keep_directory)) == 1
+    report = resend_stored_alerts(settings, _never)
+    assert (report.sent, report.kept) == (0, 0)
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_alerts_of_a_killed_worker_are_sent_exactly_if_the_apdb_has_their_sources(
+    tmp_path, broker, monkeypatch, committed
+) -> None:
+    asked = []
+
+    def was_committed(apdb, visit: int, detector: int, processed_mjd: float) -> bool:
+        asked.append((apdb, visit, detector, processed_mjd))
+        return committed
+
+    monkeypatch.setattr(resending, "was_committed", was_committed)
+    settings = _settings(tmp_path, broker)
+    _write(settings.keep_directory, UNDERWAY, visit=7)
+    report = resend_kept_alerts(settings, lambda: "apdb")
+    assert report.sent == (5 if committed else 0)
+    assert list(settings.keep_directory.iterdir()) == []
+    _write(settings.keep_directory, UNDERWAY, visit=8)
+    move_to_store(settings)
+    report = resend_stored_alerts(settings, lambda: "apdb")
+    assert report.sent == (5 if committed else 0)
+    assert list((tmp_path / "store").iterdir()) == []
+    assert asked == [("apdb", 7, 2, 60000.5), ("apdb", 8, 2, 60000.5)]
+
+
+def test_file_that_was_replaced_before_it_was_locked_is_not_used(tmp_path, monkeypatch) -> None:
+    """Another process sent and removed it, and a new file has its name."""
+    _write(tmp_path, KEPT)
+    (path,) = kept_files(tmp_path)
+    lock = fcntl.flock
+
+    def replaced(file, operation: int) -> None:
+        path.rename(tmp_path / "sent")
+        path.write_bytes((tmp_path / "sent").read_bytes())
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", replaced)
+    assert AlertFile.claim(path) is None
 
 
 @pytest.mark.parametrize(

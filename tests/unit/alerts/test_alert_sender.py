@@ -2,8 +2,9 @@ import io
 import time
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
+from prompt_processing.alerts import sender
 from prompt_processing.alerts.connection import AlertConnection
 from prompt_processing.alerts.files import KEPT, UNDERWAY, AlertFile, kept_files, read_alerts
 from prompt_processing.alerts.packets import Alert
@@ -39,17 +40,21 @@ def _kept(directory) -> list[Alert]:
 
 
 def _consume(server: str, n: int) -> list[bytes]:
+    return [message.value() for message in _messages(server, n)]
+
+
+def _messages(server: str, n: int) -> list[Message]:
     consumer = Consumer({"bootstrap.servers": server, "group.id": "test", "auto.offset.reset": "earliest"})
     partitions = consumer.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions
     consumer.assign([TopicPartition(TOPIC, number, 0) for number in partitions])
-    values: list[bytes] = []
+    messages: list[Message] = []
     deadline = time.monotonic() + 15
-    while len(values) < n and time.monotonic() < deadline:
+    while len(messages) < n and time.monotonic() < deadline:
         message = consumer.poll(0.2)
         if message is not None and message.error() is None:
-            values.append(message.value())
+            messages.append(message)
     consumer.close()
-    return values
+    return messages
 
 
 def test_every_alert_reaches_the_topic_and_none_is_kept(broker, tmp_path) -> None:
@@ -104,12 +109,63 @@ def test_unreachable_broker_costs_its_timeout_and_no_alert(tmp_path, caplog) -> 
     assert "did not accept 20 alerts" in caplog.text
 
 
-def test_alert_that_the_client_refuses_is_kept_and_others_are_sent(broker, tmp_path) -> None:
+def test_alert_that_the_client_refuses_is_kept_and_others_are_sent(broker, tmp_path, caplog) -> None:
     _, server = broker
     huge = Alert(99, bytes(3_000_000))
-    report = send_alerts(_settings(server, tmp_path), 1, 2, [*ALERTS, huge])
+    report = send_alerts(_settings(server, tmp_path), 1, 2, [huge, *ALERTS])
     assert (report.sent, report.kept) == (20, 1)
     assert _kept(tmp_path) == [huge]
+    assert "MSG_SIZE_TOO_LARGE" in caplog.text
+
+
+def test_messages_carry_the_time_at_which_they_were_produced(broker, tmp_path) -> None:
+    _, server = broker
+    before = time.time()
+    send_alerts(_settings(server, tmp_path), 1, 2, ALERTS[:1])
+    (message,) = _messages(server, 1)
+    ((name, value),) = message.headers()
+    assert name == "producer_timestamp"
+    assert 1000 * before <= float(value) <= 1000 * time.time()
+
+
+def test_alerts_in_flight_are_bounded_and_all_arrive(broker, tmp_path, monkeypatch) -> None:
+    _, server = broker
+    monkeypatch.setattr(sender, "_MAXIMUM_WAITING_BYTES", 1500)
+    made = []
+
+    def make():
+        for alert in ALERTS:
+            made.append(len(_delivered))
+            yield alert
+
+    _delivered: list[int] = []
+    answered = sender._Delivery.on_delivery
+
+    def on_delivery(self, alert, error, message):
+        _delivered.append(alert.dia_source_id)
+        answered(self, alert, error, message)
+
+    monkeypatch.setattr(sender._Delivery, "on_delivery", on_delivery)
+    assert send_alerts(_settings(server, tmp_path), 1, 2, make()).sent == 20
+    # Each message has 1 kB: at most two are unanswered while the third is made.
+    assert all(number - answers <= 2 for number, answers in enumerate(made))
+
+
+def test_broker_that_does_not_keep_up_is_given_up_at_the_deadline(tmp_path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(sender, "_MAXIMUM_WAITING_BYTES", 1500)
+    made = []
+
+    def make():
+        for alert in ALERTS:
+            made.append(alert)
+            yield alert
+
+    settings = _settings("127.0.0.1:9", tmp_path, timeout=0.5)
+    assert send_alerts(settings, 1, 2, AlertsOnDemand(make)).kept == 20
+    # The third is the first that has to wait. After that, all are made again to be kept.
+    assert len(made) == 3 + 20
+    assert _kept(tmp_path) == ALERTS
+    assert "the broker is too slow" in caplog.text
 
 
 def test_directory_that_cannot_be_written_loses_alerts_but_raises_nothing(tmp_path, caplog) -> None:
