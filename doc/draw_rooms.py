@@ -19,6 +19,7 @@ CAPTIONS = {
     "operators": "logs, a look into a pod",
     "tester": "plays the telescope",
     "initializer": "a night's output runs",
+    "batch": "pipelines by day",
     "fanout": "a visit to its detectors",
     "repository": "central repositories",
     "services": "real servers for tests",

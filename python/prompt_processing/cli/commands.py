@@ -46,11 +46,17 @@ GROUPS = {
         default=f"{_CLI}.worker:worker_of_platform",
     ),
     "raws": Entry("Run the service that reports which raw images have arrived.", "Run a night"),
-    "values": Entry("Convert values of other charts.", "Monitor and repair"),
+    "values": Entry("Convert a site's Phalanx values for these charts.", "Monitor and repair"),
+    "run": Entry(
+        "Run a pipeline over a repository, here or on a Dask cluster.",
+        "Repositories and databases",
+        default=f"{_CLI}.run:name_of_default",
+    ),
     "streams": Entry("Trim and watch the Redis streams of visits.", "Monitor and repair"),
     "repo": Entry("Make, check, fill and export Butler repositories.", "Repositories and databases"),
     "repo export": Entry("Export part of a repository into a folder."),
     "refcat": Entry("Enter reference stars into a repository.", "Repositories and databases"),
+    "calibrations": Entry("Make calibrations of raw exposures.", "Repositories and databases"),
     "apdb": Entry("Create, inspect and empty an alert production database.", "Repositories and databases"),
     "alerts": Entry("Show alerts, and resend those that no broker accepted.", "Monitor and repair"),
     "tester": Entry("Play the telescope: announce visits and upload raws.", "Try it out"),
@@ -74,6 +80,13 @@ COMMANDS = {
         "Prepare a night's output runs, once before the first visit.",
         "Run a night",
         f"{_CLI}.initializer:main",
+    ),
+    "run pipeline": Entry(
+        "Execute a pipeline, or what is left of it. (prompt run -p ... is the same.)",
+        target=f"{_CLI}.run:pipeline",
+    ),
+    "run report": Entry(
+        "Sort a run's quanta into successful, failed, blocked and unknown.", target=f"{_CLI}.run:report"
     ),
     "writer": Entry(
         "Register the workers' outputs in the central repository.", "Run a night", f"{_CLI}.writer:main"
@@ -105,6 +118,10 @@ COMMANDS = {
     "repo finish-exports": Entry(
         "Finish or remove exports that a dead worker left unfinished.",
         target=f"{_CLI}.repo.finish_exports:main",
+    ),
+    "calibrations build": Entry(
+        "Make bias, dark, flats, defects and gains of raw exposures, and certify them.",
+        target=f"{_CLI}.calibrations.build:main",
     ),
     "refcat import": Entry(
         "Enter a downloaded catalogue of stars into a repository.", target=f"{_CLI}.refcat.import_:main"

@@ -44,9 +44,10 @@ class LazyGroup(click.Group):
         self._default = default
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line; if it is empty, the default command runs."""
-        if not args and self._default and not ctx.resilient_parsing:
-            args = [import_attribute(self._default)()]
+        """Read the command line; if no word begins it, the default command runs."""
+        wants_default = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
+        if wants_default and self._default and not ctx.resilient_parsing:
+            args = [import_attribute(self._default)(), *args]
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

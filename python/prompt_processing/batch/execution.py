@@ -1,0 +1,160 @@
+"""Execute the groups of a plan, in this process or on Dask."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Container, Iterator
+from typing import TYPE_CHECKING, Any
+
+from .errors import BatchError
+from .outcomes import QuantumOutcome, State
+from .plan import Plan
+from .quanta import RunContext, run_group
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+__all__ = ["connect", "run_here", "run_on_dask"]
+
+_DISTRIBUTIONS = ("prompt-processing", "lsst-daf-butler", "lsst-pipe-base")
+
+
+def run_here(context: RunContext, plan: Plan) -> Iterator[list[QuantumOutcome]]:
+    """Execute a plan in this process, and yield the outcomes of each group."""
+    finished: dict[int, list[QuantumOutcome]] = {}
+    for name, group in plan.groups():
+        finished[name] = run_group(context, group, *(finished[one] for one in plan.upstream[name]))
+        yield finished[name]
+
+
+def run_on_dask(context: RunContext, plan: Plan, client: Client) -> Iterator[list[QuantumOutcome]]:
+    """Execute a plan on a Dask cluster, one future a group, and yield the outcomes of each group.
+
+    A group whose worker dies is executed by another one; after three deaths its quanta are unknown.
+
+    Raises
+    ------
+    BatchError
+        Raised if the scheduler is lost.
+    """
+    from distributed import as_completed
+
+    shared = client.submit(RunContext, context.repo, context.payload, pure=False)
+    futures: dict[int, Future] = {}
+    names: dict[str, int] = {}
+    for name, group in plan.groups():
+        # An impure call has a name of its own in the scheduler, so that two runs never share a result.
+        before = [futures[one] for one in plan.upstream[name]]
+        future = client.submit(run_group, shared, group, *before, pure=False, retries=2)
+        futures[name] = future
+        names[future.key] = name
+    lost: set[int] = set()
+    with _scheduler_must_live():
+        for future in as_completed(list(futures.values()), loop=client.loop):
+            if future.status == "finished":
+                yield future.result()
+            else:
+                lost.add(names[future.key])
+        for name in plan.order:
+            if name in lost:
+                yield _outcomes_of_lost(plan, name, lost, futures[name])
+
+
+@contextlib.contextmanager
+def connect(address: str, processes: int) -> Iterator[Client]:
+    """Connect to a Dask scheduler, or start processes on this machine.
+
+    Parameters
+    ----------
+    address
+        Address of a scheduler, such as ``tcp://dask:8786``; empty for processes of this machine.
+    processes
+        Number of processes on this machine.
+
+    Raises
+    ------
+    BatchError
+        Raised if no scheduler answers, if it has no worker, or if its workers have other software.
+    """
+    # Dask reports each connection at the level INFO, and prints it without being asked.
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    from distributed import Client, LocalCluster
+
+    with contextlib.ExitStack() as stack:
+        if address:
+            try:
+                client = Client(address, timeout="15s", set_as_default=False)
+            except (OSError, TimeoutError, ValueError) as error:
+                raise BatchError(
+                    f"no Dask scheduler answers at {address}: {error}. Start one with  dask scheduler  and "
+                    "its workers with  dask worker ADDRESS --nthreads 1"
+                ) from error
+        else:
+            # One thread a process: the numerics are not all thread-safe, and hold the interpreter's lock.
+            cluster = LocalCluster(
+                n_workers=processes, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
+            )
+            stack.enter_context(cluster)
+            client = Client(cluster, set_as_default=False)
+        stack.enter_context(client)
+        _check_software(client)
+        yield client
+
+
+def software() -> dict[str, str]:
+    """Return the versions that must be the same in all processes of a run."""
+    from importlib import metadata
+
+    return {name: metadata.version(name) for name in _DISTRIBUTIONS}
+
+
+def _check_software(client: Client) -> None:
+    here = software()
+    try:
+        found: dict[str, Any] = client.run(software)
+    except ModuleNotFoundError as error:
+        raise BatchError(f"the workers of {client.scheduler.address} lack {error.name}") from error
+    if not found:
+        raise BatchError(
+            f"the scheduler {client.scheduler.address} has no worker: start one with  dask worker"
+        )
+    for worker, versions in sorted(found.items()):
+        other = [
+            f"{name} {versions[name]} (here {here[name]})" for name in here if versions[name] != here[name]
+        ]
+        if other:
+            raise BatchError(f"the worker {worker} has {', '.join(other)}: install the same versions there")
+
+
+@contextlib.contextmanager
+def _scheduler_must_live() -> Iterator[None]:
+    from concurrent.futures import CancelledError
+
+    from distributed.client import FutureCancelledError
+    from distributed.comm.core import CommClosedError
+
+    try:
+        yield
+    except (CommClosedError, CancelledError, FutureCancelledError, OSError) as error:
+        raise BatchError(
+            "the Dask scheduler was lost. Outputs that exist are kept: repeat the command to execute the rest"
+        ) from error
+
+
+def _outcomes_of_lost(plan: Plan, name: int, lost: Container[int], future: Future) -> list[QuantumOutcome]:
+    """Return the outcomes of a group that Dask could not finish."""
+    if any(one in lost for one in plan.upstream[name]):
+        # Dask reports the error of the group before as that of this one.
+        return [
+            plan.outcome(one, State.BLOCKED, "the process of a quantum before it died")
+            for one in plan.members[name]
+        ]
+    from distributed.scheduler import KilledWorker
+
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        reason = "its process died each time that it was tried; look for exhausted memory on the workers"
+    else:
+        reason = f"{type(error).__name__}: {error}"
+    return [plan.outcome(one, State.UNKNOWN, reason) for one in plan.members[name]]
