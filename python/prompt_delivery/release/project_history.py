@@ -43,7 +43,7 @@ class ProjectHistory:
         )
 
     def require_free(self, version: ReleaseVersion) -> None:
-        """Require that no other commit has the release's tag, and that this commit is no other release.
+        """Require that no other commit has the release's tag, and that this commit has no other release.
 
         Raises
         ------

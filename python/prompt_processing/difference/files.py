@@ -201,7 +201,9 @@ def find_image(hdus: fits.HDUList, file: str, extension: str | None, plane: int 
         if not axes_of(hdu):
             raise UnreadableImageError(f"{file}[{extension}] has no pixels. {contents}")
         if len(long_axes(hdu)) < 2:
-            raise UnreadableImageError(f"{file}[{extension}] has only one axis: it is no image. {contents}")
+            raise UnreadableImageError(
+                f"{file}[{extension}] has only one axis: it is not an image. {contents}"
+            )
         return hdu
     images = [hdu for hdu in hdus if getattr(hdu, "is_image", False) and len(long_axes(hdu)) >= 2]
     flat = [hdu for hdu in images if len(long_axes(hdu)) == 2]

@@ -202,7 +202,9 @@ def _check_linear_part(cards: dict[str, Any], shape: tuple[int, int]) -> None:
     types = {_axis_type(cards, axis) for axis in (1, 2)}
     if types not in ({"RA", "DEC"}, {"GLON", "GLAT"}, {"ELON", "ELAT"}, {"SLON", "SLAT"}):
         first, second = (cards.get(f"CTYPE{axis}", "") for axis in (1, 2))
-        raise _UnusableWcsError(f"CTYPE1 = {first!r} and CTYPE2 = {second!r} are no pair of sky coordinates")
+        raise _UnusableWcsError(
+            f"CTYPE1 = {first!r} and CTYPE2 = {second!r} are not a pair of sky coordinates"
+        )
     for keyword in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2"):
         if keyword not in cards:
             raise _UnusableWcsError(f"{keyword} is missing")

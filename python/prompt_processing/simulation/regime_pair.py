@@ -467,7 +467,7 @@ def _truth(
 def _unchanged_stars(sky: _Sky, science: _View, frame: SimulatedFrame, unit: float) -> Table:
     height, width = science.shape
     inside = (sky.kind == "star") & (sky.x > 5) & (sky.x < width - 6) & (sky.y > 5) & (sky.y < height - 6)
-    # A difference by colour is no residual.
+    # A difference by colour is not a residual.
     inside &= np.abs(sky.science_flux - sky.template_flux) < unit
     rows = np.flatnonzero(inside & (sky.science_flux > 30 * unit))
     columns, lines = np.rint(sky.x[rows]).astype(int), np.rint(sky.y[rows]).astype(int)

@@ -46,7 +46,7 @@ def test_missing_archive_is_named(tmp_path: Path) -> None:
 def test_archive_that_is_none_is_named(tmp_path: Path) -> None:
     path = tmp_path / "iers-cache.zip"
     path.write_text("<html>not found</html>")
-    with pytest.raises(IersTablesError, match=r"iers-cache\.zip is no usable ZIP archive"):
+    with pytest.raises(IersTablesError, match=r"iers-cache\.zip is not a usable ZIP archive"):
         import_iers_tables(str(path))
 
 

@@ -43,7 +43,7 @@ def import_iers_tables(uri: str) -> None:
     except FileNotFoundError as error:
         raise IersTablesError(f"{uri} does not exist") from error
     except zipfile.BadZipFile as error:
-        raise IersTablesError(f"{uri} is no usable ZIP archive: {error}") from error
+        raise IersTablesError(f"{uri} is not a usable ZIP archive: {error}") from error
     except IersTablesError:
         raise
     # Stores have exceptions of their own.

@@ -137,7 +137,7 @@ def read_isr_calibration(path: str | Path) -> IsrCalibration:
                 Table.read(hdu, mask_invalid=False) for hdu in hdus if isinstance(hdu, fits.BinTableHDU)
             )
     if not tables:
-        raise StackFileError(f"{path} has no table: it is no calibration.")
+        raise StackFileError(f"{path} has no table: it is not a calibration.")
     metadata = {
         key: None if isinstance(value, fits.card.Undefined) else value
         for key, value in tables[0].meta.items()
@@ -227,7 +227,8 @@ def _by_amplifier(found: IsrCalibration, path: str | Path, *columns: str) -> dic
 
 def _wrong(path: str | Path, wanted: str, column: str, table: Table) -> StackFileError:
     return StackFileError(
-        f"{path} is no calibration of {wanted}: its table has no {column}, but {', '.join(table.colnames)}."
+        f"{path} is not a calibration of {wanted}: "
+        f"its table has no {column}, but {', '.join(table.colnames)}."
     )
 
 
@@ -235,5 +236,5 @@ def _square(values: Any) -> NDArray[np.float64]:
     flat = np.ravel(np.asarray(values, float))
     side = round(flat.size**0.5)
     if side * side != flat.size:
-        raise StackFileError(f"{flat.size} crosstalk coefficients are no square matrix.")
+        raise StackFileError(f"{flat.size} crosstalk coefficients are not a square matrix.")
     return flat.reshape(side, side)

@@ -48,8 +48,8 @@ def read_defects(path: str | Path) -> Defects:
     if len(table) == 0:
         return Defects(np.zeros((0, 4), np.int32))
     raise StackFileError(
-        f"{path} is no table of defects: it has {', '.join(table.colnames)} instead of x0, y0, width, height "
-        "or SHAPE, X, Y, R."
+        f"{path} is not a table of defects: it has {', '.join(table.colnames)} instead of x0, y0, width, "
+        "height or SHAPE, X, Y, R."
     )
 
 
@@ -69,7 +69,7 @@ def _box(row: Any, path: str) -> NDArray[np.int32]:
         if angle % 180 != 0:
             size = size[::-1]
     else:
-        raise StackFileError(f"{path}: a region of the shape {shape} is no box along the axes.")
+        raise StackFileError(f"{path}: a region of the shape {shape} is not a box along the axes.")
     first = np.round(centre - (size - 1) / 2)
     return np.concatenate([first, np.round(size)]).astype(np.int32)
 

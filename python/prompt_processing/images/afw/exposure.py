@@ -139,7 +139,7 @@ def read_exposure_parts(path: str | Path) -> dict[str, Any]:
         with fits.open(path, memmap=True) as hdus:
             found = _find(hdus, "IMAGE")
             if found is None:
-                raise StackFileError(f"{path} has no image plane: it is no exposure of the stack.")
+                raise StackFileError(f"{path} has no image plane: it is not an exposure of the stack.")
             primary, header = hdus[0].header, hdus[found].header
             shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
             x0, y0 = _origin(header)
@@ -193,7 +193,7 @@ def _number(path: str | Path, plane: str) -> int:
     with fits.open(path, memmap=True) as hdus:
         number = _find(hdus, plane)
     if number is None:
-        raise StackFileError(f"{path} has no {plane.lower()} plane: it is no exposure of the stack.")
+        raise StackFileError(f"{path} has no {plane.lower()} plane: it is not an exposure of the stack.")
     return number
 
 

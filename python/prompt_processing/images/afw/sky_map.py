@@ -35,7 +35,7 @@ def read_sky_map(content: bytes, name: str, what: str) -> SkyMap:
     Raises
     ------
     StackFileError
-        Raised if it is no sky map of rings (``RingsSkyMap``) or of single tracts (``DiscreteSkyMap``) in
+        Raised if it is not a sky map of rings (``RingsSkyMap``) or of single tracts (``DiscreteSkyMap``) in
         tangent planes.
     """
     record = read_pickle(content, _MODULES, what)

@@ -93,7 +93,7 @@ def read_reference_catalogue(path: str | Path) -> StackCatalogue:
     """
     table = read_catalogue(path)
     if not {"coord_ra", "coord_dec"} <= set(table.colnames):
-        raise StackFileError(f"{path} is no reference catalogue: it has no coord_ra and coord_dec.")
+        raise StackFileError(f"{path} is not a reference catalogue: it has no coord_ra and coord_dec.")
     table["ra"] = np.degrees(np.asarray(table["coord_ra"], float))
     table["dec"] = np.degrees(np.asarray(table["coord_dec"], float))
     table["ra"].unit = table["dec"].unit = u.deg

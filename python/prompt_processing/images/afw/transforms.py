@@ -47,7 +47,7 @@ class PointTransform:
         except Ast.AstError as error:
             raise StackFileError(f"{stored.name} {stored.id}: AST cannot read it: {error}") from error
         if self._mapping is None:
-            raise StackFileError(f"{stored.name} {stored.id} is no transform in AST's text form.")
+            raise StackFileError(f"{stored.name} {stored.id} is not a transform in AST's text form.")
 
     def __call__(self, points: NDArray[np.float64], *, inverse: bool = False) -> NDArray[np.float64]:
         """Map points of shape (n, 2)."""

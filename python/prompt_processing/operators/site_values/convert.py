@@ -84,7 +84,7 @@ def convert_files(files: Sequence[Path], application: str | None = None) -> Conv
     Raises
     ------
     ValuesError
-        If a file is no mapping in YAML, or a value cannot be converted.
+        If a file is not a mapping in YAML, or a value cannot be converted.
     """
     site: dict[str, Any] = {}
     for file in files:
