@@ -112,6 +112,37 @@ def test_long_profiles_run_every_night() -> None:
     assert "PROMPT_FAULTS=long" in script
 
 
+def test_every_camera_of_the_demo_is_judged_in_ci_and_every_night() -> None:
+    cameras = {"LSSTCam", "LATISS", "HSC"}
+    nightly = set(re.findall(r"demo_seeds (\w+) ;;", (PROJECT / ".ci/nightly").read_text("utf-8")))
+    runs = re.findall(r"bin/demo\".*", (PROJECT / ".ci/run").read_text("utf-8"))
+    assert nightly == cameras
+    assert {
+        match for run in runs for match in re.findall(r"--instrument (\w+)", run) or ["LSSTCam"]
+    } == cameras
+
+
+def test_compiled_code_is_run_with_bounds_checks() -> None:
+    assert "NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=" in (PROJECT / ".ci/run").read_text("utf-8")
+
+
+def test_night_that_fails_on_a_seed_fails_the_workflow_after_all_seeds(tmp_path: Path) -> None:
+    """With a demo that fails on one seed."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(PROJECT / ".ci/nightly", tmp_path / ".ci/nightly")
+    demo = tmp_path / "bin/demo"
+    demo.write_text('#!/bin/sh\necho "$@"\n! echo "$@" | grep -q "seed 3 "\n', "utf-8")
+    demo.chmod(0o755)
+    environment = {**os.environ, "PART": "LATISS"}
+    done = subprocess.run(
+        [tmp_path / ".ci/nightly"], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 1
+    assert done.stdout.count("--instrument LATISS --visits 2 --seed") == 10
+    assert "LATISS: the demo failed on the seeds 3." in done.stderr
+
+
 def test_service_is_built_on_latest_unless_a_branch_says_otherwise() -> None:
     text = workflow(PROJECT / ".github/workflows/build-service.yaml")
     assert text["env"]["BASE_TAG_LIST"].split()[0] == "latest"
