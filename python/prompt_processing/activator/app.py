@@ -9,7 +9,7 @@ from flask import Flask
 from prompt_processing.activator.factory import Factory, ProcessContext
 from prompt_processing.activator.handlers import next_visit
 from prompt_processing.activator.services.process_visit import ProcessVisit
-from prompt_processing.apdb.version import ApdbVersionError
+from prompt_processing.apdb.failures import ApdbConfigurationError
 from prompt_processing.butler.pipeline_files import PipelineError
 from prompt_processing.butler.universe import UniverseError
 from prompt_processing.settings.environment import SettingsError
@@ -50,7 +50,7 @@ def create_app(context: ProcessContext | None = None) -> Flask:
             context.warm()
         except SettingsError as error:
             raise SystemExit(report_unusable(error)) from error
-        except (ApdbVersionError, PipelineError, UniverseError) as error:
+        except (ApdbConfigurationError, PipelineError, UniverseError) as error:
             raise SystemExit(report_unusable(error, "")) from error
     bound = context
     app = make_app(

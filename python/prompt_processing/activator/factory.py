@@ -172,7 +172,7 @@ class ProcessContext:
         ------
         SettingsError
             Raised if what a setting names is unusable.
-        UniverseError, ApdbVersionError
+        UniverseError, ApdbConfigurationError
             Raised if the version of the central repository or the APDB does
             not match this software. Waiting does not help.
         """

@@ -9,7 +9,7 @@ import time
 from prompt_processing.activator.factory import Factory, ProcessContext
 from prompt_processing.activator.services.serve_stream import ServeStream
 from prompt_processing.activator.storage.visit_stream import VisitStream
-from prompt_processing.apdb.version import ApdbVersionError
+from prompt_processing.apdb.failures import ApdbConfigurationError
 from prompt_processing.butler.pipeline_files import PipelineError
 from prompt_processing.butler.universe import UniverseError
 from prompt_processing.settings.environment import SettingsError
@@ -117,7 +117,7 @@ def serve(context: ProcessContext) -> int:
         _log.info("Ready for visits of %s.", stream)
         n_visits = service.run(stop)
         _log.info("Ending after %d visit(s).", n_visits)
-    except (ApdbVersionError, PipelineError, SettingsError, UniverseError) as error:
+    except (ApdbConfigurationError, PipelineError, SettingsError, UniverseError) as error:
         _log.critical("%s", error)
         return ExitCode.UNUSABLE_SETTINGS
     finally:

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 
 from lsst.dax.apdb import Apdb
 from lsst.resources import ResourcePath
-from sqlalchemy.exc import SQLAlchemyError
 
 from prompt_processing.apdb.claim import was_committed
+from prompt_processing.apdb.failures import database_failures
 from prompt_processing.domain.errors import PromptError
 
 from .connection import AlertConnection
@@ -194,11 +194,11 @@ def _claimed(paths: list[Path]) -> Iterator[AlertFile]:
 def _was_committed(file: AlertFile, open_apdb: OpenApdb) -> bool | None:
     try:
         return was_committed(open_apdb(), file.visit, file.detector, file.processed_mjd)
-    except (PromptError, SQLAlchemyError) as exc:
+    except (PromptError, *database_failures()) as exc:
         _LOG.error(
             "%d alerts of visit %d, detector %d stay until the APDB answers whether it has their sources: %s",
             *_words(file),
-            type(exc).__name__ if isinstance(exc, SQLAlchemyError) else exc,
+            exc if isinstance(exc, PromptError) else type(exc).__name__,
         )
         return None
 

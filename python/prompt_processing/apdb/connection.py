@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from lsst.dax.apdb import Apdb
-from sqlalchemy.exc import SQLAlchemyError
 
+from .failures import database_failures
 from .preloaded_catalogs import open_apdb
 
 __all__ = ["ApdbConnection"]
@@ -47,7 +47,7 @@ class ApdbConnection:
             try:
                 # Any small query: the database may have been restarted since the last visit.
                 apdb.containsVisitDetector(0, 0)
-            except SQLAlchemyError as error:
+            except database_failures() as error:
                 _LOG.warning("Reconnecting to the APDB: %s", type(error).__name__)
                 del self._open[uri]
             else:

@@ -13,12 +13,12 @@ from lsst.dax.apdb.sql import ApdbSql
 from lsst.sphgeom import Angle, Box, Circle, ConvexPolygon, LonLat, Region, UnitVector3d, Vector3d
 from numpy.typing import NDArray
 from sqlalchemy import String
-from sqlalchemy.exc import SQLAlchemyError
 
-from prompt_processing.domain.errors import RetriableError
+from prompt_processing.domain.errors import NonRetriableError, RetriableError
 from prompt_processing.domain.sky_vectors import ARCSEC, unit_vectors
 from prompt_processing.transport.refusals import explain_refusal
 
+from .failures import configuration_problem, database_failures
 from .internals import sql_engine
 from .tables import ApdbSchemas
 
@@ -49,10 +49,19 @@ def open_apdb(uri: str) -> Apdb:
     ------
     RetriableError
         If the configuration cannot be read or the database cannot be reached.
+    NonRetriableError
+        If the configuration is unusable.
     """
     try:
         apdb = Apdb.from_uri(uri)
-    except (SQLAlchemyError, OSError) as exc:
+        if not isinstance(apdb, ApdbSql):
+            # Cassandra's client connects at the first query.
+            apdb.containsVisitDetector(0, 0)
+    except Exception as exc:
+        if (problem := configuration_problem(uri, exc)) is not None:
+            raise NonRetriableError(problem, "useless") from exc
+        if not isinstance(exc, (*database_failures(), OSError)):
+            raise
         why = explain_refusal(exc) or type(exc).__name__
         raise RetriableError(f"The APDB of {uri} cannot be opened: {why}.") from exc
     if isinstance(apdb, ApdbSql):
@@ -167,7 +176,7 @@ def load_dia_catalogs(
         ids = objects["diaObjectId"].to_numpy(np.int64).tolist()
         sources = apdb.getDiaSources(padded.region, ids, visit_time)
         forced = apdb.getDiaForcedSources(padded.region, ids, visit_time) if forced_sources else None
-    except SQLAlchemyError as exc:
+    except database_failures() as exc:
         raise RetriableError(f"The APDB cannot be read: {type(exc).__name__}.") from exc
     catalogs = DiaCatalogs(
         schemas.dia_object.conform(objects),

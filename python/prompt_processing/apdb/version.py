@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 
-import sqlalchemy.exc
 from lsst.dax.apdb import Apdb, IncompatibleVersionError
 
-__all__ = ["ApdbVersionError", "check_apdb_version"]
+from .failures import ApdbConfigurationError, configuration_problem, short_reason
 
-from prompt_processing.transport.refusals import explain_refusal
+__all__ = ["ApdbVersionError", "check_apdb_version"]
 
 _LOG = logging.getLogger("lsst.activator.storage.apdb_version")
 
 
-class ApdbVersionError(Exception):
+class ApdbVersionError(ApdbConfigurationError):
     """The APDB's schema and the installed one do not match; the message says what to do."""
 
 
@@ -29,17 +28,21 @@ def check_apdb_version(config_uri: str) -> None:
     Raises
     ------
     ApdbVersionError
-        Raised if the versions do not match. If the APDB cannot be reached, its
-        version is unknown: that is logged, and visits try again.
+        Raised if the versions do not match.
+    ApdbConfigurationError
+        Raised if the configuration is unusable: a driver is not installed, or a label is unknown. If the APDB
+        cannot be reached, its version is unknown: that is logged, and visits try again.
     """
     try:
-        Apdb.from_uri(config_uri)
+        # Cassandra's client connects, and reads the version, at the first query.
+        Apdb.from_uri(config_uri).containsVisitDetector(0, 0)
     except IncompatibleVersionError as error:
         raise ApdbVersionError(
             f"The APDB of {config_uri} does not match this software: {error}. What to do: run a release "
             "that was made for its schema, or migrate it. prompt apdb reset creates a development one again."
         ) from error
-    except (OSError, sqlalchemy.exc.SQLAlchemyError, ValueError) as error:
-        # The first line only: the rest may quote the statement.
-        why = explain_refusal(error) or str(error).partition("\n")[0]
-        _LOG.error("The APDB of %s cannot be opened: %s", config_uri, why)
+    # Each kind of database has exceptions of its own, and so have all parts of a configuration.
+    except Exception as error:
+        if (problem := configuration_problem(config_uri, error)) is not None:
+            raise ApdbConfigurationError(problem) from error
+        _LOG.error("The APDB of %s cannot be opened: %s", config_uri, short_reason(error))

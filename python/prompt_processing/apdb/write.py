@@ -8,11 +8,12 @@ import pandas as pd
 from astropy.time import Time
 from lsst.dax.apdb import Apdb
 from pandas.errors import DatabaseError as PandasDatabaseError
-from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
 from prompt_processing.domain.errors import NonRetriableError, RetriableError
 
 from .claim import VisitDetectorTakenError, claimed
+from .failures import database_failures
 
 _LOG = logging.getLogger("lsst.prompt_processing.associateApdb")
 
@@ -44,7 +45,7 @@ def require_not_in_apdb(apdb: Apdb, visit: int, detector: int) -> None:
     """
     try:
         present = apdb.containsVisitDetector(visit, detector)
-    except SQLAlchemyError as exc:
+    except database_failures() as exc:
         raise RetriableError(f"The APDB cannot be queried for visit {visit}, detector {detector}.") from exc
     if present:
         raise AlreadyInApdbError(visit, detector)
@@ -98,7 +99,7 @@ def write_visit_detector(
             apdb.store(processed, objects, sources, forced_sources)
     except VisitDetectorTakenError as exc:
         raise AlreadyInApdbError(visit, detector) from exc
-    except (SQLAlchemyError, PandasDatabaseError) as exc:
+    except (*database_failures(), PandasDatabaseError) as exc:
         # The outer messages quote the whole statement with its rows; the driver's message states the cause.
         cause = _driver_error(exc)
         what = f"visit {visit}, detector {detector}"
@@ -138,7 +139,7 @@ def _is_refused(error: BaseException) -> bool:
 def _is_present(apdb: Apdb, visit: int, detector: int) -> bool:
     try:
         return bool(apdb.containsVisitDetector(visit, detector))
-    except SQLAlchemyError as exc:
+    except database_failures() as exc:
         raise NonRetriableError(
             f"The APDB failed while visit {visit}, detector {detector} was being written, and does not "
             "answer whether it stored them.",

@@ -152,6 +152,27 @@ class Software:
                 )
         return target
 
+    def cassandra_libraries(self) -> Path:
+        """Return the folder of Cassandra's jars.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is missing and cannot be installed.
+        """
+        version = self.versions.cassandra.version
+        target = self.folder / f"cassandra-{version}"
+        with locked(self.folder):
+            if not target.is_dir():
+                self.java()
+                maven_libraries(
+                    (f"org.apache.cassandra:cassandra-all:{version}",),
+                    target,
+                    self.folder,
+                    self.versions.maven_dependency_plugin,
+                )
+        return target
+
     def apicurio(self) -> Path:
         """Return the schema registry's jar.
 

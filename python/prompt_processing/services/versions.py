@@ -26,6 +26,10 @@ class _Apicurio(BaseModel):
     image: str
 
 
+class _Cassandra(BaseModel):
+    version: str
+
+
 class _Versitygw(BaseModel):
     version: str
     image: str
@@ -61,6 +65,7 @@ class Versions(BaseModel):
 
     kafka: _Kafka
     apicurio: _Apicurio
+    cassandra: _Cassandra
     versitygw: _Versitygw
     postgresql: _Package
     redis: _Package

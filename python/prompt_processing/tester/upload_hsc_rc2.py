@@ -6,15 +6,18 @@ import functools
 import multiprocessing
 import random
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 from lsst.daf.butler import Butler, MissingCollectionError, MissingDatasetTypeError
 from lsst.resources import ResourcePath
 
 from prompt_processing.instruments import RawKey, format_raw_key
+from prompt_processing.instruments.errors import RawFileError
 
 from .image_writer import Snap, SourceRaw, UploadedRaw
 from .settings import TesterOptions, make_announcer, make_image_writer, open_bucket
@@ -177,7 +180,7 @@ def _upload(
     for raws in visits:
         with tempfile.TemporaryDirectory(prefix="prompt-tester-") as folder:
             paths = [Path(folder) / f"{raw.raw_key.detector}.fits" for raw in raws]
-            list(processes.map(_copy, [raw.uri for raw in raws], paths, chunksize=4))
+            list(processes.map(copy_raw, [raw.uri for raw in raws], paths, chunksize=4))
             sources = [SourceRaw(raw.raw_key, path, 0) for raw, path in zip(raws, paths, strict=True)]
             telescope.take(sources, SAL_INDEX_OF_NORMAL_VISITS)
 
@@ -198,5 +201,32 @@ def _write_share(options: TesterOptions, snap: Snap, raws: Sequence[SourceRaw]) 
     return make_image_writer(options, n_threads=4).write(raws, snap)
 
 
-def _copy(uri: str, path: Path) -> None:
-    ResourcePath(path).transfer_from(ResourcePath(uri), transfer="copy")
+def copy_raw(uri: str, path: Path) -> None:
+    """Copy a raw from a repository, which may hold it as a member of a ZIP archive.
+
+    Parameters
+    ----------
+    uri
+        URI of the raw; of a member, that of the archive with the fragment ``zip-path=<member>``.
+    path
+        Destination.
+
+    Raises
+    ------
+    RawFileError
+        Raised if the archive has no such member.
+    """
+    source = ResourcePath(uri)
+    _, marked, member = source.unquoted_fragment.partition("zip-path=")
+    if not marked:
+        ResourcePath(path).transfer_from(source, transfer="copy")
+        return
+    try:
+        # Only the archive's directory and this member are read.
+        with (
+            source.replace(fragment="").open("rb") as file,
+            zipfile.ZipFile(cast(IO[bytes], file)) as archive,
+        ):
+            path.write_bytes(archive.read(member))
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise RawFileError(uri, f"the archive has no readable member {member}: {error}") from error

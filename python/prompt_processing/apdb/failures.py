@@ -1,0 +1,63 @@
+"""Failures of an APDB's database, whatever kind it is."""
+
+from __future__ import annotations
+
+import sys
+
+from lsst.dax.apdb.cassandra.exceptions import CassandraMissingError
+from sqlalchemy.exc import SQLAlchemyError
+
+from prompt_processing.transport.refusals import explain_refusal
+
+__all__ = ["ApdbConfigurationError", "configuration_problem", "database_failures", "short_reason"]
+
+
+class ApdbConfigurationError(Exception):
+    """The APDB's configuration is unusable here, and waiting does not help; the message says what to do."""
+
+
+def database_failures() -> tuple[type[Exception], ...]:
+    """Return the exceptions by which a database reports that it failed, for an ``except`` clause.
+
+    The drivers of Cassandra are optional. Their exceptions cannot occur unless they are loaded.
+    """
+    drivers: list[type[Exception]] = [SQLAlchemyError]
+    if (package := sys.modules.get("cassandra")) is not None:
+        drivers.append(package.DriverException)
+    if (cluster := sys.modules.get("cassandra.cluster")) is not None:
+        drivers.append(cluster.NoHostAvailable)
+    return tuple(drivers)
+
+
+def short_reason(error: BaseException) -> str:
+    """Return a failure in one line, without any statement that a driver quotes."""
+    reason = explain_refusal(error) or str(error).partition("\n")[0].strip()
+    return reason.rstrip(".") or type(error).__name__
+
+
+def configuration_problem(uri: str, error: Exception) -> str | None:
+    """Return what is wrong with an APDB's configuration and what to do, or `None` for other failures.
+
+    Parameters
+    ----------
+    uri
+        URI of the configuration, or ``label:`` and a name in the index.
+    error
+        Exception of `lsst.dax.apdb.Apdb.from_uri`.
+    """
+    if isinstance(error, CassandraMissingError):
+        return (
+            f"The APDB of {uri} is in Cassandra, and the driver is not installed. What to do: "
+            "pip install 'prompt-processing[cassandra]'."
+        )
+    if uri.startswith("label:") and isinstance(
+        error, RuntimeError | ValueError | TypeError | FileNotFoundError
+    ):
+        return (
+            f"The APDB {uri} cannot be looked up: {short_reason(error)}. What to do: name the index of "
+            "APDBs in DAX_APDB_INDEX_URI, and one of its labels in CONFIG_APDB."
+        )
+    if isinstance(error, LookupError | TypeError):
+        reason = short_reason(error)
+        return f"{uri} is not the configuration of an APDB: {reason}. What to do: check CONFIG_APDB."
+    return None
