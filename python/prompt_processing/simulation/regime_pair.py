@@ -14,17 +14,13 @@ from scipy import ndimage
 
 from . import blemishes
 from .pair import tangent_wcs
+from .regime_sky import BRIGHTEST_SNR, Sky, make_sky
 from .regimes import FrameQuality, Regime
 from .rendering import DrawableSources, draw, point_image
 
 __all__ = ["RegimePair", "SimulatedFrame", "simulate_regime"]
 
 PIXEL_ARCSEC = 0.4
-FAINTEST_SNR, BRIGHTEST_SNR = 4.0, 12_000.0
-"""Range of the stars' signal-to-noise ratios; they become twice as many with each magnitude."""
-STAR_COUNTS_SLOPE = 0.3
-ALONE_FWHM = 6.0
-"""Least distance of two changes, in units of the wider PSF."""
 _STAMP = 129
 _GUIDING_STEPS = 12
 
@@ -83,19 +79,6 @@ class RegimePair:
         return paths
 
 
-@dataclass(slots=True, eq=False)
-class _Sky:
-    """Sources on the science image's pixels; fluxes in electrons of a frame of depth 1."""
-
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    science_flux: NDArray[np.float64]
-    template_flux: NDArray[np.float64]
-    extent: NDArray[np.float64]
-    bulge: NDArray[np.float64]
-    kind: NDArray[np.str_]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _View:
     """The pixels of one image: ``here = matrix @ science_pixels + offset``."""
@@ -125,7 +108,7 @@ def simulate_regime(regime: Regime, seed: int, shape: tuple[int, int] = (512, 51
     rng = np.random.default_rng([seed, 13])
     science, template = _views(regime, shape, rng)
     unit = _one_sigma(science, template)
-    sky = _make_sky(regime, shape, unit, rng)
+    sky = make_sky(regime, shape, unit, rng)
     views = (science, template)
     fluxes = (sky.science_flux, sky.template_flux)
     light = [_light(sky, flux, view, unit) for flux, view in zip(fluxes, views, strict=True)]
@@ -227,125 +210,7 @@ def _triple(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([matrix[0, 0], matrix[1, 1], matrix[0, 1]])
 
 
-def _make_sky(regime: Regime, shape: tuple[int, int], unit: float, rng: np.random.Generator) -> _Sky:
-    height, width = shape
-    area = height * width / 1e6
-    n_stars, n_galaxies = round(regime.stars * area), round(regime.galaxies * area)
-    steepness = 2.5 * STAR_COUNTS_SLOPE
-    share = rng.uniform(0, 1, n_stars)
-    faint, bright = FAINTEST_SNR**-steepness, BRIGHTEST_SNR**-steepness
-    star_flux = unit * (faint + share * (bright - faint)) ** (-1 / steepness)
-    star_flux[: min(regime.halos, n_stars)] = unit * BRIGHTEST_SNR * 10
-    galaxy_flux = unit * 10 ** rng.uniform(0.8, 3.2, n_galaxies)
-    size = rng.lognormal(np.log(2.5), 0.4, n_galaxies) * (galaxy_flux / unit / 100) ** 0.15
-    extents = _ellipses(size, rng.uniform(0.3, 1.0, n_galaxies), rng.uniform(0, np.pi, n_galaxies))
-    kind = np.array(["star"] * n_stars + ["galaxy"] * n_galaxies, dtype="U10")
-    flux = np.concatenate([star_flux, galaxy_flux])
-    extent = np.concatenate([np.zeros((n_stars, 3)), extents])
-    bulge = np.concatenate([np.zeros(n_stars), rng.uniform(0, 0.8, n_galaxies)])
-    margin = 30
-    x = rng.uniform(-margin, width + margin, len(flux))
-    y = rng.uniform(-margin, height + margin, len(flux))
-    colour = 10 ** (-0.4 * rng.normal(0, 1, len(flux)) * regime.colours) if regime.colours else 1.0
-    sky = _Sky(x, y, flux, flux * colour, extent, bulge, kind)
-    if regime.large_galaxy:
-        _add_large_galaxy(sky, shape, unit, rng)
-    if regime.halos:
-        stars = sky.x[: regime.halos], sky.y[: regime.halos]
-        for axis, length in zip(stars, (width, height), strict=True):
-            axis[:] = rng.uniform(0.15 * length, 0.85 * length, len(axis))
-    _change(sky, regime, shape, unit, rng)
-    return sky
-
-
-def _ellipses(
-    size: NDArray[np.float64], ratio: NDArray[np.float64], angle: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    major, minor = size**2 / ratio, size**2 * ratio
-    c, s = np.cos(angle), np.sin(angle)
-    return np.stack(
-        [major * c**2 + minor * s**2, major * s**2 + minor * c**2, (major - minor) * c * s], axis=-1
-    )
-
-
-def _append(sky: _Sky, **columns: NDArray[np.float64] | NDArray[np.str_]) -> None:
-    for name in sky.__slots__:
-        setattr(sky, name, np.concatenate([getattr(sky, name), columns[name]]))
-
-
-def _add_large_galaxy(sky: _Sky, shape: tuple[int, int], unit: float, rng: np.random.Generator) -> None:
-    """Add a galaxy with a bulge, a disc over most of the frame, and knots that follow the disc."""
-    height, width = shape
-    n_knots = 150
-    x0, y0 = width * rng.uniform(0.4, 0.6), height * rng.uniform(0.4, 0.6)
-    radius, angle, turn = 0.25 * min(shape), rng.uniform(0, 2 * np.pi, n_knots), rng.uniform(0, np.pi)
-    distance = rng.gamma(2.0, 0.6 * radius, n_knots)
-    u, v = distance * np.cos(angle), 0.6 * distance * np.sin(angle)
-    x = np.concatenate([[x0, x0], x0 + u * np.cos(turn) - v * np.sin(turn)])
-    y = np.concatenate([[y0, y0], y0 + u * np.sin(turn) + v * np.cos(turn)])
-    flux = unit * np.concatenate([[60_000.0, 6_000.0], 10 ** rng.uniform(1, 2.3, n_knots)])
-    size = np.concatenate([[radius, 0.08 * radius], rng.uniform(0.8, 4.0, n_knots)])
-    ratio = np.concatenate([[0.6, 0.9], np.ones(n_knots)])
-    _append(
-        sky,
-        x=x,
-        y=y,
-        science_flux=flux,
-        template_flux=flux.copy(),
-        extent=_ellipses(size, ratio, np.full(n_knots + 2, turn)),
-        bulge=np.concatenate([[0.0, 0.8], np.zeros(n_knots)]),
-        kind=np.full(n_knots + 2, "galaxy", dtype="U10"),
-    )
-
-
-def _change(sky: _Sky, regime: Regime, shape: tuple[int, int], unit: float, rng: np.random.Generator) -> None:
-    """Let stars vary, and add sources to one of the images; a third of these lie on galaxies."""
-    height, width = shape
-    apart = ALONE_FWHM * max(regime.science.fwhm, regime.template.fwhm / regime.scale)
-    edge = min(2 * apart, 0.1 * min(shape))
-    most = min(max(round(150 * height * width / 1e6), 12), max(int(height * width / (4 * apart**2)), 2))
-    inside = (sky.x > edge) & (sky.x < width - edge) & (sky.y > edge) & (sky.y < height - edge)
-    taken: list[tuple[float, float]] = []
-
-    def free(x: float, y: float) -> bool:
-        return all(np.hypot(x - a, y - b) > apart for a, b in taken)
-
-    bright = inside & (sky.kind == "star") & (sky.science_flux > 20 * unit)
-    bright &= sky.science_flux < 3000 * unit
-    for star in rng.permutation(np.flatnonzero(bright))[: most // 3]:
-        if free(sky.x[star], sky.y[star]):
-            taken.append((sky.x[star], sky.y[star]))
-            factor = 1 + rng.uniform(0.1, 0.9)
-            which = sky.science_flux if rng.random() < 0.5 else sky.template_flux
-            which[star] *= factor
-            sky.kind[star] = "variable"
-    hosts = np.flatnonzero(inside & (sky.kind == "galaxy"))
-    for i in range(most - len(taken)):
-        for attempt in range(50):
-            x, y = rng.uniform(edge, width - edge), rng.uniform(edge, height - edge)
-            if i % 3 == 0 and len(hosts) and attempt < 10:
-                host = rng.choice(hosts)
-                x, y = sky.x[host] + rng.normal(0, 2), sky.y[host] + rng.normal(0, 2)
-            if free(x, y):
-                break
-        else:
-            continue
-        taken.append((x, y))
-        flux = np.array([unit * 4 * 10 ** rng.uniform(0, 1.9)])
-        new = rng.random() < 0.6
-        _append(
-            sky,
-            x=np.array([x]),
-            y=np.array([y]),
-            science_flux=flux if new else np.zeros(1),
-            template_flux=np.zeros(1) if new else flux,
-            extent=np.zeros((1, 3)),
-            bulge=np.zeros(1),
-            kind=np.array(["transient"]),
-        )
-
-
-def _light(sky: _Sky, flux: NDArray[np.float64], view: _View, unit: float) -> NDArray[np.float32]:
+def _light(sky: Sky, flux: NDArray[np.float64], view: _View, unit: float) -> NDArray[np.float32]:
     """Draw the expected electrons of all sources."""
     image = np.zeros(view.shape, np.float32)
     shown = flux > 0
@@ -434,7 +299,7 @@ def _header(quality: FrameQuality, wcs: WCS | None) -> fits.Header:
 
 
 def _truth(
-    sky: _Sky,
+    sky: Sky,
     views: tuple[_View, _View],
     light: list[NDArray[np.float32]],
     frames: list[SimulatedFrame],
@@ -464,7 +329,7 @@ def _truth(
     return Table(table | {"clear": clear})
 
 
-def _unchanged_stars(sky: _Sky, science: _View, frame: SimulatedFrame, unit: float) -> Table:
+def _unchanged_stars(sky: Sky, science: _View, frame: SimulatedFrame, unit: float) -> Table:
     height, width = science.shape
     inside = (sky.kind == "star") & (sky.x > 5) & (sky.x < width - 6) & (sky.y > 5) & (sky.y < height - 6)
     # A difference by colour is not a residual.
