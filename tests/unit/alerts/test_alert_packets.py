@@ -160,9 +160,15 @@ def test_cutout_has_the_rotation_of_the_visit_where_it_is_known(dia_field) -> No
 
 
 def test_source_off_the_image_has_no_cutout(dia_field) -> None:
-    files = list(fits_cutouts(dia_field.exposure(0), [-3.0, 10.0], [5.0, 10.0], [30, 30]))
-    assert files[0] is None
-    assert files[1] is not None
+    exposure = dia_field.exposure(0)
+    height, width = exposure.shape
+    # The first and the last pixel end half a pixel from their centres.
+    inside = [(-0.5, 5.0), (width - 0.51, 5.0), (5.0, -0.5), (5.0, height - 0.51)]
+    outside = [(-0.51, 5.0), (width - 0.5, 5.0), (5.0, -0.51), (5.0, height - 0.5), (5.0, height + 9.0)]
+    places = np.array([*outside, *inside])
+    files = list(fits_cutouts(exposure, *places.T, np.full(len(places), 30)))
+    assert files[: len(outside)] == [None] * len(outside)
+    assert None not in files[len(outside) :]
 
 
 def test_image_without_psf_gives_cutouts_without_one(dia_field) -> None:
