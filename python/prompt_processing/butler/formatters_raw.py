@@ -6,12 +6,18 @@ from lsst.daf.butler import FormatterV2
 
 from prompt_processing.instruments.raw_frame import RawFrame, read_raw
 
+RAW_ENDINGS = (
+    *(".fits", ".fits.fz", ".fits.gz", ".fz"),
+    *(".fit", ".fit.fz", ".fit.gz", ".fts", ".fts.fz", ".fts.gz"),
+)
+"""Ends of the names of raws."""
+
 
 class RawFormatter(FormatterV2):
     """Read a `~prompt_processing.instruments.raw_frame.RawFrame`; raws are ingested, never written."""
 
     default_extension = ".fits"
-    supported_extensions = frozenset({".fits", ".fits.fz", ".fz", ".fits.gz"})
+    supported_extensions = frozenset(RAW_ENDINGS)
     can_read_from_local_file = True
 
     def read_from_local_file(

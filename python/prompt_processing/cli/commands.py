@@ -57,6 +57,7 @@ GROUPS = {
     "repo export": Entry("Export part of a repository into a folder."),
     "refcat": Entry("Enter reference stars into a repository.", "Repositories and databases"),
     "calibrations": Entry("Make calibrations of raw exposures.", "Repositories and databases"),
+    "instrument": Entry("Describe a camera and check its description.", "Repositories and databases"),
     "apdb": Entry("Create, inspect and empty an alert production database.", "Repositories and databases"),
     "alerts": Entry("Show alerts, and resend those that no broker accepted.", "Monitor and repair"),
     "tester": Entry("Play the telescope: announce visits and upload raws.", "Try it out"),
@@ -129,6 +130,13 @@ COMMANDS = {
     "refcat of-templates": Entry(
         "Make reference stars of the templates, where no catalogue exists.",
         target=f"{_CLI}.refcat.of_templates:main",
+    ),
+    "instrument list": Entry("List the described instruments.", target=f"{_CLI}.instrument.list_:main"),
+    "instrument new": Entry(
+        "Draft an instrument's folder from its raw frames.", target=f"{_CLI}.instrument.new:main"
+    ),
+    "instrument check": Entry(
+        "Read raw frames with an instrument's description.", target=f"{_CLI}.instrument.check:main"
     ),
     "apdb create": Entry("Create an APDB.", target=f"{_CLI}.apdb:create"),
     "apdb status": Entry("Show an APDB's versions and content.", target=f"{_CLI}.apdb:status"),

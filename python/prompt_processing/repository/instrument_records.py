@@ -44,8 +44,8 @@ def insert_instrument(butler: Butler, camera: Camera) -> None:
                     instrument=camera.name,
                     id=detector.id,
                     full_name=detector.name,
-                    name_in_raft=detector.sensor,
-                    raft=detector.raft,
+                    name_in_raft=detector.sensor or None,
+                    raft=detector.raft or None,
                     purpose=detector.purpose,
                 )
                 for detector in camera.detectors.values()

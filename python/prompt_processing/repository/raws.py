@@ -11,14 +11,13 @@ from lsst.daf.butler import Butler, DatasetRef, DimensionRecord, FileDataset
 from lsst.resources import ResourcePath
 
 from prompt_processing.butler.collections import Collections
+from prompt_processing.butler.formatters_raw import RAW_ENDINGS
 from prompt_processing.butler.ingest import Ingester, check_complete
 from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import load_camera
 from prompt_processing.instruments.header_files import read_header
 from prompt_processing.instruments.headers import Observation, translate
-
-_ENDINGS = (".fits", ".fits.fz", ".fz", ".fits.gz")
 
 
 @dataclass(slots=True)
@@ -115,7 +114,7 @@ def find_raws(names: Iterable[str]) -> Iterator[ResourcePath]:
         uri = ResourcePath(name, forceAbsolute=True)
         if uri.isdir():
             for folder, _, found in uri.walk():
-                yield from (folder.join(one) for one in sorted(found) if one.endswith(_ENDINGS))
+                yield from (folder.join(one) for one in sorted(found) if one.lower().endswith(RAW_ENDINGS))
         elif uri.exists():
             yield uri
         else:

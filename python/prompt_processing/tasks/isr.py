@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from astropy.table import Table
 from lsst.pex.config import Field
 from lsst.pipe.base import (
     PipelineTaskConfig,
@@ -13,7 +15,8 @@ from lsst.pipe.base import (
 )
 
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions
-from prompt_processing.imaging.isr.isr import IsrOptions, run_isr
+from prompt_processing.imaging.isr.isr import FurtherCalibrations, IsrOptions, run_isr
+from prompt_processing.tasks.amplifier_tables import crosstalk_of, linearity_of
 from prompt_processing.tasks.numerics_task import NumericsTask
 
 from ..images import Defects, Exposure, VisitInfo
@@ -69,6 +72,38 @@ class IsrConnections(PipelineTaskConnections, dimensions=("instrument", "exposur
         dimensions=_CALIBRATION,
         isCalibration=True,
     )
+    linearity = connectionTypes.PrerequisiteInput(
+        doc="Deviation of the amplifiers from linearity.",
+        name="linearity",
+        storageClass="ArrowAstropy",
+        dimensions=_CALIBRATION,
+        isCalibration=True,
+        minimum=0,
+    )
+    crosstalk = connectionTypes.PrerequisiteInput(
+        doc="Ratios of the amplifiers' signals that appear in the others.",
+        name="crosstalk_ratios",
+        storageClass="ArrowAstropy",
+        dimensions=_CALIBRATION,
+        isCalibration=True,
+        minimum=0,
+    )
+    fringe = connectionTypes.PrerequisiteInput(
+        doc="Fringes of the night sky, relative to the sky.",
+        name="fringe",
+        storageClass="ExposureF",
+        dimensions=(*_CALIBRATION, "physical_filter"),
+        isCalibration=True,
+        minimum=0,
+    )
+    brighter_fatter = connectionTypes.PrerequisiteInput(
+        doc="Kernel of the brighter-fatter effect.",
+        name="brighter_fatter_kernel",
+        storageClass="ExposureF",
+        dimensions=_CALIBRATION,
+        isCalibration=True,
+        minimum=0,
+    )
     image = connectionTypes.Output(
         doc="Assembled image without instrument signature, electrons.",
         name="post_isr_image",
@@ -84,9 +119,15 @@ class IsrConnections(PipelineTaskConnections, dimensions=("instrument", "exposur
             (config.doDark, "dark"),
             (config.doFlat, "flat"),
             (config.doDefect, "defects"),
+            (config.doLinearity, "linearity"),
+            (config.doCrosstalk, "crosstalk"),
+            (config.doFringe, "fringe"),
+            (config.doBrighterFatter, "brighter_fatter"),
         ):
             if not wanted:
                 delattr(self, name)
+            elif config.allowMissing:
+                setattr(self, name, replace(getattr(self, name), minimum=0))
 
 
 class IsrConfig(PipelineTaskConfig, pipelineConnections=IsrConnections):
@@ -96,6 +137,14 @@ class IsrConfig(PipelineTaskConfig, pipelineConnections=IsrConnections):
     doDark = Field[bool](doc="Subtract the dark current.", default=True)
     doFlat = Field[bool](doc="Divide by the flat.", default=True)
     doDefect = Field[bool](doc="Mask defects.", default=True)
+    doLinearity = Field[bool](doc="Make the amplifiers linear, if a correction exists.", default=True)
+    doCrosstalk = Field[bool](doc="Remove crosstalk, if ratios exist.", default=True)
+    doFringe = Field[bool](doc="Subtract fringes, if a pattern exists.", default=True)
+    doBrighterFatter = Field[bool](doc="Undo the brighter-fatter effect, if a kernel exists.", default=False)
+    allowMissing = Field[bool](
+        doc="Process images without those calibrations that do not exist; the metadata names them.",
+        default=False,
+    )
     doCosmicRays = Field[bool](doc="Look for cosmic rays before the PSF is known.", default=True)
 
 
@@ -114,6 +163,10 @@ class IsrTask(NumericsTask):
         dark: Exposure | None = None,
         flat: Exposure | None = None,
         defects: Defects | None = None,
+        linearity: Table | None = None,
+        crosstalk: Table | None = None,
+        fringe: Exposure | None = None,
+        brighter_fatter: Exposure | None = None,
         **_: Any,
     ) -> Struct:
         """Correct a raw.
@@ -128,6 +181,10 @@ class IsrTask(NumericsTask):
             Calibrations of the assembled detector.
         defects
             Defects of the assembled detector.
+        linearity, crosstalk
+            Corrections of the amplifiers.
+        fringe, brighter_fatter
+            Fringes relative to the sky; kernel.
 
         Returns
         -------
@@ -152,9 +209,18 @@ class IsrTask(NumericsTask):
             target_name=observation.target_name or "",
         )
         options = IsrOptions(cosmic_rays=CosmicRayOptions() if self.config.doCosmicRays else None)
-        image = run_isr(raw, detector, bias, dark, flat, defects, info, options)
+        further = FurtherCalibrations(
+            linearity={} if linearity is None else linearity_of(linearity),
+            crosstalk={} if crosstalk is None else crosstalk_of(crosstalk),
+            fringe=None if fringe is None else fringe.image,
+            brighter_fatter=None if brighter_fatter is None else brighter_fatter.image,
+        )
+        image = run_isr(raw, detector, bias, dark, flat, defects, info, options, further)
         if observation.ra is not None and observation.dec is not None and observation.rotation is not None:
             image.wcs = detector_wcs(camera, detector, observation.ra, observation.dec, observation.rotation)
         for name in ("SATURATED PIXELS", "COSMIC RAY PIXELS", "OVERSCAN ROWS REPLACED"):
             self.metadata[name.lower().replace(" ", "_")] = image.metadata[f"LSST ISR {name}"]
+        for key, value in image.metadata.items():
+            if key.startswith("LSST ISR ") and key.endswith(" APPLIED"):
+                self.metadata[key.removeprefix("LSST ISR ").lower().replace(" ", "_")] = value
         return Struct(image=image)

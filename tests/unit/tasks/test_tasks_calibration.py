@@ -154,10 +154,22 @@ def test_header_without_rotation_gives_an_image_without_wcs(
 def test_corrections_switched_off_need_no_calibrations(night: Night) -> None:
     config = IsrConfig()
     config.doBias = config.doDark = config.doFlat = config.doDefect = False
+    config.doLinearity = config.doCrosstalk = config.doFringe = config.doBrighterFatter = False
     connections = IsrConnections(config=config)
     assert set(connections.prerequisiteInputs) == {"camera"}
     image = IsrTask(config=config).run(raw=night.raw.frame, camera=night.camera).image
     assert image.metadata["LSST ISR FLAT APPLIED"] is False
+
+
+def test_calibrations_that_not_every_camera_has_are_never_required() -> None:
+    connections = IsrConnections(config=IsrConfig())
+    required = {name for name in connections.prerequisiteInputs if getattr(connections, name).minimum}
+    assert required == {"camera", "bias", "dark", "flat", "defects"}
+    config = IsrConfig()
+    config.allowMissing = True
+    connections = IsrConnections(config=config)
+    required = {name for name in connections.prerequisiteInputs if getattr(connections, name).minimum}
+    assert required == {"camera"}
 
 
 def test_connections_have_the_field_s_names() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +21,34 @@ from prompt_processing.instruments.raw_frame import RawFrame, Segment
 from prompt_processing.telemetry.handover import in_this_context
 
 from .assembly import SegmentPlace, SegmentScales, reduce_segment
+from .brighter_fatter import correct_brighter_fatter
 from .cosmic_rays import CosmicRayOptions, find_cosmic_rays
+from .fringes import subtract_fringes
 from .interpolation import interpolate_bad_columns
-from .overscan import fit_overscan
+from .overscan import OverscanFit, fit_overscan
+from .segment_corrections import Crosstalk, Linearity, correct_segments
 
 _LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FurtherCalibrations:
+    """Calibrations that not every camera needs; those that are missing are skipped.
+
+    Attributes
+    ----------
+    linearity, crosstalk
+        Corrections of the amplifiers, see `.segment_corrections`.
+    fringe : `~numpy.ndarray` of float32, shape (height, width)
+        Fringes relative to the sky.
+    brighter_fatter : `~numpy.ndarray`, shape (n, n)
+        Kernel, see `.brighter_fatter`.
+    """
+
+    linearity: Linearity = field(default_factory=dict)
+    crosstalk: Crosstalk = field(default_factory=dict)
+    fringe: NDArray[np.float32] | None = None
+    brighter_fatter: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +83,7 @@ def run_isr(
     defects: Defects | None = None,
     visit_info: VisitInfo | None = None,
     options: IsrOptions | None = None,
+    further: FurtherCalibrations | None = None,
 ) -> Exposure:
     """Remove the instrument's signature.
 
@@ -78,6 +103,8 @@ def run_isr(
     visit_info : `VisitInfo`, optional
         Its exposure time scales the dark where the header has no ``DARKTIME``.
     options : `IsrOptions`, optional
+    further : `FurtherCalibrations`, optional
+        Calibrations that not every camera needs.
 
     Returns
     -------
@@ -85,7 +112,7 @@ def run_isr(
         Electrons, with variance (photons and read noise) and the planes
         ``BAD``, ``SAT``, ``CR``, ``INTRP``, ``NO_DATA``. Metadata: ``BUNIT``,
         measured read noise and gain of each amplifier, counts of marked
-        pixels.
+        pixels, and for each calibration whether it was applied.
 
     Raises
     ------
@@ -100,22 +127,27 @@ def run_isr(
     else is subtracted. Trimming, flips, bias, dark, gain and flat take one pass
     over the pixels, with segments in parallel and without intermediate frames.
     """
-    options = options or IsrOptions()
+    options, further = options or IsrOptions(), further or FurtherCalibrations()
     shape = raw.shape
     frames: dict[str, NDArray[np.float32] | None] = {}
     for name, frame in (("bias", bias), ("dark", dark), ("flat", flat)):
-        if frame is not None and frame.shape != shape:
-            raise UnusableCalibrationError(
-                f"The {name} does not fit the raw", raw=str(shape), calibration=str(frame.shape)
-            )
+        _require_shape(name, frame, shape)
         frames[name] = None if frame is None else _native(frame.image)
     image, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
     mask = np.zeros(shape, np.int32)
+    _require_shape("fringe pattern", further.fringe, shape)
     dark_seconds = _dark_seconds(raw.header, visit_info)
+    with ThreadPoolExecutor(available_cores()) as pool:
+        fits = dict(pool.map(in_this_context(_fit_one_overscan), raw.segments))
+    pedestals = {segment.name: _pedestal(segment, bias) for segment in raw.segments}
+    segments: Sequence[Segment] = raw.segments
+    if further.linearity or further.crosstalk:
+        levels = {name: fit.level + np.float32(pedestals[name]) for name, fit in fits.items()}
+        segments = correct_segments(segments, levels, further.linearity, further.crosstalk)
 
     def reduce_one(segment: Segment) -> tuple[str, float, int, int]:
         amplifier = detector.amplifier(segment.name)
-        fit = fit_overscan(np.ascontiguousarray(segment.data[segment.serial_overscan]))
+        fit = fits[segment.name]
         read_noise = amplifier.read_noise
         if not math.isnan(fit.read_noise):
             read_noise = fit.read_noise * amplifier.gain
@@ -123,7 +155,7 @@ def run_isr(
             _native(segment.data),
             _place(segment),
             fit.level,
-            _scales(amplifier, read_noise, bias, dark, dark_seconds, options),
+            _scales(amplifier, read_noise, bias, dark, dark_seconds, options, pedestals[segment.name]),
             image,
             variance,
             mask,
@@ -132,13 +164,15 @@ def run_isr(
         return segment.name, read_noise, saturated, fit.n_replaced
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        results = list(pool.map(in_this_context(reduce_one), raw.segments))
+        results = list(pool.map(in_this_context(reduce_one), segments))
     exposure = Exposure(image, mask, variance, visit_info=visit_info, metadata={"BUNIT": "electron"})
     if defects is not None:
         defects.apply(mask)
     n_saturated = sum(result[2] for result in results)
     if options.saturation_growth:
         _grow_saturation(mask, options.saturation_growth)
+    if further.brighter_fatter is not None:
+        correct_brighter_fatter(image, further.brighter_fatter)
     n_cosmic = 0
     if options.interpolate:
         interpolate_bad_columns(image, variance, mask)
@@ -154,9 +188,25 @@ def run_isr(
     exposure.metadata["LSST ISR SATURATED PIXELS"] = n_saturated
     exposure.metadata["LSST ISR COSMIC RAY PIXELS"] = n_cosmic
     exposure.metadata["LSST ISR OVERSCAN ROWS REPLACED"] = sum(result[3] for result in results)
-    for name, pixels in frames.items():
-        exposure.metadata[f"LSST ISR {name.upper()} APPLIED"] = pixels is not None
+    if further.fringe is not None:
+        exposure.metadata["LSST ISR FRINGE AMPLITUDE"] = subtract_fringes(exposure, further.fringe)
+    applied = {name: pixels is not None for name, pixels in frames.items()} | {
+        "defects": defects is not None,
+        "linearity": bool(further.linearity),
+        "crosstalk": bool(further.crosstalk),
+        "fringe": further.fringe is not None,
+        "brighter fatter": further.brighter_fatter is not None,
+    }
+    for name, done in applied.items():
+        exposure.metadata[f"LSST ISR {name.upper()} APPLIED"] = done
     return exposure
+
+
+def _require_shape(name: str, frame: Exposure | NDArray[Any] | None, shape: tuple[int, int]) -> None:
+    if frame is not None and frame.shape != shape:
+        raise UnusableCalibrationError(
+            f"The {name} does not fit the raw", raw=str(shape), calibration=str(frame.shape)
+        )
 
 
 def _native(values: NDArray[Any]) -> NDArray[Any]:
@@ -180,6 +230,18 @@ def _place(segment: Segment) -> SegmentPlace:
     )
 
 
+def _fit_one_overscan(segment: Segment) -> tuple[str, OverscanFit]:
+    return segment.name, fit_overscan(np.ascontiguousarray(segment.data[segment.serial_overscan]))
+
+
+def _pedestal(segment: Segment, bias: Exposure | None) -> float:
+    """Return the zero level (ADU) that only the bias holds, for a segment without overscan."""
+    if bias is None or segment.data[segment.serial_overscan].shape[1] > 0:
+        return 0.0
+    unit = str(bias.metadata.get("BUNIT", "adu")).strip().lower()
+    return float(np.median(bias.image[segment.target])) if unit.startswith("adu") else 0.0
+
+
 def _scales(
     amplifier: Amplifier,
     read_noise: float,
@@ -187,11 +249,12 @@ def _scales(
     dark: Exposure | None,
     dark_seconds: float,
     options: IsrOptions,
+    pedestal: float,
 ) -> SegmentScales:
     return SegmentScales(
         gain=amplifier.gain,
         read_noise=read_noise,
-        saturation=options.saturation_margin * amplifier.saturation / amplifier.gain,
+        saturation=options.saturation_margin * amplifier.saturation / amplifier.gain + pedestal,
         bias=0.0 if bias is None else _per_unit(bias, "adu", amplifier.gain),
         dark=0.0 if dark is None else _per_unit(dark, "electron/s", amplifier.gain) * dark_seconds,
     )

@@ -1,0 +1,1 @@
+"""Properties of a detector, from its raw bias, dark and flat frames."""

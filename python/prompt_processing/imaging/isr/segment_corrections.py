@@ -1,0 +1,65 @@
+"""Crosstalk between amplifiers, and their deviation from linearity, in readout order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_processing.instruments.raw_frame import Segment
+
+Linearity = Mapping[str, tuple[float, float]]
+"""Quadratic and cubic coefficient by amplifier: ``true = adu + quadratic * adu^2 + cubic * adu^3``."""
+
+Crosstalk = Mapping[tuple[str, str], float]
+"""Ratio of the victim's signal to the aggressor's, by both amplifiers' names."""
+
+
+def correct_segments(
+    segments: Sequence[Segment],
+    levels: Mapping[str, NDArray[np.float32]],
+    linearity: Linearity,
+    crosstalk: Crosstalk,
+) -> tuple[Segment, ...]:
+    """Remove crosstalk, then make the signals linear.
+
+    Parameters
+    ----------
+    segments
+        Segments as read; they are not modified.
+    levels : mapping of `~numpy.ndarray` of float32, shape (rows,)
+        Zero level of each row of the data, ADU, by amplifier.
+    linearity, crosstalk
+        Corrections; amplifiers without one are unchanged.
+
+    Returns
+    -------
+    corrected
+        Segments with float32 data.
+    """
+    signals = {
+        segment.name: segment.data[segment.data_section].astype(np.float32)
+        - levels[segment.name][:, np.newaxis]
+        for segment in segments
+    }
+    corrected = []
+    for segment in segments:
+        signal = signals[segment.name]
+        shares = [
+            (ratio, signals[aggressor])
+            for (victim, aggressor), ratio in crosstalk.items()
+            if victim == segment.name and aggressor in signals and signals[aggressor].shape == signal.shape
+        ]
+        if shares:
+            signal = signal.copy()
+            for ratio, other in shares:
+                signal -= np.float32(ratio) * other
+        if segment.name in linearity:
+            quadratic, cubic = (np.float32(value) for value in linearity[segment.name])
+            signal = signal * (np.float32(1) + signal * (quadratic + cubic * signal))
+        data = segment.data.astype(np.float32)
+        data[segment.data_section] = signal + levels[segment.name][:, np.newaxis]
+        corrected.append(replace(segment, data=data))
+    return tuple(corrected)

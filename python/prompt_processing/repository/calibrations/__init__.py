@@ -1,0 +1,1 @@
+"""Calibrations from a repository's own raw exposures."""

@@ -1,0 +1,119 @@
+"""Linearity, crosstalk, fringes and the brighter-fatter effect as steps of the signature removal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from prompt_processing.images import Exposure
+from prompt_processing.imaging.errors import UnusableCalibrationError
+from prompt_processing.imaging.isr.brighter_fatter import correct_brighter_fatter
+from prompt_processing.imaging.isr.isr import FurtherCalibrations, IsrOptions, run_isr
+from prompt_processing.instruments import Amplifier, Detector, RawFrame, Segment
+
+OPTIONS = IsrOptions(cosmic_rays=None, saturation_growth=0)
+ROWS, COLUMNS, OVERSCAN = 120, 100, 20
+
+
+def two_amplifiers(overscan: int = OVERSCAN) -> Detector:
+    def amplifier(name: str, x0: int, flip: bool) -> Amplifier:
+        return Amplifier(name, COLUMNS, ROWS, 0, overscan, 0, 0, flip, False, x0, 0, 2.0, 8.0, 200_000.0)
+
+    return Detector(
+        0, "det", "", "", "SCIENCE", "", "", 2 * COLUMNS, ROWS, 0.0, 0.0, 0.0,
+        (amplifier("A", 0, False), amplifier("B", COLUMNS, True)),
+    )  # fmt: skip
+
+
+def raw_of(signals: dict[str, np.ndarray], detector: Detector, level: float = 900.0) -> RawFrame:
+    """Return a raw with signals (ADU, in readout order) above a level."""
+    segments = []
+    for amplifier in detector.amplifiers:
+        data = np.full(amplifier.raw_shape, level)
+        data[:, :COLUMNS] += signals[amplifier.name]
+        segments.append(Segment.of(amplifier, np.rint(data).astype(np.int32)))
+    return RawFrame({"EXPTIME": 1.0}, "any", 0, tuple(segments))
+
+
+def oriented(signals: dict[str, np.ndarray]) -> np.ndarray:
+    return 2.0 * np.concatenate([signals["A"], signals["B"][:, ::-1]], axis=1)
+
+
+def test_crosstalk_and_curvature_are_undone_in_that_order() -> None:
+    rng = np.random.default_rng(1)
+    true = {name: rng.uniform(1000, 40_000, (ROWS, COLUMNS)) for name in "AB"}
+    quadratic = 2e-6
+    # The inverse of true = adu + q adu^2.
+    bent = {name: (np.sqrt(1 + 4 * quadratic * s) - 1) / (2 * quadratic) for name, s in true.items()}
+    bent["B"] = bent["B"] + 1e-3 * bent["A"]
+    further = FurtherCalibrations({"A": (quadratic, 0.0), "B": (quadratic, 0.0)}, {("B", "A"): 1e-3})
+    detector = two_amplifiers()
+    image = run_isr(raw_of(bent, detector), detector, options=OPTIONS, further=further)
+    np.testing.assert_allclose(image.image, oriented(true), atol=4)
+    assert image.metadata["LSST ISR LINEARITY APPLIED"] is True
+    assert image.metadata["LSST ISR CROSSTALK APPLIED"] is True
+    assert image.metadata["LSST ISR FRINGE APPLIED"] is False
+
+
+def test_without_overscan_the_level_of_the_bias_counts() -> None:
+    detector = two_amplifiers(0)
+    rng = np.random.default_rng(2)
+    true = {name: rng.uniform(1000, 40_000, (ROWS, COLUMNS)) for name in "AB"}
+    true["A"][5, 5] = 99_500  # saturated: 200 000 electrons are 100 000 ADU above the level
+    quadratic = 1e-6
+    bent = {name: (np.sqrt(1 + 4 * quadratic * s) - 1) / (2 * quadratic) for name, s in true.items()}
+    bias = Exposure.blank((ROWS, 2 * COLUMNS), metadata={"BUNIT": "adu"})
+    bias.image[:] = 900.0
+    further = FurtherCalibrations({"A": (quadratic, 0.0), "B": (quadratic, 0.0)})
+    image = run_isr(raw_of(bent, detector), detector, bias=bias, options=OPTIONS, further=further)
+    np.testing.assert_allclose(image.image, oriented(true), atol=4)
+    saturated = run_isr(raw_of(true, detector), detector, bias=bias, options=OPTIONS)
+    assert saturated.mask[5, 5] != 0
+    assert np.count_nonzero(saturated.mask) == 1
+
+
+def test_fringes_vanish_and_stars_stay() -> None:
+    rng = np.random.default_rng(3)
+    pattern = (0.03 * np.sin(np.hypot(*np.mgrid[:ROWS, : 2 * COLUMNS]) / 3)).astype(np.float32)
+    sky = 2000.0 * (1 + 0.7 * pattern)
+    electrons = sky + rng.normal(0, 20, sky.shape)
+    electrons[60:64, 30:34] += 5000
+    signals = {"A": electrons[:, :COLUMNS] / 2, "B": electrons[:, COLUMNS:][:, ::-1] / 2}
+    detector = two_amplifiers()
+    further = FurtherCalibrations(fringe=pattern)
+    image = run_isr(raw_of(signals, detector), detector, options=OPTIONS, further=further)
+    assert image.metadata["LSST ISR FRINGE AMPLITUDE"] == pytest.approx(0.7, abs=0.05)
+    rest = image.image - 2000
+    rest[58:66, 28:36] = 0
+    assert np.std(rest) == pytest.approx(20, rel=0.05)
+    assert image.image[61, 31] > 6500
+
+
+def test_a_pattern_of_another_shape_is_refused() -> None:
+    detector = two_amplifiers()
+    raw = raw_of({name: np.zeros((ROWS, COLUMNS)) for name in "AB"}, detector)
+    with pytest.raises(UnusableCalibrationError, match="fringe"):
+        run_isr(
+            raw, detector, options=OPTIONS, further=FurtherCalibrations(fringe=np.zeros((3, 3), np.float32))
+        )
+
+
+def test_the_brighter_fatter_correction_sharpens_stars_and_keeps_their_charge() -> None:
+    yy, xx = np.mgrid[:61, :61] - 30.0
+    kernel = -6e-7 / (1 + np.hypot(*(np.mgrid[:9, :9] - 4.0)) ** 2)
+    star = (50_000 * np.exp(-(xx**2 + yy**2) / (2 * 2.5**2)) + 100).astype(np.float32)
+    corrected = star.copy()
+    correct_brighter_fatter(corrected, kernel)
+    assert corrected.sum() == pytest.approx(star.sum(), rel=1e-3)
+    assert corrected[30, 30] > 1.003 * star[30, 30]
+
+    def width(image: np.ndarray) -> float:
+        light = image - 100
+        return float(np.sum(light * (xx**2 + yy**2)) / np.sum(light))
+
+    assert width(corrected) < 0.995 * width(star)
+
+
+def test_a_kernel_without_a_centre_is_refused() -> None:
+    with pytest.raises(ValueError, match="kernel"):
+        correct_brighter_fatter(np.zeros((5, 5), np.float32), np.zeros((4, 4)))

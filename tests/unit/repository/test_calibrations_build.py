@@ -1,0 +1,135 @@
+"""Raw frames of a camera that is only described become certified calibrations with the frames' properties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import small_camera as testcam
+from click.testing import CliRunner
+from lsst.daf.butler import Butler
+from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
+
+from prompt_processing.butler.types import use_butler_types
+from prompt_processing.cli.calibrations.build import main as build
+from prompt_processing.cli.repo.import_ import import_raws
+from prompt_processing.cli.repo.make import main as make
+from prompt_processing.tasks.isr import IsrConfig, IsrTask
+
+CURVE = 6e-7
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, testcam.SmallCamera, str]]:
+    """Return a repository with calibrations, the camera, and what the command printed."""
+    folder = tmp_path_factory.mktemp("camera")
+    camera = testcam.SmallCamera(curve=CURVE, crosstalk=4e-4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROMPT_INSTRUMENT_PATH", str(testcam.write_instrument(folder / "instruments")))
+        use_butler_types()
+        root = str(folder / "repo")
+        run = CliRunner().invoke
+        made = run(make, ["--instrument", testcam.NAME, root], catch_exceptions=False)
+        assert made.exit_code == 0, made.output
+        raws = [str(path) for path in camera.write_calibrations(folder / "raws")]
+        stars = np.full((testcam.HEIGHT, testcam.WIDTH), 400.0)
+        for number in range(3):
+            stars[40 + 60 * number : 52 + 60 * number, 30 + 20 * number : 42 + 20 * number] = 60_000.0
+        science = camera.write(
+            folder / "raws" / "s.fits", "object", stars, 5.0, 90.0, FILTNAM="red", ROTATOR=0.0
+        )
+        imported = run(import_raws, [root, *raws, str(science)], catch_exceptions=False)
+        assert imported.exit_code == 0, imported.output
+        page = folder / "page.html"
+        built = run(
+            build,
+            [
+                "--repo",
+                root,
+                "--instrument",
+                testcam.NAME,
+                "--name",
+                "one",
+                "--page",
+                str(page),
+                "--crosstalk",
+            ],
+            catch_exceptions=False,
+        )
+        assert built.exit_code == 0, built.output
+        assert "data:image/png" in page.read_text()
+        yield root, camera, built.output
+
+
+def test_gain_and_read_noise_are_within_2_and_5_per_cent(repo: tuple[str, testcam.SmallCamera, str]) -> None:
+    with Butler.from_config(repo[0], collections=f"{testcam.NAME}/calib") as butler:
+        camera = butler.get("camera", instrument=testcam.NAME)
+    for amplifier in camera.detector(0).amplifiers:
+        assert amplifier.gain == pytest.approx(testcam.GAIN[amplifier.name], rel=0.02)
+        noise = testcam.READ_NOISE_ADU[amplifier.name] * testcam.GAIN[amplifier.name]
+        assert amplifier.read_noise == pytest.approx(noise, rel=0.05)
+
+
+def test_combined_frames_are_the_truth_within_their_noise(repo: tuple[str, testcam.SmallCamera, str]) -> None:
+    root, truth, _ = repo
+    collections = [f"{testcam.NAME}/calib/one/run"]
+    with Butler.from_config(root, collections=collections) as butler:
+        data_id = {"instrument": testcam.NAME, "detector": 0}
+        bias, dark = butler.get("bias", data_id), butler.get("dark", data_id)
+        flat = butler.get("flat", data_id, physical_filter="red")
+        defects = butler.get("defects", data_id)
+    pull = (bias.image - truth.bias) / np.sqrt(bias.variance)
+    assert np.std(pull) == pytest.approx(1.0, abs=0.1)
+    current = dark.image[:, : testcam.WIDTH // 2] * testcam.GAIN["L"]
+    assert np.median(current) == pytest.approx(testcam.DARK, rel=0.03)
+    expected = truth.response / np.median(truth.response)
+    column, first, last = truth.dead_column
+    good = np.ones(expected.shape, np.bool_)
+    good[:, column] = False
+    assert np.median(flat.image[good] / expected[good]) == pytest.approx(1.0, abs=0.002)
+    # Photon noise of a dozen flats of some 40 000 electrons.
+    assert np.std(flat.image[good] / expected[good]) < 0.004
+    mask = np.zeros(expected.shape, np.int32)
+    defects.apply(mask)
+    assert mask[truth.hot[1], truth.hot[0]]
+    assert mask[first + 5 : last - 5, column].all()
+    assert np.count_nonzero(mask) < 250
+
+
+def test_images_are_processed_with_all_that_was_measured(repo: tuple[str, testcam.SmallCamera, str]) -> None:
+    root, _, _ = repo
+    config = IsrConfig()
+    config.doCosmicRays = False
+    config.allowMissing = True
+    with Butler.from_config(root, writeable=True) as butler:
+        run = f"{testcam.NAME}/test"
+        butler.collections.register(run)
+        own = butler.clone(collections=[run, f"{testcam.NAME}/calib", f"{testcam.NAME}/raw/all"], run=run)
+        executor = SimplePipelineExecutor.from_task_class(
+            IsrTask, config, "isr", where="exposure.observation_type = 'science'", butler=own
+        )
+        executor.run(register_dataset_types=True, save_versions=False)
+        (ref,) = butler.query_datasets("post_isr_image", collections=run)
+        image = butler.get(ref)
+        metadata = butler.get("isr_metadata", ref.dataId, collections=run)["isr"]
+    applied = {
+        name: metadata[f"{name}_applied"] for name in ("bias", "dark", "flat", "linearity", "crosstalk")
+    }
+    assert all(applied.values()), applied
+    assert not metadata["fringe_applied"]
+    bright = image.image[42:50, 32:40]
+    assert np.median(bright) == pytest.approx(60_000, rel=0.02)
+    # The ghost of the star in the other amplifier.
+    ghost = np.median(image.image[42:50, 192:200]) - np.median(image.image[60:90, 192:200])
+    assert abs(ghost) < 6
+
+
+def test_what_exists_is_not_overwritten(repo: tuple[str, testcam.SmallCamera, str]) -> None:
+    arguments = ["--repo", repo[0], "--instrument", testcam.NAME]
+    again = CliRunner().invoke(build, [*arguments, "--name", "one"])
+    assert again.exit_code == 1
+    assert "exists already" in again.output
+    none = CliRunner().invoke(build, [*arguments, "--nights", "20010101", "20010102"])
+    assert none.exit_code == 1
+    assert "import-raws" in none.output
