@@ -11,6 +11,7 @@ import butler_world as world
 import pytest
 from butler_fixtures import Worker
 from lsst.daf.butler import Butler, DatasetRef, Timespan
+from lsst.images import DifferenceImage, MaskedImage, VisitImage
 from lsst.pipe.base.quantum_graph import ProvenanceQuantumGraph, ProvenanceQuantumGraphWriter
 from lsst.sphgeom import ConvexPolygon
 
@@ -18,6 +19,7 @@ from prompt_processing.butler import formatters
 from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError, RetriableError
 from prompt_processing.images import Exposure
 from prompt_processing.images.fits import write_exposure
+from prompt_processing.images.layout.identity import Identity
 
 pytestmark = pytest.mark.integration
 
@@ -107,7 +109,7 @@ def test_exported_image_and_its_records_can_be_read(butler_worker: Worker, centr
         (definition,) = butler.query_dimension_records("visit_definition", data_id=data_id)
         systems = butler.query_dimension_records("visit_system_membership", data_id=data_id)
         (day,) = butler.query_dimension_records("day_obs", instrument="LSSTCam", day_obs=20250609)
-    assert image.shape == (64, 256)
+    assert image.bbox.shape == (64, 256)
     assert visit.physical_filter == world.FILTER
     assert visit.region.contains(footprint.region)
     assert isinstance(footprint.region, ConvexPolygon)
@@ -117,14 +119,14 @@ def test_exported_image_and_its_records_can_be_read(butler_worker: Worker, centr
     assert day.timespan.begin.isot.startswith("2025-06-09T12:00:00")
 
 
-def test_image_that_a_task_hands_on_is_compressed_once_and_exported_under_each_name(
+def test_image_that_a_task_hands_on_is_exported_under_each_name_in_its_type(
     butler_worker: Worker, central_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
 
-    def write(path: str, exposure: Exposure) -> None:
+    def write(path: str, exposure: Exposure, identity: Identity) -> None:
         written.append(path)
-        write_exposure(path, exposure)
+        write_exposure(path, exposure, identity)
 
     monkeypatch.setattr(formatters, "write_exposure", write)
     butler_worker.process()
@@ -137,9 +139,14 @@ def test_image_that_a_task_hands_on_is_compressed_once_and_exported_under_each_n
         ]  # fmt: skip
         assert sorted(ref.datasetType.name for ref in refs) == names
         files = [butler.getURI(ref) for ref in refs]
-        assert len({file.path for file in files}) == len({file.read() for file in files}) + 2 == 3
-        assert all(butler.get(ref).shape == (64, 256) for ref in refs)
-    assert len(written) == 1
+        assert len({file.path for file in files}) == len(written) == 3
+        images = {ref.datasetType.name: butler.get(ref) for ref in refs}
+    assert {name: type(image) for name, image in images.items()} == {
+        "post_isr_image": MaskedImage,
+        "preliminary_visit_image": VisitImage,
+        "template_detector": DifferenceImage,
+    }
+    assert all(image.bbox.shape == (64, 256) for image in images.values())
     assert butler_worker.local_datasets().isdisjoint(names)
 
 

@@ -13,6 +13,8 @@ from lsst.resources import ResourcePath
 
 from prompt_processing.butler.central import CentralRepository
 from prompt_processing.butler.errors import passing, try_twice
+from prompt_processing.butler.field_types import field_dataset, field_type
+from prompt_processing.butler.formatters import OWN_FORMATTERS
 from prompt_processing.butler.journal import ExportJournal
 from prompt_processing.butler.local import LocalRepository
 from prompt_processing.butler.messages import VisitOutputs
@@ -99,7 +101,7 @@ class Exporter:
             for element, rows in records:
                 if rows:
                     _insert(central, element, rows)
-            self._register_dataset_types({ref.datasetType for ref in refs})
+            self._register_dataset_types({field_type(ref.datasetType) for ref in refs})
             for run in sorted({ref.run for ref in refs}):
                 try_twice(
                     lambda run=run: central.add_run(run, chain),  # type: ignore[misc]
@@ -140,7 +142,7 @@ class Exporter:
         """
         one_of_each_run = {ref.run: ref for ref in sorted(refs)}
         for run, ref in one_of_each_run.items():
-            known = self._central.writer.find_dataset(ref.datasetType, ref.dataId, collections=run)
+            known = self._central.writer.find_dataset(ref.datasetType.name, ref.dataId, collections=run)
             if known is not None and known.id != ref.id:
                 raise NonRetriableError(
                     f"The central repository already has a {ref.datasetType.name} of {ref.dataId} in {run}.",
@@ -207,7 +209,7 @@ def outputs_message(
 def destinations(
     source: LocalRepository, there: ResourcePath, refs: Sequence[DatasetRef]
 ) -> tuple[list[FileDataset], list[tuple[ResourcePath, ResourcePath]]]:
-    """Choose each file's path in another datastore: the same as in the source.
+    """Choose each file's path in another datastore, the same as in the source, and describe it to others.
 
     Parameters
     ----------
@@ -221,12 +223,12 @@ def destinations(
     Returns
     -------
     datasets : `list` [`~lsst.daf.butler.FileDataset`]
-        Datasets, with paths relative to both roots.
+        Datasets, with paths relative to both roots, and with the types and formatters that others have.
     files : `list` [`tuple` [`~lsst.resources.ResourcePath`, `~lsst.resources.ResourcePath`]]
         Pairs of source and destination.
     """
     here = datastore_root(source.butler)
-    datasets = source.export_files(refs)
+    datasets = [field_dataset(dataset, OWN_FORMATTERS) for dataset in source.export_files(refs)]
     files = [(here.join(dataset.path), there.join(dataset.path)) for dataset in datasets]
     return datasets, files
 

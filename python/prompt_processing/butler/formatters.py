@@ -1,4 +1,8 @@
-"""Butler formatters and delegates for this package's types."""
+"""Butler formatters and delegates for this package's types.
+
+Files of the outputs are in the layout of ``lsst-images``, so that others read them by its formatter; see
+`.field_types`.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import fitsio
-from lsst.daf.butler import FormatterV2, StorageClassDelegate
+from lsst.daf.butler import DatasetRef, FormatterV2, StorageClassDelegate
 from lsst.resources import ResourcePath
 
 from prompt_processing.images.exposure import Exposure, box_around
-from prompt_processing.images.fits import read_exposure, read_exposure_parts, write_exposure
+from prompt_processing.images.fits import read_exposure, read_exposure_parts, read_plane, write_exposure
+from prompt_processing.images.layout.identity import Identity
 
-_PLANES = {"image": "IMAGE", "mask": "MASK", "variance": "VARIANCE"}
+from .field_types import FIELD_FORMATTER
+
+OWN_FORMATTERS = frozenset(
+    f"prompt_processing.butler.formatters.{name}" for name in ("ExposureFormatter", "FieldPartFormatter")
+)
+"""Formatters here whose files are in the layout of ``lsst-images``."""
+
 _PARTS = {
     "wcs": "wcs",
     "psf": "psf",
@@ -35,14 +46,55 @@ class ExposureFormatter(FormatterV2):
             return read_exposure(path, (self.file_descriptor.parameters or {}).get("region"))
         if component in _PARTS:
             return read_exposure_parts(path)[_PARTS[component]]
-        with fitsio.FITS(path) as file:
-            if component == "dimensions":
+        if component == "dimensions":
+            with fitsio.FITS(path) as file:
                 return tuple(reversed(file["IMAGE"].get_dims()))
-            return file[_PLANES[component]].read()
+        return read_plane(path, component)
 
     def write_local_file(self, in_memory_dataset: Any, uri: ResourcePath) -> None:
         """Write to a local file."""
-        write_exposure(uri.ospath, in_memory_dataset)
+        write_exposure(uri.ospath, in_memory_dataset, identity_of(self.dataset_ref))
+
+
+class FieldImageFormatter(ExposureFormatter):
+    """Write `Exposure` where a repository has a type of ``lsst-images``, whose formatter is recorded."""
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the name of the formatter that reads the file, here and elsewhere."""
+        return FIELD_FORMATTER
+
+    def can_accept(self, in_memory_dataset: Any) -> bool:
+        """Return whether a dataset is written without conversion."""
+        return isinstance(in_memory_dataset, Exposure) or super().can_accept(in_memory_dataset)
+
+    def write_local_file(self, in_memory_dataset: Any, uri: ResourcePath) -> None:
+        """Write our exposure fast, or what another package made without loss."""
+        if isinstance(in_memory_dataset, Exposure):
+            super().write_local_file(in_memory_dataset, uri)
+            return
+        from lsst.images.serialization import write_archive
+
+        write_archive(in_memory_dataset, uri.ospath)
+
+
+class FieldPartFormatter(FormatterV2):
+    """Read and write kernels, backgrounds and photometric calibrations in the layout of ``lsst-images``."""
+
+    default_extension = ".fits"
+    can_read_from_local_file = True
+
+    def read_from_local_file(self, path: str, component: str | None = None, expected_size: int = -1) -> Any:
+        """Read the type of the dataset's storage class."""
+        from prompt_processing.images.layout.parts import read_part
+
+        return read_part(path)
+
+    def write_local_file(self, in_memory_dataset: Any, uri: ResourcePath) -> None:
+        """Write to a local file."""
+        from prompt_processing.images.layout.parts import write_part
+
+        write_part(uri.ospath, in_memory_dataset, identity_of(self.dataset_ref))
 
 
 class ExposureDelegate(StorageClassDelegate):
@@ -98,3 +150,16 @@ class JsonTextFormatter(FormatterV2):
         """Serialise to JSON."""
         text: str = in_memory_dataset.to_json()
         return text.encode()
+
+
+def identity_of(ref: DatasetRef) -> Identity:
+    """Return what is known of a dataset beside its content."""
+    data_id: dict[str, Any] = dict(ref.dataId.mapping)
+    return Identity(
+        dataset_type=ref.datasetType.name,
+        instrument=data_id.get("instrument"),
+        detector=data_id.get("detector"),
+        visit=data_id.get("visit", data_id.get("exposure")),
+        physical_filter=data_id.get("physical_filter"),
+        band=data_id.get("band"),
+    )

@@ -22,6 +22,7 @@ from lsst.sphgeom import Region
 
 from .collections import Collections
 from .errors import passing
+from .field_types import field_storage_class
 from .held_images import HeldImages
 from .internals import datastore_parts, files_of
 from .local_folder import LocalFolder
@@ -147,15 +148,17 @@ class LocalRepository:
         Datasets that exist only in memory are written first.
         """
         memory, files = self._datastores()
-        written: dict[int, tuple[DatasetRef, Any]] = {}
+        written: dict[tuple[int, str], tuple[DatasetRef, Any]] = {}
         for ref in refs:
             if ref.datasetType.name in HELD_IN_MEMORY and not files.exists(ref):
                 image = memory.get(ref)
-                twin, _ = written.setdefault(id(image), (ref, image))
+                layout = field_storage_class(ref.datasetType)
+                twin, _ = written.setdefault((id(image), layout), (ref, image))
                 if twin is ref:
                     files.put(image, ref)
                     continue
-                # A task that only adds to its input passes the same object on: compress it once.
+                # A task that only adds to its input passes the same object on: compress it once, unless the
+                # two are of different types in the layout of lsst-images.
                 (dataset,) = files.export([twin])
                 dataset.path, dataset.refs = files.getURI(twin), [ref]
                 files.ingest(dataset, transfer="hardlink")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePath
 
 from lsst.daf.butler import Butler, DatasetType, DimensionUniverse
+from lsst.pipe.base import Pipeline
 from lsst.pipe.base.pipeline_graph import PipelineGraph
 
+from .field_types import field_type, own_types
+from .output_names import outputs_of, rename, types_in_the_way
 from .pipeline_files import PipelineError, read_pipeline
 
 _LOG = logging.getLogger("lsst.activator.storage.pipeline_library")
@@ -24,6 +28,15 @@ class InputKind(Enum):
     CALIBRATION = "by the time at which they are valid"
     SKY = "by the region of the sky that they are of"
     OTHER = "by the instrument, detector, filter and sky map alone"
+
+
+def input_kind(dataset_type: DatasetType) -> InputKind | None:
+    """Return how to find datasets of a type before images arrive; `None` if they belong to the images."""
+    if _FROM_THE_VISIT & set(dataset_type.dimensions.names):
+        return None
+    if dataset_type.isCalibration():
+        return InputKind.CALIBRATION
+    return InputKind.SKY if dataset_type.dimensions.spatial else InputKind.OTHER
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,14 +69,9 @@ class ReadyPipeline:
     def inputs(self) -> Iterator[tuple[DatasetType, InputKind]]:
         """Yield the inputs that the local repository must have before images arrive."""
         for _, node in self.graph.iter_overall_inputs():
-            if node is None or _FROM_THE_VISIT & set(node.dimensions.names):
-                continue
-            if node.is_calibration:
-                yield node.dataset_type, InputKind.CALIBRATION
-            elif node.dimensions.spatial:
-                yield node.dataset_type, InputKind.SKY
-            else:
-                yield node.dataset_type, InputKind.OTHER
+            kind = None if node is None else input_kind(node.dataset_type)
+            if node is not None and kind is not None:
+                yield node.dataset_type, kind
 
     def needed_inputs(self) -> frozenset[str]:
         """Return the names of the overall inputs without which a task cannot run."""
@@ -102,9 +110,15 @@ class PipelineLibrary:
         Dataset types that the central repository has registered, by name.
     universe : `~lsst.daf.butler.DimensionUniverse`
         Universe of the central repository.
+    names : mapping, optional
+        Names of dataset types in the repository, by their names in the pipelines, where they differ.
+    registered : mapping, optional
+        Dataset types that outputs must fit, if they are not ``dataset_types``.
 
     Attributes
     ----------
+    others : `dict` [`str`, `OtherType`]
+        Outputs that have other names in the repository, because it has another type of their name.
     missing : `dict` [`str`, `str`]
         Reason for each pipeline whose file does not exist. A selection may name such files; visits then use
         the next pipeline of their node.
@@ -116,10 +130,16 @@ class PipelineLibrary:
     """
 
     def __init__(
-        self, paths: Iterable[str], dataset_types: Mapping[str, DatasetType], universe: DimensionUniverse
+        self,
+        paths: Iterable[str],
+        dataset_types: Mapping[str, DatasetType],
+        universe: DimensionUniverse,
+        names: Mapping[str, str] | None = None,
+        registered: Mapping[str, DatasetType] | None = None,
     ) -> None:
         self._pipelines: dict[str, ReadyPipeline] = {}
         self.missing: dict[str, str] = {}
+        read: dict[str, tuple[Pipeline, PipelineGraph]] = {}
         for path in paths:
             try:
                 pipeline = read_pipeline(path)
@@ -127,13 +147,22 @@ class PipelineLibrary:
                 self.missing[path] = str(error)
                 _LOG.error("%s. Visits use the next pipeline of their node.", error)
                 continue
-            try:
-                graph = pipeline.to_graph()
-                graph.resolve(dimensions=universe, dataset_types=dataset_types)
-            except Exception as error:
-                raise PipelineError(
-                    f"Pipeline {path} is unusable: {type(error).__name__}: {error}"
-                ) from error
+            with _unusable(path):
+                read[path] = pipeline, pipeline.to_graph()
+        graphs = [graph for _, graph in read.values()]
+        known = dataset_types if registered is None else registered
+        self.others = types_in_the_way(graphs, known, universe, names or {})
+        for name, other in self.others.items():
+            _LOG.warning("The repository has another %s: %s.", name, other)
+        new_names = {**{name: other.name for name, other in self.others.items()}, **(names or {})}
+        # Outputs are of the types that the tasks define; `.field_types` has those of the repository.
+        outputs = {new_names.get(name, name) for name in outputs_of(graphs)}
+        inputs = {name: one for name, one in own_types(dataset_types).items() if name not in outputs}
+        for path, (pipeline, graph) in read.items():
+            with _unusable(path):
+                if rename(pipeline, graph, new_names):
+                    graph = pipeline.to_graph()
+                graph.resolve(dimensions=universe, dataset_types=inputs)
             self._pipelines[path] = ReadyPipeline(path, pipeline_stem(path), graph)
 
     def usable(self, paths: Iterable[str]) -> list[ReadyPipeline]:
@@ -154,15 +183,36 @@ class PipelineLibrary:
         return tuple(dataset_types.values())
 
     def register_dataset_types(self, butler: Butler) -> None:
-        """Register the dataset types of all pipelines, inputs and outputs.
+        """Register the dataset types of all pipelines, inputs and outputs, as the tasks define them.
 
         Parameters
         ----------
         butler : `~lsst.daf.butler.Butler`
-            Writeable butler.
+            Writeable butler of the local repository.
         """
         for dataset_type in self.dataset_types():
             butler.registry.registerDatasetType(dataset_type)
+
+    def register_for_others(self, butler: Butler) -> None:
+        """Register the dataset types of all pipelines as others know them (see `.field_types`).
+
+        Parameters
+        ----------
+        butler : `~lsst.daf.butler.Butler`
+            Writeable butler of the central repository; types that it has stay as they are.
+        """
+        known = {one.name for one in butler.registry.queryDatasetTypes()}
+        for dataset_type in self.dataset_types():
+            if dataset_type.name not in known:
+                butler.registry.registerDatasetType(field_type(dataset_type))
+
+
+@contextmanager
+def _unusable(path: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise PipelineError(f"Pipeline {path} is unusable: {type(error).__name__}: {error}") from error
 
 
 def pipeline_stem(path: str) -> str:

@@ -34,21 +34,33 @@ class Background:
 
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:
         """Interpolate to the pixels of some rows; shape (stop - start, width)."""
+        return self.at(np.arange(start, stop, dtype=float), np.arange(self.shape[1], dtype=float))
+
+    @property
+    def centres(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rows and columns of the centres of the boxes, pixels."""
+        (height, width), (rows, columns) = self.shape, self.values.shape
+        y = np.minimum((np.arange(rows) + 0.5) * self.box_size, height) - 0.5
+        x = np.minimum((np.arange(columns) + 0.5) * self.box_size, width) - 0.5
+        return y, x
+
+    def at(self, y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Interpolate to a grid of rows and columns (pixels); shape (len(y), len(x))."""
         # Imported late: it takes half a second, which would delay a worker that starts for a visit.
         from scipy.interpolate import make_interp_spline
 
-        height, width = self.shape
         rows, columns = self.values.shape
-        y = np.minimum((np.arange(rows) + 0.5) * self.box_size, height) - 0.5
-        x = np.minimum((np.arange(columns) + 0.5) * self.box_size, width) - 0.5
         if rows < 2 or columns < 2:
-            return np.full((stop - start, width), float(self.values.mean()), np.float32)
+            return np.full((len(y), len(x)), float(self.values.mean()), np.float32)
+        of_rows, of_columns = self.centres
         # Constant outside the outermost centres: an extrapolated cubic diverges.
-        at_y = np.clip(np.arange(start, stop), y[0], y[-1])
-        at_x = np.clip(np.arange(width), x[0], x[-1])
+        at_y = np.clip(y, of_rows[0], of_rows[-1])
+        at_x = np.clip(x, of_columns[0], of_columns[-1])
         # An interpolating spline is linear in its values: two small products instead of 16 million sums.
-        along_y = make_interp_spline(y, np.eye(rows), k=min(3, rows - 1))(at_y).astype(np.float32)
-        along_x = make_interp_spline(x, np.eye(columns), k=min(3, columns - 1))(at_x).astype(np.float32)
+        along_y = make_interp_spline(of_rows, np.eye(rows), k=min(3, rows - 1))(at_y).astype(np.float32)
+        along_x = make_interp_spline(of_columns, np.eye(columns), k=min(3, columns - 1))(at_x).astype(
+            np.float32
+        )
         return np.asarray(along_y @ (self.values.astype(np.float32) @ along_x.T), np.float32)
 
     def write_fits(self, path: str | Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +27,6 @@ from prompt_processing.images.robust import MAD_TO_SIGMA
 
 from .exposure import Exposure, box_around, shifted_wcs
 from .layout.content import (
-    PSF_ORIGIN_KEYS,
     description_of,
     is_layout,
     mask_bits,
@@ -58,7 +57,6 @@ _VISIT_INFO_KEYS = {
 }
 _OWN_KEYS = {
     *_VISIT_INFO_KEYS.values(),
-    *PSF_ORIGIN_KEYS,
     "CALIBM",
     "CALIBE",
     "CHECKSUM",
@@ -106,11 +104,6 @@ def write_exposure(path: str | Path, exposure: Exposure, identity: Identity | No
         What is known of the dataset beside its content, which decides between
         the types of ``lsst-images``.
 
-    Raises
-    ------
-    ValueError
-        Raised if the dataset is of a visit, and the exposure has no WCS.
-
     Notes
     -----
     The image is quantised at a quarter of its noise and the variance at a
@@ -128,8 +121,7 @@ def write_exposure(path: str | Path, exposure: Exposure, identity: Identity | No
     steps = {"IMAGE": noise_step, "VARIANCE": variance_step}
 
     def write_wcs(header: fits.Header) -> None:
-        if exposure.wcs is not None:
-            write_cards(header, exposure.wcs)
+        write_cards(header, exposure.wcs)
 
     with warnings.catch_warnings():
         # Long keywords of raw headers become HIERARCH cards, and long comments are cut.
@@ -141,8 +133,6 @@ def write_exposure(path: str | Path, exposure: Exposure, identity: Identity | No
         )
         image = field_image(exposure, identity)
         tree = archive.serialize_root(image, None, identity.butler_info)
-        if exposure.psf is not None and not hasattr(image, "psf"):
-            _add_psf(archive, exposure.psf)
         archive.write(path, tree)
 
 
@@ -204,7 +194,7 @@ def _read_parts(path: str | Path) -> tuple[dict[str, Any], dict[int, int] | None
         primary = hdus[0].header
         header = hdus["IMAGE"].header
         wcs, psf = _wcs_from_header(header), None
-        photo_calib, visit_info = _photo_calib_from_header(primary), _visit_info_from_header(primary)
+        photo_calib, visit_info, metadata = header_parts(primary)
         if is_layout(primary):
             description = description_of(hdus)
             bits = mask_bits(description)
@@ -212,7 +202,10 @@ def _read_parts(path: str | Path) -> tuple[dict[str, Any], dict[int, int] | None
             psf = psf_of(description, hdus, shape)
             photo_calib = photo_calib or photo_calib_of(description)
             visit_info = visit_info or visit_info_of(description)
-            if primary.get("CREATOR") != _CREATOR and description.get("sky_projection") is not None:
+            is_known = description.get("metadata", {}).get("wcs_is_known", True)
+            if not is_known:
+                wcs = None
+            elif primary.get("CREATOR") != _CREATOR and description.get("sky_projection") is not None:
                 # Others' headers are rounded, or approximate.
                 from .layout.others import wcs_of_file
 
@@ -226,11 +219,6 @@ def _read_parts(path: str | Path) -> tuple[dict[str, Any], dict[int, int] | None
                 float(psf_header["PSFYC"]),
                 float(psf_header["PSFSCALE"]),
             )
-        metadata = {
-            card.keyword: card.value
-            for card in primary.cards
-            if card.keyword not in _OWN_KEYS | _STRUCTURE and not card.keyword.startswith(_BUTLER_PREFIX)
-        }
     if "BUNIT" not in metadata and "BUNIT" in header:
         metadata["BUNIT"] = header["BUNIT"]
     parts = {
@@ -256,6 +244,18 @@ def _quantisation_steps(exposure: Exposure) -> tuple[float | None, float | None]
     return (scatter / 16 if scatter > 0 else None), None
 
 
+def header_parts(
+    primary: Mapping[str, Any],
+) -> tuple[PhotoCalib | None, VisitInfo | None, dict[str, Any]]:
+    """Return calibration, observation and further keywords of the primary header of a file."""
+    metadata = {
+        keyword: value
+        for keyword, value in primary.items()
+        if keyword not in _OWN_KEYS | _STRUCTURE and not keyword.startswith(_BUTLER_PREFIX)
+    }
+    return _photo_calib_from_header(primary), _visit_info_from_header(primary), metadata
+
+
 def _write_primary(header: fits.Header, exposure: Exposure) -> None:
     header.set("CREATOR", _CREATOR, "software that wrote this file")
     for key, value in exposure.metadata.items():
@@ -268,10 +268,6 @@ def _write_primary(header: fits.Header, exposure: Exposure) -> None:
     if exposure.photo_calib is not None:
         _set(header, "CALIBM", float(exposure.photo_calib.njy_per_unit), "nJy per unit")
         _set(header, "CALIBE", float(exposure.photo_calib.njy_per_unit_err), "its error")
-    if exposure.psf is not None:
-        psf = exposure.psf
-        for keyword, number in zip(PSF_ORIGIN_KEYS, (psf.x_centre, psf.y_centre, psf.scale), strict=True):
-            _set(header, keyword, float(number), "[pix] of the PSF's polynomial")
     calibrated = exposure.photo_calib is not None and exposure.photo_calib.njy_per_unit == 1.0
     unit = "nJy" if calibrated else exposure.metadata.get("BUNIT")
     if unit is not None:
@@ -287,18 +283,6 @@ def _set(header: fits.Header, keyword: str, value: Any, comment: str = "") -> No
     header.set(keyword, value, comment)
 
 
-def _add_psf(archive: Any, psf: Psf) -> None:
-    """Add the PSF of a coadd, for which a ``MaskedImage`` has no place."""
-
-    def describe(header: fits.Header) -> None:
-        header.set("PSFORDER", psf.order, "degree of the polynomial in x, y")
-        header.set("PSFXC", float(psf.x_centre), "[pix] where x is 0")
-        header.set("PSFYC", float(psf.y_centre), "[pix] where y is 0")
-        header.set("PSFSCALE", float(psf.scale), "[pix] that make x, y 1")
-
-    archive.add_array(psf.coefficients.astype(np.float32), name="psf", update_header=describe)
-
-
 def _wcs_from_header(header: fits.Header) -> WCS | None:
     if "CTYPE1" not in header:
         return None
@@ -307,13 +291,13 @@ def _wcs_from_header(header: fits.Header) -> WCS | None:
     return wcs
 
 
-def _photo_calib_from_header(header: fits.Header) -> PhotoCalib | None:
+def _photo_calib_from_header(header: Mapping[str, Any]) -> PhotoCalib | None:
     if "CALIBM" not in header:
         return None
     return PhotoCalib(float(header["CALIBM"]), float(header["CALIBE"]))
 
 
-def _visit_info_from_header(header: fits.Header) -> VisitInfo | None:
+def _visit_info_from_header(header: Mapping[str, Any]) -> VisitInfo | None:
     if "EXPID" not in header:
         return None
     types = {field.name: field.type for field in fields(VisitInfo)}

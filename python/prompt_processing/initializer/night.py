@@ -50,12 +50,12 @@ def initialize_night(settings: InitializerSettings, night: str) -> tuple[str, ..
     use_butler_types()
     paths = (*settings.preprocessing_pipelines_config.paths, *settings.main_pipelines_config.paths)
     collections = Collections(settings.rubin_instrument)
-    deployment = deployment_id(paths, settings.config_apdb)
+    deployment = deployment_id(paths, settings.config_apdb, settings.dataset_type_names)
     chain = collections.output_chain(night)
     with Butler.from_config(settings.central_repo, writeable=True) as butler:
         registered = {known.name: known for known in butler.registry.queryDatasetTypes()}
-        library = PipelineLibrary(paths, registered, butler.dimensions)
-        library.register_dataset_types(butler)
+        library = PipelineLibrary(paths, registered, butler.dimensions, settings.dataset_type_names)
+        library.register_for_others(butler)
         runs = [collections.output_run(night, NO_PIPELINE, deployment)]
         for pipeline in library:
             run = collections.output_run(night, pipeline.stem, deployment)

@@ -18,8 +18,9 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
 )
 
 from prompt_processing.butler.collections import Collections
-from prompt_processing.butler.pipeline_files import read_pipeline
+from prompt_processing.butler.pipeline_library import PipelineLibrary
 from prompt_processing.butler.types import use_butler_types
+from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.images import SkyMap
 from prompt_processing.instruments.camera import Camera
 
@@ -160,9 +161,11 @@ def register_dataset_types(butler: Butler, pipelines: Iterable[str]) -> None:
                     universe=butler.dimensions,
                 )
             )
-    for path in pipelines:
-        graph = read_pipeline(path).to_graph(butler.registry)
-        graph.register_dataset_types(butler)
+    registered = {dataset_type.name: dataset_type for dataset_type in butler.registry.queryDatasetTypes()}
+    library = PipelineLibrary(pipelines, registered, butler.dimensions)
+    for problem in library.missing.values():
+        raise RepositoryProblemError(problem)
+    library.register_for_others(butler)
 
 
 def _put_calibrations(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lsst.daf.butler import Butler, DatasetType
 
+from prompt_processing.butler.field_types import field_type
 from prompt_processing.butler.pipeline_library import PipelineLibrary
 from prompt_processing.domain.errors import RepositoryProblemError
 
@@ -67,7 +68,7 @@ def compare_dataset_types(butler: Butler, pipelines: Iterable[str]) -> NeededDat
     for problem in library.missing.values():
         raise RepositoryProblemError(problem)
     for wanted in library.dataset_types():
-        needed.setdefault(wanted.name, wanted)
+        needed.setdefault(wanted.name, field_type(wanted))
     differing = {
         name: f"the pipelines define {_described(wanted)}, the repository has {_described(known[name])}"
         for name, wanted in needed.items()

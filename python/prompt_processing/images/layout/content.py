@@ -17,9 +17,9 @@ from prompt_processing.images.visit_info import VisitInfo
 
 from .names import bits_of_planes
 from .pixel_grid import psf_of_grid
+from .psf_text import psf_from_metadata
 
 __all__ = [
-    "PSF_ORIGIN_KEYS",
     "description_of",
     "is_layout",
     "mask_bits",
@@ -30,9 +30,6 @@ __all__ = [
 ]
 
 _AB_NJY = "nJy"
-
-PSF_ORIGIN_KEYS = ("PSFXC", "PSFYC", "PSFSCALE")
-"""Keywords of our PSF's origin, with which single precision loses nothing."""
 
 
 def is_layout(primary: fits.Header) -> bool:
@@ -67,8 +64,12 @@ def renumbered(mask: NDArray[np.int32], bits: Mapping[int, int] | None) -> NDArr
 
 def psf_of(description: Mapping[str, Any], hdus: fits.HDUList, shape: tuple[int, int]) -> Psf | None:
     """Return the PSF of an image, `None` if it has none that can be read."""
+    metadata = description.get("metadata", {})
+    ours = psf_from_metadata(metadata)
+    if ours is not None:
+        return ours
     model = description.get("psf")
-    if not isinstance(model, dict) or description.get("metadata", {}).get("psf_is_known") is False:
+    if not isinstance(model, dict) or metadata.get("psf_is_known") is False:
         return None
     y0, x0 = description["image"]["yx0"]
     if "sigma" in model and "stamp_size" in model:
@@ -83,12 +84,7 @@ def psf_of(description: Mapping[str, Any], hdus: fits.HDUList, shape: tuple[int,
         return None
     name, _, version = source.removeprefix("fits:").partition("[")[0].partition(",")
     values = np.asarray(hdus[name, int(version or 1)].data[0][0], float)
-    primary = hdus[0].header
-    origin = None
-    if all(key in primary for key in PSF_ORIGIN_KEYS):
-        x, y, scale = (float(primary[key]) for key in PSF_ORIGIN_KEYS)
-        origin = x, y, scale
-    psf = psf_of_grid(model, values, shape, origin)
+    psf = psf_of_grid(model, values, shape)
     return None if psf is None else psf.shifted(x0, y0)
 
 

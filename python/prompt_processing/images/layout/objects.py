@@ -13,6 +13,7 @@ from astro_metadata_translator import ObservationInfo, makeObservationInfo
 from astropy.coordinates import Angle, SkyCoord
 from astropy.io import fits
 from astropy.time import Time, TimeDelta
+from astropy.wcs import WCS
 from lsst.images import (
     Box,
     DifferenceImage,
@@ -37,6 +38,7 @@ from .identity import Identity
 from .names import DIFFERENCES, FIELD_PLANES, VISIT_IMAGES
 from .projection import pixel_frame, plain_frame, sky_projection
 from .psf_model import PixelGridPsf
+from .psf_text import psf_metadata
 
 __all__ = ["ViewedMask", "field_image", "unit_of"]
 
@@ -59,10 +61,10 @@ def field_image(exposure: Exposure, identity: Identity) -> MaskedImage:
         A ``DifferenceImage``, a ``VisitImage``, or for whatever is neither a ``MaskedImage``, which has no
         PSF.
 
-    Raises
-    ------
-    ValueError
-        Raised if the image of a visit has no WCS.
+    Notes
+    -----
+    The types of visits require a WCS and a PSF. Where the exposure has none, ``wcs_is_known`` or
+    ``psf_is_known`` in the metadata is false, and stand-ins take their places.
     """
     identity = _completed(identity, exposure)
     unit = unit_of(exposure)
@@ -70,27 +72,33 @@ def field_image(exposure: Exposure, identity: Identity) -> MaskedImage:
     of_visit = identity.dataset_type in VISIT_IMAGES | DIFFERENCES
     if not identity.dataset_type:
         of_visit = exposure.visit_info is not None and exposure.psf is not None and exposure.wcs is not None
-    if of_visit and exposure.wcs is None:
-        raise ValueError(f"The {identity.dataset_type} of {identity} has no WCS.")
+    metadata: dict[str, Any] = {}
+    wcs = exposure.wcs
+    if of_visit and wcs is None:
+        wcs = _stand_in_wcs(exposure)
+        metadata["wcs_is_known"] = False
     projection = None
-    if exposure.wcs is not None:
+    if wcs is not None:
         frame: Any = plain_frame()
         if identity.instrument is not None and identity.detector is not None:
             frame = pixel_frame(identity.instrument, identity.detector, identity.visit, bbox)
         elif of_visit:
             frame = pixel_frame(UNKNOWN, 0, identity.visit, bbox)
-        projection = sky_projection(exposure.wcs, frame)
+        projection = sky_projection(wcs, frame)
     planes: dict[str, Any] = {
         "mask": ViewedMask(exposure.mask, bbox),
         "variance": Image(exposure.variance, bbox=bbox, unit=None if unit is None else unit**2),
         "sky_projection": projection,
     }
+    if exposure.psf is not None:
+        metadata |= psf_metadata(exposure.psf)
+    planes["metadata"] = metadata
     if not of_visit:
         return MaskedImage(Image(exposure.image, bbox=bbox, unit=unit), **planes)
     if exposure.psf is None:
         # The type requires one; the reader is told.
         psf: Any = GaussianPointSpreadFunction(1.0, bbox, 11)
-        planes["metadata"] = {"psf_is_known": False}
+        metadata["psf_is_known"] = False
     else:
         psf = PixelGridPsf(exposure.psf, bbox)
     kind = DifferenceImage if identity.dataset_type in DIFFERENCES else VisitImage
@@ -189,6 +197,19 @@ def _completed(identity: Identity, exposure: Exposure) -> Identity:
         physical_filter=identity.physical_filter or info.physical_filter,
         band=identity.band or info.band,
     )
+
+
+def _stand_in_wcs(exposure: Exposure) -> WCS:
+    """Return a WCS of the announced pointing, with pixels of an arcsecond."""
+    info = exposure.visit_info
+    pointing = [0.0, 0.0] if info is None else [info.boresight_ra, info.boresight_dec]
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [0.0 if math.isnan(value) else value for value in pointing]
+    wcs.wcs.crpix = [(size + 1) / 2 for size in exposure.shape[::-1]]
+    wcs.wcs.cd = np.diag([-1.0 / 3600, 1.0 / 3600])
+    wcs.wcs.set()
+    return wcs
 
 
 def _obs_info(exposure: Exposure, identity: Identity) -> ObservationInfo:

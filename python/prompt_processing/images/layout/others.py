@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
-from lsst.images import XY, Box
+from lsst.images import XY, Box, SkyProjection
 from lsst.images.serialization import open_archive
 from numpy.typing import NDArray
 
 from prompt_processing.images.tan_sip import tan_sip_wcs
 
-__all__ = ["wcs_of_file"]
+__all__ = ["wcs_of_file", "wcs_of_projection"]
 
 
 def wcs_of_file(path: str | Path, shape: tuple[int, int]) -> WCS:
@@ -31,16 +32,21 @@ def wcs_of_file(path: str | Path, shape: tuple[int, int]) -> WCS:
         The projection itself where FITS can express it, else a TAN-SIP fit to it.
     """
     with open_archive(str(path)) as reader:
-        tree = reader.get_tree()
-        projection = reader.get_component("sky_projection")
-        y0, x0 = getattr(tree, "image", tree).yx0
-    wcs = projection.as_fits_wcs(Box.from_shape(shape, start=(y0, x0)))
+        tree: Any = reader.get_tree()
+        start = getattr(tree, "image", tree).yx0
+        return wcs_of_projection(reader.get_component("sky_projection"), Box.from_shape(shape, start=start))
+
+
+def wcs_of_projection(projection: SkyProjection[Any], bbox: Box) -> WCS:
+    """Return the WCS of the pixels in a box; see `wcs_of_file`."""
+    wcs = projection.as_fits_wcs(bbox)
     if wcs is not None:
-        wcs.pixel_shape = shape[1], shape[0]
+        wcs.pixel_shape = bbox.x.size, bbox.y.size
         return wcs
 
     def sky(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-        radians = projection.pixel_to_sky_transform.apply_forward(XY(pixels[:, 0] + x0, pixels[:, 1] + y0))
+        at = XY(pixels[:, 0] + bbox.x.min, pixels[:, 1] + bbox.y.min)
+        radians = projection.pixel_to_sky_transform.apply_forward(at)
         return np.degrees(np.column_stack([radians.x, radians.y]))
 
-    return tan_sip_wcs(sky, shape)
+    return tan_sip_wcs(sky, (bbox.y.size, bbox.x.size))

@@ -19,7 +19,6 @@ def psf_of_grid(
     model: Mapping[str, Any],
     solution: NDArray[np.float64],
     shape: tuple[int, int],
-    origin: tuple[float, float, float] | None = None,
 ) -> Psf | None:
     """Make a PSF of Piff's description.
 
@@ -31,9 +30,6 @@ def psf_of_grid(
         Coefficients of the polynomials.
     shape
         Height and width of the image.
-    origin
-        ``x_centre``, ``y_centre`` and ``scale`` of the result; by default the image's middle and half its
-        size.
 
     Returns
     -------
@@ -73,7 +69,7 @@ def psf_of_grid(
         size = int(model["stamp_size"])
     height, width = shape
     # About the middle of the image, because single precision would not suffice for powers of pixels.
-    x, y, norm = origin or ((width - 1) / 2, (height - 1) / 2, max(height, width) / 2)
+    x, y, norm = (width - 1) / 2, (height - 1) / 2, max(height, width) / 2
     coefficients = np.zeros(((order + 1) * (order + 2) // 2, size, size))
     for (i, j), image in images.items():
         for k in range(i + 1):

@@ -61,10 +61,11 @@ def exact_cards(wcs: WCS) -> Cards:
     return cards
 
 
-def write_cards(header: fits.Header, wcs: WCS) -> None:
-    """Replace the WCS in a header; the first pixel of the array is (0, 0)."""
+def write_cards(header: fits.Header, wcs: WCS | None) -> None:
+    """Replace the WCS in a header, or remove it; the first pixel of the array is (0, 0)."""
     strip_wcs_cards(header)
-    header.update(exact_cards(wcs))
+    if wcs is not None:
+        header.update(exact_cards(wcs))
     add_offset_wcs(header, x=0, y=0)
 
 

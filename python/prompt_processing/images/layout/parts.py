@@ -1,0 +1,85 @@
+"""Files of kernels, backgrounds and photometric calibrations in the layout of ``lsst-images``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lsst.images import BackgroundMap
+from lsst.images.convolution_kernels import ConvolutionKernel
+from lsst.images.serialization import open_archive
+
+from prompt_processing.images.background import Background
+from prompt_processing.images.kernel import MatchingKernel
+from prompt_processing.images.photo_calib import PhotoCalib
+from prompt_processing.instruments.camera import load_camera
+
+from .archive import FieldArchive
+from .fields import (
+    background_of,
+    field_background,
+    field_kernel,
+    field_photo_calib,
+    kernel_of,
+    photo_calib_of,
+)
+from .identity import Identity
+
+__all__ = ["read_part", "write_part"]
+
+Part = MatchingKernel | Background | PhotoCalib
+
+_CONVOLVES_SCIENCE = "convolves_science"
+_ERROR = "njy_per_unit_err"
+
+
+def write_part(path: str | Path, part: Part, identity: Identity) -> None:
+    """Write an object, replacing any file at ``path``.
+
+    Parameters
+    ----------
+    path
+        The file.
+    part
+        The object.
+    identity
+        What is known of the dataset; the detector determines where the polynomials are valid.
+    """
+    metadata: dict[str, Any] = {}
+    shape = _shape(identity)
+    if isinstance(part, MatchingKernel):
+        described: Any = field_kernel(part, shape)
+        metadata[_CONVOLVES_SCIENCE] = part.convolves_science
+    elif isinstance(part, Background):
+        described = field_background(part)
+    else:
+        described = field_photo_calib(part, shape)
+        metadata[_ERROR] = float(part.njy_per_unit_err)
+    archive = FieldArchive()
+    archive.write(path, archive.serialize_root(described, metadata, identity.butler_info))
+
+
+def read_part(path: str | Path) -> Part:
+    """Read an object of `write_part`, or one that others wrote.
+
+    Raises
+    ------
+    TypeError
+        Raised if it has no counterpart here.
+    """
+    with open_archive(str(path)) as reader:
+        described, metadata = reader.read(), reader.metadata
+    if isinstance(described, ConvolutionKernel):
+        return kernel_of(described, convolves_science=bool(metadata.get(_CONVOLVES_SCIENCE, False)))
+    if isinstance(described, BackgroundMap):
+        return background_of(described)
+    return photo_calib_of(described, float(metadata.get(_ERROR) or 0.0))
+
+
+def _shape(identity: Identity) -> tuple[int, int]:
+    try:
+        detector = load_camera(identity.instrument or "").detector(identity.detector or 0)
+    except LookupError:
+        # The polynomials hold everywhere: this only scales their coefficients.
+        return 4096, 4096
+    return detector.height, detector.width
