@@ -17,6 +17,7 @@ CAPTIONS = {
     "cli": "the command prompt",
     "demo": "a night, scored",
     "operators": "logs, a look into a pod",
+    "commissioning": "describes cameras",
     "tester": "plays the telescope",
     "initializer": "a night's output runs",
     "batch": "pipelines by day",

@@ -182,8 +182,11 @@ def merged_header(primary: Mapping[str, Any], extension: Mapping[str, Any]) -> d
 
 
 def holds_image(hdu: Any) -> bool:
-    """Return whether an HDU of fitsio holds a two-dimensional image."""
-    return hdu.get_exttype() in ("IMAGE_HDU", 0) and hdu.get_info()["ndims"] == 2
+    """Return whether an HDU of fitsio holds a two-dimensional image with pixels."""
+    if hdu.get_exttype() not in ("IMAGE_HDU", 0):
+        return False
+    info = hdu.get_info()
+    return info["ndims"] == 2 and all(info["dims"])
 
 
 def _listed(headers: Mapping[int, Any]) -> str:

@@ -86,6 +86,8 @@ class KeywordRule(_Rule):
 
     constant: Any = None
     """Value where no keyword has one."""
+    skip: tuple[str, ...] = ()
+    """Values, in any case, after which the next keyword counts: open positions of filter wheels."""
     pattern: str | None = None
     """Regular expression; its first group is the value."""
     values: Mapping[str, Any] = Field(default_factory=dict)
@@ -109,6 +111,12 @@ class KeywordRule(_Rule):
         if not self.keywords and self.constant is None:
             raise ValueError("a rule names keywords or a constant")
         return self
+
+    def keyword_in(self, header: Mapping[str, Any]) -> str | None:
+        """Return the keyword that has the value, or `None`."""
+        having = [keyword for keyword in self.keywords if defined(header, keyword)]
+        kept = [keyword for keyword in having if not any(_same(header[keyword], one) for one in self.skip)]
+        return next(iter([*kept, *having]), None)
 
     def find(self, header: Mapping[str, Any]) -> Any:
         """Return the value, or `None`.

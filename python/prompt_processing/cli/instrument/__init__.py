@@ -1,0 +1,1 @@
+"""``prompt instrument``: list, describe and check instruments."""

@@ -1,0 +1,1 @@
+"""Commission an instrument: draft its description from real frames, and check the description with them."""
