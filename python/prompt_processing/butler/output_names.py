@@ -1,0 +1,148 @@
+"""Names of the pipelines' dataset types in a repository that has other types of the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from lsst.daf.butler import DatasetType, DimensionUniverse, StorageClassFactory
+from lsst.pipe.base import Pipeline
+from lsst.pipe.base.pipeline_graph import PipelineGraph
+
+from .field_types import field_storage_class
+
+__all__ = ["OtherType", "outputs_of", "rename", "types_in_the_way"]
+
+_OWN = "prompt_{}"
+"""Name of an output whose usual name is taken."""
+
+_IMAGES = frozenset({"Exposure", "ExposureF", "VisitImage", "DifferenceImage", "MaskedImageV2"})
+"""Storage classes of images with mask and variance: ``lsst-images`` reads our files for each of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherType:
+    """A dataset type of a repository that our output of the same name does not fit.
+
+    Attributes
+    ----------
+    ours, theirs : `str`
+        Storage classes, with the dimensions if these differ.
+    name : `str`
+        Name of our output in the repository.
+    """
+
+    ours: str
+    theirs: str
+    name: str
+
+    def __str__(self) -> str:
+        return (
+            f"it has {self.theirs}, to which {self.ours} cannot be converted; ours are written as {self.name}"
+        )
+
+
+def outputs_of(graphs: Iterable[PipelineGraph]) -> set[str]:
+    """Return the names of all outputs of some pipelines, also of those that are not resolved."""
+    return {
+        edge.parent_dataset_type_name
+        for graph in graphs
+        for task in graph.tasks.values()
+        for edge in task.iter_all_outputs()
+    }
+
+
+def types_in_the_way(
+    graphs: Iterable[PipelineGraph],
+    registered: Mapping[str, DatasetType],
+    universe: DimensionUniverse,
+    names: Mapping[str, str],
+) -> dict[str, OtherType]:
+    """Find outputs whose names a repository has for something else.
+
+    Parameters
+    ----------
+    graphs : iterable of `~lsst.pipe.base.pipeline_graph.PipelineGraph`
+        Pipelines; they need not be resolved.
+    registered : mapping
+        Dataset types of the repository, by name.
+    universe : `~lsst.daf.butler.DimensionUniverse`
+        Universe of the repository.
+    names : mapping
+        Names that the configuration gives to outputs, by the names in the pipelines.
+
+    Returns
+    -------
+    others : `dict` [`str`, `OtherType`]
+        By the name in the pipelines; without those that the configuration renames.
+    """
+    found: dict[str, OtherType] = {}
+    for graph in graphs:
+        for task in graph.tasks.values():
+            for edge in task.iter_all_outputs():
+                name = edge.parent_dataset_type_name
+                theirs = registered.get(name)
+                if theirs is None or name in names or name in found:
+                    continue
+                ours = DatasetType(
+                    name,
+                    universe.conform(edge.raw_dimensions),
+                    edge.storage_class_name,
+                    isCalibration=theirs.isCalibration(),
+                )
+                if not _fits(ours, theirs):
+                    found[name] = OtherType(*_described(ours, theirs), _OWN.format(name))
+    return found
+
+
+def rename(pipeline: Pipeline, graph: PipelineGraph, names: Mapping[str, str]) -> bool:
+    """Give dataset types of a pipeline other names.
+
+    Parameters
+    ----------
+    pipeline : `~lsst.pipe.base.Pipeline`
+        Changed in place.
+    graph : `~lsst.pipe.base.pipeline_graph.PipelineGraph`
+        Its graph, which need not be resolved, and is not changed.
+    names : mapping
+        New name by the name in the pipeline.
+
+    Returns
+    -------
+    renamed : `bool`
+        Whether there was anything to rename.
+    """
+    renamed = False
+    for label, task in graph.tasks.items():
+        edges = [*task.iter_all_inputs(), *task.iter_all_outputs()]
+        edges += [*task.init.iter_all_inputs(), *task.init.iter_all_outputs()]
+        for edge in edges:
+            new = names.get(edge.parent_dataset_type_name)
+            if new is not None and hasattr(task.config.connections, edge.connection_name):
+                pipeline.addConfigOverride(label, f"connections.{edge.connection_name}", new)
+                renamed = True
+    return renamed
+
+
+def _fits(ours: DatasetType, theirs: DatasetType) -> bool:
+    """Return whether our output can be an output of a registered type."""
+    if ours.dimensions != theirs.dimensions:
+        return False
+    storage_class, known = field_storage_class(ours), theirs.storageClass_name
+    if known in (storage_class, ours.storageClass_name):
+        return True
+    if {storage_class, known} <= _IMAGES:
+        return True
+    factory = StorageClassFactory()
+    candidates = (factory.getStorageClass(one) for one in (storage_class, ours.storageClass_name))
+    return any(theirs.storageClass.can_convert(one) for one in candidates)
+
+
+def _described(ours: DatasetType, theirs: DatasetType) -> tuple[str, str]:
+    words = []
+    for one in (ours, theirs):
+        dimensions = (
+            f" by {', '.join(one.dimensions.required)}" if ours.dimensions != theirs.dimensions else ""
+        )
+        words.append(f"{one.storageClass_name}{dimensions}")
+    return words[0], words[1]
