@@ -173,8 +173,14 @@ class CentralButler:
         return self._types.get(name)
 
     def _datasets(self, outputs: VisitOutputs) -> list[FileDataset]:
+        # A record has the type of its file, which may be another than the registered one.
+        sent = {
+            simple.name: DatasetType.from_simple(simple, universe=self._butler.dimensions)
+            for simple in outputs.dataset_types
+        }
+
         def load(name: str) -> DatasetType:
-            dataset_type = self._known_type(name)
+            dataset_type = sent.get(name) or self._known_type(name)
             if dataset_type is None:
                 raise MissingDatasetTypeError(f"Dataset type {name} is neither in the message nor known.")
             return dataset_type

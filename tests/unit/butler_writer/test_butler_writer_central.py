@@ -129,3 +129,32 @@ def test_output_run_is_put_into_its_nights_chain_and_no_other_run_is(butler: But
     CentralButler(butler, 0.0).enter([outputs(butler, run), outputs(butler, f"{NIGHT}/own")])
     assert butler.collections.get_info(NIGHT).children == (run,)
     assert f"{NIGHT}/own" in butler.collections.query("*")
+
+
+def test_record_has_the_type_of_the_file_where_the_repository_has_another(
+    repository: Path, butler: Butler
+) -> None:
+    registered = outputs(butler, f"{RUN}/registered", storage_class="DataFrame")
+    CentralButler(butler, 0.0).enter([registered])
+    sent = outputs(butler, f"{RUN}/sent", storage_class="ArrowAstropy")
+    name = registered.dataset_types[0].name
+    message = sent.model_copy(
+        update={
+            "datasets": [
+                one.model_copy(
+                    update={
+                        "refs": {
+                            key: ref.model_copy(update={"dataset_type_name": name})
+                            for key, ref in one.refs.items()
+                        }
+                    }
+                )
+                for one in sent.datasets
+            ],
+            "dataset_types": [one.model_copy(update={"name": name}) for one in sent.dataset_types],
+        }
+    )
+    CentralButler(butler, 0.0).enter([message])
+    with sqlite3.connect(repository / "gen3.sqlite3") as database:
+        rows = dict(database.execute("SELECT path, storage_class FROM file_datastore_records").fetchall())
+    assert rows[message.datasets[0].path] == "ArrowAstropy"
