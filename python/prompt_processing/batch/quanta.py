@@ -113,12 +113,13 @@ def _equipment(context: RunContext) -> tuple[Any, Any]:
 
         from lsst.daf.butler import ButlerConfig, QuantumBackedButler
 
+        from prompt_processing.butler.internals import butler_of_quantum
+
         tasks, types, dimensions = pickle.loads(context.payload)
-        # The configuration is read once: parsing it takes longer than a short quantum.
-        config = ButlerConfig(context.repo)
+        empty = QuantumBackedButler.from_predicted(ButlerConfig(context.repo), [], [], dimensions, {})
         _equipped.clear()
         _equipped[context] = (
             tasks,
-            partial(QuantumBackedButler.initialize, config, dimensions=dimensions, dataset_types=types),
+            partial(butler_of_quantum, empty, types=types),
         )
     return _equipped[context]

@@ -6,10 +6,21 @@ the installed version, and checks that each part exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any, cast
 
-from lsst.daf.butler import Butler, DatasetId, DatasetProvenance, DatasetRef
+from lsst.daf.butler import (
+    Butler,
+    DatasetId,
+    DatasetProvenance,
+    DatasetRef,
+    DatasetType,
+    LimitedButler,
+    Quantum,
+    QuantumBackedButler,
+)
 from lsst.daf.butler.datastore import FileTransferMap
 from lsst.resources import ResourcePath
 
@@ -19,6 +30,7 @@ from .recorded_formatters import local_formatter
 
 __all__ = [
     "TESTED_VERSION",
+    "butler_of_quantum",
     "datastore_parts",
     "enter_datasets",
     "file_uris",
@@ -65,6 +77,40 @@ def files_of(butler: Butler) -> Butler:
     return cast(Butler, _FilesOf(butler))
 
 
+@contextmanager
+def butler_of_quantum(
+    empty: QuantumBackedButler, quantum: Quantum, types: Mapping[str, DatasetType]
+) -> Iterator[QuantumBackedButler]:
+    """Make a Butler for the datasets of one quantum, with the datastore of a Butler that has none.
+
+    A datastore of its own would take as long to make as a short quantum takes to execute. The records of the
+    quantum are removed at the end.
+
+    Parameters
+    ----------
+    empty
+        Butler without datasets. It serves one quantum at a time.
+    types
+        Dataset types as in the registry, by name.
+    """
+    datastore = _datastore(empty)
+    inputs = [*chain.from_iterable(quantum.inputs.values()), *quantum.initInputs.values()]
+    outputs = [*chain.from_iterable(quantum.outputs.values())]
+    if quantum.datastore_records is not None:
+        datastore.import_records(quantum.datastore_records)
+    try:
+        yield QuantumBackedButler(
+            [ref.id for ref in inputs],
+            [ref.id for ref in outputs],
+            empty.dimensions,
+            datastore,
+            empty.storageClasses,
+            dataset_types=types,
+        )
+    finally:
+        datastore.forget([*inputs, *outputs])
+
+
 class _FilesOf:
     def __init__(self, butler: Butler) -> None:
         self._file_transfer_source = _WithLocalFormatters(
@@ -102,5 +148,5 @@ def _with_local_formatters(found: FileTransferMap) -> FileTransferMap:
     }
 
 
-def _datastore(butler: Butler) -> Any:
+def _datastore(butler: LimitedButler) -> Any:
     return internal(butler, "_datastore", _DISTRIBUTION)
