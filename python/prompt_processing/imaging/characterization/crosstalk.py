@@ -14,7 +14,7 @@ BRIGHT_ADU = 15_000.0
 """Least signal of a source's pixel above the background."""
 
 LEAST_PIXELS = 30
-"""Least number of bright pixels of an aggressor."""
+"""Minimum number of bright pixels of an aggressor."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

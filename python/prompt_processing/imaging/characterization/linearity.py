@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_TIMES = 5
-"""Least number of different exposure times."""
+"""Minimum number of different exposure times."""
 
 LEAST_RANGE = 4.0
 """Least ratio of the longest and the shortest."""
