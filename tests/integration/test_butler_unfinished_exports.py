@@ -82,7 +82,7 @@ def test_outputs_that_were_copied_are_entered(
     with Butler.from_config(str(central)) as butler:
         (chain,) = butler.collections.query("LSSTCam/prompt/output-????-??-??")
         data_id = {"instrument": "LSSTCam", "visit": world.EXPOSURE, "detector": world.DETECTOR}
-        assert butler.get("preliminary_visit_image", data_id, collections=chain).shape == (64, 256)
+        assert butler.get("preliminary_visit_image", data_id, collections=chain).bbox.shape == (64, 256)
 
 
 def test_outputs_that_were_copied_in_part_are_removed(

@@ -170,7 +170,7 @@ def test_outputs_go_through_the_writer_and_the_worker_asks_the_database_nothing(
         with Butler.from_config(setting.central.uri) as butler:
             (chain,) = butler.collections.query("LSSTCam/prompt/output-????-??-??")
             image = butler.get("preliminary_visit_image", data_id, collections=chain)
-            assert image.shape == (64, 256)
+            assert image.bbox.shape == (64, 256)
             assert butler.query_dimension_records("visit_detector_region", data_id=data_id)
     finally:
         worker.repositories.close()

@@ -15,6 +15,7 @@ from lsst.daf.butler import Butler
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from prompt_processing.butler.formatters import read_image
 from prompt_processing.domain.outcome import STAGES
 from prompt_processing.images import UNUSABLE, Exposure
 
@@ -136,7 +137,7 @@ def draw_residuals(result: NightResult, world: World) -> Figure | None:
     with Butler.from_config(world.central_repository) as butler:
         refs = find_datasets(butler, world, "difference_image")
         images = {
-            detector: butler.get(refs[visit.visit, detector])
+            detector: read_image(butler, refs[visit.visit, detector])
             for detector, visit in last.items()
             if (visit.visit, detector) in refs
         }

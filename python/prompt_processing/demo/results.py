@@ -17,6 +17,7 @@ from lsst.daf.butler import Butler, DatasetRef, MissingCollectionError, MissingD
 from lsst.dax.apdb import Apdb
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
+from prompt_processing.butler.formatters import read_image
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
 from prompt_processing.instruments import RawKey
@@ -45,6 +46,7 @@ _PRODUCTS = {
     "detected": "dia_source_unfiltered",
     "rejected": "rejected_dia_source",
 }
+_IMAGES = frozenset({"science", "template", "difference"})
 """Dataset types behind `VisitProducts`."""
 
 
@@ -207,7 +209,10 @@ def explain_discrepancies(result: NightResult, world: World) -> None:
             products = None
             if len(of_visit) == len(_PRODUCTS):
                 products = VisitProducts(
-                    **{name: butler.get(ref) for name, ref in of_visit.items()},
+                    **{
+                        name: read_image(butler, ref) if name in _IMAGES else butler.get(ref)
+                        for name, ref in of_visit.items()
+                    },
                     threshold=DetectionOptions().threshold,
                 )
             visit.discrepancies = explain(visit.truth, visit.dia_sources, score, products)
