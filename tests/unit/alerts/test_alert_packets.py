@@ -300,3 +300,12 @@ def test_catalogue_that_no_packet_can_hold_is_refused_before_any_alert(dia_field
     content = _content(dia_field, 2)
     with pytest.raises(ValueError, match="nDiaSources"):
         AlertEncoder().prepare(_content(dia_field, 2, objects=content.objects.drop(columns="nDiaSources")))
+
+
+def test_field_that_a_newer_schema_requires_is_named() -> None:
+    encoder = AlertEncoder()
+    assert encoder.assemble({"diaSourceId": b"\2", "diaSource": b""}).startswith(
+        struct.pack(">bi", 0, encoder.schema_id)
+    )
+    with pytest.raises(UnsupportedSchemaError, match="requires diaSource,"):
+        encoder.assemble({"diaSourceId": b"\2"})
