@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from scipy import fft
 
 from prompt_processing.images import Psf, polynomial_terms
 from prompt_processing.images.kernel import MatchingKernel
@@ -15,6 +15,7 @@ from prompt_processing.images.psf import FWHM_PER_SIGMA, adaptive_moments
 from prompt_processing.imaging.templates.warp import fit_psf, warped_noise_correlation
 
 from .block_convolution import kernel_spectra
+from .smoothing import Smoothing, gaussian_spectrum
 
 Spectra = NDArray[np.complex64]
 
@@ -34,15 +35,13 @@ class DifferenceFilters:
     ----------
     kernel : `MatchingKernel`
         Kernel for one of the images.
-    companion_sigma : `float`
-        Sigma of the Gaussian that smooths the other image, pixels; 0 for none.
+    smoothing : `Smoothing`
+        Gaussian that smooths the other image, and that expected from the PSFs for the kernel.
     science_variance, template_variance : `float`
         Variances of the sky, nJy squared.
     template_affine : `tuple` of `float` or `None`
         Template pixels per science pixel (xx, xy, yx, yy), if it was warped, which
         correlates its noise.
-    kernel_sigma : `float`
-        Sigma of the kernel expected from the PSFs, pixels.
     floor : `float`
         Power of the Gaussian, in units of that at frequency 0, below which the ratio of
         the two filters comes from the expected widths instead of the fit,
@@ -58,11 +57,10 @@ class DifferenceFilters:
     """
 
     kernel: MatchingKernel
-    companion_sigma: float
+    smoothing: Smoothing
     science_variance: float
     template_variance: float
     template_affine: tuple[float, float, float, float] | None
-    kernel_sigma: float
     floor: float = 1e-4
 
     def template_power(self, n: int) -> NDArray[np.float32]:
@@ -96,10 +94,9 @@ class DifferenceFilters:
         moving = kernel_spectra(self.kernel.images_at(x, y), n)
         flux_ratio = self.kernel.weights_at(x, y)[:, 0, np.newaxis, np.newaxis].astype(np.float32)
         ratio = moving
-        if self.companion_sigma > 0:
-            squared_k = self._squared_frequencies(n)
-            fixed = np.exp(-0.5 * self.companion_sigma**2 * squared_k)
-            expected = np.exp(0.5 * (self.companion_sigma**2 - self.kernel_sigma**2) * squared_k)
+        if self.smoothing.smooths:
+            fixed = gaussian_spectrum(self.smoothing.companion, n)
+            expected = gaussian_spectrum(self.smoothing.difference, n)
             trusted = fixed**2 + self.floor
             ratio = moving * (fixed / trusted) + flux_ratio * (self.floor * expected / trusted)
         if self.kernel.convolves_science:
@@ -112,18 +109,16 @@ class DifferenceFilters:
         white = np.sqrt(noise[:, :1, :1] / noise)
         return white.astype(np.complex64), np.asarray(ratio * white, np.complex64), moving
 
-    def _squared_frequencies(self, n: int) -> NDArray[np.float32]:
-        """Return the squared wave number, radian per pixel, at each frequency."""
-        ky, kx = np.meshgrid(fft.fftfreq(n), fft.rfftfreq(n), indexing="ij")
-        return np.asarray((2 * np.pi) ** 2 * (kx**2 + ky**2), np.float32)
-
     def matched_psf(self, science_psf: Psf | None, template_psf: Psf | None) -> Psf | None:
         """Return the PSF of the matched template: the target's, smoothed as the target was."""
         target = template_psf if self.kernel.convolves_science else science_psf
-        if target is None or self.companion_sigma == 0:
+        if target is None or not self.smoothing.smooths:
             return target
-        smooth = np.stack([ndimage.gaussian_filter(c, self.companion_sigma) for c in target.coefficients])
-        return replace(target, coefficients=smooth)
+        size = target.size
+        n = int(fft.next_fast_len(2 * size, real=True))
+        spectra = fft.rfft2(target.coefficients, s=(n, n)) * gaussian_spectrum(self.smoothing.companion, n)
+        smooth = fft.irfft2(spectra, s=(n, n))[:, :size, :size]
+        return replace(target, coefficients=np.ascontiguousarray(smooth, np.float32))
 
     def psf_and_noise(
         self,

@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 from prompt_processing.images import UNUSABLE, Exposure
 from prompt_processing.images.kernel import MatchingKernel
 
+from .decorrelation import DifferenceFilters
 from .kernel import KernelFit
+from .matching import Match, sky_variance, warp_affine
+from .smoothing import NONE
 
 SAME = 0.02
 """Scatter of the plain difference, in units of its noise, below which images share their noise."""
@@ -41,10 +44,14 @@ def are_one_image(
     return bool(np.percentile(scatter, 99) < SAME)
 
 
-def identity_fit(shape: tuple[int, int]) -> KernelFit:
-    """Return the identity kernel for an image of the given height and width."""
+def identity_match(science: Exposure, template: Exposure) -> Match:
+    """Return the identity kernel for two equal images."""
     delta = np.zeros((1, 2 * HALF + 1, 2 * HALF + 1))
     delta[0, HALF, HALF] = 1
-    centre = (shape[1] - 1) / 2, (shape[0] - 1) / 2
-    kernel = MatchingKernel(delta, np.ones((1, 1)), 0, *centre, max(shape) / 2, False)
-    return KernelFit(kernel, np.ones(1, np.bool_), np.zeros(1), 1.0)
+    height, width = science.shape
+    kernel = MatchingKernel(
+        delta, np.ones((1, 1)), 0, (width - 1) / 2, (height - 1) / 2, max(height, width) / 2, False
+    )
+    fit = KernelFit(kernel, np.ones(1, np.bool_), np.zeros(1), 1.0)
+    noise = sky_variance(science.variance), sky_variance(template.variance)
+    return Match(fit, NONE, DifferenceFilters(kernel, NONE, *noise, warp_affine(template)))

@@ -196,16 +196,6 @@ class GaussHermiteBasis:
         return np.asarray(np.matmul(self.mixing, flat))
 
 
-def kernel_sigma(
-    source_moments: tuple[float, float, float], target_moments: tuple[float, float, float]
-) -> tuple[float, float]:
-    """Return the smallest and the mean sigma (pixels; negative for narrowing) between two PSFs' moments."""
-    dxx, dyy, dxy = (t - s for s, t in zip(source_moments, target_moments, strict=True))
-    low = 0.5 * (dxx + dyy) - np.hypot(0.5 * (dxx - dyy), dxy)
-    mean = 0.5 * (dxx + dyy)
-    return float(np.sign(low) * np.sqrt(abs(low))), float(np.sign(mean) * np.sqrt(abs(mean)))
-
-
 def make_basis(sigma: float, options: KernelOptions) -> GaussHermiteBasis:
     """Make the basis for an expected kernel of the given sigma (pixels)."""
     base = max(sigma, options.minimum_sigma / options.widths[0])

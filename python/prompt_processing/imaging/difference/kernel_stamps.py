@@ -14,6 +14,7 @@ from prompt_processing.imaging.errors import TooFewKernelStarsError
 
 from .block_convolution import kernel_spectra
 from .kernel import Stamps
+from .smoothing import Smoothing, gaussian_spectrum
 
 MARGIN = 12
 """Pixels around a stamp that filtering may corrupt."""
@@ -114,28 +115,26 @@ class StampFilters:
     def make(
         cls,
         n: int,
-        companion_sigma: float,
-        kernel_sigma: float,
+        smoothing: Smoothing,
         source_variance: float,
         target_variance: float,
         correlation: NDArray[np.float64] | None,
     ) -> StampFilters:
-        """Make the filters for a Gaussian kernel and a Gaussian companion (sigmas in pixels).
+        """Make the filters for a Gaussian kernel and a Gaussian companion.
 
         Parameters
         ----------
         n : `int`
             Width of the stamps, pixels.
-        companion_sigma, kernel_sigma : `float`
-            Sigma of the target's smoothing, and estimate of the kernel's.
+        smoothing : `Smoothing`
+            The target's smoothing, and the kernel expected.
         source_variance, target_variance : `float`
             Variances of the sky.
         correlation : `~numpy.ndarray` or `None`
             Covariance of the source's noise by lag (`warped_noise_correlation`), if not white.
         """
-        ky, kx = np.meshgrid(fft.fftfreq(n), fft.rfftfreq(n), indexing="ij")
-        exponent = -((2 * np.pi) ** 2) * (kx**2 + ky**2)
-        companion, kernel = np.exp(exponent * companion_sigma**2 / 2), np.exp(exponent * kernel_sigma**2 / 2)
+        kx = np.broadcast_to(fft.rfftfreq(n), (n, n // 2 + 1))
+        companion, kernel = (gaussian_spectrum(m, n) for m in (smoothing.companion, smoothing.kernel))
         coloured = np.ones_like(kernel)
         if correlation is not None:
             coloured = np.maximum(kernel_spectra(correlation, n).real.astype(float), 1e-3)

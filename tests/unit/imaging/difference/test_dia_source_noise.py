@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from prompt_processing.images import Exposure, Mask, Psf
 from prompt_processing.images.kernel import MatchingKernel
 from prompt_processing.imaging.difference.decorrelation import DifferenceFilters
+from prompt_processing.imaging.difference.smoothing import NONE
 from prompt_processing.imaging.difference.source_noise import PHOTON_NOISE, photon_noise, with_photon_noise
 
 SIZE, MIDDLE = 160, 80
@@ -27,7 +28,7 @@ class BlurryTemplate:
 
     def __init__(self, sigma: float) -> None:
         kernel = MatchingKernel(gaussian(sigma, 25)[np.newaxis], np.ones((1, 1)), convolves_science=True)
-        self.filters = DifferenceFilters(kernel, 0.0, SKY, SKY / 9, None, sigma)
+        self.filters = DifferenceFilters(kernel, NONE, SKY, SKY / 9, None)
         self.science_psf = Psf(gaussian(1.4, 31)[np.newaxis].astype(np.float32))
         point = np.array([80.0])
         self.spectrum = self.filters.spectra(point, point, SIZE, np.ones((1, 1), np.float32))[0][0]

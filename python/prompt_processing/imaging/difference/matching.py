@@ -1,0 +1,193 @@
+"""Choose which of two images to convolve, and fit the kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+from scipy import fft
+
+from prompt_processing.images import Exposure
+from prompt_processing.imaging.errors import BadKernelError, TooFewKernelStarsError
+from prompt_processing.imaging.templates.warp import AFFINE_KEYS, warped_noise_correlation
+
+from .decorrelation import DifferenceFilters
+from .kernel import KernelFit, Stamps, fit_kernel, make_basis
+from .kernel_stamps import StampFilters, choose_positions, cut_stamps, stamp_width
+from .options import SubtractionOptions
+from .smoothing import Smoothing, least_widening
+
+CROSSED = -0.15
+"""Difference of two PSFs' moments, pixels squared, below which one is sharper than the other along some
+axis. If that holds both ways, moments do not show which image to convolve."""
+
+TRIAL_STARS = 30
+"""Number of stars on which both directions are compared ..."""
+TRIAL_WIDTH = 128
+"""... and the width of the squares around them, pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Match:
+    """A kernel and the filters that it leads to.
+
+    Attributes
+    ----------
+    fit : `KernelFit`
+    smoothing : `Smoothing`
+    filters : `DifferenceFilters`
+    """
+
+    fit: KernelFit
+    smoothing: Smoothing
+    filters: DifferenceFilters
+
+
+def match_psfs(
+    science: Exposure,
+    template: Exposure,
+    images: tuple[NDArray[np.float32], NDArray[np.float32]],
+    stars: Table | None,
+    options: SubtractionOptions,
+) -> Match:
+    """Choose which image to convolve, and fit the kernel.
+
+    Parameters
+    ----------
+    science, template : `Exposure`
+        Images on one grid; the science image has a PSF.
+    images : `tuple` of `~numpy.ndarray`
+        Their pixels with holes filled.
+    stars : `~astropy.table.Table`, optional
+        Sources of the science image, as for `subtract`.
+    options : `SubtractionOptions`
+        Options of the subtraction.
+
+    Raises
+    ------
+    TooFewKernelStarsError
+        Raised if too few sources are in both images.
+    BadKernelError
+        Raised if the kernel's sum shows that the flux scales disagree.
+    """
+    assert science.psf is not None
+    height, width = science.shape
+    centre = ((width - 1) / 2, (height - 1) / 2)
+    moments = science.psf.moments_at(*centre)
+    others = moments if template.psf is None else template.psf.moments_at(*centre)
+    to_science, to_template = least_widening(others, moments), least_widening(moments, others)
+    noise = sky_variance(science.variance), sky_variance(template.variance)
+
+    def fit(convolves_science: bool) -> tuple[Match, Stamps]:
+        smoothing = Smoothing.between(
+            *((moments, others) if convolves_science else (others, moments)), options.sharpening_sigma
+        )
+        return _fit(science, template, images, stars, options, convolves_science, smoothing, noise)
+
+    if options.convolve is not None:
+        return fit(options.convolve == "science")[0]
+    if max(to_science, to_template) < CROSSED:
+        found = []
+        failures: list[BadKernelError | TooFewKernelStarsError] = []
+        for direction in (noise[0] < noise[1], noise[0] >= noise[1]):
+            try:
+                match, stamps = fit(direction)
+            except (BadKernelError, TooFewKernelStarsError) as error:
+                failures.append(error)
+                continue
+            found.append((_residual(match, stamps, science, template, images), match))
+        if not found:
+            raise failures[0]
+        return min(found, key=lambda each: each[0])[1]
+    # The less noisy image is convolved, because noise in that image biases the fit. The exception is an
+    # image so blurred along either axis that the other one would need more smoothing than can be undone.
+    gain = to_template - to_science
+    return fit(gain > 0 if abs(gain) > 2 * options.blurry_sigma**2 else noise[0] < noise[1])[0]
+
+
+def _fit(
+    science: Exposure,
+    template: Exposure,
+    images: tuple[NDArray[np.float32], NDArray[np.float32]],
+    stars: Table | None,
+    options: SubtractionOptions,
+    convolves_science: bool,
+    smoothing: Smoothing,
+    noise: tuple[float, float],
+) -> tuple[Match, Stamps]:
+    assert science.psf is not None
+    # Along axes where the other image is not clearly blurrier it is smoothed, so that no kernel has to
+    # sharpen. The whitening later undoes this in the noise and in the PSF.
+    basis = make_basis(smoothing.kernel_sigma, options.kernel)
+    fwhm = max(science.psf.fwhm_at(), 2.0 if template.psf is None else template.psf.fwhm_at())
+    window = 2 * int(np.clip(round(2.2 * fwhm), 8, 18)) + 1
+    width = stamp_width(window, basis.half)
+    x, y = choose_positions(science, stars, options.stamps, options.minimum_snr, width // 2 + 1)
+    affine = warp_affine(template)
+    if convolves_science:
+        pair = (science, template, *images)
+        stamp_filters = StampFilters.make(width, smoothing, noise[0], noise[1], None)
+    else:
+        pair = (template, science, *images[::-1])
+        correlation = None if affine is None else warped_noise_correlation(affine)
+        stamp_filters = StampFilters.make(width, smoothing, noise[1], noise[0], correlation)
+    stamps = cut_stamps(*pair, x, y, window, basis.half, stamp_filters)
+    fit = fit_kernel(stamps, basis, science.shape, options.kernel, convolves_science=convolves_science)
+    if fit.used.sum() < 3:
+        raise TooFewKernelStarsError("Too few sources are alike in both images.", stamps=len(fit.used))
+    ratio = fit.kernel.sum_at((science.shape[1] - 1) / 2, (science.shape[0] - 1) / 2)
+    if not 1 / options.maximum_flux_ratio < ratio < options.maximum_flux_ratio:
+        raise BadKernelError("The flux scales of image and template disagree.", ratio=ratio)
+    return Match(fit, smoothing, DifferenceFilters(fit.kernel, smoothing, *noise, affine)), stamps
+
+
+def _residual(
+    match: Match,
+    stamps: Stamps,
+    science: Exposure,
+    template: Exposure,
+    images: tuple[NDArray[np.float32], NDArray[np.float32]],
+) -> float:
+    """Return the squared residual of bright stars in the white difference, in units of the noise."""
+    peaks = stamps.target.max(axis=(1, 2))
+    rows = np.argsort(-peaks)[:TRIAL_STARS]
+    x, y = stamps.x[rows].astype(int), stamps.y[rows].astype(int)
+    n = TRIAL_WIDTH
+    offsets = np.arange(n) - n // 2
+    height, width = science.shape
+    row = np.clip(y[:, np.newaxis] + offsets, 0, height - 1)[:, :, np.newaxis]
+    column = np.clip(x[:, np.newaxis] + offsets, 0, width - 1)[:, np.newaxis]
+    own, other, _ = match.filters.spectra(
+        x.astype(float), y.astype(float), n, match.filters.template_power(n)
+    )
+    difference = fft.irfft2(
+        fft.rfft2(images[0][row, column]) * own - fft.rfft2(images[1][row, column]) * other, s=(n, n)
+    )
+    core = np.s_[:, n // 2 - 2 : n // 2 + 3, n // 2 - 2 : n // 2 + 3]
+    noise = np.zeros_like(difference[core])
+    for exposure, spectrum in ((science, own), (template, other)):
+        share = np.sum(fft.irfft2(spectrum, s=(n, n)) ** 2, axis=(1, 2))
+        noise += exposure.variance[row, column][core] * share[:, np.newaxis, np.newaxis]
+    ratios = np.mean(difference[core] ** 2, axis=(1, 2)) / np.maximum(
+        np.mean(noise, axis=(1, 2)), np.finfo(np.float32).tiny
+    )
+    return float(np.median(ratios))
+
+
+def sky_variance(variance: NDArray[np.float32]) -> float:
+    """Return the typical variance of the sky."""
+    values = variance[::11, ::11]
+    values = values[values > 0]
+    if not values.size:
+        raise BadKernelError("No pixel has a variance.")
+    return float(np.median(values))
+
+
+def warp_affine(template: Exposure) -> tuple[float, float, float, float] | None:
+    """Return the affine map of the template's warp, if its metadata has one."""
+    if not all(key in template.metadata for key in AFFINE_KEYS):
+        return None
+    xx, xy, yx, yy = (float(template.metadata[key]) for key in AFFINE_KEYS)
+    return xx, xy, yx, yy
