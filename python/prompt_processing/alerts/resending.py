@@ -84,7 +84,7 @@ def resend_kept_alerts(settings: AlertStreamSettings, open_apdb: OpenApdb | None
     ValueError
         If no broker is configured.
     """
-    if settings.broker is None:
+    if settings.broker is None and settings.folder is None:
         raise ValueError("No broker is configured: AP_KAFKA_SERVER or AP_KAFKA_TOPIC is not set.")
     if open_apdb is not None:
         settle_underway(settings.keep_directory, open_apdb)
@@ -194,7 +194,7 @@ def _claimed(paths: list[Path]) -> Iterator[AlertFile]:
 def _was_committed(file: AlertFile, open_apdb: OpenApdb) -> bool | None:
     try:
         return was_committed(open_apdb(), file.visit, file.detector, file.processed_mjd)
-    except (PromptError, *database_failures()) as exc:
+    except database_failures(PromptError) as exc:
         _LOG.error(
             "%d alerts of visit %d, detector %d stay until the APDB answers whether it has their sources: %s",
             *_words(file),

@@ -16,12 +16,17 @@ class ApdbConfigurationError(Exception):
     """The APDB's configuration is unusable here, and waiting does not help; the message says what to do."""
 
 
-def database_failures() -> tuple[type[Exception], ...]:
+def database_failures(*others: type[Exception]) -> tuple[type[Exception], ...]:
     """Return the exceptions by which a database reports that it failed, for an ``except`` clause.
 
-    The drivers of Cassandra are optional. Their exceptions cannot occur unless they are loaded.
+    The driver of Cassandra is optional. Its exceptions cannot occur unless it is loaded.
+
+    Parameters
+    ----------
+    *others
+        Further exceptions to return.
     """
-    drivers: list[type[Exception]] = [SQLAlchemyError]
+    drivers: list[type[Exception]] = [SQLAlchemyError, *others]
     if (package := sys.modules.get("cassandra")) is not None:
         drivers.append(package.DriverException)
     if (cluster := sys.modules.get("cassandra.cluster")) is not None:

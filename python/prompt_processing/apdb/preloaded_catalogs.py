@@ -60,7 +60,7 @@ def open_apdb(uri: str) -> Apdb:
     except Exception as exc:
         if (problem := configuration_problem(uri, exc)) is not None:
             raise NonRetriableError(problem, "useless") from exc
-        if not isinstance(exc, (*database_failures(), OSError)):
+        if not isinstance(exc, database_failures(OSError)):
             raise
         why = explain_refusal(exc) or type(exc).__name__
         raise RetriableError(f"The APDB of {uri} cannot be opened: {why}.") from exc

@@ -99,7 +99,7 @@ def write_visit_detector(
             apdb.store(processed, objects, sources, forced_sources)
     except VisitDetectorTakenError as exc:
         raise AlreadyInApdbError(visit, detector) from exc
-    except (*database_failures(), PandasDatabaseError) as exc:
+    except database_failures(PandasDatabaseError) as exc:
         # The outer messages quote the whole statement with its rows; the driver's message states the cause.
         cause = _driver_error(exc)
         what = f"visit {visit}, detector {detector}"

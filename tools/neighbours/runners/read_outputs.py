@@ -9,8 +9,26 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections import UserDict
+from types import ModuleType
 
 from lsst.daf.butler import Butler
+
+
+def stand_in_for_analysis_tools() -> None:
+    """Put a type of lsst.analysis.tools, which is not on PyPI, into `sys.modules`."""
+
+    class MetricMeasurementBundle(UserDict):  # type: ignore[type-arg]
+        @classmethod
+        def model_validate_json(cls, text: str) -> MetricMeasurementBundle:
+            return cls(json.loads(text))
+
+    for name in ("lsst.analysis", "lsst.analysis.tools", "lsst.analysis.tools.interfaces"):
+        sys.modules[name] = ModuleType(name)
+    sys.modules[name].MetricMeasurementBundle = MetricMeasurementBundle  # type: ignore[attr-defined]
+
+
+stand_in_for_analysis_tools()
 
 if importlib.util.find_spec("prompt_processing") is not None:
     sys.exit("This environment has prompt_processing: it proves nothing.")
