@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self, TypeVar
 
 from lsst.daf.butler import (  # type: ignore[attr-defined]
@@ -111,13 +111,36 @@ class CentralRepository:
             raise LookupError(f"The central repository has no instrument {instrument!r}.")
         return records
 
-    def search_order(self) -> tuple[str, ...]:
-        """Return the collections of the inputs, in search order."""
+    def search_order(self, configured: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return the collections of the inputs, in search order.
+
+        Parameters
+        ----------
+        configured : sequence of `str`, optional
+            Collections and chains to search. By default the chain of all inputs, and then the collections
+            that should be members of it, where they exist: elsewhere they may not be.
+
+        Raises
+        ------
+        MissingCollectionError
+            Raised if a configured collection or the chain does not exist.
+        """
+        first = configured or (self.collections.defaults,)
+        further = () if configured else self.collections.inputs
 
         def query() -> tuple[str, ...]:
-            return tuple(self.reader.collections.query(self.collections.defaults, flatten_chains=True))
+            members = [
+                member
+                for name in first
+                for member in self.reader.collections.query(name, flatten_chains=True)
+            ]
+            for name in further:
+                with suppress(MissingCollectionError):
+                    members += self.reader.collections.query(name, flatten_chains=True)
+            # Each collection once, at its first place.
+            return tuple(dict.fromkeys(members))
 
-        return self._ask(f"Reading the chain {self.collections.defaults}", query)
+        return self._ask(f"Reading the collections {', '.join(first)}", query)
 
     @contextmanager
     def remembering_collections(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from .pipeline_files import read_pipeline
 _DIGITS = 7
 
 
-def deployment_id(pipelines: Iterable[str], apdb_config: str) -> str:
+def deployment_id(
+    pipelines: Iterable[str], apdb_config: str, dataset_type_names: Mapping[str, str] | None = None
+) -> str:
     """Return the id of the software and configuration that write outputs.
 
     Parameters
@@ -26,14 +28,16 @@ def deployment_id(pipelines: Iterable[str], apdb_config: str) -> str:
         Pipeline files that visits may use, with environment variables expanded.
     apdb_config : `str`
         URI of the APDB's configuration.
+    dataset_type_names : mapping, optional
+        Configured names of dataset types, by their names in the pipelines.
 
     Returns
     -------
     deployment : `str`
         ``pipelines-<7 hex>-config-<7 hex>``. All workers of a deployment
         compute the same id. It depends only on the installed distributions,
-        this package's code, the pipelines with their imports expanded, and
-        ``apdb_config``.
+        this package's code, the pipelines with their imports expanded,
+        ``apdb_config`` and ``dataset_type_names``.
     """
     software = hashlib.sha256()
     # Not sys.path: after an import of setuptools it also holds the private copies of packages there.
@@ -46,6 +50,8 @@ def deployment_id(pipelines: Iterable[str], apdb_config: str) -> str:
     for path in sorted(set(pipelines)):
         software.update(f"{Path(path).stem}\n{_expanded(path)}".encode())
     configuration = hashlib.sha256(apdb_config.encode())
+    if dataset_type_names:
+        configuration.update(json.dumps(dict(dataset_type_names), sort_keys=True).encode())
     return f"pipelines-{software.hexdigest()[:_DIGITS]}-config-{configuration.hexdigest()[:_DIGITS]}"
 
 

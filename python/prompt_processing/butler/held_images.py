@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,8 @@ from lsst.sphgeom import Region
 from prompt_processing.images import Exposure
 
 __all__ = ["HeldImages", "return_freed_memory"]
+
+_LOG = logging.getLogger("lsst.activator.storage.held_images")
 
 
 class HeldImages:
@@ -52,12 +55,17 @@ class HeldImages:
         for identity in wanted.keys() - self._held.keys():
             ref = wanted[identity]
             of_sky = "patch" in ref.datasetType.dimensions and region is not None
-            if of_sky:
-                image = self._files.get(ref, parameters={"region": region})
-            elif ref.datasetType.isCalibration():
-                image = self._values(ref)
-            else:
-                image = self._files.get(ref)
+            try:
+                if of_sky:
+                    image = self._files.get(ref, parameters={"region": region})
+                elif ref.datasetType.isCalibration():
+                    image = self._values(ref)
+                else:
+                    image = self._files.get(ref)
+            # Any error of a reader: it matters only if a task needs the file, and is raised again then.
+            except Exception as error:  # noqa: BLE001
+                _LOG.warning("%s of %s cannot be read: %s", ref.datasetType.name, ref.dataId, error)
+                continue
             self._memory.put(image, ref)
             self._held[identity] = ref, region if of_sky else None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from prompt_processing.settings.environment import EnvironmentSettings
-from prompt_processing.settings.worker import Selection
+from prompt_processing.settings.worker import RenamedTypes, Selection
 
 
 class InitializerSettings(EnvironmentSettings):
@@ -19,3 +21,5 @@ class InitializerSettings(EnvironmentSettings):
     """Pipelines to run on the images, a YAML list of nodes."""
     config_apdb: str
     """URI of the APDB's configuration."""
+    dataset_type_names: RenamedTypes = Field(default_factory=dict)
+    """Names that dataset types of the pipelines have in the repository, as for the workers."""

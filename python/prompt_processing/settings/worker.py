@@ -27,6 +27,8 @@ from prompt_processing.transport.kafka import KafkaSettings
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+_TYPE_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
 _LEVELS = ("TRACE", "VERBOSE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -48,6 +50,47 @@ def _parse_patterns(value: Any) -> Any:
         except (re.error, RecursionError, OverflowError) as error:
             raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
     return tuple(patterns)
+
+
+def _parse_names(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    names = parse_yaml(value)
+    if names is None:
+        return {}
+    if not isinstance(names, dict):
+        raise ValueError("not a YAML mapping of names to names")
+    for name in (*names, *names.values()):
+        if not isinstance(name, str) or not _TYPE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a dataset type")
+    if len(set(names.values())) < len(names):
+        raise ValueError("two dataset types have the same name")
+    return names
+
+
+def _parse_type_names(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    names = parse_yaml(value)
+    if names is None:
+        return ()
+    if not isinstance(names, list):
+        raise ValueError("not a YAML list of dataset types")
+    for name in names:
+        if not isinstance(name, str) or not _TYPE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a dataset type")
+    return tuple(names)
+
+
+def _parse_collections(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    names = parse_yaml(value)
+    if names is None:
+        return ()
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError("not a YAML list of collections")
+    return tuple(names)
 
 
 def _parse_levels(value: Any) -> Any:
@@ -75,6 +118,9 @@ def _is_address(value: str) -> str:
 
 Selection = Annotated[PipelineSelection, NoDecode, BeforeValidator(_parse_selection)]
 Patterns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_patterns)]
+TypeNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_type_names)]
+CollectionNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_collections)]
+RenamedTypes = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_names)]
 Levels = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_levels)]
 
 
@@ -93,6 +139,16 @@ class Settings(PlatformSettings, AlertSettings, KafkaClusterSettings):
     """URI of the Butler repository for outputs."""
     read_central_repo: str = ""
     """URI of the Butler repository for inputs; ``CENTRAL_REPO`` by default."""
+    input_collections: CollectionNames = ()
+    """Collections in which inputs are looked for, a YAML list in order. By default ``<I>/defaults``, and
+    those of ``<I>/calib``, ``<I>/templates``, ``refcats`` and ``skymaps`` that are not part of it."""
+    dataset_type_names: RenamedTypes = Field(default_factory=dict)
+    """Names that dataset types of the pipelines have in the repository, a YAML mapping such as
+    ``{reference_stars: the_monster_20250219}``. Outputs whose names the repository has for something else are
+    named ``prompt_<name>`` by default."""
+    preload_dataset_types: TypeNames = ()
+    """Dataset types to copy with the inputs although no pipeline reads them, such as ``ptc``; a YAML list. By
+    default they are left in the central repository."""
     local_repo_config: str | None = None
     """URI of a YAML file that overrides the Butler configuration of the local repository, such as the
     compression of images. Names of files and the kind of datastore cannot be overridden."""

@@ -16,7 +16,7 @@ from prompt_processing.activator.storage.known_inputs import KnownInputs
 from prompt_processing.butler.central import CentralRepository
 from prompt_processing.butler.errors import passing, try_twice
 from prompt_processing.butler.local import Certified, LocalRepository
-from prompt_processing.butler.pipeline_library import InputKind, ReadyPipeline
+from prompt_processing.butler.pipeline_library import InputKind, ReadyPipeline, input_kind
 from prompt_processing.domain.visit import FannedOutVisit
 
 from .calibration_cache import CalibrationCache
@@ -72,6 +72,7 @@ def find_inputs(
     *,
     skymap: str,
     band: str | None,
+    further: Iterable[DatasetType] = (),
 ) -> PreloadedData:
     """Look up the inputs of all pipelines that may run for a visit.
 
@@ -95,6 +96,8 @@ def find_inputs(
     band : `str` or `None`
         Band of the filter, if both are known; without it, no inputs of a
         band are looked up.
+    further : iterable of `~lsst.daf.butler.DatasetType`, optional
+        Types to copy although no pipeline reads them.
 
     Returns
     -------
@@ -107,6 +110,9 @@ def find_inputs(
         needed |= pipeline.needed_inputs()
         for dataset_type, kind in pipeline.inputs():
             wanted.setdefault(dataset_type.name, (dataset_type, kind))
+    for dataset_type in further:
+        if (kind_of_further := input_kind(dataset_type)) is not None:
+            wanted.setdefault(dataset_type.name, (dataset_type, kind_of_further))
     data_id: dict[str, Any] = {
         "instrument": visit.instrument,
         "detector": visit.detector,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from lsst.daf.butler import DatasetType, DimensionRecord
@@ -28,6 +30,8 @@ from .export_through_writer import ExporterThroughWriter
 
 PROVENANCE = "prompt_provenance"
 """Dataset type of a pipeline's provenance: quanta, datasets, logs, metadata and package versions."""
+
+_LOG = logging.getLogger("lsst.activator.services.repositories")
 
 _OWN_DATASET_TYPES = {
     "raw": (("instrument", "exposure", "detector"), "Exposure"),
@@ -79,6 +83,8 @@ class Repositories:
             local, camera, instrument_records["instrument"][0], self.bands, settings.preload_padding
         )
         self.initialized_runs: set[str] = set()
+        self._input_collections = settings.input_collections
+        self.further_inputs: tuple[DatasetType, ...] = ()
         self._night = ""
 
     @classmethod
@@ -108,7 +114,9 @@ class Repositories:
         paths = (*settings.preprocessing_pipelines_config.paths, *settings.main_pipelines_config.paths)
         with passing("Reading the dataset types of the central repository"):
             dataset_types = {known.name: known for known in central.reader.registry.queryDatasetTypes()}
-        pipelines = PipelineLibrary(paths, dataset_types, central.reader.dimensions)
+        pipelines = PipelineLibrary(
+            paths, dataset_types, central.reader.dimensions, settings.dataset_type_names
+        )
         local = LocalRepository.create(
             settings.local_repos, central.reader.dimensions, central.collections, overrides
         )
@@ -118,15 +126,17 @@ class Repositories:
             own = DatasetType(name, dimensions, storage_class, universe=local.butler.dimensions)
             local.butler.registry.registerDatasetType(dataset_types.get(name, own))
         pipelines.register_dataset_types(local.butler)
-        return cls(
+        repositories = cls(
             central,
             local,
             camera or load_camera(settings.rubin_instrument),
             pipelines,
             records,
-            deployment_id(paths, settings.config_apdb),
+            deployment_id(paths, settings.config_apdb, settings.dataset_type_names),
             settings,
         )
+        repositories.further_inputs = tuple(_registered(settings.preload_dataset_types, dataset_types))
+        return repositories
 
     def begin_night(self, night_of_processing: str) -> None:
         """Read the search order of the inputs again, once per night.
@@ -143,7 +153,7 @@ class Repositories:
         """
         if night_of_processing == self._night:
             return
-        self.search_order = self.central.search_order()
+        self.search_order = self.central.search_order(self._input_collections)
         self.local.set_search_order(self.search_order)
         self.known.forget()
         self._night = night_of_processing
@@ -152,6 +162,14 @@ class Repositories:
         """Disconnect and remove the local repository."""
         self.central.close()
         self.local.close()
+
+
+def _registered(names: Iterable[str], known: Mapping[str, DatasetType]) -> Iterator[DatasetType]:
+    for name in names:
+        if name in known:
+            yield known[name]
+        else:
+            _LOG.warning("PRELOAD_DATASET_TYPES has %s, which the central repository does not have.", name)
 
 
 def _overrides_of_local_repository(settings: Settings) -> dict[str, Any]:

@@ -115,6 +115,7 @@ class Workspace:
                     self._region(self._settings.preload_padding),
                     skymap=self._settings.skymap,
                     band=repositories.bands.get(visit.filters),
+                    further=repositories.further_inputs,
                 ),
             )
             transfer = time.monotonic()
