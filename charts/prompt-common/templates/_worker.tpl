@@ -15,6 +15,10 @@
   value: {{ include "prompt-common.yamlText" .Values.instrument.pipelines.preprocessing | quote }}
 - name: MAIN_PIPELINES_CONFIG
   value: {{ include "prompt-common.yamlText" .Values.instrument.pipelines.main | quote }}
+{{- with .Values.repository.typeNames }}
+- name: DATASET_TYPE_NAMES
+  value: {{ toYaml . | quote }}
+{{- end }}
 {{- include "prompt-common.s3Env" (list . .Values.images) }}
 {{- if .Values.repository.databaseCredentials }}
 {{ include "prompt-common.secretEnv" (list . "LSST_DB_AUTH_CREDENTIALS" "db_auth") }}
@@ -61,6 +65,14 @@
 {{- with .Values.repository.read }}
 - name: READ_CENTRAL_REPO
   value: {{ . | quote }}
+{{- end }}
+{{- with .Values.repository.inputCollections }}
+- name: INPUT_COLLECTIONS
+  value: {{ toYaml . | quote }}
+{{- end }}
+{{- with .Values.repository.preloadTypes }}
+- name: PRELOAD_DATASET_TYPES
+  value: {{ toYaml . | quote }}
 {{- end }}
 {{- with .Values.repository.localConfig }}
 - name: LOCAL_REPO_CONFIG
