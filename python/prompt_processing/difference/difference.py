@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from prompt_processing.imaging.difference.residuals import Residuals, measure_residuals
+from prompt_processing.imaging.difference.residuals import Residuals, flux_scatter, measure_residuals
 from prompt_processing.imaging.difference.subtraction import SubtractionOptions, subtract
 from prompt_processing.imaging.errors import NumericalError
 from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
@@ -32,6 +32,12 @@ from .units import scale_exposure, scale_fluxes, scale_summary
 from .write import write_difference
 
 _LOG = logging.getLogger(__name__)
+
+SIGNIFICANT_CHANGE = 3.0
+"""Least change of a star's flux, in units of the scatter of the stars that did not change."""
+
+MOST_SCATTER = 0.05
+"""Largest such scatter; where stars change by more, most of them may be variable."""
 
 Progress = Callable[[str], None]
 """Called with the name of each step as it begins."""
@@ -194,11 +200,15 @@ def difference_images(
         result.difference, image.exposure, result.matched, DetectionOptions(threshold=options.threshold)
     )
     streaks = detections.meta.pop("streaks")
-    kept, rejected = filter_dia_sources(detections, FilterOptions(minimum_snr=options.threshold))
+    scatter = flux_scatter(result.difference, image.exposure, registration.stars)
+    limits = FilterOptions(minimum_snr=options.threshold)
+    limits = replace(limits, contrast=max(limits.contrast, SIGNIFICANT_CHANGE * min(scatter, MOST_SCATTER)))
+    kept, rejected = filter_dia_sources(detections, limits)
     kept["reliability"] = ReliabilityModel.load().score(kept)
     residuals = measure_residuals(result.difference, registration.stars)
     summary = _summary(image, reference, registration, result.metrics, residuals)
     summary |= {
+        "fluxScatter": scatter,
         "sources": len(kept),
         "fainter": int(np.count_nonzero(kept["isNegative"])),
         "rejected": len(rejected),

@@ -10,9 +10,13 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from prompt_processing.images import UNUSABLE, Exposure, Mask
+from prompt_processing.imaging.psf_flux import forced_psf_flux
 
 GAUSSIAN_CORE = (15.865, 84.135)
 """Percentiles one standard deviation from the mean."""
+
+FEWEST_STARS = 8
+"""Least number of stars that measure the scatter of fluxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,42 @@ def measure_residuals(
         robust_sigma(np.concatenate(brightest)),
         len(ratios),
     )
+
+
+def flux_scatter(difference: Exposure, science: Exposure, stars: Table | None, most: int = 200) -> float:
+    """Return the scatter of stars' difference fluxes, as a share of their flux, beyond the noise's.
+
+    No change smaller than a few times that is significant, whatever its signal-to-noise ratio.
+
+    Parameters
+    ----------
+    difference, science : `Exposure`
+        Difference and science image, both with PSF.
+    stars : `~astropy.table.Table` or `None`
+        Sources of the science image: ``x, y`` (pixels), ``snr``.
+    most : `int`, optional
+        Number of brightest stars to use.
+
+    Returns
+    -------
+    scatter : `float`
+        0 if it is below the noise, or stars are too few.
+    """
+    if stars is None or not len(stars):
+        return 0.0
+    rows = np.argsort(-np.nan_to_num(np.asarray(stars["snr"], float)))[:most]
+    x, y = (np.asarray(stars[name], float)[rows] for name in ("x", "y"))
+    flux, error, flag = forced_psf_flux(difference, x, y)
+    light, _, other = forced_psf_flux(science, x, y)
+    usable = ((flag | other) & np.int32(int(UNUSABLE | Mask.SAT_TEMPLATE))) == 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # The noise must not hide what is looked for.
+        usable &= np.isfinite(flux) & (light > 0) & (error > 0) & (error < 0.05 * light)
+    if np.count_nonzero(usable) < FEWEST_STARS:
+        return 0.0
+    shares, noise = flux[usable] / light[usable], error[usable] / light[usable]
+    squared = float(np.percentile(np.abs(shares), 68.27)) ** 2 - float(np.median(noise)) ** 2
+    return float(np.sqrt(max(squared, 0.0)))
 
 
 def _normalised(difference: Exposure, part: Any, planes: int = 0) -> NDArray[np.float32]:

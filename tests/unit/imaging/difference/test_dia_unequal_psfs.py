@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from prompt_processing.images import Exposure, Psf
 from prompt_processing.imaging.difference.model_error import add_model_error
-from prompt_processing.imaging.difference.residuals import measure_residuals
+from prompt_processing.imaging.difference.residuals import flux_scatter, measure_residuals
 from prompt_processing.imaging.difference.smoothing import Smoothing, gaussian_spectrum
 from prompt_processing.imaging.difference.subtraction import SubtractionOptions, subtract
-from prompt_processing.imaging.measurement.dia_detection import detect_dia_sources
 
 SHAPE = (360, 360)
 OFFSETS = np.arange(-20, 21)
@@ -82,13 +81,16 @@ def test_residuals_that_vary_from_star_to_star_are_part_of_the_variance():
     assert residuals.sky == pytest.approx(1, abs=0.03)
     assert residuals.stars < 1.3
     assert residuals.bright_stars < 2
-    assert len(detect_dia_sources(result.difference)) < 3
+    # Fluxes of the residuals scatter as well: smaller changes are not significant in this pair.
+    assert 0.01 < flux_scatter(result.difference, science, stars) < 0.06
 
 
 def test_stars_that_match_add_nothing():
     science, stars = sky_of_stars((1.9, 1.9), 1)
     template, _ = sky_of_stars((1.6, 1.6), 2, noise=5.0)
-    assert subtract(science, template, stars).metrics["modelError"] < 0.01
+    result = subtract(science, template, stars)
+    assert result.metrics["modelError"] < 0.01
+    assert flux_scatter(result.difference, science, stars) < 0.005
 
 
 def test_variable_stars_do_not_determine_the_model_error():
