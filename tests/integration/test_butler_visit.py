@@ -12,6 +12,7 @@ import pytest
 from butler_fixtures import Worker
 from lsst.daf.butler import Butler, DatasetRef, Timespan
 from lsst.images import DifferenceImage, MaskedImage, VisitImage
+from lsst.pipe.base import QuantumAttemptStatus
 from lsst.pipe.base.quantum_graph import ProvenanceQuantumGraph, ProvenanceQuantumGraphWriter
 from lsst.sphgeom import ConvexPolygon
 
@@ -356,6 +357,31 @@ def test_passing_failure_of_a_task_is_retriable(
         butler_worker.process()
     result, _ = butler_worker.process()
     assert result.pipeline == "ApPipe"
+
+
+def test_provenance_of_a_failed_pipeline_has_the_tasks_that_ran(
+    butler_worker: Worker, central_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no more stars")
+
+    monkeypatch.setattr(world.CalibrateTask, "run", fail)
+    workspace = butler_worker.begin()
+    workspace.preload()
+    workspace.run_preprocessing()
+    workspace.ingest([butler_worker.raw()])
+    with pytest.raises(RetriableError, match="no more stars"):
+        workspace.run_pipeline()
+    workspace.export()
+    graph = provenance(central_folder, "ApPipe").bipartite_xgraph
+    (image,) = (ref for ref in exported_refs(central_folder) if ref.datasetType.name == "post_isr_image")
+    assert graph.nodes[image.id]["produced"]
+    status = {
+        node["task_label"]: node.get("status") for _, node in graph.nodes(data=True) if "task_label" in node
+    }
+    assert status["isr"] is QuantumAttemptStatus.SUCCESSFUL
+    assert status["calibrateImage"] is not QuantumAttemptStatus.SUCCESSFUL
+    assert status["buildTemplate"] is not QuantumAttemptStatus.SUCCESSFUL
 
 
 def test_hopeless_data_are_not_retriable(butler_worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
