@@ -11,8 +11,11 @@ from scipy import ndimage
 from prompt_processing.images import Exposure, Mask
 from prompt_processing.images.robust import MAD_TO_SIGMA
 
-SEGMENT = 256
+SEGMENTS = (256, 40)
 """Pixels of a column (or row) judged separately: not all bad columns extend from end to end."""
+
+LONG = 100
+"""Length of a segment, pixels, that no star fills."""
 
 SHORTEST = 48
 """Minimum number of usable pixels for a column to be judged."""
@@ -24,6 +27,9 @@ SIGNIFICANCE = 8.0
 """Least deviation of a column's median from its neighbours', in its standard errors ..."""
 LEAST = 0.5
 """... and in the noise of a pixel; smaller deviations are harmless."""
+
+UNEVEN = 3.0
+"""Largest deviation of a bad column's pixels in units of their median deviation, besides noise."""
 
 MOST = 0.1
 """Largest share of bad columns; with more, the cause is not bad columns."""
@@ -49,9 +55,11 @@ def mark_bad_lines(exposure: Exposure, noise: float) -> int:
         (exposure.image, bad, exposure.mask),
         (exposure.image.T, bad.T, exposure.mask.T),
     ):
-        found = _bad_columns(image, (flags & np.int32(int(Mask.NO_DATA))) == 0, noise)
-        if np.mean(found.any(axis=0)) < MOST:
-            marks |= found
+        usable = (flags & np.int32(int(Mask.NO_DATA))) == 0
+        for segment in SEGMENTS:
+            found = _bad_columns(image, usable & ~marks, noise, segment)
+            if np.mean(found.any(axis=0)) < MOST:
+                marks |= found
     if not bad.any():
         return 0
     unusable = exposure.has(Mask.BAD | Mask.SAT | Mask.NO_DATA) | bad
@@ -60,13 +68,15 @@ def mark_bad_lines(exposure: Exposure, noise: float) -> int:
     return int(np.count_nonzero(bad))
 
 
-def _bad_columns(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: float) -> NDArray[np.bool_]:
+def _bad_columns(
+    image: NDArray[np.float32], usable: NDArray[np.bool_], noise: float, segment: int
+) -> NDArray[np.bool_]:
     """Return the pixels of columns whose median deviates from that of the adjacent columns."""
     height, width = image.shape
     bad = np.zeros(image.shape, np.bool_)
     if width < 9 or height < SHORTEST:
         return bad
-    edges = np.linspace(0, height, max(height // SEGMENT, 1) + 1).astype(int)
+    edges = np.linspace(0, height, max(height // segment, 1) + 1).astype(int)
     for first, last in pairwise(edges):
         part = np.where(usable[first:last], image[first:last], np.float32(np.nan))
         medians = _median(np.ascontiguousarray(part.T))
@@ -81,9 +91,17 @@ def _bad_columns(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: f
         for column in candidates:
             values = part[:, column] - around[column]
             values = values[np.isfinite(values)] * np.sign(excess[column])
-            if len(values) > SHORTEST // 2 and np.mean(values > 0) > STEADY:
-                bad[first:last, column] = True
+            if len(values) <= SHORTEST // 2 or np.mean(values > 0) < STEADY:
+                continue
+            # Stars are shorter than long segments, where they leave the median alone.
+            bad[first:last, column] = segment > LONG or _is_even(values, noise)
     return bad & usable
+
+
+def _is_even(values: NDArray[np.float32], noise: float) -> bool:
+    """Return whether a column deviates by about the same everywhere; one that crosses a star does not."""
+    middle, high = np.percentile(values, [50, 95])
+    return bool(high < UNEVEN * middle + 3 * noise)
 
 
 def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -150,6 +150,20 @@ def test_columns_that_stand_out_are_marked_and_stars_are_not():
     assert abs(np.median(exposure.image[:, 140])) < NOISE
 
 
+def test_short_columns_and_rows_are_marked_and_bright_stars_are_not():
+    image = sky([(60.0, 60.0, 40_000.0), (180.0, 133.0, 8000.0), (250.0, 70.0, 2000.0)])
+    stars = image.copy()
+    image[100:190, 77] -= 6 * NOISE
+    image[210, 40:130] += 5 * NOISE
+    exposure = Exposure(image, np.zeros(image.shape, np.int32), np.full(image.shape, NOISE**2, np.float32))
+    mark_bad_lines(exposure, NOISE)
+    bad = exposure.has(Mask.BAD)
+    assert bad[105:185, 77].mean() > 0.8
+    assert bad[210, 45:125].mean() > 0.8
+    assert not bad[stars > 10 * NOISE].any()
+    assert bad.sum() < 260
+
+
 def test_scattered_holes_are_filled_as_the_light_around_them_is():
     clean = sky([(50.0, 50.0, 300.0)], (6.0, 6.0, 0.0), (100, 100))
     image, mask = clean.copy(), np.zeros(clean.shape, np.int32)
