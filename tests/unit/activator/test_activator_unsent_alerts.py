@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from prompt_processing.alerts import unsent
 from prompt_processing.alerts.files import KEPT, UNDERWAY, AlertFile, read_alerts
 from prompt_processing.alerts.packets import Alert
+from prompt_processing.alerts.sender import SendReport
+from prompt_processing.alerts.stream_settings import AlertStreamSettings
 from prompt_processing.alerts.unsent import UnsentAlerts
 from prompt_processing.settings.alerts import AlertSettings
 
@@ -76,6 +79,30 @@ def test_worker_that_ends_leaves_nothing_on_the_pods_disk(folders: tuple[Path, P
     unsent_alerts("nowhere.yaml").end()
     assert list(kept.iterdir()) == []
     assert len(list(store.iterdir())) == 2
+
+
+def test_worker_that_ends_waits_for_the_alerts_that_are_being_sent(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AP_KAFKA_SERVER", "127.0.0.1:9")
+    monkeypatch.setenv("AP_KAFKA_TOPIC", "alerts")
+    kept, _ = folders
+    AlertFile.write(kept, 1, 2, 60000.5, ALERTS, KEPT).release()
+    done: list[str] = []
+
+    def send(settings: AlertStreamSettings, open_apdb: object) -> SendReport:
+        time.sleep(0.3)
+        done.append("sent")
+        return SendReport()
+
+    monkeypatch.setattr(unsent, "resend_kept_alerts", send)
+    monkeypatch.setattr(unsent, "move_to_store", lambda settings: done.append("moved"))
+    alerts = unsent_alerts("nowhere.yaml")
+    alerts.begin()
+    # No second thread beside the first.
+    alerts.store()
+    alerts.end()
+    assert done == ["sent", "moved"]
 
 
 def test_without_a_store_alerts_stay(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from prompt_processing.alerts.files import KEPT, AlertFile
 from prompt_processing.alerts.packets import Alert
 from prompt_processing.alerts.reading import AlertReader, UnreadableAlertError
 from prompt_processing.cli.main import run
+from prompt_processing.transport.schema_registry import UnknownSchemaError
 
 SCHEMA = Schema.from_file()
 FITS = b"SIMPLE  =                    T" + b" " * 2850
@@ -70,6 +71,22 @@ def test_packet_is_decoded_with_the_schema_that_it_names():
 def test_what_is_no_alert_is_refused(packet, complaint):
     with pytest.raises(UnreadableAlertError, match=complaint):
         AlertReader().decode(packet)
+
+
+class Registry:
+    """Knows one schema."""
+
+    def schema(self, schema_id):
+        if schema_id != 4711:
+            raise UnknownSchemaError(f"schema {schema_id} is not registered")
+        return fastavro.parse_schema(SCHEMA.definition)
+
+
+def test_schemas_that_are_not_installed_come_from_the_registry():
+    reader = AlertReader(Registry())
+    assert reader.decode(frame(encode(1), 4711))["diaSourceId"] == 1
+    with pytest.raises(UnreadableAlertError, match="schema 4712 is not registered"):
+        reader.decode(frame(encode(1), 4712))
 
 
 @pytest.fixture

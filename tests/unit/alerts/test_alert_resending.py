@@ -3,6 +3,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from confluent_kafka import Producer
 from lsst.dax.apdb import Apdb
@@ -16,6 +17,7 @@ from prompt_processing.alerts.files import (
     kept_files,
     read_alerts,
     underway_files,
+    write_underway,
 )
 from prompt_processing.alerts.packets import Alert
 from prompt_processing.alerts.resending import (
@@ -66,6 +68,32 @@ def test_file_tells_whose_alerts_it_has_and_which(tmp_path) -> None:
     assert (file.visit, file.detector, file.processed_mjd, len(file)) == (2025060900001, 2, 60000.5, 5)
     assert list(file) == ALERTS
     file.release()
+
+
+def test_file_is_complete_on_disk_before_the_apdb_is_written(tmp_path) -> None:
+    file = AlertFile.write(tmp_path, 1, 2, 60000.5, ALERTS[:1], UNDERWAY)
+    written = file.path.read_bytes()
+    file.release()
+    assert written
+    assert file.path.read_bytes() == written
+
+
+def test_visit_goes_on_without_a_copy_on_disk_and_says_so(tmp_path, caplog) -> None:
+    processed = pd.Series([60000.5, 60000.5])
+    assert write_underway(tmp_path, 1, 2, processed[:0], ALERTS) is None
+    assert caplog.text == ""
+    (tmp_path / "file").touch()
+    assert write_underway(tmp_path / "file", 1, 2, processed, ALERTS) is None
+    assert "alerts of visit 1, detector 2 are sent without a copy on disk" in caplog.text
+    file = write_underway(tmp_path / "kept", 1, 2, processed, ALERTS)
+    assert file is not None
+    assert file.processed_mjd == 60000.5
+    file.remove()
+
+
+def test_folder_that_does_not_exist_has_no_alerts(tmp_path) -> None:
+    assert kept_files(tmp_path / "none") == underway_files(tmp_path / "none") == []
+    settle_underway(tmp_path / "none", _never)
 
 
 def test_file_is_one_processs_at_a_time(tmp_path) -> None:
