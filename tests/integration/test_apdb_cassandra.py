@@ -22,6 +22,8 @@ from prompt_processing.apdb.write import AlreadyInApdbError, require_not_in_apdb
 from prompt_processing.association.associate_visit import PreloadedCatalogs, associate_visit
 from prompt_processing.association.ephemerides import no_ephemerides
 from prompt_processing.domain.errors import RetriableError
+from prompt_processing.repository.check import Severity
+from prompt_processing.repository.check_apdb import check_apdb
 
 pytestmark = pytest.mark.services
 
@@ -63,6 +65,7 @@ def test_visits_are_written_once_and_a_lost_database_is_a_passing_failure(
     make_apdb(cassandra.port, tmp_path, monkeypatch)
     check_apdb_version(LABEL)
     assert "cannot be opened" not in caplog.text
+    assert check_apdb(LABEL).severity is Severity.OK
     connection = ApdbConnection()
     apdb = connection.get(LABEL)
     record = ApdbRecord(LABEL, connection)
@@ -104,5 +107,8 @@ def test_visits_are_written_once_and_a_lost_database_is_a_passing_failure(
     with pytest.raises(RetriableError, match="cannot be opened"):
         connection.get(LABEL)
     assert record.contains([5], 5) is None
+    finding = check_apdb(LABEL)
+    assert finding.severity is Severity.PROBLEM
+    assert "start the database" in finding.remedy
     check_apdb_version(LABEL)
     assert f"The APDB of {LABEL} cannot be opened" in caplog.text

@@ -20,10 +20,16 @@ from lsst.utils.db_auth import DbAuth, DbAuthNotFoundError
 
 from prompt_processing.domain.errors import RepositoryProblemError
 
+from .failures import configuration_problem
+
 DEVELOPMENT_KEY = "prompt_processing:development"
 """Key in the APDB's own metadata. Only a database that has it may be emptied by `reset`."""
 
 _COUNTED = (ApdbTables.DiaObject, ApdbTables.DiaSource, ApdbTables.DiaForcedSource)
+
+
+class OtherDatabaseError(RepositoryProblemError):
+    """The APDB is not in an SQL database, which these functions need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +129,8 @@ def status(config_uri: str) -> ApdbStatus:
     Raises
     ------
     RepositoryProblemError
-        Raised if the APDB does not exist or cannot be reached.
+        Raised if the APDB does not exist or cannot be reached, as `OtherDatabaseError` if it is not in an SQL
+        database.
     """
     config = _load(config_uri)
     engine = _engine(config)
@@ -225,10 +232,14 @@ def _absolute(database: str) -> str:
 def _load(config_uri: str) -> ApdbSqlConfig:
     try:
         config = ApdbConfig.from_uri(config_uri)
-    except (OSError, ValueError) as error:
-        raise RepositoryProblemError(f"{config_uri} is not a configuration of an APDB: {error}") from error
+    # Each part of a configuration has exceptions of its own.
+    except Exception as error:
+        problem = configuration_problem(config_uri, error)
+        raise RepositoryProblemError(
+            problem or f"{config_uri} is not a configuration of an APDB: {error}"
+        ) from error
     if not isinstance(config, ApdbSqlConfig):
-        raise RepositoryProblemError(f"The APDB of {config_uri} is not in an SQL database: use apdb-cli.")
+        raise OtherDatabaseError(f"The APDB of {config_uri} is not in an SQL database: use apdb-cli.")
     return config
 
 

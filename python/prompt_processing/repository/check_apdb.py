@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from prompt_processing.apdb.administration import status
-from prompt_processing.domain.errors import RepositoryProblemError
+from lsst.dax.apdb import IncompatibleVersionError
+
+from prompt_processing.apdb.administration import OtherDatabaseError, status
+from prompt_processing.apdb.connection import ApdbConnection
+from prompt_processing.apdb.failures import short_reason
+from prompt_processing.domain.errors import PromptError, RepositoryProblemError
 
 from .check import Finding, Severity
 
@@ -20,6 +24,8 @@ def check_apdb(config: str) -> Finding:
     """
     try:
         found = status(config)
+    except OtherDatabaseError:
+        return _check_other_database(config)
     except RepositoryProblemError as error:
         return Finding(Severity.PROBLEM, "APDB", str(error), "prompt apdb create")
     message = f"{found.database}, schema {found.schema_version}"
@@ -31,3 +37,16 @@ def check_apdb(config: str) -> Finding:
             "install a release made for this schema, or migrate the APDB",
         )
     return Finding(Severity.OK, "APDB", message)
+
+
+def _check_other_database(config: str) -> Finding:
+    """Open an APDB in Cassandra and query it; its client compares the versions."""
+    try:
+        ApdbConnection().get(config)
+    except IncompatibleVersionError as error:
+        remedy = "install a release made for this schema, or migrate the APDB"
+        return Finding(Severity.PROBLEM, "APDB", short_reason(error), remedy)
+    except PromptError as error:
+        remedy = "start the database, or create the APDB with apdb-cli create-cassandra"
+        return Finding(Severity.PROBLEM, "APDB", error.reason, remedy)
+    return Finding(Severity.OK, "APDB", f"{config}, in Cassandra")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from lsst.dax.apdb import Apdb
+from lsst.dax.apdb import Apdb, ApdbConfig
 from lsst.dax.apdb.cassandra.exceptions import CassandraMissingError
 
 from prompt_processing.apdb.connection import ApdbConnection
 from prompt_processing.apdb.failures import ApdbConfigurationError
 from prompt_processing.apdb.version import check_apdb_version
 from prompt_processing.domain.errors import NonRetriableError
+from prompt_processing.repository.check import Severity
+from prompt_processing.repository.check_apdb import check_apdb
 
 
 @pytest.fixture
@@ -29,6 +32,9 @@ def both(uri: str, words: str) -> None:
     with pytest.raises(NonRetriableError, match=words) as failure:
         ApdbConnection().get(uri)
     assert failure.value.retry == "useless"
+    finding = check_apdb(uri)
+    assert finding.severity is Severity.PROBLEM
+    assert re.search(words, finding.message)
 
 
 def test_unknown_label_is_named_with_the_known_ones(index: Path) -> None:
@@ -55,4 +61,5 @@ def test_missing_driver_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch)
         raise CassandraMissingError
 
     monkeypatch.setattr(Apdb, "from_uri", missing)
+    monkeypatch.setattr(ApdbConfig, "from_uri", missing)
     both("/site/apdb.yaml", r"is in Cassandra.*pip install 'prompt-processing\[cassandra\]'")
