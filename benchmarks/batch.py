@@ -1,0 +1,107 @@
+"""Measure what `prompt run` adds to the time of the tasks themselves, beside plain Dask in the same run.
+
+python benchmarks/batch.py             200 quanta of 0.2 s on two processes, and as many plain Dask futures
+python benchmarks/batch.py --growth    graphs of 2 000 and 20 000 quanta: build, run and transfer
+
+The tasks do nothing but sleep, so that everything else is overhead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SUPPORT = Path(__file__).parents[1] / "tests" / "support"
+sys.path.insert(0, str(SUPPORT))
+os.environ["PYTHONPATH"] = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
+
+import batch_pipeline  # noqa: E402
+
+from prompt_processing.batch import run as batch  # noqa: E402
+from prompt_processing.batch.request import RunRequest  # noqa: E402
+
+PIPELINE = "description: One task\ntasks:\n  double:\n    class: batch_pipeline.DoubleTask\n"
+
+
+def request(folder: Path, quanta: int, seconds: float) -> RunRequest:
+    """Make a repository for a number of quanta, and the request that executes them."""
+    os.environ[batch_pipeline.JOURNAL] = str(folder / "journal")
+    detectors = 10
+    repo = batch_pipeline.make_repository(folder, quanta // detectors, detectors)
+    pipeline = folder / "pipeline.yaml"
+    pipeline.write_text(PIPELINE)
+    return RunRequest(str(repo), str(pipeline), ("in",), "u/bench", config=(f"double:seconds={seconds}",))
+
+
+def plain_dask(quanta: int, seconds: float, processes: int) -> float:
+    """Return the wall clock time of sleeping futures on a Dask cluster that is warm."""
+    from prompt_processing.batch.execution import connect
+
+    with connect("", processes) as client:
+        client.gather(client.map(time.sleep, [0.0] * processes, pure=False))
+        began = time.monotonic()
+        client.gather(client.map(time.sleep, [seconds] * quanta, pure=False))
+        return time.monotonic() - began
+
+
+def ours(quanta: int, seconds: float, processes: int) -> dict[str, float]:
+    """Return the seconds of the stages of one run: build, first outcome, execution, transfer."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        chosen = request(folder, quanta, seconds)
+        times = {"begin": time.monotonic()}
+        finished: list[float] = []
+        result = batch.run(
+            chosen,
+            folder / "work",
+            processes=processes,
+            on_plan=lambda run, plan: times.update(plan=time.monotonic()),
+            on_outcome=lambda outcome: finished.append(time.monotonic()),
+        )
+        times["end"] = time.monotonic()
+        if not result.complete or len(finished) != quanta:
+            raise RuntimeError(f"{len(finished)} of {quanta} quanta were executed")
+        warm = processes  # The first quantum of each process imports the middleware.
+        return {
+            "build": times["plan"] - times["begin"],
+            "execute": finished[-1] - times["plan"],
+            "per quantum": (finished[-1] - finished[warm - 1]) / (quanta - warm),
+            "transfer": times["end"] - finished[-1],
+        }
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quanta", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=0.2)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--growth", action="store_true")
+    options = parser.parse_args()
+    print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    if options.growth:
+        for quanta in (2_000, 20_000):
+            stages = ours(quanta, 0.0, 1)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            text = ", ".join(
+                f"{name} {1000 * value / quanta:.2f}" for name, value in stages.items() if "per" not in name
+            )
+            print(f"{quanta} quanta: {text} ms a quantum; peak memory {peak:.0f} MiB")
+        return
+    plain = plain_dask(options.quanta, options.seconds, options.processes)
+    stages = ours(options.quanta, options.seconds, options.processes)
+    expected = stages["per quantum"] * options.quanta
+    print(f"plain Dask          {plain:7.1f} s")
+    print(
+        f"prompt run          {expected:7.1f} s at the rate of warm processes   ratio {expected / plain:.2f}"
+    )
+    print("stages              " + ", ".join(f"{name} {value:.2f} s" for name, value in stages.items()))
+
+
+if __name__ == "__main__":
+    main()
