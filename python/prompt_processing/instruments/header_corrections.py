@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -95,7 +96,7 @@ def correct_header(instrument: str, header: MutableMapping[str, Any]) -> bool:
         Whether a rule applied.
     """
     modified = False
-    for rule in (*_rules(), *_own_rules(instrument)):
+    for rule in (*_rules(), *_own_rules(load_instrument(instrument).folder)):
         if rule.applies(instrument, header):
             rule.apply(header)
             modified = True
@@ -126,9 +127,9 @@ def _rules() -> tuple[_Rule, ...]:
 
 
 @functools.cache
-def _own_rules(instrument: str) -> tuple[_Rule, ...]:
+def _own_rules(folder: Path) -> tuple[_Rule, ...]:
     """Return the rules beside the description of an instrument."""
-    path = load_instrument(instrument).folder / _OWN_FILE
+    path = folder / _OWN_FILE
     if not path.is_file():
         return ()
     try:
