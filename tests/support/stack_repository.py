@@ -8,7 +8,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from lsst.daf.butler import Butler, DatasetRef, DatasetType, FileDataset
+import numpy as np
+from astropy.table import Table
+from lsst.daf.butler import (  # type: ignore[attr-defined]
+    Butler,
+    CollectionType,
+    DatasetRef,
+    DatasetType,
+    FileDataset,
+    Timespan,
+)
+from stack_files import sky_map_pickle, write_exposure
+
+from prompt_processing.images import Exposure, Mask, SkyMap
 
 GENERIC = "lsst.obs.base.formatters.fitsGeneric.FitsGenericFormatter"
 EXPOSURE = "lsst.obs.base.formatters.fitsExposure.FitsExposureFormatter"
@@ -57,3 +69,99 @@ def execute(repository: Path, statement: str, rows: Iterable[tuple[Any, ...]]) -
     """Change the registry of a repository in SQLite."""
     with closing(sqlite3.connect(repository / "gen3.sqlite3")) as database, database:
         database.executemany(statement, list(rows))
+
+
+def as_the_stack_has_it(folder: Path) -> None:
+    """Change the central repository of `butler_world` in a folder to one that the stack has filled.
+
+    Images are in the layout of ``afw``, the sky map is pickled, and the reference catalogue has a name of its
+    own. Templates, catalogue and sky map are not part of the chain of inputs. Two outputs are registered with
+    other storage classes.
+    """
+    central = folder / "central"
+    with Butler.from_config(str(central), writeable=True) as butler:
+        refs = butler.query_all_datasets("*", find_first=False, limit=None)
+        formatters = {}
+        for ref in refs:
+            kind = ref.datasetType.storageClass_name
+            path = Path(butler.getURI(ref).ospath)
+            if kind == "ExposureF":
+                _rewrite(path, butler.get(ref))
+                formatters[ref.id.hex] = EXPOSURE
+            elif kind == "SkyMap":
+                path.write_bytes(sky_map_pickle("DiscreteSkyMap", _discrete(butler.get(ref))))
+                formatters[ref.id.hex] = PICKLE
+        stars = [ref for ref in refs if ref.datasetType.name == "reference_stars"]
+        files = folder / "catalogue"
+        files.mkdir()
+        for ref in stars:
+            data_id = dict(ref.dataId.required)
+            shard = files / f"{data_id['htm7']}.fits"
+            _write_shard(shard, butler.get(ref))
+            enter(
+                butler, "the_monster_20250219", "SimpleCatalog", data_id, shard, GENERIC, run="refcats/DM-1"
+            )
+        butler.collections.prepend_chain("refcats", "refcats/DM-1")
+        butler.pruneDatasets(stars, disassociate=True, unstore=True, purge=True)
+        ptc = files / "ptc.fits"
+        Table({"AMPLIFIER_NAME": ["C00"], "GAIN": [1.5], "NOISE": [6.0]}).write(ptc)
+        detector = {"instrument": "LSSTCam", "detector": 94}
+        found = enter(
+            butler,
+            "ptc",
+            "PhotonTransferCurveDataset",
+            detector,
+            ptc,
+            GENERIC,
+            run="LSSTCam/calib/DM-1/ptcGen",
+            calibration=True,
+        )
+        butler.collections.register("LSSTCam/calib/DM-1", CollectionType.CALIBRATION)
+        butler.registry.certify("LSSTCam/calib/DM-1", [found], Timespan(None, None))
+        butler.collections.prepend_chain("LSSTCam/calib", "LSSTCam/calib/DM-1")
+        butler.collections.redefine_chain("LSSTCam/defaults", ["LSSTCam/calib"])
+    rename(central, formatters)
+    execute(central, "UPDATE file_datastore_records SET file_size = ?", [(-1,)])
+    execute(
+        central,
+        "UPDATE dataset_type SET storage_class = ? WHERE name = ?",
+        [("Exposure", "post_isr_image"), ("SourceCatalog", "template_detector")],
+    )
+
+
+def _rewrite(path: Path, exposure: Exposure) -> None:
+    header = {} if exposure.wcs is None else dict(exposure.wcs.to_header(relax=True))
+    # Bits in another order than ours.
+    bits = {name: 20 - bit for name, bit in Mask.plane_numbers().items()}
+    planes = Mask.plane_numbers().items()
+    mask = sum(((exposure.mask >> bit) & 1) << bits[name] for name, bit in planes)
+    path.unlink()
+    write_exposure(path, (exposure.image, np.asarray(mask, np.int32), exposure.variance), bits, header=header)
+
+
+def _discrete(sky_map: SkyMap) -> str:
+    (tract,) = sky_map.tracts
+    width = sky_map.patches_per_side * sky_map.patch_size
+    radius = (width / 2 - 2) * sky_map.pixel_scale / 3600
+    size = sky_map.patch_size
+    return "\n".join(
+        [
+            f"config.tractBuilder['legacy'].patchInnerDimensions=[{size}, {size}]",
+            f"config.tractBuilder['legacy'].patchBorder={sky_map.patch_overlap}",
+            f"config.pixelScale={sky_map.pixel_scale}",
+            "config.projection='TAN'",
+            "config.tractOverlap=0.0",
+            # The tract's number is its place in the list.
+            f"config.raList={[0.0] * tract.id + [tract.ra]}",
+            f"config.decList={[0.0] * tract.id + [tract.dec]}",
+            f"config.radiusList={[0.01] * tract.id + [radius]}",
+        ]
+    )
+
+
+def _write_shard(path: Path, stars: Table) -> None:
+    columns = {name: np.asarray(stars[name]) for name in stars.colnames if name not in ("ra", "dec")}
+    columns |= {f"coord_{name}": np.radians(np.asarray(stars[name], float)) for name in ("ra", "dec")}
+    table = Table(columns)
+    table.meta["HIERARCH REFCAT_FORMAT_VERSION"] = 2
+    table.write(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import sqlalchemy.exc
 from lsst.daf.butler import Butler, DatasetRef, DatasetType, DimensionRecord, FileDataset
@@ -45,12 +45,19 @@ class Exporter:
     patterns : sequence of `str`
         Regular expressions; a dataset type is exported if one of them matches
         its whole name.
+    registered : mapping
+        Dataset types of the central repository, by name.
     """
 
-    def __init__(self, central: CentralRepository, patterns: Sequence[str]) -> None:
+    def __init__(
+        self,
+        central: CentralRepository,
+        patterns: Sequence[str],
+        registered: Mapping[str, DatasetType],
+    ) -> None:
         self._central = central
         self._patterns = [re.compile(pattern) for pattern in patterns]
-        self._registered: set[str] | None = None
+        self._types = dict(registered)
 
     def wants(self, dataset_type: DatasetType) -> bool:
         """Return whether datasets of a type are exported."""
@@ -110,7 +117,7 @@ class Exporter:
                 )
             try_twice(lambda: self._refuse_duplicate(refs), central.retry_delay)
             root = datastore_root(writer)
-            datasets, files = destinations(source, root, refs)
+            datasets, files = destinations(source, root, refs, self._types)
             conflict: ConflictingDefinitionError | None = None
             with ExportJournal(root, central.retry_delay).noted(outputs_message(datasets, records)):
                 # Before the transaction, so that its locks are not held during the upload.
@@ -150,19 +157,20 @@ class Exporter:
                 )
 
     def _register_dataset_types(self, dataset_types: set[DatasetType]) -> None:
-        if self._registered is None:
-            known = self._central.writer.registry.queryDatasetTypes()
-            self._registered = {dataset_type.name for dataset_type in known}
+        registry = self._central.writer.registry
         for dataset_type in dataset_types:
-            if dataset_type.name in self._registered:
+            name = dataset_type.name
+            if name in self._types:
                 continue
-            if self._central.writer.registry.registerDatasetType(dataset_type):
+            # The initializer may have registered it since this worker started, and another stack otherwise.
+            known = {one.name: one for one in registry.queryDatasetTypes([name], missing=[])}
+            if name not in known and registry.registerDatasetType(dataset_type):
                 _LOG.warning(
                     "The central repository did not have the dataset type %s; run prompt initializer "
                     "whenever pipelines change.",
-                    dataset_type.name,
+                    name,
                 )
-            self._registered.add(dataset_type.name)
+            self._types[name] = known.get(name, dataset_type)
 
 
 def _insert(central: CentralRepository, element: str, rows: list[DimensionRecord]) -> None:
@@ -207,7 +215,10 @@ def outputs_message(
 
 
 def destinations(
-    source: LocalRepository, there: ResourcePath, refs: Sequence[DatasetRef]
+    source: LocalRepository,
+    there: ResourcePath,
+    refs: Sequence[DatasetRef],
+    registered: Mapping[str, DatasetType] | None = None,
 ) -> tuple[list[FileDataset], list[tuple[ResourcePath, ResourcePath]]]:
     """Choose each file's path in another datastore, the same as in the source, and describe it to others.
 
@@ -219,6 +230,8 @@ def destinations(
         Root of the other datastore.
     refs : sequence of `~lsst.daf.butler.DatasetRef`
         Datasets to copy.
+    registered : mapping, optional
+        Dataset types that the other repository has, by name.
 
     Returns
     -------
@@ -228,7 +241,7 @@ def destinations(
         Pairs of source and destination.
     """
     here = datastore_root(source.butler)
-    datasets = [field_dataset(dataset, OWN_FORMATTERS) for dataset in source.export_files(refs)]
+    datasets = [field_dataset(dataset, OWN_FORMATTERS, registered) for dataset in source.export_files(refs)]
     files = [(here.join(dataset.path), there.join(dataset.path)) for dataset in datasets]
     return datasets, files
 

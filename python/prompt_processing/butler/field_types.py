@@ -79,7 +79,11 @@ def own_types(dataset_types: Mapping[str, DatasetType]) -> dict[str, DatasetType
     return {name: own_type(one) for name, one in dataset_types.items()}
 
 
-def field_dataset(dataset: FileDataset, own_formatters: Iterable[str]) -> FileDataset:
+def field_dataset(
+    dataset: FileDataset,
+    own_formatters: Iterable[str],
+    registered: Mapping[str, DatasetType] | None = None,
+) -> FileDataset:
     """Return a file of the local repository as others know it.
 
     Parameters
@@ -88,6 +92,8 @@ def field_dataset(dataset: FileDataset, own_formatters: Iterable[str]) -> FileDa
         File in the layout of ``lsst-images``, or of the middleware.
     own_formatters : iterable of `str`
         Names of the formatters of this package that write the layout of ``lsst-images``.
+    registered : mapping, optional
+        Dataset types that the repository of others has already, by name; they take precedence.
 
     Returns
     -------
@@ -98,7 +104,9 @@ def field_dataset(dataset: FileDataset, own_formatters: Iterable[str]) -> FileDa
     name = formatter if isinstance(formatter, str) or formatter is None else formatter.name()
     if name in set(own_formatters):
         formatter = named_formatter(FIELD_FORMATTER)
-    return FileDataset(dataset.path, [_field_ref(ref) for ref in dataset.refs], formatter=formatter)
+    return FileDataset(
+        dataset.path, [_field_ref(ref, registered or {}) for ref in dataset.refs], formatter=formatter
+    )
 
 
 @cache
@@ -116,8 +124,9 @@ def named_formatter(name: str) -> type[FormatterV2]:
     return NamedFormatter
 
 
-def _field_ref(ref: DatasetRef) -> DatasetRef:
-    dataset_type = field_type(ref.datasetType)
+def _field_ref(ref: DatasetRef, registered: Mapping[str, DatasetType]) -> DatasetRef:
+    known = registered.get(ref.datasetType.name)
+    dataset_type = known if known is not None else field_type(ref.datasetType)
     if dataset_type is ref.datasetType:
         return ref
     return DatasetRef(dataset_type, ref.dataId, ref.run, id=ref.id, conform=False)

@@ -210,9 +210,11 @@ class LocalRepository:
 
     def receive(self, source: Butler, refs: Collection[DatasetRef]) -> None:
         """Copy datasets from another repository; their dimension records must exist here."""
+        # A file that lies outside of the other repository gets a name from the records.
+        expand = self.butler.registry.expandDataId
         self.butler.transfer_from(
             files_of(source),
-            refs,
+            [ref if ref.dataId.hasRecords() else ref.expanded(expand(ref.dataId)) for ref in refs],
             transfer="copy",
             skip_missing=False,
             register_dataset_types=True,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from lsst.daf.butler import DimensionRecord
+from lsst.daf.butler import DatasetType, DimensionRecord
 
 from prompt_processing.activator.storage.writer_topic import WriterTopic
 from prompt_processing.butler.central import CentralRepository
@@ -29,14 +29,20 @@ class ExporterThroughWriter(Exporter):
     ----------
     central : `CentralRepository`
         The destination; only the location of its datastore is used.
-    patterns : sequence of `str`
+    patterns, registered
         See `Exporter`.
     topic : `WriterTopic`
         Topic that the service reads.
     """
 
-    def __init__(self, central: CentralRepository, patterns: Sequence[str], topic: WriterTopic) -> None:
-        super().__init__(central, patterns)
+    def __init__(
+        self,
+        central: CentralRepository,
+        patterns: Sequence[str],
+        registered: Mapping[str, DatasetType],
+        topic: WriterTopic,
+    ) -> None:
+        super().__init__(central, patterns, registered)
         self._there = datastore_root(central.writer)
         self._retry_delay = central.retry_delay
         self._journal = ExportJournal(self._there, central.retry_delay)
@@ -69,7 +75,7 @@ class ExporterThroughWriter(Exporter):
         refs = self.outputs(source, runs)
         if not refs:
             return 0
-        datasets, files = destinations(source, self._there, refs)
+        datasets, files = destinations(source, self._there, refs, self._types)
         outputs = outputs_message(datasets, records)
         with self._journal.noted(outputs):
             with passing("Copying outputs to the central datastore"):

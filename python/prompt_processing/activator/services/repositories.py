@@ -57,6 +57,7 @@ class Repositories:
         instrument_records: dict[str, list[DimensionRecord]],
         deployment: str,
         settings: Settings,
+        registered: Mapping[str, DatasetType],
     ) -> None:
         self.central = central
         self.local = local
@@ -66,9 +67,11 @@ class Repositories:
         self.known = KnownInputs(central)
         self.cache = CalibrationCache(settings.local_repo_cache_size)
         self.exporter = (
-            ExporterThroughWriter(central, settings.export_type_regexp, WriterTopic.from_settings(settings))
+            ExporterThroughWriter(
+                central, settings.export_type_regexp, registered, WriterTopic.from_settings(settings)
+            )
             if settings.use_kafka_butler_writer
-            else Exporter(central, settings.export_type_regexp)
+            else Exporter(central, settings.export_type_regexp, registered)
         )
         self.connections = Connections(
             apdb_uri=settings.config_apdb,
@@ -114,8 +117,11 @@ class Repositories:
         paths = (*settings.preprocessing_pipelines_config.paths, *settings.main_pipelines_config.paths)
         with passing("Reading the dataset types of the central repository"):
             dataset_types = {known.name: known for known in central.reader.registry.queryDatasetTypes()}
+            registered = dataset_types
+            if settings.input_repo != settings.central_repo:
+                registered = {known.name: known for known in central.writer.registry.queryDatasetTypes()}
         pipelines = PipelineLibrary(
-            paths, dataset_types, central.reader.dimensions, settings.dataset_type_names
+            paths, dataset_types, central.reader.dimensions, settings.dataset_type_names, registered
         )
         local = LocalRepository.create(
             settings.local_repos, central.reader.dimensions, central.collections, overrides
@@ -134,6 +140,7 @@ class Repositories:
             records,
             deployment_id(paths, settings.config_apdb, settings.dataset_type_names),
             settings,
+            registered,
         )
         repositories.further_inputs = tuple(_registered(settings.preload_dataset_types, dataset_types))
         return repositories

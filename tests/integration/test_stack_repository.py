@@ -1,0 +1,101 @@
+"""A worker on a central repository that the Rubin stack has filled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import stack_repository as stack
+from butler_fixtures import Worker
+from lsst.daf.butler import Butler, DatasetRef
+
+from prompt_processing.butler.field_types import FIELD_FORMATTER
+
+pytestmark = pytest.mark.integration
+
+NAMES = "{reference_stars: the_monster_20250219}"
+
+
+@pytest.fixture
+def stack_folder(central_folder: Path) -> Path:
+    stack.as_the_stack_has_it(central_folder)
+    return central_folder
+
+
+def outputs(folder: Path) -> dict[str, DatasetRef]:
+    with Butler.from_config(str(folder / "central")) as butler:
+        return {
+            ref.datasetType.name: ref
+            for ref in butler.query_all_datasets("LSSTCam/prompt/*", find_first=False)
+        }
+
+
+def test_visit_runs_on_the_stacks_inputs_and_hands_over_in_its_types(
+    stack_folder: Path, open_butler_worker: Callable[..., Worker], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        worker = open_butler_worker(dataset_type_names=NAMES)
+    # The worker says so at its start.
+    assert "another template_detector" in caplog.text
+    assert "SourceCatalog" in caplog.text
+    assert "another post_isr_image" not in caplog.text
+
+    result, _ = worker.process()
+
+    assert result.metadata["isr"]["isr"]["level"] == 1.0
+    assert result.metadata["calibrateImage"]["calibrateImage"]["stars"] == 1
+    assert result.metadata["buildTemplate"]["buildTemplate"]["coadds"] >= 1
+    found = outputs(stack_folder)
+    assert "prompt_template_detector" in found
+    assert "template_detector" not in found
+    assert found["post_isr_image"].datasetType.storageClass_name == "Exposure"
+    with Butler.from_config(str(stack_folder / "central")) as butler:
+        for name in ("post_isr_image", "prompt_template_detector"):
+            (dataset,) = butler._datastore.export([found[name]])
+            assert dataset.formatter == FIELD_FORMATTER
+
+
+def test_configured_name_of_an_output_is_used(
+    stack_folder: Path, open_butler_worker: Callable[..., Worker]
+) -> None:
+    names = "{reference_stars: the_monster_20250219, template_detector: our_template}"
+    open_butler_worker(dataset_type_names=names).process()
+    assert "our_template" in outputs(stack_folder)
+
+
+def test_only_configured_collections_are_searched(
+    stack_folder: Path, open_butler_worker: Callable[..., Worker]
+) -> None:
+    worker = open_butler_worker(dataset_type_names=NAMES, input_collections="[LSSTCam/defaults, refcats]")
+    workspace = worker.begin()
+    workspace.preload()
+    assert workspace.preloaded.count("template_coadd") == 0
+    assert workspace.preloaded.count("the_monster_20250219") == 1
+
+
+def test_calibrations_that_no_task_reads_are_carried_along_as_configured(
+    stack_folder: Path, open_butler_worker: Callable[..., Worker], caplog: pytest.LogCaptureFixture
+) -> None:
+    for further, number in ((), 0), (("ptc", "cti"), 1):
+        worker = open_butler_worker(dataset_type_names=NAMES, preload_dataset_types=further)
+        workspace = worker.begin()
+        workspace.preload()
+        assert workspace.preloaded.count("ptc") == number
+    assert "PRELOAD_DATASET_TYPES has cti" in caplog.text
+    (ref,) = (one for one in workspace.preloaded.refs if one.datasetType.name == "ptc")
+    assert worker.repositories.local.butler.get(ref).gain == {"C00": 1.5}
+
+
+def test_unreadable_input_stops_only_the_task_that_needs_it(
+    stack_folder: Path, open_butler_worker: Callable[..., Worker], caplog: pytest.LogCaptureFixture
+) -> None:
+    with Butler.from_config(str(stack_folder / "central")) as butler:
+        for ref in butler.query_datasets("template_coadd", "LSSTCam/templates"):
+            Path(butler.getURI(ref).ospath).write_bytes(b"")
+    worker = open_butler_worker(dataset_type_names=NAMES)
+    workspace = worker.begin()
+    workspace.preload()
+    assert workspace.preloaded.count("template_coadd") >= 1
+    assert "template_coadd" in caplog.text
