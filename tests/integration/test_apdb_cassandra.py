@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from astropy import units as u
 from astropy.time import Time
 from cassandra_server import Cassandra, running_cassandra
 from dia_field import DiaField
@@ -44,8 +45,8 @@ def make_apdb(port: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "apdb",
         port=port,
         replication_factor=1,
-        time_partition_start=(now - 60).isot,
-        time_partition_end=(now + 60).isot,
+        time_partition_start=(now - 60 * u.day).isot,
+        time_partition_end=(now + 60 * u.day).isot,
         read_consistency="ONE",
         write_consistency="ONE",
     )
@@ -57,7 +58,6 @@ def make_apdb(port: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_visits_are_written_once_and_a_lost_database_is_a_passing_failure(
     cassandra: Cassandra,
-    dia_field: DiaField,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -66,6 +66,7 @@ def test_visits_are_written_once_and_a_lost_database_is_a_passing_failure(
     check_apdb_version(LABEL)
     assert "cannot be opened" not in caplog.text
     assert check_apdb(LABEL).severity is Severity.OK
+    dia_field = DiaField()
     connection = ApdbConnection()
     apdb = connection.get(LABEL)
     record = ApdbRecord(LABEL, connection)
