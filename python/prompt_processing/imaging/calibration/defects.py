@@ -31,6 +31,16 @@ LEAST = 0.5
 UNEVEN = 3.0
 """Largest deviation of a bad column's pixels in units of their median deviation, besides noise."""
 
+PIECE = 15
+"""Length of the shortest dark piece of a column, pixels ..."""
+DARK = 1.8
+"""... its least depth below both sides, in the noise of a pixel ..."""
+DARK_SHARE = 0.85
+"""... and the least share of its pixels that are darker."""
+
+MOST_DARK = 0.01
+"""Largest share of pixels in dark pieces; with more, the sky itself has structure."""
+
 MOST = 0.1
 """Largest share of bad columns; with more, the cause is not bad columns."""
 
@@ -60,6 +70,9 @@ def mark_bad_lines(exposure: Exposure, noise: float) -> int:
             found = _bad_columns(image, usable & ~marks, noise, segment)
             if np.mean(found.any(axis=0)) < MOST:
                 marks |= found
+        found = _dark_pieces(image, usable & ~marks, noise)
+        if np.mean(found) < MOST_DARK:
+            marks |= found
     if not bad.any():
         return 0
     unusable = exposure.has(Mask.BAD | Mask.SAT | Mask.NO_DATA) | bad
@@ -96,6 +109,28 @@ def _bad_columns(
             # Stars are shorter than long segments, where they leave the median alone.
             bad[first:last, column] = segment > LONG or _is_even(values, noise)
     return bad & usable
+
+
+def _dark_pieces(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: float) -> NDArray[np.bool_]:
+    """Return pieces of columns that are darker than the columns on both sides: no light of the sky does that.
+
+    They may be as short as `PIECE`: traps and the trails of charge that they hold back.
+    """
+    width = image.shape[1]
+    if width < 9 or image.shape[0] < PIECE:
+        return np.zeros(image.shape, np.bool_)
+    values = np.where(usable, image, np.float32(0))
+    padded = np.pad(values, ((0, 0), (3, 3)), mode="edge")
+    left, right = (padded[:, a : a + width] + padded[:, b : b + width] for a, b in ((0, 1), (5, 6)))
+    below = values - np.float32(0.5) * np.minimum(left, right)
+    below[~usable] = 0
+    mean = ndimage.uniform_filter1d(below, PIECE, axis=0)
+    # The minimum of two means of two pixels lies 0.4 noise below the sky.
+    dark = mean < -DARK * noise
+    if not dark.any():
+        return dark
+    dark &= ndimage.uniform_filter1d((below < 0).astype(np.float32), PIECE, axis=0) > DARK_SHARE
+    return ndimage.binary_dilation(dark, np.ones((PIECE, 1))) & (below < -0.5 * noise) & usable
 
 
 def _is_even(values: NDArray[np.float32], noise: float) -> bool:

@@ -164,6 +164,16 @@ def test_short_columns_and_rows_are_marked_and_bright_stars_are_not():
     assert bad.sum() < 260
 
 
+def test_dark_pieces_of_columns_are_marked_and_gaps_between_stars_are_not():
+    image = sky([*grid(6, 20_000), (150.0, 31.0, 9e3), (158.0, 31.0, 9e3)], (6.0, 6.0, 0.0))
+    image[100:122, 98] -= 4 * NOISE
+    exposure = Exposure(image, np.zeros(image.shape, np.int32), np.full(image.shape, NOISE**2, np.float32))
+    mark_bad_lines(exposure, NOISE)
+    bad = exposure.has(Mask.BAD)
+    assert bad[102:120, 98].mean() > 0.8
+    assert bad.sum() < 40
+
+
 def test_scattered_holes_are_filled_as_the_light_around_them_is():
     clean = sky([(50.0, 50.0, 300.0)], (6.0, 6.0, 0.0), (100, 100))
     image, mask = clean.copy(), np.zeros(clean.shape, np.int32)
