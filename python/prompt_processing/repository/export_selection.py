@@ -286,6 +286,36 @@ def add_sky_map(selection: Selection, butler: Butler, collection: str, name: str
     return selection.add(refs)
 
 
+def add_models(selection: Selection, butler: Butler, instrument: str, collection: str) -> int:
+    """Add inputs that belong to the whole instrument or to none, such as pretrained models.
+
+    Parameters
+    ----------
+    selection, butler, instrument
+        As for `add_raws`.
+    collection
+        Collection to search.
+
+    Returns
+    -------
+    number
+        Datasets found.
+    """
+    present = {
+        name for info in _flattened(butler, collection) if info.dataset_types for name in info.dataset_types
+    }
+    kinds = [
+        kind.name
+        for kind in butler.registry.queryDatasetTypes()
+        if kind.name in present
+        and not kind.isCalibration()
+        and set(kind.dimensions.names) <= {"instrument", "band", "physical_filter"}
+    ]
+    return sum(
+        selection.add(_query(butler, kind, collection), Collections(instrument).defaults) for kind in kinds
+    )
+
+
 def add_preloaded(selection: Selection, butler: Butler, instrument: str, where: str) -> int:
     """Add the histories preloaded from the APDB, so that a visit can be rerun without it.
 
@@ -340,7 +370,7 @@ def _records(
 
 def _flattened(butler: Butler, chain: str) -> Sequence[Any]:
     try:
-        return butler.collections.query_info(chain, flatten_chains=True)
+        return butler.collections.query_info(chain, flatten_chains=True, include_summary=True)
     except MissingCollectionError:
         return ()
 

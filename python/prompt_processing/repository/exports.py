@@ -15,6 +15,7 @@ from .export_selection import (
     Selection,
     add_calibrations,
     add_instrument_records,
+    add_models,
     add_preloaded,
     add_raws,
     add_sky,
@@ -44,7 +45,7 @@ class VisitChoice:
     with_raws
         Whether the raws themselves are exported.
     all_inputs
-        Whether to export all calibrations and reference stars, and no raws.
+        Whether to export all calibrations, reference stars and pretrained models, and no raws.
     sky_map
         Name of the sky map; `None` for all.
     reference_catalogues
@@ -129,6 +130,8 @@ def select_visits(butler: Butler, choice: VisitChoice) -> Selection:
             shards=True,
         )
         add_sky_map(selection, butler, one, choice.sky_map)
+        if choice.all_inputs:
+            add_models(selection, butler, name, one)
     if choice.with_raws:
         selection.refs |= raws.refs
         selection.records |= raws.records

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import logging
@@ -23,6 +22,7 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
 )
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
+from prompt_processing.butler.recorded_formatters import know_formatters
 from prompt_processing.domain.errors import RepositoryProblemError
 
 from .chains import add_to_chain
@@ -77,6 +77,8 @@ def import_export(butler: Butler, folder: Path, transfer: str = "copy") -> Impor
         raise RepositoryProblemError(f"{folder} is not an export: it has no {EXPORT_FILE}.")
     document = yaml.safe_load((folder / EXPORT_FILE).read_text())
     _check_universe(butler, document, folder)
+    # Names of formatters that are not installed stay as they are, for the stack that has them.
+    know_formatters(_formatters(document["data"]))
     imported = Imported()
     document["data"] = _without_present(butler, folder, document["data"], imported)
     try:
@@ -110,6 +112,11 @@ def _check_universe(butler: Butler, document: dict[str, Any], folder: Path) -> N
             f"{folder} was exported from dimension universe {theirs[0]} {theirs[1]}, the repository has "
             f"{ours[0]} {ours[1]}: migrate the repository first (butler migrate), then import."
         )
+
+
+def _formatters(data: Iterable[dict[str, Any]]) -> set[str]:
+    records = (record for item in data if item["type"] == "dataset" for record in item["records"])
+    return {str(record["formatter"]) for record in records if record.get("formatter")}
 
 
 def _without_present(
@@ -159,9 +166,6 @@ def _new_records(
             known_as[identities[0]] = ref.id
             imported.present += 1
             continue
-        if not _importable(record.get("formatter")):
-            # A class of the LSST stack that is not on PyPI: the repository's configuration names ours.
-            record = {key: value for key, value in record.items() if key != "formatter"}
         new.append(record)
         imported.datasets[name] = imported.datasets.get(name, 0) + len(identities)
     return new
@@ -201,16 +205,6 @@ def _new_ranges(butler: Butler, item: dict[str, Any], known_as: dict[UUID, UUID]
         if new:
             ranges.append({**valid, "dataset_ids": new})
     return ranges
-
-
-def _importable(name: str | None) -> bool:
-    if name is None:
-        return True
-    module, _, attribute = name.rpartition(".")
-    try:
-        return hasattr(importlib.import_module(module), attribute)
-    except ImportError:
-        return False
 
 
 def _chains(folder: Path) -> dict[str, list[str]]:
