@@ -129,6 +129,9 @@ def _dark_pieces(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: f
     dark = mean < -DARK * noise
     if not dark.any():
         return dark
+    # A gap between two stars is much deeper in its middle.
+    deepest = ndimage.minimum_filter1d(below, PIECE, axis=0)
+    dark &= deepest > 2 * mean - 3 * noise
     dark &= ndimage.uniform_filter1d((below < 0).astype(np.float32), PIECE, axis=0) > DARK_SHARE
     return ndimage.binary_dilation(dark, np.ones((PIECE, 1))) & (below < -0.5 * noise) & usable
 
