@@ -141,23 +141,30 @@ def _trails(
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityModel:
-    """A logistic model of `features` and their squares.
+    """A network of `features` with one hidden layer and a linear part.
 
     Attributes
     ----------
     version : `str`
         Version of the model, stored with every score.
     intercept : `float`
-        Log odds of a source whose features are all average.
-    weights : `~numpy.ndarray`, shape (2 * len(FEATURES),)
-        Log odds per standardised feature, then per its square.
+        Log odds where all else is 0.
+    hidden_weights : `~numpy.ndarray`, shape (len(FEATURES), n_hidden)
+        Weights from the standardised features to the hidden layer.
+    hidden_bias, output_weights : `~numpy.ndarray`, shape (n_hidden,)
+        Bias of the hidden layer, and its weights in the log odds.
+    linear_weights : `~numpy.ndarray`, shape (len(FEATURES),)
+        Log odds per standardised feature.
     mean, scale : `~numpy.ndarray`, shape (len(FEATURES),)
         Mean and scale of each feature, for standardisation.
     """
 
     version: str
     intercept: float
-    weights: NDArray[np.float64]
+    hidden_weights: NDArray[np.float64]
+    hidden_bias: NDArray[np.float64]
+    output_weights: NDArray[np.float64]
+    linear_weights: NDArray[np.float64]
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
 
@@ -180,19 +187,22 @@ class ReliabilityModel:
             model = cls(
                 str(fields["version"]),
                 float(fields["intercept"]),
-                *(np.asarray(fields[name], float) for name in ("weights", "mean", "scale")),
+                *(np.asarray(fields[name], float) for name in _ARRAYS),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UnusableModelError(
                 f"The reliability model is unusable: {type(error).__name__}: {error}"
             ) from error
-        n = len(FEATURES)
-        found = (model.weights.shape, model.mean.shape, model.scale.shape)
-        if found != ((2 * n,), (n,), (n,)):
+        n, n_hidden = len(FEATURES), model.hidden_bias.size
+        shapes = {name: getattr(model, name).shape for name in _ARRAYS}
+        expected = dict.fromkeys(_ARRAYS, (n,)) | dict.fromkeys(
+            ("hidden_bias", "output_weights"), (n_hidden,)
+        )
+        expected["hidden_weights"] = (n, n_hidden)
+        if shapes != expected or list(fields.get("features", FEATURES)) != list(FEATURES):
             raise UnusableModelError(
                 f"The reliability model {model.version} is made for other features than these {n}",
-                weights=str(model.weights.shape),
-                mean=str(model.mean.shape),
+                **{name: str(shape) for name, shape in shapes.items() if shape != expected[name]},
             )
         return model
 
@@ -200,16 +210,25 @@ class ReliabilityModel:
         """Return the probability that each source is real, 0 to 1; shape (n,)."""
         if not len(sources):
             return np.zeros(0, np.float32)
-        log_odds = self.intercept + design_matrix(features(sources), self.mean, self.scale) @ self.weights
-        return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -30, 30))), np.float32)
+        return np.asarray(self.probability(features(sources)), np.float32)
+
+    def probability(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probability of being real for rows of `features`; shape (n,)."""
+        inputs = self.standardise(values, self.mean, self.scale)
+        hidden = np.tanh(inputs @ self.hidden_weights + self.hidden_bias)
+        log_odds = self.intercept + hidden @ self.output_weights + inputs @ self.linear_weights
+        return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -30, 30))))
+
+    @staticmethod
+    def standardise(
+        values: NDArray[np.float64], mean: NDArray[np.float64], scale: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Shift and scale features, within five scales of the mean: the model does not extrapolate."""
+        return np.clip((values - mean) / scale, -5, 5)
 
 
-def design_matrix(
-    values: NDArray[np.float64], mean: NDArray[np.float64], scale: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Standardise features and append their squares; shape (n, 2 * n_features)."""
-    standard = np.clip((values - mean) / scale, -5, 5)
-    return np.hstack([standard, standard**2])
+_ARRAYS = ("hidden_weights", "hidden_bias", "output_weights", "linear_weights", "mean", "scale")
+"""Fields of a model that are arrays, in the order of its attributes."""
 
 
 def _column(sources: Table, name: str, default: float) -> NDArray[np.float64]:

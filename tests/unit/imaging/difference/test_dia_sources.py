@@ -151,7 +151,8 @@ def test_tasks_hand_ids_from_one_to_the_next(star_image):
 
 def model_fields(**changed):
     model = ReliabilityModel.load()
-    arrays = {name: getattr(model, name).tolist() for name in ("weights", "mean", "scale")}
+    names = ("hidden_weights", "hidden_bias", "output_weights", "linear_weights", "mean", "scale")
+    arrays = {name: getattr(model, name).tolist() for name in names}
     return {"version": model.version, "intercept": model.intercept, **arrays, **changed}
 
 
@@ -167,7 +168,10 @@ def test_model_from_the_repository_is_preferred(star_image):
     assert sceptic.scores["score"][0] < 1e-6
 
 
-@pytest.mark.parametrize("changed", [{"weights": [1.0]}, {"mean": "x"}, {"intercept": None}, {"scale": []}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"linear_weights": [1.0]}, {"mean": "x"}, {"intercept": None}, {"scale": []}, {"features": ["snr"]}],
+)
 def test_model_for_other_features_is_refused(star_image, changed):
     sources = measured(star_image((200, 200), [(60.0, 60.0, 1000.0)], seed=13))
     with pytest.raises(UnusableModelError, match="reliability model"):

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from dia_field import DiaField
+from inject_sources import inject
+from pair_sets import matches, read_sets
+from ready_pair import ReadyPair
+from reliability_fit import fit_model, score_with
+from reliability_report import area_under_curve, calibration_error
+
+from prompt_processing.difference.prepare import PreparedImage
+from prompt_processing.difference.register import Registration
+from prompt_processing.images import Exposure, Mask
+from prompt_processing.imaging.measurement.reliability import FEATURES
+
+STARS = ((60.0, 70.0), (200.0, 220.0), (90.0, 200.0), (210.0, 80.0), (140.0, 140.0))
+
+
+def with_stars(exposure: Exposure, flux: float = 30_000.0) -> Exposure:
+    assert exposure.psf is not None
+    for x, y in STARS:
+        stamp, x0, y0 = exposure.psf.stamp_at(x, y)
+        exposure.image[y0 : y0 + len(stamp), x0 : x0 + len(stamp)] += (flux * stamp).astype(np.float32)
+    return exposure
+
+
+@pytest.fixture
+def ready() -> ReadyPair:
+    field = DiaField()
+    science, template = with_stars(field.exposure(1)), with_stars(field.exposure(2))
+    stars = Table(rows=STARS, names=("x", "y"))
+    stars["snr"], stars["psfFlux"], stars["clean"] = 400.0, 30_000.0, True
+    psf = science.psf
+    assert psf is not None
+    fwhm = float(psf.fwhm_at(psf.x_centre, psf.y_centre))
+    prepared = PreparedImage("science", science, stars, 0.0, 1.0, fwhm, None, len(stars), 0)
+    return ReadyPair(prepared, Registration(template, 0.0, 0.1, len(stars), 1.0, False, 1.0, stars), True)
+
+
+def test_injected_sources_change_one_image_where_they_say(ready: ReadyPair) -> None:
+    injected = inject(ready, np.random.default_rng(3))
+    assert {-1.0, 1.0} <= set(injected.sign)
+    changes = {
+        1.0: injected.science.image - ready.science.exposure.image,
+        -1.0: injected.template.image - ready.registration.template.image,
+    }
+    for x, y, sign in zip(injected.x, injected.y, injected.sign, strict=True):
+        box = (slice(round(y) - 2, round(y) + 3), slice(round(x) - 2, round(x) + 3))
+        assert changes[sign][box].sum() > 0
+        assert changes[-sign][box].sum() == 0
+
+
+def test_nothing_is_injected_on_unusable_pixels(ready: ReadyPair) -> None:
+    ready.science.exposure.mask[:] |= int(Mask.BAD)
+    assert len(inject(ready, np.random.default_rng(3)).x) == 0
+
+
+def test_sets_are_read_with_their_changes(tmp_path: Path) -> None:
+    (tmp_path / "bulge").mkdir()
+    (tmp_path / "bulge/pairs.yaml").write_text(
+        "changes:\n  - {ra: 10.0, dec: 20.0}\n"
+        "pairs:\n  - {science: b.fits, template: a.fits, changes: [{x: 3, y: 4}]}\n"
+    )
+    ((name, pairs),) = read_sets(tmp_path).items()
+    assert name == "bulge"
+    assert pairs[0].science == tmp_path / "bulge/b.fits"
+    assert pairs[0].changes == [{"ra": 10.0, "dec": 20.0}, {"x": 3, "y": 4}]
+
+
+def test_a_source_of_the_other_sign_is_no_match() -> None:
+    sources = Table({"x": [10.0, 10.0, 30.0], "y": [10.0, 10.0, 10.0], "psfFlux": [5.0, -5.0, 5.0]})
+    found = matches(sources, np.array([11.0]), np.array([10.0]), np.array([1.0]), 3.0)
+    assert found.tolist() == [True, False, False]
+
+
+def test_model_separates_what_differs_and_is_undecided_about_what_does_not() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(0, 1, (1200, len(FEATURES)))
+    real = np.arange(1200) < 200
+    unseen = score_with(fit_model(values, real), rng.normal(0, 1, (1000, len(FEATURES))))
+    assert unseen.mean() == pytest.approx(2 / 3, abs=0.15)
+    # A ring around the others, which no straight line separates.
+    values[:, :2] = rng.normal(0, 0.3, (1200, 2))
+    angle = rng.uniform(0, 2 * np.pi, 200)
+    values[real, :2] += 2 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    scores = score_with(fit_model(values, real), values)
+    assert area_under_curve(scores, real) > 0.98
+
+
+def test_area_under_curve_counts_ties_half() -> None:
+    real = np.array([True, True, False, False])
+    assert area_under_curve(np.array([0.9, 0.8, 0.1, 0.2]), real) == 1.0
+    assert area_under_curve(np.full(4, 0.5), real) == 0.5
+
+
+def test_calibration_error_is_that_of_two_real_sources_per_spurious_one() -> None:
+    # Nine spurious sources for each real one; in the score's terms there is one for two real ones.
+    real = np.arange(1000) % 10 == 0
+    assert calibration_error(np.full(1000, 2 / 3), real) == pytest.approx(0)
+    assert calibration_error(np.full(1000, 0.9), real) == pytest.approx(0.9 - 2 / 3)
