@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -164,20 +165,38 @@ def fill_pixels(image: NDArray[np.float32], holes: NDArray[np.bool_], unusable: 
     unusable : `~numpy.ndarray` of bool, shape (height, width)
         Pixels not to use as a source, the holes included.
     """
+    _fill(image, np.argwhere(holes), np.ascontiguousarray(unusable))
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(image: NDArray[np.float32], places: NDArray[np.int64], unusable: NDArray[np.bool_]) -> None:
     height, width = image.shape
-    for row, column in np.argwhere(holes):
+    near = np.empty(81, np.float32)
+    for k in range(len(places)):
+        row, column = places[k]
         if 0 < row < height - 1 and 0 < column < width - 1:
-            around = image[row - 1 : row + 2, column - 1 : column + 2]
-            good = ~unusable[row - 1 : row + 2, column - 1 : column + 2]
-            if np.count_nonzero(good) == 8:
-                cross = around[0, 1] + around[1, 0] + around[1, 2] + around[2, 1]
-                image[row, column] = (3 * cross - around.sum() + around[1, 1]) / 4
+            cross, corners, good = np.float32(0), np.float32(0), 0
+            for j in range(-1, 2):
+                for i in range(-1, 2):
+                    if (j == 0 and i == 0) or unusable[row + j, column + i]:
+                        continue
+                    good += 1
+                    if j == 0 or i == 0:
+                        cross += image[row + j, column + i]
+                    else:
+                        corners += image[row + j, column + i]
+            if good == 8:
+                image[row, column] = (2 * cross - corners) / 4
                 continue
         for reach in range(1, 5):
-            part = np.s_[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
-            good = ~unusable[part]
-            if np.count_nonzero(good) >= 2:
-                image[row, column] = np.median(image[part][good])
+            n = 0
+            for y in range(max(row - reach, 0), min(row + reach + 1, height)):
+                for x in range(max(column - reach, 0), min(column + reach + 1, width)):
+                    if not unusable[y, x]:
+                        near[n] = image[y, x]
+                        n += 1
+            if n >= 2:
+                image[row, column] = np.median(near[:n])
                 break
 
 
