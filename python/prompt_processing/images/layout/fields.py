@@ -126,9 +126,11 @@ def background_of(backgrounds: BackgroundMap) -> Background:
 def _nodes(centres: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Return positions between and at the centres of boxes, and at the edges of the image."""
     between = [centres[:-1] + part * np.diff(centres) for part in np.arange(8) / 8]
-    # Two at each edge, so that the spline is flat there, as ours is.
-    edges = [0.0, centres[0] / 2, (centres[-1] + size - 1) / 2, size - 1.0]
-    return np.unique(np.concatenate([*between, centres[-1:], edges]))
+    first, last = centres[0], centres[-1]
+    # Several outside the outermost centres, so that the spline is flat there, as ours is.
+    parts = np.array([0.02, 0.04, 0.06, 0.5, 1.0])
+    edges = [first - parts * first, last + parts * (size - 1 - last)]
+    return np.unique(np.concatenate([*between, centres[-1:], *edges]))
 
 
 def field_photo_calib(

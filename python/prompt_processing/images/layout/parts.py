@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
+from astropy.io.fits.verify import VerifyWarning
 from lsst.images import BackgroundMap
 from lsst.images.convolution_kernels import ConvolutionKernel
 from lsst.images.serialization import open_archive
@@ -56,7 +58,10 @@ def write_part(path: str | Path, part: Part, identity: Identity) -> None:
         described = field_photo_calib(part, shape)
         metadata[_ERROR] = float(part.njy_per_unit_err)
     archive = FieldArchive()
-    archive.write(path, archive.serialize_root(described, metadata, identity.butler_info))
+    with warnings.catch_warnings():
+        # Of comments that astropy cuts.
+        warnings.simplefilter("ignore", VerifyWarning)
+        archive.write(path, archive.serialize_root(described, metadata, identity.butler_info))
 
 
 def read_part(path: str | Path) -> Part:
