@@ -57,12 +57,12 @@ def exposure_of(image: MaskedImage) -> Exposure:
     if visit_info is None and info is not None:
         description = {"obs_info": info.model_dump(mode="json"), "band": getattr(image, "band", "")}
         visit_info = visit_info_of(description)
-    has_wcs = image.sky_projection is not None and image.metadata.get("wcs_is_known", True)
+    projection = image.sky_projection if image.metadata.get("wcs_is_known", True) else None
     return Exposure(
         np.asarray(image.image.array, np.float32),
         mask,
         np.asarray(image.variance.array, np.float32),
-        wcs=wcs_of_projection(image.sky_projection, image.bbox) if has_wcs else None,
+        wcs=None if projection is None else wcs_of_projection(projection, image.bbox),
         psf=psf_from_metadata(dict(image.metadata)),
         photo_calib=photo_calib,
         visit_info=visit_info,

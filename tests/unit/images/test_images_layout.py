@@ -23,15 +23,33 @@ from prompt_processing.images.layout.tiles import ZBLANK, compress_floats, compr
 def with_header(table: bytes, heap: bytes, shape: tuple[int, int], further: dict[str, object]) -> bytes:
     """A FITS file with one tile-compressed image."""
     rows, columns = shape
-    header = fits.Header(
-        [
-            ("XTENSION", "BINTABLE"), ("BITPIX", 8), ("NAXIS", 2), ("NAXIS1", len(table) // rows),
-            ("NAXIS2", rows), ("PCOUNT", len(heap)), ("GCOUNT", 1), ("TFIELDS", 1),
-            ("TTYPE1", "COMPRESSED_DATA"), ("TFORM1", "1PB(999999)"), ("ZIMAGE", True),
-            ("ZCMPTYPE", "RICE_1"), ("ZBITPIX", 32), ("ZNAXIS", 2), ("ZNAXIS1", columns),
-            ("ZNAXIS2", rows), ("ZTILE1", columns), ("ZTILE2", 1), ("ZNAME1", "BLOCKSIZE"), ("ZVAL1", 32), ("ZNAME2", "BYTEPIX"), ("ZVAL2", 4),
-        ]
-    )  # fmt: skip
+    header = fits.Header()
+    header.update(
+        {
+            "XTENSION": "BINTABLE",
+            "BITPIX": 8,
+            "NAXIS": 2,
+            "NAXIS1": len(table) // rows,
+            "NAXIS2": rows,
+            "PCOUNT": len(heap),
+            "GCOUNT": 1,
+            "TFIELDS": 1,
+            "TTYPE1": "COMPRESSED_DATA",
+            "TFORM1": "1PB(999999)",
+            "ZIMAGE": True,
+            "ZCMPTYPE": "RICE_1",
+            "ZBITPIX": 32,
+            "ZNAXIS": 2,
+            "ZNAXIS1": columns,
+            "ZNAXIS2": rows,
+            "ZTILE1": columns,
+            "ZTILE2": 1,
+            "ZNAME1": "BLOCKSIZE",
+            "ZVAL1": 32,
+            "ZNAME2": "BYTEPIX",
+            "ZVAL2": 4,
+        }
+    )
     header.update(further)
     content = (fits.PrimaryHDU().header.tostring() + header.tostring()).encode() + table + heap
     return content + bytes(-len(content) % 2880)

@@ -64,15 +64,14 @@ def kernel_of(kernel: ConvolutionKernel, *, convolves_science: bool = False) -> 
     """
     if not isinstance(kernel, ImageBasisConvolutionKernel):
         raise TypeError(f"A {type(kernel).__name__} is not a sum of images.")
-    for field in kernel.spatial:
-        if not isinstance(field, ChebyshevField):
-            raise TypeError(f"The weights of the kernel are a {type(field).__name__}, not polynomials.")
+    chebyshevs = [field for field in kernel.spatial if isinstance(field, ChebyshevField)]
+    if len(chebyshevs) < len(kernel.spatial):
+        raise TypeError("The weights of the kernel are not all Chebyshev polynomials.")
     box = kernel.bounds.bbox
     x, y, scale = _middle((box.y.size, box.x.size))
-    order = max(_degree(np.asarray(field.coefficients)) for field in kernel.spatial)  # type: ignore[attr-defined]
+    order = max(_degree(np.asarray(field.coefficients)) for field in chebyshevs)
     weights = np.zeros((len(kernel.basis), (order + 1) * (order + 2) // 2))
-    for row, field in zip(weights, kernel.spatial, strict=True):
-        assert isinstance(field, ChebyshevField)
+    for row, field in zip(weights, chebyshevs, strict=True):
         powers = _from_chebyshev(np.asarray(field.coefficients), (box.y.size, box.x.size), scale)
         for (j, i), value in np.ndenumerate(powers):
             if i + j <= order:

@@ -166,7 +166,7 @@ class ViewedMask(FieldMask):
         **kwargs: Any,
     ) -> MaskSerializationModel[Any]:
         """Describe the mask; the base class would copy each plane to a new array."""
-        planes = [plane for plane in self.schema if plane is not None]
+        planes: list[MaskPlane | None] = [plane for plane in self.schema if plane is not None]
 
         def describe(header: fits.Header) -> None:
             update_header(header)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
-from lsst.images import XY, Box, SkyProjection
+from lsst.images import Box, SkyProjection
 from lsst.images.serialization import open_archive
 from numpy.typing import NDArray
 
@@ -45,8 +45,9 @@ def wcs_of_projection(projection: SkyProjection[Any], bbox: Box) -> WCS:
         return wcs
 
     def sky(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-        at = XY(pixels[:, 0] + bbox.x.min, pixels[:, 1] + bbox.y.min)
-        radians = projection.pixel_to_sky_transform.apply_forward(at)
+        radians = projection.pixel_to_sky_transform.apply_forward(
+            x=pixels[:, 0] + bbox.x.min, y=pixels[:, 1] + bbox.y.min
+        )
         return np.degrees(np.column_stack([radians.x, radians.y]))
 
     return tan_sip_wcs(sky, (bbox.y.size, bbox.x.size))

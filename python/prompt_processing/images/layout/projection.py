@@ -79,7 +79,7 @@ def sky_projection(wcs: WCS, frame: DetectorFrame | GeneralFrame) -> SkyProjecti
     frame
         The pixels.
     """
-    return SkyProjection.from_fits_wcs(_ExactWcs(wcs), frame)  # type: ignore[arg-type]
+    return SkyProjection.from_fits_wcs(_ExactWcs(wcs), frame)
 
 
 def pixel_frame(instrument: str, detector: int, visit: int | None, bbox: Box) -> DetectorFrame:

@@ -37,7 +37,7 @@ class PixelGridPsf(PiffWrapper):
     """
 
     def __init__(self, psf: Psf, bounds: Box) -> None:
-        super().__init__(None, bounds, psf.size)  # type: ignore[arg-type]
+        super().__init__(None, bounds, psf.size)
         self._psf = psf
 
     def serialize(self, archive: OutputArchive[Any]) -> PiffSerializationModel:

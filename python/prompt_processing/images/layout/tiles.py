@@ -6,6 +6,7 @@ CFITSIO takes three to four times the processor time, on one core (``benchmarks/
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -103,7 +104,11 @@ def compress_integers(image: NDArray[np.int32]) -> CompressedTiles:
     return _in_bands(compress, image.shape[0], None)
 
 
-def _in_bands(compress, n_rows, scales):  # type: ignore[no-untyped-def]
+def _in_bands(
+    compress: Callable[[int], tuple[bytes, NDArray[np.int64]]],
+    n_rows: int,
+    scales: NDArray[np.float64] | None,
+) -> CompressedTiles:
     with ThreadPoolExecutor(max(1, min(len(os.sched_getaffinity(0)), 8))) as pool:
         bands = list(pool.map(in_this_context(compress), range(0, n_rows, _BAND_ROWS)))
     heap = b"".join(band for band, _ in bands)
@@ -180,13 +185,13 @@ def _encode_row(values, heap, start):  # type: ignore[no-untyped-def]
             length = zeros + 1 + low
             while length > 32:
                 # A long count of zeros: in words of its own.
-                part = min(zeros, 32)
-                bits, have = bits << np.uint64(part), have + part
+                part = zeros if zeros < 32 else np.int64(32)
+                bits, have = bits << np.uint64(part), have + part  # type: ignore[assignment]
                 zeros, length = zeros - part, length - part
                 if have >= 32:
                     have -= 32
                     start = _put(heap, start, bits >> np.uint64(have))
-            bits, have = (bits << np.uint64(length)) | rest, have + length
+            bits, have = (bits << np.uint64(length)) | rest, have + length  # type: ignore[assignment]
     while have >= 32:
         have -= 32
         start = _put(heap, start, bits >> np.uint64(have))
