@@ -195,10 +195,8 @@ class ReliabilityModel:
             ) from error
         n, n_hidden = len(FEATURES), model.hidden_bias.size
         shapes = {name: getattr(model, name).shape for name in _ARRAYS}
-        expected = dict.fromkeys(_ARRAYS, (n,)) | dict.fromkeys(
-            ("hidden_bias", "output_weights"), (n_hidden,)
-        )
-        expected["hidden_weights"] = (n, n_hidden)
+        hidden = {"hidden_weights": (n, n_hidden), "hidden_bias": (n_hidden,), "output_weights": (n_hidden,)}
+        expected: dict[str, tuple[int, ...]] = {name: hidden.get(name, (n,)) for name in _ARRAYS}
         if shapes != expected or list(fields.get("features", FEATURES)) != list(FEATURES):
             raise UnusableModelError(
                 f"The reliability model {model.version} is made for other features than these {n}",
