@@ -130,15 +130,22 @@ def test_dataset_types_of_new_pipelines_are_found_shown_and_registered(
 
 
 def test_dataset_type_that_the_repository_knows_otherwise_is_told(
-    central_folder: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    central = str(central_folder / "central")
+    central = str(tmp_path / "central")
+    make_central_repository(central, world.small_camera(), RepositoryContent())
     with Butler.from_config(central, writeable=True) as butler:
         other = DatasetType("dia_source_apdb", ("instrument",), "ArrowAstropy", universe=butler.dimensions)
         butler.registry.registerDatasetType(other)
     pipelines = f"--pipeline={PIPELINES / 'LSSTCam' / 'ApPipe.yaml'}"
-    assert run("repo", "dataset-types", central, pipelines, "--register") == 2
-    assert "differs  dia_source_apdb" in capsys.readouterr().out
+    assert run("repo", "dataset-types", central, pipelines, "--register") == 0
+    shown = capsys.readouterr().out
+    assert "renamed  dia_source_apdb" in shown
+    assert "ours are written as prompt_dia_source_apdb" in shown
+    names = "--names={dia_source_apdb: our_source}"
+    assert run("repo", "dataset-types", central, pipelines, "--register", names) == 0
+    with Butler.from_config(central) as butler:
+        assert butler.get_dataset_type("our_source").dimensions.required >= {"visit"}
 
 
 def make_repository_of_version(folder: Path, version: int) -> None:

@@ -12,6 +12,9 @@ from butler_fixtures import Worker
 from lsst.daf.butler import Butler, DatasetRef
 
 from prompt_processing.butler.field_types import FIELD_FORMATTER
+from prompt_processing.repository.export_writer import write_export
+from prompt_processing.repository.exports import VisitChoice, select_visits
+from prompt_processing.repository.imports import import_export
 
 pytestmark = pytest.mark.integration
 
@@ -99,3 +102,39 @@ def test_unreadable_input_stops_only_the_task_that_needs_it(
     workspace.preload()
     assert workspace.preloaded.count("template_coadd") >= 1
     assert "template_coadd" in caplog.text
+
+
+def test_export_and_import_keep_what_the_stack_has_recorded(stack_folder: Path, tmp_path: Path) -> None:
+    unknown = "lsst.meas.transiNet.modelPackages.formatters.NNModelPackageFormatter"
+    model = tmp_path / "model.zip"
+    model.write_bytes(b"model")
+    with Butler.from_config(str(stack_folder / "central"), writeable=True) as butler:
+        stack.enter(
+            butler, "pretrainedModel", "StructuredDataDict", {}, model, unknown, run="pretrained_models"
+        )
+        butler.collections.extend_chain("LSSTCam/defaults", ["pretrained_models"])
+        choice = VisitChoice(
+            "LSSTCam",
+            collections=["LSSTCam/defaults", "refcats", "skymaps"],
+            with_raws=False,
+            all_inputs=True,
+        )
+        write_export(butler, tmp_path / "export", select_visits(butler, choice), "central")
+        before = formatters(butler)
+    with Butler.from_config(Butler.makeRepo(str(tmp_path / "new")), writeable=True) as butler:
+        import_export(butler, tmp_path / "export")
+        after = formatters(butler)
+        assert "pretrained_models" in butler.collections.get_info("LSSTCam/defaults").children
+        (bias, *_) = butler.query_datasets("bias", "LSSTCam/calib/*", find_first=False)
+        assert butler.get(bias).shape == (64, 256)
+    assert {"bias", "skyMap", "ptc", "the_monster_20250219", "pretrainedModel"} <= set(after)
+    assert after == {name: before[name] for name in after}
+    assert after["pretrainedModel"] == {unknown}
+
+
+def formatters(butler: Butler) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for ref in butler.query_all_datasets("*", find_first=False, limit=None):
+        for dataset in butler._datastore.export([ref]):
+            found.setdefault(ref.datasetType.name, set()).add(str(dataset.formatter))
+    return found

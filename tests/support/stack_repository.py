@@ -89,7 +89,9 @@ def as_the_stack_has_it(folder: Path) -> None:
                 _rewrite(path, butler.get(ref))
                 formatters[ref.id.hex] = EXPOSURE
             elif kind == "SkyMap":
-                path.write_bytes(sky_map_pickle("DiscreteSkyMap", _discrete(butler.get(ref))))
+                pickled = sky_map_pickle("DiscreteSkyMap", _discrete(butler.get(ref)))
+                path.with_suffix(".pickle").write_bytes(pickled)
+                path.unlink()
                 formatters[ref.id.hex] = PICKLE
         stars = [ref for ref in refs if ref.datasetType.name == "reference_stars"]
         files = folder / "catalogue"
@@ -122,6 +124,11 @@ def as_the_stack_has_it(folder: Path) -> None:
         butler.collections.redefine_chain("LSSTCam/defaults", ["LSSTCam/calib"])
     rename(central, formatters)
     execute(central, "UPDATE file_datastore_records SET file_size = ?", [(-1,)])
+    execute(
+        central,
+        "UPDATE file_datastore_records SET path = replace(path, '.json', '.pickle') WHERE storage_class = ?",
+        [("SkyMap",)],
+    )
     execute(
         central,
         "UPDATE dataset_type SET storage_class = ? WHERE name = ?",

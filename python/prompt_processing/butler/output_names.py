@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from lsst.daf.butler import DatasetType, DimensionUniverse, StorageClassFactory
 from lsst.pipe.base import Pipeline
-from lsst.pipe.base.pipeline_graph import PipelineGraph
+from lsst.pipe.base.pipeline_graph import Edge, PipelineGraph, TaskInitNode, TaskNode
 
 from .field_types import field_storage_class
 
-__all__ = ["OtherType", "outputs_of", "rename", "types_in_the_way"]
+__all__ = ["OtherType", "fits", "outputs_of", "rename", "types_in_the_way"]
 
 _OWN = "prompt_{}"
 """Name of an output whose usual name is taken."""
@@ -82,7 +82,7 @@ def types_in_the_way(
             for edge in task.iter_all_outputs():
                 name = edge.parent_dataset_type_name
                 theirs = registered.get(name)
-                if theirs is None or name in names or name in found:
+                if theirs is None or name in names or name in found or not _is_connection(task, edge):
                     continue
                 ours = DatasetType(
                     name,
@@ -90,7 +90,7 @@ def types_in_the_way(
                     edge.storage_class_name,
                     isCalibration=theirs.isCalibration(),
                 )
-                if not _fits(ours, theirs):
+                if not fits(ours, theirs):
                     found[name] = OtherType(*_described(ours, theirs), _OWN.format(name))
     return found
 
@@ -118,14 +118,19 @@ def rename(pipeline: Pipeline, graph: PipelineGraph, names: Mapping[str, str]) -
         edges += [*task.init.iter_all_inputs(), *task.init.iter_all_outputs()]
         for edge in edges:
             new = names.get(edge.parent_dataset_type_name)
-            if new is not None and hasattr(task.config.connections, edge.connection_name):
+            if new is not None and _is_connection(task, edge):
                 pipeline.addConfigOverride(label, f"connections.{edge.connection_name}", new)
                 renamed = True
     return renamed
 
 
-def _fits(ours: DatasetType, theirs: DatasetType) -> bool:
-    """Return whether our output can be an output of a registered type."""
+def _is_connection(task: TaskNode | TaskInitNode, edge: Edge) -> bool:
+    """Return whether a dataset type has a name that can be configured, unlike logs and metadata."""
+    return hasattr(task.config.connections, edge.connection_name)
+
+
+def fits(ours: DatasetType, theirs: DatasetType) -> bool:
+    """Return whether an output of one of our tasks can be of a registered type of the same name."""
     if ours.dimensions != theirs.dimensions:
         return False
     storage_class, known = field_storage_class(ours), theirs.storageClass_name

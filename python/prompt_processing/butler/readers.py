@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lsst.daf.butler import FormatterV2
+from lsst.daf.butler import FormatterV2, Location
 from lsst.utils.doImport import doImport
 
 from prompt_processing.images.afw import exposure as stack_exposure
@@ -121,6 +121,10 @@ class StackPickleReader(_StackReader):
 
 class UnreadableFormatter(_StackReader):
     """Stand for a formatter that is neither installed nor has a reader here."""
+
+    @classmethod
+    def validate_extension(cls, location: Location) -> None:
+        """Accept any file name: only the other stack knows which are usual."""
 
     def read_from_local_file(self, path: str, component: str | None = None, expected_size: int = -1) -> Any:
         """Refuse to read.

@@ -10,7 +10,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-__all__ = ["INSTRUMENT", "NIGHT", "NUMBERS", "log_to_stderr"]
+__all__ = ["INSTRUMENT", "NIGHT", "NUMBERS", "TYPE_NAMES_HELP", "log_to_stderr", "parse_type_names"]
+
+TYPE_NAMES_HELP = "Names in the repository of dataset types of the pipelines."
 
 
 class _Instrument(click.ParamType[str]):
@@ -69,6 +71,19 @@ NIGHT = _Night()
 def log_to_stderr(level: int = logging.WARNING, form: str = "%(levelname)s: %(message)s") -> None:
     """Log to standard error, for a person at a terminal."""
     logging.basicConfig(level=level, stream=sys.stderr, format=form)
+
+
+def parse_type_names(text: str | None) -> dict[str, str]:
+    """Read the names of dataset types in a repository, as the worker's ``DATASET_TYPE_NAMES``.
+
+    Raises
+    ------
+    ValueError
+        Raised if the text is not such a mapping.
+    """
+    from prompt_processing.settings.worker import parse_renamed_types
+
+    return parse_renamed_types(text or "")
 
 
 def _camera_names() -> tuple[str, ...]:

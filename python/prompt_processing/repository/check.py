@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -66,6 +66,7 @@ def check_repository(
     pipelines: Sequence[str] = (),
     sky_map: str | None = None,
     when: Time | None = None,
+    type_names: Mapping[str, str] | None = None,
 ) -> list[Finding]:
     """Check everything that an instrument's workers expect of their central repository.
 
@@ -81,6 +82,8 @@ def check_repository(
         Name of the templates' sky map; any by default.
     when
         Time at which calibrations must be valid; now by default.
+    type_names
+        Names of dataset types in the repository, by their names in the pipelines, where they differ.
 
     Returns
     -------
@@ -94,7 +97,7 @@ def check_repository(
     findings += _calibrations(butler, names, camera, Time.now() if when is None else when)
     findings += _sky(butler, names, sky_map)
     if pipelines:
-        findings += _dataset_types(butler, pipelines)
+        findings += _dataset_types(butler, pipelines, type_names or {})
     return findings
 
 
@@ -167,8 +170,10 @@ def _collections(butler: Butler, names: Collections) -> Iterator[Finding]:
             info = butler.collections.get_info(name)
         except MissingCollectionError:
             what = "RUN" if kind is CollectionType.RUN else "CHAINED"
+            # Workers keep raws in their own repositories.
+            severity = Severity.WARNING if name == names.raw else Severity.PROBLEM
             yield Finding(
-                Severity.PROBLEM, f"collection {name}", "is missing", _repair(names, f"makes it as a {what}")
+                severity, f"collection {name}", "is missing", _repair(names, f"makes it as a {what}")
             )
             continue
         there[name] = info
@@ -183,16 +188,10 @@ def _collections(butler: Butler, names: Collections) -> Iterator[Finding]:
             yield Finding(Severity.OK, f"collection {name}", info.type.name)
     if names.defaults in there and there[names.defaults].type is CollectionType.CHAINED:
         members = there[names.defaults].children
-        missing = [name for name in names.inputs if name not in members]
-        if missing:
-            yield Finding(
-                Severity.PROBLEM,
-                f"chain {names.defaults}",
-                f"lacks {', '.join(missing)}",
-                _repair(names, "adds them"),
-            )
-        else:
-            yield Finding(Severity.OK, f"chain {names.defaults}", " ".join(members))
+        # The workers search these besides, and say above which are missing.
+        besides = [name for name in names.inputs if name not in members and name in there]
+        more = f"; also searched: {' '.join(besides)}" if besides else ""
+        yield Finding(Severity.OK, f"chain {names.defaults}", " ".join(members) + more)
 
 
 def _camera(butler: Butler, names: Collections) -> Finding:
@@ -298,8 +297,14 @@ def _sky(butler: Butler, names: Collections, sky_map: str | None) -> Iterator[Fi
         )
 
 
-def _dataset_types(butler: Butler, pipelines: Sequence[str]) -> Iterator[Finding]:
-    needed = compare_dataset_types(butler, pipelines)
+def _dataset_types(
+    butler: Butler, pipelines: Sequence[str], type_names: Mapping[str, str]
+) -> Iterator[Finding]:
+    needed = compare_dataset_types(butler, pipelines, type_names)
+    for name, other in needed.renamed.items():
+        yield Finding(
+            Severity.WARNING, f"dataset type {name}", str(other), "DATASET_TYPE_NAMES, for names of your own"
+        )
     for name, difference in needed.differing.items():
         yield Finding(Severity.PROBLEM, f"dataset type {name}", difference, "see prompt repo dataset-types")
     if needed.missing:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lsst.daf.butler import Butler, DatasetType
 
 from prompt_processing.butler.field_types import field_type
+from prompt_processing.butler.output_names import OtherType, fits
 from prompt_processing.butler.pipeline_library import PipelineLibrary
 from prompt_processing.domain.errors import RepositoryProblemError
 
@@ -26,14 +27,20 @@ class NeededDatasetTypes:
         Those that it lacks, in alphabetical order.
     differing
         Difference of those that the repository defines otherwise, by name.
+    renamed
+        Outputs whose names the repository has for something else, by these names, and the names that the
+        worker uses instead. They are not among the differing ones.
     """
 
     present: tuple[str, ...]
     missing: tuple[DatasetType, ...]
     differing: Mapping[str, str]
+    renamed: Mapping[str, OtherType]
 
 
-def compare_dataset_types(butler: Butler, pipelines: Iterable[str]) -> NeededDatasetTypes:
+def compare_dataset_types(
+    butler: Butler, pipelines: Iterable[str], names: Mapping[str, str] | None = None
+) -> NeededDatasetTypes:
     """Compare the dataset types of some pipelines with those of a repository.
 
     Parameters
@@ -42,6 +49,8 @@ def compare_dataset_types(butler: Butler, pipelines: Iterable[str]) -> NeededDat
         The repository.
     pipelines
         Pipeline files.
+    names
+        Names of dataset types in the repository, by their names in the pipelines, where they differ.
 
     Returns
     -------
@@ -55,16 +64,21 @@ def compare_dataset_types(butler: Butler, pipelines: Iterable[str]) -> NeededDat
         Raised if a pipeline cannot be read.
     """
     known = {one.name: one for one in butler.registry.queryDatasetTypes()}
+    names = names or {}
     needed = {
-        name: DatasetType(
-            name, dimensions, storage_class, isCalibration=certified, universe=butler.dimensions
+        names.get(name, name): DatasetType(
+            names.get(name, name),
+            dimensions,
+            storage_class,
+            isCalibration=certified,
+            universe=butler.dimensions,
         )
         for name, (dimensions, storage_class, certified) in INPUT_DATASET_TYPES.items()
     }
     # Pipelines take only the pixels of reference catalogues from the repository, which they leave open.
     # Everything else must come from the pipelines themselves, to be compared.
     by_pixel = {name: one for name, one in (needed | known).items() if one.dimensions.skypix}
-    library = PipelineLibrary(pipelines, by_pixel, butler.dimensions)
+    library = PipelineLibrary(pipelines, by_pixel, butler.dimensions, names, known)
     for problem in library.missing.values():
         raise RepositoryProblemError(problem)
     for wanted in library.dataset_types():
@@ -78,6 +92,7 @@ def compare_dataset_types(butler: Butler, pipelines: Iterable[str]) -> NeededDat
         tuple(sorted(name for name in needed if name in known and name not in differing)),
         tuple(sorted(one for name, one in needed.items() if name not in known)),
         differing,
+        library.others,
     )
 
 
@@ -103,6 +118,7 @@ def _fits(wanted: DatasetType, known: DatasetType) -> bool:
             wanted.storageClass_name == known.storageClass_name
             or wanted.is_compatible_with(known)
             or known.is_compatible_with(wanted)
+            or fits(wanted, known)
         )
     )
 

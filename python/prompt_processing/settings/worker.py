@@ -52,10 +52,15 @@ def _parse_patterns(value: Any) -> Any:
     return tuple(patterns)
 
 
-def _parse_names(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    names = parse_yaml(value)
+def parse_renamed_types(text: str) -> dict[str, str]:
+    """Read a YAML mapping of names of dataset types to other names.
+
+    Raises
+    ------
+    ValueError
+        Raised if the text is anything else.
+    """
+    names = parse_yaml(text)
     if names is None:
         return {}
     if not isinstance(names, dict):
@@ -66,6 +71,10 @@ def _parse_names(value: Any) -> Any:
     if len(set(names.values())) < len(names):
         raise ValueError("two dataset types have the same name")
     return names
+
+
+def _parse_names(value: Any) -> Any:
+    return parse_renamed_types(value) if isinstance(value, str) else value
 
 
 def _parse_type_names(value: Any) -> Any:
@@ -200,8 +209,8 @@ class Settings(PlatformSettings, AlertSettings, KafkaClusterSettings):
     """URI of a ZIP archive of IERS tables that is imported at the start; by default astropy's own tables are
     used."""
     sattle_uri_base: str | None = None
-    """Base URI (``http://`` or ``https://``) of the Sattle service. If it is set, sources at the position of a
-    satellite are removed from all catalogues and have no alert, and a visit fails if the service does not
+    """Base URI (``http://`` or ``https://``) of the Sattle service. If it is set, sources at the position of
+    a satellite are removed from all catalogues and have no alert, and a visit fails if the service does not
     answer."""
     mp_sky_url: str | None = None
     """URL of the service that predicts positions of solar system objects."""

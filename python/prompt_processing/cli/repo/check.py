@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prompt_processing.cli.command import Command
-from prompt_processing.cli.options import INSTRUMENT, log_to_stderr
+from prompt_processing.cli.options import INSTRUMENT, TYPE_NAMES_HELP, log_to_stderr, parse_type_names
 
 if TYPE_CHECKING:
     from prompt_processing.repository.check import Finding
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--apdb", envvar="CONFIG_APDB", show_envvar=True, help="Configuration of the APDB.")
 @click.option("--when", help="Time at which calibrations must be valid, such as 2026-06-01.  [default: now]")
+@click.option("--names", envvar="DATASET_TYPE_NAMES", show_envvar=True, metavar="YAML", help=TYPE_NAMES_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 def main(
     repo: str | None,
@@ -45,6 +46,7 @@ def main(
     pipelines: tuple[str, ...],
     apdb: str | None,
     when: str | None,
+    names: str | None,
     as_json: bool,
 ) -> int:
     """Report what an instrument's workers lack in their central repository and in the APDB.
@@ -76,7 +78,12 @@ def main(
         chosen = chosen_pipelines(pipelines, os.environ)
         with Butler.from_config(repo, writeable=False) as butler:
             findings = check_repository(
-                butler, load_camera(instrument), pipelines=chosen, sky_map=skymap, when=time
+                butler,
+                load_camera(instrument),
+                pipelines=chosen,
+                sky_map=skymap,
+                when=time,
+                type_names=parse_type_names(names),
             )
     except (RepositoryProblemError, FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from error

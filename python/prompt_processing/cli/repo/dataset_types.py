@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from prompt_processing.cli.command import Command
-from prompt_processing.cli.options import log_to_stderr
+from prompt_processing.cli.options import TYPE_NAMES_HELP, log_to_stderr, parse_type_names
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
@@ -39,7 +39,8 @@ _DIFFERING = 2
     "and MAIN_PIPELINES_CONFIG]",
 )
 @click.option("--register", is_flag=True, help="Register missing types without asking.")
-def main(repo: str | None, pipelines: tuple[str, ...], register: bool) -> int:
+@click.option("--names", envvar="DATASET_TYPE_NAMES", show_envvar=True, metavar="YAML", help=TYPE_NAMES_HELP)
+def main(repo: str | None, pipelines: tuple[str, ...], register: bool, names: str | None) -> int:
     """Show the dataset types that pipelines need and a repository lacks, and register them."""
     if not repo:
         raise click.UsageError("Name a repository, or set CENTRAL_REPO.")
@@ -57,18 +58,22 @@ def main(repo: str | None, pipelines: tuple[str, ...], register: bool) -> int:
             raise click.UsageError(f"Name a pipeline, or set {' and '.join(CONFIGURATIONS)}.")
         use_butler_types()
         with Butler.from_config(repo, writeable=register or sys.stdin.isatty()) as butler:
-            return _compare(butler, repo, chosen, register)
+            return _compare(butler, repo, chosen, register, parse_type_names(names))
     except (RepositoryProblemError, FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
 
-def _compare(butler: Butler, repo: str, pipelines: Sequence[str], register: bool) -> int:
+def _compare(
+    butler: Butler, repo: str, pipelines: Sequence[str], register: bool, names: Mapping[str, str]
+) -> int:
     from prompt_processing.repository.dataset_types import compare_dataset_types, register_missing
 
-    needed = compare_dataset_types(butler, pipelines)
+    needed = compare_dataset_types(butler, pipelines, names)
     click.echo(f"{repo} has {len(needed.present)} of the dataset types of {len(pipelines)} pipeline(s).")
     for name, difference in needed.differing.items():
         click.echo(f"  differs  {name}: {difference}")
+    for name, other in needed.renamed.items():
+        click.echo(f"  renamed  {name}: {other}")
     for missing in needed.missing:
         dimensions = ", ".join(missing.dimensions.required) or "no dimensions"
         click.echo(f"  missing  {missing.name}: {missing.storageClass_name} by {dimensions}")
