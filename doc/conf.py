@@ -25,6 +25,7 @@ extensions = [
     "api_pages",
     "command_pages",
     "settings_tables",
+    "fields_tables",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "extensions", "Thumbs.db"]

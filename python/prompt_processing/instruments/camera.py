@@ -6,12 +6,11 @@ from pathlib import Path
 
 from .description.instrument import InstrumentError
 from .description.registry import instrument_names, load_instrument
-from .focal_plane import Amplifier, Camera, Detector
+from .focal_plane import Amplifier as Amplifier
+from .focal_plane import Camera as Camera
+from .focal_plane import Detector as Detector
 
 __all__ = [
-    "Amplifier",
-    "Camera",
-    "Detector",
     "band_of_filter",
     "camera_names",
     "load_camera",
