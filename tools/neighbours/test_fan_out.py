@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 from checkouts import Neighbours, Running
 from fan_out_processes import announcement
@@ -16,7 +19,7 @@ from real_services import started
 
 from prompt_processing.activator.storage.visit_stream import VisitStream
 from prompt_processing.demo.processes import Processes
-from prompt_processing.domain.visit import NextVisit
+from prompt_processing.domain.visit import FannedOutVisit, NextVisit
 from prompt_processing.services.kafka import Kafka
 from prompt_processing.services.object_store import ObjectStore
 from prompt_processing.services.postgresql import PostgreSql
@@ -40,6 +43,29 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         made.nursery.close()
         for proxy in made.proxies.values():
             proxy.close()
+
+
+@pytest.fixture(scope="session")
+def registry_at_root(servers: Servers) -> Iterator[str]:
+    """Serve the registry without a path: kafkit, which theirs uses, drops Apicurio's."""
+    behind = servers.stack.service(SchemaRegistryServer).url.rstrip("/")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = requests.get(behind + self.path, timeout=10)
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", answer.headers["Content-Type"])
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.fixture
@@ -70,8 +96,10 @@ def configuration(folder: Path, url: str, stream: str, detectors: tuple[int, ...
     return file
 
 
-def settings(servers: Servers, config: Path, topic: str, platform: str) -> dict[str, str]:
-    registry = servers.stack.service(SchemaRegistryServer)
+def settings(
+    servers: Servers, config: Path, topic: str, platform: str, registry: str | None = None
+) -> dict[str, str]:
+    registry = registry or servers.stack.service(SchemaRegistryServer).url
     return {
         "SUPPORTED_INSTRUMENTS": "LSSTCam",
         "INSTRUMENT_CONFIG_FILE": str(config),
@@ -80,7 +108,7 @@ def settings(servers: Servers, config: Path, topic: str, platform: str) -> dict[
         "NEXT_VISIT_TOPIC": topic,
         "OFFSET": "earliest",
         "MESSAGE_EXPIRATION": "3600",
-        "KAFKA_SCHEMA_REGISTRY_URL": registry.url,
+        "KAFKA_SCHEMA_REGISTRY_URL": registry,
         "MAX_FAN_OUT_MESSAGES": "10",
         "RETRY_KNATIVE_REQUESTS": "true",
         "PLATFORM": platform,
@@ -101,7 +129,11 @@ def announce(servers: Servers, topic: str, *visits: NextVisit) -> None:
 
 
 def test_their_fan_out_reaches_our_worker_over_http(
-    neighbours: Neighbours, servers: Servers, world: FaultWorld, new_name: Callable[[str], str]
+    neighbours: Neighbours,
+    servers: Servers,
+    world: FaultWorld,
+    registry_at_root: str,
+    new_name: Callable[[str], str],
 ) -> None:
     topic = new_name("next-visit")
     worker = world.start_web_worker()
@@ -112,7 +144,7 @@ def test_their_fan_out_reaches_our_worker_over_http(
     world.put_raw(visit)
     announce(servers, topic, NextVisit.parse(visit.model_dump()))
     source = neighbours.path("next_visit_fan_out", "src")
-    environment = neighbours.environment(**settings(servers, config, topic, "knative"))
+    environment = neighbours.environment(**settings(servers, config, topic, "knative", registry_at_root))
     with neighbours.running(
         neighbours.command("fan_out.py", source), environment, world.folder / "theirs.log"
     ) as theirs:
@@ -168,7 +200,11 @@ def _await_port(port: int, running: Running) -> None:
 
 
 def test_their_fan_out_reaches_our_stream_reader(
-    neighbours: Neighbours, servers: Servers, tmp_path: Path, new_name: Callable[[str], str]
+    neighbours: Neighbours,
+    servers: Servers,
+    registry_at_root: str,
+    tmp_path: Path,
+    new_name: Callable[[str], str],
 ) -> None:
     topic, stream = new_name("next-visit"), new_name("instrument")
     config = configuration(tmp_path, "unused", stream)
@@ -178,10 +214,11 @@ def test_their_fan_out_reaches_our_stream_reader(
     announce(servers, topic, visit)
     source = neighbours.path("next_visit_fan_out", "src")
     command = neighbours.command("fan_out.py", source, servers.redis.port)
-    environment = neighbours.environment(**settings(servers, config, topic, "keda"))
+    environment = neighbours.environment(**settings(servers, config, topic, "keda", registry_at_root))
     with neighbours.running(command, environment, tmp_path / "theirs.log") as theirs:
         theirs.wait_for(lambda text: text.count("Sent msg") >= 2)
     entries = [reader.read(5.0) for _ in range(2)]
     reader.close()
-    found = [entry.visit for entry in entries if entry is not None]
+    found = [FannedOutVisit.from_stream_entry(entry.fields) for entry in entries if entry is not None]
+    found.sort(key=lambda one: one.detector)
     assert found == [visit.for_detector(detector) for detector in (94, 95)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from unittest.mock import MagicMock
 
@@ -17,4 +18,7 @@ def stand_in(*more: str) -> None:
         Further modules.
     """
     for name in (*UNAVAILABLE, *more):
-        sys.modules[name] = MagicMock(name=name, __path__=[])
+        sys.modules[name] = module = MagicMock(name=name, __path__=[])
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(importlib.import_module(parent), child, module)
