@@ -4,7 +4,7 @@ A folder of real sets has one folder a set, each with the file ``pairs.yaml``::
 
     pairs:
       - science: night2.fits
-        template: night1.fits
+        template: night1.fits[SCI]
         changes:                    # known changes of this pair, on the science image
           - {x: 272.6, y: 227.1}    # pixels, the centre of the first is 0, 0
     changes:                        # and of all pairs
@@ -12,7 +12,7 @@ A folder of real sets has one folder a set, each with the file ``pairs.yaml``::
 
 Paths are relative to the file. ``radius`` (pixels of the science image, 6 by default) is how far away a
 detection of the change may be. All else that is detected counts as spurious, so a set should have no unknown
-changes.
+changes. `real_pairs` reads the same file.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ SPURIOUS, REAL, KNOWN = 0, 1, 2
 class RealPair:
     """Two files and what is known to have changed between them."""
 
-    science: Path
-    template: Path
+    science: str
+    template: str
     changes: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -54,8 +54,8 @@ def read_sets(folder: Path) -> dict[str, list[RealPair]]:
         everywhere = document.get("changes", [])
         sets[path.parent.name] = [
             RealPair(
-                path.parent / one["science"],
-                path.parent / one["template"],
+                str(path.parent / one["science"]),
+                str(path.parent / one["template"]),
                 everywhere + one.get("changes", []),
             )
             for one in document["pairs"]

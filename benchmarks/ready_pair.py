@@ -59,7 +59,7 @@ def copied(exposure: Exposure) -> Exposure:
     return replace(exposure, **pixels)
 
 
-def make_ready(science: Path, template: Path) -> ReadyPair:
+def make_ready(science: str | Path, template: str | Path) -> ReadyPair:
     """Read, prepare and register two files, as ``prompt-difference`` does.
 
     Raises

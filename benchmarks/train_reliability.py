@@ -117,7 +117,7 @@ def gather(options: argparse.Namespace) -> Table:
                 for sources, labels in sources_of_real_pair(real_pair, options.injections, rng):
                     add(f"real: {name}", number, sources, labels)
             except DifferenceError as error:
-                print(f"{real_pair.science.name} - {real_pair.template.name}: refused: {error}")
+                print(f"{real_pair.science} - {real_pair.template}: refused: {error}")
     return vstack(parts, metadata_conflicts="silent")
 
 

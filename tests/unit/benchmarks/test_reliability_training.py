@@ -63,11 +63,11 @@ def test_sets_are_read_with_their_changes(tmp_path: Path) -> None:
     (tmp_path / "bulge").mkdir()
     (tmp_path / "bulge/pairs.yaml").write_text(
         "changes:\n  - {ra: 10.0, dec: 20.0}\n"
-        "pairs:\n  - {science: b.fits, template: a.fits, changes: [{x: 3, y: 4}]}\n"
+        "pairs:\n  - {science: 'b.fits[SCI]', template: a.fits, changes: [{x: 3, y: 4}]}\n"
     )
     ((name, pairs),) = read_sets(tmp_path).items()
     assert name == "bulge"
-    assert pairs[0].science == tmp_path / "bulge/b.fits"
+    assert pairs[0].science == str(tmp_path / "bulge/b.fits[SCI]")
     assert pairs[0].changes == [{"ra": 10.0, "dec": 20.0}, {"x": 3, "y": 4}]
 
 
