@@ -15,6 +15,8 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
+from prompt_processing.imaging.calibration.measured_psf import measure_psf
+from prompt_processing.imaging.errors import NumericalError
 from prompt_processing.imaging.templates.warp import warp_template
 from prompt_processing.tasks.numerics_task import NumericsTask
 
@@ -107,6 +109,13 @@ class BuildTemplateTask(NumericsTask):
             if not sky_map.patch_region(*place).isDisjointFrom(footprint)
         ]
         template = warp_template(patches, image.wcs, image.shape)
+        if template.psf is None:
+            # Coadds of other stacks may have a PSF of a kind that is not read.
+            fwhm = 4.0 if image.psf is None else image.psf.fwhm_at()
+            try:
+                template.psf = measure_psf(template, fwhm)
+            except NumericalError as error:
+                self.log.warning("The template has no PSF, and none can be measured: %s", error)
         template.photo_calib = image.photo_calib
         template.visit_info = image.visit_info
         coverage = float(template.metadata["COVERAGE"])

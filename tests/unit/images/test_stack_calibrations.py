@@ -69,7 +69,7 @@ def test_reference_catalogue_has_degrees_and_motions_of_the_sky(tmp_path: Path) 
     mas = math.radians(1 / 3.6e6)
     shard = a_shard(
         tmp_path / "shard.fits",
-        monster_ComCam_r_flux=[100.0, 200.0],
+        monster_ComCam_r_flux=[100.0, 200.0], monster_DES_r_flux=[1.0, 2.0],
         pm_ra=[3 * mas, 0.0], pm_dec=[-4 * mas, 0.0], parallax=[0.5 * mas, 0.0], epoch=[57388.0, 57388.0],
     )  # fmt: skip
     table = read_reference_catalogue(shard)
@@ -78,6 +78,9 @@ def test_reference_catalogue_has_degrees_and_motions_of_the_sky(tmp_path: Path) 
     assert [table[name][0] for name in ("pm_ra", "pm_dec", "parallax")] == pytest.approx([3, -4, 0.5])
     assert (str(table["pm_ra"].unit), str(table["epoch"].unit)) == ("mas / yr", "d")
     assert list(table["monster_ComCam_r_flux"]) == [100.0, 200.0]
+    # Pipelines look for the bands by these names.
+    assert list(table["r_flux"]) == [100.0, 200.0]
+    assert "g_flux" not in table.colnames
 
 
 def test_old_reference_catalogue_is_in_janskys(tmp_path: Path) -> None:

@@ -230,6 +230,15 @@ def test_pickle_of_something_else_is_not_run(tmp_path: Path) -> None:
     assert not trap.exists()
 
 
+def test_unit_is_that_of_the_image_and_not_of_the_raw(tmp_path: Path) -> None:
+    """Calibrations keep the header of a raw."""
+    primary = {"BUNIT": "adu", "LSST ISR UNITS": "electron"}
+    write_exposure(tmp_path / "a.fits", planes(), BITS, primary=primary)
+    write_exposure(tmp_path / "b.fits", planes(), BITS, primary=primary, header={"BUNIT": "nJy"})
+    units = [read_exposure(tmp_path / f"{name}.fits").metadata["BUNIT"] for name in "ab"]
+    assert units == ["electron", "nJy"]
+
+
 def test_other_files_are_no_exposures(tmp_path: Path) -> None:
     path = tmp_path / "image.fits"
     fits.PrimaryHDU(np.zeros((3, 3), np.float32)).writeto(path)

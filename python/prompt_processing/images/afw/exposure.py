@@ -159,7 +159,7 @@ def read_exposure_parts(path: str | Path) -> dict[str, Any]:
                 "psf": psf,
                 "photo_calib": _photo_calib(primary, archive, shape, (x0, y0), path),
                 "visit_info": _visit_info(primary, archive),
-                "metadata": {**_metadata(primary), **_unit(header)},
+                "metadata": {**_metadata(primary), **_unit(header, primary)},
             }
 
 
@@ -317,6 +317,8 @@ def _metadata(primary: fits.Header) -> dict[str, Any]:
     }
 
 
-def _unit(header: fits.Header) -> dict[str, str]:
-    """Return the unit of the image, which the stack writes beside it."""
-    return {"BUNIT": str(header["BUNIT"]).strip()} if "BUNIT" in header else {}
+def _unit(header: fits.Header, primary: fits.Header) -> dict[str, str]:
+    """Return the unit of the image, which the stack writes beside it, or as a result of its reduction."""
+    # The primary header may still have the raw's.
+    unit = header.get("BUNIT", primary.get("LSST ISR UNITS"))
+    return {} if unit is None else {"BUNIT": str(unit).strip()}

@@ -18,6 +18,9 @@ __all__ = ["StackCatalogue", "read_catalogue", "read_reference_catalogue"]
 _NJY_VERSION = 1
 """Version of reference catalogues since which fluxes are in nJy and motions in radians per year."""
 
+_SYSTEMS = ("monster_ComCam", "monster_SynthLSST", "monster_DES", "monster_SDSS")
+"""Photometric systems of a catalogue that has several, best first for an LSST camera."""
+
 _STRUCTURE = ("XTENSION", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "TFIELDS", "EXTNAME", "EXTVER", "COMMENT")
 
 
@@ -83,7 +86,8 @@ def read_reference_catalogue(path: str | Path) -> StackCatalogue:
     Returns
     -------
     table
-        The columns of `read_catalogue`, and ``ra``, ``dec`` in degrees. Fluxes are in nJy, ``pm_ra``,
+        The columns of `read_catalogue`, and ``ra``, ``dec`` in degrees. Fluxes are in nJy; in a catalogue of
+        several photometric systems, those of the first of `_SYSTEMS` are also ``<band>_flux``. ``pm_ra``,
         ``pm_dec`` in mas/yr, ``parallax`` in mas, ``epoch`` in MJD (TAI).
 
     Raises
@@ -114,7 +118,21 @@ def read_reference_catalogue(path: str | Path) -> StackCatalogue:
                 table[column].unit = unit
     if "epoch" in table.colnames:
         table["epoch"].unit = u.day
+    _add_plain_bands(table)
     return table
+
+
+def _add_plain_bands(table: Table) -> None:
+    for band in "ugrizy":
+        if f"{band}_flux" in table.colnames:
+            continue
+        found = next(
+            (f"{system}_{band}" for system in _SYSTEMS if f"{system}_{band}_flux" in table.colnames), None
+        )
+        if found is not None:
+            for ending in ("_flux", "_fluxErr"):
+                if f"{found}{ending}" in table.colnames:
+                    table[f"{band}{ending}"] = table[f"{found}{ending}"]
 
 
 def _flag_names(header: fits.Header) -> dict[int, str]:
