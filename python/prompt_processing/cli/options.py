@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -22,7 +23,14 @@ class _Instrument(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check the name."""
-        known = _camera_names()
+        from prompt_processing.instruments import InstrumentError, load_instrument
+
+        try:
+            known = _camera_names()
+            if value in known:
+                load_instrument(value)
+        except InstrumentError as error:
+            self.fail(error.reason, param, ctx)
         if value not in known:
             self.fail(f"{value!r} is not one of {', '.join(known)}.", param, ctx)
         return str(value)
@@ -31,7 +39,11 @@ class _Instrument(click.ParamType[str]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Complete a name."""
-        return [CompletionItem(name) for name in _camera_names() if name.startswith(incomplete)]
+        from prompt_processing.instruments import InstrumentError
+
+        with suppress(InstrumentError):
+            return [CompletionItem(name) for name in _camera_names() if name.startswith(incomplete)]
+        return []
 
 
 class _Numbers(click.ParamType[tuple[int, ...]]):

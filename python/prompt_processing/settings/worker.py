@@ -12,7 +12,7 @@ from pydantic_settings import NoDecode
 from prompt_processing.domain.addresses import split_address
 from prompt_processing.domain.selection import PipelineSelection
 from prompt_processing.domain.yaml_text import parse_yaml
-from prompt_processing.instruments.camera import camera_names
+from prompt_processing.instruments.camera import camera_names, load_camera
 from prompt_processing.settings.alerts import AlertSettings
 from prompt_processing.settings.kafka import (
     CaFile,
@@ -117,6 +117,8 @@ def _parse_levels(value: Any) -> Any:
 def _known_instrument(value: str) -> str:
     if value not in camera_names():
         raise ValueError(f"{value!r} is not one of {', '.join(camera_names())}")
+    # A faulty description is reported at the start, like a faulty setting.
+    load_camera(value)
     return value
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 from camera_files import MAXIM_HEADER
+from pydantic import ValidationError
 
 from prompt_processing.butler.pipeline_files import pipelines_folder
+from prompt_processing.cli.main import run
 from prompt_processing.instruments import (
     InstrumentError,
     instrument_names,
@@ -21,6 +23,7 @@ from prompt_processing.instruments.description import registry
 from prompt_processing.instruments.description.document import AmplifierDocument, HeaderDocument
 from prompt_processing.instruments.description.rules import AngleRule, KeywordRule, TimeRule, matches
 from prompt_processing.instruments.description.sections import places_of
+from prompt_processing.settings.worker import Settings
 
 SMALL = Path(load_instrument("small").folder)
 
@@ -113,6 +116,14 @@ def test_faulty_description_does_not_stop_other_instruments(folder, caplog):
     with caplog.at_level(logging.WARNING):
         assert translate(MAXIM_HEADER).instrument == "small"
     assert "Tarot is ignored" in caplog.text
+
+
+def test_command_and_worker_report_a_faulty_description_at_their_start(folder, capsys):
+    folder("Tarot", pixel_mm=0)
+    assert run("simulate", "--instrument", "Tarot", "night") == 2
+    assert "pixel_mm: Input should be greater than 0" in capsys.readouterr().err
+    with pytest.raises(ValidationError, match="pixel_mm: Input should be greater than 0"):
+        Settings.model_validate({"rubin_instrument": "Tarot"})
 
 
 def test_missing_folder_on_the_search_path_is_an_error(monkeypatch):

@@ -79,7 +79,7 @@ def main(
     try:
         described = load_instrument(Path(instrument).resolve() if Path(instrument).is_dir() else instrument)
     except InstrumentError as error:
-        raise click.ClickException(str(error.args[0])) from error
+        raise click.ClickException(error.reason) from error
     stars = None if catalogue is None else _positions(catalogue)
     checked = check_frames(described, frames, pictures, stars, position)
     for one in checked:

@@ -25,13 +25,13 @@ def main() -> int:
     try:
         folders = instrument_folders()
     except InstrumentError as error:
-        raise click.ClickException(str(error.args[0])) from error
+        raise click.ClickException(error.reason) from error
     width = max(map(len, folders))
     for name, folder in folders.items():
         try:
             found = load_instrument(name)
         except InstrumentError as error:
-            problems.append(str(error.args[0]))
+            problems.append(error.reason)
             continue
         bands = dict.fromkeys(found.camera.filters.values())
         detectors = len(found.camera.detectors)

@@ -33,7 +33,7 @@ __all__ = ["DESCRIPTION_FILE", "Instrument", "InstrumentError", "load_named", "r
 DESCRIPTION_FILE = "instrument.yaml"
 
 
-class InstrumentError(PromptError, LookupError):
+class InstrumentError(PromptError, LookupError, ValueError):
     """An instrument is unknown, or its folder is unusable; the message says which and why."""
 
 
