@@ -24,7 +24,7 @@ from prompt_processing.transport.schema_registry import (
 
 from .files import KEPT, UNDERWAY
 
-__all__ = ["CUTOUTS", "AlertReader", "FoundAlert", "UnreadableAlertError"]
+__all__ = ["CUTOUTS", "AlertReader", "FoundAlert", "UnreadableAlertError", "packaged_schema"]
 
 CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 """Fields that hold FITS files."""
@@ -121,7 +121,7 @@ class AlertReader:
         problem = None
         for version in reversed(_packaged_versions()):
             try:
-                return _decode(packet, _packaged_schema(version))
+                return _decode(packet, packaged_schema(version))
             except UnreadableAlertError as error:
                 # Report the failure with the newest schema, which the packet most likely has.
                 problem = problem or error
@@ -130,7 +130,7 @@ class AlertReader:
     def _schema(self, schema_id: int) -> Any:
         version = divmod(schema_id, 100)
         if version in _packaged_versions():
-            return _packaged_schema(version)
+            return packaged_schema(version)
         if self._registry is None:
             raise UnreadableAlertError(
                 f"its schema {schema_id} is not in lsst-alert-packet; name a schema registry that has it"
@@ -193,7 +193,8 @@ def _packaged_versions() -> tuple[tuple[int, int], ...]:
 
 
 @cache
-def _packaged_schema(version: tuple[int, int]) -> Any:
+def packaged_schema(version: tuple[int, int]) -> Any:
+    """Return a parsed schema of the installed ``lsst-alert-packet``, by its major and minor version."""
     major, minor = version
     file = Path(get_schema_path(major, minor), f"lsst.v{major}_{minor}.alert.avsc")
     return fastavro.parse_schema(Schema.from_file(str(file)).definition)

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from .connection import AlertConnection
 from .files import KEPT, AlertFile
+from .folder import write_alert_file
 from .packets import Alert
 from .stream_settings import AlertStreamSettings
 
@@ -113,6 +115,8 @@ def send_alerts(
         Numbers of alerts.
     """
     delivery = _Delivery()
+    if settings.broker is None and settings.folder is not None:
+        return _write_to_folder(settings, settings.folder, visit, detector, alerts, file)
     if settings.broker is None:
         report = _settle(settings, visit, detector, alerts, delivery, file)
         _LOG.warning(
@@ -150,6 +154,26 @@ def send_alerts(
             settings.keep_directory,
         )
     return report
+
+
+def _write_to_folder(
+    settings: AlertStreamSettings,
+    folder: Path,
+    visit: int,
+    detector: int,
+    alerts: Iterable[Alert],
+    file: AlertFile | None,
+) -> SendReport:
+    """Write the alerts into the folder; keep them if that fails."""
+    try:
+        number, finished = write_alert_file(folder, visit, detector, alerts)
+    except OSError as error:
+        report = _settle(settings, visit, detector, alerts, _Delivery(), file)
+        _LOG.error("Cannot write alerts into %s (%s); %d are kept.", folder, error, report.kept)
+        return report
+    if file is not None:
+        file.remove()
+    return SendReport(sent=number, last_acknowledged=finished if number else None)
 
 
 def _settle(

@@ -27,6 +27,8 @@ class AlertStreamSettings:
     keep_store : `str` or `None`
         URI of a folder, for example in an object store, to which unsent alerts
         are moved because the directory ends with the pod; `None` for no store.
+    folder : `~pathlib.Path` or `None`
+        Folder that alerts are written to as Avro files where no broker is configured.
     """
 
     broker: KafkaSettings | None = None
@@ -34,3 +36,4 @@ class AlertStreamSettings:
     keep_directory: Path = Path("/tmp/unsent-alerts")
     timeout_seconds: float = 15.0
     keep_store: str | None = None
+    folder: Path | None = None

@@ -77,7 +77,7 @@ class UnsentAlerts:
 
     def _resend(self, settings: AlertStreamSettings) -> None:
         try:
-            if settings.broker is None:
+            if settings.broker is None and settings.folder is None:
                 settle_underway(settings.keep_directory, self._open_apdb)
                 return
             report = resend_kept_alerts(settings, self._open_apdb)

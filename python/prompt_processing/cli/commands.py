@@ -72,6 +72,11 @@ COMMANDS = {
     ),
     "worker http": Entry("Process visits that arrive over HTTP.", target=f"{_CLI}.worker:http"),
     "worker stream": Entry("Process visits from a Redis stream.", target=f"{_CLI}.worker:stream"),
+    "watch": Entry(
+        "Process the raws that appear in a folder, without other services.",
+        "Run a night",
+        f"{_CLI}.watch:main",
+    ),
     "fanout": Entry(
         "Send each announced visit to the workers, detector by detector.",
         "Run a night",

@@ -216,7 +216,11 @@ def _find_sources(
     )
     candidates = select_stars(exposure, detections, options.star_snr)
     covered = copy_plane(unusable)
-    catalogue = detections.catalogue
+    # An ellipse around a stripe along a row would cover the whole image: only its pixels are covered.
+    vast = detections.catalogue["a"] > box
+    if vast.any():
+        covered |= np.isin(detections.segmentation, np.flatnonzero(vast) + 1)
+    catalogue = detections.catalogue[~vast]
     sep.mask_ellipse(
         covered, catalogue["x"], catalogue["y"],
         np.maximum(catalogue["a"], candidates.fwhm / 2), np.maximum(catalogue["b"], candidates.fwhm / 2),

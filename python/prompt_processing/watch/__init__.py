@@ -1,0 +1,1 @@
+"""Process the raws that appear in a folder, without broker, bucket or scheduler."""

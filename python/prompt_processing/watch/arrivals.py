@@ -1,0 +1,124 @@
+"""Find raws in a folder once they are complete.
+
+The folder is polled, which works on every file system, network ones included. A FITS file states its own
+length, so it is known to be complete without waiting for silence.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prompt_processing.butler.formatters_raw import RAW_ENDINGS
+from prompt_processing.instruments.fits_cards import promised_length
+
+__all__ = ["Arrival", "Folder"]
+
+_QUIET_SECONDS = 0.2
+"""Seconds without change after which a file of full length is complete: some programs allocate it first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A complete file, or one that will never be complete.
+
+    Attributes
+    ----------
+    path
+        Absolute path.
+    size, modified_ns
+        Size (bytes) and time of modification (Unix ns).
+    problem
+        Why it is not a raw; empty if it may be one.
+    """
+
+    path: Path
+    size: int
+    modified_ns: int
+    problem: str = ""
+
+
+class Folder:
+    """A folder in which raws appear.
+
+    Parameters
+    ----------
+    path
+        Folder; folders in it are searched too, but hidden ones are not.
+    patience
+        Seconds without change after which a file that is still incomplete is given up.
+    """
+
+    def __init__(self, path: Path, patience: float = 60.0, now: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._patience = patience
+        self._now = now
+        self._incomplete: dict[Path, tuple[int, int]] = {}
+
+    def look(self, known: Callable[[Path, int, int], bool]) -> Iterator[Arrival]:
+        """Yield the complete files, oldest first.
+
+        Parameters
+        ----------
+        known
+            Returns whether a file of a path, size and time of modification is of no interest any more.
+        """
+        found = []
+        for path in _files(self.path):
+            try:
+                status = path.stat()
+            except OSError:
+                # It was renamed: the next look finds it under its new name.
+                continue
+            if not known(path, status.st_size, status.st_mtime_ns):
+                found.append((status.st_mtime_ns, path, status.st_size))
+        for modified_ns, path, size in sorted(found):
+            quiet = self._now() - modified_ns / 1e9
+            if quiet < _QUIET_SECONDS:
+                continue
+            problem = _problem(path, size)
+            if problem is None:
+                yield Arrival(path, size, modified_ns)
+            elif quiet > self._patience:
+                yield Arrival(path, size, modified_ns, problem)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files whose names end like those of raws."""
+    try:
+        with os.scandir(folder) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        # A network file system may be away for a while.
+        return
+    for entry in listed:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _files(Path(entry.path))
+        elif entry.name.lower().endswith(RAW_ENDINGS):
+            yield Path(entry.path).absolute()
+
+
+def _problem(path: Path, size: int) -> str | None:
+    """Return why a file is incomplete, or `None`."""
+    if size == 0:
+        return "The file is empty."
+    try:
+        if path.name.lower().endswith(".gz"):
+            with gzip.open(path, "rb") as file:
+                while file.read(1 << 20):
+                    pass
+            return None
+        with path.open("rb") as file:
+            promised = promised_length(file)
+    except (EOFError, zlib.error):
+        return "The file is truncated."
+    except (OSError, ValueError) as error:
+        return f"Not a FITS file: {error}"
+    return None if size >= promised else f"The file is truncated: {size} of {promised} bytes."

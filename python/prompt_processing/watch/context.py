@@ -1,0 +1,308 @@
+"""The worker's own services, with a folder in place of bucket, topic and broker."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lsst.daf.butler import Butler
+from lsst.resources import ResourcePath
+
+from prompt_processing.activator.services.interruption import Interruption
+from prompt_processing.activator.services.metric_bundles import task_metrics
+from prompt_processing.activator.services.process_visit import ProcessVisit
+from prompt_processing.activator.services.repositories import Repositories
+from prompt_processing.activator.services.visit_rules import VisitPipelines, VisitRules
+from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
+from prompt_processing.activator.services.workspace import Workspace
+from prompt_processing.activator.storage.image_bucket import ArrivedImage
+from prompt_processing.alerts.stream_settings import AlertStreamSettings
+from prompt_processing.alerts.unsent import UnsentAlerts
+from prompt_processing.apdb.administration import create
+from prompt_processing.butler.pipeline_files import pipelines_folder
+from prompt_processing.butler.types import use_butler_types
+from prompt_processing.domain.clock import night
+from prompt_processing.domain.errors import RepositoryProblemError
+from prompt_processing.domain.notices import ArrivalNotice
+from prompt_processing.domain.outcome import Outcome
+from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.initializer.config import InitializerSettings
+from prompt_processing.initializer.night import initialize_night
+from prompt_processing.instruments.camera import Camera, load_camera
+from prompt_processing.settings.worker import Settings
+from prompt_processing.telemetry.logs import LogContext
+from prompt_processing.telemetry.metrics import Metrics
+
+__all__ = ["ProcessedImage", "WatchContext", "WatchOptions"]
+
+_log = logging.getLogger("lsst.watch.context")
+
+_MAIN_PIPELINES = ("ApPipe.yaml", "SingleFrame.yaml", "Isr.yaml")
+_SUMMARY = ("seeing_fwhm_arcsec", "zero_point_mag", "limiting_magnitude_5sigma")
+
+
+class WatchSettings(Settings):
+    """Settings of the worker, with a folder for the alerts."""
+
+    alert_folder: Path
+    """Folder of the alerts, where no broker is set."""
+
+    @property
+    def alert_stream(self) -> AlertStreamSettings:
+        """Destination of alerts."""
+        return replace(super().alert_stream, folder=self.alert_folder)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """What the command line says.
+
+    Attributes
+    ----------
+    repo
+        Central repository.
+    instrument
+        Short name.
+    work
+        Folder of everything that the command keeps: journal, APDB, alerts, local repository.
+    skymap
+        Sky map of the templates; by default the repository's only one.
+    pipelines
+        Folder of the pipelines; by default the instrument's.
+    apdb
+        Configuration of an APDB; by default one in `work`.
+    alerts
+        Folder of the alerts; by default one in `work`.
+    """
+
+    repo: str
+    instrument: str
+    work: Path
+    skymap: str | None = None
+    pipelines: Path | None = None
+    apdb: str | None = None
+    alerts: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessedImage:
+    """What became of an image.
+
+    Attributes
+    ----------
+    outcome
+        The worker's outcome.
+    summary
+        Seeing (arcsec), zero point and depth (mag), where known.
+    """
+
+    outcome: Outcome
+    summary: dict[str, float]
+
+
+class _NoNotices:
+    """The end of a topic that does not exist."""
+
+    connected = False
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    def poll(self, seconds: float) -> list[ArrivalNotice]:
+        """Return nothing, after the time."""
+        time.sleep(seconds)
+        return []
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+class _OneFile:
+    """The place of the bucket: the file that is processed now."""
+
+    def __init__(self) -> None:
+        self.image: ArrivedImage | None = None
+
+    def find(self, visit: FannedOutVisit, now_unix_utc: float) -> list[ArrivedImage]:
+        """Return the file."""
+        return [] if self.image is None else [self.image]
+
+    def identify(self, notice: ArrivalNotice, visit: FannedOutVisit) -> ArrivedImage | None:
+        """Return nothing: there are no notices."""
+        return None
+
+
+class WatchContext:
+    """The repositories and services of one process.
+
+    Parameters
+    ----------
+    options
+        The command line.
+    camera
+        The instrument; by default the one that the options name.
+
+    Raises
+    ------
+    RepositoryProblemError
+        Raised if the repository lacks what every image needs.
+    SettingsError
+        Raised for unusable settings in the environment.
+    """
+
+    def __init__(self, options: WatchOptions, camera: Camera | None = None) -> None:
+        use_butler_types()
+        options.work.mkdir(parents=True, exist_ok=True)
+        self.camera = load_camera(options.instrument) if camera is None else camera
+        self.alerts = (options.alerts or options.work / "alerts").absolute()
+        self._settings = _settings(options, self.alerts)
+        self._night = ""
+        self._file = _OneFile()
+        self._workspace: _RememberingWorkspace | None = None
+        self._repositories: Repositories | None = None
+        self._unsent = UnsentAlerts(self._settings.alert_stream, self._settings.config_apdb)
+        self._unsent.begin()
+        self._process = ProcessVisit(
+            rules=VisitRules.from_settings(self._settings, self.camera),
+            open_workspace=self._open_workspace,
+            snaps=WaitForSnaps(_NoNotices(), self._file, 0.0),
+            in_apdb=lambda exposures, detector: self._opened().apdb.contains(exposures, detector),
+            interruption=Interruption(self._settings.worker_timeout, self._settings.worker_grace_period),
+            metrics=Metrics(options.instrument),
+            log_context=LogContext(options.instrument),
+            start_afresh=self._close_repositories,
+            store_alerts=self._unsent.store,
+        )
+
+    def process(self, visit: FannedOutVisit, file: Path, exposure: int, arrival: float) -> ProcessedImage:
+        """Process one detector of a file as the service's worker does.
+
+        Parameters
+        ----------
+        visit
+            Announcement of the image.
+        file
+            The raw.
+        exposure
+            Its exposure id.
+        arrival
+            Time at which the file was complete, Unix seconds, UTC.
+        """
+        self._begin_night()
+        uri = ResourcePath(str(file), forceAbsolute=True, forceDirectory=False)
+        self._file.image = ArrivedImage(uri, exposure, arrival)
+        self._workspace = None
+        outcome = self._process.process(visit)
+        values = task_metrics(self._metadata(), "calibrateImage")
+        return ProcessedImage(outcome, {name: float(values[name]) for name in _SUMMARY if name in values})
+
+    def _metadata(self) -> Mapping[str, Any]:
+        result = None if self._workspace is None else self._workspace.result
+        return {} if result is None else result.metadata
+
+    def close(self) -> None:
+        """Close all connections, and remove the local repository."""
+        self._unsent.end()
+        self._close_repositories()
+
+    def _open_workspace(self, visit: FannedOutVisit, pipelines: VisitPipelines) -> Workspace:
+        self._workspace = _RememberingWorkspace(self._opened(), self._settings, visit, pipelines)
+        return self._workspace
+
+    def _opened(self) -> Repositories:
+        if self._repositories is None:
+            self._repositories = Repositories.open(self._settings, self.camera)
+        return self._repositories
+
+    def _close_repositories(self) -> None:
+        repositories, self._repositories = self._repositories, None
+        if repositories is not None:
+            repositories.close()
+
+    def _begin_night(self) -> None:
+        """Write the night's init-outputs, as the initializer does before the first visit."""
+        current = night(time.time())
+        if current == self._night:
+            return
+        settings = self._settings
+        initialize_night(
+            InitializerSettings(
+                rubin_instrument=settings.rubin_instrument,
+                central_repo=settings.central_repo,
+                preprocessing_pipelines_config=settings.preprocessing_pipelines_config,
+                main_pipelines_config=settings.main_pipelines_config,
+                config_apdb=settings.config_apdb,
+                dataset_type_names=settings.dataset_type_names,
+            ),
+            current,
+        )
+        self._night = current
+
+
+class _RememberingWorkspace(Workspace):
+    """A visit's view of the repositories, which remembers the pipeline's result."""
+
+    result: Any = None
+
+    def run_pipeline(self) -> Any:
+        """Run the pipeline; see the base class."""
+        self.result = super().run_pipeline()
+        return self.result
+
+
+def _settings(options: WatchOptions, alerts: Path) -> WatchSettings:
+    folder = (options.pipelines or pipelines_folder(options.instrument)).absolute()
+    main = [str(folder / name) for name in _MAIN_PIPELINES if (folder / name).is_file()]
+    if not main:
+        raise RepositoryProblemError(
+            f"{folder} has none of {', '.join(_MAIN_PIPELINES)}: name the pipelines' folder with --pipelines."
+        )
+    preprocessing = folder / "Preprocessing.yaml"
+    apdb = options.apdb or str(_own_apdb(options.work))
+    local = options.work / "local"
+    local.mkdir(exist_ok=True)
+    return WatchSettings.load(
+        rubin_instrument=options.instrument,
+        skymap=options.skymap or _only_sky_map(options.repo),
+        central_repo=options.repo,
+        read_central_repo="",
+        # Neither bucket nor topic is ever asked.
+        image_bucket="unused",
+        bucket_topic="unused",
+        kafka_cluster="unused:9092",
+        preprocessing_pipelines_config=_selection([str(preprocessing)] if preprocessing.is_file() else []),
+        main_pipelines_config=_selection(main),
+        config_apdb=apdb,
+        local_repos=str(local.absolute()),
+        alert_keep_dir=str((options.work / "unsent-alerts").absolute()),
+        alert_folder=alerts,
+    )
+
+
+def _selection(paths: Sequence[str]) -> str:
+    # JSON is YAML.
+    return json.dumps([{"pipelines": list(paths)}])
+
+
+def _own_apdb(work: Path) -> Path:
+    config = (work / "apdb.yaml").absolute()
+    if not config.exists():
+        _log.info("Creating an APDB in %s.", work)
+        create(f"sqlite:///{(work / 'apdb.db').absolute()}?timeout=60", str(config), development=True)
+    return config
+
+
+def _only_sky_map(repo: str) -> str:
+    with Butler.from_config(repo) as butler:
+        names = sorted(
+            str(record.name) for record in butler.query_dimension_records("skymap", explain=False, limit=None)
+        )
+    if len(names) == 1:
+        return names[0]
+    found = f"the sky maps {', '.join(names)}" if names else "no sky map"
+    raise RepositoryProblemError(f"{repo} has {found}: name one with --skymap.")
