@@ -25,7 +25,7 @@ VISIT: dict[str, Any] = {
     "cameraAngle": 357.9606420320256,
     "startTime": 1747891209.9,
     "rotationSystem": 2,
-    "filters": "i_39",
+    "filters": "g_6",
     "duration": 35.0,
     "nimages": 1,
     "instrument": "LSSTCam",
