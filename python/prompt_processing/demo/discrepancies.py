@@ -237,6 +237,9 @@ def _why_missed(
             return "merged", f"with {owners[number]}, which was recovered as {seen}"
         if number not in kept:
             return "not in the APDB", f"{seen} passed the filters and was not stored"
+        if planes := _planes(products.difference, x, y, 0) & _UNDETECTABLE:
+            # What is left beside a masked core is not the source.
+            return f"mask: {_names(planes)}", f"{seen} lies beside the masked pixels"
         if others := [name for name in _changed_near(one, sky, products) if name != _name(place)]:
             return "merged", f"with {', '.join(others)} in {seen}"
         return "displaced", f"{seen}; the match radius is {MATCH_RADIUS_ARCSEC} arcsec"
@@ -298,6 +301,9 @@ def _why_spurious(
         recovered = set(owners.values())
         if lost := [name for name in changed if name not in recovered]:
             reason = "merged sources" if len(lost) > 1 else "displaced"
+            place = sky.iloc[_row_of(lost[0], sky)]
+            if masked := _planes(products.difference, place["x"], place["y"], 0) & _UNDETECTABLE:
+                reason = f"beside masked pixels: {_names(masked)}"
             away = f"beyond the match radius of {MATCH_RADIUS_ARCSEC} arcsec"
             seen = _describe(detected, float(distance[_row_of(lost[0], sky)]))
             return reason, f"{' and '.join(lost)}, {away}: {seen}; {measured}"

@@ -124,6 +124,16 @@ def test_detection_beyond_the_match_radius_explains_both_sides(sky: Sky) -> None
     assert str(spurious.id) in missed.detail
 
 
+def test_what_is_left_beside_a_saturated_core_is_explained_by_the_mask(sky: Sky) -> None:
+    sky.source(x=X + 3.2)
+    sky.add(sky.difference)
+    sky.difference.mask[int(Y) - 1 : int(Y) + 2, int(X) + 3] |= int(Mask.SAT_TEMPLATE)
+    missed, spurious = sky.visit().discrepancies
+    assert missed.reason == "mask: SAT_TEMPLATE"
+    assert str(spurious.id) in missed.detail
+    assert spurious.reason == "beside masked pixels: SAT_TEMPLATE"
+
+
 def test_two_lost_sources_share_a_detection_between_them(sky: Sky) -> None:
     sky.source(x=X - 2.7, kind="supernova")
     sky.source(x=X + 2.7, kind="supernova")
