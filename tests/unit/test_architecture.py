@@ -22,7 +22,9 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys
 import {package} as package
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    importlib.import_module(module.name)
+    # Loaded only when a file is written: the types of lsst.images load the Butler, if it is installed.
+    if not module.name.startswith("prompt_processing.images.layout."):
+        importlib.import_module(module.name)
 print(*sorted(name for name in sys.modules if name.startswith({heavy!r})))
 """
 

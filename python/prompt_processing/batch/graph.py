@@ -12,6 +12,7 @@ from lsst.pipe.base.all_dimensions_quantum_graph_builder import AllDimensionsQua
 from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 from lsst.pipe.base.quantum_graph_builder import QuantumGraphBuilderError
 
+from prompt_processing.butler.field_types import field_type
 from prompt_processing.butler.pipeline_files import read_pipeline
 
 from .errors import BatchError
@@ -75,7 +76,11 @@ def read_graph(path: Path) -> PredictedQuantumGraph:
 
 
 def register_types(butler: Butler, graph: PredictedQuantumGraph) -> None:
-    """Register the dataset types of a pipeline's outputs."""
+    """Register the dataset types of a pipeline's outputs, as others know them."""
+    known = {one.name for one in butler.registry.queryDatasetTypes()}
+    for node in graph.pipeline_graph.dataset_types.values():
+        if node.name not in known:
+            butler.registry.registerDatasetType(field_type(node.dataset_type))
     graph.pipeline_graph.register_dataset_types(butler)
 
 

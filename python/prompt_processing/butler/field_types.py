@@ -2,7 +2,7 @@
 
 Tasks exchange the types of this package, which the process knows under the names of the Rubin stack
 (`.types`). Central repositories and messages have the types of ``lsst-images`` and the formatters of the
-middleware, which any stack has, so that nobody needs this package to read an output.
+middleware, which any stack has, so that outputs are readable without this package.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +198,14 @@ def test_headers_of_raws_that_fits_cannot_hold_do_not_stop_a_write(tmp_path: Pat
     write_exposure(tmp_path / "e.fits", image)
     back = read_exposure(tmp_path / "e.fits").metadata
     assert back == {"PROGRAM": "na?ve?text", "A LONG KEYWORD": "x" * 200}
+
+
+def test_reading_loads_neither_lsst_images_nor_the_butler(tmp_path: Path) -> None:
+    write_exposure(tmp_path / "e.fits", an_exposure(), Identity("preliminary_visit_image"))
+    code = (
+        "import sys; from prompt_processing.images.fits import read_exposure\n"
+        f"assert read_exposure({str(tmp_path / 'e.fits')!r}).psf is not None\n"
+        "print(*(name for name in sys.modules if name.startswith(('lsst.images', 'lsst.daf'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -96,7 +96,7 @@ def field_image(exposure: Exposure, identity: Identity) -> MaskedImage:
     if not of_visit:
         return MaskedImage(Image(exposure.image, bbox=bbox, unit=unit), **planes)
     if exposure.psf is None:
-        # The type requires one; the reader is told.
+        # The type requires one; the metadata says that it is a stand-in.
         psf: Any = GaussianPointSpreadFunction(1.0, bbox, 11)
         metadata["psf_is_known"] = False
     else:
