@@ -69,6 +69,13 @@ def test_folder_that_somebody_else_can_have_filled_is_refused(untrusted: Path) -
     assert not is_private(untrusted)
 
 
+def test_link_is_refused_as_such_even_if_it_leads_to_a_private_folder(tmp_path: Path) -> None:
+    make_private(tmp_path / "elsewhere")
+    (tmp_path / "folder").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UntrustedFolderError, match="symbolic link"):
+        require_private(tmp_path / "folder")
+
+
 def test_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_private(tmp_path / "folder")
     belongs_to_another(monkeypatch)
