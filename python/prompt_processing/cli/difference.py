@@ -284,7 +284,12 @@ def _summary_table(result: DifferenceResult) -> Table:
         "residual / noise",
         f"{number('residualSky'):.3f} on the sky, {number('residualStars'):.2f} at stars, "
         f"{number('residualBrightStars'):.2f} at the brightest (variance scaled by "
-        f"{number('varianceScale'):.2f})",
+        f"{number('varianceScale'):.2f}"
+        + (
+            f"; noise includes {number('modelError'):.1%} of each pixel's light, which no kernel matches)"
+            if number("modelError") > 0
+            else ")"
+        ),
     )
     table.add_row(
         "changed",

@@ -93,6 +93,23 @@ def test_stars_that_match_add_nothing():
     assert flux_scatter(result.difference, science, stars) < 0.005
 
 
+@pytest.mark.parametrize("exposures", [2, 4])
+def test_image_less_its_own_coadd_is_noise(exposures):
+    images = [sky_of_stars((1.9, 1.9), seed)[0] for seed in range(exposures)]
+    science, stars = sky_of_stars((1.9, 1.9), 0)
+    coadd = images[-1]
+    coadd.image[...] = np.mean([each.image for each in images], axis=0)
+    coadd.variance /= exposures
+    result = subtract(science, coadd, stars)
+    residuals = measure_residuals(result.difference, stars)
+    # The noise that both share cancels: the difference has less than the sum of both.
+    assert float(result.metrics["varianceScale"]) < 0.75
+    assert residuals.sky == pytest.approx(1, abs=0.03)
+    assert residuals.stars < 1.2
+    assert residuals.bright_stars < 1.2
+    assert float(result.metrics["kernelSum"]) == pytest.approx(1, abs=0.01)
+
+
 def test_variable_stars_do_not_determine_the_model_error():
     rng = np.random.default_rng(3)
     image = rng.normal(0, 1, SHAPE).astype(np.float32)
