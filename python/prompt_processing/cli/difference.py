@@ -191,7 +191,7 @@ def _settings(options: dict[str, Any]) -> tuple[DifferenceOptions, ReadOptions, 
     from prompt_processing.difference.difference import DifferenceOptions
     from prompt_processing.difference.find_psf import PsfSettings
     from prompt_processing.difference.read import ReadOptions
-    from prompt_processing.imaging.difference.subtraction import SubtractionOptions
+    from prompt_processing.imaging.difference.options import SubtractionOptions
 
     readers = []
     for which in ("", "template_"):

@@ -12,8 +12,9 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from prompt_processing.imaging.difference.options import SubtractionOptions
 from prompt_processing.imaging.difference.residuals import Residuals, flux_scatter, measure_residuals
-from prompt_processing.imaging.difference.subtraction import SubtractionOptions, subtract
+from prompt_processing.imaging.difference.subtraction import subtract
 from prompt_processing.imaging.errors import NumericalError
 from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
 from prompt_processing.imaging.measurement.dia_detection import DetectionOptions

@@ -134,7 +134,7 @@ def _dark_pieces(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: f
     deepest = ndimage.minimum_filter1d(below, PIECE, axis=0)
     dark &= deepest > 2 * mean - 3 * noise
     dark &= ndimage.uniform_filter1d((below < 0).astype(np.float32), PIECE, axis=0) > DARK_SHARE
-    return ndimage.binary_dilation(dark, np.ones((PIECE, 1))) & (below < -0.5 * noise) & usable
+    return ndimage.binary_dilation(dark, np.ones((PIECE, 1), np.bool_)) & (below < -0.5 * noise) & usable
 
 
 def _is_even(values: NDArray[np.float32], noise: float) -> bool:

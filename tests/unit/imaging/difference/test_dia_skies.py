@@ -6,7 +6,8 @@ from scipy import ndimage
 
 from prompt_processing.images import Psf
 from prompt_processing.imaging.difference.background import remove_fine_background, remove_residual_background
-from prompt_processing.imaging.difference.subtraction import SubtractionOptions, subtract
+from prompt_processing.imaging.difference.options import SubtractionOptions
+from prompt_processing.imaging.difference.subtraction import subtract
 from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
 from prompt_processing.imaging.measurement.dia_detection import detect_dia_sources
 from prompt_processing.imaging.measurement.dia_filters import filter_dia_sources

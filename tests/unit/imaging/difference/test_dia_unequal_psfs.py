@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from prompt_processing.images import Exposure, Psf
 from prompt_processing.imaging.difference.model_error import add_model_error
+from prompt_processing.imaging.difference.options import SubtractionOptions
 from prompt_processing.imaging.difference.residuals import flux_scatter, measure_residuals
 from prompt_processing.imaging.difference.smoothing import Smoothing, gaussian_spectrum
-from prompt_processing.imaging.difference.subtraction import SubtractionOptions, subtract
+from prompt_processing.imaging.difference.subtraction import subtract
 
 SHAPE = (360, 360)
 OFFSETS = np.arange(-20, 21)
