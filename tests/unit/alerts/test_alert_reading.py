@@ -3,11 +3,11 @@
 import base64
 import io
 import json
-import struct
 import tarfile
 
 import fastavro
 import pytest
+from alert_packets import SCHEMA, encode, frame
 from lsst.alert.packet import Schema, get_schema_path
 
 from prompt_processing.alerts.files import KEPT, AlertFile
@@ -16,33 +16,7 @@ from prompt_processing.alerts.reading import AlertReader, UnreadableAlertError
 from prompt_processing.cli.main import run
 from prompt_processing.transport.schema_registry import UnknownSchemaError
 
-SCHEMA = Schema.from_file()
 FITS = b"SIMPLE  =                    T" + b" " * 2850
-
-
-def encode(source_id: int, schema: Schema = SCHEMA, **fields: object) -> bytes:
-    """An alert with no more than it must have."""
-
-    def least(kind):
-        if isinstance(kind, list):
-            return None
-        if isinstance(kind, dict) and kind["type"] == "record":
-            return {field["name"]: least(field["type"]) for field in kind["fields"]}
-        if isinstance(kind, dict):
-            return [] if kind["type"] == "array" else least(kind["type"])
-        return {"string": "", "boolean": False, "bytes": b""}.get(kind, 0)
-
-    alert = {field["name"]: least(field["type"]) for field in schema.definition["fields"]}
-    alert["diaSource"] |= {"diaSourceId": source_id, "visit": 2026060900578, "detector": 94, "ra": 155.5}
-    stream = io.BytesIO()
-    fastavro.schemaless_writer(
-        stream, fastavro.parse_schema(schema.definition), {**alert, "diaSourceId": source_id, **fields}
-    )
-    return stream.getvalue()
-
-
-def frame(datum: bytes, schema_id: int = 1101) -> bytes:
-    return struct.pack(">bI", 0, schema_id) + datum
 
 
 @pytest.mark.parametrize("packet", [frame(encode(77)), encode(77)], ids=["framed", "bare"])
