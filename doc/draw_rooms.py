@@ -16,6 +16,7 @@ CAPTIONS = {
     "prompt_delivery": "releases and charts",
     "cli": "the command prompt",
     "demo": "a night, scored",
+    "watch": "raws of a folder",
     "operators": "logs, a look into a pod",
     "commissioning": "describes cameras",
     "tester": "plays the telescope",
