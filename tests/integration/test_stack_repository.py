@@ -68,6 +68,20 @@ def test_configured_name_of_an_output_is_used(
     assert "our_template" in outputs(stack_folder)
 
 
+def test_worker_names_the_catalogue_that_the_repository_has(
+    stack_folder: Path, open_butler_worker: Callable[..., Worker], caplog: pytest.LogCaptureFixture
+) -> None:
+    stack.execute(
+        stack_folder / "central",
+        "UPDATE dataset_type SET name = ? WHERE name = ?",
+        [("old", "reference_stars")],
+    )
+    # Pipelines of which the catalogue's sky pixels are known.
+    main = "- pipelines: [$PROMPT_PROCESSING_DIR/pipelines/LSSTCam/SingleFrame.yaml]"
+    open_butler_worker(main_pipelines_config=main)
+    assert "no reference_stars, but old, the_monster_20250219" in caplog.text
+
+
 def test_only_configured_collections_are_searched(
     stack_folder: Path, open_butler_worker: Callable[..., Worker]
 ) -> None:

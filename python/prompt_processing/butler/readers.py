@@ -24,7 +24,7 @@ __all__ = [
     "UnreadableFormatter",
 ]
 
-_PLANES = {"image": 0, "mask": 1, "variance": 2}
+_PLANES = {"image": "IMAGE", "mask": "MASK", "variance": "VARIANCE"}
 _PARTS = {
     "wcs": "wcs",
     "psf": "psf",
@@ -76,10 +76,9 @@ class StackExposureReader(_StackReader):
             return stack_exposure.read_exposure(path, (self.file_descriptor.parameters or {}).get("region"))
         if component in _PARTS:
             return stack_exposure.read_exposure_parts(path)[_PARTS[component]]
-        planes = stack_exposure.read_planes(path)
         if component == "dimensions":
-            return planes[0].shape[::-1]
-        return planes[_PLANES[component]]
+            return stack_exposure.read_plane(path, "IMAGE").shape[::-1]
+        return stack_exposure.read_plane(path, _PLANES[component])
 
 
 class StackFileReader(_StackReader):

@@ -142,6 +142,7 @@ class Repositories:
             settings,
             registered,
         )
+        _hint_at_catalogues(pipelines, dataset_types)
         repositories.further_inputs = tuple(_registered(settings.preload_dataset_types, dataset_types))
         return repositories
 
@@ -169,6 +170,21 @@ class Repositories:
         """Disconnect and remove the local repository."""
         self.central.close()
         self.local.close()
+
+
+def _hint_at_catalogues(pipelines: PipelineLibrary, known: Mapping[str, DatasetType]) -> None:
+    """Warn about a reference catalogue that the repository has under another name only."""
+    there = sorted(name for name, one in known.items() if one.dimensions.skypix)
+    wanted = {one.name for pipeline in pipelines for one, _ in pipeline.inputs() if one.dimensions.skypix}
+    for name in sorted(wanted.difference(known)):
+        if there:
+            _LOG.warning(
+                "The repository has no %s, but %s; set DATASET_TYPE_NAMES, such as {%s: %s}.",
+                name,
+                ", ".join(there),
+                name,
+                there[0],
+            )
 
 
 def _registered(names: Iterable[str], known: Mapping[str, DatasetType]) -> Iterator[DatasetType]:

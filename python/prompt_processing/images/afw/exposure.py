@@ -24,7 +24,14 @@ from .errors import StackFileError
 from .psf import read_psf
 from .transforms import sky_wcs, wcs_of_header
 
-__all__ = ["is_exposure", "read_exposure", "read_exposure_parts", "read_photo_calib", "read_planes"]
+__all__ = [
+    "is_exposure",
+    "read_exposure",
+    "read_exposure_parts",
+    "read_photo_calib",
+    "read_plane",
+    "read_planes",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,7 +80,7 @@ def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
     if region is None or parts["wcs"] is None:
         return Exposure(*read_planes(path), **parts)
     with fitsio.FITS(str(path)) as file:
-        shape = tuple(int(n) for n in file[_number(path, "IMAGE")].get_dims())
+        shape = tuple(int(n) for n in file[_plane(path, "IMAGE")[0]].get_dims())
     rows, columns = box_around(region, parts["wcs"], (shape[0], shape[1]))
     parts["wcs"] = shifted_wcs(parts["wcs"], columns.start, rows.start)
     if parts["psf"] is not None:
@@ -91,24 +98,37 @@ def read_planes(
     StackFileError
         Raised if the file lacks one of them.
     """
-    numbers = [_number(path, name) for name in _PLANES]
-    planes = []
+    image, mask, variance = (read_plane(path, name, rows, columns) for name in _PLANES)
+    return image, mask, variance
+
+
+def read_plane(
+    path: str | Path, plane: str, rows: slice | None = None, columns: slice | None = None
+) -> NDArray[Any]:
+    """Read one plane, or some rows and columns of it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    plane
+        ``IMAGE`` or ``VARIANCE`` (float32), or ``MASK`` (bits of `Mask`, int32).
+    rows, columns
+        What to read; all by default.
+
+    Raises
+    ------
+    StackFileError
+        Raised if the file lacks the plane.
+    """
+    number, header = _plane(path, plane)
     with fitsio.FITS(str(path)) as file:
-        for number in numbers:
-            if rows is None:
-                values = file[number].read()
-            else:
-                values = file[number][rows, :][:, columns]
-            planes.append(np.ascontiguousarray(values, values.dtype.newbyteorder("=")))
-    with fits.open(path, memmap=True) as hdus:
-        bits = {
-            key.removeprefix("MP_"): int(value)
-            for key, value in hdus[numbers[1]].header.items()
-            if key.startswith("MP_")
-        }
-    image, mask, variance = planes
-    values = [plane.astype(np.float32, copy=False) for plane in (image, variance)]
-    return values[0], own_planes(mask, bits), values[1]
+        values = file[number].read() if rows is None else file[number][rows, :][:, columns]
+    values = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+    if plane != "MASK":
+        return values.astype(np.float32, copy=False)
+    bits = {key.removeprefix("MP_"): int(bit) for key, bit in header.items() if key.startswith("MP_")}
+    return own_planes(values, bits)
 
 
 def own_planes(mask: NDArray[Any], bits: dict[str, int]) -> NDArray[np.int32]:
@@ -122,7 +142,9 @@ def own_planes(mask: NDArray[Any], bits: dict[str, int]) -> NDArray[np.int32]:
         Number of the bit of each plane, by its name.
     """
     values = {**{name: int(plane) for name, plane in Mask.__members__.items()}, **_ALIKE}
-    moves = [(bit, int(values[name])) for name, bit in bits.items() if name in values]
+    # Most images have few of the planes.
+    present = int(np.bitwise_or.reduce(mask, axis=None))
+    moves = [(bit, int(values[name])) for name, bit in bits.items() if name in values and present >> bit & 1]
     kept = sum(1 << bit for bit, value in moves if value == 1 << bit)
     result = (mask & kept).astype(np.int32)
     for bit, value in moves:
@@ -189,12 +211,13 @@ def _find(hdus: fits.HDUList, plane: str) -> int | None:
     return None
 
 
-def _number(path: str | Path, plane: str) -> int:
+def _plane(path: str | Path, plane: str) -> tuple[int, fits.Header]:
+    """Return the number and the header of the HDU of a plane."""
     with fits.open(path, memmap=True) as hdus:
         number = _find(hdus, plane)
-    if number is None:
-        raise StackFileError(f"{path} has no {plane.lower()} plane: it is not an exposure of the stack.")
-    return number
+        if number is None:
+            raise StackFileError(f"{path} has no {plane.lower()} plane: it is no exposure of the stack.")
+        return number, hdus[number].header
 
 
 def _origin(header: fits.Header) -> tuple[int, int]:
