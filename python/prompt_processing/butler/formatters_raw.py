@@ -23,5 +23,5 @@ class RawFormatter(FormatterV2):
     def read_from_local_file(
         self, path: str, component: str | None = None, expected_size: int = -1
     ) -> RawFrame:
-        """Read the whole file."""
-        return read_raw(path)
+        """Read the detector's part of the file, or the whole file if it has no other."""
+        return read_raw(path, detector=self.data_id.get("detector"))

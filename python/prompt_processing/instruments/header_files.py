@@ -11,7 +11,7 @@ from astropy.io.fits.card import Undefined
 
 from prompt_processing.domain.json_text import parse_json
 
-from .description.registry import recognise
+from .description.registry import load_instrument, recognise
 from .errors import HeaderError, RawFileError
 from .translators import instrument_of, translator_for
 
@@ -155,6 +155,10 @@ def read_detector_headers(path: str | Path) -> dict[int, dict[str, Any]]:
         raise RawFileError(str(path), f"unreadable: {lines[-1] if lines else error!r}") from error
     if not images:
         raise RawFileError(str(path), "the file has no image.")
+    first = merged_header(primary, images[0])
+    if load_instrument(instrument_of_header(first, str(path))).document.raw.layout != "sections":
+        # All images are amplifiers of one detector.
+        return {header_identity(first, str(path))[1]: first}
     headers: dict[int, dict[str, Any]] = {}
     problem: HeaderError | None = None
     for image in images:

@@ -16,7 +16,7 @@ from prompt_processing.butler.ingest import Ingester, check_complete
 from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import load_camera
-from prompt_processing.instruments.header_files import read_header
+from prompt_processing.instruments.header_files import read_detector_headers
 from prompt_processing.instruments.headers import Observation, translate
 
 
@@ -66,30 +66,40 @@ def import_raws(
         with file.as_local() as local:
             path = Path(local.ospath)
             check_complete(path)
-            observation = translate(read_header(path), str(file))
-            instrument = observation.instrument
+            observations = [translate(header, str(file)) for header in read_detector_headers(path).values()]
+            instrument = observations[0].instrument
             if instrument not in ingesters:
                 ingesters[instrument] = _ingester(butler, instrument, padding_arcsec)
             target = run or Collections(instrument).raw
             butler.collections.register(target)
-            data_id = {
-                "instrument": instrument,
-                "exposure": observation.exposure_id,
-                "detector": observation.detector,
-            }
-            ingester = ingesters[instrument]
             with butler.transaction():
-                # Another detector of the visit may have been imported before; existing records are kept.
-                for element, rows in ingester.dimension_records(_as_visit(observation), observation).items():
-                    butler.registry.insertDimensionData(element, *rows, skip_existing=True)
-                if butler.find_dataset("raw", data_id, collections=target) is not None:
-                    continue
-                kind = butler.get_dataset_type("raw")
-                full = butler.registry.expandDataId(data_id, dimensions=kind.dimensions)
-                ref = DatasetRef(kind, full, run=target)
-                butler.ingest(FileDataset(path=str(path), refs=[ref]), transfer="copy")
-        number += 1
+                new = [
+                    ref
+                    for observation in observations
+                    if (ref := _new_raw(butler, ingesters[instrument], observation, target)) is not None
+                ]
+                if new:
+                    # A file with several detectors is one file of several datasets.
+                    butler.ingest(FileDataset(path=str(path), refs=new), transfer="copy")
+            number += len(new)
     return number
+
+
+def _new_raw(butler: Butler, ingester: Ingester, observation: Observation, run: str) -> DatasetRef | None:
+    """Insert the records of a raw and return its reference; `None` if the run has it."""
+    # Another detector of the visit may have been imported before; existing records are kept.
+    for element, rows in ingester.dimension_records(_as_visit(observation), observation).items():
+        butler.registry.insertDimensionData(element, *rows, skip_existing=True)
+    data_id = {
+        "instrument": observation.instrument,
+        "exposure": observation.exposure_id,
+        "detector": observation.detector,
+    }
+    if butler.find_dataset("raw", data_id, collections=run) is not None:
+        return None
+    kind = butler.get_dataset_type("raw")
+    full = butler.registry.expandDataId(data_id, dimensions=kind.dimensions)
+    return DatasetRef(kind, full, run=run)
 
 
 def find_raws(names: Iterable[str]) -> Iterator[ResourcePath]:
