@@ -24,4 +24,5 @@ class RawFormatter(FormatterV2):
         self, path: str, component: str | None = None, expected_size: int = -1
     ) -> RawFrame:
         """Read the detector's part of the file, or the whole file if it has no other."""
-        return read_raw(path, detector=self.data_id.get("detector"))
+        detector = self.data_id.get("detector")
+        return read_raw(path, detector=None if detector is None else int(detector))
