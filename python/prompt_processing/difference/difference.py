@@ -56,7 +56,7 @@ class DifferenceOptions:
         Whether to correct the headers' positions and flux scales with the images' stars.
     cosmic_rays : `bool`
         Whether to look for cosmic rays in both images.
-    subtraction : `~prompt_processing.imaging.difference.subtraction.SubtractionOptions`
+    subtraction : `~prompt_processing.imaging.difference.options.SubtractionOptions`
         Options of the kernel and the subtraction.
     science_psf, template_psf : `PsfSettings`
         Known properties of the images' PSFs: seeing, positions of stars, or an image. By default
