@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from prompt_processing.imaging.measurement.reliability import FEATURES, ReliabilityModel
 
-VERSION = "network-1"
+VERSION = "net-1"
 HIDDEN = 6
 RIDGE = 10.0
 NETWORKS = 5

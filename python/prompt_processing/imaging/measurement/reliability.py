@@ -139,6 +139,10 @@ def _trails(
     return trailed, {"reduced_chi2": np.log(chi2 / n_data), "misfit": left / np.maximum(snr**2, 1.0)}
 
 
+LONGEST_VERSION = 7
+"""Characters of the APDB's column ``reliabilityVersion``. PostgreSQL refuses rows with a longer version."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReliabilityModel:
     """A network of `features` with one hidden layer and a linear part.
@@ -181,7 +185,7 @@ class ReliabilityModel:
         Raises
         ------
         UnusableModelError
-            Raised if a field is missing, or does not fit `FEATURES`.
+            Raised if a field is missing, or does not fit `FEATURES` or the APDB.
         """
         try:
             model = cls(
@@ -193,6 +197,10 @@ class ReliabilityModel:
             raise UnusableModelError(
                 f"The reliability model is unusable: {type(error).__name__}: {error}"
             ) from error
+        if len(model.version) > LONGEST_VERSION:
+            raise UnusableModelError(
+                f"The reliability model's version {model.version!r} has more than {LONGEST_VERSION} characters"
+            )
         n, n_hidden = len(FEATURES), model.hidden_bias.size
         shapes = {name: getattr(model, name).shape for name in _ARRAYS}
         hidden = {"hidden_weights": (n, n_hidden), "hidden_bias": (n_hidden,), "output_weights": (n_hidden,)}

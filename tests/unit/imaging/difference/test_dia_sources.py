@@ -170,7 +170,14 @@ def test_model_from_the_repository_is_preferred(star_image):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"linear_weights": [1.0]}, {"mean": "x"}, {"intercept": None}, {"scale": []}, {"features": ["snr"]}],
+    [
+        {"linear_weights": [1.0]},
+        {"mean": "x"},
+        {"intercept": None},
+        {"scale": []},
+        {"features": ["snr"]},
+        {"version": "too-long"},
+    ],
 )
 def test_model_for_other_features_is_refused(star_image, changed):
     sources = measured(star_image((200, 200), [(60.0, 60.0, 1000.0)], seed=13))
