@@ -199,7 +199,8 @@ class ReliabilityModel:
             ) from error
         if len(model.version) > LONGEST_VERSION:
             raise UnusableModelError(
-                f"The reliability model's version {model.version!r} has more than {LONGEST_VERSION} characters"
+                f"The reliability model has a version of more than {LONGEST_VERSION} characters",
+                version=model.version,
             )
         n, n_hidden = len(FEATURES), model.hidden_bias.size
         shapes = {name: getattr(model, name).shape for name in _ARRAYS}
