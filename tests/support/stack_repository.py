@@ -24,6 +24,7 @@ from prompt_processing.images import Exposure, Mask, SkyMap
 
 GENERIC = "lsst.obs.base.formatters.fitsGeneric.FitsGenericFormatter"
 EXPOSURE = "lsst.obs.base.formatters.fitsExposure.FitsExposureFormatter"
+IMAGES = ("ExposureF", "MaskedImageV2", "VisitImage", "DifferenceImage")
 PICKLE = "lsst.daf.butler.formatters.pickle.PickleFormatter"
 
 
@@ -81,13 +82,14 @@ def as_the_stack_has_it(folder: Path) -> None:
     central = folder / "central"
     with Butler.from_config(str(central), writeable=True) as butler:
         refs = butler.query_all_datasets("*", find_first=False, limit=None)
-        formatters = {}
+        formatters, images = {}, {}
         for ref in refs:
             kind = ref.datasetType.storageClass_name
             path = Path(butler.getURI(ref).ospath)
-            if kind == "ExposureF":
-                _rewrite(path, butler.get(ref))
+            if kind in IMAGES:
+                _rewrite(path, butler.get(ref, storageClass="ExposureF"))
                 formatters[ref.id.hex] = EXPOSURE
+                images[ref.id.hex] = ref.datasetType.name
             elif kind == "SkyMap":
                 pickled = sky_map_pickle("DiscreteSkyMap", _discrete(butler.get(ref)))
                 path.with_suffix(".pickle").write_bytes(pickled)
@@ -124,6 +126,16 @@ def as_the_stack_has_it(folder: Path) -> None:
         butler.collections.redefine_chain("LSSTCam/defaults", ["LSSTCam/calib"])
     rename(central, formatters)
     execute(central, "UPDATE file_datastore_records SET file_size = ?", [(-1,)])
+    execute(
+        central,
+        "UPDATE file_datastore_records SET storage_class = 'ExposureF' WHERE dataset_id = ?",
+        [(identity,) for identity in images],
+    )
+    execute(
+        central,
+        "UPDATE dataset_type SET storage_class = 'ExposureF' WHERE name = ?",
+        [(name,) for name in set(images.values())],
+    )
     execute(
         central,
         "UPDATE file_datastore_records SET path = replace(path, '.json', '.pickle') WHERE storage_class = ?",
