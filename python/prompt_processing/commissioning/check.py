@@ -16,6 +16,7 @@ from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from prompt_processing.domain.ids import pack_id
 from prompt_processing.imaging.errors import NumericalError
 from prompt_processing.instruments import (
     Detector,
@@ -203,6 +204,10 @@ def _remark_on(observation: Observation, instrument: Instrument, one: CheckedFra
                 f"the type {observation.observation_type!r} is none that calibrations or science need: "
                 "see image_types"
             )
+    try:
+        pack_id(observation.exposure_id, observation.detector, 0)
+    except ValueError as error:
+        one.problems.append(f"sources cannot be numbered by this exposure id: {error}")
     if observation.physical_filter not in instrument.camera.filters:
         one.remarks.append(f"the filter {observation.physical_filter!r} is not among the filters")
     if observation.observation_type == "science":

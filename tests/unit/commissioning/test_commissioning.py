@@ -22,6 +22,7 @@ from prompt_processing.instruments import (
     read_raw,
     translate,
 )
+from prompt_processing.instruments.description.instrument import read_instrument
 from prompt_processing.instruments.description.registry import SEARCH_PATH_VARIABLE
 
 GAIN, READ_NOISE, LEVEL = 1.6, 9.0, 800
@@ -188,6 +189,18 @@ def test_check_finds_frames_with_the_same_id(drafted, frames, tmp_path):
     first, second = check_frames(drafted.instrument, [frames[-1], twin], tmp_path / "pictures")
     assert not first.problems
     assert "it has the exposure id" in second.problems[0]
+
+
+def test_check_finds_exposure_ids_that_are_too_large_for_sources(tmp_path, frames, monkeypatch):
+    document = (
+        draft_instrument(frames, tmp_path / "cameras" / "Moravian").instrument.folder / "instrument.yaml"
+    )
+    document.write_text(document.read_text().replace("header:\n", "header:\n  exposure_id: JOB\n"))
+    monkeypatch.setenv(SEARCH_PATH_VARIABLE, str(tmp_path / "cameras"))
+    header = {**MAXIM_HEADER, "INSTRUME": "Moravian G2-1600", "JOB": 99_999_999_999}
+    path = write_single(tmp_path / "large.fit", header, np.zeros(SHAPE))
+    (checked,) = check_frames(read_instrument(document.parent), [path], tmp_path / "pictures")
+    assert "sources cannot be numbered by this exposure id" in checked.problems[0]
 
 
 def test_check_says_why_a_frame_is_unusable(drafted, tmp_path):

@@ -60,6 +60,7 @@ class AmplifierDocument(_Document):
     """Sections of one amplifier in the file."""
 
     name: str = Field(pattern=r"[A-Za-z0-9_]+")
+    """Name, which stands for ``{amplifier}`` in the keywords of sections."""
     hdu: int = Field(default=0, ge=0)
     """Which of the detector's images in the file holds it, from 0."""
     data: Section | None = None
@@ -86,6 +87,7 @@ class AmplifierKind(_Document):
     """
 
     vendor: str = ""
+    """Maker of the detector."""
     gain: float = Field(default=1.0, gt=0)
     """Electrons per ADU, for amplifiers without a value of their own."""
     read_noise: float = Field(default=0.0, ge=0)
@@ -118,17 +120,24 @@ class AmplifierKind(_Document):
 class DetectorDocument(_Document):
     """One detector."""
 
-    id: int = Field(ge=0)
+    id: int = Field(ge=0, le=255)
+    """Detector id."""
     name: str = Field(pattern=r"[A-Za-z0-9_-]+")
+    """Name, such as ``R22_S11`` or ``S1``."""
     kind: str
-    """An entry of `InstrumentDocument.amplifier_kinds`."""
+    """An entry of ``amplifier_kinds``."""
     purpose: Literal["SCIENCE", "GUIDER", "WAVEFRONT", "FOCUS"] = "SCIENCE"
+    """``SCIENCE`` for detectors that make alerts."""
     raft: str = ""
+    """Raft; by default what precedes ``_`` in the name."""
     sensor: str = ""
+    """Name in the raft; by default the rest of the name."""
     serial: str = ""
+    """Serial number."""
     x_mm: float = 0.0
     """Centre of the detector in the focal plane."""
     y_mm: float = 0.0
+    """Likewise."""
     yaw_deg: float = 0.0
     """Anticlockwise rotation of the detector about its centre."""
 
@@ -201,14 +210,23 @@ class HeaderDocument(_Document):
     exposure_id: KeywordRule | None = None
     """By default the observing day and the seconds since its begin, ``YYYYMMDDsssss``."""
     observation_id: KeywordRule | None = None
+    """Identifier; by default the exposure id with its prefix."""
     detector: KeywordRule
+    """Id or name of the detector."""
     physical_filter: KeywordRule
+    """Filter, as among the ``filters``."""
     begin: TimeRule
+    """Begin of the exposure."""
     end: TimeRule | None = None
+    """End of the exposure; by default begin plus exposure time."""
     exposure_time: KeywordRule
+    """Exposure time, seconds."""
     dark_time: KeywordRule | None = None
+    """Time in which dark current accumulates, seconds; by default the exposure time."""
     ra: AngleRule | None = None
+    """Right ascension of the boresight."""
     dec: AngleRule | None = None
+    """Declination of the boresight."""
     frame: Literal["icrs", "fk5"] = "icrs"
     """Frame of the pointing."""
     frame_keyword: str | None = None
@@ -216,13 +234,21 @@ class HeaderDocument(_Document):
     rotation: RotationRule | None = None
     """Angle of focal-plane +Y, east of north."""
     airmass: KeywordRule | None = None
+    """Airmass."""
     azimuth: KeywordRule | None = None
+    """Azimuth, degrees."""
     altitude: KeywordRule | None = None
+    """Altitude, degrees."""
     zenith_distance: KeywordRule | None = None
+    """Zenith distance, degrees, where there is no altitude."""
     observation_type: KeywordRule
+    """Type of the observation, as among the ``image_types``."""
     target: KeywordRule | None = None
+    """Target."""
     program: KeywordRule | None = None
+    """Observing programme."""
     reason: KeywordRule | None = None
+    """Reason of the observation."""
 
 
 class ButlerDocument(_Document):
