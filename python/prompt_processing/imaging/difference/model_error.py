@@ -15,7 +15,7 @@ from prompt_processing.imaging.row_bands import in_bands
 STARS = 240
 """Number of brightest stars that may measure it ..."""
 FEWEST = 4
-"""... and the least number that determines it."""
+"""... and the fewest that determine it."""
 
 DETECTABLE = 0.05
 """Error, as a share of the light, that must exceed the noise in a star that measures it. Of those stars, the

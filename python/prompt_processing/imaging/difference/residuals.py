@@ -16,7 +16,7 @@ GAUSSIAN_CORE = (15.865, 84.135)
 """Percentiles one standard deviation from the mean."""
 
 FEWEST_STARS = 8
-"""Least number of stars that measure the scatter of fluxes."""
+"""Fewest stars that measure the scatter of fluxes."""
 
 
 @dataclass(frozen=True, slots=True)
