@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +14,7 @@ from threading import Event
 import butler_world as world
 import numpy as np
 import pytest
+import watch_process
 from astropy.wcs import WCS
 from lsst.daf.butler import Butler
 
@@ -77,7 +80,34 @@ def test_raws_become_outputs_of_the_central_repository(
     assert (options.work / "apdb.yaml").exists()
 
 
-def test_a_repository_without_sky_map_is_named(options: WatchOptions, central_folder: Path) -> None:
+def test_no_image_is_lost_or_doubled_when_the_process_is_killed(
+    central_folder: Path, options: WatchOptions
+) -> None:
+    number = 3
+    folder = raws(central_folder / "incoming", number)
+    program = [sys.executable, watch_process.__file__, str(central_folder)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(watch_process.__file__).parent)}
+    rng = np.random.default_rng()
+    with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        # Killed somewhere in the image after the next one.
+        assert process.stdout.readline()
+        time.sleep(float(rng.uniform(0.0, 1.0)))
+        process.kill()
+    subprocess.run(program, env=environment, check=True, timeout=200)
+    with Journal(options.work / "journal.db") as journal:
+        entries = list(journal.entries())
+    assert sorted(entry.exposure or 0 for entry in entries) == [world.EXPOSURE + n for n in range(number)]
+    assert {entry.state for entry in entries} == {FileState.DONE}, [entry.reason for entry in entries]
+    with Butler.from_config(options.repo) as butler:
+        refs = butler.query_datasets(
+            "preliminary_visit_image", collections=f"{world.INSTRUMENT}/prompt/*", find_first=False
+        )
+    assert sorted(ref.dataId["visit"] for ref in refs) == [world.EXPOSURE + n for n in range(number)]
+    assert len(list(folder.rglob("*.fits"))) == number
+
+
+def test_a_folder_without_pipelines_is_named(options: WatchOptions, central_folder: Path) -> None:
     with pytest.raises(RepositoryProblemError, match="--pipelines"):
         WatchContext(replace(options, pipelines=central_folder / "none"), world.small_camera())
 

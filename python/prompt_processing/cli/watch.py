@@ -38,6 +38,7 @@ from .options import INSTRUMENT, NUMBERS, log_to_stderr
     help="Folder of journal, APDB, alerts and log.",
 )
 @click.option("--once", is_flag=True, help="End when all files that are there are processed.")
+@click.option("--again", is_flag=True, help="Try the files that were set aside again.")
 @click.option("--skymap", metavar="NAME", help="Sky map of the templates.  [default: the only one]")
 @click.option(
     "--pipelines",
@@ -75,6 +76,7 @@ def main(
     instrument: str,
     work: Path,
     once: bool,
+    again: bool,
     skymap: str | None,
     pipelines: Path | None,
     apdb: str | None,
@@ -101,11 +103,11 @@ def main(
     if not folder.is_dir():
         raise click.UsageError(f"{folder} is not a folder.")
     work.mkdir(parents=True, exist_ok=True)
-    log_to_stderr(logging.ERROR)
+    log_to_stderr(logging.CRITICAL)
     _log_to_file(work / "watch.log")
     stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(name, lambda *_: stop.set())
     options = WatchOptions(repo, instrument, work, skymap, pipelines, apdb, alerts)
     try:
         if made := ensure_reference_stars(repo, instrument):
@@ -115,6 +117,8 @@ def main(
         raise click.ClickException(str(error)) from error
     try:
         with Journal(work / "journal.db") as journal:
+            if again and (number := journal.forget(FileState.SET_ASIDE)):
+                click.echo(f"{number} images are tried again.")
             watch = Watch(
                 Folder(folder, patience),
                 journal,
@@ -138,6 +142,6 @@ def _log_to_file(path: Path) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     for other in root.handlers:
-        other.setLevel(logging.ERROR)
+        other.setLevel(logging.CRITICAL)
     root.setLevel(logging.INFO)
     root.addHandler(handler)

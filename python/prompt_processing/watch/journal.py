@@ -130,6 +130,10 @@ class Journal:
             ),
         )
 
+    def forget(self, state: FileState) -> int:
+        """Delete the entries of a state, so that their files are new again; return their number."""
+        return self._connection.execute("DELETE FROM files WHERE state = ?", (state,)).rowcount
+
     def entries(self, state: FileState | None = None) -> Iterator[Entry]:
         """Yield all entries, or those of a state, oldest first."""
         where, values = ("", ()) if state is None else (" WHERE state = ?", (state,))

@@ -26,8 +26,11 @@ __all__ = ["Report", "Watch"]
 
 _log = logging.getLogger("lsst.watch.service")
 
-MOST_ATTEMPTS = 3
+MOST_ATTEMPTS = 10
 """Number of times that an image is tried, restarts of a killed process included."""
+
+_FIRST_DELAY, _LONGEST_DELAY = 5.0, 300.0
+"""Seconds before an image is tried again; the delay doubles each time. The last is after about 20 minutes."""
 
 
 class Processor(Protocol):
@@ -201,7 +204,8 @@ class Watch:
         outcome = image.outcome
         if outcome.status is Status.RETRIABLE and entry.attempts < MOST_ATTEMPTS:
             _log.warning("%s is tried again: %s", arrival.path, outcome.reason)
-            self._later[arrival.path] = self._now() + 5.0 * entry.attempts
+            delay = min(_FIRST_DELAY * 2 ** (entry.attempts - 1), _LONGEST_DELAY)
+            self._later[arrival.path] = self._now() + delay
             return
         state = _state(outcome.status, outcome.reason)
         self._settle(Report(replace(entry, state=state, reason=outcome.reason), observation, image, seconds))
