@@ -26,6 +26,7 @@ from .catalogue import candidates_table, write_catalogue
 from .common_stars import pixel_wcs
 from .errors import DifferenceError, NoStarsError, NotAlignedError, UnusableOptionError
 from .find_psf import PsfSettings, no_psf_message
+from .lines import reject_lines
 from .prepare import PreparedImage, finish, prepare
 from .read import OpenedImage, ReadOptions, open_image
 from .register import Registration, register
@@ -204,7 +205,7 @@ def difference_images(
     scatter = flux_scatter(result.difference, image.exposure, registration.stars)
     limits = FilterOptions(minimum_snr=options.threshold)
     limits = replace(limits, contrast=max(limits.contrast, SIGNIFICANT_CHANGE * min(scatter, MOST_SCATTER)))
-    kept, rejected = filter_dia_sources(detections, limits)
+    kept, rejected = reject_lines(*filter_dia_sources(detections, limits))
     kept["reliability"] = ReliabilityModel.load().score(kept)
     residuals = measure_residuals(result.difference, registration.stars)
     summary = _summary(image, reference, registration, result.metrics, residuals)
