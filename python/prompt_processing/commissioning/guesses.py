@@ -25,6 +25,8 @@ _EXPOSURE_TIMES = ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXPOSED", "ITIME", "INTTI
 _DARK_TIMES = ("DARKTIME",)
 _FILTERS = ("FILTER", "FILTNAM", "FILTERS", "FILTER1", "FILTER01", "FILTERID", "INSFLNAM", "FILTER2")
 _NUMBERS = ("EXPNUM", "EXPID", "OBSNUM", "RUNNUM", "FRAMENUM", "IMGNUM")
+_CERTAIN_NUMBERS = ("EXPNUM", "EXPID")
+"""Those that a single frame suffices for."""
 _LARGE_NUMBER = 10_000
 """Smaller numbers probably restart each night."""
 _IDENTIFIERS = ("OBSID", "OBS_ID", "EXP-ID", "ORIGNAME")
@@ -49,9 +51,11 @@ _GENERIC = re.compile(r"ascom|camera\d*|ccd|simulator|qhyccd-cameras-capture|unk
 """Names of drivers, which many cameras share."""
 
 _BANDS = (
-    (r"(sdss|sloan|ps1?|panstarrs|lsst|decam)?[\s_.-]*([ugrizy])('|p|_?prime)?(\b|_|\s.*)?", None),
-    (r"(johnson|bessell?|cousins)?[\s_.-]*([UBVRI])c?", None),
+    r"(?i:sdss|sloan|ps1?|panstarrs|lsst|decam)?[\s_.-]*([ugrizy])(?:[\s_.'-].*|p|prime)?",
+    r"(?i:johnson|bessell?|cousins)?[\s_.-]*([UBVRI])c?",
 )
+"""Names of filters, whose group is the band."""
+
 _NARROW = re.compile(r"h[\s_-]*a(lpha)?|o[\s_-]*iii|s[\s_-]*ii|n[\s_-]*ii", re.IGNORECASE)
 _OPEN = re.compile(r"l(um(inance)?)?|c(lear)?|open|air|none|empty|white|w|no filter", re.IGNORECASE)
 
@@ -156,11 +160,11 @@ def _number_rule(headers: Sequence[Mapping[str, Any]]) -> dict[str, Guess]:
     for keyword in _NUMBERS:
         values = [header.get(keyword) for header in headers]
         numbers = {value for value in values if isinstance(value, int) and value >= _LARGE_NUMBER}
-        if len(values) > 1 and len(numbers) == len(values):
+        if len(numbers) == len(values) and (len(values) > 1 or keyword in _CERTAIN_NUMBERS):
             return {
                 "exposure_id": Guess(
                     keyword,
-                    "different in all frames",
+                    "a number of its own" if len(values) == 1 else "different in all frames",
                     f"whether {keyword} never repeats, not even in another night or year; without this rule "
                     "the id is the night and the seconds since noon",
                 )
@@ -322,9 +326,9 @@ def _band(name: str) -> Guess:
         return Guess("white")
     if _NARROW.search(name):
         return Guess("".join(character for character in name if character.isalnum()), "narrow band")
-    for pattern, _ in _BANDS:
+    for pattern in _BANDS:
         if match := re.fullmatch(pattern, name.strip()):
-            return Guess(match[2], "by its name")
+            return Guess(match[1], "by its name")
     lower = re.fullmatch(r"(sdss|sloan)[\s_.-]*([ugrizy]).*", name.strip().lower())
     if lower:
         return Guess(lower[2], "by its name")

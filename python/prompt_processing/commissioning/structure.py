@@ -306,7 +306,7 @@ def _amplifier(
 ) -> FoundAmplifier:
     merged = {**primary, **header}
     gain = _number(merged, _GAINS, letter)
-    if "EGAIN" not in merged and "OFFSET" in merged and gain is not None and gain >= 10:
+    if "EGAIN" not in merged and gain is not None and gain >= 10 and gain.is_integer():
         gain = None  # A setting of a CMOS camera, not electrons per ADU.
     return FoundAmplifier(
         name,

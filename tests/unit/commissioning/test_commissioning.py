@@ -159,6 +159,20 @@ def test_quadrants_in_four_images_become_one_detector(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "band"),
+    [
+        ("r", "r"), ("Sloan_r", "r"), ("SDSS-G", "g"), ("i.MP9702", "i"), ("z'", "z"),
+        ("r DECam SDSS c0002", "r"),
+        ("V", "V"), ("Bessell R", "R"), ("Ha", "Ha"), ("Luminance", "white"), ("Clear", "white"),
+        ("IRCUT", "unknown"),
+    ],
+)  # fmt: skip
+def test_band_of_a_filter_is_in_its_name(tmp_path, name, band):
+    path = write_single(tmp_path / "light.fit", MAXIM_HEADER, np.zeros(SHAPE), FILTER=name)
+    assert draft_instrument([path], tmp_path / "cam").instrument.camera.filters[name] == band
+
+
 @pytest.mark.parametrize("name", ["my camera", "1st"])
 def test_unusable_names_are_refused(tmp_path, frames, name):
     with pytest.raises(DraftError, match="is not a name of an instrument"):
