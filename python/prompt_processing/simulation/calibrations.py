@@ -23,7 +23,7 @@ class CalibrationProducts:
     Attributes
     ----------
     bias
-        ADU above the overscan.
+        ADU above the overscan; with the whole level for a camera without one.
     dark
         Electrons per second.
     flats
@@ -82,7 +82,9 @@ def _bias(sensor: Sensor, defects: Defects, rng: np.random.Generator) -> Exposur
         pattern = sensor.bias_pattern(amplifier)
         flipped = pattern[:: -1 if amplifier.flip_y else 1, :: -1 if amplifier.flip_x else 1]
         sigma = np.float32(amplifier.read_noise / amplifier.gain / np.sqrt(N_BIASES))
-        bias.image[box] = flipped + sigma * rng.standard_normal(flipped.shape, np.float32)
+        # Without an overscan, only the bias has the zero level.
+        level = 0.0 if amplifier.serial_overscan else sensor.bias_level(amplifier)
+        bias.image[box] = level + flipped + sigma * rng.standard_normal(flipped.shape, np.float32)
         bias.variance[box] = sigma**2
     defects.apply(bias.mask)
     return bias

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prompt_processing.instruments import Detector, load_camera
+from prompt_processing.instruments import Detector, load_camera, load_instrument
 from prompt_processing.simulation.calibrations import calibration_products, measured_camera
 from prompt_processing.simulation.electronics import with_drawn_electronics
 from prompt_processing.simulation.readout import _bleed, add_cosmic_rays, expose_sensor, read_segments
@@ -128,3 +128,14 @@ def test_simulated_amplifiers_differ_and_are_the_same_each_night() -> None:
     assert with_drawn_electronics(camera.miniature(5, 4)).detector(94).amplifiers[0].gain == (
         drawn.detector(94).amplifiers[0].gain
     )
+
+
+def test_the_bias_of_a_camera_without_overscan_has_the_whole_level() -> None:
+    instrument = load_instrument("small")
+    sensor = Sensor.make(instrument.camera.detector(0), 1, instrument.document.raw)
+    level = sensor.bias_level(sensor.detector.amplifiers[0])
+    rng = np.random.default_rng(1)
+    (segment,) = read_segments(np.zeros(sensor.shape, np.float32), sensor, rng)
+    bias = calibration_products(sensor, {}, 1).bias
+    assert np.median(bias.image) == pytest.approx(level, abs=2)
+    assert np.median(segment.data) == pytest.approx(level, abs=6)
