@@ -9,7 +9,7 @@ import pytest
 from astropy.time import Time, TimeDelta
 from lsst.daf.butler import DataCoordinate, DatasetRef, DatasetType, DimensionUniverse, Timespan
 
-from prompt_processing.activator.storage.known_inputs import LIFETIME, KnownInputs
+from prompt_processing.activator.storage.known_inputs import LIFETIME, KnownInputs, best_calibrations
 from prompt_processing.butler.central import CentralRepository
 from prompt_processing.butler.local import Certified
 
@@ -106,9 +106,10 @@ def test_visit_of_another_time_is_asked_for() -> None:
     assert central.asked == 2
 
 
-def test_validity_of_each_visit_decides_within_one_answer() -> None:
+@pytest.mark.parametrize("order", [1, -1])
+def test_validity_of_each_visit_decides_within_one_answer(order: int) -> None:
     before, after = certified(94, hours(-240, 1)), certified(94, hours(1, None))
-    central = Central(before, after)
+    central = Central(*(before, after)[::order])
     known, _ = make(central)
     assert bias_of(known, 94, hours(0, 0.5)) == [before]
     assert bias_of(known, 94, hours(1.5, 2)) == [after]
@@ -121,6 +122,14 @@ def test_first_collection_wins() -> None:
     central = Central(certified(94, hours(-24, None)), certified(94, hours(-1, None), "new"))
     known, _ = make(central)
     assert [found.collection for found in bias_of(known, 94)] == ["new"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_calibration_without_a_validity_range_is_older_than_all_others(order: int) -> None:
+    always, later = certified(94, hours(-24, None)), certified(94, hours(-1, None))
+    always = Certified(always.ref, always.collection, None)
+    data_id = {"instrument": "LSSTCam", "detector": 94}
+    assert best_calibrations([always, later][::order], data_id, hours(0, 0.01), ORDER) == [always]
 
 
 def test_calibration_of_no_detector_is_every_detectors() -> None:
