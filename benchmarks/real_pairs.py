@@ -169,12 +169,15 @@ def gaussian_seeing(name: str) -> float:
         def model(p: NDArray[np.float64], data: NDArray[np.float64] = part) -> NDArray[np.float64]:
             u, v = x - p[1], y - p[2]
             shape = u * u / p[3] ** 2 + v * v / p[4] ** 2 + 2 * p[5] * u * v / (p[3] * p[4])
-            return np.asarray((p[0] * np.exp(-0.5 * shape) + p[6] - data).ravel())
+            return np.asarray((p[0] * np.exp(-0.5 * np.clip(shape, 0, 200)) + p[6] - data).ravel())
 
         fit = optimize.least_squares(
             model, [part.max(), 0, 0, 2, 2, 0, 0], loss="soft_l1", f_scale=5 * noise, max_nfev=60
         )
-        _, dx, dy, a, b, c, _ = fit.x
+        height, dx, dy, a, b, c, _ = fit.x
+        if not 0.5 < height / part[8:13, 8:13].max() < 2:
+            # Not a single source: a spike on a galaxy, or a gradient.
+            continue
         if abs(c) < 0.95 and np.hypot(dx, dy) < 2 and min(abs(a), abs(b)) > 0.5 and max(abs(a), abs(b)) < 9:
             widths.append(2.3548 * np.sqrt(abs(a * b)) * (1 - c * c) ** -0.25)
     if len(widths) < 3:
