@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from prompt_processing.instruments import Camera, Detector, RawFrame
 
-__all__ = ["assembled", "draw_detectors"]
+__all__ = ["assembled", "draw_detectors", "preview"]
 
 _LONGEST_SIDE = 1200
 """Largest size of a picture of one detector, pixels."""
+_SIDE_IN_MOSAIC = 256
+"""Largest size of each of several."""
 
 
 def assembled(frame: RawFrame, detector: Detector) -> NDArray[np.float32]:
@@ -52,7 +55,7 @@ def draw_detectors(path: Path, camera: Camera, images: Mapping[int, NDArray[np.f
     camera
         The camera.
     images
-        Assembled images by detector.
+        Assembled images by detector; of several, a `preview` suffices.
     title
         Line above the picture.
     """
@@ -82,31 +85,34 @@ def draw_detectors(path: Path, camera: Camera, images: Mapping[int, NDArray[np.f
     figure.savefig(path, dpi=110)
 
 
-def _draw_mosaic(axes: object, camera: Camera, images: Mapping[int, NDArray[np.float32]]) -> None:
-    side = max(64, _LONGEST_SIDE // round(np.sqrt(len(images)) + 1))
-    for number, image in images.items():
-        detector = camera.detector(number)
-        low, high = _limits(image)
-        half = camera.pixel_mm / 2 * np.array([image.shape[1], image.shape[0]])
+def preview(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a smaller image, for a mosaic: the images of a whole camera need gigabytes."""
+    return _binned(image, _SIDE_IN_MOSAIC)
+
+
+def _draw_mosaic(axes: Axes, camera: Camera, images: Mapping[int, NDArray[np.float32]]) -> None:
+    low, high = _limits(np.concatenate([image.ravel() for image in images.values()])[np.newaxis])
+    detectors = [camera.detector(number) for number in images]
+    for detector, image in zip(detectors, images.values(), strict=True):
+        half = camera.pixel_mm / 2 * np.array([detector.width, detector.height])
         # Detectors turned by about 180 degrees are common; smaller angles do not show.
         turned = image[::-1, ::-1] if 90 < detector.yaw_deg % 360 < 270 else image
-        axes.imshow(  # type: ignore[attr-defined]
-            _binned(turned, side), origin="lower", cmap="gray", vmin=low, vmax=high,
+        axes.imshow(
+            _binned(turned, _SIDE_IN_MOSAIC), origin="lower", cmap="gray", vmin=low, vmax=high,
             extent=(
                 detector.x_mm - half[0], detector.x_mm + half[0],
                 detector.y_mm - half[1], detector.y_mm + half[1],
             ),
         )  # fmt: skip
-        axes.annotate(  # type: ignore[attr-defined]
+        axes.annotate(
             detector.name, (detector.x_mm, detector.y_mm), color="tab:orange", fontsize=6, ha="center"
         )
-    corners = np.array([(d.x_mm, d.y_mm) for d in map(camera.detector, images)])
-    margin = camera.pixel_mm * max(max(image.shape) for image in images.values())
-    axes.set_xlim(corners[:, 0].min() - margin, corners[:, 0].max() + margin)  # type: ignore[attr-defined]
-    axes.set_ylim(corners[:, 1].min() - margin, corners[:, 1].max() + margin)  # type: ignore[attr-defined]
-    axes.set_aspect("equal")  # type: ignore[attr-defined]
-    axes.set_xlabel("focal plane x, mm")  # type: ignore[attr-defined]
-    axes.set_ylabel("focal plane y, mm")  # type: ignore[attr-defined]
+    margin = camera.pixel_mm * max(max(one.width, one.height) for one in detectors)
+    axes.set_xlim(min(one.x_mm for one in detectors) - margin, max(one.x_mm for one in detectors) + margin)
+    axes.set_ylim(min(one.y_mm for one in detectors) - margin, max(one.y_mm for one in detectors) + margin)
+    axes.set_aspect("equal")
+    axes.set_xlabel("focal plane x, mm")
+    axes.set_ylabel("focal plane y, mm")
 
 
 def _binned(image: NDArray[np.float32], longest: int) -> NDArray[np.float32]:
@@ -117,6 +123,7 @@ def _binned(image: NDArray[np.float32], longest: int) -> NDArray[np.float32]:
 
 
 def _limits(image: NDArray[np.float32]) -> tuple[float, float]:
-    sample = image[:: max(1, image.shape[0] // 400), :: max(1, image.shape[1] // 400)]
+    step = max(1, image.size // 200_000)
+    sample = image.ravel()[::step]
     low, middle, high = np.percentile(sample, [1, 50, 99.5])
     return float(low), float(max(high, middle + (middle - low) + 1))

@@ -29,7 +29,7 @@ from prompt_processing.instruments import (
     translate,
 )
 
-from .assembled import assembled, draw_detectors
+from .assembled import assembled, draw_detectors, preview
 from .pointing import Solution, find_stars, solution_of_wcs, solve
 
 __all__ = ["CheckedFrame", "check_frames"]
@@ -163,7 +163,8 @@ def _check(
                 f"detector {detector.name} has {frame.shape[1]} x {frame.shape[0]} pixels, not "
                 f"{detector.width} x {detector.height} as described"
             )
-        images[number] = assembled(frame, detector)
+        image = assembled(frame, detector)
+        images[number] = preview(image) if len(headers) > 1 else image
     if images:
         one.picture = _unused(pictures, path.name.partition(".")[0], taken)
         shown = one.observation
@@ -232,16 +233,15 @@ def _solve(
     # The detector nearest to the boresight has the least distortion.
     number = min(images, key=lambda id_: camera.detector(id_).x_mm ** 2 + camera.detector(id_).y_mm ** 2)
     detector = camera.detector(number)
+    image = assembled(read_raw(one.path, detector=number), detector) if len(images) > 1 else images[number]
     near = _near(instrument, observation, detector, position)
     if catalogue is not None and near is not None:
         try:
-            stars = find_stars(images[number])
+            stars = find_stars(image)
         except NumericalError as error:
             one.remarks.append(f"no stars found: {error}")
             return
-        one.solution = solve(
-            stars, camera, detector, images[number].shape, catalogue[:_MOST_STARS_OF_CATALOGUE], near
-        )
+        one.solution = solve(stars, camera, detector, image.shape, catalogue[:_MOST_STARS_OF_CATALOGUE], near)
         one.solved_by = "stars"
         if one.solution is None:
             one.remarks.append(
@@ -251,7 +251,7 @@ def _solve(
     if one.solution is None:
         wcs = _header_wcs(headers[number])
         if wcs is not None:
-            one.solution = solution_of_wcs(camera, detector, wcs, images[number].shape)
+            one.solution = solution_of_wcs(camera, detector, wcs, image.shape)
             one.solved_by = "the header's WCS"
     if one.solution is not None:
         _compare(instrument, observation, one.solution, one)

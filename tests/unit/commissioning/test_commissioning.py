@@ -197,6 +197,14 @@ def test_check_reports_each_frame(drafted, frames, tmp_path):
     assert len({one.picture for one in checked}) == len(frames)
 
 
+def test_check_draws_the_detectors_of_a_file_in_one_picture(tmp_path):
+    write_decam(tmp_path / "raw.fits.fz", {25: "S1", 32: "N1"})
+    (checked,) = check_frames(load_instrument("DECam"), [tmp_path / "raw.fits.fz"], tmp_path / "pictures")
+    assert (checked.problems, checked.detectors) == ([], (25, 32))
+    assert checked.picture == tmp_path / "pictures" / "raw.png"
+    assert any("detector S1 has 40 x 30 pixels, not 2048 x 4096" in remark for remark in checked.remarks)
+
+
 def test_check_finds_frames_with_the_same_id(drafted, frames, tmp_path):
     twin = tmp_path / "twin.fit"
     twin.write_bytes(frames[-1].read_bytes())
