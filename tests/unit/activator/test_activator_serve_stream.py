@@ -47,16 +47,20 @@ class FakeStream:
     def __init__(self, new: list[StreamEntry], dead: list[StreamEntry] | None = None, failures: int = 0):
         self.new, self.dead = list(new), list(dead or [])
         self.failures = failures
+        self.opened = 0
         self.told: list[Any] = []
         self.idle: Callable[[], None] = lambda: None
 
     def open(self) -> None:
         self._maybe_fail()
+        self.opened += 1
 
     def claim(self) -> StreamEntry | None:
+        assert self.opened == 1
         return self.dead.pop(0) if self.dead else None
 
     def read(self, seconds: float) -> StreamEntry | None:
+        assert self.opened == 1
         if not self.new:
             self.idle()
             return None
