@@ -209,7 +209,9 @@ class CentralRepository:
         def query() -> list[Certified]:
             with self.reader.query() as query:
                 expression = query.expression_factory
-                query = query.join_dataset_search(dataset_type, order).where(known)
+                # The repository's own definition, whose storage class may be another than the tasks'.
+                there = self.reader.get_dataset_type(name)
+                query = query.join_dataset_search(there, order).where(known)
                 if not (when.begin is None and when.end is None):
                     query = query.where(expression[name].timespan.overlaps(when))
                 rows = query.general(
@@ -219,7 +221,7 @@ class CentralRepository:
                 )
                 return [
                     Certified(refs[0], row[f"{name}.collection"], _validity(row, name))
-                    for _, refs, row in rows.iter_tuples(dataset_type)
+                    for _, refs, row in rows.iter_tuples(there)
                 ]
 
         return self._ask(f"Looking for {name}", query, missing=[])
@@ -265,7 +267,7 @@ class CentralRepository:
                         for pixel in range(begin, end)
                     ]
                     where = getattr(expression, element).in_iterable(pixels)
-                found = query.datasets(dataset_type, order, find_first=True).where(known, where)
+                found = query.datasets(dataset_type.name, order, find_first=True).where(known, where)
                 return list(found.with_dimension_records())
 
         return self._ask(f"Looking for {dataset_type.name}", query, missing=[])
@@ -278,7 +280,7 @@ class CentralRepository:
 
         def query() -> list[DatasetRef]:
             with self.reader.query() as query:
-                found = query.datasets(dataset_type, order, find_first=True).where(known)
+                found = query.datasets(dataset_type.name, order, find_first=True).where(known)
                 return list(found.with_dimension_records())
 
         return self._ask(f"Looking for {dataset_type.name}", query, missing=[])

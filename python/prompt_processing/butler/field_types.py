@@ -20,6 +20,8 @@ __all__ = [
     "field_storage_class",
     "field_type",
     "named_formatter",
+    "own_record",
+    "own_ref",
     "own_type",
     "own_types",
 ]
@@ -29,6 +31,7 @@ FIELD_FORMATTER = "lsst.images.formatters.GenericFormatter"
 
 _IMAGES = ("ExposureF", "Exposure")
 _MASKED_IMAGE = "MaskedImageV2"
+_CONVERTIBLE = ("VisitImage", "DifferenceImage")
 _PARTS = {
     "MatchingKernel": "ConvolutionKernel",
     "Background": "BackgroundMap",
@@ -72,6 +75,26 @@ def own_type(dataset_type: DatasetType) -> DatasetType:
     return _with_storage_class(
         dataset_type, _OWN.get(dataset_type.storageClass_name, dataset_type.storageClass_name)
     )
+
+
+def own_ref(ref: DatasetRef) -> DatasetRef:
+    """Return a dataset of a repository as our tasks know it."""
+    return _with_type(ref, own_type(ref.datasetType))
+
+
+def own_record(storage_class: str, formatter: str) -> tuple[str, str]:
+    """Return storage class and formatter by which the worker reads its copy of a file.
+
+    Parameters
+    ----------
+    storage_class, formatter : `str`
+        Names that a repository has recorded for the file.
+    """
+    own = _OWN.get(storage_class)
+    if own is None or formatter != FIELD_FORMATTER:
+        return storage_class, formatter
+    kind = "ExposureFormatter" if own == "ExposureF" else "FieldPartFormatter"
+    return own, f"prompt_processing.butler.formatters.{kind}"
 
 
 def own_types(dataset_types: Mapping[str, DatasetType]) -> dict[str, DatasetType]:
@@ -125,8 +148,14 @@ def named_formatter(name: str) -> type[FormatterV2]:
 
 
 def _field_ref(ref: DatasetRef, registered: Mapping[str, DatasetType]) -> DatasetRef:
-    known = registered.get(ref.datasetType.name)
-    dataset_type = known if known is not None else field_type(ref.datasetType)
+    ours = field_type(ref.datasetType)
+    known = registered.get(ref.datasetType.name, ours)
+    # The record of a file has the type of the file, from which its reader converts to the registered one.
+    converts = known.storageClass_name == "ExposureF" and ours.storageClass_name in _CONVERTIBLE
+    return _with_type(ref, ours if converts else known)
+
+
+def _with_type(ref: DatasetRef, dataset_type: DatasetType) -> DatasetRef:
     if dataset_type is ref.datasetType:
         return ref
     return DatasetRef(dataset_type, ref.dataId, ref.run, id=ref.id, conform=False)

@@ -26,6 +26,7 @@ from lsst.resources import ResourcePath
 
 from prompt_processing.domain.internals import internal
 
+from .field_types import own_record
 from .recorded_formatters import local_formatter
 
 __all__ = [
@@ -138,14 +139,17 @@ class _WithLocalFormatters:
 
 def _with_local_formatters(found: FileTransferMap) -> FileTransferMap:
     return {
-        identity: [
-            record._replace(
-                file_info=record.file_info.update(formatter=local_formatter(str(record.file_info.formatter)))
-            )
-            for record in records
-        ]
+        identity: [record._replace(file_info=_read_here(record.file_info)) for record in records]
         for identity, records in found.items()
     }
+
+
+def _read_here(info: Any) -> Any:
+    """Return the record of a file with a storage class and a formatter that the worker has."""
+    storage_class, formatter = own_record(info.storageClass.name, str(info.formatter))
+    if storage_class != info.storageClass.name:
+        return info.update(formatter=formatter, storage_class_name=storage_class)
+    return info.update(formatter=local_formatter(formatter))
 
 
 def _datastore(butler: LimitedButler) -> Any:

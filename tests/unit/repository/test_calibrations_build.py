@@ -76,8 +76,8 @@ def test_combined_frames_are_the_truth_within_their_noise(repo: tuple[str, testc
     collections = [f"{testcam.NAME}/calib/one/run"]
     with Butler.from_config(root, collections=collections) as butler:
         data_id = {"instrument": testcam.NAME, "detector": 0}
-        bias, dark = butler.get("bias", data_id), butler.get("dark", data_id)
-        flat = butler.get("flat", data_id, physical_filter="red")
+        bias, dark = (butler.get(name, data_id, storageClass="ExposureF") for name in ("bias", "dark"))
+        flat = butler.get("flat", data_id, physical_filter="red", storageClass="ExposureF")
         defects = butler.get("defects", data_id)
     pull = (bias.image - truth.bias) / np.sqrt(bias.variance)
     assert np.std(pull) == pytest.approx(1.0, abs=0.1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from astropy.time import Time
@@ -15,6 +15,7 @@ from lsst.sphgeom import Region
 from prompt_processing.activator.storage.known_inputs import KnownInputs
 from prompt_processing.butler.central import CentralRepository
 from prompt_processing.butler.errors import passing, try_twice
+from prompt_processing.butler.field_types import own_ref
 from prompt_processing.butler.local import Certified, LocalRepository
 from prompt_processing.butler.pipeline_library import InputKind, ReadyPipeline, input_kind
 from prompt_processing.domain.visit import FannedOutVisit
@@ -128,6 +129,7 @@ def find_inputs(
         start = time.monotonic()
         if kind is InputKind.CALIBRATION:
             calibrations = known.calibrations(dataset_type, data_id, when, order)
+            calibrations = [replace(one, ref=own_ref(one.ref)) for one in calibrations]
             data.calibrations += calibrations
             found = [calibration.ref for calibration in calibrations]
         elif kind is InputKind.OTHER:
@@ -136,7 +138,7 @@ def find_inputs(
             continue
         else:
             found = central.find_overlapping(dataset_type, data_id, region, order)
-        data.refs += found
+        data.refs += [own_ref(ref) for ref in found]
         data.seconds[f"find {name}"] = time.monotonic() - start
         level = logging.DEBUG if found or name not in needed else logging.WARNING
         _LOG.log(level, "Found %d %s for %s.", len(found), name, visit)

@@ -64,7 +64,7 @@ def write_page(path: Path, butler: Butler, build: Build, checks: Sequence[Check]
                 parts.append(f"<h3>{step.label}, detector {' '.join(map(str, key))}</h3>")
                 parts.append(_frames(values))
     pictured = [ref for name in _PICTURES for ref in sorted(build.refs(name))][:_MOST_PICTURES]
-    parts += [_picture(ref, butler.get(ref)) for ref in pictured]
+    parts += [_picture(ref, butler.get(ref, storageClass="ExposureF")) for ref in pictured]
     text = f"<!doctype html><meta charset=utf-8><title>Calibrations</title><style>{_STYLE}</style>"
     path.write_text(text + "\n".join(parts), encoding="utf-8")
 

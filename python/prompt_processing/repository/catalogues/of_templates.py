@@ -56,7 +56,7 @@ def stars_of_templates(butler: Butler, collections: str) -> Table:
         raise CatalogueError(f"{collections} has no templates.")
     measured: dict[str, list[Table]] = {}
     for ref in sorted(refs):
-        found = template_stars(butler.get(ref))
+        found = template_stars(butler.get(ref, storageClass="ExposureF"))
         _LOG.info("%d stars on the template %s.", len(found), ref.dataId)
         measured.setdefault(str(ref.dataId["band"]), []).append(found)
     stars = _by_position(measured)
