@@ -52,8 +52,11 @@ def draw_overview(rows: list[dict[str, Any]], path: Path) -> None:
     )
     axes[0].set(xlabel="Gaussian fits (pixels)", ylabel="PSF model (pixels)", title="Seeing")
     axes[0].legend()
+    for name, marker in (("sky", "_"), ("stars", "o"), ("brightest", "^")):
+        axes[1].plot([], [], marker, color="0.4", markersize=4, label=name)
+    axes[1].legend()
     axes[1].axhline(1.3, color="grey", linewidth=0.8)
-    axes[1].set(xlabel="pair", title="Residual / noise: _ sky, o stars, triangle brightest", ylim=(0.5, 2.2))
+    axes[1].set(xlabel="pair", title="Residual / noise", ylim=(0.6, 2))
     axes[2].set(xlabel="pair", ylabel="per cent", title="Light that the match leaves")
     figure.savefig(path)
     plt.close(figure)
@@ -62,7 +65,7 @@ def draw_overview(rows: list[dict[str, Any]], path: Path) -> None:
 def draw_event(pairs: list[Pair], path: Path) -> None:
     """Draw the PSFs of a series, and the flux of the known change against the template."""
     figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-    names = [pairs[0].template, *[pair.science for pair in pairs[2:7:2]]]
+    names = [pairs[0].template, *[pair.science for pair in pairs[2::4][:3]]]
     for number, name in enumerate(names):
         psf = prepare(open_image(name), True).exposure.psf
         if psf is None:
@@ -83,6 +86,7 @@ def draw_event(pairs: list[Pair], path: Path) -> None:
         day = float(str(result.header.get("MJD-OBS", "nan")))
         axes[1].errorbar(day, flux[0], error[0], fmt="o", color="C0", markersize=4)
     axes[1].axhline(0, color="grey", linewidth=0.8)
+    axes[1].ticklabel_format(useOffset=False)
     axes[1].set(xlabel="MJD", ylabel="flux minus that of the template", title="The known event")
     figure.savefig(path)
     plt.close(figure)
