@@ -21,7 +21,6 @@ from prompt_processing.activator.services.visit_rules import VisitPipelines, Vis
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
 from prompt_processing.activator.services.workspace import Workspace
 from prompt_processing.activator.storage.image_bucket import ArrivedImage
-from prompt_processing.alerts.stream_settings import AlertStreamSettings
 from prompt_processing.alerts.unsent import UnsentAlerts
 from prompt_processing.apdb.administration import create
 from prompt_processing.butler.pipeline_files import pipelines_folder
@@ -44,18 +43,6 @@ _log = logging.getLogger("lsst.watch.context")
 
 _MAIN_PIPELINES = ("ApPipe.yaml", "SingleFrame.yaml", "Isr.yaml")
 _SUMMARY = ("seeing_fwhm_arcsec", "zero_point_mag", "limiting_magnitude_5sigma")
-
-
-class WatchSettings(Settings):
-    """Settings of the worker, with a folder for the alerts."""
-
-    alert_folder: Path
-    """Folder of the alerts, where no broker is set."""
-
-    @property
-    def alert_stream(self) -> AlertStreamSettings:
-        """Destination of alerts."""
-        return replace(super().alert_stream, folder=self.alert_folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +147,13 @@ class WatchContext:
         options.work.mkdir(parents=True, exist_ok=True)
         self.camera = load_camera(options.instrument) if camera is None else camera
         self.alerts = (options.alerts or options.work / "alerts").absolute()
-        self._settings = _settings(options, self.alerts)
+        self._settings = _settings(options)
+        self._alert_stream = replace(self._settings.alert_stream, folder=self.alerts)
         self._night = ""
         self._file = _OneFile()
         self._workspace: _RememberingWorkspace | None = None
         self._repositories: Repositories | None = None
-        self._unsent = UnsentAlerts(self._settings.alert_stream, self._settings.config_apdb)
+        self._unsent = UnsentAlerts(self._alert_stream, self._settings.config_apdb)
         self._unsent.begin()
         self._process = ProcessVisit(
             rules=VisitRules.from_settings(self._settings, self.camera),
@@ -216,7 +204,9 @@ class WatchContext:
 
     def _opened(self) -> Repositories:
         if self._repositories is None:
-            self._repositories = Repositories.open(self._settings, self.camera)
+            opened = Repositories.open(self._settings, self.camera)
+            opened.connections = replace(opened.connections, alert_stream=self._alert_stream)
+            self._repositories = opened
         return self._repositories
 
     def _close_repositories(self) -> None:
@@ -255,7 +245,7 @@ class _RememberingWorkspace(Workspace):
         return self.result
 
 
-def _settings(options: WatchOptions, alerts: Path) -> WatchSettings:
+def _settings(options: WatchOptions) -> Settings:
     folder = (options.pipelines or pipelines_folder(options.instrument)).absolute()
     main = [str(folder / name) for name in _MAIN_PIPELINES if (folder / name).is_file()]
     if not main:
@@ -266,7 +256,7 @@ def _settings(options: WatchOptions, alerts: Path) -> WatchSettings:
     apdb = options.apdb or str(_own_apdb(options.work))
     local = options.work / "local"
     local.mkdir(exist_ok=True)
-    return WatchSettings.load(
+    return Settings.load(
         rubin_instrument=options.instrument,
         skymap=options.skymap or _only_sky_map(options.repo),
         central_repo=options.repo,
@@ -280,7 +270,6 @@ def _settings(options: WatchOptions, alerts: Path) -> WatchSettings:
         config_apdb=apdb,
         local_repos=str(local.absolute()),
         alert_keep_dir=str((options.work / "unsent-alerts").absolute()),
-        alert_folder=alerts,
     )
 
 
