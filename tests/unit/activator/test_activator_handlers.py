@@ -1,6 +1,7 @@
 """HTTP: CloudEvents in, outcomes out."""
 
 import base64
+import io
 import json
 
 import pytest
@@ -145,6 +146,17 @@ def test_a_request_that_is_too_large_is_refused_by_its_length(client):
     response = binary(client, b" " * (LARGEST_REQUEST + 1))
     assert response.status_code == 413
     assert "bytes" in response.json["message"]
+
+
+@pytest.mark.parametrize(("size", "status"), [(LARGEST_REQUEST - 1, 400), (LARGEST_REQUEST + 1, 413)])
+def test_a_request_without_a_length_is_refused_if_it_is_too_large(client, size, status):
+    response = client.post(
+        "/next-visit",
+        input_stream=io.BytesIO(b" " * size),
+        headers={"ce-id": "1", "ce-source": "s", "ce-type": "t", "ce-specversion": "1.0"},
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    assert response.status_code == status
 
 
 def test_an_answer_shows_no_credentials(world, client):
