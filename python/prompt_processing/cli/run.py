@@ -109,7 +109,7 @@ def pipeline(
     from prompt_processing.butler.types import use_butler_types
 
     log_to_stderr()
-    # It warns that a packaging tool which nobody needs is missing.
+    # It warns that a packaging tool is missing, which is not needed here.
     logging.getLogger("lsst.utils.packages").setLevel(logging.ERROR)
     use_butler_types()
     chosen = RunRequest(repo, pipeline, tuple(inputs.split(",")), output, where, config)
