@@ -38,7 +38,7 @@ from prompt_processing.imaging.errors import UnusableModelError
 from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
 from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
 from prompt_processing.imaging.measurement.dia_filters import filter_dia_sources
-from prompt_processing.imaging.measurement.reliability import ReliabilityModel, features
+from prompt_processing.imaging.measurement.reliability import FEATURES, ReliabilityModel, features
 from prompt_processing.imaging.templates.warp import warp_template
 from prompt_processing.simulation.regime_pair import simulate_regime
 from prompt_processing.simulation.regimes import REGIMES
@@ -121,6 +121,15 @@ def gather(options: argparse.Namespace) -> Table:
     return vstack(parts, metadata_conflicts="silent")
 
 
+def features_by_pair(sources: Table) -> NDArray[np.float64]:
+    """Return the features of each source among those of its own pair, some of which set the scale."""
+    pair = np.char.add(np.asarray(sources["set"]).astype(str), np.asarray(sources["seed"]).astype(str))
+    values = np.zeros((len(sources), len(FEATURES)))
+    for one in np.unique(pair):
+        values[pair == one] = features(sources[pair == one])
+    return values
+
+
 def main() -> None:
     root = Path(__file__).parents[1]
     default = root / "python/prompt_processing/imaging/measurement/reliability_model.json"
@@ -148,13 +157,13 @@ def main() -> None:
         sources = gather(options)
         if options.sources is not None:
             sources.write(options.sources)
-    values = features(sources)
+    values = features_by_pair(sources)
     label, group = np.asarray(sources["label"]), np.asarray(sources["set"]).astype(str)
     real, known = label == REAL, label == KNOWN
     simulated = ~np.char.startswith(group, "real: ")
     testing = simulated & (np.asarray(sources["seed"]) >= TEST_SEED)
     try:
-        existing = np.asarray(ReliabilityModel.load().score(sources), float)
+        existing = ReliabilityModel.load().probability(values)
     except UnusableModelError as error:
         print(error)
         existing = np.full(len(sources), np.nan)

@@ -4,18 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from astropy.table import Table
+from astropy.table import Table, vstack
 from dia_field import DiaField
 from inject_sources import inject
 from pair_sets import matches, read_sets
 from ready_pair import ReadyPair
 from reliability_fit import fit_model, score_with
 from reliability_report import area_under_curve, calibration_error
+from train_reliability import features_by_pair
 
 from prompt_processing.difference.prepare import PreparedImage
 from prompt_processing.difference.register import Registration
 from prompt_processing.images import Exposure, Mask
-from prompt_processing.imaging.measurement.reliability import FEATURES
+from prompt_processing.imaging.measurement.reliability import FEATURES, features
 
 STARS = ((60.0, 70.0), (200.0, 220.0), (90.0, 200.0), (210.0, 80.0), (140.0, 140.0))
 
@@ -102,3 +103,10 @@ def test_calibration_error_is_that_of_two_real_sources_per_spurious_one() -> Non
     real = np.arange(1000) % 10 == 0
     assert calibration_error(np.full(1000, 2 / 3), real) == pytest.approx(0)
     assert calibration_error(np.full(1000, 0.9), real) == pytest.approx(0.9 - 2 / 3)
+
+
+def test_features_of_a_pair_do_not_depend_on_the_pairs_beside_it() -> None:
+    sharp = Table({"set": ["a"] * 2, "seed": [1, 1], "snr": [9.0, 20.0], "psfNdata": [49.0, 45.0]})
+    blurred = Table({"set": ["a"] * 2, "seed": [2, 2], "snr": [9.0, 20.0], "psfNdata": [400.0, 390.0]})
+    together = features_by_pair(vstack([sharp, blurred]))
+    assert together.tolist() == [*features(sharp).tolist(), *features(blurred).tolist()]
