@@ -91,7 +91,7 @@ def test_stars_that_match_add_nothing():
     template, _ = sky_of_stars((1.6, 1.6), 2, noise=5.0)
     result = subtract(science, template, stars)
     assert result.metrics["modelError"] < 0.01
-    assert flux_scatter(result.difference, science, stars) < 0.005
+    assert flux_scatter(result.difference, science, stars) < 0.01
 
 
 @pytest.mark.parametrize("exposures", [2, 4])
