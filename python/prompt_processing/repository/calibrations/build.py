@@ -169,7 +169,7 @@ def build_calibrations(
     run
         New collection of the calibrations.
     least
-        Least number of exposures of a kind.
+        Minimum number of exposures of a kind.
 
     Returns
     -------
