@@ -12,6 +12,7 @@ from lsst.resources import ResourcePath
 from lsst.utils import doImportType
 
 from .errors import passing
+from .recorded_formatters import table_of_readers
 
 __all__ = ["LocalOverridesError", "read_overrides"]
 
@@ -95,7 +96,9 @@ def _usable_formatters(formatters: Mapping[str, Any], uri: str) -> Iterator[tupl
 
 def _is_installed(formatter: str, uri: str) -> bool:
     try:
-        if issubclass(doImportType(formatter), Formatter | FormatterV2):
+        # A stand-in of a formatter of another stack reads that stack's files, and writes none.
+        is_stand_in = formatter in table_of_readers()["formatters"]
+        if not is_stand_in and issubclass(doImportType(formatter), Formatter | FormatterV2):
             return True
     except (ImportError, TypeError, ValueError):
         pass
