@@ -17,6 +17,7 @@ from prompt_processing.imaging.errors import UnusableCalibrationError
 from prompt_processing.tasks.numerics_task import NumericsTask
 
 from ..images import Exposure, Mask
+from ..images.robust import MAD_TO_SIGMA
 from ..instruments.camera import Camera, Detector
 from ..instruments.headers import translate
 from ..instruments.raw_frame import RawFrame
@@ -345,7 +346,7 @@ def _read_noise_adu(detector: Detector | None, frames: Sequence[NDArray[np.float
     if len(frames) > 1:
         difference = frames[1] - frames[0]
         middle = np.median(difference)
-        return float(1.4826 * np.median(np.abs(difference - middle)) / np.sqrt(2))
+        return float(MAD_TO_SIGMA * np.median(np.abs(difference - middle)) / np.sqrt(2))
     if detector is None:
         return 0.0
     return max(amplifier.read_noise / amplifier.gain for amplifier in detector.amplifiers)

@@ -10,6 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_processing.images.robust import MAD_TO_SIGMA
 from prompt_processing.imaging.errors import UnusableCalibrationError
 from prompt_processing.imaging.row_bands import available_cores
 
@@ -60,7 +61,7 @@ def _combine_rows(stack, noise, clip, image, spread, kept, rejected):  # type: i
             if m == 0:
                 continue
             middle = np.median(values[:m])
-            sigma = max(np.float32(1.4826) * np.median(np.abs(values[:m] - middle)), noise[y, x])
+            sigma = max(np.float32(MAD_TO_SIGMA) * np.median(np.abs(values[:m] - middle)), noise[y, x])
             total = 0.0
             squares = 0.0
             good = 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_processing.images.robust import MAD_TO_SIGMA
 from prompt_processing.instruments import RawFrame
 
 BRIGHT_ADU = 15_000.0
@@ -66,7 +67,7 @@ def measure_crosstalk(frames: Sequence[RawFrame], bright_adu: float = BRIGHT_ADU
         # Neither sources nor what they leave in the other amplifiers may shift the background.
         hidden = np.any([values - np.median(values) > 0.1 * bright_adu for values in data], axis=0)
         signals = [_above_background(values, hidden) for values in data]
-        noise = [1.4826 * float(np.median(np.abs(signal))) for signal in signals]
+        noise = [MAD_TO_SIGMA * float(np.median(np.abs(signal))) for signal in signals]
         for aggressor in range(n):
             bright = signals[aggressor] > bright_adu
             pixels[aggressor] += int(bright.sum())

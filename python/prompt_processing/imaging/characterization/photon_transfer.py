@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_processing.images.robust import MAD_TO_SIGMA
+
 _BLOCK = 32
 _MIN_BLOCKS = 4
 _MAX_BLOCKS = 400
@@ -104,7 +106,7 @@ def block_noise(
         cut = cut - np.nanmedian(cut, axis=2, keepdims=True)
         cut = cut - np.nanmedian(cut, axis=1, keepdims=True)
         # Rounded values of a quiet amplifier may have a median deviation of 0.
-        sigma = max(1.4826 * float(np.nanmedian(np.abs(cut))), 0.5)
+        sigma = max(MAD_TO_SIGMA * float(np.nanmedian(np.abs(cut))), 0.5)
         cut = np.where(np.abs(cut) < 5.0 * sigma, cut, np.nan)
     cut = cut - np.nanmean(cut, axis=2, keepdims=True)
     cut = cut - np.nanmean(cut, axis=1, keepdims=True)
@@ -113,7 +115,7 @@ def block_noise(
     variances = np.nansum(cut**2, axis=(1, 2)) / np.maximum(count - 2 * step + 1, 1)
     # A block with a trail or a dust grain that moved stands out from the others.
     centre = np.median(variances)
-    spread = max(1.4826 * float(np.median(np.abs(variances - centre))), 1e-9)
+    spread = max(MAD_TO_SIGMA * float(np.median(np.abs(variances - centre))), 1e-9)
     good = np.abs(variances - centre) < 5.0 * spread
     value = float(np.average(variances[good], weights=count[good]))
     return value, float(max(np.std(variances[good]), value * np.sqrt(2 / step**2)) / np.sqrt(good.sum()))
