@@ -57,6 +57,7 @@ GROUPS = {
     "repo export": Entry("Export part of a repository into a folder."),
     "refcat": Entry("Enter reference stars into a repository.", "Repositories and databases"),
     "calibrations": Entry("Make calibrations of raw exposures.", "Repositories and databases"),
+    "templates": Entry("Make templates of the images of visits.", "Repositories and databases"),
     "instrument": Entry("Describe a camera and check its description.", "Repositories and databases"),
     "apdb": Entry("Create, inspect and empty an alert production database.", "Repositories and databases"),
     "alerts": Entry("Show alerts, and resend those that no broker accepted.", "Monitor and repair"),
@@ -128,6 +129,10 @@ COMMANDS = {
     "calibrations build": Entry(
         "Make bias, dark, flats, defects and gains of raw exposures, and certify them.",
         target=f"{_CLI}.calibrations.build:main",
+    ),
+    "templates build": Entry(
+        "Make templates of your own visits' images, and put them first.",
+        target=f"{_CLI}.templates.build:main",
     ),
     "refcat import": Entry(
         "Enter a downloaded catalogue of stars into a repository.", target=f"{_CLI}.refcat.import_:main"

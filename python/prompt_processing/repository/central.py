@@ -133,7 +133,7 @@ def add_instrument(
         collections = Collections(camera.name)
         butler.collections.register(collections.raw)
         _put_calibrations(butler, collections, camera, content.calibrations, content.label)
-        _put_sky_map(butler, collections, content.sky_map)
+        put_sky_map(butler, collections, content.sky_map)
         _put_templates(butler, collections, content.sky_map, content.templates, content.label)
         _put_reference_stars(butler, collections, content)
         add_to_chain(butler, collections.defaults, collections.inputs)
@@ -202,7 +202,8 @@ def _put_calibrations(
     add_to_chain(butler, collections.calib, [certified, unbounded])
 
 
-def _put_sky_map(butler: Butler, collections: Collections, sky_map: SkyMap | None) -> None:
+def put_sky_map(butler: Butler, collections: Collections, sky_map: SkyMap | None) -> None:
+    """Enter a sky map with its tracts and patches, where the repository lacks it."""
     butler.collections.register(collections.skymaps)
     if sky_map is None:
         return

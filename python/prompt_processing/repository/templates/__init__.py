@@ -1,0 +1,1 @@
+"""Templates from the images of visits."""
