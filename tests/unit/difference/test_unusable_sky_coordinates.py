@@ -75,7 +75,7 @@ def lacks_types(header):
         (has_words_for_numbers, "CRVAL1 = 'unknown' is not a number"),
         (has_half_a_sip, "A_ORDER or B_ORDER"),
         (folds_over, "distortion cannot be inverted"),
-        (has_one_axis_twice, "no pair of sky coordinates"),
+        (has_one_axis_twice, "not a pair of sky coordinates"),
         (has_no_projection, "does not name a projection"),
         (has_unknown_projection, "XYZ"),
         (lacks_the_strings_of_tnx, "TNX distortion cannot be used: WAT1_001 is missing"),

@@ -18,6 +18,8 @@ from prompt_processing.imaging.difference.block_convolution import (
 from prompt_processing.imaging.difference.decorrelation import images_at
 from prompt_processing.imaging.row_bands import in_bands
 
+from .dia_centres import centre_peaks, distinct
+
 PEAK = np.dtype(
     [("x", np.int32), ("y", np.int32), ("score", np.float32), ("footprint", np.int32), ("area", np.int32)]
     + [(name, np.int32) for name in ("x_min", "y_min", "x_max", "y_max")]
@@ -130,6 +132,8 @@ def detect_dia_sources(difference: Exposure, options: DetectionOptions | None = 
     peaks = np.zeros(len(columns), PEAK)
     for name, column in zip(PEAK.names or (), columns.T, strict=False):
         peaks[name] = column
+    centre_peaks(difference.image, usable, stamps, grid, math.ceil(1.5 * difference.psf.fwhm_at()), peaks)
+    peaks = distinct(peaks)
     step, n_columns = (int(n) for n in grid)
     peaks["scatter"] = scatter[peaks["y"] // step * n_columns + peaks["x"] // step]
     return peaks

@@ -97,6 +97,29 @@ def test_variable_star_is_left_out():
     assert fit.used.sum() > 50
 
 
+def test_kernel_of_few_stars_is_that_of_those_that_agree():
+    options = KernelOptions()
+    stamps = stamps_of(1.6, 11, 0.01)
+    for i, change in enumerate((0.8, -0.4, 0.3, 1.5, -0.6, 0.5)):
+        stamps.target[i] += change * (stamps.target[i] - 7.0)
+    fit = fit_kernel(stamps, make_basis(1.6, options), (1000, 1000), options)
+    assert not fit.used[:6].any()
+    assert fit.kernel.sum_at(500, 500) == pytest.approx(0.9, abs=0.01)
+
+
+def test_brightest_stars_keep_determining_a_kernel_that_cannot_match_them_exactly():
+    rng = np.random.default_rng(3)
+    options = KernelOptions()
+    stamps = stamps_of(1.6, 60, 0.01, dex=3.0)
+    brightest = np.argsort(-stamps.target.max(axis=(1, 2)))[:10]
+    # The detector's sampling changes each star by some per cent, which noise hides in the faint ones.
+    for target in stamps.target:
+        light = target - 7.0
+        target += 0.15 * rng.normal() * np.gradient(light, axis=1)
+    fit = fit_kernel(stamps, make_basis(1.6, options), (1000, 1000), options)
+    assert fit.used[brightest].sum() >= 9
+
+
 def test_kernel_survives_a_file(tmp_path):
     rng = np.random.default_rng(3)
     kernel = MatchingKernel(rng.normal(size=(4, 7, 7)), rng.normal(size=(4, 3)), 1, 10.0, 20.0, 30.0, True)

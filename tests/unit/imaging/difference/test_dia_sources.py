@@ -66,6 +66,16 @@ def test_bright_source_has_no_satellites_and_its_neighbour_is_kept(star_image):
     assert len(sources) == 2
 
 
+def test_star_that_changed_is_found_in_its_middle_although_the_match_errs_most_there(star_image):
+    image = star_image((200, 200), [(60.2, 50.7, 20_000.0), (130.5, 140.1, -20_000.0)], seed=2)
+    light = star_image((200, 200), [(60.2, 50.7, 60_000.0), (130.5, 140.1, 60_000.0)], seed=3).image
+    image.variance += (0.05 * light) ** 2
+    sources = measured(image)
+    assert len(sources) == 2
+    for x, y in ((60.2, 50.7), (130.5, 140.1)):
+        assert np.min(np.hypot(np.asarray(sources["x"]) - x, np.asarray(sources["y"]) - y)) < 0.5
+
+
 def test_dipole_is_recognised_and_a_point_source_is_not(star_image):
     stars = [(60.0, 60.0, 2000.0), (61.2, 60.5, -2000.0), (150.0, 150.0, 2000.0)]
     sources = measured(star_image((210, 210), stars, seed=5))
