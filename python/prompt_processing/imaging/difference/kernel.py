@@ -23,7 +23,7 @@ FEW_STAMPS = 20
 """Number of stamps below which variable sources may be the majority."""
 
 FEWEST_ALIKE = 4
-"""Least number of them that agree on a flux ratio."""
+"""Smallest number of them that agree on a flux ratio."""
 
 
 @dataclass(frozen=True, slots=True)
