@@ -189,6 +189,7 @@ def write_exposure(
 def importable(*classes: str) -> Iterator[dict[str, type]]:
     """Provide empty classes by full names, as far as ``pickle`` needs them to write."""
     made: dict[str, type] = {}
+    replaced: list[tuple[Any, str, Any]] = []
     before = dict(sys.modules)
     try:
         for full in classes:
@@ -199,9 +200,14 @@ def importable(*classes: str) -> Iterator[dict[str, type]]:
                 if part not in sys.modules:
                     sys.modules[part] = types.ModuleType(part)
             made[name] = type(name, (), {"__module__": module})
+            replaced.append((sys.modules[module], name, getattr(sys.modules[module], name, None)))
             setattr(sys.modules[module], name, made[name])
         yield made
     finally:
+        # The module may be a real one that other tests use, such as galsim's.
+        for module, name, original in replaced:
+            if original is not None:
+                setattr(module, name, original)
         for name in set(sys.modules) - set(before):
             del sys.modules[name]
 

@@ -40,7 +40,9 @@ def run_on_dask(context: RunContext, plan: Plan, client: Client) -> Iterator[lis
     """
     from distributed import as_completed
 
-    shared = client.submit(RunContext, context.repo, context.payload, pure=False)
+    shared = client.submit(
+        RunContext, context.repo, context.tasks, context.types, context.dimensions, pure=False
+    )
     futures: dict[int, Future] = {}
     names: dict[str, int] = {}
     for name, group in plan.groups():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +54,7 @@ class Plan:
         return outcome_of(self.graph, quantum_id, state, reason)
 
     def groups(self) -> Iterator[tuple[int, Group]]:
-        """Yield the groups in order, packed one after the other: all at once would not fit into memory."""
+        """Yield the groups in order, made one after the other: all at once would not fit into memory."""
         nodes = self.graph.quantum_only_xgraph
         left = {one for ids in self.members.values() for one in ids}
         for start in range(0, len(self.order), _AT_A_TIME):
@@ -69,7 +68,7 @@ class Plan:
                             one,
                             nodes.nodes[one]["task_label"],
                             dict(nodes.nodes[one]["data_id"].required),
-                            pickle.dumps(quanta[one]),
+                            quanta[one],
                             frozenset(nodes.predecessors(one)) & left,
                         )
                         for one in self.members[name]
@@ -89,7 +88,7 @@ def run_context(repo: str, graph: PredictedQuantumGraph) -> RunContext:
     """Return what all quanta of a run share."""
     pipeline = graph.pipeline_graph
     types = {node.name: node.dataset_type for node in pipeline.dataset_types.values()}
-    return RunContext(repo, pickle.dumps((dict(pipeline.tasks), types, pipeline.universe)))
+    return RunContext(repo, dict(pipeline.tasks), types, pipeline.universe)
 
 
 def stored_quanta(repo: str, butler: Butler, graph: PredictedQuantumGraph, run: str) -> set[uuid.UUID]:

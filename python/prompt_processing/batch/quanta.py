@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .outcomes import QuantumOutcome, State
+
+if TYPE_CHECKING:
+    from lsst.daf.butler import Quantum, QuantumBackedButler
 
 __all__ = ["Group", "QuantumToRun", "RunContext", "run_group"]
 
@@ -21,8 +23,8 @@ class QuantumToRun:
 
     Attributes
     ----------
-    payload
-        The pickled `~lsst.daf.butler.Quantum`: about 3 kB, with the records of its inputs.
+    quantum
+        The quantum itself, with the records of its inputs: about 3 kB on the way to another process.
     upstream
         Quanta that must be successful before.
     """
@@ -30,7 +32,7 @@ class QuantumToRun:
     quantum_id: uuid.UUID
     task: str
     data_id: dict[str, int | str]
-    payload: bytes
+    quantum: Quantum
     upstream: frozenset[uuid.UUID]
 
     def outcome(self, state: State, reason: str = "", **more: Any) -> QuantumOutcome:
@@ -44,7 +46,7 @@ Group = tuple[QuantumToRun, ...]
 """Quanta that one process executes one after the other, in their order."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RunContext:
     """What all quanta of a run share.
 
@@ -52,12 +54,18 @@ class RunContext:
     ----------
     repo
         Butler repository.
-    payload
-        Pickled: the nodes of the pipeline's graph by label, the dataset types by name, and the dimensions.
+    tasks
+        Nodes of the pipeline's graph, by label.
+    types
+        Dataset types as in the registry, by name.
+    dimensions
+        The universe of dimensions.
     """
 
     repo: str
-    payload: bytes
+    tasks: Mapping[str, Any]
+    types: Mapping[str, Any]
+    dimensions: Any
 
 
 def run_group(context: RunContext, group: Group, *upstream: Sequence[QuantumOutcome]) -> list[QuantumOutcome]:
@@ -87,14 +95,14 @@ def run_group(context: RunContext, group: Group, *upstream: Sequence[QuantumOutc
 def _run(context: RunContext, quantum: QuantumToRun) -> QuantumOutcome:
     from lsst.pipe.base.single_quantum_executor import SingleQuantumExecutor
 
-    tasks, butler_of = _equipment(context)
-    unpickled = pickle.loads(quantum.payload)
+    from prompt_processing.butler.internals import butler_of_quantum
+
     began = time.monotonic()
-    with butler_of(unpickled) as butler:
+    with butler_of_quantum(_empty_butler(context), quantum.quantum, context.types) as butler:
         # Outputs of an attempt that died are removed and made again.
         executor = SingleQuantumExecutor(butler=butler, skip_existing=True, clobber_outputs=True)
         try:
-            result = executor.execute(tasks[quantum.task], unpickled, quantum.quantum_id)
+            result = executor.execute(context.tasks[quantum.task], quantum.quantum, quantum.quantum_id)
         except Exception as error:  # noqa: BLE001 - a task may raise anything; the reason is reported
             reason = f"{type(error).__name__}: {error}"
             return quantum.outcome(State.FAILED, reason, seconds=time.monotonic() - began)
@@ -103,23 +111,14 @@ def _run(context: RunContext, quantum: QuantumToRun) -> QuantumOutcome:
     )
 
 
-_equipped: dict[RunContext, tuple[Any, Any]] = {}
+_made: list[tuple[RunContext, Any]] = []
+"""The last run, and the Butler whose datastore its quanta share in this process."""
 
 
-def _equipment(context: RunContext) -> tuple[Any, Any]:
-    """Return the tasks of a run and a function that makes the Butler of a quantum; one run is remembered."""
-    if context not in _equipped:
-        from functools import partial
+def _empty_butler(context: RunContext) -> QuantumBackedButler:
+    from lsst.daf.butler import ButlerConfig, QuantumBackedButler
 
-        from lsst.daf.butler import ButlerConfig, QuantumBackedButler
-
-        from prompt_processing.butler.internals import butler_of_quantum
-
-        tasks, types, dimensions = pickle.loads(context.payload)
-        empty = QuantumBackedButler.from_predicted(ButlerConfig(context.repo), [], [], dimensions, {})
-        _equipped.clear()
-        _equipped[context] = (
-            tasks,
-            partial(butler_of_quantum, empty, types=types),
-        )
-    return _equipped[context]
+    if not _made or _made[0][0] is not context:
+        empty = QuantumBackedButler.from_predicted(ButlerConfig(context.repo), [], [], context.dimensions, {})
+        _made[:] = [(context, empty)]
+    return _made[0][1]

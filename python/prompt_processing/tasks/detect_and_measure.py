@@ -21,6 +21,7 @@ from prompt_processing.imaging.measurement.detect_and_measure import detect_and_
 from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
 from prompt_processing.tasks.connected_task import ConnectedTask
 from prompt_processing.tasks.numerics_task import NumericsTask
+from prompt_processing.telemetry.handover import in_this_context
 
 from ..images import Exposure
 
@@ -114,7 +115,7 @@ class DetectAndMeasureDiaSourceTask(NumericsTask, ConnectedTask):
         else:
             # The service predicts the satellites while the sources are measured.
             with ThreadPoolExecutor(1, thread_name_prefix="sattle") as pool:
-                announced = pool.submit(satellites.announce)
+                announced = pool.submit(in_this_context(satellites.announce))
                 sources = detect_and_measure(difference, science, matched, options)
             sources = self._without_satellites(sources, satellites, announced, difference)
         streaks = sources.meta.pop("streaks")

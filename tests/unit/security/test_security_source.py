@@ -18,6 +18,8 @@ UNSAFE_YAML = {
     "yaml.unsafe_load_all",
     "yaml.full_load_all",
 }
+RESTRICTED_UNPICKLER = {"prompt_processing/images/afw/pickles.py"}
+"""It records what a pickle names, and imports and calls none of it."""
 READS_PICKLES = {"np.load", "numpy.load", "pd.read_pickle", "pandas.read_pickle"}
 
 
@@ -63,6 +65,8 @@ def test_module_does_nothing_unsafe(path):
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.level == 0
     }
+    if str(path.relative_to(PROJECT / "python")) in RESTRICTED_UNPICKLER:
+        imported.discard("pickle")
     assert not imported & FORBIDDEN_IMPORTS
     for name, words, node in calls(tree):
         where = f"{path.name}:{node.lineno}"

@@ -73,7 +73,7 @@ def test_missing_broker_is_reported_by_name(
 
 
 def test_unknown_instrument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("tester", "upload", "DECam", "1") == 2
+    assert run("tester", "upload", "Kodak", "1") == 2
     assert "LSSTCam" in capsys.readouterr().err
 
 

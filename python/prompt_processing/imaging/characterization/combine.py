@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from prompt_processing.images.robust import MAD_TO_SIGMA
 from prompt_processing.imaging.errors import UnusableCalibrationError
 from prompt_processing.imaging.row_bands import available_cores
+from prompt_processing.telemetry.handover import in_this_context
 
 CLIP = 4.0
 """Values beyond this many standard deviations of the stack's median are rejected."""
@@ -138,7 +139,7 @@ def combine_frames(
         return rejected
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        rejected = sum(pool.map(combine, range(0, height, 64)), np.zeros(len(frames)))
+        rejected = sum(pool.map(in_this_context(combine), range(0, height, 64)), np.zeros(len(frames)))
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = (_smoothed(spread, len(frames)) / np.maximum(kept, 1)).astype(np.float32)
     return CombinedFrame(image, variance, kept, factors, rejected / image.size)
