@@ -24,7 +24,6 @@ from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.images import SkyMap
 from prompt_processing.repository.central import INPUT_DATASET_TYPES, put_sky_map
 from prompt_processing.repository.chains import add_to_chain
-from prompt_processing.simulation.templates import sky_map_around
 from prompt_processing.tasks.coadd_templates import CoaddTemplatesConfig, CoaddTemplatesTask
 
 from .selection import Candidate
@@ -144,6 +143,9 @@ def make_sky_map(
     if list(butler.query_dimension_records("skymap", skymap=name, explain=False)):
         raise RepositoryProblemError(f"The repository has a sky map {name!r}: use it with --skymap.")
     scale = round(float(min(each.pixel_scale for each in chosen)), 3)
+    # The simulation needs an extra, and few repositories lack a sky map.
+    from prompt_processing.simulation.templates import sky_map_around
+
     sky_map = sky_map_around(name, regions, scale, _patch_size(regions, scale, patch_size))
     _register(butler, "skyMap")
     put_sky_map(butler, Collections("any"), sky_map)
