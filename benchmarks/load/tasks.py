@@ -49,9 +49,9 @@ OUTPUTS = {
 }
 """What alert production leaves."""
 
-DATASETS_OF_A_VISIT = len(HISTORY) + len(OUTPUTS) + 4 + 2
-"""How many datasets of each visit-detector are handed over, with metadata and log of both tasks, and the
-region and the metrics of the preload."""
+DATASETS_OF_A_VISIT = len(HISTORY) + len(OUTPUTS) + 4 + 2 + 2
+"""How many datasets of each visit-detector are handed over, with metadata and log of both tasks, the region
+and the metrics of the preload, and the provenance of both pipelines."""
 
 _SIDE = 24
 _ROWS = 20

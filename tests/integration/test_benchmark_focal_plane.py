@@ -32,6 +32,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         pytest.skip(done.stdout)
     # 1 tells of seconds that are not as wanted, which is this machine's affair.
     assert done.returncode in (0, 1), done.stdout + done.stderr
+    # A benchmark that ends in an error exits with 1 as well.
+    assert (folder / "results.json").exists(), done.stdout + done.stderr
     found: dict[str, Any] = json.loads((folder / "results.json").read_text())
     assert (folder / "table.md").read_text().startswith("**Targets**")
     return found
