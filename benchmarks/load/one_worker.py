@@ -14,7 +14,7 @@ from lsst.resources import ResourcePath
 from prompt_processing.activator.services.preload import visit_timespan
 from prompt_processing.activator.services.visit_rules import VisitRules
 from prompt_processing.activator.services.workspace import Repositories, Workspace
-from prompt_processing.butler.local import LocalRepository
+from prompt_processing.butler.local.repository import LocalRepository
 from prompt_processing.domain.clock import utc_to_tai
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.geometry import detector_region

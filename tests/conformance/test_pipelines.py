@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prompt_processing.butler.pipeline_files import read_pipeline
+from prompt_processing.butler.pipelines.files import read_pipeline
 from prompt_processing.settings.pipelines import parse_selection
 
 SELECTED = {

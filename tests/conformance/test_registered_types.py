@@ -8,7 +8,7 @@ import pytest
 import yaml
 from lsst.daf.butler import DatasetType, DimensionUniverse
 
-from prompt_processing.butler.pipeline_library import PipelineLibrary
+from prompt_processing.butler.pipelines.library import PipelineLibrary
 
 FACTS = yaml.safe_load((Path(__file__).parent / "registered_types.yaml").read_text())
 PIPELINES = Path(__file__).parents[2] / "pipelines" / "LSSTCam"

@@ -16,7 +16,7 @@ from lsst.daf.butler import Butler, DatasetRef, DatasetType
 
 from prompt_processing.butler.collections import Collections
 from prompt_processing.butler.export import destinations
-from prompt_processing.butler.local import LocalRepository
+from prompt_processing.butler.local.repository import LocalRepository
 from prompt_processing.images import Background, Exposure, Mask, MatchingKernel, PhotoCalib, Psf, VisitInfo
 from prompt_processing.images.fits import read_exposure
 from prompt_processing.images.layout.names import FIELD_PLANES

@@ -12,7 +12,7 @@ from checkouts import Neighbours
 
 from prompt_processing.activator.services.visit_rules import VisitRules
 from prompt_processing.activator.services.workspace import Repositories, Workspace
-from prompt_processing.butler.pipeline_files import expand_path
+from prompt_processing.butler.pipelines.files import expand_path
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.settings.worker import Settings
 

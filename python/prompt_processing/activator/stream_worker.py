@@ -10,7 +10,7 @@ from prompt_processing.activator.factory import Factory, ProcessContext
 from prompt_processing.activator.services.serve_stream import ServeStream
 from prompt_processing.activator.storage.visit_stream import VisitStream
 from prompt_processing.apdb.failures import ApdbConfigurationError
-from prompt_processing.butler.pipeline_files import PipelineError
+from prompt_processing.butler.pipelines.files import PipelineError
 from prompt_processing.butler.universe import UniverseError
 from prompt_processing.settings.environment import SettingsError
 from prompt_processing.settings.exit_codes import ExitCode

@@ -13,7 +13,7 @@ from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 from lsst.pipe.base.quantum_graph_builder import QuantumGraphBuilderError
 
 from prompt_processing.butler.field_types import field_type
-from prompt_processing.butler.pipeline_files import read_pipeline
+from prompt_processing.butler.pipelines.files import read_pipeline
 
 from .errors import BatchError
 from .request import RunRequest

@@ -22,7 +22,7 @@ from lsst.sphgeom import Region
 
 from .collections import Collections
 from .errors import passing, try_twice
-from .local import Certified
+from .local.repository import Certified
 
 _LOG = logging.getLogger("lsst.activator.storage.central_repository")
 _T = TypeVar("_T")

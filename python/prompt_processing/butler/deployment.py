@@ -12,7 +12,7 @@ from pathlib import Path
 import prompt_processing
 from prompt_processing.domain.yaml_text import parse_yaml
 
-from .pipeline_files import read_pipeline
+from .pipelines.files import read_pipeline
 
 _DIGITS = 7
 

@@ -16,7 +16,7 @@ from prompt_processing.butler.errors import passing, try_twice
 from prompt_processing.butler.field_types import field_dataset, field_type
 from prompt_processing.butler.formatters import OWN_FORMATTERS
 from prompt_processing.butler.journal import ExportJournal
-from prompt_processing.butler.local import LocalRepository
+from prompt_processing.butler.local.repository import LocalRepository
 from prompt_processing.butler.messages import VisitOutputs
 from prompt_processing.domain.errors import NonRetriableError
 

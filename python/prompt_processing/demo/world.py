@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import yaml
 
 from prompt_processing.butler.collections import Collections
-from prompt_processing.butler.pipeline_files import pipelines_folder
+from prompt_processing.butler.pipelines.files import pipelines_folder
 from prompt_processing.domain.clock import night as night_of
 from prompt_processing.repository.central import make_central_repository
 from prompt_processing.repository.content import simulated_content

@@ -11,7 +11,7 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from prompt_processing.butler.collections import NO_PIPELINE, Collections
 from prompt_processing.butler.deployment import deployment_id
-from prompt_processing.butler.pipeline_library import PipelineLibrary, ReadyPipeline
+from prompt_processing.butler.pipelines.library import PipelineLibrary, ReadyPipeline
 from prompt_processing.butler.types import use_butler_types
 
 from .config import InitializerSettings

@@ -8,7 +8,7 @@ import time
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from prompt_processing.butler.errors import passing
-from prompt_processing.butler.pipeline_files import PipelineError
+from prompt_processing.butler.pipelines.files import PipelineError
 from prompt_processing.domain.clock import night
 from prompt_processing.domain.errors import RetriableError
 from prompt_processing.settings.environment import SettingsError

@@ -18,7 +18,7 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
 )
 
 from prompt_processing.butler.collections import Collections
-from prompt_processing.butler.pipeline_library import PipelineLibrary
+from prompt_processing.butler.pipelines.library import PipelineLibrary
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.images import SkyMap

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from lsst.daf.butler import Butler, DatasetType
 
 from prompt_processing.butler.field_types import field_type
-from prompt_processing.butler.output_names import OtherType, fits
-from prompt_processing.butler.pipeline_library import PipelineLibrary
+from prompt_processing.butler.pipelines.library import PipelineLibrary
+from prompt_processing.butler.pipelines.output_names import OtherType, fits
 from prompt_processing.domain.errors import RepositoryProblemError
 
 from .central import INPUT_DATASET_TYPES

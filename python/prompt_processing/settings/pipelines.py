@@ -12,7 +12,7 @@ from astropy_healpix import HEALPix
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
-from prompt_processing.butler.pipeline_files import expand_path
+from prompt_processing.butler.pipelines.files import expand_path
 from prompt_processing.domain.selection import DegreeRange, PipelineSelection, SelectionNode
 from prompt_processing.domain.yaml_text import parse_yaml
 

@@ -23,7 +23,7 @@ from prompt_processing.activator.services.workspace import Workspace
 from prompt_processing.activator.storage.image_bucket import ArrivedImage
 from prompt_processing.alerts.unsent import UnsentAlerts
 from prompt_processing.apdb.administration import create
-from prompt_processing.butler.pipeline_files import pipelines_folder
+from prompt_processing.butler.pipelines.files import pipelines_folder
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.clock import night
 from prompt_processing.domain.errors import RepositoryProblemError

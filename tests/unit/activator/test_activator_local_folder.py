@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from prompt_processing.butler.local_folder import LocalFolder
+from prompt_processing.butler.local.folder import LocalFolder
 
 HOLDER = """
 import sys, time
-from prompt_processing.butler.local_folder import LocalFolder
+from prompt_processing.butler.local.folder import LocalFolder
 folder = LocalFolder.make(sys.argv[1])
 (folder.path / "gen3.sqlite3").write_text("registry")
 print(folder.path, flush=True)

@@ -11,7 +11,7 @@ from lsst.daf.butler import DataCoordinate, DatasetRef, DatasetType, DimensionUn
 
 from prompt_processing.activator.storage.known_inputs import LIFETIME, KnownInputs, best_calibrations
 from prompt_processing.butler.central import CentralRepository
-from prompt_processing.butler.local import Certified
+from prompt_processing.butler.local.repository import Certified
 
 UNIVERSE = DimensionUniverse()
 BIAS = DatasetType("bias", ("instrument", "detector"), "ExposureF", universe=UNIVERSE, isCalibration=True)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from prompt_processing.butler.held_images import HeldImages
+from prompt_processing.butler.local.held_images import HeldImages
 from prompt_processing.images import Exposure
 
 MIB = 2**20

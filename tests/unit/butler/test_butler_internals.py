@@ -16,7 +16,7 @@ import prompt_processing
 from prompt_processing.apdb import internals as apdb_internals
 from prompt_processing.butler import internals as butler_internals
 from prompt_processing.butler.collections import Collections
-from prompt_processing.butler.local import LocalRepository
+from prompt_processing.butler.local.repository import LocalRepository
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.internals import MissingInternalError, internal
 

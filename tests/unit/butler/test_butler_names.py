@@ -11,7 +11,7 @@ import pytest
 
 from prompt_processing.butler.collections import NO_PIPELINE, Collections
 from prompt_processing.butler.deployment import deployment_id
-from prompt_processing.butler.pipeline_library import pipeline_stem
+from prompt_processing.butler.pipelines.library import pipeline_stem
 
 
 def test_collections_have_the_names_of_the_contract() -> None:

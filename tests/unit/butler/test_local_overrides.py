@@ -9,8 +9,8 @@ import pytest
 from lsst.daf.butler import DatasetType, DimensionUniverse
 
 from prompt_processing.butler.collections import Collections
-from prompt_processing.butler.local import LocalRepository
-from prompt_processing.butler.local_overrides import LocalOverridesError, read_overrides
+from prompt_processing.butler.local.overrides import LocalOverridesError, read_overrides
+from prompt_processing.butler.local.repository import LocalRepository
 
 OVERRIDES = """
 datastore:

@@ -8,13 +8,13 @@ from lsst.daf.butler import DimensionUniverse
 
 import prompt_processing
 from prompt_processing.butler.deployment import deployment_id
-from prompt_processing.butler.pipeline_files import (
+from prompt_processing.butler.pipelines.files import (
     PipelineError,
     expand_path,
     pipelines_folder,
     read_pipeline,
 )
-from prompt_processing.butler.pipeline_library import PipelineLibrary
+from prompt_processing.butler.pipelines.library import PipelineLibrary
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.settings.pipelines import parse_selection
 

@@ -10,7 +10,7 @@ import yaml
 from camera_files import MAXIM_HEADER
 from pydantic import ValidationError
 
-from prompt_processing.butler.pipeline_files import pipelines_folder
+from prompt_processing.butler.pipelines.files import pipelines_folder
 from prompt_processing.cli.main import run
 from prompt_processing.instruments import (
     InstrumentError,

@@ -15,7 +15,7 @@ from prompt_processing.alerts.packets import Alert
 from prompt_processing.alerts.resending import move_to_store, resend_kept_alerts
 from prompt_processing.alerts.stream_settings import AlertStreamSettings
 from prompt_processing.alerts.unsent import UnsentAlerts
-from prompt_processing.butler.local_folder import LocalFolder
+from prompt_processing.butler.local.folder import LocalFolder
 from prompt_processing.operators.local_content import read_content
 from prompt_processing.transport.kafka import KafkaSettings
 from prompt_processing.transport.private_folder import (

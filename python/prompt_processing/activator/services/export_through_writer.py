@@ -17,7 +17,7 @@ from prompt_processing.butler.export import (
     outputs_message,
 )
 from prompt_processing.butler.journal import ExportJournal
-from prompt_processing.butler.local import LocalRepository
+from prompt_processing.butler.local.repository import LocalRepository
 
 
 class ExporterThroughWriter(Exporter):

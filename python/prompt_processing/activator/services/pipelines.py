@@ -32,7 +32,7 @@ from lsst.pipe.base.quantum_graph_executor import QuantumExecutionResult
 from lsst.pipe.base.separable_pipeline_executor import SeparablePipelineExecutor
 from lsst.pipe.base.single_quantum_executor import SingleQuantumExecutor
 
-from prompt_processing.butler.pipeline_library import ReadyPipeline
+from prompt_processing.butler.pipelines.library import ReadyPipeline
 from prompt_processing.domain.errors import NonRetriableError, PromptError, RetriableError
 from prompt_processing.tasks.connected_task import ConnectedTaskFactory
 from prompt_processing.tasks.connections import Connections

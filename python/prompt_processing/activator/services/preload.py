@@ -16,8 +16,8 @@ from prompt_processing.activator.storage.known_inputs import KnownInputs
 from prompt_processing.butler.central import CentralRepository
 from prompt_processing.butler.errors import passing, try_twice
 from prompt_processing.butler.field_types import own_ref
-from prompt_processing.butler.local import Certified, LocalRepository
-from prompt_processing.butler.pipeline_library import InputKind, ReadyPipeline, input_kind
+from prompt_processing.butler.local.repository import Certified, LocalRepository
+from prompt_processing.butler.pipelines.library import InputKind, ReadyPipeline, input_kind
 from prompt_processing.domain.visit import FannedOutVisit
 
 from .calibration_cache import CalibrationCache

@@ -16,9 +16,9 @@ from prompt_processing.butler.deployment import deployment_id
 from prompt_processing.butler.errors import passing
 from prompt_processing.butler.export import Exporter
 from prompt_processing.butler.ingest import Ingester
-from prompt_processing.butler.local import LocalRepository
-from prompt_processing.butler.local_overrides import LocalOverridesError, read_overrides
-from prompt_processing.butler.pipeline_library import PipelineLibrary
+from prompt_processing.butler.local.overrides import LocalOverridesError, read_overrides
+from prompt_processing.butler.local.repository import LocalRepository
+from prompt_processing.butler.pipelines.library import PipelineLibrary
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.instruments.camera import Camera, load_camera
 from prompt_processing.settings.environment import SettingsError

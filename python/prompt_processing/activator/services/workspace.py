@@ -15,9 +15,9 @@ from lsst.sphgeom import ConvexPolygon
 
 from prompt_processing.butler.collections import NO_PIPELINE
 from prompt_processing.butler.export import RECORD_ORDER
-from prompt_processing.butler.held_images import return_freed_memory
 from prompt_processing.butler.ingest import VisitRecords
-from prompt_processing.butler.pipeline_library import ReadyPipeline, pipeline_stem
+from prompt_processing.butler.local.held_images import return_freed_memory
+from prompt_processing.butler.pipelines.library import ReadyPipeline, pipeline_stem
 from prompt_processing.domain.clock import night
 from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError, PromptError
 from prompt_processing.domain.visit import FannedOutVisit

@@ -11,7 +11,7 @@ from astropy.time import Time, TimeDelta
 from lsst.daf.butler import DatasetRef, DatasetType, Timespan
 
 from prompt_processing.butler.central import CentralRepository
-from prompt_processing.butler.local import Certified
+from prompt_processing.butler.local.repository import Certified
 
 LIFETIME = 900.0
 """Seconds for which an answer is kept: the longest delay before a worker sees a new certification."""

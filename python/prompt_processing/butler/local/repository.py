@@ -20,12 +20,12 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.sphgeom import Region
 
-from .collections import Collections
-from .errors import passing
-from .field_types import field_storage_class
+from ..collections import Collections
+from ..errors import passing
+from ..field_types import field_storage_class
+from ..internals import datastore_parts, files_of
+from .folder import LocalFolder
 from .held_images import HeldImages
-from .internals import datastore_parts, files_of
-from .local_folder import LocalFolder
 
 _LOG = logging.getLogger("lsst.activator.storage.local_repository")
 
@@ -115,7 +115,7 @@ class LocalRepository:
         collections : `Collections`
             Collection names.
         overrides : mapping, optional
-            Butler configuration by section, as `.local_overrides.read_overrides` returns it; its
+            Butler configuration by section, as `.overrides.read_overrides` returns it; its
             ``datastore`` is that of the files.
 
         Raises

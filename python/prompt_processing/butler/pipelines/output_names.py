@@ -9,7 +9,7 @@ from lsst.daf.butler import DatasetType, DimensionUniverse, StorageClassFactory
 from lsst.pipe.base import Pipeline
 from lsst.pipe.base.pipeline_graph import Edge, PipelineGraph, TaskInitNode, TaskNode
 
-from .field_types import field_storage_class
+from ..field_types import field_storage_class
 
 __all__ = ["OtherType", "fits", "outputs_of", "rename", "types_in_the_way"]
 

@@ -13,9 +13,9 @@ from lsst.daf.butler import Butler, DatasetType, DimensionUniverse
 from lsst.pipe.base import Pipeline
 from lsst.pipe.base.pipeline_graph import PipelineGraph
 
-from .field_types import field_type, own_types
+from ..field_types import field_type, own_types
+from .files import PipelineError, read_pipeline
 from .output_names import outputs_of, rename, types_in_the_way
-from .pipeline_files import PipelineError, read_pipeline
 
 _LOG = logging.getLogger("lsst.activator.storage.pipeline_library")
 

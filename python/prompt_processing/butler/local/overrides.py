@@ -11,8 +11,8 @@ from lsst.daf.butler import Config, Formatter, FormatterV2
 from lsst.resources import ResourcePath
 from lsst.utils import doImportType
 
-from .errors import passing
-from .recorded_formatters import table_of_readers
+from ..errors import passing
+from ..recorded_formatters import table_of_readers
 
 __all__ = ["LocalOverridesError", "read_overrides"]
 

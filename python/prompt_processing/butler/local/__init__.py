@@ -1,0 +1,1 @@
+"""The local repository of a worker process: folder, configuration, images in memory."""

@@ -1,0 +1,1 @@
+"""Pipelines: their files, and their graphs, made once for all visits."""
