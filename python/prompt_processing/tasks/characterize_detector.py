@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from lsst.pex.config import RangeField
-from lsst.pipe.base import PipelineTaskConfig, PipelineTaskConnections, Struct, connectionTypes
+from lsst.pipe.base import PipelineTaskConfig, PipelineTaskConnections, Struct
 from numpy.typing import NDArray
 
 from prompt_processing.imaging.characterization.bad_pixels import DefectOptions, find_defects
@@ -21,36 +21,31 @@ from prompt_processing.imaging.characterization.photon_transfer import (
     pair_noise,
 )
 from prompt_processing.tasks.amplifier_tables import crosstalk_table, linearity_table, photon_transfer_table
-from prompt_processing.tasks.combine_calibrations import (
-    Handles,
+from prompt_processing.tasks.calibration_connections import (
+    CALIBRATION,
     calibration_input,
+    calibration_output,
     camera_input,
-    frames_of,
     raw_inputs,
 )
+from prompt_processing.tasks.combine_calibrations import Handles, frames_of
 from prompt_processing.tasks.numerics_task import NumericsTask, repeatable_failures
 
 from ..images import Exposure
 from ..instruments.camera import Camera
 from ..instruments.headers import translate
 
-_CALIBRATION = ("instrument", "detector")
 
-
-def _table(name: str, doc: str) -> connectionTypes.Output:
-    return connectionTypes.Output(
-        doc=doc, name=name, storageClass="ArrowAstropy", dimensions=_CALIBRATION, isCalibration=True
-    )
-
-
-class PhotonTransferConnections(PipelineTaskConnections, dimensions=_CALIBRATION):
+class PhotonTransferConnections(PipelineTaskConnections, dimensions=CALIBRATION):
     """Raw biases and flats as inputs; gains and linearity as outputs."""
 
     raws = raw_inputs("Raw biases and flats.")
     camera = camera_input()
     bias = calibration_input("bias", "Combined bias.", minimum=0)
-    photon_transfer = _table("photon_transfer", "Gain and read noise of the amplifiers.")
-    linearity = _table("linearity", "Deviation of the amplifiers from linearity.")
+    photon_transfer = calibration_output(
+        "photon_transfer", "Gain and read noise of the amplifiers.", "ArrowAstropy"
+    )
+    linearity = calibration_output("linearity", "Deviation of the amplifiers from linearity.", "ArrowAstropy")
 
 
 class PhotonTransferConfig(PipelineTaskConfig, pipelineConnections=PhotonTransferConnections):
@@ -144,28 +139,14 @@ def _pairs(frames: Sequence[NDArray[np.float32]]) -> list[FlatPair]:
     return found
 
 
-class FindDefectsConnections(PipelineTaskConnections, dimensions=_CALIBRATION):
+class FindDefectsConnections(PipelineTaskConnections, dimensions=CALIBRATION):
     """Combined frames as inputs; defects as output."""
 
     camera = camera_input()
     bias = calibration_input("bias", "Combined bias.", minimum=0)
     dark = calibration_input("dark", "Combined dark.", minimum=0)
-    flats = connectionTypes.PrerequisiteInput(
-        doc="Combined flats.",
-        name="flat",
-        storageClass="ExposureF",
-        dimensions=(*_CALIBRATION, "physical_filter"),
-        isCalibration=True,
-        multiple=True,
-        minimum=0,
-    )
-    defects = connectionTypes.Output(
-        doc="Pixels that are always bad.",
-        name="defects",
-        storageClass="Defects",
-        dimensions=_CALIBRATION,
-        isCalibration=True,
-    )
+    flats = calibration_input("flat", "Combined flats.", by_filter=True, minimum=0, multiple=True)
+    defects = calibration_output("defects", "Pixels that are always bad.", "Defects")
 
 
 class FindDefectsConfig(PipelineTaskConfig, pipelineConnections=FindDefectsConnections):
@@ -236,11 +217,13 @@ class FindDefectsTask(NumericsTask):
         return Struct(defects=found.defects)
 
 
-class MeasureCrosstalkConnections(PipelineTaskConnections, dimensions=_CALIBRATION):
+class MeasureCrosstalkConnections(PipelineTaskConnections, dimensions=CALIBRATION):
     """Raws with bright sources as inputs; ratios as output."""
 
     raws = raw_inputs("Raws with bright sources.")
-    crosstalk = _table("crosstalk_ratios", "Ratios of the amplifiers' signals that appear in the others.")
+    crosstalk = calibration_output(
+        "crosstalk_ratios", "Ratios of the amplifiers' signals that appear in the others.", "ArrowAstropy"
+    )
 
 
 class MeasureCrosstalkConfig(PipelineTaskConfig, pipelineConnections=MeasureCrosstalkConnections):

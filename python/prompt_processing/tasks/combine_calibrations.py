@@ -8,12 +8,19 @@ from typing import Any
 import numpy as np
 from lsst.daf.butler import DeferredDatasetHandle
 from lsst.pex.config import RangeField
-from lsst.pipe.base import PipelineTaskConfig, PipelineTaskConnections, Struct, connectionTypes
+from lsst.pipe.base import PipelineTaskConfig, PipelineTaskConnections, Struct
 from numpy.typing import NDArray
 
 from prompt_processing.imaging.characterization.combine import CLIP, CombinedFrame, combine_frames
 from prompt_processing.imaging.characterization.frames import LevelledFrame, level_frame
 from prompt_processing.imaging.errors import UnusableCalibrationError
+from prompt_processing.tasks.calibration_connections import (
+    CALIBRATION,
+    calibration_input,
+    calibration_output,
+    camera_input,
+    raw_inputs,
+)
 from prompt_processing.tasks.numerics_task import NumericsTask
 
 from ..images import Exposure, Mask
@@ -27,42 +34,6 @@ __all__ = ["CombineBiasTask", "CombineConfig", "CombineDarkTask", "CombineFlatTa
 Handles = Sequence[DeferredDatasetHandle]
 """Raws that are read one after the other."""
 
-_CALIBRATION = ("instrument", "detector")
-
-
-def raw_inputs(doc: str) -> connectionTypes.Input:
-    return connectionTypes.Input(
-        doc=doc,
-        name="raw",
-        storageClass="Exposure",
-        dimensions=("instrument", "exposure", "detector"),
-        multiple=True,
-        deferLoad=True,
-    )
-
-
-def camera_input() -> connectionTypes.PrerequisiteInput:
-    return connectionTypes.PrerequisiteInput(
-        doc="Geometry, gains and read noise of the detectors.",
-        name="camera",
-        storageClass="Camera",
-        dimensions=("instrument",),
-        isCalibration=True,
-    )
-
-
-def calibration_input(
-    name: str, doc: str, storage_class: str = "ExposureF", minimum: int = 1
-) -> connectionTypes.PrerequisiteInput:
-    return connectionTypes.PrerequisiteInput(
-        doc=doc,
-        name=name,
-        storageClass=storage_class,
-        dimensions=_CALIBRATION,
-        isCalibration=True,
-        minimum=minimum,
-    )
-
 
 class CombineConfig(PipelineTaskConfig, pipelineConnections=PipelineTaskConnections):
     """Selection of frames."""
@@ -72,18 +43,12 @@ class CombineConfig(PipelineTaskConfig, pipelineConnections=PipelineTaskConnecti
     )
 
 
-class CombineBiasConnections(PipelineTaskConnections, dimensions=_CALIBRATION):
+class CombineBiasConnections(PipelineTaskConnections, dimensions=CALIBRATION):
     """Raw biases as inputs; their mean as output."""
 
     raws = raw_inputs("Raw biases.")
     camera = camera_input()
-    bias = connectionTypes.Output(
-        doc="Bias structure, ADU.",
-        name="bias",
-        storageClass="ExposureF",
-        dimensions=_CALIBRATION,
-        isCalibration=True,
-    )
+    bias = calibration_output("bias", "Bias structure, ADU.")
 
 
 class CombineBiasConfig(CombineConfig, pipelineConnections=CombineBiasConnections):
@@ -123,19 +88,13 @@ class CombineBiasTask(NumericsTask):
         return Struct(bias=bias)
 
 
-class CombineDarkConnections(PipelineTaskConnections, dimensions=_CALIBRATION):
+class CombineDarkConnections(PipelineTaskConnections, dimensions=CALIBRATION):
     """Raw darks as inputs; the dark current as output."""
 
     raws = raw_inputs("Raw darks.")
     camera = camera_input()
     bias = calibration_input("bias", "Combined bias.", minimum=0)
-    dark = connectionTypes.Output(
-        doc="Dark current, ADU per second.",
-        name="dark",
-        storageClass="ExposureF",
-        dimensions=_CALIBRATION,
-        isCalibration=True,
-    )
+    dark = calibration_output("dark", "Dark current, ADU per second.")
 
 
 class CombineDarkConfig(CombineConfig, pipelineConnections=CombineDarkConnections):
@@ -203,22 +162,14 @@ class CombineDarkTask(NumericsTask):
         return Struct(dark=dark)
 
 
-class CombineFlatConnections(
-    PipelineTaskConnections, dimensions=("instrument", "detector", "physical_filter")
-):
+class CombineFlatConnections(PipelineTaskConnections, dimensions=(*CALIBRATION, "physical_filter")):
     """Raw flats of a filter as inputs; the relative response as output."""
 
     raws = raw_inputs("Raw flats.")
     camera = camera_input()
     bias = calibration_input("bias", "Combined bias.", minimum=0)
     dark = calibration_input("dark", "Combined dark.", minimum=0)
-    flat = connectionTypes.Output(
-        doc="Relative response of the pixels.",
-        name="flat",
-        storageClass="ExposureF",
-        dimensions=("instrument", "detector", "physical_filter"),
-        isCalibration=True,
-    )
+    flat = calibration_output("flat", "Relative response of the pixels.", by_filter=True)
 
 
 class CombineFlatConfig(CombineConfig, pipelineConnections=CombineFlatConnections):

@@ -17,6 +17,7 @@ from lsst.pipe.base import (
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions
 from prompt_processing.imaging.isr.isr import FurtherCalibrations, IsrOptions, run_isr
 from prompt_processing.tasks.amplifier_tables import crosstalk_of, linearity_of
+from prompt_processing.tasks.calibration_connections import calibration_input, camera_input
 from prompt_processing.tasks.numerics_task import NumericsTask
 
 from ..images import Defects, Exposure, VisitInfo
@@ -24,8 +25,6 @@ from ..instruments.camera import Camera
 from ..instruments.geometry import detector_wcs
 from ..instruments.headers import translate
 from ..instruments.raw_frame import RawFrame
-
-_CALIBRATION = ("instrument", "detector")
 
 
 class IsrConnections(PipelineTaskConnections, dimensions=("instrument", "exposure", "detector")):
@@ -37,72 +36,25 @@ class IsrConnections(PipelineTaskConnections, dimensions=("instrument", "exposur
         storageClass="Exposure",
         dimensions=("instrument", "exposure", "detector"),
     )
-    camera = connectionTypes.PrerequisiteInput(
-        doc="Geometry, gains, read noise and saturation of the detectors.",
-        name="camera",
-        storageClass="Camera",
-        dimensions=("instrument",),
-        isCalibration=True,
+    camera = camera_input()
+    bias = calibration_input("bias", "Bias structure.")
+    dark = calibration_input("dark", "Dark current in one second.")
+    flat = calibration_input("flat", "Relative response of the pixels.", by_filter=True)
+    defects = calibration_input("defects", "Pixels that are always bad.", "Defects")
+    linearity = calibration_input(
+        "linearity", "Deviation of the amplifiers from linearity.", "ArrowAstropy", minimum=0
     )
-    bias = connectionTypes.PrerequisiteInput(
-        doc="Bias structure.",
-        name="bias",
-        storageClass="ExposureF",
-        dimensions=_CALIBRATION,
-        isCalibration=True,
-    )
-    dark = connectionTypes.PrerequisiteInput(
-        doc="Dark current in one second.",
-        name="dark",
-        storageClass="ExposureF",
-        dimensions=_CALIBRATION,
-        isCalibration=True,
-    )
-    flat = connectionTypes.PrerequisiteInput(
-        doc="Relative response of the pixels.",
-        name="flat",
-        storageClass="ExposureF",
-        dimensions=(*_CALIBRATION, "physical_filter"),
-        isCalibration=True,
-    )
-    defects = connectionTypes.PrerequisiteInput(
-        doc="Pixels that are always bad.",
-        name="defects",
-        storageClass="Defects",
-        dimensions=_CALIBRATION,
-        isCalibration=True,
-    )
-    linearity = connectionTypes.PrerequisiteInput(
-        doc="Deviation of the amplifiers from linearity.",
-        name="linearity",
-        storageClass="ArrowAstropy",
-        dimensions=_CALIBRATION,
-        isCalibration=True,
+    crosstalk = calibration_input(
+        "crosstalk_ratios",
+        "Ratios of the amplifiers' signals that appear in the others.",
+        "ArrowAstropy",
         minimum=0,
     )
-    crosstalk = connectionTypes.PrerequisiteInput(
-        doc="Ratios of the amplifiers' signals that appear in the others.",
-        name="crosstalk_ratios",
-        storageClass="ArrowAstropy",
-        dimensions=_CALIBRATION,
-        isCalibration=True,
-        minimum=0,
+    fringe = calibration_input(
+        "fringe", "Fringes of the night sky, relative to the sky.", by_filter=True, minimum=0
     )
-    fringe = connectionTypes.PrerequisiteInput(
-        doc="Fringes of the night sky, relative to the sky.",
-        name="fringe",
-        storageClass="ExposureF",
-        dimensions=(*_CALIBRATION, "physical_filter"),
-        isCalibration=True,
-        minimum=0,
-    )
-    brighter_fatter = connectionTypes.PrerequisiteInput(
-        doc="Kernel of the brighter-fatter effect.",
-        name="brighter_fatter_kernel",
-        storageClass="ExposureF",
-        dimensions=_CALIBRATION,
-        isCalibration=True,
-        minimum=0,
+    brighter_fatter = calibration_input(
+        "brighter_fatter_kernel", "Kernel of the brighter-fatter effect.", minimum=0
     )
     image = connectionTypes.Output(
         doc="Assembled image without instrument signature, electrons.",
