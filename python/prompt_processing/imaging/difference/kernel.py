@@ -11,65 +11,15 @@ from scipy import fft
 
 from prompt_processing.images import polynomial_terms
 from prompt_processing.images.kernel import MatchingKernel
-from prompt_processing.images.robust import MAD_TO_SIGMA
 from prompt_processing.imaging.errors import TooFewKernelStarsError
 from prompt_processing.imaging.row_bands import in_bands
+
+from .alike_stamps import of_one_flux_ratio, without_misfits
+from .options import KernelOptions
 
 NOISE_REMOVED = 0.9
 """Share of the convolved image's noise power to subtract from the normal equations; the rest
 keeps them positive where they have no signal."""
-
-FEW_STAMPS = 20
-"""Number of stamps below which variable sources may be the majority."""
-
-FEWEST_ALIKE = 4
-"""Smallest number of them that agree on a flux ratio."""
-
-
-@dataclass(frozen=True, slots=True)
-class KernelOptions:
-    """Options of the kernel fit.
-
-    Attributes
-    ----------
-    degrees : `tuple` of `int`
-        Polynomial degree with each Gaussian, narrowest first.
-    widths : `tuple` of `float`
-        Sigma of each Gaussian in units of the expected kernel's; one of them is 1.
-    minimum_sigma : `float`
-        Least sigma of a Gaussian, pixels; a narrower one is undersampled.
-    spatial_order : `int`
-        Degree of the variation over the image; lowered for few stamps.
-    maximum_half : `int`
-        Largest half width of the kernel, pixels.
-    iterations : `int`
-        Solutions, with rejection of stamps between them.
-    clip : `float`
-        Stamps are rejected beyond this many robust sigmas of ln(chi2 / dof).
-    model_error : `float`
-        Fractional error of a pixel's flux under any kernel; it keeps the
-        brightest stars from dominating the fit.
-    prior : `float`
-        Expected size of the weights of the unit-norm basis images.
-    flux_variation : `float`
-        Expected variation of the flux ratio over the image, as a fraction: residuals of
-        flat fields and clouds. Without it, corners without stars would have any flux scale.
-    flux_change : `float`
-        Stars whose flux ratio differs from the median by less than this fraction are never taken for
-        variable.
-    """
-
-    degrees: tuple[int, ...] = (6, 4, 2)
-    widths: tuple[float, ...] = (0.6, 1.0, 2.2)
-    minimum_sigma: float = 0.7
-    spatial_order: int = 2
-    maximum_half: int = 36
-    iterations: int = 4
-    clip: float = 3.5
-    model_error: float = 0.001
-    prior: float = 0.015
-    flux_variation: float = 0.01
-    flux_change: float = 0.08
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -260,7 +210,7 @@ def fit_kernel(
         order -= 1
     terms = polynomial_terms((stamps.x - x_centre) / scale, (stamps.y - y_centre) / scale, order)
     # A solution that starts from stars of another flux may take those for the ones that misfit.
-    usable = (dof > 0.5 * np.max(dof)) & _of_one_flux_ratio(equations, options)
+    usable = (dof > 0.5 * np.max(dof)) & of_one_flux_ratio(right[:, 0], normal[:, 0, 0], options)
     used = usable
     chi2 = np.ones(n)
     weights = np.zeros((normal.shape[1], terms.shape[1]))
@@ -273,10 +223,7 @@ def fit_kernel(
         chi2 = (constant - 2 * np.sum(right * local, axis=1) + squares) / dof
         if iteration == options.iterations - 1:
             break
-        log = np.log(np.maximum(chi2, 1e-3) / _expected_chi2(chi2, constant / dof, used))
-        centre = float(np.median(log[used]))
-        spread = max(MAD_TO_SIGMA * float(np.median(np.abs(log[used] - centre))), 0.05)
-        kept = usable & (log < centre + options.clip * spread)
+        kept = usable & without_misfits(chi2, constant / dof, used, options.clip)
         if kept.sum() < max(3, n // 3) or np.array_equal(kept, used):
             break
         used = kept
@@ -298,53 +245,6 @@ class _Equations:
     dof: NDArray[np.float64]
     noise: NDArray[np.float64]
     overlap: NDArray[np.float64]
-
-
-def _expected_chi2(
-    chi2: NDArray[np.float64], signal: NDArray[np.float64], used: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Return the reduced chi squared of stamps with the match's error, in proportion to their light.
-
-    Where no kernel fits well, as for undersampled PSFs, noise hides that in faint stamps. Bright ones fit
-    worse, but they determine the kernel: without them, it fits none.
-    """
-    brightest = np.flatnonzero(used)[np.argsort(-signal[used])][: max(int(used.sum()) // 3, 3)]
-    excess = float(np.median((chi2[brightest] - 1) / np.maximum(signal[brightest], 1.0)))
-    return np.asarray(1 + max(excess, 0.0) * signal)
-
-
-def _of_one_flux_ratio(equations: _Equations, options: KernelOptions) -> NDArray[np.bool_]:
-    """Return which stamps share a flux ratio: variable sources and spurious ones have another.
-
-    The ratio is that of the best multiple of the expected kernel. It suffers from errors of the expected
-    widths, but equally for all stars.
-    """
-    precision = equations.matrix[:, 0, 0]
-    measured = np.flatnonzero(precision > 0)
-    n = len(measured)
-    alike = np.ones(len(precision), bool)
-    if n < 3:
-        return alike
-    ratio, error = equations.right[measured, 0] / precision[measured], precision[measured] ** -0.5
-    if n < FEW_STAMPS:
-        # Most of a few stars may have changed: the largest group that agrees counts. Both images are
-        # calibrated, so among equal groups, it is the one nearest 1.
-        apart = np.abs(ratio - ratio[:, np.newaxis])
-        tolerance = np.maximum(
-            options.flux_change * np.abs(ratio[:, np.newaxis]),
-            options.clip * np.hypot(error, error[:, np.newaxis]),
-        )
-        group = (apart < tolerance)[np.lexsort((np.abs(ratio - 1), -np.sum(apart < tolerance, axis=1)))[0]]
-        if np.count_nonzero(group) < FEWEST_ALIKE:
-            return alike
-        centre, spread = float(np.median(ratio[group])), 0.0
-    else:
-        centre = float(np.median(ratio))
-        spread = MAD_TO_SIGMA * float(np.median(np.abs(ratio - centre)))
-    limit = np.maximum(options.flux_change * abs(centre), options.clip * np.hypot(spread, error))
-    deviation = np.abs(ratio - centre) / limit
-    alike[measured] = deviation < max(1.0, float(np.sort(deviation)[max(n // 3, 3) - 1]) * (1 + 1e-9))
-    return alike
 
 
 def _convolve(images: NDArray[np.float64], kernel: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -1,11 +1,55 @@
-"""Options of the subtraction."""
+"""Options of the subtraction and of its kernel."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .kernel import KernelOptions
+
+@dataclass(frozen=True, slots=True)
+class KernelOptions:
+    """Options of the kernel fit.
+
+    Attributes
+    ----------
+    degrees : `tuple` of `int`
+        Polynomial degree with each Gaussian, narrowest first.
+    widths : `tuple` of `float`
+        Sigma of each Gaussian in units of the expected kernel's; one of them is 1.
+    minimum_sigma : `float`
+        Least sigma of a Gaussian, pixels; a narrower one is undersampled.
+    spatial_order : `int`
+        Degree of the variation over the image; lowered for few stamps.
+    maximum_half : `int`
+        Largest half width of the kernel, pixels.
+    iterations : `int`
+        Solutions, with rejection of stamps between them.
+    clip : `float`
+        Stamps are rejected beyond this many robust sigmas of ln(chi2 / dof).
+    model_error : `float`
+        Fractional error of a pixel's flux under any kernel; it keeps the
+        brightest stars from dominating the fit.
+    prior : `float`
+        Expected size of the weights of the unit-norm basis images.
+    flux_variation : `float`
+        Expected variation of the flux ratio over the image, as a fraction: residuals of
+        flat fields and clouds. Without it, corners without stars would have any flux scale.
+    flux_change : `float`
+        Stars whose flux ratio differs from the median by less than this fraction are never taken for
+        variable.
+    """
+
+    degrees: tuple[int, ...] = (6, 4, 2)
+    widths: tuple[float, ...] = (0.6, 1.0, 2.2)
+    minimum_sigma: float = 0.7
+    spatial_order: int = 2
+    maximum_half: int = 36
+    iterations: int = 4
+    clip: float = 3.5
+    model_error: float = 0.001
+    prior: float = 0.015
+    flux_variation: float = 0.01
+    flux_change: float = 0.08
 
 
 @dataclass(frozen=True, slots=True)

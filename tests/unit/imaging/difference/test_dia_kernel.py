@@ -12,7 +12,8 @@ from prompt_processing.imaging.difference.block_convolution import (
     convolve_blocks,
     kernel_spectra,
 )
-from prompt_processing.imaging.difference.kernel import KernelOptions, Stamps, fit_kernel, make_basis
+from prompt_processing.imaging.difference.kernel import Stamps, fit_kernel, make_basis
+from prompt_processing.imaging.difference.options import KernelOptions
 
 
 def gaussian(sigma, size, dx=0.0, dy=0.0):

@@ -1,0 +1,94 @@
+"""Choose the stamps that one kernel can match: constant sources that fit as well as others do."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_processing.images.robust import MAD_TO_SIGMA
+
+from .options import KernelOptions
+
+FEW_STAMPS = 20
+"""Number of stamps below which variable sources may be the majority."""
+
+FEWEST_ALIKE = 4
+"""Smallest number of them that agree on a flux ratio."""
+
+
+def of_one_flux_ratio(
+    product: NDArray[np.float64], precision: NDArray[np.float64], options: KernelOptions
+) -> NDArray[np.bool_]:
+    """Return which stamps share a flux ratio: variable sources and spurious ones have another.
+
+    The ratio is that of the best multiple of the expected kernel. It suffers from errors of the expected
+    widths, but equally for all stars.
+
+    Parameters
+    ----------
+    product, precision : `~numpy.ndarray`, shape (n,)
+        The right side and the matrix of each stamp's normal equation for that multiple alone. A stamp
+        without precision has no measured ratio and counts as alike.
+    options : `KernelOptions`
+        Options of the fit.
+    """
+    measured = np.flatnonzero(precision > 0)
+    n = len(measured)
+    alike = np.ones(len(precision), bool)
+    if n < 3:
+        return alike
+    ratio, error = product[measured] / precision[measured], precision[measured] ** -0.5
+    if n < FEW_STAMPS:
+        # Most of a few stars may have changed: the largest group that agrees counts. Both images are
+        # calibrated, so among equal groups, it is the one nearest 1.
+        apart = np.abs(ratio - ratio[:, np.newaxis])
+        tolerance = np.maximum(
+            options.flux_change * np.abs(ratio[:, np.newaxis]),
+            options.clip * np.hypot(error, error[:, np.newaxis]),
+        )
+        group = (apart < tolerance)[np.lexsort((np.abs(ratio - 1), -np.sum(apart < tolerance, axis=1)))[0]]
+        if np.count_nonzero(group) < FEWEST_ALIKE:
+            return alike
+        centre, spread = float(np.median(ratio[group])), 0.0
+    else:
+        centre = float(np.median(ratio))
+        spread = MAD_TO_SIGMA * float(np.median(np.abs(ratio - centre)))
+    limit = np.maximum(options.flux_change * abs(centre), options.clip * np.hypot(spread, error))
+    deviation = np.abs(ratio - centre) / limit
+    alike[measured] = deviation < max(1.0, float(np.sort(deviation)[max(n // 3, 3) - 1]) * (1 + 1e-9))
+    return alike
+
+
+def without_misfits(
+    chi2: NDArray[np.float64], signal: NDArray[np.float64], used: NDArray[np.bool_], clip: float
+) -> NDArray[np.bool_]:
+    """Return which stamps fit as well as their light lets them.
+
+    Parameters
+    ----------
+    chi2 : `~numpy.ndarray`, shape (n,)
+        Reduced chi squared of each stamp.
+    signal : `~numpy.ndarray`, shape (n,)
+        Reduced chi squared of each stamp without a source: a measure of its light.
+    used : `~numpy.ndarray` of bool, shape (n,)
+        Stamps that determined the kernel.
+    clip : `float`
+        Largest excess of ln(chi2 / expected chi2) over the median of those, robust sigmas.
+    """
+    log = np.log(np.maximum(chi2, 1e-3) / _expected_chi2(chi2, signal, used))
+    centre = float(np.median(log[used]))
+    spread = max(MAD_TO_SIGMA * float(np.median(np.abs(log[used] - centre))), 0.05)
+    return np.asarray(log < centre + clip * spread)
+
+
+def _expected_chi2(
+    chi2: NDArray[np.float64], signal: NDArray[np.float64], used: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the reduced chi squared of stamps with the match's error, in proportion to their light.
+
+    Where no kernel fits well, as for undersampled PSFs, noise hides that in faint stamps. Bright ones fit
+    worse, but they determine the kernel: without them, it fits none.
+    """
+    brightest = np.flatnonzero(used)[np.argsort(-signal[used])][: max(int(used.sum()) // 3, 3)]
+    excess = float(np.median((chi2[brightest] - 1) / np.maximum(signal[brightest], 1.0)))
+    return np.asarray(1 + max(excess, 0.0) * signal)
