@@ -5,19 +5,20 @@ from prompt_processing.imaging import masked_pixels as difference_masks
 from prompt_processing.imaging import psf_flux
 from prompt_processing.imaging.difference import background as difference_background
 from prompt_processing.imaging.difference import variance as difference_variance
-from prompt_processing.imaging.measurement import dia_detection, dia_measurement, streaks
+from prompt_processing.imaging.measurement import dia_detection, dia_measurement, significance, streaks
 from prompt_processing.imaging.templates import spline_filter, warp_pixels
 
 
 def test_every_entry_point_is_compiled_ahead():
     assert compile_difference_imaging() > 0
     entries = {
-        dia_detection: ("_find_usable", "_normalise", "_find_above", "_find_peaks", "_clean"),
+        dia_detection: ("_find_above", "_find_peaks", "_clean"),
         dia_measurement: ("_measure",),
         difference_background: ("_find_quiet",),
         difference_masks: ("_fill", "_combine", "_find", "_find_wide", "_paint", "_flood", "_blank"),
         difference_variance: ("_bin", "_enlarge"),
         psf_flux: ("_forced_fluxes",),
+        significance: ("_find_usable", "_normalise"),
         spline_filter: ("_along_rows", "_along_columns"),
         streaks: ("_bin", "_hough", "_profile", "_paint_line"),
         warp_pixels: ("begin_planes", "cut_patch", "warp_patch", "finish_planes"),
