@@ -4,19 +4,28 @@ from prompt_processing.compilation.difference import compile_difference_imaging
 from prompt_processing.imaging import masked_pixels as difference_masks
 from prompt_processing.imaging import psf_flux
 from prompt_processing.imaging.difference import background as difference_background
+from prompt_processing.imaging.difference import model_error
 from prompt_processing.imaging.difference import variance as difference_variance
-from prompt_processing.imaging.measurement import dia_detection, dia_measurement, significance, streaks
+from prompt_processing.imaging.measurement import (
+    dia_centres,
+    dia_detection,
+    dia_measurement,
+    significance,
+    streaks,
+)
 from prompt_processing.imaging.templates import spline_filter, warp_pixels
 
 
 def test_every_entry_point_is_compiled_ahead():
     assert compile_difference_imaging() > 0
     entries = {
+        dia_centres: ("centre_peaks",),
         dia_detection: ("_find_above", "_find_peaks", "_clean"),
         dia_measurement: ("_measure",),
         difference_background: ("_find_quiet",),
         difference_masks: ("_fill", "_combine", "_find", "_find_wide", "_paint", "_flood", "_blank"),
         difference_variance: ("_bin", "_enlarge"),
+        model_error: ("_add",),
         psf_flux: ("_forced_fluxes",),
         significance: ("_find_usable", "_normalise"),
         spline_filter: ("_along_rows", "_along_columns"),
