@@ -19,7 +19,9 @@ from lsst.daf.butler import Butler
 
 from prompt_processing.batch import run as batch
 from prompt_processing.batch.errors import BatchError
+from prompt_processing.batch.graph import build_graph
 from prompt_processing.batch.outcomes import State
+from prompt_processing.batch.plan import plan_groups
 from prompt_processing.batch.request import RunRequest
 
 pytestmark = pytest.mark.integration
@@ -117,6 +119,15 @@ def test_one_process_and_several_make_the_same_products(world: World) -> None:
         assert len(butler.query_datasets("add_log", "u/two")) == EXPOSURES
         assert butler.get("double_config", collections="u/one").seconds == 0.0
         assert butler.collections.get_info("u/test").children == ("u/two", "u/one", "in")
+
+
+def test_a_graph_does_not_keep_the_quanta_that_were_handed_over(world: World) -> None:
+    with Butler.from_config(str(world.repo)) as butler:
+        graph = build_graph(butler, world.request, "u/test/run", world.folder / "graph.qg")
+    plan = plan_groups(graph, set(), cluster=False)
+    assert sum(len(group) for _, group in plan.groups()) == plan.n_quanta == N_QUANTA
+    for kept in (graph.quantum_only_xgraph, graph.bipartite_xgraph):
+        assert not any("quantum" in kept.nodes[one] for one in graph)
 
 
 def test_a_failure_blocks_what_follows_and_is_repeated_alone(world: World) -> None:

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx
-from lsst.daf.butler import Butler, DatasetRef, QuantumBackedButler
 from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 
 from .outcomes import QuantumOutcome, State
 from .quanta import Group, QuantumToRun, RunContext
 
-__all__ = [
-    "Plan",
-    "files_of_run",
-    "known_datasets",
-    "outcome_of",
-    "output_of",
-    "plan_groups",
-    "run_context",
-    "stored_quanta",
-]
+__all__ = ["Plan", "outcome_of", "plan_groups", "run_context"]
 
 _AT_A_TIME = 500
 
@@ -60,6 +50,10 @@ class Plan:
         for start in range(0, len(self.order), _AT_A_TIME):
             names = self.order[start : start + _AT_A_TIME]
             quanta = self.graph.build_execution_quanta([one for name in names for one in self.members[name]])
+            for one in quanta:
+                # The graph keeps what it has built.
+                for graph in (nodes, self.graph.bipartite_xgraph):
+                    del graph.nodes[one]["quantum"]
             for name in names:
                 yield (
                     name,
@@ -89,55 +83,6 @@ def run_context(repo: str, graph: PredictedQuantumGraph) -> RunContext:
     pipeline = graph.pipeline_graph
     types = {node.name: node.dataset_type for node in pipeline.dataset_types.values()}
     return RunContext(repo, dict(pipeline.tasks), types, pipeline.universe)
-
-
-def stored_quanta(repo: str, butler: Butler, graph: PredictedQuantumGraph, run: str) -> set[uuid.UUID]:
-    """Return the quanta whose metadata are stored, which means that they were successful.
-
-    The registry knows those of earlier executions that came to their end; the files of others are looked for.
-    """
-    metadata = dict(_metadata(graph))
-    known = known_datasets(butler, {ref.datasetType.name for ref in metadata.values()}, run)
-    done = {one for one, ref in metadata.items() if ref.id in known}
-    unknown = {one: ref for one, ref in metadata.items() if one not in done}
-    with files_of_run(repo, graph, unknown.values()) as files:
-        there = files.stored_many(unknown.values())
-    return done | {one for one, ref in unknown.items() if there[ref]}
-
-
-def _metadata(graph: PredictedQuantumGraph) -> Iterator[tuple[uuid.UUID, DatasetRef]]:
-    """Yield each quantum with the dataset of its metadata."""
-    for label, quanta in graph.quanta_by_task.items():
-        name = graph.pipeline_graph.tasks[label].metadata_output.dataset_type_name
-        for one in quanta.values():
-            yield one, output_of(graph, one, name)
-
-
-def output_of(graph: PredictedQuantumGraph, quantum_id: uuid.UUID, name: str) -> DatasetRef:
-    """Return the output of a quantum that is the only one of its type."""
-    (ref,) = graph.build_execution_quanta([quantum_id])[quantum_id].outputs[name]
-    return ref
-
-
-def known_datasets(butler: Butler, types: Iterable[str], run: str) -> set[uuid.UUID]:
-    """Return the ids of the datasets of a run that the registry has."""
-    found: set[uuid.UUID] = set()
-    for name in types:
-        found.update(ref.id for ref in butler.query_datasets(name, run, limit=None, explain=False))
-    return found
-
-
-def files_of_run(repo: str, graph: PredictedQuantumGraph, refs: Iterable[DatasetRef]) -> QuantumBackedButler:
-    """Return a Butler for files of a run that the registry does not know yet."""
-    pipeline = graph.pipeline_graph
-    return QuantumBackedButler.from_predicted(
-        config=repo,
-        predicted_inputs=[ref.id for ref in refs],
-        predicted_outputs=[],
-        dimensions=pipeline.universe,
-        datastore_records={},
-        dataset_types={node.name: node.dataset_type for node in pipeline.dataset_types.values()},
-    )
 
 
 def plan_groups(graph: PredictedQuantumGraph, done: set[uuid.UUID], cluster: bool) -> Plan:

@@ -11,8 +11,9 @@ import networkx
 from lsst.daf.butler import Butler, DatasetRef, QuantumBackedButler
 from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 
+from .datasets import files_of_run, outputs, stored_quanta
 from .outcomes import QuantumOutcome, State
-from .plan import files_of_run, outcome_of, output_of, stored_quanta
+from .plan import outcome_of
 
 __all__ = ["RunReport", "report_run"]
 
@@ -96,11 +97,10 @@ def _logged_errors(
     repo: str, graph: PredictedQuantumGraph, quanta: Iterable[uuid.UUID]
 ) -> dict[uuid.UUID, str]:
     """Return the last error in the stored log of each quantum that has one."""
-    logs = {}
-    for one in quanta:
-        log = graph.pipeline_graph.tasks[graph.quantum_only_xgraph.nodes[one]["task_label"]].log_output
-        if log is not None:
-            logs[one] = output_of(graph, one, log.dataset_type_name)
+    types = {
+        task.log_output.dataset_type_name for task in graph.pipeline_graph.tasks.values() if task.log_output
+    }
+    logs = dict(outputs(graph, quanta, types))
     with files_of_run(repo, graph, logs.values()) as files:
         there = files.stored_many(logs.values())
         return {

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from lsst.daf.butler import Butler
 
+from .datasets import stored_quanta
 from .execution import connect, run_here, run_on_dask
 from .graph import build_graph, prepare_run, read_graph, register_types
 from .outcomes import QuantumOutcome, append_outcomes, read_outcomes
-from .plan import Plan, plan_groups, run_context, stored_quanta
+from .plan import Plan, plan_groups, run_context
 from .report import RunReport, report_run
 from .request import RunRequest, WorkFolder
 from .transfer import prepend_to_chain, transfer_outputs

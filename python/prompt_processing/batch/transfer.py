@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lsst.daf.butler import Butler, CollectionType, DatasetRef  # type: ignore[attr-defined]
+from lsst.daf.butler import Butler, CollectionType  # type: ignore[attr-defined]
 from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 
-from .plan import files_of_run, known_datasets
+from .datasets import files_of_run, known_datasets, outputs
 from .request import RunRequest
 
 __all__ = ["prepend_to_chain", "transfer_outputs"]
@@ -24,18 +24,9 @@ def transfer_outputs(repo: str, butler: Butler, graph: PredictedQuantumGraph, ru
     count
         Number of datasets that were entered.
     """
-    refs: list[DatasetRef] = []
-    for quantum in graph.build_execution_quanta().values():
-        for some in quantum.outputs.values():
-            refs.extend(some)
+    refs = [ref for _, ref in outputs(graph, graph, graph.pipeline_graph.dataset_types)]
     known = known_datasets(butler, {ref.datasetType.name for ref in refs}, run)
-    # Tasks may name storage classes of their own; the registry's must be entered.
-    types = {node.name: node.dataset_type for node in graph.pipeline_graph.dataset_types.values()}
-    new = [
-        ref.overrideStorageClass(types[ref.datasetType.name].storageClass)
-        for ref in refs
-        if ref.id not in known
-    ]
+    new = [ref for ref in refs if ref.id not in known]
     with files_of_run(repo, graph, new) as files:
         # The transfer would warn of every output of quanta that were not executed.
         there = [ref for ref, exists in files.stored_many(new).items() if exists]
