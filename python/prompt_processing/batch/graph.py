@@ -13,7 +13,7 @@ from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 from lsst.pipe.base.quantum_graph_builder import QuantumGraphBuilderError
 
 from prompt_processing.butler.field_types import field_type
-from prompt_processing.butler.pipelines.files import read_pipeline
+from prompt_processing.butler.pipelines.files import PipelineError, read_pipeline
 
 from .errors import BatchError
 from .request import RunRequest
@@ -39,7 +39,7 @@ def build_graph(butler: Butler, request: RunRequest, run: str, path: Path) -> Pr
         Raised if the pipeline cannot be read or configured, or if the query finds nothing to process.
     """
     pipeline = _configured(request.pipeline, request.config)
-    exists = bool(butler.collections.query(run)) if _has_collection(butler, run) else False
+    exists = _has_collection(butler, run)
     try:
         components = AllDimensionsQuantumGraphBuilder(
             pipeline.to_graph(butler.registry),
@@ -108,7 +108,7 @@ def prepare_run(butler: Butler, graph: PredictedQuantumGraph, run: str) -> None:
 def _configured(path: str, overrides: Iterable[str]) -> Pipeline:
     try:
         pipeline = read_pipeline(path)
-    except Exception as error:
+    except (FileNotFoundError, PipelineError) as error:
         raise BatchError(str(error)) from error
     for text in overrides:
         label, colon, assignment = text.partition(":")
