@@ -24,13 +24,14 @@ OWN_FORMATTERS = frozenset(
 )
 """Formatters here whose files are in the layout of ``lsst-images``."""
 
-_PARTS = {
+PARTS = {
     "wcs": "wcs",
     "psf": "psf",
     "photoCalib": "photo_calib",
     "visitInfo": "visit_info",
     "metadata": "metadata",
 }
+"""Attribute of `Exposure` by the component's name in the Butler, for all but the planes of pixels."""
 
 
 class ExposureFormatter(FormatterV2):
@@ -44,8 +45,8 @@ class ExposureFormatter(FormatterV2):
         """Read a file, or one component of it."""
         if component is None:
             return read_exposure(path, (self.file_descriptor.parameters or {}).get("region"))
-        if component in _PARTS:
-            return read_exposure_parts(path)[_PARTS[component]]
+        if component in PARTS:
+            return read_exposure_parts(path)[PARTS[component]]
         if component == "dimensions":
             with fitsio.FITS(path) as file:
                 return tuple(reversed(file["IMAGE"].get_dims()))
@@ -106,7 +107,7 @@ class ExposureDelegate(StorageClassDelegate):
         if componentName == "dimensions":
             height, width = exposure.shape
             return width, height
-        return getattr(exposure, _PARTS.get(componentName, componentName))
+        return getattr(exposure, PARTS.get(componentName, componentName))
 
     def handleParameters(  # noqa: N802
         self, inMemoryDataset: Any, parameters: Mapping[str, Any] | None = None

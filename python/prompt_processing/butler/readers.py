@@ -15,6 +15,7 @@ from prompt_processing.images.afw import exposure as stack_exposure
 from prompt_processing.images.afw.errors import UnreadableTypeError
 from prompt_processing.images.afw.sky_map import read_sky_map
 
+from .formatters import PARTS
 from .recorded_formatters import table_of_readers
 
 __all__ = [
@@ -23,15 +24,6 @@ __all__ = [
     "StackPickleReader",
     "UnreadableFormatter",
 ]
-
-_PLANES = {"image": "IMAGE", "mask": "MASK", "variance": "VARIANCE"}
-_PARTS = {
-    "wcs": "wcs",
-    "psf": "psf",
-    "photoCalib": "photo_calib",
-    "visitInfo": "visit_info",
-    "metadata": "metadata",
-}
 
 
 class _StackReader(FormatterV2):
@@ -74,11 +66,11 @@ class StackExposureReader(_StackReader):
         """Read a file, or one component of it."""
         if component is None:
             return stack_exposure.read_exposure(path, (self.file_descriptor.parameters or {}).get("region"))
-        if component in _PARTS:
-            return stack_exposure.read_exposure_parts(path)[_PARTS[component]]
+        if component in PARTS:
+            return stack_exposure.read_exposure_parts(path)[PARTS[component]]
         if component == "dimensions":
-            return stack_exposure.read_plane(path, "IMAGE").shape[::-1]
-        return stack_exposure.read_plane(path, _PLANES[component])
+            return stack_exposure.read_plane(path, "image").shape[::-1]
+        return stack_exposure.read_plane(path, component)
 
 
 class StackFileReader(_StackReader):

@@ -75,15 +75,13 @@ class Exposure:
 
     def part(self, rows: slice, columns: slice) -> Exposure:
         """Return a copy of some rows and columns, with the WCS and PSF of their pixels."""
-        x0, y0 = columns.start, rows.start
         return replace(
             self,
             image=self.image[rows, columns].copy(),
             mask=self.mask[rows, columns].copy(),
             variance=self.variance[rows, columns].copy(),
-            wcs=None if self.wcs is None else shifted_wcs(self.wcs, x0, y0),
-            psf=None if self.psf is None else self.psf.shifted(x0, y0),
             metadata=dict(self.metadata),
+            **shifted_parts(self.wcs, self.psf, columns.start, rows.start),
         )
 
     def cutout(self, x: float, y: float, size: int) -> Exposure:
@@ -153,6 +151,14 @@ def box_around(region: Region, wcs: WCS, shape: tuple[int, int]) -> tuple[slice,
         return slice(first, int(np.clip(np.ceil(values.max() + margin) + 1, first + 1, length)))
 
     return span(y, shape[0]), span(x, shape[1])
+
+
+def shifted_parts(wcs: WCS | None, psf: Psf | None, x0: int, y0: int) -> dict[str, Any]:
+    """Return the ``wcs`` and ``psf`` of the part of an image that begins at pixel ``(x0, y0)``."""
+    return {
+        "wcs": None if wcs is None else shifted_wcs(wcs, x0, y0),
+        "psf": None if psf is None else psf.shifted(x0, y0),
+    }
 
 
 def shifted_wcs(wcs: WCS, x0: int, y0: int) -> WCS:

@@ -25,17 +25,17 @@ from numpy.typing import NDArray
 
 from prompt_processing.images.robust import MAD_TO_SIGMA
 
-from .exposure import Exposure, box_around, shifted_wcs
+from .exposure import Exposure, box_around, shifted_parts
 from .layout.content import (
     description_of,
     is_layout,
     mask_bits,
     photo_calib_of,
     psf_of,
-    renumbered,
     visit_info_of,
 )
 from .layout.identity import Identity
+from .mask import renumbered
 from .photo_calib import PhotoCalib
 from .psf import Psf
 from .visit_info import VisitInfo
@@ -159,13 +159,11 @@ def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
         else:
             rows, columns = box_around(region, parts["wcs"], file["IMAGE"].get_dims())
             planes = [np.ascontiguousarray(_native(file[name][rows, :])[:, columns]) for name in _PLANES]
-            parts["wcs"] = shifted_wcs(parts["wcs"], columns.start, rows.start)
-            if parts["psf"] is not None:
-                parts["psf"] = parts["psf"].shifted(columns.start, rows.start)
+            parts |= shifted_parts(parts["wcs"], parts["psf"], columns.start, rows.start)
     image, mask, variance = planes
     return Exposure(
         image.astype(np.float32, copy=False),
-        renumbered(mask.astype(np.int32, copy=False), bits),
+        _with_own_bits(mask, bits),
         variance.astype(np.float32, copy=False),
         **parts,
     )
@@ -179,7 +177,7 @@ def read_plane(path: str | Path, plane: str) -> NDArray[Any]:
         return cast(NDArray[Any], values)
     with fits.open(path, memmap=True) as hdus:
         bits = mask_bits(description_of(hdus)) if is_layout(hdus[0].header) else None
-    return renumbered(_native(values).astype(np.int32, copy=False), bits)
+    return _with_own_bits(_native(values), bits)
 
 
 def read_exposure_parts(path: str | Path) -> dict[str, Any]:
@@ -311,6 +309,11 @@ def _visit_info_from_header(header: Mapping[str, Any]) -> VisitInfo | None:
         cast_to, missing = casts[cast(str, types[attribute])]
         values[attribute] = cast_to(header.get(keyword, missing))
     return VisitInfo(**values)
+
+
+def _with_own_bits(mask: NDArray[Any], bits: Mapping[int, int] | None) -> NDArray[np.int32]:
+    mask = mask.astype(np.int32, copy=False)
+    return mask if bits is None else renumbered(mask, bits)
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:

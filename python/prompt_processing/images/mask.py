@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntFlag
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Mask(IntFlag):
@@ -31,3 +36,23 @@ class Mask(IntFlag):
 
 UNUSABLE = Mask.BAD | Mask.SAT | Mask.CR | Mask.EDGE | Mask.NO_DATA
 """Pixels whose value does not measure the sky."""
+
+
+def renumbered(mask: NDArray[Any], bits: Mapping[int, int]) -> NDArray[np.int32]:
+    """Return a mask of a file with the bits of `Mask`.
+
+    Parameters
+    ----------
+    mask : `~numpy.ndarray` of integers
+        Mask as stored.
+    bits
+        Value of our bit, by the number of the bit in the file; other bits are dropped.
+    """
+    # Most images have few of the planes.
+    present = int(np.bitwise_or.reduce(mask, axis=None))
+    moves = [(1 << number, value) for number, value in bits.items() if present >> number & 1]
+    result = (mask & sum(bit for bit, value in moves if value == bit)).astype(np.int32)
+    for bit, value in moves:
+        if value != bit:
+            result |= np.where(mask & bit, np.int32(value), np.int32(0))
+    return result

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import StackFileError
 
-__all__ = ["Archive", "Rows", "Stored", "bytes_of", "text_of"]
+__all__ = ["Archive", "Rows", "Stored", "bytes_of", "kind_of", "text_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +90,7 @@ class Archive:
     """
 
     def __init__(self, hdus: fits.HDUList) -> None:
-        index = next((hdu for hdu in hdus if _kind(hdu) == "ARCHIVE_INDEX"), None)
+        index = next((hdu for hdu in hdus if kind_of(hdu) == "ARCHIVE_INDEX"), None)
         if index is None:
             raise StackFileError(f"{hdus.filename()} has no archive of objects.")
         self._hdus = hdus
@@ -100,7 +100,7 @@ class Archive:
     @staticmethod
     def is_in(hdus: fits.HDUList) -> bool:
         """Return whether a file has an archive."""
-        return any(_kind(hdu) == "ARCHIVE_INDEX" for hdu in hdus)
+        return any(kind_of(hdu) == "ARCHIVE_INDEX" for hdu in hdus)
 
     def __contains__(self, identity: object) -> bool:
         return identity in self._entries
@@ -172,5 +172,6 @@ def bytes_of(value: NDArray[Any]) -> bytes:
     return np.asarray(value).astype(np.uint8).tobytes()
 
 
-def _kind(hdu: Any) -> str:
+def kind_of(hdu: Any) -> str:
+    """Return the name under which the stack stores an HDU, such as ``IMAGE``; older files use ``EXTNAME``."""
     return str(hdu.header.get("EXTTYPE", hdu.header.get("EXTNAME", ""))).strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +15,20 @@ from astropy.time import Time
 from lsst.sphgeom import Region
 from numpy.typing import NDArray
 
-from ..exposure import Exposure, box_around, shifted_wcs
-from ..mask import Mask
+from ..exposure import Exposure, box_around, shifted_parts
+from ..mask import Mask, renumbered
 from ..photo_calib import AB_ZERO_POINT_NJY, PhotoCalib
 from ..visit_info import VisitInfo
-from .archive import Archive, Stored, text_of
+from .archive import Archive, Stored, kind_of, text_of
 from .errors import StackFileError
 from .psf import read_psf
 from .transforms import sky_wcs, wcs_of_header
 
-__all__ = [
-    "is_exposure",
-    "read_exposure",
-    "read_exposure_parts",
-    "read_photo_calib",
-    "read_plane",
-    "read_planes",
-]
+__all__ = ["read_exposure", "read_exposure_parts", "read_photo_calib", "read_plane"]
 
 _LOG = logging.getLogger(__name__)
 
-_PLANES = ("IMAGE", "MASK", "VARIANCE")
+_PLANES = ("image", "mask", "variance")
 
 _ALIKE = {"UNMASKEDNAN": Mask.NO_DATA, "SENSOR_EDGE": Mask.EDGE}
 """Planes of the stack with another name here. Those without a counterpart are dropped."""
@@ -47,12 +40,6 @@ _STRUCTURE = {
 
 _VARIES = 1e-3
 """Relative variation of a photometric calibration over an image above which a warning is logged."""
-
-
-def is_exposure(path: str | Path) -> bool:
-    """Return whether a FITS file has the three planes of ``afw``, each in an HDU of its own."""
-    with fits.open(path, memmap=True) as hdus:
-        return len(hdus) > len(_PLANES) and all(_find(hdus, name) is not None for name in _PLANES)
 
 
 def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
@@ -77,80 +64,46 @@ def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
         Raised if the file has no image, mask and variance.
     """
     parts = read_exposure_parts(path)
-    if region is None or parts["wcs"] is None:
-        return Exposure(*read_planes(path), **parts)
-    with fitsio.FITS(str(path)) as file:
-        shape = tuple(int(n) for n in file[_plane(path, "IMAGE")[0]].get_dims())
-    rows, columns = box_around(region, parts["wcs"], (shape[0], shape[1]))
-    parts["wcs"] = shifted_wcs(parts["wcs"], columns.start, rows.start)
-    if parts["psf"] is not None:
-        parts["psf"] = parts["psf"].shifted(columns.start, rows.start)
-    return Exposure(*read_planes(path, rows, columns), **parts)
+    wcs = parts["wcs"]
+    rows = columns = None
+    if region is not None and wcs is not None:
+        rows, columns = box_around(region, wcs, wcs.array_shape)
+        parts |= shifted_parts(wcs, parts["psf"], columns.start, rows.start)
+    image, mask, variance = _read_planes(path, _PLANES, rows, columns)
+    return Exposure(image, mask, variance, **parts)
 
 
-def read_planes(
-    path: str | Path, rows: slice | None = None, columns: slice | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
-    """Read image, mask (bits of `Mask`) and variance, or some rows and columns of them.
-
-    Raises
-    ------
-    StackFileError
-        Raised if the file lacks one of them.
-    """
-    image, mask, variance = (read_plane(path, name, rows, columns) for name in _PLANES)
-    return image, mask, variance
-
-
-def read_plane(
-    path: str | Path, plane: str, rows: slice | None = None, columns: slice | None = None
-) -> NDArray[Any]:
-    """Read one plane, or some rows and columns of it.
-
-    Parameters
-    ----------
-    path
-        The file.
-    plane
-        ``IMAGE`` or ``VARIANCE`` (float32), or ``MASK`` (bits of `Mask`, int32).
-    rows, columns
-        What to read; all by default.
+def read_plane(path: str | Path, plane: str) -> NDArray[Any]:
+    """Read the ``image``, ``mask`` (bits of `Mask`) or ``variance``; shape (height, width).
 
     Raises
     ------
     StackFileError
         Raised if the file lacks the plane.
     """
-    number, header = _plane(path, plane)
+    return _read_planes(path, (plane,))[0]
+
+
+def _read_planes(
+    path: str | Path, planes: Iterable[str], rows: slice | None = None, columns: slice | None = None
+) -> list[NDArray[Any]]:
+    """Read some planes, or some rows and columns of them."""
+    with fits.open(path, memmap=True) as hdus:
+        found = [(plane, *_plane(hdus, plane, path)) for plane in planes]
     with fitsio.FITS(str(path)) as file:
-        values = file[number].read() if rows is None else file[number][rows, :][:, columns]
+        return [_values(file[number], plane, header, rows, columns) for plane, number, header in found]
+
+
+def _values(
+    hdu: Any, plane: str, header: fits.Header, rows: slice | None, columns: slice | None
+) -> NDArray[Any]:
+    values = hdu.read() if rows is None else hdu[rows, :][:, columns]
     values = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
-    if plane != "MASK":
+    if plane != "mask":
         return values.astype(np.float32, copy=False)
+    ours = {**Mask.__members__, **_ALIKE}
     bits = {key.removeprefix("MP_"): int(bit) for key, bit in header.items() if key.startswith("MP_")}
-    return own_planes(values, bits)
-
-
-def own_planes(mask: NDArray[Any], bits: dict[str, int]) -> NDArray[np.int32]:
-    """Return a mask with the planes of `Mask`.
-
-    Parameters
-    ----------
-    mask : `~numpy.ndarray` of integers
-        Mask as stored.
-    bits
-        Number of the bit of each plane, by its name.
-    """
-    values = {**{name: int(plane) for name, plane in Mask.__members__.items()}, **_ALIKE}
-    # Most images have few of the planes.
-    present = int(np.bitwise_or.reduce(mask, axis=None))
-    moves = [(bit, int(values[name])) for name, bit in bits.items() if name in values and present >> bit & 1]
-    kept = sum(1 << bit for bit, value in moves if value == 1 << bit)
-    result = (mask & kept).astype(np.int32)
-    for bit, value in moves:
-        if value != 1 << bit:
-            result |= np.where(mask & (1 << bit), np.int32(value), np.int32(0))
-    return result
+    return renumbered(values, {bit: int(ours[name]) for name, bit in bits.items() if name in ours})
 
 
 def read_exposure_parts(path: str | Path) -> dict[str, Any]:
@@ -159,10 +112,8 @@ def read_exposure_parts(path: str | Path) -> dict[str, Any]:
         # Keywords that are not standard.
         warnings.simplefilter("ignore", fits.verify.VerifyWarning)
         with fits.open(path, memmap=True) as hdus:
-            found = _find(hdus, "IMAGE")
-            if found is None:
-                raise StackFileError(f"{path} has no image plane: it is not an exposure of the stack.")
-            primary, header = hdus[0].header, hdus[found].header
+            primary = hdus[0].header
+            _, header = _plane(hdus, "image", path)
             shape = (int(header["NAXIS2"]), int(header["NAXIS1"]))
             x0, y0 = _origin(header)
             archive = Archive(hdus) if Archive.is_in(hdus) else None
@@ -202,22 +153,12 @@ def read_photo_calib(path: str | Path) -> PhotoCalib:
         return PhotoCalib(float(row["calibrationMean"]), float(row["calibrationErr"]))
 
 
-def _find(hdus: fits.HDUList, plane: str) -> int | None:
-    """Return the number of the HDU of a plane; the oldest files name none of them."""
-    for number, hdu in enumerate(hdus):
-        kind = str(hdu.header.get("EXTTYPE", hdu.header.get("EXTNAME", ""))).strip()
-        if kind == plane and getattr(hdu, "is_image", False):
-            return number
-    return None
-
-
-def _plane(path: str | Path, plane: str) -> tuple[int, fits.Header]:
+def _plane(hdus: fits.HDUList, plane: str, path: str | Path) -> tuple[int, fits.Header]:
     """Return the number and the header of the HDU of a plane."""
-    with fits.open(path, memmap=True) as hdus:
-        number = _find(hdus, plane)
-        if number is None:
-            raise StackFileError(f"{path} has no {plane.lower()} plane: it is no exposure of the stack.")
-        return number, hdus[number].header
+    for number, hdu in enumerate(hdus):
+        if kind_of(hdu) == plane.upper() and getattr(hdu, "is_image", False):
+            return number, hdu.header
+    raise StackFileError(f"{path} has no {plane} plane: it is not an exposure of the stack.")
 
 
 def _origin(header: fits.Header) -> tuple[int, int]:

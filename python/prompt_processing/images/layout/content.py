@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.time import Time
-from numpy.typing import NDArray
 
 from prompt_processing.images.photo_calib import PhotoCalib
 from prompt_processing.images.psf import Psf
@@ -25,7 +24,6 @@ __all__ = [
     "mask_bits",
     "photo_calib_of",
     "psf_of",
-    "renumbered",
     "visit_info_of",
 ]
 
@@ -50,16 +48,6 @@ def mask_bits(description: Mapping[str, Any]) -> dict[int, int] | None:
     is_same = all(value == 1 << n for n, value in bits.items())
     n_planes = sum(plane is not None for plane in description["mask"]["planes"])
     return None if is_same and len(bits) == n_planes else bits
-
-
-def renumbered(mask: NDArray[np.int32], bits: Mapping[int, int] | None) -> NDArray[np.int32]:
-    """Return a mask with our bits."""
-    if bits is None:
-        return mask
-    result = np.zeros_like(mask)
-    for number, value in bits.items():
-        result[(mask & (1 << number)) != 0] |= value
-    return result
 
 
 def psf_of(description: Mapping[str, Any], hdus: fits.HDUList, shape: tuple[int, int]) -> Psf | None:
