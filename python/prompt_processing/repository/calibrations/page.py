@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.table import Table
 from lsst.daf.butler import Butler, DatasetRef
-from numpy.typing import NDArray
 
 from prompt_processing.images import Exposure
+from prompt_processing.repository.figures_page import MOST_PICTURES, binned, picture, table, write_html
 
 from .build import Build
 from .checks import Check
 
 _PICTURES = ("bias", "dark", "flat")
-_MOST_PICTURES = 60
-_WIDTH = 400
-
-_STYLE = """
-body { font: 15px/1.4 sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em; }
-table { border-collapse: collapse; margin: 1em 0; } td, th { padding: .2em .8em; text-align: left; }
-tr:nth-child(even) { background: #f3f3f3; } .bad { color: #b00; font-weight: bold; }
-figure { display: inline-block; margin: .5em; } figcaption { font-size: 13px; }
-"""
 
 
 def write_page(path: Path, butler: Butler, build: Build, checks: Sequence[Check]) -> None:
@@ -46,9 +36,10 @@ def write_page(path: Path, butler: Butler, build: Build, checks: Sequence[Check]
     """
     parts = [f"<h1>Calibrations of {html.escape(build.camera.name)}</h1><p>{html.escape(build.run)}</p>"]
     rows = [(check.what, check.finding, "passed" if check.passed else "failed") for check in checks]
-    parts.append("<h2>Checks</h2>" + _table(("calibration", "finding", "result"), rows))
+    failed = {number for number, check in enumerate(checks) if not check.passed}
+    parts.append("<h2>Checks</h2>" + table(("calibration", "finding", "result"), rows, failed))
     if build.skipped:
-        parts.append("<h2>Not made</h2>" + _table(("step", "reason"), build.skipped.items()))
+        parts.append("<h2>Not made</h2>" + table(("step", "reason"), build.skipped.items()))
     for ref in build.refs("photon_transfer"):
         parts.append(f"<h2>Gain and read noise, detector {ref.dataId['detector']}</h2>")
         parts.append(_of_table(butler.get(ref)))
@@ -63,10 +54,9 @@ def write_page(path: Path, butler: Butler, build: Build, checks: Sequence[Check]
             if "exposures" in values:
                 parts.append(f"<h3>{step.label}, detector {' '.join(map(str, key))}</h3>")
                 parts.append(_frames(values))
-    pictured = [ref for name in _PICTURES for ref in sorted(build.refs(name))][:_MOST_PICTURES]
+    pictured = [ref for name in _PICTURES for ref in sorted(build.refs(name))][:MOST_PICTURES]
     parts += [_picture(ref, butler.get(ref, storageClass="ExposureF")) for ref in pictured]
-    text = f"<!doctype html><meta charset=utf-8><title>Calibrations</title><style>{_STYLE}</style>"
-    path.write_text(text + "\n".join(parts), encoding="utf-8")
+    write_html(path, "Calibrations", parts)
 
 
 def _frames(values: dict[str, Any]) -> str:
@@ -77,31 +67,20 @@ def _frames(values: dict[str, Any]) -> str:
     refused = values.get("refused", [])
     refused = [refused] if isinstance(refused, str) else refused
     notes = "".join(f"<p>Left out: {html.escape(str(one))}.</p>" for one in refused)
-    return _table(("exposure", "scale", "rejected"), rows) + notes
+    return table(("exposure", "scale", "rejected"), rows) + notes
 
 
-def _table(names: Sequence[str], rows: Any) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-    body = "".join(
-        f"<tr{' class=bad' if row[-1] == 'failed' else ''}>"
-        + "".join(f"<td>{html.escape(str(value))}</td>" for value in row)
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _of_table(table: Any) -> str:
+def _of_table(values: Table) -> str:
     def shown(value: Any) -> str:
         return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
 
-    return _table(table.colnames, [[shown(value) for value in row] for row in table])
+    return table(values.colnames, [[shown(value) for value in row] for row in values])
 
 
 def _picture(ref: DatasetRef, exposure: Exposure) -> str:
     from matplotlib.figure import Figure
 
-    image = _binned(exposure.image)
+    image = binned(exposure.image)
     low, high = np.nanpercentile(image, [1, 99])
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.3, 1])
@@ -113,16 +92,5 @@ def _picture(ref: DatasetRef, exposure: Exposure) -> str:
     span = np.percentile(values, [0.1, 99.9])
     right.hist(values.ravel(), bins=100, range=(float(span[0]), float(span[1]) + 1e-6), log=True)
     right.set_xlabel(str(exposure.metadata.get("BUNIT", "relative response")))
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=80)
     named = " ".join(str(value) for value in ref.dataId.required_values)
-    code = base64.b64encode(data.getvalue()).decode()
-    caption = html.escape(f"{ref.datasetType.name} {named}")
-    return f'<figure><img src="data:image/png;base64,{code}"><figcaption>{caption}</figcaption></figure>'
-
-
-def _binned(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    step = max(image.shape[1] // _WIDTH, 1)
-    rows, columns = image.shape[0] // step, image.shape[1] // step
-    cut = image[: rows * step, : columns * step].reshape(rows, step, columns, step)
-    return np.asarray(np.nanmean(cut, axis=(1, 3)))
+    return picture(figure, f"{ref.datasetType.name} {named}")

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lsst.daf.butler import Butler
-from numpy.typing import NDArray
 
 from prompt_processing.images import Exposure
+from prompt_processing.repository.figures_page import MOST_PICTURES, binned, picture, table, write_html
 
 from .build import Patch, TemplateBuild
 from .selection import Candidate
 
 __all__ = ["write_page"]
-
-_MOST_PICTURES = 60
-_WIDTH = 400
-
-_STYLE = """
-body { font: 15px/1.4 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; }
-table { border-collapse: collapse; margin: 1em 0; } td, th { padding: .2em .8em; text-align: left; }
-tr:nth-child(even) { background: #f3f3f3; } .bad { color: #b00; }
-figure { margin: .5em 0; } figcaption { font-size: 13px; }
-"""
 
 
 def write_page(path: Path, butler: Butler, build: TemplateBuild, candidates: Sequence[Candidate]) -> None:
@@ -46,10 +34,10 @@ def write_page(path: Path, butler: Butler, build: TemplateBuild, candidates: Seq
         The images that were chosen or left out.
     """
     parts = [f"<h1>Templates of {html.escape(build.instrument)}</h1><p>{html.escape(build.run)}</p>"]
-    parts.append("<h2>Patches</h2>" + _table(_HEADINGS, map(_row, build.patches)))
+    parts.append("<h2>Patches</h2>" + table(_HEADINGS, map(_row, build.patches)))
     for number, patch in enumerate(build.made):
         parts.append(f"<h2>{html.escape(patch.name)}</h2>")
-        if number < _MOST_PICTURES and patch.ref is not None:
+        if number < MOST_PICTURES and patch.ref is not None:
             parts.append(_picture(patch, butler.get(patch.ref, storageClass="ExposureF")))
         parts.append(_layers(patch))
     rows = [
@@ -60,9 +48,8 @@ def write_page(path: Path, butler: Butler, build: TemplateBuild, candidates: Seq
         for each in candidates
     ]  # fmt: skip
     names = ("image", "seeing, arcsec", "depth, mag", "background, electrons", "left out")
-    parts.append("<h2>Images</h2>" + _table(names, rows))
-    text = f"<!doctype html><meta charset=utf-8><title>Templates</title><style>{_STYLE}</style>"
-    path.write_text(text + "\n".join(parts), encoding="utf-8")
+    parts.append("<h2>Images</h2>" + table(names, rows))
+    write_html(path, "Templates", parts)
 
 
 _HEADINGS = (
@@ -96,19 +83,11 @@ def _layers(patch: Patch) -> str:
         (str(name), f"{weight:.1%}", f"{sky:.3g}", f"{rejected:.3%}", f"{fwhm:.2f}")
         for name, weight, sky, rejected, fwhm in zip(*columns, strict=True)
     ]
-    return _table(("visit/detector", "weight", "sky subtracted, nJy/pixel", "rejected", "FWHM, pixels"), rows)
+    return table(("visit/detector", "weight", "sky subtracted, nJy/pixel", "rejected", "FWHM, pixels"), rows)
 
 
 def _shown(value: Any, form: str) -> str:
     return "unknown" if value is None or not np.isfinite(value) else format(float(value), form)
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(value))}</td>" for value in row) + "</tr>" for row in rows
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def _picture(patch: Patch, coadd: Exposure) -> str:
@@ -119,29 +98,17 @@ def _picture(patch: Patch, coadd: Exposure) -> str:
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     noise = float(patch.figures["noise_njy"])
-    image = np.arcsinh(_binned(coadd.image) / noise)
+    image = np.arcsinh(binned(coadd.image) / noise)
     grey, depths = colormaps["gray"].with_extremes(bad="#b00"), colormaps["viridis"].with_extremes(bad="#b00")
     low, high = np.nanpercentile(image, [1, 99.7])
     left.imshow(image, origin="lower", cmap=grey, vmin=low, vmax=max(high, low + 1e-6))
     left.set_title("template")
     area = 1.0 if coadd.psf is None else coadd.psf.effective_area_at(coadd.shape[1] / 2, coadd.shape[0] / 2)
-    depth = 31.4 - 2.5 * np.log10(5 * np.sqrt(_binned(coadd.variance) * area))
+    depth = 31.4 - 2.5 * np.log10(5 * np.sqrt(binned(coadd.variance) * area))
     shown = right.imshow(depth, origin="lower", cmap=depths, vmin=np.nanpercentile(depth, 1))
     right.set_title("5-sigma depth, mag")
     figure.colorbar(shown, ax=right)
     for axes in (left, right):
         axes.set_xticks([])
         axes.set_yticks([])
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=80)
-    code = base64.b64encode(data.getvalue()).decode()
-    caption = html.escape(f"{patch.name}; pixels without a value are red")
-    return f'<figure><img src="data:image/png;base64,{code}"><figcaption>{caption}</figcaption></figure>'
-
-
-def _binned(plane: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return means of squares of pixels; NaN where a square has a pixel without a value."""
-    step = max(plane.shape[1] // _WIDTH, 1)
-    rows, columns = plane.shape[0] // step, plane.shape[1] // step
-    cut = plane[: rows * step, : columns * step].reshape(rows, step, columns, step)
-    return np.asarray(np.mean(cut, axis=(1, 3), dtype=np.float64))
+    return picture(figure, f"{patch.name}; pixels without a value are red")
