@@ -43,7 +43,7 @@ GROUPS = {
     "worker": Entry(
         "Process visits: the service that makes the alerts.",
         "Run a night",
-        default=f"{_CLI}.worker:worker_of_platform",
+        default=f"{_CLI}.night.worker:worker_of_platform",
     ),
     "raws": Entry("Run the service that reports which raw images have arrived.", "Run a night"),
     "values": Entry("Convert a site's Phalanx values for these charts.", "Monitor and repair"),
@@ -71,8 +71,8 @@ COMMANDS = {
         "Compare two images",
         f"{_CLI}.difference:main",
     ),
-    "worker http": Entry("Process visits that arrive over HTTP.", target=f"{_CLI}.worker:http"),
-    "worker stream": Entry("Process visits from a Redis stream.", target=f"{_CLI}.worker:stream"),
+    "worker http": Entry("Process visits that arrive over HTTP.", target=f"{_CLI}.night.worker:http"),
+    "worker stream": Entry("Process visits from a Redis stream.", target=f"{_CLI}.night.worker:stream"),
     "watch": Entry(
         "Process the raws that appear in a folder, without other services.",
         "Run a night",
@@ -81,12 +81,12 @@ COMMANDS = {
     "fanout": Entry(
         "Send each announced visit to the workers, detector by detector.",
         "Run a night",
-        f"{_CLI}.fanout:main",
+        f"{_CLI}.night.fanout:main",
     ),
     "initializer": Entry(
         "Prepare a night's output runs, once before the first visit.",
         "Run a night",
-        f"{_CLI}.initializer:main",
+        f"{_CLI}.night.initializer:main",
     ),
     "run pipeline": Entry(
         "Execute a pipeline, or what is left of it. (prompt run -p ... is the same.)",
@@ -96,9 +96,9 @@ COMMANDS = {
         "Sort a run's quanta into successful, failed, blocked and unknown.", target=f"{_CLI}.run:report"
     ),
     "writer": Entry(
-        "Register the workers' outputs in the central repository.", "Run a night", f"{_CLI}.writer:main"
+        "Register the workers' outputs in the central repository.", "Run a night", f"{_CLI}.night.writer:main"
     ),
-    "raws serve": Entry("Report over HTTP which raw images have arrived.", target=f"{_CLI}.raws:serve"),
+    "raws serve": Entry("Report over HTTP which raw images have arrived.", target=f"{_CLI}.night.raws:serve"),
     "repo make": Entry(
         "Make a central repository, or add an instrument to one.", target=f"{_CLI}.repo.make:main"
     ),
@@ -156,8 +156,8 @@ COMMANDS = {
     ),
     "alerts resend": Entry("Send the alerts that no broker accepted.", target=f"{_CLI}.alerts.resend:main"),
     "values convert": Entry("Convert the values of one application.", target=f"{_CLI}.values:convert"),
-    "streams trim": Entry("Remove settled visits.", target=f"{_CLI}.streams:trim"),
-    "streams watch": Entry("Serve metrics of the streams.", target=f"{_CLI}.streams:watch"),
+    "streams trim": Entry("Remove settled visits.", target=f"{_CLI}.night.streams:trim"),
+    "streams watch": Entry("Serve metrics of the streams.", target=f"{_CLI}.night.streams:watch"),
     "logs": Entry("Show the service's log by visit and detector.", "Monitor and repair", f"{_CLI}.logs:main"),
     "inspect": Entry(
         "Show versions, settings and local repositories of this pod.",

@@ -19,10 +19,10 @@ READERS_OF_THE_ENVIRONMENT = {
     "telemetry/credentials.py": "masks every secret of the environment, whoever reads it",
     "butler/types.py": "the search path of the Butler, set before it is loaded",
     "operators/settings_in_force.py": "reports where settings come from",
-    "cli/worker.py": "threads of BLAS, set before it is loaded",
+    "cli/night/worker.py": "threads of BLAS, set before it is loaded",
     "activator/gunicorn_conf.py": "PROMETHEUS_MULTIPROC_DIR, set before its library is loaded",
     "instruments/description/registry.py": "PROMPT_INSTRUMENT_PATH, in every program that reads a header",
-    "butler/pipeline_files.py": "PROMPT_PROCESSING_DIR, which paths of pipelines name",
+    "butler/pipelines/files.py": "PROMPT_PROCESSING_DIR, which paths of pipelines name",
     # Programs for developers, which start other programs.
     "services/": "starts servers",
     "demo/": "starts workers",

@@ -7,7 +7,7 @@ import os
 
 import click
 
-from .command import Command
+from prompt_processing.cli.command import Command
 
 _SETTINGS = "prompt_processing.settings.worker:Settings"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .command import Command
-from .options import NIGHT
+from prompt_processing.cli.command import Command
+from prompt_processing.cli.options import NIGHT
 
 
 @click.command(

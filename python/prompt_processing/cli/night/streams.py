@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .command import Command
+from prompt_processing.cli.command import Command
 
 _STATUSES = {1: "Redis is unavailable", 3: "the settings are unusable"}
 _SETTINGS = "prompt_processing.fanout.stream_settings:StreamSettings"

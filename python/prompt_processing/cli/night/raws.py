@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .command import Command
+from prompt_processing.cli.command import Command
 
 
 @click.command(
