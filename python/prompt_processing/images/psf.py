@@ -32,6 +32,33 @@ def polynomial_terms(x: ArrayLike, y: ArrayLike, order: int) -> NDArray[np.float
     )
 
 
+def polynomial_term(i: int, j: int) -> int:
+    """Return the place of ``x**i * y**j`` in `polynomial_terms`."""
+    degree = i + j
+    return degree * (degree + 1) // 2 + j
+
+
+def lanczos_weights(offsets: NDArray[np.float64], side: int, order: int) -> NDArray[np.float64]:
+    """Return weights of Lanczos interpolation, which are not normalised.
+
+    Parameters
+    ----------
+    offsets : `~numpy.ndarray`, shape (n,)
+        Places at which to interpolate, in samples from the middle one.
+    side
+        Number of samples, odd.
+    order
+        Samples on each side that have a weight.
+
+    Returns
+    -------
+    weights : `~numpy.ndarray`, shape (n, side)
+        Weight of each sample at each place.
+    """
+    distance = offsets[:, np.newaxis] - (np.arange(side) - side // 2)
+    return np.where(np.abs(distance) < order, np.sinc(distance) * np.sinc(distance / order), 0.0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Psf:
     """Pixel image whose values are polynomials of the position.

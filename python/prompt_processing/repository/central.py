@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +149,23 @@ def register_dataset_types(butler: Butler, pipelines: Iterable[str]) -> None:
     pipelines
         Pipeline files.
     """
+    register_types(butler, INPUT_DATASET_TYPES)
+    registered = {dataset_type.name: dataset_type for dataset_type in butler.registry.queryDatasetTypes()}
+    library = PipelineLibrary(pipelines, registered, butler.dimensions)
+    for problem in library.missing.values():
+        raise RepositoryProblemError(problem)
+    library.register_for_others(butler)
+
+
+def register_inputs(butler: Butler, *names: str) -> None:
+    """Register some of `INPUT_DATASET_TYPES`, where the repository lacks them."""
+    register_types(butler, {name: INPUT_DATASET_TYPES[name] for name in names})
+
+
+def register_types(butler: Butler, types: Mapping[str, tuple[tuple[str, ...], str, bool]]) -> None:
+    """Register dataset types that the repository lacks; see `INPUT_DATASET_TYPES` for the values."""
     known = {dataset_type.name for dataset_type in butler.registry.queryDatasetTypes()}
-    for name, (dimensions, storage_class, certified) in INPUT_DATASET_TYPES.items():
+    for name, (dimensions, storage_class, certified) in types.items():
         if name not in known:
             butler.registry.registerDatasetType(
                 DatasetType(
@@ -161,11 +176,6 @@ def register_dataset_types(butler: Butler, pipelines: Iterable[str]) -> None:
                     universe=butler.dimensions,
                 )
             )
-    registered = {dataset_type.name: dataset_type for dataset_type in butler.registry.queryDatasetTypes()}
-    library = PipelineLibrary(pipelines, registered, butler.dimensions)
-    for problem in library.missing.values():
-        raise RepositoryProblemError(problem)
-    library.register_for_others(butler)
 
 
 def _put_calibrations(

@@ -137,20 +137,11 @@ class Software:
             for jar in libraries.glob("kafka_*.jar"):
                 if version_numbers(jar.stem.partition("-")[2]) >= version_numbers(kafka.minimum):
                     return libraries
-        target = self.folder / f"kafka-{kafka.version}"
-        with locked(self.folder):
-            if not target.is_dir():
-                self.java()
-                maven_libraries(
-                    (
-                        f"org.apache.kafka:kafka_{kafka.scala}:{kafka.version}",
-                        f"org.slf4j:slf4j-simple:{kafka.slf4j}",
-                    ),
-                    target,
-                    self.folder,
-                    self.versions.maven_dependency_plugin,
-                )
-        return target
+        return self._java_libraries(
+            f"kafka-{kafka.version}",
+            f"org.apache.kafka:kafka_{kafka.scala}:{kafka.version}",
+            f"org.slf4j:slf4j-simple:{kafka.slf4j}",
+        )
 
     def cassandra_libraries(self) -> Path:
         """Return the folder of Cassandra's jars.
@@ -161,17 +152,7 @@ class Software:
             Raised if it is missing and cannot be installed.
         """
         version = self.versions.cassandra.version
-        target = self.folder / f"cassandra-{version}"
-        with locked(self.folder):
-            if not target.is_dir():
-                self.java()
-                maven_libraries(
-                    (f"org.apache.cassandra:cassandra-all:{version}",),
-                    target,
-                    self.folder,
-                    self.versions.maven_dependency_plugin,
-                )
-        return target
+        return self._java_libraries(f"cassandra-{version}", f"org.apache.cassandra:cassandra-all:{version}")
 
     def apicurio(self) -> Path:
         """Return the schema registry's jar.
@@ -330,6 +311,15 @@ class Software:
                     ],
                     target,
                 )
+        return target
+
+    def _java_libraries(self, name: str, *artifacts: str) -> Path:
+        """Return a folder of jars, with all that they need; it is filled when it does not exist."""
+        target = self.folder / name
+        with locked(self.folder):
+            if not target.is_dir():
+                self.java()
+                maven_libraries(artifacts, target, self.folder, self.versions.maven_dependency_plugin)
         return target
 
     def _debian(self, package: str, pattern: str) -> Program:

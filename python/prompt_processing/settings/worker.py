@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -36,20 +36,36 @@ def _parse_selection(value: Any) -> Any:
     return parse_selection(value) if isinstance(value, str) else value
 
 
+def _read_list(text: str, items: str, usable: Callable[[Any], object]) -> tuple[Any, ...]:
+    """Read a YAML list of usable items; the error names them."""
+    found = parse_yaml(text)
+    if found is None:
+        return ()
+    if not isinstance(found, list) or not all(usable(one) for one in found):
+        raise ValueError(f"not a YAML list of {items}")
+    return tuple(found)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
 def _parse_patterns(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    patterns = parse_yaml(value)
-    if patterns is None:
-        return ()
-    if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
-        raise ValueError("not a YAML list of regular expressions")
+    patterns = _read_list(value, "regular expressions", lambda one: isinstance(one, str))
     for pattern in patterns:
         try:
             re.compile(pattern)
         except (re.error, RecursionError, OverflowError) as error:
             raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
-    return tuple(patterns)
+    return patterns
+
+
+def _require_type_names(names: Iterable[Any]) -> None:
+    for name in names:
+        if not isinstance(name, str) or not _TYPE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a dataset type")
 
 
 def parse_renamed_types(text: str) -> dict[str, str]:
@@ -65,9 +81,7 @@ def parse_renamed_types(text: str) -> dict[str, str]:
         return {}
     if not isinstance(names, dict):
         raise ValueError("not a YAML mapping of names to names")
-    for name in (*names, *names.values()):
-        if not isinstance(name, str) or not _TYPE_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is not the name of a dataset type")
+    _require_type_names((*names, *names.values()))
     if len(set(names.values())) < len(names):
         raise ValueError("two dataset types have the same name")
     return names
@@ -80,26 +94,13 @@ def _parse_names(value: Any) -> Any:
 def _parse_type_names(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    names = parse_yaml(value)
-    if names is None:
-        return ()
-    if not isinstance(names, list):
-        raise ValueError("not a YAML list of dataset types")
-    for name in names:
-        if not isinstance(name, str) or not _TYPE_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is not the name of a dataset type")
-    return tuple(names)
+    names = _read_list(value, "dataset types", lambda one: True)
+    _require_type_names(names)
+    return names
 
 
 def _parse_collections(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    names = parse_yaml(value)
-    if names is None:
-        return ()
-    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
-        raise ValueError("not a YAML list of collections")
-    return tuple(names)
+    return _read_list(value, "collections", _is_text) if isinstance(value, str) else value
 
 
 def _parse_levels(value: Any) -> Any:

@@ -130,12 +130,12 @@ class _Transforms:
             ]
         )
         mean = angles.mean(axis=0) * _ARCSEC
-        powers = (1, 3, 5) if radius_mm > 0 else (1,)
-        scaled = radii / radii.max()
-        terms = np.stack([scaled**power for power in powers], axis=-1)
-        coefficients = np.linalg.lstsq(terms, mean, rcond=None)[0] / radii.max() ** np.array(powers)
+        powers = np.array([1, 3, 5] if radius_mm > 0 else [1])
+        terms = (radii / radii.max())[:, np.newaxis] ** powers
+        fitted = np.linalg.lstsq(terms, mean, rcond=None)[0]
+        error = np.abs(angles * _ARCSEC - terms @ fitted).max()
+        coefficients = fitted / radii.max() ** powers
         scale = float(coefficients[0])
-        error = np.abs(angles * _ARCSEC - terms @ (coefficients * radii.max() ** np.array(powers))).max()
         return _Optics(
             scale,
             tuple(float(one) / scale for one in coefficients[1:]),
@@ -217,7 +217,7 @@ def _laid_out_like(detector: Detector, known: Detector) -> Detector:
                 one,
                 gain=mine[one.name].gain,
                 read_noise=mine[one.name].read_noise,
-                saturation=min(mine[one.name].saturation, one.saturation)
+                saturation=one.saturation
                 if math.isinf(mine[one.name].saturation)
                 else mine[one.name].saturation,
             )

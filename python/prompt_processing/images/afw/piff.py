@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..psf import lanczos_weights
 from .archive import Stored, bytes_of
 from .errors import StackFileError
 from .pickles import Record, read_pickle
@@ -87,8 +88,7 @@ class PiffModel:
 
 def _resampling(offsets: NDArray[np.float64], side: int, order: int) -> NDArray[np.float64]:
     """Return Lanczos weights of a grid's values at offsets from its middle; shape (n, side)."""
-    distance = offsets[:, np.newaxis] - (np.arange(side) - side // 2)
-    weights = np.where(np.abs(distance) < order, np.sinc(distance) * np.sinc(distance / order), 0.0)
+    weights = lanczos_weights(offsets, side, order)
     # A constant stays constant, but only where the kernel lies within the grid.
     total = weights.sum(axis=1, keepdims=True)
     inside = np.abs(offsets[:, np.newaxis]) + order <= side // 2 + 1

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..psf import Psf, polynomial_terms
+from ..psf import Psf, lanczos_weights, polynomial_terms
 from .archive import Archive, Stored
 from .errors import StackFileError
 from .piff import PiffModel
@@ -153,8 +153,7 @@ def _lanczos(length: int, step: float) -> NDArray[np.float64]:
     """Return weights that resample a model of ``step`` pixels per sample to pixels."""
     n_pixels = int(length * step) | 1
     offsets = (np.arange(n_pixels) - n_pixels // 2) / step
-    distance = offsets[:, np.newaxis] - (np.arange(length) - length // 2)
-    weights = np.where(np.abs(distance) < _LANCZOS, np.sinc(distance) * np.sinc(distance / _LANCZOS), 0.0)
+    weights = lanczos_weights(offsets, length, _LANCZOS)
     total = weights.sum(axis=1, keepdims=True)
     return np.asarray(np.divide(weights, total, out=weights, where=total > 0.1))
 

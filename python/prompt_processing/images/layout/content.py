@@ -78,8 +78,7 @@ def psf_of(description: Mapping[str, Any], hdus: fits.HDUList, shape: tuple[int,
 
 def photo_calib_of(description: Mapping[str, Any]) -> PhotoCalib | None:
     """Return the calibration of an image in nJy, or of one with a constant factor."""
-    unit = (description["image"]["data"].get("unit") or "") if "unit" in description["image"]["data"] else ""
-    if _text(unit) == _AB_NJY:
+    if _text(description["image"]["data"].get("unit")) == _AB_NJY:
         return PhotoCalib(1.0, 0.0)
     scaling = description.get("photometric_scaling")
     if not isinstance(scaling, dict):

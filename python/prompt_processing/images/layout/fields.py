@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from prompt_processing.images.background import Background
 from prompt_processing.images.kernel import MatchingKernel
 from prompt_processing.images.photo_calib import PhotoCalib
+from prompt_processing.images.psf import polynomial_term
 
 __all__ = [
     "background_of",
@@ -75,7 +76,7 @@ def kernel_of(kernel: ConvolutionKernel, *, convolves_science: bool = False) -> 
         powers = _from_chebyshev(np.asarray(field.coefficients), (box.y.size, box.x.size), scale)
         for (j, i), value in np.ndenumerate(powers):
             if i + j <= order:
-                row[(i + j) * (i + j + 1) // 2 + j] = value
+                row[polynomial_term(i, j)] = value
     return MatchingKernel(
         np.array(kernel.basis, float), weights, order, box.x.min + x, box.y.min + y, scale, convolves_science
     )
@@ -166,7 +167,7 @@ def _to_chebyshev(
         for j in range(degree + 1):
             i = degree - j
             term = np.outer(polynomial.polypow(of_y, j), polynomial.polypow(of_x, i))
-            powers[: j + 1, : i + 1] += weights[degree * (degree + 1) // 2 + j] * term
+            powers[: j + 1, : i + 1] += weights[polynomial_term(i, j)] * term
     rows = np.apply_along_axis(_padded(chebyshev.poly2cheb, order + 1), 1, powers)
     return np.apply_along_axis(_padded(chebyshev.poly2cheb, order + 1), 0, rows)
 

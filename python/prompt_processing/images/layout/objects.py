@@ -34,6 +34,7 @@ from prompt_processing.images.exposure import Exposure
 from prompt_processing.images.mask import Mask as OurMask
 
 from .detector import field_detector
+from .fields import field_photo_calib
 from .identity import Identity
 from .names import DIFFERENCES, FIELD_PLANES, VISIT_IMAGES
 from .projection import pixel_frame, plain_frame, sky_projection
@@ -109,7 +110,7 @@ def field_image(exposure: Exposure, identity: Identity) -> MaskedImage:
         detector=field_detector(
             identity.instrument or UNKNOWN, identity.detector or 0, exposure.shape, identity.visit
         ),
-        photometric_scaling=_scaling(exposure, unit or astropy.units.electron, bbox),
+        photometric_scaling=_scaling(exposure, unit or astropy.units.electron),
         band=identity.band or UNKNOWN,
         **planes,
     )
@@ -243,9 +244,9 @@ def _angle(degrees: float) -> Angle | None:
     return None if math.isnan(degrees) else Angle(degrees, unit="deg")
 
 
-def _scaling(exposure: Exposure, unit: astropy.units.UnitBase, bbox: Box) -> ChebyshevField | None:
+def _scaling(exposure: Exposure, unit: astropy.units.UnitBase) -> ChebyshevField | None:
     """Return the factor to nJy of an image in another unit."""
     calibration = exposure.photo_calib
     if calibration is None or unit == astropy.units.nJy:
         return None
-    return ChebyshevField(bbox, np.array([[float(calibration.njy_per_unit)]]), unit=astropy.units.nJy / unit)
+    return field_photo_calib(calibration, exposure.shape, unit)

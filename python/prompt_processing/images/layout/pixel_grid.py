@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prompt_processing.images.psf import Psf
+from prompt_processing.images.psf import Psf, lanczos_weights, polynomial_term
 
 __all__ = ["monomials", "psf_of_grid"]
 
@@ -75,7 +75,7 @@ def psf_of_grid(
         for k in range(i + 1):
             for m in range(j + 1):
                 weight = comb(i, k) * comb(j, m) * x ** (i - k) * y ** (j - m) * norm ** (k + m)
-                coefficients[_term(k, m)] += weight * image
+                coefficients[polynomial_term(k, m)] += weight * image
     return Psf(coefficients.astype(np.float32), order, x, y, norm)
 
 
@@ -85,7 +85,7 @@ def monomials(psf: Psf) -> NDArray[np.float64]:
     result = {(i, j): np.zeros((psf.size, psf.size)) for i in range(order + 1) for j in range(order + 1 - i)}
     for i in range(order + 1):
         for j in range(order + 1 - i):
-            image = psf.coefficients[_term(i, j)].astype(float) / psf.scale ** (i + j)
+            image = psf.coefficients[polynomial_term(i, j)].astype(float) / psf.scale ** (i + j)
             for k in range(i + 1):
                 for m in range(j + 1):
                     weight = comb(i, k) * comb(j, m) * (-psf.x_centre) ** (i - k) * (-psf.y_centre) ** (j - m)
@@ -93,16 +93,7 @@ def monomials(psf: Psf) -> NDArray[np.float64]:
     return np.stack([result[power].ravel() for power in sorted(result)], axis=-1)
 
 
-def _term(i: int, j: int) -> int:
-    """Return the place of ``x**i * y**j`` in `polynomial_terms`."""
-    degree = i + j
-    return degree * (degree + 1) // 2 + j
-
-
 def _resampled(image: NDArray[np.float64], grid_pixels: float, size: int) -> NDArray[np.float64]:
     """Sample a grid at the pixels of the detector by Lanczos interpolation of order 5."""
-    half, grid_half = size // 2, image.shape[0] // 2
-    at = (np.arange(size) - half) / grid_pixels
-    distance = at[:, np.newaxis] - (np.arange(image.shape[0]) - grid_half)[np.newaxis, :]
-    weights = np.where(np.abs(distance) < 5, np.sinc(distance) * np.sinc(distance / 5), 0.0)
+    weights = lanczos_weights((np.arange(size) - size // 2) / grid_pixels, image.shape[0], 5)
     return np.asarray(weights @ image @ weights.T)

@@ -12,7 +12,6 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
     Butler,
     CollectionType,
     DatasetRef,
-    DatasetType,
     MissingCollectionError,
     Timespan,
 )
@@ -22,6 +21,7 @@ from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 from prompt_processing.butler.collections import Collections
 from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.instruments.camera import Camera
+from prompt_processing.repository.central import register_inputs, register_types
 from prompt_processing.repository.chains import add_to_chain
 from prompt_processing.tasks.characterize_detector import (
     FindDefectsTask,
@@ -101,6 +101,15 @@ class Build:
 
 CERTIFIED = ("bias", "dark", "flat", "defects", "photon_transfer", "linearity", "crosstalk_ratios", "camera")
 """Types of datasets that are certified."""
+
+_OPTIONAL = {
+    "fringe": (("instrument", "detector", "physical_filter"), "ExposureF", True),
+    "linearity": (("instrument", "detector"), "ArrowAstropy", True),
+    "crosstalk_ratios": (("instrument", "detector"), "ArrowAstropy", True),
+    "photon_transfer": (("instrument", "detector"), "ArrowAstropy", True),
+    "brighter_fatter_kernel": (("instrument", "detector"), "ExposureF", True),
+}
+"""Dataset types of calibrations that a repository may lack; see `INPUT_DATASET_TYPES`."""
 
 
 def select_exposures(
@@ -184,7 +193,8 @@ def build_calibrations(
     if _exists(butler, run):
         raise RepositoryProblemError(f"The run {run} exists already.")
     butler.collections.register(run)
-    _register_types(butler)
+    register_inputs(butler, "camera", "bias", "dark", "flat", "defects")
+    register_types(butler, _OPTIONAL)
     builder = _Builder(butler, Build(run, camera), selection, least)
     builder.put_camera("camera_before")
     builder.do(CombineBiasTask, "combineBias", ("bias",), ("bias",))
@@ -357,24 +367,3 @@ def _exists(butler: Butler, collection: str) -> bool:
     except MissingCollectionError:
         return False
     return True
-
-
-def _register_types(butler: Butler) -> None:
-    known = {dataset_type.name for dataset_type in butler.registry.queryDatasetTypes()}
-    calibration = ("instrument", "detector")
-    for name, dimensions, storage_class in (
-        ("camera", ("instrument",), "Camera"),
-        ("bias", calibration, "ExposureF"),
-        ("dark", calibration, "ExposureF"),
-        ("flat", (*calibration, "physical_filter"), "ExposureF"),
-        ("fringe", (*calibration, "physical_filter"), "ExposureF"),
-        ("defects", calibration, "Defects"),
-        ("linearity", calibration, "ArrowAstropy"),
-        ("crosstalk_ratios", calibration, "ArrowAstropy"),
-        ("photon_transfer", calibration, "ArrowAstropy"),
-        ("brighter_fatter_kernel", calibration, "ExposureF"),
-    ):
-        if name not in known:
-            butler.registry.registerDatasetType(
-                DatasetType(name, dimensions, storage_class, isCalibration=True, universe=butler.dimensions)
-            )

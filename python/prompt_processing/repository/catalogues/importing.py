@@ -11,10 +11,10 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
     Butler,
     CollectionType,
     DatasetRef,
-    DatasetType,
     MissingCollectionError,
 )
 
+from prompt_processing.repository.central import register_inputs
 from prompt_processing.repository.chains import add_to_chain
 from prompt_processing.repository.reference_stars import shards
 
@@ -82,10 +82,7 @@ def enter_stars(butler: Butler, stars: Table, label: str, *, add: bool = False) 
             merged += 1
         new[pixel] = shard
     butler.collections.register(run, CollectionType.RUN)
-    if not butler.registry.queryDatasetTypes(DATASET_TYPE):
-        butler.registry.registerDatasetType(
-            DatasetType(DATASET_TYPE, ("htm7",), "ArrowAstropy", universe=butler.dimensions)
-        )
+    register_inputs(butler, DATASET_TYPE)
     if replaced := [existing[pixel] for pixel in new if pixel in existing]:
         butler.pruneDatasets(replaced, disassociate=True, unstore=True, purge=True)
     with butler.transaction():

@@ -12,7 +12,6 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
     Butler,
     CollectionType,
     DatasetRef,
-    DatasetType,
     MissingCollectionError,
     MissingDatasetTypeError,
 )
@@ -22,7 +21,7 @@ from lsst.sphgeom import ConvexPolygon
 from prompt_processing.butler.collections import Collections
 from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.images import SkyMap
-from prompt_processing.repository.central import INPUT_DATASET_TYPES, put_sky_map
+from prompt_processing.repository.central import put_sky_map, register_inputs
 from prompt_processing.repository.chains import add_to_chain
 from prompt_processing.tasks.coadd_templates import CoaddTemplatesConfig, CoaddTemplatesTask
 
@@ -147,7 +146,7 @@ def make_sky_map(
     from prompt_processing.simulation.templates import sky_map_around
 
     sky_map = sky_map_around(name, regions, scale, _patch_size(regions, scale, patch_size))
-    _register(butler, "skyMap")
+    register_inputs(butler, "skyMap")
     put_sky_map(butler, Collections("any"), sky_map)
     return sky_map
 
@@ -216,7 +215,7 @@ def build_templates(
         )
     if _kind(butler, run) is not None or _kind(butler, images) is not None:
         raise RepositoryProblemError(f"The run {run} exists already: choose another --name.")
-    _register(butler, "template_coadd")
+    register_inputs(butler, "template_coadd")
     butler.collections.register(run)
     try:
         # The images of a template are known by this collection, also to later runs.
@@ -294,12 +293,3 @@ def _kind(butler: Butler, collection: str) -> CollectionType | None:
         return butler.collections.get_info(collection).type
     except MissingCollectionError:
         return None
-
-
-def _register(butler: Butler, name: str) -> None:
-    if name in {dataset_type.name for dataset_type in butler.registry.queryDatasetTypes()}:
-        return
-    dimensions, storage_class, certified = INPUT_DATASET_TYPES[name]
-    butler.registry.registerDatasetType(
-        DatasetType(name, dimensions, storage_class, isCalibration=certified, universe=butler.dimensions)
-    )
