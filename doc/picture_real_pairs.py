@@ -21,7 +21,7 @@ from matplotlib import pyplot as plt
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from real_pairs import Pair, read_sets
+from real.sets import Pair, read_sets
 
 from prompt_processing.difference import difference_images, open_image
 from prompt_processing.difference.prepare import prepare

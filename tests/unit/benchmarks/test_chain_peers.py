@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import chain_subtractors
 import numpy as np
 import pytest
-from chain_subtract_worker import sfft_tiles
+from chain import subtractors
+from chain.subtract_worker import sfft_tiles
 
 WORKER = """
 import signal, sys, json, numpy as np
@@ -19,15 +19,13 @@ np.savez(sys.argv[3], difference=np.ones((4, 4), np.float32), numbers=numbers)
 """
 
 
-def _subtract(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str
-) -> chain_subtractors.PeerSubtraction:
+def _subtract(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str) -> subtractors.PeerSubtraction:
     worker = tmp_path / "worker.py"
     worker.write_text(WORKER.format(body=body))
-    monkeypatch.setattr(chain_subtractors, "WORKER", worker)
-    monkeypatch.setattr(chain_subtractors, "peers_python", lambda name: sys.executable)
+    monkeypatch.setattr(subtractors, "WORKER", worker)
+    monkeypatch.setattr(subtractors, "peers_python", lambda name: sys.executable)
     image = np.zeros((4, 4), np.float32)
-    return chain_subtractors.subtract_with("ois", image, image, image > 0, (4.0, 3.0), tmp_path / "work", 0.3)
+    return subtractors.subtract_with("ois", image, image, image > 0, (4.0, 3.0), tmp_path / "work", 0.3)
 
 
 def test_subtraction_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.table import Table
-from chain_scenes import REGIMES, ideal_noise, ideal_snr, make_scene
-from difference_exposure import NJY_PER_ELECTRON
+from chain.scenes import REGIMES, ideal_noise, ideal_snr, make_scene
+from moffat.exposure import NJY_PER_ELECTRON
 
 from prompt_processing.images import Exposure, Psf
 
@@ -21,7 +21,7 @@ SCENES = [("typical", 11), ("template blurrier", 12), ("galaxies", 13), ("templa
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from chain_scenes import REGIMES, make_scene
+from chain.scenes import REGIMES, make_scene
 scene = make_scene(REGIMES[sys.argv[1]], int(sys.argv[2]), {shape}, Path(sys.argv[3]))
 print(json.dumps([list(map(float, scene.truth["snr"])), list(map(bool, scene.truth["clear"]))]))
 """

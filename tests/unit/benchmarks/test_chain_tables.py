@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from chain_results import Outcome, RegimeResult
-from chain_scenes import REGIMES
-from chain_score import Score
-from chain_tables import detector_table, peers_table, quality_table
-from chain_wall import WallTimes
+from chain.results import Outcome, RegimeResult
+from chain.scenes import REGIMES
+from chain.score import Score
+from chain.tables import detector_table, peers_table, quality_table
+from chain.wall import WallTimes
 
 
 def _score(found: int = 100, scatter: float = 1.0) -> Score:

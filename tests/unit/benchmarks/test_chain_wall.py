@@ -3,8 +3,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from chain_scenes import REGIMES, make_scene
-from chain_wall import measure_wall
+from chain.scenes import REGIMES, make_scene
+from chain.wall import measure_wall
 
 
 def test_wall_clock_is_that_of_a_process_with_as_many_cores_as_asked(tmp_path: Path) -> None:

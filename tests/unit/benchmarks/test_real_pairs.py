@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from real_pairs import Pair, Row, _judge, described, gaussian_seeing, overall, read_sets
+from real.comparison import Row, judge
+from real.report import described, overall
+from real.seeing import gaussian_seeing
+from real.sets import Pair, read_sets
 
 from prompt_processing.images import Exposure
 
@@ -61,7 +64,7 @@ def test_known_changes_count_if_they_are_reliable_and_of_their_sign() -> None:
     )
     changes = [{"x": 11, "y": 10}, {"x": 40, "y": 41}, {"x": 70, "y": 70, "sign": -1}, {"x": 400, "y": 1}]
     science = Exposure(*(np.zeros((100, 100), kind) for kind in (np.float32, np.int32, np.float32)))
-    _judge(row, Pair("a.fits", "b.fits", changes), sources, science)
+    judge(row, Pair("a.fits", "b.fits", changes), sources, science)
     assert (row.known, row.found, row.spurious) == (3, 1, 1)
     assert row.missed == ["(40, 41) scored 0.30", "(70, 70)"]
     assert "known ones found 1 of 3" in described(row)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from astropy.table import Table, vstack
 from dia_field import DiaField
-from inject_sources import inject
-from pair_sets import matches, read_sets
-from ready_pair import ReadyPair
-from reliability_fit import fit_model, score_with
-from reliability_report import area_under_curve, calibration_error
-from train_reliability import features_by_pair
+from real.sets import listed_sets
+from reliability.cli import features_by_pair
+from reliability.fit import fit_model, score_with
+from reliability.injection import inject
+from reliability.labels import matches
+from reliability.ready_pair import ReadyPair
+from reliability.report import area_under_curve, calibration_error
 
 from prompt_processing.difference.prepare import PreparedImage
 from prompt_processing.difference.register import Registration
@@ -66,7 +67,7 @@ def test_sets_are_read_with_their_changes(tmp_path: Path) -> None:
         "changes:\n  - {ra: 10.0, dec: 20.0}\n"
         "pairs:\n  - {science: 'b.fits[SCI]', template: a.fits, changes: [{x: 3, y: 4}]}\n"
     )
-    ((name, pairs),) = read_sets(tmp_path).items()
+    ((name, pairs),) = listed_sets(tmp_path).items()
     assert name == "bulge"
     assert pairs[0].science == str(tmp_path / "bulge/b.fits[SCI]")
     assert pairs[0].changes == [{"ra": 10.0, "dec": 20.0}, {"x": 3, "y": 4}]

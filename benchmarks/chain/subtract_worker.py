@@ -1,6 +1,6 @@
 """Run one timed subtraction in the peers' environment, which does not contain this project.
 
-    python chain_subtract_worker.py sfft|properimage|ois|stdpipe PAIR.npz OUT.npz CPU_SECONDS
+    python -P subtract_worker.py sfft|properimage|ois|stdpipe PAIR.npz OUT.npz CPU_SECONDS
 
 Unusable pixels are first set to the sky's level. Each package is called as in its documentation, with a
 kernel that varies in second degree where possible. SIGPROF ends a subtraction that exceeds its CPU seconds,

@@ -1,6 +1,6 @@
 """Wall-clock seconds of ``prompt-difference`` with several cores, in a separate process.
 
-    python benchmarks/chain_wall.py SCIENCE.fits TEMPLATE.fits --cores 2 --repeats 3
+    python -P benchmarks/chain/wall.py SCIENCE.fits TEMPLATE.fits --cores 2 --repeats 3
 
 ``ap_chain.py`` is bound to one core, and its libraries already have their threads.
 """
@@ -44,7 +44,7 @@ def measure_wall(science: Path, template: Path, cores: int, repeats: int) -> Wal
         Raised if the process failed.
     """
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), str(cores))
-    command = [sys.executable, __file__, str(science), str(template), "--cores", str(cores)]
+    command = [sys.executable, "-P", __file__, str(science), str(template), "--cores", str(cores)]
     done = subprocess.run(
         [*command, "--repeats", str(repeats)],
         env={**os.environ, **threads}, stdout=subprocess.PIPE, text=True, check=True,

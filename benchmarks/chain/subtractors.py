@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 SUBTRACTORS = ("sfft", "ois", "properimage", "stdpipe")
-WORKER = Path(__file__).with_name("chain_subtract_worker.py")
+WORKER = Path(__file__).with_name("subtract_worker.py")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +101,8 @@ def subtract_with(
     start = time.perf_counter()
     try:
         done = subprocess.run(
-            [peers_python(name), WORKER, name, folder / "pair.npz", out, str(seconds)], cwd=folder,
+            # -P: no module of this folder may stand in for one of theirs.
+            [peers_python(name), "-P", WORKER, name, folder / "pair.npz", out, str(seconds)], cwd=folder,
             # Allows for compilation and a busy machine.
             env=environment, capture_output=True, text=True, timeout=4 * seconds + 300, check=False,
         )  # fmt: skip

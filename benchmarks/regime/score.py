@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from astropy.table import Table
-from chain_score import Score, score_pixels
+from chain.score import Score, score_pixels
 from scipy.spatial import cKDTree
 
 from prompt_processing.difference import DifferenceResult
@@ -16,6 +16,11 @@ RELIABLE = 0.5
 MATCH_FWHM = 0.7
 """Greatest distance between a change and its detection, in units of the seeing; at least `MATCH_PIXELS`."""
 MATCH_PIXELS = 3.0
+
+
+def match_pixels(fwhm: float) -> float:
+    """Return the greatest distance between a change and its detection for a seeing; both in pixels."""
+    return max(MATCH_FWHM * fwhm, MATCH_PIXELS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,11 +41,6 @@ class DifferencedPair:
     truth: Table
     stars: Table
     fwhm: float
-
-    @property
-    def match_pixels(self) -> float:
-        """Greatest distance between a change and its detection."""
-        return max(MATCH_FWHM * self.fwhm, MATCH_PIXELS)
 
 
 @dataclass
@@ -76,7 +76,7 @@ def score_pair(pair: DifferencedPair) -> PairScore:
     """Compare a difference with what changed."""
     out = PairScore()
     sources, truth = pair.result.sources, pair.truth
-    matched = match_changes(truth, sources, pair.match_pixels)
+    matched = match_changes(truth, sources, match_pixels(pair.fwhm))
     found = np.isin(np.arange(len(truth)), matched)
     snr = np.asarray(truth["snr"])
     clear = np.asarray(truth["clear"], bool) & (np.asarray(truth["kind"]) != "colour")
@@ -114,7 +114,7 @@ def _rejection(pair: DifferencedPair, x: float, y: float) -> str:
     rejected = pair.result.rejected
     if len(rejected):
         distance = np.hypot(np.asarray(rejected["x"]) - x, np.asarray(rejected["y"]) - y)
-        if distance.min() < pair.match_pixels:
+        if distance.min() < match_pixels(pair.fwhm):
             nearest = rejected[int(np.argmin(distance))]
             return f"rejected as {nearest['reason']}"
     planes = int(pair.result.difference.mask[round(y), round(x)])

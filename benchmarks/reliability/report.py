@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from reliability_fit import balanced_weights
+
+from .fit import balanced_weights
 
 Scores = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
-from ready_pair import ReadyPair, copied
 from scipy.spatial import cKDTree
 
 from prompt_processing.images import UNUSABLE, Exposure
+
+from .ready_pair import ReadyPair, copied
 
 FAINTEST_SNR, BRIGHTEST_SNR = 4.5, 400.0
 DONOR_SNR = 60.0

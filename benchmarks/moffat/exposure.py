@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from prompt_processing.images import Exposure, Mask, PhotoCalib, Psf, VisitInfo
 
 if TYPE_CHECKING:
-    from difference_scenes import PairScene
+    from .scenes import PairScene
 
 NJY_PER_ELECTRON = 0.575
 """Zero point of a 30 s exposure in r with an 8 m telescope."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy.table import Table
-from chain_scenes import Scene
-from chain_score import RELIABLE, Score, score_catalogue, score_pixels
 
 from prompt_processing.difference import DifferenceResult, difference_images
 from prompt_processing.images import UNUSABLE, Mask
+
+from .scenes import Scene
+from .score import RELIABLE, Score, score_catalogue, score_pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,10 +10,10 @@ import numpy as np
 from prompt_processing.images.robust import MAD_TO_SIGMA
 
 if TYPE_CHECKING:
-    from chain_results import Outcome, RegimeResult
-    from chain_scenes import Regime
-    from chain_score import Score
-    from chain_wall import WallTimes
+    from .results import Outcome, RegimeResult
+    from .scenes import Regime
+    from .score import Score
+    from .wall import WallTimes
 
 C_ALARD_LUPTON_SECONDS = 14.5
 """Published time of a public C implementation of Alard & Lupton for a detector's pair on one core."""

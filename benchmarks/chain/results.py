@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from chain_score import Score
+from .score import Score
 
 
 @dataclass

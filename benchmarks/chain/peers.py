@@ -14,7 +14,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
-from chain_scenes import Scene
+
+from .scenes import Scene
 
 PROGRAMS = {"source-extractor": "source-extractor", "psfex": "psfex", "scamp": "scamp", "SWarp": "swarp"}
 """Debian's names of the programs, and of their packages."""

@@ -9,10 +9,11 @@ import numba
 import numpy as np
 from astropy.table import Table
 from astropy.wcs import WCS
-from difference_exposure import NJY_PER_ELECTRON, add_cosmic_rays, observe
 from numpy.typing import NDArray
 
 from prompt_processing.images import Exposure, Mask, PhotoCalib, Psf, polynomial_terms
+
+from .exposure import NJY_PER_ELECTRON, add_cosmic_rays, observe
 
 PIXEL_ARCSEC = 0.2
 POINTS_PER_GALAXY = 80

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
-from difference_exposure import NJY_PER_ELECTRON
-from difference_scenes import PIXEL_ARCSEC, ImagePair, PairScene, make_pair
+from moffat.exposure import NJY_PER_ELECTRON
+from moffat.scenes import PIXEL_ARCSEC, ImagePair, PairScene, make_pair
 
 from prompt_processing.images import Exposure, Mask
 

@@ -1,0 +1,1 @@
+"""Our chain and the classic one on the same simulated pairs."""

@@ -1,0 +1,1 @@
+"""Simulated pairs without a camera: stars of Moffat profiles."""

@@ -1,0 +1,1 @@
+"""Pairs of real images, and what is known of them."""

@@ -1,0 +1,1 @@
+"""Simulated pairs that are hard to subtract."""
