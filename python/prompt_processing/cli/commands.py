@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from prompt_processing.flows.table import FLOWS
+
 __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Entry"]
 
 SECTIONS = (
     "Compare two images",
     "Run a night",
+    "Run a day",
     "Repositories and databases",
+    "See the night",
     "Monitor and repair",
     "Try it out",
 )
@@ -59,6 +63,8 @@ GROUPS = {
     "calibrations": Entry("Make calibrations of raw exposures.", "Repositories and databases"),
     "templates": Entry("Make templates of the images of visits.", "Repositories and databases"),
     "instrument": Entry("Describe a camera and check its description.", "Repositories and databases"),
+    "flow": Entry("Run and schedule the work of the day.", "Run a day"),
+    "flow run": Entry("Run a flow, here, on a Dask cluster or under Prefect."),
     "apdb": Entry("Create, inspect and empty an alert production database.", "Repositories and databases"),
     "alerts": Entry("Show alerts, and resend those that no broker accepted.", "Monitor and repair"),
     "tester": Entry("Play the telescope: announce visits and upload raws.", "Try it out"),
@@ -148,6 +154,12 @@ COMMANDS = {
     "instrument check": Entry(
         "Read raw frames with an instrument's description.", target=f"{_CLI}.instrument.check:main"
     ),
+    "flow list": Entry("List the flows.", target=f"{_CLI}.flow.list_:main"),
+    **{
+        f"flow run {name}": Entry(flow.summary, target=f"{_CLI}.flow.run:{name.replace('-', '_')}")
+        for name, flow in FLOWS.items()
+    },
+    "flow deploy": Entry("Register flows at a Prefect server.", target=f"{_CLI}.flow.deploy:main"),
     "apdb create": Entry("Create an APDB.", target=f"{_CLI}.apdb:create"),
     "apdb status": Entry("Show an APDB's versions and content.", target=f"{_CLI}.apdb:status"),
     "apdb reset": Entry("Empty an APDB for development.", target=f"{_CLI}.apdb:reset"),
@@ -158,6 +170,11 @@ COMMANDS = {
     "values convert": Entry("Convert the values of one application.", target=f"{_CLI}.values:convert"),
     "streams trim": Entry("Remove settled visits.", target=f"{_CLI}.night.streams:trim"),
     "streams watch": Entry("Serve metrics of the streams.", target=f"{_CLI}.night.streams:watch"),
+    "navigator": Entry(
+        "Show nights, images, objects and plots in a browser.",
+        "See the night",
+        f"{_CLI}.pages.navigator:main",
+    ),
     "logs": Entry("Show the service's log by visit and detector.", "Monitor and repair", f"{_CLI}.logs:main"),
     "inspect": Entry(
         "Show versions, settings and local repositories of this pod.",

@@ -1,0 +1,51 @@
+"""Run a flow in this process, without a Prefect server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .flow import Flow
+from .memory import Memory
+from .place import Place
+from .run import FlowRun, Reporter, Table
+
+__all__ = ["execute"]
+
+
+def execute(
+    flow: Flow,
+    parameters: Mapping[str, Any],
+    *,
+    work: Path,
+    place: Place,
+    reporter: Reporter,
+    dry_run: bool = False,
+) -> tuple[Table, ...]:
+    """Run a flow, and return the tables that it made.
+
+    Parameters
+    ----------
+    parameters
+        By name.
+    work
+        Parent of the flows' folders.
+    dry_run
+        Whether only to list what would be done.
+
+    Raises
+    ------
+    FlowError
+        Raised for unknown or absent parameters, or if the flow runs already with the same ones.
+    """
+    flow.check(parameters)
+    folder = work / flow.name
+    if dry_run:
+        run = FlowRun(folder, True, place, reporter)
+        flow(run, **parameters)
+        return tuple(run.tables)
+    with Memory.of(folder, parameters) as memory:
+        run = FlowRun(folder, False, place, reporter, memory)
+        flow(run, **parameters)
+    return tuple(run.tables)

@@ -1,0 +1,61 @@
+"""Where the work of a flow is done."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+__all__ = ["Place"]
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Processes that do the work.
+
+    Attributes
+    ----------
+    scheduler
+        Address of a Dask scheduler; empty for this machine.
+    processes
+        Without a scheduler: number of processes; 1 is this process.
+    """
+
+    scheduler: str = ""
+    processes: int = 1
+
+    def __str__(self) -> str:
+        if self.scheduler:
+            return f"on the Dask cluster {self.scheduler}"
+        return "in this process" if self.processes == 1 else f"in {self.processes} processes of this machine"
+
+    def map(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
+    ) -> Iterator[tuple[_Item, _Result]]:
+        """Apply a function to each item, and yield item and result as they come.
+
+        On a cluster, an item whose worker dies is given to another worker. An error of the function is raised
+        here; items that are not done then are left.
+
+        Parameters
+        ----------
+        function
+            A function of a module, which the workers import. It may be called twice for an item.
+        """
+        if not self.scheduler and self.processes == 1:
+            for item in items:
+                yield item, function(item)
+            return
+        from distributed import as_completed
+
+        from prompt_processing.batch.execution import connect
+
+        with connect(self.scheduler, self.processes) as client, contextlib.ExitStack() as stack:
+            futures = {client.submit(function, item, pure=False, retries=0): item for item in items}
+            stack.callback(client.cancel, list(futures))
+            for future in as_completed(list(futures), loop=client.loop):
+                yield futures[future], future.result()

@@ -1,0 +1,34 @@
+"""Table of flows: where each is, in one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FLOWS", "FlowEntry"]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowEntry:
+    """One flow.
+
+    Attributes
+    ----------
+    target
+        ``module:attribute`` of the flow. It is imported only to run it or to show its help.
+    summary
+        One line for lists.
+    """
+
+    target: str
+    summary: str
+
+
+_HERE = "prompt_processing.flows"
+
+FLOWS = {
+    "build-calibrations": FlowEntry(
+        f"{_HERE}.build_calibrations:build_calibrations",
+        "Make, check and certify the calibrations of a camera.",
+    ),
+}
+"""Flows by name."""
