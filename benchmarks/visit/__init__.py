@@ -1,0 +1,1 @@
+"""What one visit-detector costs, step by step, beside its budget."""
