@@ -17,6 +17,9 @@ CAPTIONS = {
     "cli": "the command prompt",
     "demo": "a night, scored",
     "watch": "raws of a folder",
+    "flows": "the work of the day",
+    "navigator": "pages to look closely",
+    "board": "the page of the night",
     "operators": "logs, a look into a pod",
     "commissioning": "describes cameras",
     "tester": "plays the telescope",
@@ -28,10 +31,13 @@ CAPTIONS = {
     "butler_writer": "enters outputs",
     "raw_microservice": "which raws arrived",
     "activator": "the worker",
+    "archive": "nights as files",
+    "reprocessing": "nights again, compared",
     "simulation": "sky, telescope, camera",
     "settings": "settings, exit codes",
     "compilation": "numerics ahead of time",
     "embedded_broker": "Kafka in one process",
+    "nights": "what became of visits",
     "tasks": "pipeline tasks",
     "association": "DiaObjects, planets",
     "alerts": "packets, sending, keeping",
@@ -64,7 +70,7 @@ def layers() -> list[list[str]]:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (found,) = (contract for contract in contracts if contract["name"].startswith("Imports flow one way"))
     return [
-        [room.strip().removeprefix("prompt_processing.") for room in layer.split("|")]
+        [room.strip("() ").removeprefix("prompt_processing.") for room in layer.split("|")]
         for layer in found["layers"]
     ]
 
