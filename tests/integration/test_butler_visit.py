@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import butler_world as world
 import pytest
 from butler_fixtures import Worker
-from lsst.daf.butler import Butler, DatasetRef, Timespan
+from central_exports import central, exported, exported_refs, provenance
+from lsst.daf.butler import Butler, Timespan
 from lsst.images import DifferenceImage, MaskedImage, VisitImage
-from lsst.pipe.base import QuantumAttemptStatus
-from lsst.pipe.base.quantum_graph import ProvenanceQuantumGraph, ProvenanceQuantumGraphWriter
+from lsst.pipe.base.quantum_graph import ProvenanceQuantumGraphWriter
 from lsst.sphgeom import ConvexPolygon
 
 from prompt_processing.butler import formatters
-from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError, RetriableError
+from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError
 from prompt_processing.images import Exposure
 from prompt_processing.images.fits import write_exposure
 from prompt_processing.images.layout.identity import Identity
@@ -28,21 +27,6 @@ OUTPUTS = {"regionTimeInfo", "promptPreload_metrics", "preloaded_dia_object", "p
     "preliminary_visit_image",
     "template_detector",
 }
-
-
-def central(central_folder: Path) -> Butler:
-    return Butler.from_config(str(central_folder / "central"))
-
-
-def exported_refs(central_folder: Path) -> list[DatasetRef]:
-    with central(central_folder) as butler:
-        refs = butler.query_all_datasets("LSSTCam/prompt/*", find_first=False)
-        assert all(butler.stored_many(refs).values())
-        return refs
-
-
-def exported(central_folder: Path) -> set[str]:
-    return {ref.datasetType.name for ref in exported_refs(central_folder)}
 
 
 def test_visit_goes_from_preload_to_export(butler_worker: Worker, central_folder: Path) -> None:
@@ -57,14 +41,6 @@ def test_visit_goes_from_preload_to_export(butler_worker: Worker, central_folder
     assert exported(central_folder) >= OUTPUTS
     assert n_exported == len(exported_refs(central_folder))
     assert butler_worker.local_datasets().isdisjoint(OUTPUTS | {"raw"})
-
-
-def provenance(central_folder: Path, stem: str) -> ProvenanceQuantumGraph:
-    with central(central_folder) as butler:
-        (run,) = butler.collections.query(f"LSSTCam/prompt/*/{stem}/*")
-        (ref,) = butler.query_datasets("prompt_provenance", collections=run)
-        found: ProvenanceQuantumGraph = butler.get(ref)
-        return found
 
 
 def test_each_output_has_its_provenance(butler_worker: Worker, central_folder: Path) -> None:
@@ -322,98 +298,3 @@ def test_nothing_runs_if_so_configured(open_butler_worker: Callable[..., Worker]
     with pytest.raises(IgnorableVisitError):
         workspace.run_pipeline()
     workspace.clean()
-
-
-def test_central_repository_gone_is_retriable(butler_worker: Worker, central_folder: Path) -> None:
-    shutil.rmtree(central_folder / "central")
-    with pytest.raises(RetriableError, match="central repository"):
-        butler_worker.begin().preload()
-
-
-def test_central_repository_gone_at_export_is_retriable(butler_worker: Worker, central_folder: Path) -> None:
-    workspace = butler_worker.begin()
-    workspace.preload()
-    workspace.run_preprocessing()
-    workspace.ingest([butler_worker.raw()])
-    workspace.run_pipeline()
-    shutil.rmtree(central_folder / "central")
-    with pytest.raises(RetriableError, match="central repository"):
-        workspace.export()
-    workspace.clean()
-
-
-def test_absent_central_repository_is_retriable(
-    open_butler_worker: Callable[..., Worker], central_folder: Path
-) -> None:
-    with pytest.raises(RetriableError, match="nowhere"):
-        open_butler_worker(central_repo=str(central_folder / "nowhere"))
-
-
-def test_passing_failure_of_a_task_is_retriable(
-    butler_worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(world.TemplateTask, "failure", ConnectionError("broker is away"))
-    with pytest.raises(RetriableError, match=r"buildTemplate.*broker is away"):
-        butler_worker.process()
-    result, _ = butler_worker.process()
-    assert result.pipeline == "ApPipe"
-
-
-def test_provenance_of_a_failed_pipeline_has_the_tasks_that_ran(
-    butler_worker: Worker, central_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("no more stars")
-
-    monkeypatch.setattr(world.CalibrateTask, "run", fail)
-    workspace = butler_worker.begin()
-    workspace.preload()
-    workspace.run_preprocessing()
-    workspace.ingest([butler_worker.raw()])
-    with pytest.raises(RetriableError, match="no more stars"):
-        workspace.run_pipeline()
-    workspace.export()
-    graph = provenance(central_folder, "ApPipe").bipartite_xgraph
-    (image,) = (ref for ref in exported_refs(central_folder) if ref.datasetType.name == "post_isr_image")
-    assert graph.nodes[image.id]["produced"]
-    status = {
-        node["task_label"]: node.get("status") for _, node in graph.nodes(data=True) if "task_label" in node
-    }
-    assert status["isr"] is QuantumAttemptStatus.SUCCESSFUL
-    assert status["calibrateImage"] is not QuantumAttemptStatus.SUCCESSFUL
-    assert status["buildTemplate"] is not QuantumAttemptStatus.SUCCESSFUL
-
-
-def test_hopeless_data_are_not_retriable(butler_worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world.TemplateTask, "failure", world.HopelessError("no stars"))
-    with pytest.raises(NonRetriableError, match="no stars") as caught:
-        butler_worker.process()
-    assert caught.value.retry == "useless"
-
-
-def test_failure_is_unsafe_to_retry_if_apdb_does_not_tell(
-    butler_worker: Worker,
-    central_folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (central_folder / "apdb.yaml").unlink()
-    monkeypatch.setattr(world.TemplateTask, "failure", ConnectionError("broker is away"))
-    with pytest.raises(NonRetriableError, match="it is unknown whether") as caught:
-        butler_worker.process()
-    assert caught.value.retry == "unsafe"
-
-
-def test_interruption_leaves_a_clean_worker(butler_worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world.TemplateTask, "failure", KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        butler_worker.process()
-    result, _ = butler_worker.process()
-    assert result.pipeline == "ApPipe"
-
-
-def test_local_repository_is_removed_at_the_end(central_folder: Path) -> None:
-    butler_worker = Worker(central_folder, world.make_settings(central_folder))
-    (local,) = (central_folder / "local").iterdir()
-    assert len(local.name) == len("butler-????????")
-    butler_worker.repositories.close()
-    assert not local.exists()
