@@ -78,9 +78,10 @@ def main(
     from prompt_processing.imaging.errors import NumericalError
     from prompt_processing.instruments.camera import load_camera
     from prompt_processing.instruments.errors import RawError
-    from prompt_processing.repository.calibrations.build import build_calibrations, certify, select_exposures
+    from prompt_processing.repository.calibrations.build import build_calibrations, certify
     from prompt_processing.repository.calibrations.checks import check_build
     from prompt_processing.repository.calibrations.page import write_page
+    from prompt_processing.repository.calibrations.plan import select_exposures
 
     log_to_stderr(logging.WARNING)
     limits = _time(begin, "--begin"), _time(end, "--end")

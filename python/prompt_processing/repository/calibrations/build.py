@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,43 +15,17 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
     MissingCollectionError,
     Timespan,
 )
-from lsst.pipe.base import PipelineTask
-from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
 from prompt_processing.butler.collections import Collections
 from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.instruments.camera import Camera
 from prompt_processing.repository.central import register_inputs, register_types
 from prompt_processing.repository.chains import add_to_chain
-from prompt_processing.tasks.characterize_detector import (
-    FindDefectsTask,
-    MeasureCrosstalkTask,
-    PhotonTransferTask,
-)
-from prompt_processing.tasks.combine_calibrations import CombineBiasTask, CombineDarkTask, CombineFlatTask
+from prompt_processing.repository.task_runs import TaskRun, TaskRunner, run_here
+
+from .plan import PlannedStep, Selection, steps_of
 
 _LOG = logging.getLogger(__name__)
-
-KINDS = ("bias", "dark", "flat")
-"""Types of observations that calibrations are made of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Exposures that calibrations are made of.
-
-    Attributes
-    ----------
-    exposures
-        Ids by type of observation (`KINDS`), and ``science`` for crosstalk.
-    detectors
-        Detectors; all by default.
-    """
-
-    exposures: Mapping[str, tuple[int, ...]]
-    detectors: tuple[int, ...] = ()
-    first: Time | None = None
-    """Begin of the earliest exposure, TAI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,58 +86,15 @@ _OPTIONAL = {
 """Dataset types of calibrations that a repository may lack; see `INPUT_DATASET_TYPES`."""
 
 
-def select_exposures(
-    butler: Butler,
-    instrument: str,
-    nights: tuple[int, int] | None = None,
-    detectors: Sequence[int] = (),
-    science: bool = False,
-) -> Selection:
-    """Find the calibration exposures of a repository.
-
-    Parameters
-    ----------
-    butler
-        The repository.
-    instrument
-        Short name.
-    nights
-        First and last ``day_obs``, both included; all by default.
-    detectors
-        Detectors; all by default.
-    science
-        Whether to include science exposures, for crosstalk.
-
-    Raises
-    ------
-    RepositoryProblemError
-        Raised if the repository has no such exposures.
-    """
-    found: dict[str, list[int]] = {}
-    first: Time | None = None
-    kinds = (*KINDS, "science") if science else KINDS
-    for record in butler.query_dimension_records(
-        "exposure", instrument=instrument, explain=False, limit=None
-    ):
-        if nights is not None and not nights[0] <= record.day_obs <= nights[1]:
-            continue
-        if record.observation_type not in kinds:
-            continue
-        found.setdefault(record.observation_type, []).append(int(record.id))
-        begin = record.timespan.begin
-        if record.observation_type != "science" and (first is None or begin < first):
-            first = begin
-    if not set(found) & set(KINDS):
-        raise RepositoryProblemError(
-            f"The repository has no bias, dark or flat exposures of {instrument}"
-            + ("" if nights is None else f" between {nights[0]} and {nights[1]}")
-            + ": import them with prompt repo import-raws."
-        )
-    return Selection({kind: tuple(sorted(ids)) for kind, ids in found.items()}, tuple(detectors), first)
-
-
 def build_calibrations(
-    butler: Butler, camera: Camera, selection: Selection, run: str, *, least: int = 3
+    butler: Butler,
+    camera: Camera,
+    selection: Selection,
+    run: str,
+    *,
+    least: int = 3,
+    run_task: TaskRunner = run_here,
+    resume: bool = False,
 ) -> Build:
     """Make all calibrations that the exposures allow.
 
@@ -179,6 +110,10 @@ def build_calibrations(
         New collection of the calibrations.
     least
         Minimum number of exposures of a kind.
+    run_task
+        Runs each task.
+    resume
+        Whether the run may exist, from an earlier attempt with the same selection.
 
     Returns
     -------
@@ -188,23 +123,19 @@ def build_calibrations(
     Raises
     ------
     RepositoryProblemError
-        Raised if the run exists.
+        Raised if the run exists, and is not to be resumed.
     """
-    if _exists(butler, run):
+    if _exists(butler, run) and not resume:
         raise RepositoryProblemError(f"The run {run} exists already.")
     butler.collections.register(run)
     register_inputs(butler, "camera", "bias", "dark", "flat", "defects")
     register_types(butler, _OPTIONAL)
-    builder = _Builder(butler, Build(run, camera), selection, least)
+    builder = _Builder(butler, Build(run, camera), selection, least, run_task)
     builder.put_camera("camera_before")
-    builder.do(CombineBiasTask, "combineBias", ("bias",), ("bias",))
-    builder.do(CombineDarkTask, "combineDark", ("dark",), ("dark",))
-    builder.do(PhotonTransferTask, "photonTransfer", ("bias", "flat"), ("photon_transfer", "linearity"))
-    builder.measure_camera()
-    builder.do(CombineFlatTask, "combineFlat", ("flat",), ("flat",))
-    builder.do(FindDefectsTask, "findDefects", (), ("defects",))
-    if max((len(detector.amplifiers) for detector in camera.detectors.values()), default=1) > 1:
-        builder.do(MeasureCrosstalkTask, "measureCrosstalk", ("science",), ("crosstalk_ratios",))
+    for step in steps_of(camera):
+        if step.label == "combineFlat":
+            builder.measure_camera()
+        builder.do(step)
     return builder.build
 
 
@@ -250,20 +181,24 @@ def certify(butler: Butler, build: Build, label: str, begin: Time | None, end: T
 
 
 class _Builder:
-    def __init__(self, butler: Butler, build: Build, selection: Selection, least: int) -> None:
+    def __init__(
+        self, butler: Butler, build: Build, selection: Selection, least: int, run_task: TaskRunner
+    ) -> None:
         self._butler = butler
         self.build = build
         self._selection = selection
         self._least = least
+        self._run_task = run_task
         self._camera_run = ""
 
     def put_camera(self, name: str) -> DatasetRef:
         """Put the camera into a run of its own, from which the following steps read it."""
         self._camera_run = f"{self.build.run}/{name}"
         self._butler.collections.register(self._camera_run)
-        return self._butler.put(
-            self.build.camera, "camera", instrument=self.build.camera.name, run=self._camera_run
-        )
+        data_id = {"instrument": self.build.camera.name}
+        # An earlier attempt put the same camera.
+        found = self._butler.find_dataset("camera", data_id, collections=self._camera_run)
+        return found or self._butler.put(self.build.camera, "camera", data_id, run=self._camera_run)
 
     def measure_camera(self) -> None:
         """Give the camera the gains and read noise that were measured."""
@@ -275,37 +210,31 @@ class _Builder:
         ref = self.put_camera("camera")
         self.build.steps.append(Step("measureCamera", {"camera": (ref,)}))
 
-    def do(self, task: type[PipelineTask], label: str, kinds: Iterable[str], outputs: Iterable[str]) -> None:
-        """Run a task on the exposures of some kinds; none means that it reads only calibrations."""
-        kinds = tuple(kinds)
-        chosen = tuple(x for kind in kinds for x in self._selection.exposures.get(kind, ()))
-        for kind in kinds:
-            number = len(self._selection.exposures.get(kind, ()))
-            least = 1 if kind == "science" else self._least
-            if (number < least and kind != "bias") or not chosen:
-                self.build.skipped[label] = f"{number} {kind} exposures; at least {least} are needed"
-                return
-        where, bind = "instrument = the_instrument", {"the_instrument": self.build.camera.name}
+    def do(self, step: PlannedStep) -> None:
+        """Run a task on the exposures of its kinds, if there are enough."""
+        if reason := step.skipped(self._selection, self._least):
+            self.build.skipped[step.label] = reason
+            return
+        chosen = step.exposures(self._selection)
+        where = [f"instrument = '{self.build.camera.name}'"]
         if chosen:
-            where += " AND exposure IN (:the_exposures)"
-            bind["the_exposures"] = chosen  # type: ignore[assignment]
-        if self._selection.detectors:
-            where += " AND detector IN (:the_detectors)"
-            bind["the_detectors"] = self._selection.detectors  # type: ignore[assignment]
-        elif not chosen:
-            where += " AND detector IN (:the_detectors)"
-            bind["the_detectors"] = tuple(self._detectors_with("bias", "dark", "flat"))  # type: ignore[assignment]
-        inputs = [self._camera_run, self.build.run, Collections(self.build.camera.name).raw]
-        own = self._butler.clone(collections=inputs, run=self.build.run)
-        executor = SimplePipelineExecutor.from_task_class(
-            task, label=label, where=where, bind=bind, butler=own
+            where.append(f"exposure IN ({_list(chosen)})")
+        detectors = self._selection.detectors or (
+            () if chosen else self._detectors_with("bias", "dark", "flat")
         )
-        executor.run(register_dataset_types=True, save_versions=False)
+        if not (chosen or detectors):
+            self.build.skipped[step.label] = "no combined frames"
+            return
+        if detectors:
+            where.append(f"detector IN ({_list(detectors)})")
+        inputs = (self._camera_run, self.build.run, Collections(self.build.camera.name).raw)
+        label = step.label
+        self._run_task(self._butler, TaskRun(step.task, label, " AND ".join(where), inputs, self.build.run))
         made = {
             name: tuple(
                 self._butler.query_datasets(name, collections=self.build.run, explain=False, limit=None)
             )
-            for name in outputs
+            for name in step.outputs
         }
         metadata = {
             _key(ref): self._butler.get(ref).to_dict()
@@ -315,10 +244,9 @@ class _Builder:
         }
         self.build.steps.append(Step(label, made, metadata))
 
-    def _detectors_with(self, *dataset_types: str) -> list[int]:
-        return sorted(
-            {int(ref.dataId["detector"]) for name in dataset_types for ref in self.build.refs(name)}
-        )
+    def _detectors_with(self, *dataset_types: str) -> tuple[int, ...]:
+        found = {int(ref.dataId["detector"]) for name in dataset_types for ref in self.build.refs(name)}
+        return tuple(sorted(found))
 
 
 def with_measured_values(camera: Camera, tables: Mapping[int, Any]) -> Camera:
@@ -352,6 +280,10 @@ def with_measured_values(camera: Camera, tables: Mapping[int, Any]) -> Camera:
             )
         detectors[id_] = replace(detector, amplifiers=tuple(amplifiers))
     return replace(camera, detectors=detectors)
+
+
+def _list(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _key(ref: DatasetRef) -> tuple[Any, ...]:

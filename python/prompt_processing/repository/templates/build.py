@@ -15,7 +15,6 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
     MissingCollectionError,
     MissingDatasetTypeError,
 )
-from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 from lsst.sphgeom import ConvexPolygon
 
 from prompt_processing.butler.collections import Collections
@@ -23,7 +22,8 @@ from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.images import SkyMap
 from prompt_processing.repository.central import put_sky_map, register_inputs
 from prompt_processing.repository.chains import add_to_chain
-from prompt_processing.tasks.coadd_templates import CoaddTemplatesConfig, CoaddTemplatesTask
+from prompt_processing.repository.task_runs import TaskRun, TaskRunner, run_here
+from prompt_processing.tasks.coadd_templates import CoaddTemplatesTask
 
 from .selection import Candidate
 
@@ -173,6 +173,8 @@ def build_templates(
     label: str,
     *,
     least: int = 3,
+    run_task: TaskRunner = run_here,
+    resume: bool = False,
 ) -> TemplateBuild:
     """Make the templates of all patches that the chosen images reach.
 
@@ -190,6 +192,11 @@ def build_templates(
         Last part of the run's name, ``<instrument>/templates/<label>``.
     least
         Visits below which no patch is made.
+    run_task
+        Runs the task.
+    resume
+        Whether the run may exist, from an earlier attempt with the same images. After a failure, what was
+        made is then kept for the next attempt.
 
     Returns
     -------
@@ -200,8 +207,8 @@ def build_templates(
     Raises
     ------
     RepositoryProblemError
-        Raised if the run exists, no image is chosen, or no image lies on the sky map. Nothing is left in the
-        repository then.
+        Raised if the run exists and is not to be resumed, no image is chosen, or no image lies on the sky
+        map. Nothing is left in the repository then.
     """
     collections = Collections(instrument)
     run = f"{collections.templates}/{label}"
@@ -213,7 +220,7 @@ def build_templates(
         raise RepositoryProblemError(
             f"{collections.templates} must be a chain of collections: rename the present collection."
         )
-    if _kind(butler, run) is not None or _kind(butler, images) is not None:
+    if not resume and (_kind(butler, run) is not None or _kind(butler, images) is not None):
         raise RepositoryProblemError(f"The run {run} exists already: choose another --name.")
     register_inputs(butler, "template_coadd")
     butler.collections.register(run)
@@ -221,9 +228,20 @@ def build_templates(
         # The images of a template are known by this collection, also to later runs.
         butler.collections.register(images, CollectionType.TAGGED)
         butler.registry.associate(images, refs)
-        patches = _run_task(butler, instrument, sky_map, run, images, least)
+        wanted = TaskRun(
+            CoaddTemplatesTask,
+            LABEL,
+            f"instrument = '{instrument}' AND skymap = '{sky_map}'",
+            (images, collections.skymaps),
+            run,
+            {"least": least},
+        )
+        if not run_task(butler, wanted):
+            raise RepositoryProblemError(f"No image of {images} lies on the sky map {sky_map}: name another.")
+        patches = _patches(butler, run)
     except BaseException:
-        _discard(butler, run, images)
+        if not resume:
+            _discard(butler, run, images)
         raise
     if not any(patch.ref is not None for patch in patches):
         _discard(butler, run, images)
@@ -245,24 +263,7 @@ def publish(butler: Butler, build: TemplateBuild) -> None:
     _LOG.info("Templates of %s are first in %s.", build.run, collections.templates)
 
 
-def _run_task(
-    butler: Butler, instrument: str, sky_map: str, run: str, images: str, least: int
-) -> tuple[Patch, ...]:
-    config: Any = CoaddTemplatesConfig()  # type: ignore[no-untyped-call]
-    config.least = least
-    own = butler.clone(collections=[images, Collections(instrument).skymaps], run=run)
-    executor = SimplePipelineExecutor.from_task_class(
-        CoaddTemplatesTask,
-        config,
-        LABEL,
-        where="instrument = the_instrument AND skymap = the_map",
-        bind={"the_instrument": instrument, "the_map": sky_map},
-        butler=own,
-    )
-    if not len(executor.predicted):
-        raise RepositoryProblemError(f"No image of {images} lies on the sky map {sky_map}: name another.")
-    executor.run(register_dataset_types=True, save_versions=False)
-    butler.registry.refresh()
+def _patches(butler: Butler, run: str) -> tuple[Patch, ...]:
     made = {_place(ref): ref for ref in _all(butler, "template_coadd", run)}
     return tuple(
         Patch(*_place(ref), made.get(_place(ref)), butler.get(ref).to_dict().get(LABEL, {}))

@@ -1,0 +1,140 @@
+"""Choose the exposures that calibrations are made of, and the steps of their making."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from astropy.time import Time
+from lsst.daf.butler import Butler
+from lsst.pipe.base import PipelineTask
+
+from prompt_processing.domain.errors import RepositoryProblemError
+from prompt_processing.instruments.camera import Camera
+from prompt_processing.tasks.characterize_detector import (
+    FindDefectsTask,
+    MeasureCrosstalkTask,
+    PhotonTransferTask,
+)
+from prompt_processing.tasks.combine_calibrations import CombineBiasTask, CombineDarkTask, CombineFlatTask
+
+__all__ = ["KINDS", "PlannedStep", "Selection", "select_exposures", "steps_of"]
+
+KINDS = ("bias", "dark", "flat")
+"""Types of observations that calibrations are made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Exposures that calibrations are made of.
+
+    Attributes
+    ----------
+    exposures
+        Ids by type of observation (`KINDS`), and ``science`` for crosstalk.
+    detectors
+        Detectors; all by default.
+    """
+
+    exposures: Mapping[str, tuple[int, ...]]
+    detectors: tuple[int, ...] = ()
+    first: Time | None = None
+    """Begin of the earliest exposure, TAI."""
+
+
+def select_exposures(
+    butler: Butler,
+    instrument: str,
+    nights: tuple[int, int] | None = None,
+    detectors: Sequence[int] = (),
+    science: bool = False,
+) -> Selection:
+    """Find the calibration exposures of a repository.
+
+    Parameters
+    ----------
+    butler
+        The repository.
+    instrument
+        Short name.
+    nights
+        First and last ``day_obs``, both included; all by default.
+    detectors
+        Detectors; all by default.
+    science
+        Whether to include science exposures, for crosstalk.
+
+    Raises
+    ------
+    RepositoryProblemError
+        Raised if the repository has no such exposures.
+    """
+    found: dict[str, list[int]] = {}
+    first: Time | None = None
+    kinds = (*KINDS, "science") if science else KINDS
+    for record in butler.query_dimension_records(
+        "exposure", instrument=instrument, explain=False, limit=None
+    ):
+        if nights is not None and not nights[0] <= record.day_obs <= nights[1]:
+            continue
+        if record.observation_type not in kinds:
+            continue
+        found.setdefault(record.observation_type, []).append(int(record.id))
+        begin = record.timespan.begin
+        if record.observation_type != "science" and (first is None or begin < first):
+            first = begin
+    if not set(found) & set(KINDS):
+        raise RepositoryProblemError(
+            f"The repository has no bias, dark or flat exposures of {instrument}"
+            + ("" if nights is None else f" between {nights[0]} and {nights[1]}")
+            + ": import them with prompt repo import-raws."
+        )
+    return Selection({kind: tuple(sorted(ids)) for kind, ids in found.items()}, tuple(detectors), first)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A task of a build, and what it is made of.
+
+    Attributes
+    ----------
+    kinds
+        Types of observation of its exposures; none for a task that reads only calibrations.
+    outputs
+        Types of the datasets that it makes.
+    """
+
+    task: type[PipelineTask]
+    label: str
+    kinds: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def exposures(self, selection: Selection) -> tuple[int, ...]:
+        """Return the exposures that it reads."""
+        return tuple(x for kind in self.kinds for x in selection.exposures.get(kind, ()))
+
+    def skipped(self, selection: Selection, least: int) -> str:
+        """Return why it is left out; empty if there are enough exposures."""
+        chosen = self.exposures(selection)
+        for kind in self.kinds:
+            number = len(selection.exposures.get(kind, ()))
+            enough = 1 if kind == "science" else least
+            if (number < enough and kind != "bias") or not chosen:
+                return f"{number} {kind} exposures; at least {enough} are needed"
+        return ""
+
+
+def steps_of(camera: Camera) -> tuple[PlannedStep, ...]:
+    """Return the steps of a camera's calibrations, in the order of execution."""
+    steps = (
+        PlannedStep(CombineBiasTask, "combineBias", ("bias",), ("bias",)),
+        PlannedStep(CombineDarkTask, "combineDark", ("dark",), ("dark",)),
+        PlannedStep(PhotonTransferTask, "photonTransfer", ("bias", "flat"), ("photon_transfer", "linearity")),
+        # From here on with the measured gains.
+        PlannedStep(CombineFlatTask, "combineFlat", ("flat",), ("flat",)),
+        PlannedStep(FindDefectsTask, "findDefects", (), ("defects",)),
+        PlannedStep(MeasureCrosstalkTask, "measureCrosstalk", ("science",), ("crosstalk_ratios",)),
+    )
+    if max((len(detector.amplifiers) for detector in camera.detectors.values()), default=1) > 1:
+        return steps
+    return steps[:-1]
