@@ -109,13 +109,17 @@ def read_row_compressed(
 def _filled(content, position, bits, have):  # type: ignore[no-untyped-def]
     """Return at least 32 unread bits, leftmost first, their number, and the position of the next bits."""
     if have < 32:
-        # The last byte is followed by ones, which end any count of zeros.
-        word = np.uint64(0xFFFFFFFF)
         if position + 4 <= content.shape[0]:
             word = np.uint64(content[position]) << np.uint64(24)
             word |= np.uint64(content[position + 1]) << np.uint64(16)
             word |= np.uint64(content[position + 2]) << np.uint64(8)
             word |= np.uint64(content[position + 3])
+        else:
+            # The last byte is followed by ones, which end any count of zeros.
+            word = np.uint64(0)
+            for place in range(position, position + 4):
+                byte = np.uint64(content[place]) if place < content.shape[0] else np.uint64(0xFF)
+                word = (word << np.uint64(8)) | byte
         bits |= word << np.uint64(32 - have)
         have, position = have + 32, position + 4
     return bits, have, position

@@ -108,3 +108,13 @@ def test_raw_with_damaged_pixels_is_refused_by_name(tmp_path, small_frame):
     path.write_bytes(content)
     with pytest.raises(RawFileError, match="damaged"):
         read_raw(path)
+
+
+@pytest.mark.parametrize("columns", [33, 100, 101, 102, 103, 104])
+def test_last_row_is_whole_where_nothing_follows_it(tmp_path, columns):
+    image = IMAGES["sky"](np.random.default_rng(2), (3, columns)).astype(np.int32)
+    header, start = written(tmp_path / "a.fits", image)
+    content, places = rows_of(header, start, tmp_path / "a.fits")
+    found = np.empty_like(image)
+    assert decode_rows(content[: places.sum(axis=1).max()].copy(), places, found)
+    np.testing.assert_array_equal(found, image)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from prompt_processing.telemetry.handover import in_this_context
 
-__all__ = ["ZBLANK", "CompressedTiles", "compress_floats", "compress_integers"]
+__all__ = ["ZBLANK", "CompressedTiles", "compress_floats", "compress_integers", "dither_numbers"]
 
 _BLOCK = 32
 _MAX_LOW_BITS = 25
@@ -78,7 +78,7 @@ def compress_floats(image: NDArray[np.float32], step: float, dither_seed: int) -
     """
     image = np.ascontiguousarray(image, np.float32)
     scales = np.full(image.shape[0], step)
-    randoms = _randoms()
+    randoms = dither_numbers()
 
     def compress(first: int) -> tuple[bytes, NDArray[np.int64]]:
         band = image[first : first + _BAND_ROWS]
@@ -123,7 +123,7 @@ def _room(shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 @cache
-def _randoms() -> NDArray[np.float32]:
+def dither_numbers() -> NDArray[np.float32]:
     """Return the random numbers that the FITS standard prescribes (appendix I)."""
     values = np.empty(_N_RANDOM, np.float32)
     seed = 1.0
