@@ -78,6 +78,9 @@ def test_raws_become_outputs_of_the_central_repository(
         )
     assert {ref.dataId["visit"] for ref in refs} == {world.EXPOSURE, world.EXPOSURE + 1}
     assert (options.work / "apdb.yaml").exists()
+    context.close()
+    published = [path.read_text().count('"ended"') for path in (options.work / "outcomes").rglob("*.jsonl")]
+    assert sum(published) == 2
 
 
 def test_no_image_is_lost_or_doubled_when_the_process_is_killed(

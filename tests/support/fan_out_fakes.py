@@ -6,13 +6,14 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from prompt_processing.domain.clock import utc_to_tai
+from prompt_processing.domain.visit import NextVisit
 from prompt_processing.fanout.config import DetectorMap, FanOutSettings
 from prompt_processing.fanout.destinations import KnativeServices
 from prompt_processing.fanout.metrics import FanOutMetrics
@@ -163,6 +164,7 @@ def fan_out(
     until: Callable[[FakeConsumer, FanOutMetrics], bool],
     n_detectors: int = 3,
     standing: dict[int, int] | None = None,
+    announced: list[tuple[str, list[int]]] | None = None,
     **fields: object,
 ) -> tuple[FakeConsumer, FanOutMetrics]:
     """Run the service until a condition holds (at most 20 s), then stop it."""
@@ -184,7 +186,21 @@ def fan_out(
             chosen.message_expiration,
             metrics,
         )
-        service = FanOutService(chosen, detectors, consumer, destination, None, metrics, standing)
+
+        def note(visit: NextVisit, chosen: Sequence[int]) -> None:
+            if announced is not None:
+                announced.append((visit.groupId, list(chosen)))
+
+        service = FanOutService(
+            chosen,
+            detectors,
+            consumer,
+            destination,
+            None,
+            metrics,
+            standing,
+            announce=note,
+        )
         stop = asyncio.Event()
         work: Awaitable[None] = asyncio.create_task(service.run(stop))
         deadline = time.monotonic() + 20

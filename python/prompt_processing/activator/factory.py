@@ -27,6 +27,7 @@ from prompt_processing.domain.errors import PromptError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import Camera, load_camera
 from prompt_processing.instruments.raw_store import RawStore
+from prompt_processing.nights.publishing import OutcomePublisher, make_publisher
 from prompt_processing.settings.environment import SettingsError
 from prompt_processing.settings.worker import Settings
 from prompt_processing.telemetry.logs import LogContext, configure_logging
@@ -82,6 +83,13 @@ class ProcessContext:
             else Sasquatch(
                 settings.sasquatch_url, settings.daf_butler_sasquatch_namespace, settings.sasquatch_token
             )
+        )
+        self.publisher: OutcomePublisher | None = make_publisher(
+            settings.kafka,
+            settings.outcome_topic,
+            settings.outcome_dir,
+            software=lambda: self.version().label,
+            secrets=settings.secrets,
         )
         self.unsent_alerts = UnsentAlerts(settings.alert_stream, settings.config_apdb)
         self._repositories: Repositories | None = None
@@ -214,6 +222,8 @@ class ProcessContext:
         self.notices.close()
         if self.sasquatch is not None:
             self.sasquatch.close()
+        if self.publisher is not None:
+            self.publisher.close()
         self._close_repositories()
 
     def _close_repositories(self) -> None:
@@ -247,6 +257,7 @@ class Factory:
             metrics=context.metrics,
             log_context=context.log_context,
             sasquatch=context.sasquatch,
+            publisher=context.publisher,
             start_afresh=context.start_afresh,
             store_alerts=context.unsent_alerts.store,
         )

@@ -9,6 +9,7 @@ from pydantic_settings import NoDecode
 
 from prompt_processing.settings.environment import problems_of
 from prompt_processing.settings.kafka import KafkaClusterSettings, SchemaRegistrySettings
+from prompt_processing.settings.outcomes import OutcomeSettings
 
 from ..domain.addresses import split_address
 from ..domain.visit import NextVisit
@@ -21,7 +22,7 @@ class ConfigurationError(Exception):
     """The instrument configuration is unusable; the message names all errors."""
 
 
-class FanOutSettings(KafkaClusterSettings, SchemaRegistrySettings):
+class FanOutSettings(OutcomeSettings, KafkaClusterSettings, SchemaRegistrySettings):
     """Settings of the fan-out; every variable has the upper-case name of its field."""
 
     supported_instruments: Annotated[frozenset[str], NoDecode] = Field(min_length=1)

@@ -15,6 +15,7 @@ from prompt_processing.fanout.destinations import (
 )
 from prompt_processing.fanout.metrics import FanOutMetrics
 from prompt_processing.fanout.service import FanOutService
+from prompt_processing.nights.publishing import make_publisher
 from prompt_processing.settings.environment import SettingsError
 from prompt_processing.settings.exit_codes import ExitCode
 from prompt_processing.settings.service_loop import asked_to_stop_async
@@ -68,6 +69,9 @@ async def _run(settings: FanOutSettings, detectors: DetectorMap) -> None:
     server.start()
     standing = await asyncio.to_thread(_standing_queue, consumer, settings)
     consumer.subscribe([settings.next_visit_topic])
+    publisher = make_publisher(
+        settings.kafka, settings.outcome_topic, settings.outcome_dir, secrets=settings.secrets
+    )
     service = FanOutService(
         settings,
         detectors,
@@ -77,6 +81,7 @@ async def _run(settings: FanOutSettings, detectors: DetectorMap) -> None:
         metrics,
         standing,
         heartbeat,
+        **({} if publisher is None else {"announce": publisher.announced}),
     )
     _log.info(
         "Ready for %s on %s", ", ".join(sorted(settings.supported_instruments)), settings.next_visit_topic
@@ -85,6 +90,8 @@ async def _run(settings: FanOutSettings, detectors: DetectorMap) -> None:
         await service.run(stop)
     finally:
         server.stop()
+        if publisher is not None:
+            await asyncio.to_thread(publisher.close)
     _log.info("Stopped")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from confluent_kafka import TopicPartition
@@ -107,6 +107,8 @@ class FanOutService:
         Offset of each partition before which visits are skipped; none by default.
     heartbeat
         Beats in each turn of the loop.
+    announce
+        Called with each visit that is sent, and its detectors; must return at once.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class FanOutService:
         metrics: FanOutMetrics,
         standing: Mapping[int, int] | None = None,
         heartbeat: Heartbeat | None = None,
+        announce: Callable[[NextVisit, Sequence[int]], None] = lambda visit, detectors: None,
     ) -> None:
         self._settings = settings
         self._detectors = detectors
@@ -129,6 +132,7 @@ class FanOutService:
         self._offsets = OffsetTracker()
         self._standing = dict(standing or {})
         self._heartbeat = heartbeat or Heartbeat(float("inf"))
+        self._announce = announce
         self._underway: dict[asyncio.Task[None], _Sending] = {}
         self._n_waiting = 0
         self._held_back = False
@@ -179,6 +183,7 @@ class FanOutService:
             self._commit(self._offsets.finish(position))
             return
         _log.info("Group %s of %s: sending to %d detectors", visit.groupId, visit.instrument, len(detectors))
+        self._announce(visit, detectors)
         sending = _Sending(position, detectors)
         self._n_waiting += len(detectors)
         self._metrics.waiting.set(self._n_waiting)

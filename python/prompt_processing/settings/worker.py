@@ -21,6 +21,7 @@ from prompt_processing.settings.kafka import (
     Mechanism,
     Protocol,
 )
+from prompt_processing.settings.outcomes import OutcomeSettings
 from prompt_processing.settings.pipelines import parse_selection
 from prompt_processing.settings.platform import PlatformSettings
 from prompt_processing.transport.kafka import KafkaSettings
@@ -136,7 +137,7 @@ RenamedTypes = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_names)
 Levels = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_levels)]
 
 
-class Settings(PlatformSettings, AlertSettings, KafkaClusterSettings):
+class Settings(PlatformSettings, OutcomeSettings, AlertSettings, KafkaClusterSettings):
     """Settings of the worker; each is the environment variable of the same name in capitals.
 
     ``KAFKA_CLUSTER`` is the cluster with the arrival notices.

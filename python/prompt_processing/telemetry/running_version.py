@@ -60,6 +60,12 @@ class RunningVersion:
             python=platform.python_version(),
         )
 
+    @property
+    def label(self) -> str:
+        """Version, commit and deployment in a few words."""
+        commit = f" ({self.commit[:10]})" if self.commit else ""
+        return f"{self.prompt_processing}{commit} {self.deployment or ''}".strip()
+
     def as_dict(self) -> dict[str, Any]:
         """Return the content of ``/version``, which also lists all installed distributions."""
         # Not earlier, because it reads two hundred files.

@@ -33,15 +33,19 @@ from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.initializer.config import InitializerSettings
 from prompt_processing.initializer.night import initialize_night
 from prompt_processing.instruments.camera import Camera, load_camera
+from prompt_processing.nights.publishing import FolderSink, OutcomePublisher, make_publisher
 from prompt_processing.settings.worker import Settings
 from prompt_processing.telemetry.logs import LogContext
 from prompt_processing.telemetry.metrics import Metrics
+from prompt_processing.telemetry.running_version import RunningVersion
 
 __all__ = ["ProcessedImage", "WatchContext", "WatchOptions"]
 
 _log = logging.getLogger("lsst.watch.context")
 
 _MAIN_PIPELINES = ("ApPipe.yaml", "SingleFrame.yaml", "Isr.yaml")
+_NO_SKY_MAP = "no-sky-map"
+"""Name where the repository has none yet: no template is found, and images are only calibrated."""
 _SUMMARY = ("seeing_fwhm_arcsec", "zero_point_mag", "limiting_magnitude_5sigma")
 
 
@@ -58,7 +62,8 @@ class WatchOptions:
     work
         Folder of everything that the command keeps: journal, APDB, alerts, local repository.
     skymap
-        Sky map of the templates; by default the repository's only one.
+        Sky map of the templates; by default the repository's only one. Without any, images are calibrated and
+        not differenced.
     pipelines
         Folder of the pipelines; by default the instrument's.
     apdb
@@ -149,12 +154,14 @@ class WatchContext:
         self.alerts = (options.alerts or options.work / "alerts").absolute()
         self._settings = _settings(options)
         self._alert_stream = replace(self._settings.alert_stream, folder=self.alerts)
+        self.has_templates = self._settings.skymap != _NO_SKY_MAP
         self._night = ""
         self._file = _OneFile()
         self._workspace: _RememberingWorkspace | None = None
         self._repositories: Repositories | None = None
         self._unsent = UnsentAlerts(self._alert_stream, self._settings.config_apdb)
         self._unsent.begin()
+        self._publisher = _publisher(self._settings, options.work)
         self._process = ProcessVisit(
             rules=VisitRules.from_settings(self._settings, self.camera),
             open_workspace=self._open_workspace,
@@ -163,6 +170,7 @@ class WatchContext:
             interruption=Interruption(self._settings.worker_timeout, self._settings.worker_grace_period),
             metrics=Metrics(options.instrument),
             log_context=LogContext(options.instrument),
+            publisher=self._publisher,
             start_afresh=self._close_repositories,
             store_alerts=self._unsent.store,
         )
@@ -196,6 +204,7 @@ class WatchContext:
     def close(self) -> None:
         """Close all connections, and remove the local repository."""
         self._unsent.end()
+        self._publisher.close()
         self._close_repositories()
 
     def _open_workspace(self, visit: FannedOutVisit, pipelines: VisitPipelines) -> Workspace:
@@ -245,6 +254,19 @@ class _RememberingWorkspace(Workspace):
         return self.result
 
 
+def _publisher(settings: Settings, work: Path) -> OutcomePublisher:
+    """Publish outcomes where the settings say, by default in the working folder."""
+
+    def software() -> str:
+        return RunningVersion.of_this_process().label
+
+    # Never a topic: no cluster is ever asked.
+    found = make_publisher(
+        settings.kafka, None, settings.outcome_dir, software=software, secrets=settings.secrets
+    )
+    return found or OutcomePublisher(FolderSink(work / "outcomes"), software)
+
+
 def _settings(options: WatchOptions) -> Settings:
     folder = (options.pipelines or pipelines_folder(options.instrument)).absolute()
     main = [str(folder / name) for name in _MAIN_PIPELINES if (folder / name).is_file()]
@@ -291,7 +313,6 @@ def _only_sky_map(repo: str) -> str:
         names = sorted(
             str(record.name) for record in butler.query_dimension_records("skymap", explain=False, limit=None)
         )
-    if len(names) == 1:
-        return names[0]
-    found = f"the sky maps {', '.join(names)}" if names else "no sky map"
-    raise RepositoryProblemError(f"{repo} has {found}: name one with --skymap.")
+    if len(names) > 1:
+        raise RepositoryProblemError(f"{repo} has the sky maps {', '.join(names)}: name one with --skymap.")
+    return names[0] if names else _NO_SKY_MAP

@@ -18,6 +18,7 @@ from prompt_processing.domain.notices import ArrivalNotice
 from prompt_processing.domain.selection import PipelineSelection, SelectionNode
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import load_camera
+from prompt_processing.nights.publishing import OutcomePublisher
 from prompt_processing.telemetry.logs import LogContext
 from prompt_processing.telemetry.metrics import Metrics
 from prompt_processing.transport.arrival_notices import NoticesUnavailableError
@@ -196,6 +197,7 @@ class World:
     metrics: Metrics = field(default_factory=lambda: Metrics("LSSTCam"))
     log_context: LogContext = field(default_factory=lambda: LogContext("LSSTCam"))
     open_failure: Exception | None = None
+    publisher: OutcomePublisher | None = None
 
     def __post_init__(self):
         self.notices = FakeNotices(self.clock, log=self.workspace.log)
@@ -242,6 +244,7 @@ class World:
             Interruption(self.timeout, self.grace),
             self.metrics,
             self.log_context,
+            publisher=self.publisher,
             start_afresh=lambda: self.workspace.log.append("start afresh"),
             now=self.clock,
         )

@@ -40,6 +40,13 @@ def test_visits_for_nobody_are_skipped(receiver: Receiver, fields: dict[str, obj
     assert count(metrics, "next_visit_skipped_visits_total", reason=reason) == 1
 
 
+def test_visits_that_are_sent_are_announced_with_their_detectors(receiver: Receiver) -> None:
+    announced: list[tuple[str, list[int]]] = []
+    values: list[bytes | None] = [message(instrument="DECam"), message(groupId="sent"), b"{"]
+    fan_out(receiver, values, committed(3), announced=announced)
+    assert announced == [("sent", [0, 1, 2])]
+
+
 def test_next_visit_does_not_wait_for_the_last_ones_answer(receiver: Receiver) -> None:
     released = threading.Event()
 

@@ -12,14 +12,14 @@ import prompt_processing
 PACKAGE = Path(prompt_processing.__path__[0])
 ROOMS = (
     "transport", "telemetry", "instruments", "images", "imaging", "apdb", "butler", "difference", "alerts",
-    "association", "tasks", "activator",
+    "association", "tasks", "nights", "activator",
 )  # fmt: skip
 """What runs in a worker."""
 
 OF_NO_VISIT = {"self._server.serve_forever", "server.serve_forever"}
 """Threads that answer questions about the process."""
 
-CARRY_THEMSELVES = {"telemetry/sasquatch.py: self._work"}
+CARRY_THEMSELVES = {"telemetry/sasquatch.py: self._work", "nights/publishing.py: self._work"}
 """Threads that outlive visits and take each piece of work with its own context."""
 
 

@@ -26,6 +26,7 @@ from prompt_processing.domain.errors import (
 )
 from prompt_processing.domain.outcome import STAGES, Outcome, Stage, StageTimes, Status
 from prompt_processing.domain.visit import FannedOutVisit, NextVisit
+from prompt_processing.nights.publishing import OutcomePublisher
 from prompt_processing.telemetry.logs import LogContext, timer_logger
 from prompt_processing.telemetry.metrics import Metrics
 from prompt_processing.telemetry.sasquatch import Sasquatch
@@ -75,6 +76,8 @@ class ProcessVisit:
         Adds the visit to log lines.
     sasquatch : `~prompt_processing.telemetry.sasquatch.Sasquatch`, optional
         Receives metric bundles.
+    publisher : `~prompt_processing.nights.publishing.OutcomePublisher`, optional
+        Publishes begin and end of each visit.
     start_afresh : callable, optional
         Replaces the local repository, when a visit's data cannot be removed
         from it.
@@ -94,6 +97,7 @@ class ProcessVisit:
         metrics: Metrics,
         log_context: LogContext,
         sasquatch: Sasquatch | None = None,
+        publisher: OutcomePublisher | None = None,
         start_afresh: Callable[[], None] = lambda: None,
         store_alerts: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
@@ -106,6 +110,7 @@ class ProcessVisit:
         self._metrics = metrics
         self._log_context = log_context
         self._sasquatch = sasquatch
+        self._publisher = publisher
         self._start_afresh = start_afresh
         self._store_alerts = store_alerts
         self._now = now
@@ -127,9 +132,12 @@ class ProcessVisit:
         with self._log_context.visit(visit, now), self._metrics.processing():
             progress = _Progress(StageTimes())
             progress.times.add("queue", max(0.0, visit.age(now)))
+            attempt = None if self._publisher is None else self._publisher.begin(visit)
             status_and_reason = self._watch(visit, progress)
             outcome = self._tell(visit, progress, *status_and_reason)
             self.record(outcome)
+            if attempt is not None:
+                attempt.end(outcome, _quality(progress))
             self._post_bundles(visit, outcome, progress)
             self._store_alerts()
         return outcome
@@ -147,6 +155,8 @@ class ProcessVisit:
         if visit is not None:
             with self._log_context.visit(visit, self._now()):
                 self.record(outcome)
+                if self._publisher is not None:
+                    self._publisher.end(visit, outcome)
             return
         as_dict = outcome.as_dict()
         _outcome_log.info("%s: %s", outcome.status.label, outcome.reason, extra={"outcome": as_dict})
@@ -344,6 +354,16 @@ def _is_anothers(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def _quality(progress: _Progress) -> dict[str, float]:
+    """Return the numbers of all tasks, as ``task.metric``."""
+    metadata = {} if progress.result is None else progress.result.metadata
+    return {
+        f"{label}.{name}": value
+        for label in metadata
+        for name, value in task_metrics(metadata, label).items()
+    }
 
 
 def _last_arrival(images: Sequence[ArrivedImage]) -> float | None:
