@@ -94,8 +94,9 @@ def test_modules_that_need_an_extra_are_those_of_the_demo(installed: Callable[..
     failed: dict[str, str] = json.loads(installed().run("python", "-c", IMPORT_ALL).stdout)
     assert set(failed.values()) <= {"galsim", "matplotlib", "moto"}
     rooms = {name.split(".")[1] for name in failed if name != "prompt_processing.difference.picture"}
-    # Pictures of a camera's frames, and the simulated sky map of a repository without one.
-    assert rooms <= {"simulation", "demo", "commissioning"}
+    # Figures of visits, pictures of a camera's frames, and the simulated sky map of a repository without one.
+    assert rooms <= {"simulation", "demo", "commissioning", "tasks"}
+    assert all(".plots." in name for name in failed if name.split(".")[1] == "tasks")
 
 
 def test_extra_demo_brings_what_all_modules_import(installed: Callable[..., InstalledWheel]) -> None:

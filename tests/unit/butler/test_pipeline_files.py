@@ -131,6 +131,19 @@ def test_pipelines_that_sites_select_by_name_are_there(
     assert pipeline.subsets["preload" if "Preprocessing" in name else "prompt"]
 
 
+@pytest.mark.parametrize("camera", ["LSSTCam", "LATISS", "HSC", "DECam", "small"])
+def test_a_worker_leaves_out_what_no_alert_waits_for(camera: str) -> None:
+    path = str(pipelines_folder(camera) / "ApPipe.yaml")
+    everything = read_pipeline(path)
+    later = everything.subsets["afterburner"]
+    assert later
+    (run,) = library(Path(path))
+    assert run.labels == set(everything.task_labels) - later == everything.subsets["prompt"]
+    # Who selects these tasks gets them.
+    (by_day,) = PipelineLibrary([f"{path}#afterburner"], {}, DimensionUniverse())
+    assert by_day.labels == later
+
+
 def test_inputs_that_may_be_absent_are_not_needed() -> None:
     use_butler_types()
     library = PipelineLibrary([expand_path(AP_PIPE)], {}, DimensionUniverse())

@@ -13,7 +13,18 @@ from prompt_processing.instruments import InstrumentError, load_instrument
 if TYPE_CHECKING:
     from lsst.pipe.base import Pipeline
 
-__all__ = ["PACKAGE_FOLDER_VARIABLE", "PipelineError", "expand_path", "pipelines_folder", "read_pipeline"]
+__all__ = [
+    "AFTERBURNER",
+    "PACKAGE_FOLDER_VARIABLE",
+    "PipelineError",
+    "expand_path",
+    "pipelines_folder",
+    "read_pipeline",
+    "read_prompt_pipeline",
+]
+
+AFTERBURNER = "afterburner"
+"""Subset of tasks that no alert waits for; they run by day."""
 
 PACKAGE_FOLDER_VARIABLE = "PROMPT_PROCESSING_DIR"
 """Environment variable for the folder that holds ``pipelines``, used in settings and pipelines."""
@@ -80,6 +91,27 @@ def read_pipeline(path: str) -> Pipeline:
         raise FileNotFoundError(f"Pipeline {path} cannot be read: no such file: {error}") from error
     except Exception as error:
         raise PipelineError(f"Pipeline {path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def read_prompt_pipeline(path: str) -> Pipeline:
+    """Read a pipeline file without the tasks of its subset `AFTERBURNER`, unless a fragment selects tasks.
+
+    The classes of these tasks are not imported, so that a worker needs none of their packages.
+
+    Raises
+    ------
+    FileNotFoundError, PipelineError
+        Raised as by `read_pipeline`.
+    """
+    pipeline = read_pipeline(path)
+    if "#" in path:
+        return pipeline
+    later = set(pipeline.subsets.get(AFTERBURNER, ()))
+    if later and later < set(pipeline.task_labels):
+        for label in sorted(later):
+            pipeline.removeLabelFromSubset(AFTERBURNER, label)
+            pipeline.removeTask(label)
+    return pipeline
 
 
 def _package_folder() -> Path:

@@ -14,7 +14,7 @@ from lsst.pipe.base import Pipeline
 from lsst.pipe.base.pipeline_graph import PipelineGraph
 
 from ..field_types import field_type, own_types
-from .files import PipelineError, read_pipeline
+from .files import PipelineError, read_prompt_pipeline
 from .output_names import outputs_of, rename, types_in_the_way
 
 _LOG = logging.getLogger("lsst.activator.storage.pipeline_library")
@@ -100,7 +100,7 @@ class ReadyPipeline:
 
 
 class PipelineLibrary:
-    """All pipelines that a worker may run.
+    """All pipelines that a worker may run, without their tasks that no alert waits for.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class PipelineLibrary:
         read: dict[str, tuple[Pipeline, PipelineGraph]] = {}
         for path in paths:
             try:
-                pipeline = read_pipeline(path)
+                pipeline = read_prompt_pipeline(path)
             except FileNotFoundError as error:
                 self.missing[path] = str(error)
                 _LOG.error("%s. Visits use the next pipeline of their node.", error)
