@@ -140,6 +140,10 @@
 {{ include "prompt-common.secretEnv" (list . "SASQUATCH_TOKEN" "sasquatch_token") }}
 {{- end }}
 {{- end }}
+{{- with .Values.outcomes.topic }}
+- name: OUTCOME_TOPIC
+  value: {{ . | quote }}
+{{- end }}
 - name: WORKER_TIMEOUT
   value: {{ .Values.worker.timeout | quote }}
 - name: WORKER_RESTART_FREQ
