@@ -13,9 +13,9 @@ from .plan import Plan
 from .quanta import RunContext, run_group
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
-__all__ = ["connect", "run_here", "run_on_dask"]
+__all__ = ["connect", "local_cluster", "run_here", "run_on_dask"]
 
 _DISTRIBUTIONS = ("prompt-processing", "lsst-daf-butler", "lsst-pipe-base")
 
@@ -79,10 +79,9 @@ def connect(address: str, processes: int) -> Iterator[Client]:
     BatchError
         Raised if no scheduler answers, if it has no worker, or if its workers have other software.
     """
-    # Dask reports each connection at the level INFO, and prints it without being asked.
-    logging.getLogger("distributed").setLevel(logging.ERROR)
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
+    _silence()
     with contextlib.ExitStack() as stack:
         if address:
             try:
@@ -93,15 +92,31 @@ def connect(address: str, processes: int) -> Iterator[Client]:
                     "its workers with  dask worker ADDRESS --nthreads 1"
                 ) from error
         else:
-            # One thread a process: the numerics are not all thread-safe, and hold the interpreter's lock.
-            cluster = LocalCluster(
-                n_workers=processes, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
-            )
-            stack.enter_context(cluster)
-            client = Client(cluster, set_as_default=False)
+            client = Client(stack.enter_context(local_cluster(processes)), set_as_default=False)
         stack.enter_context(client)
         _check_software(client)
+        # Workers that join later get it too.
+        client.register_plugin(_plugin(), name="prompt-processing-types")
         yield client
+
+
+def local_cluster(processes: int) -> LocalCluster:
+    """Start processes on this machine, to be closed by the caller."""
+    from distributed import LocalCluster
+
+    _silence()
+    # One thread a process: the numerics are not all thread-safe, and hold the interpreter's lock.
+    return LocalCluster(
+        n_workers=processes, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.ERROR
+    )
+
+
+def _silence() -> None:
+    """Hide the messages about each connection, whose level Dask sets when it is imported."""
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    for name in logging.root.manager.loggerDict:
+        if name.startswith("distributed."):
+            logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def software() -> dict[str, str]:
@@ -109,6 +124,24 @@ def software() -> dict[str, str]:
     from importlib import metadata
 
     return {name: metadata.version(name) for name in _DISTRIBUTIONS}
+
+
+def _plugin() -> Any:
+    """Return what prepares each worker, before it reads a dataset."""
+    from distributed import WorkerPlugin
+
+    from prompt_processing.butler.types import use_butler_types
+
+    class ButlerTypes(WorkerPlugin):
+        """Use this package's types, as the client does."""
+
+        def setup(self, worker: Any) -> None:
+            """Prepare one worker."""
+            use_butler_types()
+            # It names the stack's types, which are not needed.
+            logging.getLogger("lsst.daf.butler._storage_class").setLevel(logging.ERROR)
+
+    return ButlerTypes()
 
 
 def _check_software(client: Client) -> None:

@@ -47,5 +47,6 @@ def execute(
         return tuple(run.tables)
     with Memory.of(folder, parameters) as memory:
         run = FlowRun(folder, False, place, reporter, memory)
-        flow(run, **parameters)
+        with run.stack:
+            flow(run, **parameters)
     return tuple(run.tables)

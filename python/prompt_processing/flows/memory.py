@@ -64,3 +64,6 @@ class Memory:
                 unfinished.write_text(json.dumps(self._values, indent=2) + "\n", encoding="utf-8")
                 os.replace(unfinished, self._path)
         return self._values[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values

@@ -33,6 +33,17 @@ class Place:
             return f"on the Dask cluster {self.scheduler}"
         return "in this process" if self.processes == 1 else f"in {self.processes} processes of this machine"
 
+    @contextlib.contextmanager
+    def started(self) -> Iterator[Place]:
+        """Start the processes of this machine, if there are to be several, and yield where they listen."""
+        if self.scheduler or self.processes == 1:
+            yield self
+            return
+        from prompt_processing.batch.execution import local_cluster
+
+        with local_cluster(self.processes) as cluster:
+            yield Place(cluster.scheduler_address)
+
     def map(
         self, function: Callable[[_Item], _Result], items: Iterable[_Item]
     ) -> Iterator[tuple[_Item, _Result]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,18 +70,29 @@ class FlowRun:
         Whether only to list what would be done and what it would cost. A flow writes nothing then.
     work
         Folder of the flow, for what it keeps between its runs.
-    place
-        Where the work is done.
+    wanted_place
+        Where the work is to be done.
     tables
         Those that were shown so far.
+    stack
+        Closed at the end of the run.
     """
 
     work: Path
     dry_run: bool = False
-    place: Place = field(default_factory=Place)
+    wanted_place: Place = field(default_factory=Place)
     reporter: Reporter = field(default_factory=Silent)
     memory: Memory = field(default_factory=Memory)
     tables: list[Table] = field(default_factory=list)
+    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _place: Place | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where the work is done; processes of this machine are started at the first use."""
+        if self._place is None:
+            self._place = self.stack.enter_context(self.wanted_place.started())
+        return self._place
 
     def say(self, text: str) -> None:
         """Report a sentence."""
@@ -120,3 +132,7 @@ class FlowRun:
         A run that is repeated after a failure finds the names that it chose before.
         """
         return self.memory.value(name, make)
+
+    def recalls(self, name: str) -> bool:
+        """Return whether an unfinished run with these parameters chose a value of this name."""
+        return name in self.memory

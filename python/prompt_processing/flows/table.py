@@ -30,5 +30,8 @@ FLOWS = {
         f"{_HERE}.build_calibrations:build_calibrations",
         "Make, check and certify the calibrations of a camera.",
     ),
+    "build-templates": FlowEntry(
+        f"{_HERE}.build_templates:build_templates", "Make the templates of a survey's patches."
+    ),
 }
 """Flows by name."""

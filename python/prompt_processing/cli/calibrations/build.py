@@ -81,7 +81,7 @@ def main(
     from prompt_processing.repository.calibrations.build import build_calibrations, certify
     from prompt_processing.repository.calibrations.checks import check_build
     from prompt_processing.repository.calibrations.page import write_page
-    from prompt_processing.repository.calibrations.plan import select_exposures
+    from prompt_processing.repository.calibrations.plan import noon_before, select_exposures
 
     log_to_stderr(logging.WARNING)
     limits = _time(begin, "--begin"), _time(end, "--end")
@@ -108,7 +108,7 @@ def main(
             if no_certify:
                 click.echo(f"The calibrations are in {run}.")
                 return 0
-            first = limits[0] or _noon_before(selection.first)
+            first = limits[0] or noon_before(selection.first)
             collection = certify(butler, build, label, first, limits[1])
     except (RepositoryProblemError, RawError, NumericalError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
@@ -126,12 +126,3 @@ def _time(text: str | None, option: str) -> Time | None:
         return Time(text, scale="utc").tai
     except ValueError as error:
         raise click.UsageError(f"{option} {text!r} is not a time such as 2026-09-10T12:00:00.") from error
-
-
-def _noon_before(first: Time | None) -> Time | None:
-    """Return the begin of the observing day of a time."""
-    from astropy.time import Time
-
-    if first is None:
-        return None
-    return Time(int(first.tai.mjd - 0.5) + 0.5, format="mjd", scale="tai")

@@ -126,7 +126,7 @@ def build_calibrations(
         Raised if the run exists, and is not to be resumed.
     """
     if _exists(butler, run) and not resume:
-        raise RepositoryProblemError(f"The run {run} exists already.")
+        raise RepositoryProblemError(f"The run {run} exists already: choose another --name.")
     butler.collections.register(run)
     register_inputs(butler, "camera", "bias", "dark", "flat", "defects")
     register_types(butler, _OPTIONAL)
@@ -139,7 +139,29 @@ def build_calibrations(
     return builder.build
 
 
-def certify(butler: Butler, build: Build, label: str, begin: Time | None, end: Time | None) -> str:
+def require_new(butler: Butler, instrument: str, label: str) -> None:
+    """Refuse the name of calibrations that exist already.
+
+    Raises
+    ------
+    RepositoryProblemError
+        Raised if their run or their collection exists.
+    """
+    collection = f"{Collections(instrument).calib}/{label}"
+    for name in (collection, f"{collection}/run"):
+        if _exists(butler, name):
+            raise RepositoryProblemError(f"The collection {name} exists already: choose another --name.")
+
+
+def certify(
+    butler: Butler,
+    build: Build,
+    label: str,
+    begin: Time | None,
+    end: Time | None,
+    *,
+    resume: bool = False,
+) -> str:
     """Certify calibrations, and put them first in the search order.
 
     Parameters
@@ -152,6 +174,8 @@ def certify(butler: Butler, build: Build, label: str, begin: Time | None, end: T
         Name of the new collection, ``<INSTRUMENT>/calib/<label>``.
     begin, end
         Validity, end excluded; `None` is unbounded.
+    resume
+        Whether the collection may exist, from an earlier attempt with the same calibrations.
 
     Returns
     -------
@@ -161,18 +185,18 @@ def certify(butler: Butler, build: Build, label: str, begin: Time | None, end: T
     Raises
     ------
     RepositoryProblemError
-        Raised if the collection exists.
+        Raised if the collection exists, and is not to be resumed.
     """
     collections = Collections(build.camera.name)
     collection = f"{collections.calib}/{label}"
-    if _exists(butler, collection):
+    if _exists(butler, collection) and not resume:
         raise RepositoryProblemError(f"The collection {collection} exists already: choose another --name.")
     # The tasks' own dataset types hide from this client that others of their dimensions are calibrations.
     butler.registry.refresh()
     with butler.transaction():
         butler.collections.register(collection, CollectionType.CALIBRATION)
         for dataset_type in CERTIFIED:
-            if refs := build.refs(dataset_type):
+            if refs := _uncertified(butler, collection, build.refs(dataset_type)):
                 butler.registry.certify(collection, refs, Timespan(begin, end))
     add_to_chain(butler, collections.calib, [collection])
     add_to_chain(butler, collections.defaults, collections.inputs)
@@ -280,6 +304,17 @@ def with_measured_values(camera: Camera, tables: Mapping[int, Any]) -> Camera:
             )
         detectors[id_] = replace(detector, amplifiers=tuple(amplifiers))
     return replace(camera, detectors=detectors)
+
+
+def _uncertified(butler: Butler, collection: str, refs: tuple[DatasetRef, ...]) -> tuple[DatasetRef, ...]:
+    """Return the datasets that an earlier attempt has not certified."""
+    if not refs:
+        return ()
+    known = butler.query_datasets(
+        refs[0].datasetType.name, collections=collection, find_first=False, explain=False, limit=None
+    )
+    ids = {ref.id for ref in known}
+    return tuple(ref for ref in refs if ref.id not in ids)
 
 
 def _list(numbers: Iterable[int]) -> str:

@@ -9,6 +9,7 @@ from astropy.time import Time
 from lsst.daf.butler import Butler
 from lsst.pipe.base import PipelineTask
 
+from prompt_processing.butler.collections import Collections
 from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.instruments.camera import Camera
 from prompt_processing.tasks.characterize_detector import (
@@ -18,7 +19,7 @@ from prompt_processing.tasks.characterize_detector import (
 )
 from prompt_processing.tasks.combine_calibrations import CombineBiasTask, CombineDarkTask, CombineFlatTask
 
-__all__ = ["KINDS", "PlannedStep", "Selection", "select_exposures", "steps_of"]
+__all__ = ["KINDS", "PlannedStep", "Selection", "noon_before", "quanta_of", "select_exposures", "steps_of"]
 
 KINDS = ("bias", "dark", "flat")
 """Types of observations that calibrations are made of."""
@@ -138,3 +139,39 @@ def steps_of(camera: Camera) -> tuple[PlannedStep, ...]:
     if max((len(detector.amplifiers) for detector in camera.detectors.values()), default=1) > 1:
         return steps
     return steps[:-1]
+
+
+def quanta_of(butler: Butler, instrument: str, selection: Selection, step: PlannedStep) -> int:
+    """Return the number of quanta of a step: one a detector, or one a detector and filter for flats.
+
+    Parameters
+    ----------
+    butler
+        The repository; only raws are looked at.
+    """
+    chosen = set(step.exposures(selection)) or {
+        x for kind in KINDS for x in selection.exposures.get(kind, ())
+    }
+    filters = {
+        int(record.id): str(record.physical_filter)
+        for record in butler.query_dimension_records(
+            "exposure", instrument=instrument, explain=False, limit=None
+        )
+        if int(record.id) in chosen
+    }
+    raws = butler.query_datasets(
+        "raw", collections=Collections(instrument).raw, instrument=instrument, explain=False, limit=None
+    )
+    found = {
+        (int(ref.dataId["detector"]), filters[int(ref.dataId["exposure"])] if "flat" in step.outputs else "")
+        for ref in raws
+        if int(ref.dataId["exposure"]) in chosen
+    }
+    return sum(1 for detector, _ in found if not selection.detectors or detector in selection.detectors)
+
+
+def noon_before(first: Time | None) -> Time | None:
+    """Return the begin of the observing day of a time."""
+    if first is None:
+        return None
+    return Time(int(first.tai.mjd - 0.5) + 0.5, format="mjd", scale="tai")

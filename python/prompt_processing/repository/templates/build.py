@@ -25,9 +25,19 @@ from prompt_processing.repository.chains import add_to_chain
 from prompt_processing.repository.task_runs import TaskRun, TaskRunner, run_here
 from prompt_processing.tasks.coadd_templates import CoaddTemplatesTask
 
-from .selection import Candidate
+from .selection import IMAGES, Candidate
 
-__all__ = ["Patch", "TemplateBuild", "build_templates", "choose_sky_map", "make_sky_map", "publish"]
+__all__ = [
+    "Patch",
+    "TemplateBuild",
+    "build_templates",
+    "choose_sky_map",
+    "known_sky_maps",
+    "make_sky_map",
+    "planned_task",
+    "publish",
+    "require_new",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,6 +96,17 @@ class TemplateBuild:
         return tuple(patch for patch in self.patches if patch.ref is not None)
 
 
+def known_sky_maps(butler: Butler) -> list[str]:
+    """Return the names of the sky maps of a repository."""
+    try:
+        refs = butler.query_datasets(
+            "skyMap", collections=Collections("any").skymaps, find_first=False, explain=False, limit=None
+        )
+    except (MissingCollectionError, MissingDatasetTypeError):
+        return []
+    return sorted({str(ref.dataId["skymap"]) for ref in refs})
+
+
 def choose_sky_map(butler: Butler, name: str | None = None) -> str:
     """Return the name of a sky map: the only one, if none is named.
 
@@ -94,13 +115,7 @@ def choose_sky_map(butler: Butler, name: str | None = None) -> str:
     RepositoryProblemError
         Raised if there is no such sky map, or several and none is named.
     """
-    try:
-        refs = butler.query_datasets(
-            "skyMap", collections=Collections("any").skymaps, find_first=False, explain=False, limit=None
-        )
-    except (MissingCollectionError, MissingDatasetTypeError):
-        refs = []
-    known = sorted({str(ref.dataId["skymap"]) for ref in refs})
+    known = known_sky_maps(butler)
     if name is None and len(known) == 1:
         return known[0]
     if name in known:
@@ -220,22 +235,18 @@ def build_templates(
         raise RepositoryProblemError(
             f"{collections.templates} must be a chain of collections: rename the present collection."
         )
-    if not resume and (_kind(butler, run) is not None or _kind(butler, images) is not None):
-        raise RepositoryProblemError(f"The run {run} exists already: choose another --name.")
+    if not resume:
+        require_new(butler, instrument, label)
     register_inputs(butler, "template_coadd")
     butler.collections.register(run)
     try:
         # The images of a template are known by this collection, also to later runs.
         butler.collections.register(images, CollectionType.TAGGED)
-        butler.registry.associate(images, refs)
-        wanted = TaskRun(
-            CoaddTemplatesTask,
-            LABEL,
-            f"instrument = '{instrument}' AND skymap = '{sky_map}'",
-            (images, collections.skymaps),
-            run,
-            {"least": least},
-        )
+        if not _all(butler, IMAGES, images):
+            butler.registry.associate(images, refs)
+        where = f"instrument = '{instrument}' AND skymap = '{sky_map}'"
+        inputs = (images, collections.skymaps)
+        wanted = TaskRun(CoaddTemplatesTask, LABEL, where, inputs, run, {"least": least})
         if not run_task(butler, wanted):
             raise RepositoryProblemError(f"No image of {images} lies on the sky map {sky_map}: name another.")
         patches = _patches(butler, run)
@@ -246,6 +257,39 @@ def build_templates(
     if not any(patch.ref is not None for patch in patches):
         _discard(butler, run, images)
     return TemplateBuild(instrument, run, patches)
+
+
+def require_new(butler: Butler, instrument: str, label: str) -> None:
+    """Refuse the name of templates that exist already.
+
+    Raises
+    ------
+    RepositoryProblemError
+        Raised if their run or the collection of their images exists.
+    """
+    run = f"{Collections(instrument).templates}/{label}"
+    if _kind(butler, run) is not None or _kind(butler, f"{run}/images") is not None:
+        raise RepositoryProblemError(f"The run {run} exists already: choose another --name.")
+
+
+def planned_task(instrument: str, candidates: Sequence[Candidate], sky_map: str) -> TaskRun:
+    """Return the task that would make the templates of the chosen images, to count its quanta.
+
+    It reads the images where they are, and all chosen visits completely.
+
+    Raises
+    ------
+    RepositoryProblemError
+        Raised if no image is chosen.
+    """
+    refs = [candidate.ref for candidate in candidates if not candidate.left_out]
+    if not refs:
+        raise RepositoryProblemError("All images are left out: relax the limits.")
+    collections = Collections(instrument)
+    visits = ", ".join(sorted({str(ref.dataId["visit"]) for ref in refs}))
+    where = f"instrument = '{instrument}' AND skymap = '{sky_map}' AND visit IN ({visits})"
+    inputs = (*sorted({ref.run for ref in refs}, reverse=True), collections.skymaps)
+    return TaskRun(CoaddTemplatesTask, LABEL, where, inputs, f"{collections.templates}/planned")
 
 
 def publish(butler: Butler, build: TemplateBuild) -> None:

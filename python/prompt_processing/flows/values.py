@@ -1,0 +1,51 @@
+"""Forms of parameters that flows share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from .errors import FlowError
+
+if TYPE_CHECKING:
+    from astropy.time import Time
+
+__all__ = ["nights_between", "time_of", "timestamp"]
+
+
+def nights_between(nights: tuple[int, ...]) -> tuple[int, int] | None:
+    """Return the first and the last of some nights; `None` for all nights.
+
+    Raises
+    ------
+    FlowError
+        Raised if they are not one or two nights in order.
+    """
+    if not nights:
+        return None
+    if len(nights) > 2 or nights[0] > nights[-1] or not all(10**7 <= night < 10**8 for night in nights):
+        raise FlowError("nights are FIRST,LAST, both YYYYMMDD, such as 20260910,20260912")
+    return nights[0], nights[-1]
+
+
+def time_of(text: str | None, name: str) -> Time | None:
+    """Read a time, UTC, as TAI.
+
+    Raises
+    ------
+    FlowError
+        Raised, with the parameter's name, if it is no time.
+    """
+    if text is None:
+        return None
+    from astropy.time import Time
+
+    try:
+        return Time(text, scale="utc").tai
+    except ValueError as error:
+        raise FlowError(f"{name} {text!r} is no time such as 2026-09-10T12:00:00") from error
+
+
+def timestamp() -> str:
+    """Return the current time as a name."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
