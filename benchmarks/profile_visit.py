@@ -188,7 +188,7 @@ def process(ledger: Ledger, workspace: Workspace, raws: list[ResourcePath], *, e
     }
     acknowledged = 0.0
     if "associateApdb" in result.metadata:
-        acknowledged = float(result.metadata["associateApdb"]["associateApdb"]["alertsLastAckUnix"])  # type: ignore[arg-type,index]
+        acknowledged = float(result.metadata["associateApdb"]["associateApdb"]["alertsLastAckUnix"])
     on_path = [entry for label, entry in ledger.now.items() if label not in OFF_PATH]
     latency = (acknowledged or time.time()) - arrival
     ledger.now[ON_PATH] = {

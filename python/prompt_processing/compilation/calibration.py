@@ -10,6 +10,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from prompt_processing.images import Exposure
+from prompt_processing.images.layout.stored_tiles import compile_readers
 from prompt_processing.images.layout.tiles import compress_floats, compress_integers
 from prompt_processing.imaging.calibration.calibrate import calibrate_image
 from prompt_processing.imaging.isr.isr import run_isr
@@ -34,6 +35,7 @@ def compile_calibration() -> float:
     start = time.monotonic()
     compress_floats(np.ones((2, 32), np.float32), 0.1, 1)
     compress_integers(np.zeros((2, 32), np.int32))
+    compile_readers()
     decode_rows(np.zeros(0, np.uint8), np.zeros((0, 2), np.int64), np.zeros((0, 0), np.int32))
     camera = load_camera("LSSTCam").miniature(64, 256)
     detector = camera.detector(94)

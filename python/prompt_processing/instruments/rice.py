@@ -14,20 +14,24 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from prompt_processing.telemetry.handover import in_this_context
 
-__all__ = ["decode_rows", "is_row_compressed", "read_row_compressed"]
+__all__ = ["DENSEST", "decode_row", "decode_rows", "is_row_compressed", "read_row_compressed"]
 
 _BLOCK = 32
-_DENSEST = _BLOCK * 8 // 5 + 1
+DENSEST = _BLOCK * 8 // 5 + 1
 """Maximum number of pixels per byte: a block of equal pixels takes five bits."""
 
-_AS_THEY_ARE = 25
+_AS_THEY_ARE = np.uint64(25)
 """Number of low bits which means that all bits are stored, without a count of zeros."""
 
-_LEADING_ZEROS = np.array([8 - value.bit_length() for value in range(256)], np.uint8)
+_MARGIN = 512
+"""Bytes after a row that are read before it is found to be damaged: at most eight per pixel of a block."""
 
 _EXPECTED = {
     "ZCMPTYPE": "RICE_1",
@@ -91,7 +95,7 @@ def read_row_compressed(
         header, start = hdu
         rows, columns = int(header["ZNAXIS2"]), int(header["ZNAXIS1"])
         heap = start + 8 * rows
-        if rows < 1 or columns < 1 or heap > size or rows * columns > _DENSEST * (size - heap):
+        if rows < 1 or columns < 1 or heap > size or rows * columns > DENSEST * (size - heap):
             raise OSError(f"The {rows} rows of {columns} compressed pixels are not all in {path}.")
         # Number of bytes of each row and its offset in the heap.
         places = content[start:heap].view(">i4").reshape(rows, 2).astype(np.int64)
@@ -105,24 +109,129 @@ def read_row_compressed(
         return list(pool.map(in_this_context(read), hdus))
 
 
-@numba.njit(cache=True, nogil=True)
+@intrinsic
+def _leading_zeros(context, bits):  # type: ignore[no-untyped-def]
+    """Count the zeros before the first one of 64 bits, with the processor's own instruction."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.ctlz(arguments[0], cgutils.false_bit)
+
+    return types.uint64(types.uint64), generate
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _word(content, position):  # type: ignore[no-untyped-def]
+    """Return eight bytes, the first one leftmost; the compiler makes one instruction of it."""
+    return (
+        (np.uint64(content[position]) << np.uint64(56))
+        | (np.uint64(content[position + np.uint64(1)]) << np.uint64(48))
+        | (np.uint64(content[position + np.uint64(2)]) << np.uint64(40))
+        | (np.uint64(content[position + np.uint64(3)]) << np.uint64(32))
+        | (np.uint64(content[position + np.uint64(4)]) << np.uint64(24))
+        | (np.uint64(content[position + np.uint64(5)]) << np.uint64(16))
+        | (np.uint64(content[position + np.uint64(6)]) << np.uint64(8))
+        | np.uint64(content[position + np.uint64(7)])
+    )
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
 def _filled(content, position, bits, have):  # type: ignore[no-untyped-def]
-    """Return at least 32 unread bits, leftmost first, their number, and the position of the next bits."""
-    if have < 32:
-        if position + 4 <= content.shape[0]:
-            word = np.uint64(content[position]) << np.uint64(24)
-            word |= np.uint64(content[position + 1]) << np.uint64(16)
-            word |= np.uint64(content[position + 2]) << np.uint64(8)
-            word |= np.uint64(content[position + 3])
-        else:
-            # The last byte is followed by ones, which end any count of zeros.
-            word = np.uint64(0)
-            for place in range(position, position + 4):
-                byte = np.uint64(content[place]) if place < content.shape[0] else np.uint64(0xFF)
-                word = (word << np.uint64(8)) | byte
-        bits |= word << np.uint64(32 - have)
-        have, position = have + 32, position + 4
-    return bits, have, position
+    """Return at least 56 unread bits, leftmost first, their number, and the position of the next ones."""
+    # More bits than counted are entered; they are entered again, with the same values.
+    bits |= _word(content, position) >> have
+    return bits, have | np.uint64(56), position + ((np.uint64(63) - have) >> np.uint64(3))
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _after(value, folded):  # type: ignore[no-untyped-def]
+    """Return the value after ``value``, by their difference as it is stored: even if it is positive."""
+    return np.uint32(value + ((folded >> np.uint32(1)) ^ (np.uint32(0) - (folded & np.uint32(1)))))
+
+
+@numba.njit(cache=True, nogil=True)
+def decode_row(content, start, length, values) -> bool:  # type: ignore[no-untyped-def]
+    """Decode the first pixels of a Rice-compressed row of 32-bit integers, in blocks of 32.
+
+    Parameters
+    ----------
+    content : `~numpy.ndarray` of uint8, shape (n,)
+        Bytes of all rows.
+    start, length : `int`
+        Offset and number of the row's bytes.
+    values : `~numpy.ndarray` of int32, shape (columns,)
+        Overwritten; may be shorter than the row.
+
+    Returns
+    -------
+    whole
+        `False` if there are too few bytes for these pixels, which are then undefined.
+    """
+    end = start + length
+    if start < 0 or length < 4 or end > content.shape[0]:
+        return False
+    if end + _MARGIN > content.shape[0]:
+        # The last byte is followed by ones, which end any count of zeros.
+        padded = np.full(length + _MARGIN, 0xFF, np.uint8)
+        padded[:length] = content[start:end]
+        return _decode_row(padded, 0, length, values)
+    return _decode_row(content, start, length, values)
+
+
+@numba.njit(cache=True, nogil=True)
+def _decode_row(content, start, length, values) -> bool:  # type: ignore[no-untyped-def]
+    """Decode a row that is followed by at least `_MARGIN` bytes."""
+    columns = values.shape[0]
+    end = start + length
+    end_bit = np.uint64(8) * np.uint64(end)
+    # Whatever its bits say, a row reads at most one block and a count of zeros further than this.
+    furthest = np.uint64(end + 16)
+    bits = _word(content, np.uint64(start))
+    value = np.uint32(bits >> np.uint64(32))
+    bits, have, position = bits << np.uint64(32), np.uint64(32), np.uint64(start + 8)
+    for first in range(0, columns, _BLOCK):
+        if position > furthest:
+            return False
+        bits, have, position = _filled(content, position, bits, have)
+        low = bits >> np.uint64(59)
+        bits, have = bits << np.uint64(5), have - np.uint64(5)
+        last = min(first + _BLOCK, columns)
+        if low == 0:
+            for column in range(first, last):
+                values[column] = np.int32(value)
+            continue
+        low -= np.uint64(1)
+        if low >= _AS_THEY_ARE:
+            for column in range(first, last):
+                bits, have, position = _filled(content, position, bits, have)
+                value = _after(value, np.uint32(bits >> np.uint64(32)))
+                values[column] = np.int32(value)
+                bits, have = bits << np.uint64(32), have - np.uint64(32)
+            continue
+        marked = np.uint32(1) << np.uint32(low)
+        for column in range(first, last):
+            bits, have, position = _filled(content, position, bits, have)
+            zeros = _leading_zeros(bits)
+            more = np.uint64(0)
+            if zeros + low > np.uint64(55):
+                while zeros > np.uint64(55):
+                    if position > furthest:
+                        # Damaged: otherwise each row could scan a whole file of zeros.
+                        return False
+                    more += np.uint64(56)
+                    bits, have = bits << np.uint64(56), have - np.uint64(56)
+                    bits, have, position = _filled(content, position, bits, have)
+                    zeros = _leading_zeros(bits)
+                bits, have = bits << zeros, have - zeros
+                bits, have, position = _filled(content, position, bits, have)
+                more, zeros = more + zeros, np.uint64(0)
+            # What follows the zeros is a one and the low bits.
+            bits = bits << zeros
+            rest = np.uint32(bits >> (np.uint64(63) - low)) - marked
+            bits, have = bits << (low + np.uint64(1)), have - (zeros + low + np.uint64(1))
+            folded = np.uint32((more + zeros) << low) | rest
+            value = _after(value, folded)
+            values[column] = np.int32(value)
+    return bool(np.uint64(8) * position - have <= end_bit)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -136,7 +245,7 @@ def decode_rows(content: NDArray[np.uint8], places: NDArray[np.int64], image: ND
     places : `~numpy.ndarray` of int64, shape (rows, 2)
         Number of bytes of each row, and their offset.
     image : `~numpy.ndarray` of int32, shape (rows, columns)
-        Overwritten.
+        Overwritten; may have fewer columns than are stored, which is then the left part.
 
     Returns
     -------
@@ -149,44 +258,7 @@ def decode_rows(content: NDArray[np.uint8], places: NDArray[np.int64], image: ND
     neighbours, folded to be positive. Each block begins with the number of low bits that are stored
     unchanged; the rest of each difference is a count of zeros.
     """
-    columns = image.shape[1]
     for row in range(image.shape[0]):
-        position = places[row, 1]
-        end = position + places[row, 0]
-        if position < 0 or places[row, 0] < 4 or end > content.shape[0]:
-            return False
-        bits, have, position = _filled(content, position, np.uint64(0), 0)
-        value = np.uint32(bits >> np.uint64(32))
-        bits, have = bits << np.uint64(32), have - 32
-        for first in range(0, columns, _BLOCK):
-            bits, have, position = _filled(content, position, bits, have)
-            low = np.int64(bits >> np.uint64(59)) - 1
-            bits, have = bits << np.uint64(5), have - 5
-            for column in range(first, min(first + _BLOCK, columns)):
-                if low >= 0:
-                    bits, have, position = _filled(content, position, bits, have)
-                    if low >= _AS_THEY_ARE:
-                        folded = np.uint32(bits >> np.uint64(32))
-                        bits, have = bits << np.uint64(32), have - 32
-                    else:
-                        zeros = np.int64(0)
-                        while bits >> np.uint64(56) == 0:
-                            if position > end + 8:
-                                # Damaged: otherwise each row could scan a whole file of zeros.
-                                return False
-                            zeros, bits, have = zeros + 8, bits << np.uint64(8), have - 8
-                            bits, have, position = _filled(content, position, bits, have)
-                        more = np.int64(_LEADING_ZEROS[bits >> np.uint64(56)])
-                        zeros, bits, have = zeros + more, bits << np.uint64(more + 1), have - more - 1
-                        if have < low:
-                            bits, have, position = _filled(content, position, bits, have)
-                        # In two steps: without low bits the shift would be by 64, which is undefined.
-                        rest = np.uint32((bits >> np.uint64(32)) >> np.uint64(32 - low))
-                        bits, have = bits << np.uint64(low), have - low
-                        folded = np.uint32(zeros << low) | rest
-                    sign = np.uint32(0) - (folded & np.uint32(1))
-                    value = np.uint32(value + ((folded >> np.uint32(1)) ^ sign))
-                image[row, column] = np.int32(value)
-        if 8 * position - have > 8 * end:
+        if not decode_row(content, places[row, 1], places[row, 0], image[row]):
             return False
     return True

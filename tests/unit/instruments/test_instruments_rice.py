@@ -118,3 +118,12 @@ def test_last_row_is_whole_where_nothing_follows_it(tmp_path, columns):
     found = np.empty_like(image)
     assert decode_rows(content[: places.sum(axis=1).max()].copy(), places, found)
     np.testing.assert_array_equal(found, image)
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+def test_left_part_of_rows_is_read_alone(tmp_path, kind):
+    image = IMAGES[kind](np.random.default_rng(3), (5, 300)).astype(np.int32)
+    content, places = rows_of(*written(tmp_path / "a.fits", image), tmp_path / "a.fits")
+    found = np.empty((5, 70), np.int32)
+    assert decode_rows(content, places, found)
+    np.testing.assert_array_equal(found, image[:, :70])

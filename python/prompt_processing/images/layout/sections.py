@@ -6,36 +6,22 @@ and only their bytes are read. Files of others go through astropy, which does th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, BinaryIO
 
-import numba
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
 from prompt_processing.images.mask import renumbered
-from prompt_processing.instruments.rice import decode_rows
 
 from .content import description_of, is_layout, mask_bits
-from .tiles import ZBLANK, dither_numbers
+from .stored_tiles import has_row_tiles, read_row_tiles
 
 __all__ = ["ImageSections"]
 
-_ZERO = ZBLANK + 1
 _BLOCK = 2880
-_ROW = {
-    "ZCMPTYPE": "RICE_1",
-    "ZNAXIS": 2,
-    "ZTILE2": 1,
-    "ZNAME1": "BLOCKSIZE",
-    "ZVAL1": 32,
-    "ZNAME2": "BYTEPIX",
-    "ZVAL2": 4,
-}
-_FLOATS = {"ZBITPIX": -32, "ZQUANTIZ": "SUBTRACTIVE_DITHER_2", "TFIELDS": 3, "NAXIS1": 24, "ZBLANK": ZBLANK}
-_INTEGERS = {"ZBITPIX": 32, "TFIELDS": 1, "NAXIS1": 8}
 
 Opened = Callable[[], AbstractContextManager[BinaryIO]]
 
@@ -102,8 +88,8 @@ class ImageSections:
         """
         header, start, number = self._planes[plane]
         with self._opened() as file:
-            if _has(header, _ROW) and (_has(header, _FLOATS) or _has(header, _INTEGERS)):
-                section = _read_rows(file, header, start, rows)[:, columns]
+            if has_row_tiles(header):
+                section = read_row_tiles(file, header, start, rows, columns)
             else:
                 with fits.open(file, memmap=False, lazy_load_hdus=True) as hdus:
                     section = np.asarray(hdus[number].section[rows, columns])
@@ -157,66 +143,3 @@ def _padded_size(header: fits.Header) -> int:
         * int(header.get("GCOUNT", 1))
     )
     return -(-size // _BLOCK) * _BLOCK
-
-
-def _has(header: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    return (
-        all(header.get(key) == value for key, value in expected.items())
-        and header["ZTILE1"] == header["ZNAXIS1"]
-    )
-
-
-def _read_rows(file: BinaryIO, header: fits.Header, start: int, rows: slice) -> NDArray[Any]:
-    """Read and decode the tiles of some rows."""
-    width, n_rows = int(header["NAXIS1"]), int(header["NAXIS2"])
-    names = [("size", ">i4"), ("start", ">i4")]
-    if width == _FLOATS["NAXIS1"]:
-        names += [("scale", ">f8"), ("zero", ">f8")]
-    count = rows.stop - rows.start
-    table = np.frombuffer(_bytes(file, start + rows.start * width, count * width), names)
-    places = np.stack([table["size"], table["start"]], axis=1).astype(np.int64)
-    first = int(places[:, 1].min(initial=2**62)) if count else 0
-    last = int(places.sum(axis=1).max(initial=0))
-    heap = start + int(header.get("THEAP", width * n_rows))
-    content = np.frombuffer(_bytes(file, heap + first, last - first), np.uint8)
-    places[:, 1] -= first
-    integers = np.empty((count, int(header["ZNAXIS1"])), np.int32)
-    if not decode_rows(content, places, integers):
-        raise OSError("The compressed pixels are damaged.")
-    if width == _INTEGERS["NAXIS1"]:
-        return integers
-    values = np.empty(integers.shape, np.float32)
-    scales, zeros = table["scale"].astype(np.float64), table["zero"].astype(np.float64)
-    _restore(integers, scales, zeros, dither_numbers(), rows.start + int(header["ZDITHER0"]) - 1, values)
-    return values
-
-
-def _bytes(file: BinaryIO, start: int, size: int) -> bytes:
-    if size < 0:
-        raise OSError("The table of the tiles is damaged.")
-    file.seek(start)
-    content = file.read(size)
-    if len(content) != size:
-        raise OSError("The file is truncated.")
-    return content
-
-
-@numba.njit(cache=True, nogil=True)
-def _restore(integers, scales, zeros, randoms, first_seed, values):  # type: ignore[no-untyped-def]
-    """Undo the quantisation with subtractive dither of the FITS standard 4.0, section 10.2."""
-    n_randoms = randoms.shape[0]
-    for row in range(integers.shape[0]):
-        seed = (first_seed + row) % n_randoms
-        random = np.int64(randoms[seed] * 500)
-        for column in range(integers.shape[1]):
-            value = integers[row, column]
-            if value == ZBLANK:
-                values[row, column] = np.nan
-            elif value == _ZERO:
-                values[row, column] = 0.0
-            else:
-                values[row, column] = (value - np.float64(randoms[random]) + 0.5) * scales[row] + zeros[row]
-            random += 1
-            if random == n_randoms:
-                seed = (seed + 1) % n_randoms
-                random = np.int64(randoms[seed] * 500)
