@@ -49,10 +49,13 @@ class FoundAlert:
         File name, with the member if the file has several alerts.
     content
         Fields of the alert, or the reason why it cannot be read.
+    schema
+        Parsed schema of a readable alert.
     """
 
     where: str
     content: dict[str, Any] | UnreadableAlertError
+    schema: Any = None
 
 
 class AlertReader:
@@ -111,17 +114,29 @@ class AlertReader:
         UnreadableAlertError
             Raised if the packet is incomplete or of an unknown schema.
         """
+        return self.with_schema(packet)[0]
+
+    def with_schema(self, packet: bytes) -> tuple[dict[str, Any], Any]:
+        """Decode one packet, and return its parsed schema too.
+
+        Raises
+        ------
+        UnreadableAlertError
+            Raised if the packet is incomplete or of an unknown schema.
+        """
         # A datum begins with the id of its source, which is not 0.
         if packet[:1] == bytes([MAGIC_BYTE]):
             try:
                 schema_id, datum = unframe(packet)
             except ValueError as error:
                 raise UnreadableAlertError(str(error)) from error
-            return _decode(datum, self._schema(schema_id))
+            schema = self._schema(schema_id)
+            return _decode(datum, schema), schema
         problem = None
         for version in reversed(_packaged_versions()):
+            schema = packaged_schema(version)
             try:
-                return _decode(packet, packaged_schema(version))
+                return _decode(packet, schema), schema
             except UnreadableAlertError as error:
                 # Report the failure with the newest schema, which the packet most likely has.
                 problem = problem or error
@@ -142,7 +157,7 @@ class AlertReader:
 
     def _found(self, where: str, packet: bytes) -> FoundAlert:
         try:
-            return FoundAlert(where, self.decode(packet))
+            return FoundAlert(where, *self.with_schema(packet))
         except UnreadableAlertError as error:
             return FoundAlert(where, UnreadableAlertError(f"{where}: {error}"))
 
@@ -156,10 +171,11 @@ class AlertReader:
 def _read_container(path: Path) -> Iterator[FoundAlert]:
     with path.open("rb") as file:
         try:
-            for number, record in enumerate(fastavro.reader(file)):
+            reader = fastavro.reader(file)
+            for number, record in enumerate(reader):
                 if not isinstance(record, dict):
                     raise UnreadableAlertError(f"{path}: its records are not alerts")
-                yield FoundAlert(f"{path}:{number}", record)
+                yield FoundAlert(f"{path}:{number}", record, reader.writer_schema)
         except UnreadableAlertError as error:
             yield FoundAlert(str(path), error)
         except (*_DECODING_ERRORS, SchemaParseException) as error:

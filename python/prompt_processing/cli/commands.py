@@ -105,6 +105,11 @@ COMMANDS = {
         "Register the workers' outputs in the central repository.", "Run a night", f"{_CLI}.night.writer:main"
     ),
     "raws serve": Entry("Report over HTTP which raw images have arrived.", target=f"{_CLI}.night.raws:serve"),
+    "export-night": Entry(
+        "Archive a night as Parquet, HATS catalogues and Avro files.",
+        "Run a day",
+        f"{_CLI}.day.export_night:main",
+    ),
     "repo make": Entry(
         "Make a central repository, or add an instrument to one.", target=f"{_CLI}.repo.make:main"
     ),

@@ -1,0 +1,1 @@
+"""What is done by day with a night's data."""
