@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from prompt_processing.domain.yaml_text import parse_yaml
 from prompt_processing.settings.environment import problems_of
@@ -21,7 +22,7 @@ from .table import FLOWS
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
-__all__ = ["Schedule", "deploy", "read_schedules"]
+__all__ = ["Schedule", "deploy", "deployment_of", "read_schedules"]
 
 _POOL_TYPES = {"local": "process", "docker": "docker", "kubernetes": "kubernetes"}
 _PASSED_ON = ("WM_", "FLOW_", "PREFECT_API_URL")
@@ -40,6 +41,20 @@ class Schedule(BaseModel):
     """Zone of the times."""
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Parameters by name."""
+
+    @field_validator("cron")
+    @classmethod
+    def _check_cron(cls, value: str) -> str:
+        if value and len(value.split()) != 5:
+            raise ValueError("five fields, such as '0 8 * * *'")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _check_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError("the name of a zone, such as America/Santiago")
+        return value
 
 
 def read_schedules(path: Path) -> dict[str, Schedule]:
@@ -94,12 +109,13 @@ def deploy(
     for name, plan in plans.items():
         when = f"at {plan.cron!r} {plan.timezone}" if plan and plan.cron else "when asked"
         if not dry_run:
-            deployment = _deployment(name, plan or Schedule(), pool, settings)
+            deployment = deployment_of(name, plan or Schedule(), pool, settings)
             deployment.apply(image=settings.wm_data_pipeline_image or None)
         yield f"{name}/{name}: {'would run' if dry_run else 'runs'} in pool {pool}, {when}"
 
 
-def _deployment(name: str, plan: Schedule, pool: str, settings: FlowSettings) -> RunnerDeployment:
+def deployment_of(name: str, plan: Schedule, pool: str, settings: FlowSettings) -> RunnerDeployment:
+    """Return the deployment of a flow, not yet registered."""
     from prefect.deployments.runner import RunnerDeployment
     from prefect.schedules import Cron
     from prefect.types.entrypoint import EntrypointType
