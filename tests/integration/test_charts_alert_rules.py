@@ -14,7 +14,8 @@ from chart_fixtures import only
 from prompt_delivery.deployment.helm import ChartTree
 from prompt_delivery.deployment.manifests import read_manifests
 from prompt_processing.services.installation import MissingSoftwareError
-from prompt_processing.services.software import Program, Software
+from prompt_processing.services.programs import Program
+from prompt_processing.services.software import Software
 
 pytestmark = pytest.mark.services
 

@@ -29,7 +29,7 @@ from prompt_processing.repository.central import make_central_repository
 from prompt_processing.services.kafka import NOTICES_TOPIC, Kafka
 from prompt_processing.services.object_store import ObjectStore
 from prompt_processing.services.postgresql import PostgreSql
-from prompt_processing.services.software import Program
+from prompt_processing.services.programs import Program
 
 HOST = "127.0.0.1"
 DURATION = 5.0

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 from .installation import (
@@ -20,9 +18,10 @@ from .installation import (
     maven_file,
     maven_libraries,
 )
+from .programs import Program, answer_of
 from .versions import Versions, version_numbers
 
-__all__ = ["Program", "Software", "default_folder"]
+__all__ = ["Software", "default_folder"]
 
 _SYSTEM_POSTGRESQL = (
     "/usr/lib/postgresql/*/bin",
@@ -41,26 +40,6 @@ def default_folder() -> Path:
     # An installed package has no project around this file.
     base = project if (project / "pyproject.toml").is_file() else Path.home() / ".cache" / "prompt-processing"
     return base / ".services"
-
-
-@dataclass(frozen=True)
-class Program:
-    """Program that can be started.
-
-    Attributes
-    ----------
-    path
-        The executable.
-    environment
-        Environment variables that the program needs.
-    """
-
-    path: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-    def sibling(self, name: str) -> str:
-        """Return the path of another program in the same folder."""
-        return str(self.path.with_name(name))
 
 
 class Software:
@@ -105,6 +84,18 @@ class Software:
         self.resource_definitions()
         self.actionlint()
 
+    def install_edge(self) -> None:
+        """Install missing programs of the edge and of its tests.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if something cannot be installed.
+        """
+        self.caddy()
+        self.oauth2_proxy()
+        self.pebble()
+
     def java(self) -> Program:
         """Return a Java program that can run the servers.
 
@@ -116,7 +107,7 @@ class Software:
         home = os.environ.get("JAVA_HOME")
         wanted = self.versions.apicurio.java
         for candidate in (str(Path(home, "bin", "java")) if home else None, shutil.which("java")):
-            if candidate and version_numbers(_answer(candidate, "-version"))[:1] >= (wanted,):
+            if candidate and version_numbers(answer_of(candidate, "-version"))[:1] >= (wanted,):
                 return Program(Path(candidate))
         raise MissingSoftwareError(
             f"No Java of version {wanted} or newer: install one (Debian: apt-get install "
@@ -183,14 +174,9 @@ class Software:
         MissingSoftwareError
             Raised if it is missing and cannot be built.
         """
-        if found := shutil.which("versitygw"):
-            return Program(Path(found))
-        version = self.versions.versitygw.version
-        target = self.folder / f"versitygw-{version}" / "versitygw"
-        with locked(self.folder):
-            if not target.is_file():
-                go_program("github.com/versity/versitygw/cmd/versitygw", version, target)
-        return Program(target)
+        return self._go_program(
+            "versitygw", "github.com/versity/versitygw/cmd/versitygw", self.versions.versitygw.version
+        )
 
     def postgresql(self) -> Program:
         """Return ``postgres``; ``initdb`` and the other programs are beside it.
@@ -204,7 +190,7 @@ class Software:
         for folder in _postgresql_folders():
             program = folder / "postgres"
             complete = program.is_file() and (folder / "initdb").is_file() and _has_statistics(folder)
-            if complete and version_numbers(_answer(str(program), "--version").partition(")")[2]) >= wanted:
+            if complete and version_numbers(answer_of(str(program), "--version").partition(")")[2]) >= wanted:
                 return Program(program)
         return self._debian(self.versions.postgresql.package, "usr/lib/postgresql/*/bin/postgres")
 
@@ -219,7 +205,7 @@ class Software:
         wanted = version_numbers(self.versions.redis.minimum)
         for name in ("redis-server", "valkey-server"):
             found = shutil.which(name)
-            if found and version_numbers(_answer(found, "--version")) >= wanted:
+            if found and version_numbers(answer_of(found, "--version")) >= wanted:
                 return Program(Path(found))
         return self._debian(self.versions.redis.package, "usr/bin/redis-server")
 
@@ -235,11 +221,7 @@ class Software:
         found = shutil.which("helm")
         if found and _is_helm(found, helm.minimum):
             return Program(Path(found))
-        target = self.folder / f"helm-{helm.version}" / "helm"
-        with locked(self.folder):
-            if not target.is_file():
-                go_program("helm.sh/helm/v3/cmd/helm", helm.version, target)
-        return Program(target)
+        return self._built("helm", "helm.sh/helm/v3/cmd/helm", helm.version)
 
     def manifest_validator(self) -> Program:
         """Return the program of ``tools/validate-manifests``, built from its current sources.
@@ -281,14 +263,47 @@ class Software:
         MissingSoftwareError
             Raised if it is missing and cannot be built.
         """
-        if found := shutil.which("actionlint"):
+        return self._go_program(
+            "actionlint", "github.com/rhysd/actionlint/cmd/actionlint", self.versions.actionlint.version
+        )
+
+    def caddy(self) -> Program:
+        """Return the web server of the edge.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is missing and cannot be built.
+        """
+        caddy = self.versions.caddy
+        found = shutil.which("caddy")
+        if found and version_numbers(answer_of(found, "version")) >= version_numbers(caddy.minimum):
             return Program(Path(found))
-        version = self.versions.actionlint.version
-        target = self.folder / f"actionlint-{version}" / "actionlint"
-        with locked(self.folder):
-            if not target.is_file():
-                go_program("github.com/rhysd/actionlint/cmd/actionlint", version, target)
-        return Program(target)
+        return self._built("caddy", "github.com/caddyserver/caddy/v2/cmd/caddy", caddy.version)
+
+    def oauth2_proxy(self) -> Program:
+        """Return the program that logs people in at the edge.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is missing and cannot be built.
+        """
+        return self._go_program(
+            "oauth2-proxy", "github.com/oauth2-proxy/oauth2-proxy/v7", self.versions.oauth2_proxy.version
+        )
+
+    def pebble(self) -> Program:
+        """Return the certificate authority of tests, which speaks ACME.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is missing and cannot be built.
+        """
+        return self._go_program(
+            "pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble", self.versions.pebble.version
+        )
 
     def resource_definitions(self) -> Path:
         """Return the folder of the resource definitions of Argo CD and KEDA.
@@ -312,6 +327,18 @@ class Software:
                     target,
                 )
         return target
+
+    def _go_program(self, name: str, package: str, version: str) -> Program:
+        if found := shutil.which(name):
+            return Program(Path(found))
+        return self._built(name, package, version)
+
+    def _built(self, name: str, package: str, version: str) -> Program:
+        target = self.folder / f"{name}-{version}" / name
+        with locked(self.folder):
+            if not target.is_file():
+                go_program(package, version, target)
+        return Program(target)
 
     def _java_libraries(self, name: str, *artifacts: str) -> Path:
         """Return a folder of jars, with all that they need; it is filled when it does not exist."""
@@ -357,7 +384,7 @@ def _required_module(module: str) -> str:
 
 
 def _is_helm(program: str, minimum: str) -> bool:
-    version, wanted = version_numbers(_answer(program, "version", "--short")), version_numbers(minimum)
+    version, wanted = version_numbers(answer_of(program, "version", "--short")), version_numbers(minimum)
     # Argo CD renders with the same major version.
     return version[:1] == wanted[:1] and version >= wanted
 
@@ -365,11 +392,3 @@ def _is_helm(program: str, minimum: str) -> bool:
 def _has_statistics(folder: Path) -> bool:
     # Part of contrib, which some systems package separately.
     return any((folder.parent / "lib").glob("**/pg_stat_statements.*"))
-
-
-def _answer(program: str, *options: str) -> str:
-    try:
-        done = subprocess.run([program, *options], capture_output=True, text=True, check=False, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout + done.stderr if done.returncode == 0 else ""

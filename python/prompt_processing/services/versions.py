@@ -26,11 +26,7 @@ class _Apicurio(BaseModel):
     image: str
 
 
-class _Cassandra(BaseModel):
-    version: str
-
-
-class _Versitygw(BaseModel):
+class _Image(BaseModel):
     version: str
     image: str
 
@@ -46,15 +42,17 @@ class _Helm(BaseModel):
     minimum: str
 
 
+class _Caddy(BaseModel):
+    version: str
+    minimum: str
+    image: str
+
+
 class _Prometheus(BaseModel):
     package: str
 
 
-class _Actionlint(BaseModel):
-    version: str
-
-
-class _ArgoCd(BaseModel):
+class _Pinned(BaseModel):
     version: str
 
 
@@ -65,14 +63,17 @@ class Versions(BaseModel):
 
     kafka: _Kafka
     apicurio: _Apicurio
-    cassandra: _Cassandra
-    versitygw: _Versitygw
+    cassandra: _Pinned
+    versitygw: _Image
     postgresql: _Package
     redis: _Package
     helm: _Helm
-    argo_cd: _ArgoCd
+    argo_cd: _Pinned
     prometheus: _Prometheus
-    actionlint: _Actionlint
+    actionlint: _Pinned
+    caddy: _Caddy
+    oauth2_proxy: _Image
+    pebble: _Pinned
     maven_dependency_plugin: str
 
     @classmethod
