@@ -13,11 +13,11 @@ from typing import Protocol
 from prompt_processing.domain.errors import InvalidVisitError
 from prompt_processing.domain.outcome import Status
 from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.instruments.announcement import announcement_of
 from prompt_processing.instruments.errors import RawError
 from prompt_processing.instruments.header_files import read_detector_headers
 from prompt_processing.instruments.headers import Observation, translate
 
-from .announcement import announcement_of
 from .arrivals import Arrival, Folder
 from .context import ProcessedImage
 from .journal import Entry, FileState, Journal

@@ -15,9 +15,9 @@ import small_camera as testcam
 
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.visit import FannedOutVisit
+from prompt_processing.instruments.announcement import announcement_of
 from prompt_processing.instruments.header_files import read_header
 from prompt_processing.instruments.headers import translate
-from prompt_processing.watch.announcement import announcement_of
 from prompt_processing.watch.arrivals import Folder
 from prompt_processing.watch.context import ProcessedImage
 from prompt_processing.watch.journal import FileState, Journal

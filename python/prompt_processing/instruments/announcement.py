@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prompt_processing.domain.clock import utc_to_tai
 from prompt_processing.domain.visit import CoordinateSystem, FannedOutVisit, RotationSystem
-from prompt_processing.instruments.headers import Observation
+
+from .headers import Observation
 
 __all__ = ["announcement_of"]
 
