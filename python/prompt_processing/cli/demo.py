@@ -147,7 +147,7 @@ class _Pixels(click.ParamType[tuple[int, int]]):
     "--keep",
     is_flag=True,
     section=_WHERE,
-    help="Keep the services running afterwards, and print how to reach them.",
+    help="Keep the night's outputs for the navigator, and the services running; print how to reach them.",
 )
 @option(
     "--services",
@@ -205,6 +205,7 @@ def main(keep: bool, **options: Any) -> int:
             world = make_world(demo, folders, surroundings, processes, progress)
             result = _run(demo, world, processes, progress, console)
             if keep:
+                _keep(world, progress)
                 _stay(demo, world, console)
             check_night(demo, result)
     except NightFailedError as error:
@@ -323,6 +324,13 @@ def _empty(output: Path) -> None:
     (output / _MARKER).touch()
 
 
+def _keep(world: World, progress: Progress) -> None:
+    from prompt_processing.demo.kept import keep_outputs
+
+    with progress.step("Keeping the night's outputs"):
+        keep_outputs(world)
+
+
 def _stay(options: DemoOptions, world: World, console: Console) -> None:
     """Print how to reach the services, and wait until interrupted."""
     exports = _exports(world.environment)
@@ -342,6 +350,7 @@ def _stay(options: DemoOptions, world: World, console: Console) -> None:
     prompt repo check
     prompt apdb status
     prompt inspect
+    prompt navigator {world.folders.output}          # also when the services have stopped
 """,
         highlight=False,
         soft_wrap=True,

@@ -1,0 +1,1 @@
+"""The navigator: pages that show nights, visits, images, objects and plots in a browser."""

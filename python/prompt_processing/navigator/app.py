@@ -1,0 +1,118 @@
+"""Serve the navigator: one application a view, its own assets, and headers that keep the browser at home."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import tornado.httputil
+import tornado.web
+
+from .page import STATIC_FOLDER, View, make_page
+from .sources import Sources
+
+__all__ = ["make_server", "view_types"]
+
+_SESSION_TIMEOUT_MS = 60_000
+_TOKEN_LIFETIME_S = 600
+_INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)(?=[\s>])")
+
+
+def view_types() -> tuple[type[View], ...]:
+    """Return the views, in the order of the heading."""
+    from .detector.view import DetectorView
+
+    return (DetectorView,)
+
+
+def make_server(
+    sources: Sources,
+    port: int = 5006,
+    prefix: str = "",
+    origins: Sequence[str] = (),
+    address: str | None = None,
+    views: Sequence[type[View]] | None = None,
+) -> Any:
+    """Make the server, which does not run yet.
+
+    Parameters
+    ----------
+    sources
+        What all sessions share.
+    port
+        Port; 0 for any free one.
+    prefix
+        Path under which a proxy publishes the navigator, such as ``/navigator``.
+    origins
+        Hosts (``host:port``) from whose pages a browser may connect; by default those of this machine.
+    address
+        Address to listen on; by default this machine only.
+    views
+        Views to serve; all by default.
+
+    Returns
+    -------
+    server : `bokeh.server.server.Server`
+
+    Raises
+    ------
+    OSError
+        Raised if the port is unavailable.
+    """
+    # Read when bokeh and panel are imported: every asset comes from this server, none from a CDN.
+    os.environ["BOKEH_RESOURCES"] = "server"
+    with warnings.catch_warnings():
+        # Panel warns of optional packages that it does not find.
+        warnings.simplefilter("ignore")
+        import panel as pn
+
+    pn.extension(notifications=False, loading_indicator=False)
+    chosen = tuple(views) if views is not None else view_types()
+    pages = {f"/{one.name}": make_page(one, chosen, sources) for one in chosen}
+    return pn.io.server.get_server(
+        {"/": pages[f"/{chosen[0].name}"], **pages},
+        port=port,
+        address=address or "127.0.0.1",
+        websocket_origin=list(origins) or None,
+        prefix=prefix,
+        static_dirs={"assets": str(STATIC_FOLDER)},
+        liveness="health/live",
+        show=False,
+        start=False,
+        title=dict.fromkeys(("/", *pages), "Prompt Processing"),
+        use_index=False,
+        include_headers=["X-Forwarded-User", "X-Auth-Request-User"],
+        include_cookies=[],
+        session_token_expiration=_TOKEN_LIFETIME_S,
+        unused_session_lifetime_milliseconds=_SESSION_TIMEOUT_MS,
+        check_unused_sessions_milliseconds=_SESSION_TIMEOUT_MS // 4,
+        transforms=[_Headers],
+    )
+
+
+class _Headers(tornado.web.OutputTransform):
+    """Add headers, and a nonce to the inline scripts that Bokeh writes into its pages.
+
+    Styles are allowed inline because Bokeh sets them on each element; scripts are not, and neither is ``eval``.
+    """
+
+    def transform_first_chunk(
+        self, status_code: int, headers: tornado.httputil.HTTPHeaders, chunk: bytes, finishing: bool
+    ) -> tuple[int, tornado.httputil.HTTPHeaders, bytes]:
+        nonce = secrets.token_urlsafe(16)
+        if headers.get("Content-Type", "").startswith("text/html"):
+            chunk = _INLINE_SCRIPT.sub(b'<script nonce="' + nonce.encode() + b'"', chunk)
+            if "Content-Length" in headers:
+                headers["Content-Length"] = str(len(chunk))
+        headers["Content-Security-Policy"] = (
+            f"default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; "
+            "img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; "
+            "frame-ancestors 'none'"
+        )
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["Referrer-Policy"] = "no-referrer"
+        return status_code, headers, chunk

@@ -1,0 +1,1 @@
+"""Images of a visit's detector: science, template and difference, to the pixel."""

@@ -1,0 +1,56 @@
+"""Layouts that need no code from text in the browser, which the pages' content security policy forbids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+
+__all__ = ["column", "grid", "markup", "wrapped_row"]
+
+# Panel asks for the sum of the widths of all that is inside, which a narrow screen does not have.
+_FIT = ":host { min-width: 0 !important; max-width: 100%; }"
+_WRAP = ":host { flex-wrap: wrap; align-items: flex-start; }"
+_STYLE = """
+:host { font: 14px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; color: #1b1f24; }
+h1 { font-size: 20px; font-weight: 600; margin: 6px 0; }
+h2 { font-size: 16px; font-weight: 600; margin: 14px 0 4px; }
+p { margin: 4px 0; }
+a { color: #0b5cad; }
+a:focus-visible { outline: 3px solid #e69f00; }
+table { border-collapse: collapse; margin: 8px 0; font-variant-numeric: tabular-nums; }
+caption { text-align: left; font-weight: 600; padding: 2px 0; }
+th, td { text-align: left; padding: 3px 12px 3px 0; border-bottom: 1px solid #e4e8ec; vertical-align: top; }
+th { font-weight: 600; color: #45505c; }
+tr:hover td { background: #f3f7fb; }
+dl.facts { display: flex; flex-wrap: wrap; gap: 4px 22px; margin: 6px 0; }
+dl.facts div { display: flex; flex-direction: column; }
+dl.facts dt { font-size: 12px; color: #5b6875; }
+dl.facts dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+small { color: #5b6875; }
+.chip { display: inline-block; min-width: 12px; padding: 0 5px; border-radius: 3px; margin-right: 6px; }
+"""
+
+
+def column(*items: Any, **options: Any) -> pn.Column:
+    """Return a column as wide as its place."""
+    return pn.Column(*items, **{"sizing_mode": "stretch_width", "stylesheets": [_FIT]} | options)
+
+
+def wrapped_row(*items: Any, **options: Any) -> pn.Row:
+    """Return a row whose items go on in the next line where the screen is narrow."""
+    return pn.Row(*items, sizing_mode="stretch_width", stylesheets=[_FIT, _WRAP], **options)
+
+
+def grid(*items: Any, narrowest: int = 300) -> pn.Row:
+    """Return items of equal width, beside each other while each has a width of ``narrowest`` pixels."""
+    for item in items:
+        item.styles = {**item.styles, "flex": f"1 1 {narrowest}px", "min-width": "0"}
+    return wrapped_row(*items)
+
+
+def markup(text: str = "", **options: Any) -> pn.pane.HTML:
+    """Return a pane of HTML, whose text from data the caller has escaped, in the pages' style."""
+    return pn.pane.HTML(
+        text, **{"sizing_mode": "stretch_width", "stylesheets": [_STYLE], "margin": (2, 6)} | options
+    )

@@ -1,0 +1,181 @@
+"""The frame around each view: heading, links to the other views, messages, keys, and the address."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+import panel as pn
+
+from .layout import column
+from .sources import Sources
+from .url_state import State, from_query, to_query
+
+__all__ = ["STATIC_FOLDER", "Page", "View", "link", "make_page"]
+
+_LOG = logging.getLogger("lsst.prompt_processing.navigator")
+
+STATIC_FOLDER = Path(__file__).parent / "static"
+_LONGEST_MESSAGE = 600
+
+
+def link(view: str, **parameters: Any) -> str:
+    """Return the relative address of a view with some parameters; those that are `None` are left out."""
+    given = {name: value for name, value in parameters.items() if value is not None}
+    return f"{view}?{urlencode(given)}" if given else view
+
+
+class View:
+    """One view of the navigator; each browser session has its own.
+
+    A subclass sets the class attributes, builds `content` in its constructor, and changes `state` through
+    `go`, which also writes the address.
+
+    Parameters
+    ----------
+    page
+        The frame.
+    sources
+        Repository, databases and caches, shared by all sessions.
+    state
+        State that the address has.
+
+    Attributes
+    ----------
+    name
+        Word in the address.
+    title
+        Name in the heading.
+    state_type
+        Class of the state.
+    keys
+        Meaning of each key; `on_key` is called with it. Keys are those of ``KeyboardEvent.key``.
+    scripts
+        Files of ``static`` that the view needs besides ``navigator.js``.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    state_type: ClassVar[type[Any]]
+    keys: ClassVar[Mapping[str, str]] = {}
+    scripts: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, page: Page, sources: Sources, state: Any) -> None:
+        self.page = page
+        self.sources = sources
+        self.state = state
+
+    @property
+    def content(self) -> Any:
+        """What Panel shows below the heading."""
+        raise NotImplementedError
+
+    def on_key(self, key: str) -> None:
+        """React to one of `keys`."""
+
+    def go(self, state: State) -> None:
+        """Take a new state, and write it into the address."""
+        if state != self.state:
+            self.state = state
+            self.page.write_address(state)
+
+
+class Page:
+    """Heading, messages and address of one browser session."""
+
+    def __init__(self) -> None:
+        self._messages = column(css_classes=["messages"])
+        self._keys = pn.widgets.TextInput(name="keys", css_classes=["keys"], visible=False)
+
+    @property
+    def messages(self) -> pn.Column:
+        """Messages above the view."""
+        return self._messages
+
+    @property
+    def keys(self) -> pn.widgets.TextInput:
+        """Invisible input, which the page's script sets to ``<number> <key>`` at each key."""
+        return self._keys
+
+    def tell(self, *sentences: str) -> None:
+        """Replace the messages above the view; text is shown as it is, without markup."""
+        self._messages.objects = [
+            pn.pane.Str(one[:_LONGEST_MESSAGE], css_classes=["message"], sizing_mode="stretch_width")
+            for one in sentences
+        ]
+
+    def write_address(self, state: State) -> None:
+        """Show a state in the browser's address."""
+        if pn.state.location is not None:
+            pn.state.location.search = to_query(state)
+
+
+def make_page(
+    view_type: type[View], views: Sequence[type[View]], sources: Sources
+) -> Callable[[], pn.Template]:
+    """Return the function that makes a page for each browser session.
+
+    Parameters
+    ----------
+    view_type
+        The view.
+    views
+        All views, for the heading.
+    sources
+        What all sessions share.
+    """
+
+    def make() -> pn.Template:
+        page = Page()
+        query = pn.state.location.search if pn.state.location is not None else ""
+        state, problems = from_query(view_type.state_type, query)
+        page.tell(*problems)
+        try:
+            view = view_type(page, sources, state)
+            content = view.content
+        except sources.failures as error:
+            # The page stays up: databases and repositories come back.
+            _LOG.warning("Cannot show %s: %s", view_type.name, error)
+            content = pn.pane.Str(f"{view_type.title} cannot be shown now: {error}"[:_LONGEST_MESSAGE])
+            view = None
+        if view is not None:
+            shown = view
+
+            def react(event: Any) -> None:
+                key = str(event.new).partition(" ")[2]
+                if key in shown.keys:
+                    shown.on_key(key)
+
+            page.keys.param.watch(react, "value")
+        template = pn.Template(_template())
+        template.add_variable("views", [(one.name, one.title) for one in views])
+        template.add_variable("current", view_type.name)
+        template.add_variable("keys", dict(view_type.keys))
+        template.add_variable("key_groups", _groups(view_type.keys))
+        template.add_variable("app_favicon", "assets/icon.svg")
+        template.add_variable("scripts", view_type.scripts)
+        template.add_panel("messages", page.messages)
+        template.add_panel("keys_input", page.keys)
+        template.add_panel("content", content)
+        template.title = f"{view_type.title} - Prompt Processing"
+        return template
+
+    return make
+
+
+def _groups(keys: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return how the keys are called, by their meaning."""
+    arrows = {"ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓"}
+    groups: dict[str, list[str]] = {}
+    for key, meaning in keys.items():
+        groups.setdefault(meaning, []).append(arrows.get(key, key))
+    return groups
+
+
+@cache
+def _template() -> str:
+    return (STATIC_FOLDER / "page.html").read_text("utf-8")

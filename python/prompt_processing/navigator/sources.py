@@ -1,0 +1,172 @@
+"""What the pages show: a repository, the night's database, an APDB and alerts; all opened to read only."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lsst.daf.butler import Butler
+from sqlalchemy.exc import SQLAlchemyError
+
+from prompt_processing.apdb.failures import short_reason
+from prompt_processing.butler.types import use_butler_types
+from prompt_processing.domain.errors import PromptError
+from prompt_processing.nights.reading import Nights, NightsUnavailableError
+
+from .detector.pixels import ArrayCache
+
+__all__ = ["Places", "Sources", "UnavailableError"]
+
+_LOG = logging.getLogger("lsst.prompt_processing.navigator")
+
+_KEPT_REPOSITORY = "repository"
+_KEPT_APDB = "apdb.db"
+_KEPT_NIGHTS = "night.db"
+_KEPT_ALERTS = "alerts"
+_PIXEL_CACHE_BYTES = 400_000_000
+"""Pixels that are kept for all sessions together: two detectors' images at full resolution."""
+_RETRY_S = 5.0
+"""Time after which something that could not be opened is tried again."""
+
+
+class UnavailableError(Exception):
+    """Something that a page needs is not configured or not reachable; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything is; `None` for what there is not.
+
+    Attributes
+    ----------
+    repository
+        URI of a Butler repository, or name in the repository index.
+    nights
+        URL of the night's database.
+    apdb
+        URL of an SQL APDB's database.
+    apdb_schema
+        Its schema in the database (PostgreSQL).
+    alerts
+        Folder of alert packets.
+    """
+
+    repository: str | None = None
+    nights: str | None = None
+    apdb: str | None = None
+    apdb_schema: str | None = None
+    alerts: Path | None = None
+
+    @classmethod
+    def of_demo(cls, output: Path) -> Places:
+        """Return the places in the output folder of a demo."""
+
+        def found(name: str) -> Path | None:
+            path = output.resolve() / name
+            return path if path.exists() else None
+
+        repository, apdb, nights = found(_KEPT_REPOSITORY), found(_KEPT_APDB), found(_KEPT_NIGHTS)
+        return cls(
+            repository=None if repository is None else str(repository),
+            nights=None if nights is None else f"sqlite:///{nights}",
+            apdb=None if apdb is None else f"sqlite:///{apdb}",
+            alerts=found(_KEPT_ALERTS),
+        )
+
+    def with_given(self, **given: object) -> Places:
+        """Return these places, with those that are given instead."""
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
+
+
+class Sources:
+    """What all browser sessions share: connections, and caches with limits.
+
+    Parameters
+    ----------
+    places
+        Where everything is.
+
+    Notes
+    -----
+    Each is opened when it is first needed; what cannot be opened raises `UnavailableError`, and is tried again
+    after some seconds, so that the pages recover by themselves.
+    """
+
+    failures = (UnavailableError, NightsUnavailableError, PromptError, SQLAlchemyError, OSError, LookupError)
+    """Exceptions that a page shows as a message."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self._lock = threading.RLock()
+        self._butler: Butler | None = None
+        self._nights: Nights | None = None
+        self._failed: dict[str, tuple[float, str]] = {}
+        self.pixels = ArrayCache(_PIXEL_CACHE_BYTES)
+        use_butler_types()
+
+    @contextmanager
+    def butler(self) -> Iterator[Butler]:
+        """Lend the Butler to one thread at a time.
+
+        Raises
+        ------
+        UnavailableError
+            Raised if there is no repository, or it cannot be reached.
+        """
+        uri = self.places.repository
+        if uri is None:
+            raise UnavailableError("No repository is configured: start the navigator with --repo URI.")
+        with self._lock:
+            self._raise_if_just_failed("repository")
+            try:
+                if self._butler is None:
+                    self._butler = Butler.from_config(uri, writeable=False)
+                yield self._butler
+            except (SQLAlchemyError, OSError) as error:
+                # The next request connects again.
+                self._butler = None
+                raise self._failure("repository", f"The repository {uri} cannot be read", error) from error
+
+    def nights(self) -> Nights:
+        """Return the night's database.
+
+        Raises
+        ------
+        UnavailableError
+            Raised if there is none, or it cannot be reached.
+        """
+        url = self.places.nights
+        if url is None:
+            raise UnavailableError(
+                "No database of nights is configured: start the navigator with --nights URL."
+            )
+        with self._lock:
+            self._raise_if_just_failed("nights")
+            try:
+                if self._nights is None:
+                    self._nights = Nights(url)
+                return self._nights
+            except (SQLAlchemyError, OSError) as error:
+                raise self._failure("nights", "The database of nights cannot be read", error) from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._butler is not None:
+            self._butler.close()
+            self._butler = None
+
+    def _raise_if_just_failed(self, what: str) -> None:
+        when, message = self._failed.get(what, (0.0, ""))
+        if when and time.monotonic() < when + _RETRY_S:
+            raise UnavailableError(message)
+
+    def _failure(self, what: str, sentence: str, error: Exception) -> UnavailableError:
+        message = f"{sentence}: {short_reason(error)}."
+        _LOG.warning("%s", message)
+        self._failed[what] = (time.monotonic(), message)
+        return UnavailableError(message)

@@ -1,0 +1,56 @@
+// Keys, connection and history of every page. The page's views are Bokeh models; this file only finds them by name.
+"use strict";
+
+(() => {
+  let presses = 0;
+  const footer = document.getElementById("keys");
+  const meanings = footer ? JSON.parse(footer.dataset.keys) : {};
+
+  function model(name) {
+    for (const document_ of window.Bokeh?.documents ?? []) {
+      const found = document_.get_model_by_name(name);
+      if (found) return found;
+    }
+    return null;
+  }
+  window.promptModel = model;
+
+  function isTyping(event) {
+    // Widgets live in shadow trees: the event's path has the true target.
+    const target = event.composedPath()[0];
+    return target instanceof HTMLElement
+      && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
+      && !/^(checkbox|radio|button|range)$/.test(target.type ?? "");
+  }
+
+  window.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event) || !(event.key in meanings)) return;
+    event.preventDefault();
+    const handled = !window.dispatchEvent(new CustomEvent("prompt-key", { detail: event.key, cancelable: true }));
+    const keys = model("keys");
+    if (!handled && keys) keys.value = `${++presses} ${event.key}`;
+  });
+
+  // Back and forward: each address is a view of its own.
+  window.addEventListener("popstate", () => window.location.reload());
+
+  // Says so when the server is gone, and comes back with the same address when it answers again.
+  const status = document.getElementById("connection");
+  let lost = false;
+  async function look() {
+    let answers = false;
+    try {
+      answers = (await fetch("health/live", { cache: "no-store" })).ok;
+    } catch {
+      answers = false;
+    }
+    if (!answers && !lost) {
+      lost = true;
+      status.textContent = `No connection since ${new Date().toISOString().slice(11, 19)} UTC; retrying.`;
+    } else if (answers && lost) {
+      window.location.reload();
+    }
+    window.setTimeout(look, lost ? 2000 : 15000);
+  }
+  window.setTimeout(look, 15000);
+})();
