@@ -1,0 +1,1 @@
+"""Find what a night left unfinished, and finish it."""
