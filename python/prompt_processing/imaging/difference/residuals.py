@@ -18,6 +18,9 @@ GAUSSIAN_CORE = (15.865, 84.135)
 FEWEST_STARS = 8
 """Fewest stars that measure the scatter of fluxes."""
 
+_LEAST_SHARE_BEFORE = 0.5
+"""Share of a source's flux that the template has of a source that is not new."""
+
 
 @dataclass(frozen=True, slots=True)
 class Residuals:
@@ -86,6 +89,33 @@ def measure_residuals(
         robust_sigma(np.concatenate(brightest)),
         len(ratios),
     )
+
+
+def stars_in_both(stars: Table, science: Exposure, template: Exposure) -> Table:
+    """Return the sources of a science image that the template has too.
+
+    New sources are changes and not residuals: in a field with few stars they would make a good subtraction
+    look like a failed one.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        Sources of the science image: ``x, y`` (pixels).
+    science, template : `Exposure`
+        Images on the same pixels and flux scale.
+
+    Returns
+    -------
+    stars : `~astropy.table.Table`
+        Those with at least half of their flux in the template, and those that cannot be measured there.
+    """
+    if science.psf is None or template.psf is None or not len(stars):
+        return stars
+    x, y = np.asarray(stars["x"], float), np.asarray(stars["y"], float)
+    light, before = forced_psf_flux(science, x, y)[0], forced_psf_flux(template, x, y)[0]
+    with np.errstate(invalid="ignore"):
+        new = before < _LEAST_SHARE_BEFORE * light
+    return stars[~new]
 
 
 def flux_scatter(difference: Exposure, science: Exposure, stars: Table | None, most: int = 200) -> float:
