@@ -57,6 +57,7 @@ GROUPS = {
         default=f"{_CLI}.run:name_of_default",
     ),
     "streams": Entry("Trim and watch the Redis streams of visits.", "Monitor and repair"),
+    "nights": Entry("Keep and show the outcomes of nights.", "See the night"),
     "repo": Entry("Make, check, fill and export Butler repositories.", "Repositories and databases"),
     "repo export": Entry("Export part of a repository into a folder."),
     "refcat": Entry("Enter reference stars into a repository.", "Repositories and databases"),
@@ -133,6 +134,10 @@ COMMANDS = {
     "repo dataset-types": Entry(
         "Show and register missing dataset types.", target=f"{_CLI}.repo.dataset_types:main"
     ),
+    "repo summarize-plots": Entry(
+        "List the plots of a collection in one file, for pages.",
+        target=f"{_CLI}.repo.summarize_plots:main",
+    ),
     "repo finish-exports": Entry(
         "Finish or remove exports that a dead worker left unfinished.",
         target=f"{_CLI}.repo.finish_exports:main",
@@ -179,6 +184,17 @@ COMMANDS = {
         "Show nights, images, objects and plots in a browser.",
         "See the night",
         f"{_CLI}.pages.navigator:main",
+    ),
+    "edge": Entry(
+        "Serve all pages at one https address, behind one login.",
+        "See the night",
+        f"{_CLI}.pages.edge:main",
+    ),
+    "nights project": Entry(
+        "Keep the outcomes that workers publish in a database.", target=f"{_CLI}.pages.nights:project"
+    ),
+    "nights show": Entry(
+        "Show the visits, times and failures of a night.", target=f"{_CLI}.pages.nights:show"
     ),
     "logs": Entry("Show the service's log by visit and detector.", "Monitor and repair", f"{_CLI}.logs:main"),
     "inspect": Entry(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from prompt_processing.nights.projector import project_folder
 from prompt_processing.simulation.night import Night, build_night
 
 from .embedded import EmbeddedServices
@@ -55,6 +56,7 @@ _STAYS_AWAY = (
     "AP_KAFKA_PRODUCER_PASSWORD",
     "ALERT_KEEP_DIR",
     "ALERT_KEEP_STORE",
+    "OUTCOME_TOPIC",
     "PLATFORM",
     "LOCAL_REPO_CONFIG",
     "CENTRAL_IERS_CACHE",
@@ -267,6 +269,7 @@ def take_night(
             raise ProcessFailedError(f"No visit was uploaded; see {upload.log}\n{upload.log_tail()}")
         world.surroundings.await_outputs()
         query = start_query(world)
+        project_folder(world.folders.outcomes, world.folders.night_database)
         return collect(world, outcomes), query
 
 

@@ -46,6 +46,16 @@ class Folders:
         return self.output / "pictures"
 
     @property
+    def outcomes(self) -> Path:
+        """Outcomes as the workers publish them."""
+        return self.output / "outcomes"
+
+    @property
+    def night_database(self) -> Path:
+        """Database of the night, for the pages that show it."""
+        return self.output / "night.db"
+
+    @property
     def work(self) -> Path:
         """Files that are needed only while the services run."""
         return self.output / "work"

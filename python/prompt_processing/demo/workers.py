@@ -131,6 +131,7 @@ def start_workers(
     threads = max(1, (os.cpu_count() or 1) // n_workers)
     common = {
         "LOCAL_REPOS": str(local),
+        "OUTCOME_DIR": str(folders.outcomes),
         "WORKER_TIMEOUT": "300",
         "MESSAGE_EXPIRATION": MESSAGE_EXPIRATION_S,
         "IMAGE_TIMEOUT": "20",
@@ -179,5 +180,6 @@ def write_fan_out_settings(
         "RETRY_KNATIVE_REQUESTS": "true",
         "MESSAGE_EXPIRATION": MESSAGE_EXPIRATION_S,
         "SHUTDOWN_GRACE_S": "3",
+        "OUTCOME_DIR": str(folders.outcomes),
         "METRICS_PORT": "0",
     }

@@ -20,7 +20,7 @@ from prompt_processing.domain.json_text import parse_json
 from prompt_processing.domain.outcome import Outcome
 from prompt_processing.domain.visit import NextVisit
 
-__all__ = ["LARGEST_MESSAGE", "OutcomeMessage"]
+__all__ = ["LARGEST_MESSAGE", "OutcomeMessage", "storable_text"]
 
 LARGEST_MESSAGE = 64 * 1024
 """Bytes; larger messages are refused. A usual one has about two thousand."""
@@ -34,18 +34,27 @@ _NOT_STORABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 """Control characters, which terminals obey and PostgreSQL refuses, and halves of characters."""
 
 
-def _shorten(text: str, length: int) -> str:
+def storable_text(text: str, length: int = _LONGEST_NAME) -> str:
+    """Return a text as databases can keep it: cut, and without control characters.
+
+    Parameters
+    ----------
+    text
+        Any text.
+    length
+        Largest number of characters.
+    """
     # Cut before the search: a reason may have megabytes.
     plain = _NOT_STORABLE.sub("\ufffd", text[: length + 1])
     return plain if len(plain) <= length else f"{plain[: length - 1]}…"
 
 
 def _reason(value: Any) -> Any:
-    return _shorten(value, _LONGEST_REASON) if isinstance(value, str) else value
+    return storable_text(value, _LONGEST_REASON) if isinstance(value, str) else value
 
 
 def _name(value: Any) -> Any:
-    return _shorten(value, _LONGEST_NAME) if isinstance(value, str) else value
+    return storable_text(value) if isinstance(value, str) else value
 
 
 def _numbers(value: Any) -> Any:
@@ -58,7 +67,7 @@ def _numbers(value: Any) -> Any:
             number = int(number)
         if not isinstance(number, int | float) or abs(number) > 1e300 or not math.isfinite(number):
             continue
-        kept[_shorten(str(name), _LONGEST_NAME)] = number
+        kept[storable_text(str(name))] = number
         if len(kept) == _MOST_NUMBERS:
             break
     return kept

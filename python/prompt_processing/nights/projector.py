@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy.exc import DataError, SQLAlchemyError
@@ -15,10 +16,10 @@ from prompt_processing.domain.errors import MalformedMessageError
 from prompt_processing.domain.outcome_message import OutcomeMessage
 from prompt_processing.telemetry.health import Heartbeat
 
-from .sources import Batch, Source
+from .sources import Batch, FolderSource, Source
 from .store import NightStore
 
-__all__ = ["Projector", "Totals", "patient_positions"]
+__all__ = ["Projector", "Totals", "patient_positions", "project_folder"]
 
 _log = logging.getLogger("lsst.nights.projector")
 
@@ -147,6 +148,23 @@ class Projector:
 
     def _note(self, answers: bool) -> None:
         self.database_answers = answers
+
+
+def project_folder(folder: Path, place: str | Path) -> Totals:
+    """Project what is in a folder now.
+
+    Parameters
+    ----------
+    folder
+        Folder that workers publish to.
+    place
+        Database, as for `.store.NightStore`.
+    """
+    store = NightStore(place)
+    try:
+        return Projector(FolderSource(folder, store.positions), store).run(threading.Event(), once=True)
+    finally:
+        store.close()
 
 
 def patient_positions(

@@ -12,6 +12,8 @@ from typing import Any, Self
 from sqlalchemy import Connection, Row, Select, false, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
+from prompt_processing.domain.outcome_message import storable_text
+
 from .latency import add_up, percentiles
 from .records import (
     Changes,
@@ -107,10 +109,12 @@ class Nights:
         """
         query = select(NIGHTS).order_by(NIGHTS.c.night.desc(), NIGHTS.c.instrument.desc())
         if instrument is not None:
-            query = query.where(NIGHTS.c.instrument == instrument)
+            query = query.where(NIGHTS.c.instrument == storable_text(instrument))
         if after is not None:
             day, _, name = after.partition(":")
-            query = query.where(tuple_(NIGHTS.c.night, NIGHTS.c.instrument) < (_number(day), name))
+            query = query.where(
+                tuple_(NIGHTS.c.night, NIGHTS.c.instrument) < (_number(day), storable_text(name))
+            )
         rows, more = self._page(query, limit)
         found = [
             Night(
@@ -133,7 +137,7 @@ class Nights:
         """Return the newest visits of all nights; parameters as for `visits`."""
         query = select(VISITS)
         if instrument is not None:
-            query = query.where(VISITS.c.instrument == instrument)
+            query = query.where(VISITS.c.instrument == storable_text(instrument))
         return self._visits(query, limit, after)
 
     def visits(
@@ -169,7 +173,7 @@ class Nights:
             (VISITS.c.survey, survey),
         ):
             if value is not None:
-                query = query.where(column == value)
+                query = query.where(column == storable_text(value))
         if problems:
             query = query.where(VISITS.c.n_failed > 0)
         return self._visits(query, limit, after)
@@ -260,7 +264,7 @@ class Nights:
             .order_by(DETECTORS.c.changed.desc(), DETECTORS.c.serial.desc())
         )
         if instrument is not None:
-            query = query.where(DETECTORS.c.instrument == instrument)
+            query = query.where(DETECTORS.c.instrument == storable_text(instrument))
         if after is not None:
             _, changed, serial = _split(f"0:{after}")
             query = query.where(tuple_(DETECTORS.c.changed, DETECTORS.c.serial) < (changed, serial))
@@ -297,7 +301,7 @@ class Nights:
         """
         query = select(MINUTES).where(MINUTES.c.night == night).order_by(MINUTES.c.minute)
         if instrument is not None:
-            query = query.where(MINUTES.c.instrument == instrument)
+            query = query.where(MINUTES.c.instrument == storable_text(instrument))
         total: dict[int, Minute] = {}
         for row in self._rows(query.limit(_MINUTES_OF_A_NIGHT)):
             before = total.get(row.minute, Minute(60.0 * row.minute))
@@ -381,7 +385,7 @@ class Nights:
             .order_by(VISITS.c.announced.desc(), VISITS.c.id.desc())
         )
         if instrument is not None:
-            query = query.where(VISITS.c.instrument == instrument)
+            query = query.where(VISITS.c.instrument == storable_text(instrument))
         return self._page(query, last)[0]
 
     @property
@@ -460,8 +464,8 @@ def _of_visit(query: Select[Any], visit: int | str, instrument: str | None) -> S
         # Beyond the range of the column a database would raise an error.
         query = query.where(VISITS.c.visit == visit) if 0 <= visit < 2**63 else query.where(false())
     else:
-        query = query.where(VISITS.c.group_name == visit.replace("\0", "\ufffd"))
-    return query if instrument is None else query.where(VISITS.c.instrument == instrument)
+        query = query.where(VISITS.c.group_name == storable_text(visit))
+    return query if instrument is None else query.where(VISITS.c.instrument == storable_text(instrument))
 
 
 def _states(row: Row[Any], *, late: bool) -> dict[State, int]:

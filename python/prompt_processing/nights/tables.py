@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
+from lsst.utils.db_auth import DbAuth, DbAuthNotFoundError
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -160,10 +162,15 @@ def database_url(place: str | Path) -> URL:
     if not re.match(r"[\w+]+://", text):
         return URL.create("sqlite", database=str(Path(text).absolute()))
     try:
-        return make_url(text)
+        url = make_url(text)
     except Exception as error:
         # SQLAlchemy's message repeats the URL with its password.
         raise ValueError("The address of the database is neither a path nor a URL.") from error
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ValueError(
+            f"The address of the database begins with {url.drivername}://; SQLite and PostgreSQL are supported."
+        )
+    return url
 
 
 def open_engine(place: str | Path, *, writing: bool = False) -> Engine:
@@ -179,6 +186,14 @@ def open_engine(place: str | Path, *, writing: bool = False) -> Engine:
     url = database_url(place)
     if url.get_backend_name() == "sqlite":
         return _sqlite(url, writing)
+    # As the middleware, from LSST_DB_AUTH or ~/.lsst/db-auth.yaml. Without an entry there, the driver reads
+    # ~/.pgpass or PGPASSWORD.
+    if url.host and url.password is None:
+        with contextlib.suppress(DbAuthNotFoundError):
+            username, password = DbAuth().getAuth(
+                url.get_backend_name(), url.username, url.host, url.port, url.database
+            )
+            url = url.set(username=username, password=password)
     options = [] if writing else ["-c default_transaction_read_only=on", "-c statement_timeout=10000"]
     return create_engine(
         url,

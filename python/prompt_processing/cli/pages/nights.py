@@ -1,0 +1,95 @@
+"""``prompt nights``: keep and show the database of nights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prompt_processing.cli.command import Command
+from prompt_processing.cli.options import NIGHT
+
+_FILE_IN_DEMO = "night.db"
+_database = click.option(
+    "--database",
+    envvar="NIGHTS_DATABASE",
+    metavar="URL",
+    help="Database of nights: URL, SQLite file, or output folder of the demo.  [default: NIGHTS_DATABASE]",
+)
+
+
+@click.command(
+    cls=Command,
+    settings="prompt_processing.operators.night_projector:ProjectorSettings",
+    examples="""
+    OUTCOME_TOPIC=prompt-outcomes KAFKA_CLUSTER=kafka:9092 NIGHTS_DATABASE=nights.db prompt nights project
+    prompt nights project --folder night/outcomes --database night/night.db --once   # of prompt watch
+    """,
+    statuses={
+        1: "the database or Kafka is unavailable; a new process may succeed",
+        3: "the settings or the database's version are unusable",
+    },
+)
+@_database
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder of outcomes.  [default: OUTCOME_TOPIC, or OUTCOME_DIR]",
+)
+@click.option("--once", is_flag=True, help="End when the folder has been read.")
+def project(database: str | None, folder: Path | None, once: bool) -> int:
+    """Keep the outcomes that workers publish in the database of nights.
+
+    The database knows how far it has read: a projector that starts again continues there, and several may
+    run at once. It runs until SIGTERM.
+    """
+    from prompt_processing.operators.night_projector import run_projector
+
+    overrides: dict[str, object] = {}
+    if database is not None:
+        overrides["nights_database"] = _file_in_folder(database)
+    if folder is not None:
+        overrides |= {"outcome_dir": str(folder), "outcome_topic": ""}
+    return run_projector(once=once, **overrides)
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    prompt nights show --database demo-output
+    prompt nights show 2026-06-01 --limit 500
+    """,
+    statuses={1: "the database cannot be read, or has no such night"},
+)
+@click.argument("night", required=False, type=NIGHT, help="Night to show.  [default: a list of nights]")
+@_database
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 2000),
+    default=50,
+    show_default=True,
+    help="Most nights or visits.",
+)
+def show(night: str | None, database: str | None, limit: int) -> None:
+    """Show nights; or the visits, times and failures of one."""
+    from rich.console import Console
+
+    from prompt_processing.nights.reading import Nights, NightsUnavailableError
+    from prompt_processing.operators.show_nights import show_night, show_nights
+
+    if database is None:
+        raise click.UsageError("Name the database with --database or NIGHTS_DATABASE.")
+    console = Console()
+    try:
+        with Nights(_file_in_folder(database)) as nights:
+            if night is None:
+                show_nights(console, nights.nights(limit).rows)
+            elif not show_night(console, nights, int(night.replace("-", "")), limit):
+                raise click.ClickException(f"The database has no visit in the night of {night}.")
+    except (NightsUnavailableError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _file_in_folder(place: str) -> str:
+    return str(Path(place) / _FILE_IN_DEMO) if Path(place).is_dir() else place
