@@ -94,6 +94,8 @@ def simulate_raw(
     planned: PlannedExposure,
     seed: int,
     template_variance: float = 0.0,
+    *,
+    static: bool = False,
 ) -> RawImage:
     """Simulate the raw of a detector.
 
@@ -109,13 +111,16 @@ def simulate_raw(
     template_variance
         Variance of the template's pixels away from sources, nJy squared for
         pixels of the camera's size; enters the expected signal-to-noise ratio.
+    static
+        Whether nothing varies, flashes or moves, as on the exposures of a template.
     """
     detector, conditions = sensor.detector, planned.conditions
     rng = np.random.default_rng([seed, 20, planned.exposure, detector.id])
     boresight = planned.true_pointing
     wcs = detector_wcs(camera, detector, *boresight)
     frame = Frame(wcs, (detector.height, detector.width), boresight[:2])
-    truth = truth_of(sky, frame, planned.band, planned.mid_mjd_tai, planned.exposure_time)
+    time = None if static else planned.mid_mjd_tai
+    truth = truth_of(sky, frame, planned.band, time, planned.exposure_time)
     light = np.zeros(frame.shape, np.float32)
     draw_scene(light, truth, frame, conditions)
     _add_sky(light, frame, planned)
