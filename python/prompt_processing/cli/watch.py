@@ -91,7 +91,7 @@ def main(
     command continues where it was, and processes nothing twice. A file that cannot be processed is set aside
     with the reason. Without reference stars in the repository, images are calibrated by the templates.
     """
-    from prompt_processing.domain.errors import PromptError
+    from prompt_processing.domain.errors import PromptError, RepositoryProblemError
     from prompt_processing.settings.environment import SettingsError
     from prompt_processing.watch.arrivals import Folder
     from prompt_processing.watch.context import WatchContext, WatchOptions
@@ -113,7 +113,7 @@ def main(
         if made := ensure_reference_stars(repo, instrument):
             click.echo(made)
         context = WatchContext(options)
-    except (PromptError, SettingsError, FileNotFoundError, ValueError) as error:
+    except (PromptError, RepositoryProblemError, SettingsError, FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     try:
         with Journal(work / "journal.db") as journal:
@@ -128,6 +128,8 @@ def main(
                 tell=lambda report: click.echo(line(report)),
             )
             click.echo(f"Watching {folder}; alerts go to {context.alerts}.")
+            if not context.has_templates:
+                click.echo("No sky map, hence no templates: images are calibrated, and give no alerts.")
             totals = watch.run(stop, interval, once)
             click.echo(summary(totals))
             return 5 if once and totals.by_state.get(FileState.SET_ASIDE) else 0
