@@ -237,7 +237,8 @@ def _plain_queries(world: World, central: Butler, visit: FannedOutVisit) -> Iter
 def _transfer(workspace: Workspace) -> None:
     """Export as one call of the Butler's own does it."""
     repositories = workspace._repositories
-    refs = repositories.exporter.outputs(repositories.local, set(workspace._runs.values()))
+    refs = workspace._entered.of_runs(workspace.runs.values())
+    refs = [ref for ref in refs if repositories.exporter.wants(ref.datasetType)]
     for ref in refs:
         repositories.local.export_files([ref])
     repositories.central.writer.transfer_from(

@@ -68,7 +68,7 @@ class Exporter:
     def export(
         self,
         source: LocalRepository,
-        runs: Collection[str],
+        datasets: Iterable[DatasetRef],
         records: Iterable[tuple[str, list[DimensionRecord]]],
         chain: str,
     ) -> int:
@@ -78,8 +78,8 @@ class Exporter:
         ----------
         source : `LocalRepository`
             The local repository.
-        runs : collection of `str`
-            Output runs, which hold only this visit's outputs.
+        datasets : iterable of `~lsst.daf.butler.DatasetRef`
+            The visit's outputs in the local repository, with dimension records.
         records : iterable of `tuple` [`str`, `list`]
             Dimension records of the visit, by element in order of insertion.
         chain : `str`
@@ -97,7 +97,7 @@ class Exporter:
         NonRetriableError
             Raised if the repository already has other outputs of the same visit.
         """
-        refs = self.outputs(source, runs)
+        refs = [ref for ref in datasets if self.wants(ref.datasetType)]
         if not refs:
             return 0
         records = list(records)
@@ -117,15 +117,15 @@ class Exporter:
                 )
             try_twice(lambda: self._refuse_duplicate(refs), central.retry_delay)
             root = datastore_root(writer)
-            datasets, files = destinations(source, root, refs, self._types)
+            described, files = destinations(source, root, refs, self._types)
             conflict: ConflictingDefinitionError | None = None
-            with ExportJournal(root, central.retry_delay).noted(outputs_message(datasets, records)):
+            with ExportJournal(root, central.retry_delay).noted(outputs_message(described, records)):
                 # Before the transaction, so that its locks are not held during the upload.
                 copy_files(files, central.retry_delay)
                 try:
                     with writer.registry.caching_context():
                         try_twice(
-                            lambda: writer.ingest(*datasets, transfer=None, skip_existing=True),
+                            lambda: writer.ingest(*described, transfer=None, skip_existing=True),
                             central.retry_delay,
                         )
                 except ConflictingDefinitionError as error:
@@ -137,10 +137,6 @@ class Exporter:
                     f"The central repository already has outputs of this visit: {conflict}", "useless"
                 ) from conflict
         return len(refs)
-
-    def outputs(self, source: LocalRepository, runs: Collection[str]) -> list[DatasetRef]:
-        """Return the datasets to hand over; arguments as for `export`."""
-        return [ref for ref in source.datasets(runs) if self.wants(ref.datasetType)]
 
     def _refuse_duplicate(self, refs: Collection[DatasetRef]) -> None:
         """Check, before anything is copied, that the visit was not handed over before.

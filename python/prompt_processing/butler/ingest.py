@@ -58,10 +58,13 @@ class IngestedExposure:
     records : `dict`
         Dimension records by element, in order of insertion; without records
         of a visit if the header does not state the pointing.
+    ref : `~lsst.daf.butler.DatasetRef`
+        The raw.
     """
 
     exposure: int
     records: VisitRecords
+    ref: DatasetRef
 
 
 class Ingester:
@@ -135,10 +138,10 @@ class Ingester:
             if observation.exposure_id in known:
                 raise RawFileError(str(image), f"exposure {observation.exposure_id} is ingested already.")
             records = self.dimension_records(visit, observation)
-            self._enter(observation, records, arrived)
+            ref = self._enter(observation, records, arrived)
         finally:
             path.unlink(missing_ok=True)
-        return IngestedExposure(observation.exposure_id, records)
+        return IngestedExposure(observation.exposure_id, records, ref)
 
     def _check(self, visit: FannedOutVisit, observation: Observation, source: str) -> None:
         if observation.instrument != visit.instrument or observation.detector != visit.detector:
@@ -250,7 +253,7 @@ class Ingester:
         ]
         return region, ConvexPolygon.convexHull(corners)
 
-    def _enter(self, observation: Observation, records: VisitRecords, file: ResourcePath) -> None:
+    def _enter(self, observation: Observation, records: VisitRecords, file: ResourcePath) -> DatasetRef:
         butler = self._local.butler
         with butler.transaction():
             for element, rows in records.items():
@@ -264,6 +267,7 @@ class Ingester:
             )
             ref = DatasetRef(raw, data_id.subset(raw.dimensions), run=self._local.collections.raw)
             butler.ingest(FileDataset(path=file, refs=[ref]), transfer="move")
+        return ref
 
 
 _SHARED_ELEMENTS = {"day_obs", "group", "visit_system"}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from lsst.daf.butler import DatasetType, DimensionRecord
+from lsst.daf.butler import DatasetRef, DatasetType, DimensionRecord
 
 from prompt_processing.activator.storage.writer_topic import WriterTopic
 from prompt_processing.butler.central import CentralRepository
@@ -51,7 +51,7 @@ class ExporterThroughWriter(Exporter):
     def export(
         self,
         source: LocalRepository,
-        runs: Collection[str],
+        datasets: Iterable[DatasetRef],
         records: Iterable[tuple[str, list[DimensionRecord]]],
         chain: str,
     ) -> int:
@@ -59,7 +59,7 @@ class ExporterThroughWriter(Exporter):
 
         Parameters
         ----------
-        source, runs, records, chain
+        source, datasets, records, chain
             See `Exporter.export`; the service derives the chain from the names of the runs.
 
         Returns
@@ -72,11 +72,11 @@ class ExporterThroughWriter(Exporter):
         RetriableError
             Raised if the datastore or Kafka cannot be reached.
         """
-        refs = self.outputs(source, runs)
+        refs = [ref for ref in datasets if self.wants(ref.datasetType)]
         if not refs:
             return 0
-        datasets, files = destinations(source, self._there, refs, self._types)
-        outputs = outputs_message(datasets, records)
+        described, files = destinations(source, self._there, refs, self._types)
+        outputs = outputs_message(described, records)
         with self._journal.noted(outputs):
             with passing("Copying outputs to the central datastore"):
                 copy_files(files, self._retry_delay)

@@ -11,7 +11,14 @@ from prompt_processing.domain.outcome import Outcome
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.telemetry.sasquatch import Bundle
 
-__all__ = ["PRELOAD_ACTION", "PRELOAD_BUNDLE", "bundles_of_visit", "preload_times", "task_metrics"]
+__all__ = [
+    "PRELOAD_ACTION",
+    "PRELOAD_BUNDLE",
+    "bundles_of_visit",
+    "preload_bundle",
+    "preload_times",
+    "task_metrics",
+]
 
 PRELOAD_BUNDLE = "promptPreload_metrics"
 
@@ -74,6 +81,19 @@ def bundles_of_visit(
         if values := task_metrics(metadata, label):
             name = f"{label}_metrics"
             yield Bundle(name, values, {**about, "dataset_type": name})
+
+
+def preload_bundle(metrics: Mapping[str, float]) -> dict[str, list[dict[str, Any]]]:
+    """Return the metrics of a preload as the dataset ``promptPreload_metrics`` has them, by action."""
+    times = preload_times(metrics)
+    others = {name: value for name, value in metrics.items() if name not in times}
+    return {
+        action: [
+            {"metric": name, "value": value, "unit": "s" if name.endswith("Time") else ""}
+            for name, value in values.items()
+        ]
+        for action, values in ((PRELOAD_ACTION, times), ("promptPreload", others))
+    }
 
 
 def preload_times(preload: Mapping[str, float]) -> dict[str, float]:

@@ -67,11 +67,14 @@ class PipelineResult:
         Metadata by task label.
     seconds : mapping
         Wall time by task label.
+    outputs : sequence of `~lsst.daf.butler.DatasetRef` or `None`
+        Datasets in the repository; `None` if only the repository knows them.
     """
 
     pipeline: str
     metadata: Mapping[str, TaskMetadata]
     seconds: Mapping[str, float]
+    outputs: Sequence[DatasetRef] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +272,8 @@ class PipelineRun:
             assume_no_existing_outputs=True,
             raise_on_partial_outputs=True,
         )
+        further = [] if provenance is None else [provenance]
+        is_known = True
         runner = MPGraphExecutor(num_proc=1, timeout=_THIRTY_DAYS, quantum_executor=watched, fail_fast=True)
         try:
             self._executor.run_pipeline(self._graph, graph_executor=runner, provenance_dataset_ref=provenance)
@@ -281,8 +286,11 @@ class PipelineRun:
                 raise
             # The tasks have run, and the alerts are sent: the outputs are worth more than their provenance.
             _LOG.exception("The provenance of pipeline %s is lost.", self._pipeline.path)
-        outputs.hand_over()
-        return PipelineResult(self._pipeline.stem, watched.metadata, watched.seconds)
+            is_known = False
+        entered = [*outputs.hand_over(), *further]
+        return PipelineResult(
+            self._pipeline.stem, watched.metadata, watched.seconds, entered if is_known else None
+        )
 
 
 def _hand_over_rest(outputs: VisitOutputs) -> None:

@@ -123,11 +123,16 @@ class VisitOutputs(LimitedButler):
         for ref in refs:
             self._held.pop(ref.id, None)
 
-    def hand_over(self) -> None:
+    def hand_over(self) -> list[DatasetRef]:
         """Enter everything that is held in the repository.
 
         Afterwards nothing is held here, so that images which the repository
         keeps in memory are not stored twice.
+
+        Returns
+        -------
+        refs : `list` [`~lsst.daf.butler.DatasetRef`]
+            What was entered.
         """
         held, self._held = list(self._held.values()), {}
         together: dict[Any, list[DatasetRef]] = defaultdict(list)
@@ -139,3 +144,4 @@ class VisitOutputs(LimitedButler):
         for ref, obj, provenance in held:
             put_into_datastore(self._repository, obj, ref, provenance)
         _LOG.debug("%d datasets entered in the local repository.", len(held))
+        return [ref for ref, _, _ in held]

@@ -25,7 +25,8 @@ from prompt_processing.instruments.errors import RawError
 from prompt_processing.instruments.geometry import detector_region
 from prompt_processing.settings.worker import Settings
 
-from .metric_bundles import PRELOAD_ACTION, PRELOAD_BUNDLE, preload_times
+from .entered_datasets import EnteredDatasets
+from .metric_bundles import PRELOAD_BUNDLE, preload_bundle
 from .pipelines import (
     DataSelection,
     PipelineResult,
@@ -76,6 +77,7 @@ class Workspace:
         self._preload_metrics: dict[str, float] = {}
         self._exposures: set[int] = set()
         self._records: VisitRecords = {}
+        self._entered = EnteredDatasets(repositories.local)
         self.preloaded = PreloadedData()
 
     @property
@@ -176,7 +178,7 @@ class Workspace:
             _LOG.warning("No preprocessing pipeline can be built for %s.", visit)
             return
         try:
-            run.execute(self._provenance(run))
+            self._execute(run)
         except TaskFailedError as failure:
             # Nothing writes to the APDB before images arrive.
             raise meaning_of_failure(failure, changed=False) from failure
@@ -198,7 +200,9 @@ class Workspace:
         ingester = self._repositories.ingester
         for image in images:
             try:
-                ingested = ingester.ingest(self._visit, image, self._exposures)
+                with self._entered.adding() as added:
+                    ingested = ingester.ingest(self._visit, image, self._exposures)
+                    added.append(ingested.ref)
             except (RawError, OSError) as error:
                 _LOG.warning("Image %s is dropped: %s", image, error)
                 continue
@@ -230,11 +234,21 @@ class Workspace:
         run = first_buildable([self._pipeline_run(pipeline) for pipeline in self._main], data)
         if run is None:
             names = ", ".join(self._described(path) for path in self._chosen.main)
-            raise NonRetriableError(f"None of the pipelines {names} can be built for {visit}.", "useless")
+            raise NonRetriableError(
+                f"None of the pipelines {names} can be built for {visit}{self._what_is_missing()}.", "useless"
+            )
         try:
-            return run.execute(self._provenance(run))
+            return self._execute(run)
         except TaskFailedError as failure:
             raise meaning_of_failure(failure, self.permanently_changed()) from failure
+
+    def _execute(self, run: PipelineRun) -> PipelineResult:
+        with self._entered.adding() as added:
+            result = run.execute(self._provenance(run))
+            added += result.outputs or []
+        if result.outputs is None:
+            self._entered.forget()
+        return result
 
     def permanently_changed(self) -> bool | None:
         """Return whether the APDB holds anything of this visit; `None` if it does not answer."""
@@ -259,7 +273,7 @@ class Workspace:
         records = [(element, self._records.get(element, [])) for element in RECORD_ORDER]
         return repositories.exporter.export(
             repositories.local,
-            set(self._runs.values()),
+            self._entered.of_runs(self._runs.values()),
             records,
             repositories.central.collections.output_chain(self._night),
         )
@@ -268,16 +282,30 @@ class Workspace:
         """Remove raws, outputs and evicted inputs from the local repository."""
         repositories = self._repositories
         collections = repositories.local.collections
-        held = repositories.local.datasets([*self._runs.values(), collections.raw])
+        held = self._entered.of_runs([*self._runs.values(), collections.raw])
         # Init-outputs have no detector; the next visit uses them too.
         of_visit = [ref for ref in held if "detector" in ref.datasetType.dimensions]
         repositories.local.discard([*of_visit, *repositories.cache.evict()])
         self._runs.clear()
         self._exposures.clear()
         self._records.clear()
+        self._entered.clear()
         # Images in reference cycles would otherwise stay in memory beside those of the next visit.
         gc.collect()
         return_freed_memory()
+
+    def _what_is_missing(self) -> str:
+        """Return which inputs the least demanding pipeline lacks, as the end of a sentence."""
+        least = self._main[-1]
+        needed = least.needed_inputs()
+        missing = sorted(
+            dataset_type.name
+            for dataset_type, _ in least.inputs()
+            if dataset_type.name in needed and not self.preloaded.count(dataset_type.name)
+        )
+        if not missing:
+            return ""
+        return f": {least.stem} lacks {', '.join(missing)} of this detector, filter and time"
 
     def _data_selection(self, exposures: Sequence[int] | None = None) -> DataSelection:
         where = "instrument = the_instrument AND detector = the_detector"
@@ -349,28 +377,20 @@ class Workspace:
         metrics = self._preload_metrics
         metrics["prep_butlerPreprocessTime"] = preprocessing_seconds
         metrics["prep_butlerTotalTime"] = metrics.get("prep_butlerTotalTime", 0.0) + preprocessing_seconds
-        times = preload_times(metrics)
-        others = {name: value for name, value in metrics.items() if name not in times}
-        self._put(
-            {
-                action: [
-                    {"metric": name, "value": value, "unit": "s" if name.endswith("Time") else ""}
-                    for name, value in values.items()
-                ]
-                for action, values in ((PRELOAD_ACTION, times), ("promptPreload", others))
-            },
-            PRELOAD_BUNDLE,
-        )
+        self._put(preload_bundle(metrics), PRELOAD_BUNDLE)
 
     def _put(self, product: Any, dataset_type: str) -> None:
-        self._repositories.local.butler.put(
-            product,
-            dataset_type,
-            instrument=self._visit.instrument,
-            group=self._visit.groupId,
-            detector=self._visit.detector,
-            run=self._output_run(NO_PIPELINE),
-        )
+        with self._entered.adding() as added:
+            added.append(
+                self._repositories.local.butler.put(
+                    product,
+                    dataset_type,
+                    instrument=self._visit.instrument,
+                    group=self._visit.groupId,
+                    detector=self._visit.detector,
+                    run=self._output_run(NO_PIPELINE),
+                )
+            )
 
     def _region(self, padding_arcsec: float) -> ConvexPolygon | None:
         visit, camera = self._visit, self._repositories.camera
