@@ -15,6 +15,12 @@ FEW_STAMPS = 20
 FEWEST_ALIKE = 4
 """Smallest number of them that agree on a flux ratio."""
 
+MEDIAN_SQUARE = 0.455
+"""Median of the square of a Gaussian variable of scatter 1."""
+
+LARGEST_MISFIT = 2.5
+"""Misfit of a star, in units of the scatter of all stars' misfits, that is still chance."""
+
 
 def of_one_flux_ratio(
     product: NDArray[np.float64], precision: NDArray[np.float64], options: KernelOptions
@@ -75,10 +81,13 @@ def without_misfits(
     clip : `float`
         Largest excess of ln(chi2 / expected chi2) over the median of those, robust sigmas.
     """
-    log = np.log(np.maximum(chi2, 1e-3) / _expected_chi2(chi2, signal, used))
+    expected = _expected_chi2(chi2, signal, used)
+    log = np.log(np.maximum(chi2, 1e-3) / expected)
     centre = float(np.median(log[used]))
     spread = max(MAD_TO_SIGMA * float(np.median(np.abs(log[used] - centre))), 0.05)
-    return np.asarray(log < centre + clip * spread)
+    # Noise is much the same in all stamps, but misfits that exceed it scatter by themselves.
+    chance = (1 + (expected - 1) * LARGEST_MISFIT**2 / MEDIAN_SQUARE) / expected
+    return np.asarray(log < centre + np.maximum(clip * spread, np.log(chance)))
 
 
 def _expected_chi2(

@@ -15,6 +15,7 @@ from prompt_processing.imaging.errors import TooFewKernelStarsError
 from prompt_processing.imaging.row_bands import in_bands
 
 from .alike_stamps import of_one_flux_ratio, without_misfits
+from .kernel_equations import Equations, choose_variation, condition_number, solve
 from .options import KernelOptions
 
 NOISE_REMOVED = 0.9
@@ -214,37 +215,24 @@ def fit_kernel(
     used = usable
     chi2 = np.ones(n)
     weights = np.zeros((normal.shape[1], terms.shape[1]))
-    condition = np.inf
+    variation = options.variations[0]
     for iteration in range(options.iterations):
-        weights, condition = _solve(terms[used], normal[used], right[used], options)
-        local = terms @ weights.T
-        squares = np.einsum("ni,nij,nj->n", local, normal, local, optimize=True)
-        squares += equations.noise * np.einsum("ni,ij,nj->n", local, equations.overlap, local, optimize=True)
-        chi2 = (constant - 2 * np.sum(right * local, axis=1) + squares) / dof
+        weights = solve(equations, terms, used, options, variation)
+        chi2 = equations.chi2(terms @ weights.T)
         if iteration == options.iterations - 1:
             break
         kept = usable & without_misfits(chi2, constant / dof, used, options.clip)
-        if kept.sum() < max(3, n // 3) or np.array_equal(kept, used):
+        if kept.sum() < max(3, n // 3):
             break
-        used = kept
+        chosen = variation
+        if iteration == 0 and order > 0:
+            chosen = choose_variation(equations, terms, np.flatnonzero(kept), options)
+        if np.array_equal(kept, used) and chosen == variation:
+            break
+        used, variation = kept, chosen
     kernel = MatchingKernel(basis.images(), weights, order, x_centre, y_centre, scale, convolves_science)
+    condition = condition_number(equations, terms, used, options, variation)
     return KernelFit(kernel, used, chi2, condition)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Equations:
-    """Chi squared of each stamp as ``constant - 2 right.a + a.matrix.a + noise * a.overlap.a``.
-
-    The last term comes from the convolved image's own noise; it is part of the
-    residual, but not of the equations for the weights ``a``.
-    """
-
-    matrix: NDArray[np.float64]
-    right: NDArray[np.float64]
-    constant: NDArray[np.float64]
-    dof: NDArray[np.float64]
-    noise: NDArray[np.float64]
-    overlap: NDArray[np.float64]
 
 
 def _convolve(images: NDArray[np.float64], kernel: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -259,7 +247,7 @@ def _convolve(images: NDArray[np.float64], kernel: NDArray[np.floating]) -> NDAr
     return np.asarray(product[:, top : top + images.shape[1], left : left + images.shape[2]])
 
 
-def _normal_equations(stamps: Stamps, basis: GaussHermiteBasis, options: KernelOptions) -> _Equations:
+def _normal_equations(stamps: Stamps, basis: GaussHermiteBasis, options: KernelOptions) -> Equations:
     n, window = len(stamps.x), stamps.target.shape[1]
     n_basis, half = len(basis.pairs), basis.half
     normal, right = np.empty((n, n_basis, n_basis)), np.empty((n, n_basis))
@@ -300,34 +288,4 @@ def _normal_equations(stamps: Stamps, basis: GaussHermiteBasis, options: KernelO
             fill(slice(first, min(first + 32, stop)))
 
     in_bands(set_up, n)
-    return _Equations(normal, right, constant, np.maximum(dof, 1.0), noise, overlap)
-
-
-def _solve(
-    terms: NDArray[np.float64],
-    normal: NDArray[np.float64],
-    right: NDArray[np.float64],
-    options: KernelOptions,
-) -> tuple[NDArray[np.float64], float]:
-    """Solve for the weights (n_basis, n_terms) of all stamps together; also return the condition number."""
-    n_terms, n_basis = terms.shape[1], normal.shape[1]
-    products = (terms[:, :, np.newaxis] * terms[:, np.newaxis]).reshape(len(terms), -1)
-    blocks = (products.T @ normal.reshape(len(terms), -1)).reshape(n_terms, n_terms, n_basis, n_basis)
-    matrix = blocks.transpose(2, 0, 3, 1).reshape(n_basis * n_terms, -1)
-    vector = np.einsum("nb,nt->bt", right, terms, optimize=True).ravel()
-    # The mean flux ratio is left free; all other weights are expected to be small, and variations smaller.
-    precision = np.full((n_basis, n_terms), options.prior**-2)
-    precision[:, 1:] *= 4
-    precision[0] = options.flux_variation**-2
-    precision[0, 0] = 0.0
-    matrix[np.diag_indices_from(matrix)] += precision.ravel()
-    # Where the noise is smoother than white, subtracting it may make a sharp term negative.
-    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-300))
-    scaled = matrix * scale[:, np.newaxis] * scale
-    eigenvalues, vectors = np.linalg.eigh(scaled)
-    largest = eigenvalues[-1]
-    # Subtracting the noise may make directions without signal slightly negative.
-    good = eigenvalues > 1e-10 * largest
-    solution = vectors[:, good] @ ((vectors[:, good].T @ (vector * scale)) / eigenvalues[good])
-    condition = float(largest / eigenvalues[good][0])
-    return (solution * scale).reshape(n_basis, n_terms), condition
+    return Equations(normal, right, constant, np.maximum(dof, 1.0), noise, overlap)

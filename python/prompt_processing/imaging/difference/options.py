@@ -31,6 +31,9 @@ class KernelOptions:
         brightest stars from dominating the fit.
     prior : `float`
         Expected size of the weights of the unit-norm basis images.
+    variations : `tuple` of `float`
+        Expected sizes of those weights' variation over the image to choose from, largest first; the one that
+        best predicts stars left out of the fit is used.
     flux_variation : `float`
         Expected variation of the flux ratio over the image, as a fraction: residuals of
         flat fields and clouds. Without it, corners without stars would have any flux scale.
@@ -48,6 +51,7 @@ class KernelOptions:
     clip: float = 3.5
     model_error: float = 0.001
     prior: float = 0.015
+    variations: tuple[float, ...] = (0.0075, 0.0025, 0.0008, 0.0002)
     flux_variation: float = 0.01
     flux_change: float = 0.08
 

@@ -42,16 +42,20 @@ def test_polynomial_spectra_are_those_of_the_mixed_image():
     assert np.allclose(spectra[1], kernel_spectra(np.tensordot(terms, psf.coefficients, 1), 32), atol=1e-4)
 
 
-def stamps_of(kernel_sigma: float, n: int, noise: float, *, dex: float = 4.0) -> Stamps:
-    """Stars of sigma 1.5 pixels and what a Gaussian kernel of flux ratio 0.9 makes of them, with noise."""
+def stamps_of(kernel_sigma: float, n: int, noise: float, *, dex: float = 4.0, slope: float = 0.0) -> Stamps:
+    """Stars of sigma 1.5 pixels and what a Gaussian kernel of flux ratio 0.9 makes of them, with noise.
+
+    The kernel's sigma changes by ``slope`` (pixels) from the left edge to the right one.
+    """
     rng = np.random.default_rng(1)
     basis = make_basis(kernel_sigma, KernelOptions())
     window = 25
     wide = window + 2 * basis.half
-    total_sigma = np.hypot(1.5, kernel_sigma)
+    x, y = rng.uniform(0, 1000, n), rng.uniform(0, 1000, n)
     source, target = np.empty((n, wide, wide)), np.empty((n, window, window))
     for i in range(n):
         dx, dy, flux = rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5), 10 ** rng.uniform(dex - 0.5, dex + 0.5)
+        total_sigma = np.hypot(1.5, kernel_sigma + slope * (x[i] - 500) / 1000)
         source[i] = flux * gaussian(1.5, wide, dx, dy) + rng.normal(0, noise, (wide, wide))
         target[i] = (
             0.9 * flux * gaussian(total_sigma, window, dx, dy) + 7.0 + rng.normal(0, 1, (window, window))
@@ -59,14 +63,14 @@ def stamps_of(kernel_sigma: float, n: int, noise: float, *, dex: float = 4.0) ->
     ones = np.ones((n, window, window), np.float32)
     variance = noise**2 * ones
     return Stamps(
-        rng.uniform(0, 1000, n), rng.uniform(0, 1000, n),
+        x, y,
         source.astype(np.float32), target.astype(np.float32), ones, variance,
     )  # fmt: skip
 
 
-def matched_star(kernel: MatchingKernel) -> np.ndarray:
-    """What the kernel makes of a star of sigma 1.5 pixels: what stars cannot tell of it does not matter."""
-    return fftconvolve(gaussian(1.5, 31), kernel.image_at(500, 500), mode="same")
+def matched_star(kernel: MatchingKernel, x: float = 500) -> np.ndarray:
+    """What the kernel makes of a star of sigma 1.5 pixels: only that part of it can be measured."""
+    return fftconvolve(gaussian(1.5, 31), kernel.image_at(x, 500), mode="same")
 
 
 def test_known_kernel_is_found_whatever_the_background():
@@ -86,6 +90,22 @@ def test_noise_of_the_convolved_image_does_not_bias_the_kernel():
     assert matched_star(fit.kernel).max() == pytest.approx(
         0.9 * gaussian(np.hypot(1.5, 1.6), 31).max(), rel=0.03
     )
+
+
+def test_few_stars_do_not_make_a_constant_kernel_vary():
+    options = KernelOptions()
+    fit = fit_kernel(stamps_of(1.6, 40, 1.0, dex=3.0), make_basis(1.6, options), (1000, 1000), options)
+    changes = [matched_star(fit.kernel, x) - matched_star(fit.kernel) for x in (50, 950)]
+    # Free to vary, it moves 3 per cent of the light.
+    assert max(np.abs(change).sum() for change in changes) < 0.012
+
+
+def test_kernel_that_varies_is_followed():
+    options = KernelOptions()
+    fit = fit_kernel(stamps_of(1.6, 80, 0.1, slope=0.4), make_basis(1.6, options), (1000, 1000), options)
+    for x, sigma in ((100, 1.44), (900, 1.76)):
+        truth = 0.9 * gaussian(np.hypot(1.5, sigma), 31)
+        assert np.abs(matched_star(fit.kernel, x) - truth).sum() < 0.003
 
 
 def test_variable_star_is_left_out():
