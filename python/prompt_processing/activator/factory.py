@@ -14,7 +14,7 @@ from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.activator.services.repositories import Repositories
 from prompt_processing.activator.services.visit_rules import VisitPipelines, VisitRules
 from prompt_processing.activator.services.visit_workspace import VisitWorkspace
-from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
+from prompt_processing.activator.services.wait_for_snaps import Notices, WaitForSnaps
 from prompt_processing.activator.services.workspace import Workspace
 from prompt_processing.activator.storage.arrived_images import ArrivedImages
 from prompt_processing.activator.storage.iers_tables import IersTablesError, import_iers_tables
@@ -51,15 +51,19 @@ class ProcessContext:
         Settings.
     camera : `~prompt_processing.instruments.camera.Camera`, optional
         The instrument; by default the one that the settings name.
+    notices : `~prompt_processing.activator.services.wait_for_snaps.Notices`, optional
+        Arrival notices; by default those of Kafka.
     """
 
-    def __init__(self, settings: Settings, camera: Camera | None = None) -> None:
+    def __init__(
+        self, settings: Settings, camera: Camera | None = None, notices: Notices | None = None
+    ) -> None:
         self.settings = settings
         self.camera = load_camera(settings.rubin_instrument) if camera is None else camera
         self.log_context = LogContext(settings.rubin_instrument)
         self.metrics = Metrics(settings.rubin_instrument)
         self.metrics.expect_messages(settings.bucket_topic)
-        self.notices = ArrivalNotices(
+        self.notices: Notices = notices or ArrivalNotices(
             settings.kafka,
             settings.bucket_topic,
             offset_reset=settings.bucket_notification_kafka_offset_reset,
@@ -244,14 +248,20 @@ class Factory:
     def __init__(self, context: ProcessContext) -> None:
         self._context = context
 
-    def process_visit(self) -> ProcessVisit:
-        """Make the service that processes visits."""
+    def process_visit(self, snaps: WaitForSnaps | None = None) -> ProcessVisit:
+        """Make the service that processes visits.
+
+        Parameters
+        ----------
+        snaps : `~prompt_processing.activator.services.wait_for_snaps.WaitForSnaps`, optional
+            Finds the images; by default in the bucket, after notices.
+        """
         context = self._context
         settings = context.settings
         return ProcessVisit(
             rules=VisitRules.from_settings(settings, context.camera),
             open_workspace=context.open_workspace,
-            snaps=WaitForSnaps(context.notices, context.images, settings.image_timeout),
+            snaps=snaps or WaitForSnaps(context.notices, context.images, settings.image_timeout),
             in_apdb=context.in_apdb,
             interruption=Interruption(settings.worker_timeout, settings.worker_grace_period),
             metrics=context.metrics,

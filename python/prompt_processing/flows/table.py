@@ -33,5 +33,10 @@ FLOWS = {
     "build-templates": FlowEntry(
         f"{_HERE}.build_templates:build_templates", "Make the templates of a survey's patches."
     ),
+    "reprocess-night": FlowEntry(
+        f"{_HERE}.reprocess_night:reprocess_night",
+        "Process a night again, and compare it with the first processing.",
+    ),
+    "catch-up": FlowEntry(f"{_HERE}.catch_up:catch_up", "Process what a night left unfinished."),
 }
 """Flows by name."""

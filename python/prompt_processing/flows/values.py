@@ -10,7 +10,7 @@ from .errors import FlowError
 if TYPE_CHECKING:
     from astropy.time import Time
 
-__all__ = ["nights_between", "time_of", "timestamp"]
+__all__ = ["nights_between", "noon_of", "time_of", "timestamp"]
 
 
 def nights_between(nights: tuple[int, ...]) -> tuple[int, int] | None:
@@ -26,6 +26,20 @@ def nights_between(nights: tuple[int, ...]) -> tuple[int, int] | None:
     if len(nights) > 2 or nights[0] > nights[-1] or not all(10**7 <= night < 10**8 for night in nights):
         raise FlowError("nights are FIRST,LAST, both YYYYMMDD, such as 20260910,20260912")
     return nights[0], nights[-1]
+
+
+def noon_of(night: int) -> float:
+    """Return the begin of a day of observation, Unix seconds, UTC.
+
+    Raises
+    ------
+    FlowError
+        Raised if it is no day.
+    """
+    try:
+        return datetime.strptime(f"{night} 12", "%Y%m%d %H").replace(tzinfo=UTC).timestamp()
+    except ValueError as error:
+        raise FlowError(f"night {night} is no day YYYYMMDD") from error
 
 
 def time_of(text: str | None, name: str) -> Time | None:

@@ -113,6 +113,9 @@ class _NoNotices:
     def stop(self) -> None:
         """Do nothing."""
 
+    def close(self) -> None:
+        """Do nothing."""
+
 
 class _OneFile:
     """The place of the bucket: the file that is processed now."""

@@ -35,6 +35,9 @@ class Notices(Protocol):
     def stop(self) -> None:
         """Forget the position."""
 
+    def close(self) -> None:
+        """Close the connection."""
+
 
 class Images(Protocol):
     """A source of images, see `ImageBucket`."""

@@ -159,7 +159,8 @@ def find_gaps(record: NightRecord, before: float) -> list[Gap]:
         images = tuple(raws[share][exposure] for exposure in sorted(raws[share]))
         verdict = _judge(record, share, images)
         if verdict is not None:
-            found.append(Gap(*share, *verdict, shares[share], images))
+            kind, remedy, reason = verdict
+            found.append(Gap(*share, kind, remedy, reason, shares[share], images))
     return found
 
 
