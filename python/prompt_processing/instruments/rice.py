@@ -14,12 +14,11 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from prompt_processing.telemetry.handover import in_this_context
+
+from .rice_bits import leading_zeros
 
 __all__ = ["DENSEST", "decode_row", "decode_rows", "is_row_compressed", "read_row_compressed"]
 
@@ -107,16 +106,6 @@ def read_row_compressed(
 
     with ThreadPoolExecutor(max(1, min(len(os.sched_getaffinity(0)), len(hdus), 8))) as pool:
         return list(pool.map(in_this_context(read), hdus))
-
-
-@intrinsic
-def _leading_zeros(context, bits):  # type: ignore[no-untyped-def]
-    """Count the zeros before the first one of 64 bits, with the processor's own instruction."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.ctlz(arguments[0], cgutils.false_bit)
-
-    return types.uint64(types.uint64), generate
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -210,7 +199,7 @@ def _decode_row(content, start, length, values) -> bool:  # type: ignore[no-unty
         marked = np.uint32(1) << np.uint32(low)
         for column in range(first, last):
             bits, have, position = _filled(content, position, bits, have)
-            zeros = _leading_zeros(bits)
+            zeros = leading_zeros(bits)
             more = np.uint64(0)
             if zeros + low > np.uint64(55):
                 while zeros > np.uint64(55):
@@ -220,7 +209,7 @@ def _decode_row(content, start, length, values) -> bool:  # type: ignore[no-unty
                     more += np.uint64(56)
                     bits, have = bits << np.uint64(56), have - np.uint64(56)
                     bits, have, position = _filled(content, position, bits, have)
-                    zeros = _leading_zeros(bits)
+                    zeros = leading_zeros(bits)
                 bits, have = bits << zeros, have - zeros
                 bits, have, position = _filled(content, position, bits, have)
                 more, zeros = more + zeros, np.uint64(0)
