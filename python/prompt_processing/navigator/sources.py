@@ -18,7 +18,9 @@ from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.errors import PromptError
 from prompt_processing.nights.reading import Nights, NightsUnavailableError
 
+from .collections.shelf import PlotDefaults, PlotShelf
 from .detector.pixels import ArrayCache
+from .remarks.desk import RemarkDesk
 
 __all__ = ["Places", "Sources", "UnavailableError"]
 
@@ -54,6 +56,14 @@ class Places:
         Its schema in the database (PostgreSQL).
     alerts
         Folder of alert packets.
+    collection
+        Collection whose plots are shown first.
+    summaries
+        Folder or bucket of summaries of collections' plots.
+    remarks
+        URL of the database of flags and notes, the only one that is written.
+    user_header
+        Header in which the edge names the user.
     """
 
     repository: str | None = None
@@ -61,6 +71,10 @@ class Places:
     apdb: str | None = None
     apdb_schema: str | None = None
     alerts: Path | None = None
+    collection: str | None = None
+    summaries: str | None = None
+    remarks: str | None = None
+    user_header: str | None = None
 
     @classmethod
     def of_demo(cls, output: Path) -> Places:
@@ -107,6 +121,11 @@ class Sources:
         self._nights: Nights | None = None
         self._failed: dict[str, tuple[float, str]] = {}
         self.pixels = ArrayCache(_PIXEL_CACHE_BYTES)
+        self.plots = PlotShelf(
+            self.butler,
+            PlotDefaults(places.repository or "", places.collection or "", places.summaries or ""),
+        )
+        self.remarks = RemarkDesk(places.remarks or "", places.user_header or "")
         use_butler_types()
 
     @contextmanager
@@ -156,6 +175,8 @@ class Sources:
 
     def close(self) -> None:
         """Close the connections."""
+        self.plots.close()
+        self.remarks.close()
         if self._butler is not None:
             self._butler.close()
             self._butler = None

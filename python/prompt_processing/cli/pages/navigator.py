@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prompt_processing.navigator.sources import Places
 
 _WHAT = "What it shows"
+_NOTES = "Flags and notes"
 _WHERE = "Where it serves"
 
 
@@ -32,7 +33,13 @@ _WHERE = "Where it serves"
     "demo", required=False, type=click.Path(path_type=Path), help="Output folder of prompt demo --keep."
 )
 @option(
-    "--repo", metavar="URI", section=_WHAT, envvar="BUTLER_URI", show_envvar=True, help="Butler repository."
+    "--repo",
+    "repository",
+    metavar="URI",
+    section=_WHAT,
+    envvar=["BUTLER_URI", "BUTLER_DEFAULT_REPO"],
+    show_envvar=True,
+    help="Butler repository, or its name in the file of DAF_BUTLER_REPOSITORY_INDEX.",
 )
 @option("--nights", metavar="URL", section=_WHAT, help="Database of nights, or its SQLite file.")
 @option("--apdb", metavar="URL", section=_WHAT, help="Database of an SQL APDB.")
@@ -43,6 +50,33 @@ _WHERE = "Where it serves"
     type=click.Path(path_type=Path),
     section=_WHAT,
     help="Folder of alert packets.",
+)
+@option(
+    "--collection",
+    metavar="NAME",
+    section=_WHAT,
+    envvar="BUTLER_DEFAULT_COLLECTION",
+    show_envvar=True,
+    help="Collection whose plots are shown first.",
+)
+@option(
+    "--summaries",
+    metavar="URI",
+    section=_WHAT,
+    help="Folder of the files that prompt repo summarize-plots writes.",
+)
+@option(
+    "--remarks",
+    metavar="URL",
+    section=_NOTES,
+    help="Database of flags and notes, or its SQLite file.  [default: no remarks]",
+)
+@option(
+    "--user-header",
+    metavar="NAME",
+    section=_NOTES,
+    help="Header in which the proxy names the user, such as X-Forwarded-User. Set it only where browsers "
+    "cannot pass the proxy by.  [default: remarks have no name]",
 )
 @option(
     "--port",
@@ -84,7 +118,8 @@ def main(
 ) -> int:
     """Show nights, visits, detectors' images, objects and plots in a browser.
 
-    Nothing is written: repository, databases and alerts are opened to read. A page whose source is missing or
+    Repository, databases and alerts are opened to read; only flags and notes are written, to a database of
+    their own. A page whose source is missing or
     unreachable says so, and recovers by itself. There is no login: publish the port only behind a proxy that
     has one.
     """

@@ -1,0 +1,1 @@
+"""Figures of any collection of any known repository."""

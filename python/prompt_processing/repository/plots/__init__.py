@@ -1,0 +1,1 @@
+"""Find figures, datasets of the storage class ``Plot``, in any Butler repository, which is only read."""
