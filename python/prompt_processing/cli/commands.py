@@ -190,6 +190,9 @@ COMMANDS = {
         "See the night",
         f"{_CLI}.pages.edge:main",
     ),
+    "board": Entry(
+        "Show a night as it happens, for many viewers.", "See the night", f"{_CLI}.pages.board:main"
+    ),
     "nights project": Entry(
         "Keep the outcomes that workers publish in a database.", target=f"{_CLI}.pages.nights:project"
     ),

@@ -1,0 +1,207 @@
+"""The page of the board: its content, its headers, and what it does without a database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from night_messages import START, a_visit, announced, began, ended
+
+from prompt_processing.board.app import make_app
+from prompt_processing.board.snapshot import Choice, SnapshotReader
+from prompt_processing.board.view import ELEMENTS
+from prompt_processing.domain.outcome import Status
+from prompt_processing.nights.reading import Nights
+from prompt_processing.nights.store import NightStore
+
+HOSTILE = "<img src=x onerror=alert(1)> %{x} </script><a href='javascript:1'>"
+
+
+class Clock:
+    """A clock that moves when a test says so."""
+
+    def __init__(self) -> None:
+        self.time = START + 60
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "night.db"
+
+
+@pytest.fixture
+def store(database: Path, clock: Clock) -> Iterator[NightStore]:
+    opened = NightStore(database, clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def nights(database: Path, clock: Clock) -> Iterator[Nights]:
+    with Nights(database, now=clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(nights: Nights, clock: Clock) -> FlaskClient:
+    return make_app(nights, "/board", now=clock).test_client()
+
+
+def view(client: FlaskClient, query: str = "") -> dict[str, Any]:
+    answer = client.get(f"/board/_view{query}")
+    assert answer.status_code == 200
+    assert answer.json is not None
+    names = [name for name, _ in ELEMENTS]
+    return dict(zip(names, answer.json["content"], strict=True)) | {"current": answer.json["current"]}
+
+
+def a_night(store: NightStore, reason: str = "No template.") -> None:
+    visits = [a_visit(1, detector) for detector in (93, 94, 95)]
+    failed = ended(visits[2], status=Status.FAILED, reason=reason)
+    store.write([announced(visits[0], (92, 93, 94, 95)), began(visits[0]), ended(visits[1]), failed], {})
+
+
+def test_view_shows_states_times_visits_and_failures(client: FlaskClient, store: NightStore) -> None:
+    a_night(store)
+    shown = view(client)
+    text = json.dumps(shown)
+    assert shown["heading"] == "LSSTCam 2026-05-31"
+    assert "No template." in text
+    assert "2026053100101" in text
+    assert shown["notice"] is None
+    figure = shown["focal-plane-0"]
+    placed = {trace["name"]: len(trace["x"]) for trace in figure["data"]}
+    assert placed == {"waiting": 1, "processing": 1, "late": 0, "done": 1, "skipped": 0, "failed": 1}
+    # R22_S11 is in the middle of the camera.
+    (done,) = [trace for trace in figure["data"] if trace["name"] == "done"]
+    assert (done["x"], done["y"]) == ([0.0], [0.0])
+    outstanding = next(line for line in shown["progress"]["data"] if line["name"] == "outstanding")
+    assert outstanding["y"][-1] == 2
+
+
+def test_each_state_has_a_symbol_of_its_own(client: FlaskClient, store: NightStore) -> None:
+    a_night(store)
+    symbols = [trace["marker"]["symbol"] for trace in view(client)["focal-plane-0"]["data"]]
+    assert len(set(symbols)) == len(symbols) == 6
+
+
+def test_texts_of_messages_are_never_markup(client: FlaskClient, store: NightStore) -> None:
+    a_night(store, HOSTILE)
+    shown = view(client)
+    hovers = [text for trace in shown["focal-plane-0"]["data"] for text in trace["text"]]
+    assert not [text for text in hovers if "<img" in text or "<a" in text or "%{" in text]
+    # React shows a child that is a string as text.
+    assert HOSTILE in json.dumps(shown["errors"])
+    assert '"dangerouslySetInnerHTML"' not in json.dumps(shown)
+
+
+def test_unknown_camera_is_shown_in_a_grid(client: FlaskClient, store: NightStore) -> None:
+    store.write([announced(a_visit(instrument="../../etc"), (1, 2, 3, 4))], {})
+    (waiting, *_) = view(client)["focal-plane-0"]["data"]
+    assert len(set(zip(waiting["x"], waiting["y"], strict=True))) == 4
+
+
+def test_view_that_a_browser_has_is_not_sent_again(client: FlaskClient, store: NightStore) -> None:
+    a_night(store)
+    first = client.get("/board/_view", headers={"Accept-Encoding": "gzip"})
+    again = client.get("/board/_view", headers={"If-None-Match": first.headers["ETag"]})
+    assert (first.headers["Content-Encoding"], again.status_code, again.data) == ("gzip", 304, b"")
+
+
+def test_night_and_instrument_are_chosen_by_the_address(client: FlaskClient, store: NightStore) -> None:
+    a_night(store)
+    store.write([ended(a_visit(2, instrument="HSC", announced=START + 5 * 86400))], {})
+    assert view(client)["heading"].startswith("HSC 2026-06-05")
+    assert view(client, "?night=2026-05-31&instrument=LSSTCam")["heading"] == "LSSTCam 2026-05-31"
+    assert view(client, "?night=2026-05-31'; DROP&instrument=" + "x" * 1000)["heading"].startswith("HSC")
+    assert view(client, "?night=9999-99-99&instrument=%00")["current"]
+
+
+def test_page_allows_no_inline_script_eval_or_other_host(client: FlaskClient) -> None:
+    page = client.get("/board/")
+    policy = dict(part.split(" ", 1) for part in page.headers["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert "unsafe" not in policy["script-src"]
+    assert "http" not in " ".join(policy.values())
+    assert "http://" not in page.text.replace("http://www.w3.org", "")
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/board/_view", "/board/", "/board/_dash-update-component"])
+def test_nothing_can_be_sent_to_the_board(client: FlaskClient, path: str) -> None:
+    assert client.post(path, json={}).status_code == 405
+
+
+def test_without_database_the_page_is_up_and_recovers(
+    client: FlaskClient, database: Path, clock: Clock
+) -> None:
+    assert client.get("/board/").status_code == 200
+    assert client.get("/health/live").status_code == 200
+    shown = view(client)
+    assert not shown["current"]
+    assert "cannot be read" in json.dumps(shown["notice"])
+    ready = client.get("/health/ready")
+    assert (ready.status_code, ready.json) == (200, {"live": True, "ready": True, "database": False})
+    store = NightStore(database, clock)
+    a_night(store)
+    store.close()
+    wait_for_the_next_reading(client)
+    assert view(client)["heading"] == "LSSTCam 2026-05-31"
+
+
+def wait_for_the_next_reading(client: FlaskClient) -> None:
+    """Make the application forget when it asked last."""
+    views = client.application.view_functions["answer"].__self__  # type: ignore[attr-defined]
+    views._reader._monotonic = lambda: 1e12
+
+
+def test_lost_database_is_named_with_the_time_of_the_data(nights: Nights, store: NightStore) -> None:
+    a_night(store)
+    ticks = iter(range(0, 1000, 100))
+    reader = SnapshotReader(nights, now=lambda: START + 60, monotonic=lambda: float(next(ticks)))
+    good = reader.read(Choice())
+    nights._engine.dispose()
+    store.close()
+    path = Path(nights._engine.url.database.removeprefix("file://").partition("?")[0])  # type: ignore[union-attr]
+    path.rename(path.with_suffix(".away"))
+    lost = reader.read(Choice())
+    assert "cannot be read" in lost.problem
+    assert (lost.read, lost.visits) == (good.read, good.visits)
+    path.with_suffix(".away").rename(path)
+    assert reader.read(Choice()).problem == ""
+
+
+def test_silent_projector_is_reported(client: FlaskClient, store: NightStore, clock: Clock) -> None:
+    a_night(store)
+    clock.time += 3600
+    assert "No projector has looked" in json.dumps(view(client)["notice"])
+
+
+def test_viewers_share_one_reading(
+    nights: Nights, store: NightStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_night(store)
+    reader = SnapshotReader(nights, now=lambda: START + 60, monotonic=lambda: 0.0)
+    first = reader.read(Choice())
+    monkeypatch.setattr(nights, "_rows", None)
+    assert all(reader.read(Choice()) is first for _ in range(100))
+
+
+def test_snapshots_of_many_choices_do_not_pile_up(nights: Nights, store: NightStore) -> None:
+    a_night(store)
+    reader = SnapshotReader(nights)
+    for night in range(20200101, 20200131):
+        reader.read(Choice(night))
+    assert len(reader._kept) <= 16
