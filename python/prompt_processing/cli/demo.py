@@ -65,6 +65,7 @@ class _Pixels(click.ParamType[tuple[int, int]]):
     examples="""
     prompt demo
     prompt demo --instrument HSC --visits 2 --miniature 127x500
+    prompt demo --camera small                                 # from raw frames of an unknown camera to alerts
     prompt demo --services --detectors R22_S11 --keep          # on real servers that stay up
     """,
     statuses={
@@ -81,6 +82,13 @@ class _Pixels(click.ParamType[tuple[int, int]]):
     show_default=True,
     section=_SKY,
     help="Camera.",
+)
+@option(
+    "--story",
+    type=click.Choice(("night", "raws")),
+    section=_SKY,
+    help="A night of the service, or the way of an unknown camera from raw frames to alerts.  "
+    "[default: that of the camera's description]",
 )
 @option(
     "--visits",
@@ -172,7 +180,12 @@ def main(keep: bool, **options: Any) -> int:
     Kafka and S3 are stand-ins that speak the wire protocols; Butler registry and APDB are SQLite. With
     --services they are Apache Kafka, a schema registry, versitygw, PostgreSQL and, for stream workers, Redis.
     Missing servers are installed. All are started on free ports of this machine and stopped at the end.
+
+    The story raws has none of these: an observatory's raw frames are simulated, its camera is described and
+    calibrated, templates are built, and a night is processed from a folder, each with one command.
     """
+    if _story(options) == "raws":
+        return _demonstrate_raws(options)
     if options["platform"] == "keda" and not options["services"]:
         raise click.UsageError("--platform keda needs --services: there is no stand-in for Redis.")
 
@@ -221,6 +234,47 @@ def main(keep: bool, **options: Any) -> int:
         if not keep:
             remove_work(folders)
     return exit_status(goals_of(result), console)
+
+
+def _story(options: Mapping[str, Any]) -> str:
+    """Return the story, after checking that the options belong to it."""
+    from prompt_processing.instruments import InstrumentError, load_instrument
+
+    try:
+        story = options["story"] or load_instrument(options["instrument"]).simulation.story
+    except InstrumentError as error:
+        raise click.BadParameter(str(error.args[0]), param_hint="--instrument") from error
+    for name in ("services", "night", "detectors"):
+        if story == "raws" and options[name]:
+            raise click.UsageError(f"--{name} needs --story night.")
+    return str(story)
+
+
+def _demonstrate_raws(options: Mapping[str, Any]) -> int:
+    from rich.console import Console
+
+    from prompt_processing.demo.processes import ProcessFailedError
+    from prompt_processing.demo.raws.demonstration import demonstrate_raws
+
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
+    output = options["output"].resolve()
+    try:
+        _empty(output)
+        goals = demonstrate_raws(
+            output,
+            options["instrument"],
+            console,
+            seed=options["seed"],
+            miniature=options["miniature"],
+            n_tonight=options["visits"],
+        )
+    except (ProcessFailedError, ValueError) as error:
+        console.print(f"[red]The demo failed:[/red] {error}", highlight=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("Interrupted.")
+        return _INTERRUPTED
+    return exit_status(goals, console)
 
 
 def exit_status(goals: Sequence[Goal], console: Console) -> int:

@@ -24,9 +24,13 @@ _INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)(?=[\s>])")
 
 def view_types() -> tuple[type[View], ...]:
     """Return the views, in the order of the heading."""
+    from .collections.view import CollectionsView
     from .detector.view import DetectorView
+    from .nights.night_view import NightView
+    from .nights.visit_view import VisitView
+    from .objects.view import ObjectView
 
-    return (DetectorView,)
+    return NightView, VisitView, DetectorView, ObjectView, CollectionsView
 
 
 def make_server(
@@ -85,7 +89,8 @@ def make_server(
         start=False,
         title=dict.fromkeys(("/", *pages), "Prompt Processing"),
         use_index=False,
-        include_headers=["X-Forwarded-User", "X-Auth-Request-User"],
+        # Only this header of the browser's request is kept, and only where the site trusts it.
+        include_headers=[sources.places.user_header] if sources.places.user_header else [],
         include_cookies=[],
         session_token_expiration=_TOKEN_LIFETIME_S,
         unused_session_lifetime_milliseconds=_SESSION_TIMEOUT_MS,

@@ -22,7 +22,7 @@ STATE_MARKERS = {
     "waiting": "·",
     "processing": "▸",
     "late": "!",
-    "done": "",
+    "done": "✓",
     "skipped": "–",
     "failed": "×",
 }

@@ -28,6 +28,16 @@ dl.facts div { display: flex; flex-direction: column; }
 dl.facts dt { font-size: 12px; color: #5b6875; }
 dl.facts dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 small { color: #5b6875; }
+.months { display: flex; flex-wrap: wrap; gap: 4px 28px; }
+table.month td, table.month th { border: 0; padding: 1px 6px; text-align: right; color: #7b8794; }
+td.night a { display: block; padding: 0 4px; border-radius: 3px; background: #dcebf9; text-decoration: none; font-weight: 600; }
+td.night a[aria-current] { background: #0b5cad; color: #fff; }
+.epochs { display: flex; flex-wrap: wrap; gap: 10px 18px; }
+figure { margin: 0; }
+figure img { margin-right: 2px; background: #16202a; }
+figcaption { font-size: 12px; }
+ul { margin: 2px 0 2px 18px; padding: 0; }
+details summary { cursor: pointer; }
 .chip { display: inline-block; min-width: 12px; padding: 0 5px; border-radius: 3px; margin-right: 6px; }
 """
 

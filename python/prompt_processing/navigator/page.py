@@ -89,7 +89,7 @@ class Page:
 
     def __init__(self) -> None:
         self._messages = column(css_classes=["messages"])
-        self._keys = pn.widgets.TextInput(name="keys", css_classes=["keys"], visible=False)
+        self._keys = pn.widgets.TextInput(css_classes=["keys"], visible=False)
 
     @property
     def messages(self) -> pn.Column:
@@ -151,7 +151,7 @@ def make_page(
                     shown.on_key(key)
 
             page.keys.param.watch(react, "value")
-        template = pn.Template(_template())
+        template = pn.Template(_template(), location=True)
         template.add_variable("views", [(one.name, one.title) for one in views])
         template.add_variable("current", view_type.name)
         template.add_variable("keys", dict(view_type.keys))

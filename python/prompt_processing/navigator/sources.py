@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,9 @@ from prompt_processing.domain.errors import PromptError
 from prompt_processing.nights.reading import Nights, NightsUnavailableError
 
 from .collections.shelf import PlotDefaults, PlotShelf
-from .detector.pixels import ArrayCache
+from .detector.pixels import ArrayCache, TiledImage
+from .objects.packets import PacketFolder
+from .objects.search import ApdbReader, SearchError
 from .remarks.desk import RemarkDesk
 
 __all__ = ["Places", "Sources", "UnavailableError"]
@@ -32,6 +35,7 @@ _KEPT_NIGHTS = "night.db"
 _KEPT_ALERTS = "alerts"
 _PIXEL_CACHE_BYTES = 400_000_000
 """Pixels that are kept for all sessions together: two detectors' images at full resolution."""
+_MOST_IMAGES = 200
 _RETRY_S = 5.0
 """Time after which something that could not be opened is tried again."""
 
@@ -111,7 +115,15 @@ class Sources:
     after some seconds, so that the pages recover by themselves.
     """
 
-    failures = (UnavailableError, NightsUnavailableError, PromptError, SQLAlchemyError, OSError, LookupError)
+    failures = (
+        UnavailableError,
+        NightsUnavailableError,
+        SearchError,
+        PromptError,
+        SQLAlchemyError,
+        OSError,
+        LookupError,
+    )
     """Exceptions that a page shows as a message."""
 
     def __init__(self, places: Places) -> None:
@@ -120,6 +132,9 @@ class Sources:
         self._butler: Butler | None = None
         self._nights: Nights | None = None
         self._failed: dict[str, tuple[float, str]] = {}
+        self._apdb: ApdbReader | None = None
+        self._packets: PacketFolder | None = None
+        self._images: OrderedDict[str, TiledImage] = OrderedDict()
         self.pixels = ArrayCache(_PIXEL_CACHE_BYTES)
         self.plots = PlotShelf(
             self.butler,
@@ -172,6 +187,43 @@ class Sources:
                 return self._nights
             except (SQLAlchemyError, OSError) as error:
                 raise self._failure("nights", "The database of nights cannot be read", error) from error
+
+    def apdb(self) -> ApdbReader:
+        """Return the APDB.
+
+        Raises
+        ------
+        UnavailableError
+            Raised if there is none.
+        """
+        if self.places.apdb is None:
+            raise UnavailableError("No APDB is configured: start the navigator with --apdb URL.")
+        with self._lock:
+            if self._apdb is None:
+                self._apdb = ApdbReader(self.places.apdb, self.places.apdb_schema)
+            return self._apdb
+
+    def packets(self) -> PacketFolder | None:
+        """Return the alert packets; `None` if no folder is configured."""
+        if self.places.alerts is None:
+            return None
+        with self._lock:
+            if self._packets is None:
+                self._packets = PacketFolder(self.places.alerts)
+            return self._packets
+
+    def opened_image(self, name: str, make: Callable[[], TiledImage]) -> TiledImage:
+        """Return an image file whose headers have been read; a limited number is remembered."""
+        with self._lock:
+            if (found := self._images.get(name)) is not None:
+                self._images.move_to_end(name)
+                return found
+        made = make()
+        with self._lock:
+            self._images[name] = made
+            while len(self._images) > _MOST_IMAGES:
+                self._images.popitem(last=False)
+        return made
 
     def close(self) -> None:
         """Close the connections."""

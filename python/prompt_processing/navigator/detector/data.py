@@ -94,7 +94,13 @@ def instruments(butler: Butler) -> list[str]:
 
 
 def load_detector(
-    sources: Sources, instrument: str, visit: int, detector: int, collection: str = ""
+    sources: Sources,
+    instrument: str,
+    visit: int,
+    detector: int,
+    collection: str = "",
+    *,
+    catalogues: bool = True,
 ) -> DetectorData:
     """Find and open the images and catalogues of a visit's detector.
 
@@ -108,6 +114,8 @@ def load_detector(
         Ids.
     collection
         Collection to search; empty for the newest nights.
+    catalogues
+        Whether to read the DiaSources and the kernel too.
 
     Raises
     ------
@@ -123,8 +131,8 @@ def load_detector(
             if refs:
                 break
         uris = {name: butler.getURI(ref) for name, ref in refs.items()}
-        data.kernel = _read(butler, refs, (_KERNEL,), data)
-        table = _read(butler, refs, _SOURCES, data)
+        data.kernel = _read(butler, refs, (_KERNEL,), data) if catalogues else None
+        table = _read(butler, refs, _SOURCES, data) if catalogues else None
     if table is not None:
         data.sources = _brightest(table)
     for role, types in IMAGES.items():
@@ -243,4 +251,4 @@ def _open_image(sources: Sources, uri: ResourcePath) -> TiledImage:
             yield cast(BinaryIO, file)
 
     # Files of the Butler do not change: their names contain the dataset's id.
-    return TiledImage(str(uri), ImageSections(opened), sources.pixels)
+    return sources.opened_image(str(uri), lambda: TiledImage(str(uri), ImageSections(opened), sources.pixels))

@@ -29,8 +29,8 @@ from .panels import (
     StampPanel,
     add_overlays,
     image_figure,
-    mask_colours,
     legend,
+    mask_colours,
     source_columns,
     to_source,
 )

@@ -27,7 +27,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event) || !(event.key in meanings)) return;
     event.preventDefault();
     const handled = !window.dispatchEvent(new CustomEvent("prompt-key", { detail: event.key, cancelable: true }));
-    const keys = model("keys");
+    const keys = model("keys_input");
     if (!handled && keys) keys.value = `${++presses} ${event.key}`;
   });
 

@@ -1,0 +1,1 @@
+"""Sources, objects and alerts: search, light curves, cutouts and packets."""
