@@ -20,6 +20,7 @@ CAPTIONS = {
     "flows": "the work of the day",
     "navigator": "pages to look closely",
     "board": "the page of the night",
+    "edge": "one address, one login",
     "operators": "logs, a look into a pod",
     "commissioning": "describes cameras",
     "tester": "plays the telescope",
