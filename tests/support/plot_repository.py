@@ -32,7 +32,7 @@ def make_repository(folder: Path, region: ConvexPolygon | None = None) -> Path:
         insert(
             "instrument", {"name": INSTRUMENT, "visit_max": 2**62, "exposure_max": 2**62, "detector_max": 256}
         )
-        insert("physical_filter", {**one, "name": "r_57", "band": "r"})
+        insert("physical_filter", {**one, "name": "r_57", "band": "r"}, {**one, "name": "i_39", "band": "i"})
         insert("day_obs", {**one, "id": 20250609})
         insert("visit_system", {**one, "id": 0, "name": "one-to-one"})
         for detector in DETECTORS:
