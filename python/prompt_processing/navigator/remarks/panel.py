@@ -47,14 +47,19 @@ class RemarkPanel:
             for flag in FLAGS
         }
         self._note = pn.widgets.TextInput(
-            name="", placeholder="A sentence, then Enter", max_length=1000, width=360, **_SMALL
+            name="", placeholder="A sentence", max_length=1000, width=360, **_SMALL
         )
         self._quiet = False
         for flag, toggle in self._flags.items():
             toggle.param.watch(lambda event, flag=flag: self._on_flag(flag, bool(event.new)), "value")
-        self._note.param.watch(self._on_note, "value")
+        # Its value changes a second time when the input loses the focus.
+        self._note.param.watch(self._on_note, "enter_pressed")
+        self._add = pn.widgets.Button(name="Add note", width=80, **_SMALL)
+        self._add.on_click(self._on_note)
         self._layout = pn.Column(
-            self._shown, wrapped_row(*self._flags.values(), self._note), sizing_mode="stretch_width"
+            self._shown,
+            wrapped_row(*self._flags.values(), self._note, self._add),
+            sizing_mode="stretch_width",
         )
         self._layout.visible = desk.configured
 
@@ -84,7 +89,7 @@ class RemarkPanel:
         for flag, toggle in self._flags.items():
             toggle.value = any(one.flag == flag and one.user == (user or "") for one in remarks)
             toggle.disabled = user is None
-        self._note.disabled = user is None
+        self._note.disabled = self._add.disabled = user is None
         self._quiet = False
         self._shown.object = f"<h2>Remarks on {escaped(label)}</h2>" + (_listed(remarks) or "<p>None.</p>")
 
@@ -97,8 +102,10 @@ class RemarkPanel:
         self._write(lambda store, subject, user: store.set_flag(*subject, flag, on, user))
 
     def _on_note(self, event: Any) -> None:
-        if event.new:
-            self._write(lambda store, subject, user: store.add_note(*subject, event.new, user))
+        text = self._note.value_input
+        if text.strip():
+            self._write(lambda store, subject, user: store.add_note(*subject, text, user))
+            self._note.value = self._note.value_input = ""
 
     def _write(self, how: Callable[[Any, tuple[SubjectKind, str], str], None]) -> None:
         if self._quiet or self._subject is None:
@@ -111,9 +118,6 @@ class RemarkPanel:
             self._tell(
                 f"Nothing was written: the database of remarks is unavailable ({type(error).__name__})."
             )
-        self._quiet = True
-        self._note.value = ""
-        self._quiet = False
         self.show(*self._subject, self._label)
         if self._on_change is not None:
             self._on_change()
