@@ -102,7 +102,7 @@ def make_server(
 class _Headers(tornado.web.OutputTransform):
     """Add headers, and a nonce to the inline scripts that Bokeh writes into its pages.
 
-    Styles are allowed inline because Bokeh sets them on each element; scripts are not, and neither is ``eval``.
+    Styles are allowed inline because Bokeh sets them on each element; other scripts and ``eval`` are not.
     """
 
     def transform_first_chunk(

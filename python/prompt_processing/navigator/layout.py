@@ -6,13 +6,19 @@ from typing import Any
 
 import panel as pn
 
-__all__ = ["column", "grid", "markup", "wrapped_row"]
+__all__ = ["BUTTON", "column", "grid", "markup", "wrapped_row"]
 
 # Panel asks for the sum of the widths of all that is inside, which a narrow screen does not have.
 _FIT = ":host { min-width: 0 !important; max-width: 100%; }"
 _WRAP = ":host { flex-wrap: wrap; align-items: flex-start; }"
+BUTTON = ".bk-btn { border: 1px solid #b8c0c8 !important; border-radius: 4px; background: #fff; }"
+"""Style of small buttons, which are bare otherwise."""
+
 _STYLE = """
-:host { font: 14px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; color: #1b1f24; }
+:host {
+  font: 14px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif;
+  color: #1b1f24;
+}
 h1 { font-size: 20px; font-weight: 600; margin: 6px 0; }
 h2 { font-size: 16px; font-weight: 600; margin: 14px 0 4px; }
 p { margin: 4px 0; }
@@ -30,7 +36,8 @@ dl.facts dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anyw
 small { color: #5b6875; }
 .months { display: flex; flex-wrap: wrap; gap: 4px 28px; }
 table.month td, table.month th { border: 0; padding: 1px 6px; text-align: right; color: #7b8794; }
-td.night a { display: block; padding: 0 4px; border-radius: 3px; background: #dcebf9; text-decoration: none; font-weight: 600; }
+td.night a { display: block; padding: 0 4px; border-radius: 3px; background: #dcebf9; font-weight: 600; }
+td.night a { text-decoration: none; }
 td.night a[aria-current] { background: #0b5cad; color: #fff; }
 .epochs { display: flex; flex-wrap: wrap; gap: 10px 18px; }
 figure { margin: 0; }

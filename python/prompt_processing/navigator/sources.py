@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lsst.daf.butler import Butler
 from sqlalchemy.exc import SQLAlchemyError
@@ -96,7 +97,7 @@ class Places:
             alerts=found(_KEPT_ALERTS),
         )
 
-    def with_given(self, **given: object) -> Places:
+    def with_given(self, **given: Any) -> Places:
         """Return these places, with those that are given instead."""
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
@@ -111,8 +112,8 @@ class Sources:
 
     Notes
     -----
-    Each is opened when it is first needed; what cannot be opened raises `UnavailableError`, and is tried again
-    after some seconds, so that the pages recover by themselves.
+    Each is opened when it is first needed. What cannot be opened raises `UnavailableError`, and is tried
+    again after some seconds, so that the pages recover by themselves.
     """
 
     failures = (

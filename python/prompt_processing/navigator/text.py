@@ -41,10 +41,14 @@ def number(value: Any, digits: int = 4) -> str:
 def facts(values: Mapping[str, Any]) -> str:
     """Return names and values as a list in HTML."""
     items = "".join(
-        f"<div><dt>{escaped(name)}</dt><dd>{escaped(number(value))}</dd></div>"
+        f"<div><dt>{escaped(name)}</dt><dd>{escaped(_measured(name, value))}</dd></div>"
         for name, value in values.items()
     )
     return f'<dl class="facts">{items}</dl>'
+
+
+def _measured(name: str, value: Any) -> str:
+    return number(value, 10 if "mjd" in name.lower() else 4)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> str:

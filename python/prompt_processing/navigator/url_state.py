@@ -19,8 +19,8 @@ _LONGEST = 2000
 class State(Protocol):
     """A frozen dataclass; each field has a default, and is one parameter of the address.
 
-    Fields are ``str``, ``int``, ``float``, ``bool``, ``tuple[str, ...]``, a `typing.Literal` of strings, or one of
-    these or `None`.
+    Fields are ``str``, ``int``, ``float``, ``bool``, ``tuple[str, ...]``, a `typing.Literal` of strings, or
+    one of these or `None`.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]

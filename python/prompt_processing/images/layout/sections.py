@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,8 +16,9 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from prompt_processing.images.mask import renumbered
+from prompt_processing.images.psf import Psf
 
-from .content import description_of, is_layout, mask_bits
+from .content import description_of, is_layout, mask_bits, psf_of
 from .stored_tiles import has_row_tiles, read_row_tiles
 
 __all__ = ["ImageSections"]
@@ -65,6 +67,20 @@ class ImageSections:
     def planes(self) -> tuple[str, ...]:
         """Which of ``IMAGE``, ``MASK`` and ``VARIANCE`` the file has."""
         return tuple(name for name in ("IMAGE", "MASK", "VARIANCE") if name in self._planes)
+
+    @cached_property
+    def psf(self) -> Psf | None:
+        """PSF of the image; `None` if it has none that can be read.
+
+        Raises
+        ------
+        OSError
+            Raised if the file cannot be reached.
+        """
+        if not is_layout(self.primary):
+            return None
+        with self._opened() as file, fits.open(file, memmap=False, lazy_load_hdus=True) as hdus:
+            return psf_of(description_of(hdus), hdus, self.shape)
 
     def read(self, plane: str, rows: slice, columns: slice) -> NDArray[Any]:
         """Read a section.

@@ -13,7 +13,10 @@ from astropy.io.fits.verify import VerifyError
 from astropy.table import Table
 from astropy.wcs import WCS
 from lsst.daf.butler import Butler, CollectionType, DatasetRef, MissingDatasetTypeError  # type: ignore[attr-defined]
-from lsst.daf.butler.registry import DatasetTypeError, MissingCollectionError
+from lsst.daf.butler.registry import (  # type: ignore[attr-defined]
+    DatasetTypeError,
+    MissingCollectionError,
+)
 from lsst.resources import ResourcePath
 
 from prompt_processing.images.layout.sections import ImageSections
@@ -182,7 +185,7 @@ def find_neighbour(
                     try:
                         found = list(
                             query.join_dataset_search(IMAGES["difference"][0], chain)
-                            .where(instrument=name, **fixed)
+                            .where({"instrument": name, **fixed})
                             .where(f"{what} {comparison} {visit if what == 'visit' else detector}")
                             .data_ids(["visit", "detector"])
                             .order_by(what if step > 0 else f"-{what}")

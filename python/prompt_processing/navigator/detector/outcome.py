@@ -12,11 +12,9 @@ __all__ = ["describe_outcome"]
 _HISTORY = 200
 
 
-def describe_outcome(
-    sources: Sources, visit: int | None, detector: int | None, instrument: str
-) -> tuple[str, str]:
+def describe_outcome(sources: Sources, visit: int | str, detector: int, instrument: str) -> tuple[str, str]:
     """Return a sentence of the state and its reason, and the details as HTML; empty without the database."""
-    if sources.places.nights is None or visit is None or detector is None:
+    if sources.places.nights is None:
         return "", ""
     try:
         nights = sources.nights()

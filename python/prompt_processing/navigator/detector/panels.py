@@ -29,7 +29,7 @@ __all__ = ["CLASSES", "ImagePanel", "Overlays", "StampPanel", "class_of", "mask_
 CLASSES = ("positive", "negative", "dipole", "flagged")
 """Classes of DiaSources, each with a marker and a colour."""
 _MARKERS = ("circle", "square", "diamond", "x")
-_NO_IMAGE = {"image": [], "x": [], "y": [], "dw": [], "dh": []}
+_NO_IMAGE: dict[str, list[Any]] = {"image": [], "x": [], "y": [], "dw": [], "dh": []}
 
 
 def to_source(tile: Tile | None) -> dict[str, list[Any]]:
@@ -257,8 +257,8 @@ def legend() -> str:
     """Return the meaning of colours and markers of DiaSources, as HTML."""
     stops = ", ".join(Viridis256[::17])
     bar = (
-        f'<span style="display:inline-block;width:120px;height:10px;background:linear-gradient(to right, {stops})">'
-        "</span>"
+        '<span style="display:inline-block;width:120px;height:10px;'
+        f'background:linear-gradient(to right, {stops})"></span>'
     )
     signs = dict(zip(CLASSES, "○□◇×", strict=True))
     marks = " &nbsp; ".join(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lsst.daf.butler import Butler, MissingDatasetTypeError  # type: ignore[attr-defined]
-from lsst.daf.butler.registry import DatasetTypeError, MissingCollectionError
+from lsst.daf.butler import Butler, MissingDatasetTypeError
+from lsst.daf.butler.registry import (  # type: ignore[attr-defined]
+    DatasetTypeError,
+    MissingCollectionError,
+)
 
 from ..detector.data import IMAGES, instruments, output_chains
 
@@ -66,7 +69,7 @@ def _visit_detectors(butler: Butler, night: KeptNight, visit: int | None = None)
         try:
             rows = (
                 query.join_dataset_search(IMAGES["difference"][0], night.chain)
-                .where(instrument=night.instrument, **fixed)
+                .where({"instrument": night.instrument, **fixed})
                 .data_ids(["visit", "detector"])
                 .order_by("-visit")
                 .limit(_MOST_ROWS)

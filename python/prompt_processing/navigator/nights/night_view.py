@@ -24,6 +24,10 @@ __all__ = ["NightState", "NightView"]
 _N_NIGHTS = 100
 _N_VISITS = 100
 _POLL_MS = 2500
+_COLUMNS = (
+    "announced (UTC)", "visit", "filter", "survey", "position", "detectors", "alerts", "DiaSources",
+    "pipeline p95 (s)",
+)  # fmt: skip
 _METRICS = {"calibrateImage.seeing_fwhm_arcsec": "seeing (″)", "calibrateImage.zeropoint_mag": "zero point"}
 
 
@@ -152,8 +156,7 @@ class NightView(View):
             problems=self.state.problems,
             after=self.state.after or None,
         )
-        head = ("announced (UTC)", "visit", "filter", "survey", "position", "detectors", "alerts", "DiaSources",
-                "pipeline p95 (s)", *_METRICS.values())  # fmt: skip
+        head = (*_COLUMNS, *_METRICS.values())
         self._visits.object = (
             table(head, [_row(visit) for visit in found.rows]) if found.rows else "No visits."
         )
@@ -185,13 +188,10 @@ class NightView(View):
 
 
 def _kept_table(night: KeptNight, visits: Any) -> str:
-    rows = [
-        [
-            f'<a href="{escaped(link("visit", visit=one.visit, instrument=night.instrument))}">{one.visit}</a>',
-            str(one.n_detectors),
-        ]
-        for one in visits
-    ]
+    rows = []
+    for one in visits:
+        address = escaped(link("visit", visit=one.visit, instrument=night.instrument))
+        rows.append([f'<a href="{address}">{one.visit}</a>', str(one.n_detectors)])
     return table(("visit", "detectors with a difference image"), rows, f"{night.instrument}: {night.chain}")
 
 

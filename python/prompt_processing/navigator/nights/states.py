@@ -17,7 +17,8 @@ _WIDTH = 120
 def chip(state: str) -> str:
     """Return a coloured sign and the name of a state."""
     colour = STATES.get(state, "#ffffff")
-    return f'<span class="chip" style="background:{colour}">{STATE_MARKERS.get(state, "")}</span>{escaped(state)}'
+    sign = STATE_MARKERS.get(state, "")
+    return f'<span class="chip" style="background:{colour}">{sign}</span>{escaped(state)}'
 
 
 def state_counts(states: Mapping[State, int]) -> str:
@@ -37,4 +38,4 @@ def state_bar(states: Mapping[State, int]) -> str:
         for state, number in states.items()
         if number
     )
-    return f'<span role="img" aria-label="{escaped(words)}" title="{escaped(words)}">{parts}</span> <small>{words}</small>'
+    return f'<span role="img" aria-label="{escaped(words)}">{parts}</span> <small>{words}</small>'

@@ -66,7 +66,9 @@ class VisitView(View):
         self._typed = pn.widgets.TextInput(name="Visit or group", value=state.visit, width=240, margin=(2, 6))
         self._metric.param.watch(self._on_metric, "value")
         self._typed.param.watch(self._on_typed, "value")
-        self._line_pane = pn.pane.Bokeh(self._line.figure, sizing_mode="stretch_width")
+        self._line_pane = column(
+            markup(stage_legend()), pn.pane.Bokeh(self._line.figure, sizing_mode="stretch_width")
+        )
         self._layout = column(
             self._heading,
             wrapped_row(self._typed, self._metric),
@@ -75,7 +77,7 @@ class VisitView(View):
                 column(
                     pn.pane.Bokeh(self._plane.figure, sizing_mode="scale_width", max_width=640, min_width=0)
                 ),
-                column(markup(stage_legend()), self._line_pane),
+                self._line_pane,
                 narrowest=380,
             ),
             self._table,
@@ -230,8 +232,8 @@ class VisitView(View):
         with self.sources.butler() as butler:
             instrument, numbers = kept_detectors(butler, self.state.instrument, int(visit))
         self._heading.object = (
-            f"<h1>Visit {escaped(visit)}</h1><p>{escaped(instrument)}: {len(numbers)} detectors have a difference "
-            "image. There is no database of nights.</p>"
+            f"<h1>Visit {escaped(visit)}</h1><p>{escaped(instrument)}: {len(numbers)} detectors have a "
+            "difference image. There is no database of nights.</p>"
         )
         addresses = {one: self._address(one) for one in numbers}
         self._plane.show(instrument, (), "difference image", dict.fromkeys(numbers, 1.0), addresses)

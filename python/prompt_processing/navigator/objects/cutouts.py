@@ -27,7 +27,7 @@ _SCALE = 3
 
 
 def cutouts_of_packet(alert: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
-    """Return the cutouts of an alert by ``science``, ``template`` and ``difference``; unreadable ones are left out."""
+    """Return the cutouts of an alert by their role, such as ``science``; unreadable ones are left out."""
     found = {}
     for name in CUTOUTS:
         content = alert.get(name)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from bokeh.models import ColumnDataSource, HoverTool, Whisker
+from bokeh.models import ColumnDataSource, HoverTool
 from bokeh.plotting import figure
 
 from ..colours import BAND_MARKERS, BANDS
@@ -48,28 +48,18 @@ class LightCurve:
         )
         self.figure.xaxis.formatter.use_scientific = False
         self.figure.yaxis.formatter.use_scientific = False
-        for source, fill in ((self.forced, 0.0), (self.detected, 0.9)):
+        for source, fill, size in ((self.forced, 0.0, 14), (self.detected, 0.9, 8)):
+            self.figure.segment("mjd", "low", "mjd", "high", source=source, line_color="colour")
             self.figure.scatter(
                 "mjd",
                 "flux",
                 source=source,
                 marker="marker",
-                size=9,
+                size=size,
                 line_color="colour",
                 fill_color="colour",
                 fill_alpha=fill,
                 line_width=1.5,
-            )
-            self.figure.add_layout(
-                Whisker(
-                    source=source,
-                    base="mjd",
-                    lower="low",
-                    upper="high",
-                    line_color="colour",
-                    upper_head=None,
-                    lower_head=None,
-                )
             )
         self.figure.scatter(
             "mjd",

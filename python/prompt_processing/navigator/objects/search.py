@@ -68,7 +68,8 @@ class Criteria:
 class ApdbReader:
     """The tables of an SQL APDB.
 
-    Each query uses an index and returns at most `MOST_ROWS` rows, however large the APDB. Threads may share it.
+    Each query uses an index and returns at most `MOST_ROWS` rows, however large the APDB. Threads may share
+    it.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ class ApdbReader:
         table = self._table("DiaSource")
         return self._frame(select(table).where(table.c.diaSourceId == number), 1)
 
-    def object(self, number: int) -> pd.DataFrame:
+    def dia_object(self, number: int) -> pd.DataFrame:
         """Return the latest version of a DiaObject: one row or none."""
         table = self._table("DiaObject")
         query = select(table).where(table.c.diaObjectId == number)
@@ -148,7 +149,8 @@ class ApdbReader:
         assert criteria.dec is not None
         if not -90 <= criteria.dec <= 90 or not 0 < criteria.radius <= _LARGEST_CONE_ARCSEC:
             raise SearchError(
-                f"A declination is between -90 and 90 deg, and a radius at most {_LARGEST_CONE_ARCSEC:g} arcsec."
+                "A declination is between -90 and 90 deg, and a radius at most "
+                f"{_LARGEST_CONE_ARCSEC:g} arcsec."
             )
         centre = UnitVector3d(LonLat.fromDegrees(criteria.ra % 360, criteria.dec))
         circle = Circle(centre, Angle(math.radians(criteria.radius / 3600)))

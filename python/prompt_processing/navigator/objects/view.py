@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import panel as pn
 
-from ..layout import column, markup, wrapped_row
+from ..layout import BUTTON, column, markup, wrapped_row
 from ..page import Page, View, link
 from ..sources import Sources
 from ..text import escaped, facts, number, sexagesimal, table
@@ -111,9 +111,12 @@ class ObjectView(View):
             # Enter in a field searches too.
             one.param.watch(lambda event: self._on_search(), "enter_pressed")
         self._curve = LightCurve()
-        self._curve_pane = pn.pane.Bokeh(self._curve.figure, sizing_mode="stretch_width", visible=False)
+        self._curve_pane = column(
+            pn.pane.Bokeh(self._curve.figure, sizing_mode="stretch_width"), visible=False
+        )
         self._heading, self._cutouts, self._packet, self._table = markup(), markup(), markup(), markup()
         self._files = wrapped_row(
+            markup("Save the table:", sizing_mode=None, margin=(8, 6)),
             *[
                 pn.widgets.FileDownload(
                     callback=lambda form=form: export(self._found, form),
@@ -121,6 +124,7 @@ class ObjectView(View):
                     label=form,
                     width=110,
                     margin=(2, 6),
+                    stylesheets=[BUTTON],
                 )
                 for form, ending in FORMATS.items()
             ],
@@ -207,7 +211,7 @@ class ObjectView(View):
 
     def _show_object(self, wanted: int) -> None:
         apdb = self.sources.apdb()
-        found = apdb.object(wanted)
+        found = apdb.dia_object(wanted)
         forced = apdb.forced_sources(wanted)
         kind = "DiaObject" if len(found) else "Object"
         row = found.iloc[0] if len(found) else (self._found.iloc[0] if len(self._found) else None)
@@ -264,7 +268,8 @@ class ObjectView(View):
         download = ""
         if len(content) <= _LARGEST_PACKET:
             data = base64.b64encode(content).decode("ascii")
-            download = f'<a download="{source}.avro" href="data:application/octet-stream;base64,{data}">as a file</a>'
+            address = f"data:application/octet-stream;base64,{data}"
+            download = f'<a download="{source}.avro" href="{address}">as a file</a>'
         self._packet.object = (
             f"<h2>Alert of DiaSource {source} <small>{download}</small></h2>"
             f"<details><summary>packet</summary>{tree(alert)}</details>"
