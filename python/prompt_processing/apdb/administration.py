@@ -195,6 +195,18 @@ def reset(config_uri: str) -> None:
     _mark(config)
 
 
+def same_database(config_uri: str, other_uri: str) -> bool:
+    """Return whether two configurations name the same tables of the same database.
+
+    Raises
+    ------
+    RepositoryProblemError
+        Raised if one is not the configuration of an APDB in an SQL database.
+    """
+    one, two = _load(config_uri), _load(other_uri)
+    return (shown(one), one.namespace) == (shown(two), two.namespace)
+
+
 def require_development(found: ApdbStatus, config_uri: str) -> None:
     """Refuse an APDB that is not marked for development.
 

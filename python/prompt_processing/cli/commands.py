@@ -111,6 +111,11 @@ COMMANDS = {
         "Run a day",
         f"{_CLI}.day.export_night:main",
     ),
+    "reprocess-night": Entry(
+        "Process a night again, and compare it with the first processing.",
+        "Run a day",
+        f"{_CLI}.day.reprocess_night:main",
+    ),
     "repo make": Entry(
         "Make a central repository, or add an instrument to one.", target=f"{_CLI}.repo.make:main"
     ),

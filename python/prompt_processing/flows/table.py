@@ -38,5 +38,8 @@ FLOWS = {
         "Process a night again, and compare it with the first processing.",
     ),
     "catch-up": FlowEntry(f"{_HERE}.catch_up:catch_up", "Process what a night left unfinished."),
+    "export-night": FlowEntry(
+        f"{_HERE}.export_night:export_night", "Archive a night as Parquet, HATS catalogues and Avro files."
+    ),
 }
 """Flows by name."""

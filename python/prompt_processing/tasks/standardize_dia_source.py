@@ -16,9 +16,10 @@ from lsst.pipe.base import (
 
 from prompt_processing.apdb.tables import DEFAULT_SCHEMA, ApdbSchemas
 from prompt_processing.association.standardize import standardize_dia_sources
+from prompt_processing.domain.errors import NonRetriableError
 from prompt_processing.tasks.numerics_task import NumericsTask
 
-from ..images import VisitInfo
+from ..images import Exposure
 
 _DIMENSIONS = ("instrument", "visit", "detector")
 
@@ -39,10 +40,12 @@ class StandardizeDiaSourceConnections(PipelineTaskConnections, dimensions=_DIMEN
         dimensions=_DIMENSIONS,
         minimum=0,
     )
-    visit_info = connectionTypes.Input(
-        doc="Identity and time of the visit.",
-        name="difference_image.visitInfo",
-        storageClass="VisitInfo",
+    # Not only its component: central repositories have it as an image of ``lsst-images``, which has no
+    # component ``visitInfo``. At night the image is in memory.
+    difference = connectionTypes.Input(
+        doc="Difference image, with identity and time of the visit.",
+        name="difference_image",
+        storageClass="ExposureF",
         dimensions=_DIMENSIONS,
     )
     standardized = connectionTypes.Output(
@@ -67,7 +70,7 @@ class StandardizeDiaSourceTask(NumericsTask):
     config: StandardizeDiaSourceConfig
 
     def run(
-        self, dia_sources: Table, visit_info: VisitInfo, reliability: Table | None = None, **_: Any
+        self, dia_sources: Table, difference: Exposure, reliability: Table | None = None, **_: Any
     ) -> Struct:
         """Convert the sources.
 
@@ -75,8 +78,8 @@ class StandardizeDiaSourceTask(NumericsTask):
         ----------
         dia_sources : `~astropy.table.Table`
             Measurements, with the APDB's column names.
-        visit_info
-            Identity and time of the visit.
+        difference
+            Difference image, with identity and time of the visit.
         reliability : `~astropy.table.Table`, optional
             ``diaSourceId``, ``score``, ``version``.
 
@@ -84,9 +87,18 @@ class StandardizeDiaSourceTask(NumericsTask):
         -------
         result
             ``standardized``: `~pandas.DataFrame`.
+
+        Raises
+        ------
+        NonRetriableError
+            Raised if the image does not say to which visit it belongs.
         """
+        if difference.visit_info is None:
+            raise NonRetriableError("The difference image has no visit: its header lacks identity and time.")
         schemas = ApdbSchemas.load(self.config.schema_uri)
-        result = standardize_dia_sources(dia_sources, reliability, visit_info, schemas.dia_source, Time.now())
+        result = standardize_dia_sources(
+            dia_sources, reliability, difference.visit_info, schemas.dia_source, Time.now()
+        )
         self.metadata["numDiaSources"] = len(result.sources)
         self.metadata["numUnplaceable"] = result.n_unplaceable
         return Struct(standardized=result.sources)

@@ -1,0 +1,1 @@
+"""Process a night again, and compare it with the first processing."""

@@ -1,0 +1,74 @@
+"""Compare two processings of a night that a repository has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pandas as pd
+from lsst.daf.butler import Butler
+
+from .comparison import compare, compare_metrics
+from .errors import ReprocessingError
+from .outputs import SOURCES, Outputs, read_outputs
+from .report import NightComparison
+
+__all__ = ["compare_night"]
+
+
+def compare_night(
+    butler: Butler,
+    instrument: str,
+    first: str,
+    second: str,
+    visits: Collection[int],
+    detectors: Collection[int] = (),
+    radius_arcsec: float = 1.0,
+) -> NightComparison:
+    """Compare what two collections have of some visits.
+
+    Sources of visit-detectors that only one of them has are left out: these are listed, and not counted as
+    differences of sources.
+
+    Parameters
+    ----------
+    butler
+        The repository.
+    instrument
+        Camera.
+    first, second
+        Collections of the processings.
+    visits
+        Ids.
+    detectors
+        Ids; by default all that are in either.
+    radius_arcsec
+        Largest separation of a pair of sources, arcsec.
+
+    Raises
+    ------
+    ReprocessingError
+        Raised if one of them has no table of DiaSources of these visits.
+    """
+    one = _outputs(butler, instrument, first, visits)
+    two = _outputs(butler, instrument, second, visits)
+    wanted = set(detectors)
+    done = [{key for key in outputs.processed if not wanted or key[1] in wanted} for outputs in (one, two)]
+    both = done[0] & done[1]
+    sources = compare(_of(one.sources, both), _of(two.sources, both), radius_arcsec)
+    metrics = compare_metrics(_of(one.metrics, both), _of(two.metrics, both))
+    return NightComparison(sources, metrics, sorted(done[0] - both), sorted(done[1] - both), len(both))
+
+
+def _outputs(butler: Butler, instrument: str, collection: str, visits: Collection[int]) -> Outputs:
+    found = read_outputs(butler, collection, instrument, visits)
+    if not found.processed:
+        raise ReprocessingError(
+            f"{collection} has no {SOURCES} of these visits: nothing can be compared. At night it is "
+            "exported if EXPORT_TYPE_REGEXP lets it through."
+        )
+    return found
+
+
+def _of(table: pd.DataFrame, keys: Collection[tuple[int, int]]) -> pd.DataFrame:
+    chosen = [key in keys for key in zip(table["visit"], table["detector"], strict=True)]
+    return table[chosen]

@@ -1,0 +1,122 @@
+"""Two processings of the same images are compared source by source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from prompt_processing.reprocessing.comparison import Comparison, compare, compare_metrics
+from prompt_processing.reprocessing.picture import draw_comparison
+from prompt_processing.reprocessing.report import NightComparison, as_text, write_tables
+
+ARCSEC = 1 / 3600
+
+
+def night(n: int = 6, visit: int = 7, detector: int = 94, ra: float = 359.9999) -> pd.DataFrame:
+    """Sources 10 arcsec from each other, on both sides of RA 0."""
+    number = np.arange(n)
+    return pd.DataFrame(
+        {
+            "diaSourceId": 100 * visit + number,
+            "visit": visit,
+            "detector": detector,
+            "ra": (ra + number * 10 * ARCSEC) % 360.0,
+            "dec": -30.0,
+            "psfFlux": 1000.0 + number,
+            "psfFluxErr": 10.0,
+            "reliability": 0.9,
+            "snr": 100.0,
+        }
+    )
+
+
+def night_of(sources: Comparison) -> NightComparison:
+    metric = pd.DataFrame(
+        {"visit": [7], "detector": [94], "metric": ["seeing"], "value": [0.8], "unit": ["arcsec"]}
+    )
+    return NightComparison(sources, compare_metrics(metric, metric), [], [], 1)
+
+
+def test_processing_compared_with_itself_has_no_difference() -> None:
+    both = pd.concat([night(), night(visit=8, detector=95)])
+    found = compare(both, both.sample(frac=1.0, random_state=1))
+    assert found.identical
+    assert len(found.pairs) == 12
+    assert found.by_detector[["visit", "detector", "both"]].to_numpy().tolist() == [[7, 94, 6], [8, 95, 6]]
+    assert night_of(found).identical
+
+
+def test_planted_differences_are_found() -> None:
+    first = night()
+    second = first.copy()
+    second["diaSourceId"] += 50
+    second.loc[1, "psfFlux"] += 25.0
+    second.loc[2, "dec"] += 0.2 * ARCSEC
+    second.loc[3, "reliability"] = 0.4
+    second.loc[4, "ra"] += 3 * ARCSEC  # farther than the radius: lost here and found there
+    second = second.drop(index=5)
+    found = compare(first, second)
+    assert not found.identical
+    pairs = found.pairs.set_index("diaSourceId_first")
+    assert pairs.index.tolist() == [700, 701, 702, 703]
+    assert pairs["diaSourceId_second"].tolist() == [750, 751, 752, 753]
+    assert pairs["flux_pull"].tolist() == [0.0, 2.5, 0.0, 0.0]
+    assert pairs["separation_mas"].to_numpy() == pytest.approx([0.0, 0.0, 200.0, 0.0], abs=1e-3)
+    assert pairs["reliability_difference"].to_numpy() == pytest.approx([0.0, 0.0, 0.0, -0.5])
+    assert found.only_first["diaSourceId"].tolist() == [704, 705]
+    assert found.only_second["diaSourceId"].tolist() == [754]
+    row = found.by_detector.iloc[0]
+    assert (row["both"], row["only_first"], row["only_second"]) == (4, 2, 1)
+    assert row["largest_flux_pull"] == 2.5
+    assert row["largest_reliability_difference"] == pytest.approx(0.5)
+
+
+def test_sources_of_other_visits_or_detectors_are_no_partners() -> None:
+    found = compare(night(), pd.concat([night(detector=95), night(visit=8)]))
+    assert found.pairs.empty
+    assert found.by_detector[["only_first", "only_second"]].sum().tolist() == [6, 12]
+
+
+def test_each_source_has_one_partner() -> None:
+    second = pd.concat([night(1), night(1)], ignore_index=True)
+    second["diaSourceId"] = [1, 2]
+    second.loc[1, "dec"] += 0.1 * ARCSEC
+    found = compare(night(1), second)
+    assert found.pairs["diaSourceId_second"].tolist() == [1]
+    assert found.only_second["diaSourceId"].tolist() == [2]
+
+
+def test_night_without_sources_compares_as_empty() -> None:
+    empty = night(0)
+    assert compare(empty, empty).identical
+    assert len(compare(empty, night()).only_second) == 6
+
+
+def test_metrics_are_side_by_side() -> None:
+    columns = ["visit", "detector", "metric", "value", "unit"]
+    first = pd.DataFrame([[7, 94, "seeing", 0.8, "arcsec"], [7, 94, "depth", 24.0, "mag"]], columns=columns)
+    second = pd.DataFrame([[7, 94, "seeing", 0.9, "arcsec"]], columns=columns)
+    table = compare_metrics(first, second).set_index("metric")
+    assert table.loc["seeing", "difference"] == pytest.approx(0.1)
+    assert np.isnan(table.loc["depth", "second"])
+    nothing = Comparison(
+        *[pd.DataFrame(columns=["separation_mas", "flux_difference", "reliability_difference"])] * 4
+    )
+    assert not NightComparison(nothing, table.reset_index(), [], [], 1).identical
+
+
+def test_report_has_numbers_tables_and_picture(tmp_path: Path) -> None:
+    second = night()
+    second.loc[1, "psfFlux"] += 25.0
+    found = night_of(compare(night(), second.drop(index=5)))
+    text = as_text(found, "LSSTCam/prompt/output-2026-11-20", "u/me/again")
+    assert "5 in both, 1 only in the first, 0 only in the second" in text
+    assert "largest 2.5 sigma" in text
+    assert "identical" not in text
+    files = write_tables(tmp_path, found)
+    assert len(pd.read_parquet(files[0])) == 5
+    draw_comparison(tmp_path / "comparison.png", found.sources)
+    assert (tmp_path / "comparison.png").stat().st_size > 10_000
