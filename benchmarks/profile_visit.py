@@ -20,6 +20,7 @@ seconds are then a tenth to a half too high, and the wall clock says nothing.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import shutil
 import statistics
@@ -140,6 +141,8 @@ def run(night: Night, folder: Path, options: argparse.Namespace, console: Consol
     start = cold_start(values)
     repositories = Repositories.open(settings, night.camera)
     rules = VisitRules.from_settings(settings, night.camera)
+    # As a worker does before its first visit.
+    gc.freeze()
     ledger = Ledger()
     watch_tasks(ledger)
     announcements = [(group, detector) for group in night.groups for detector in group["detectors"]]

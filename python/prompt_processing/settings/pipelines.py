@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import ICRS, BarycentricMeanEcliptic, Galactic, SkyCoord
 from astropy.io import fits
-from astropy_healpix import HEALPix
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from prompt_processing.butler.pipelines.files import expand_path
 from prompt_processing.domain.selection import DegreeRange, PipelineSelection, SelectionNode
 from prompt_processing.domain.yaml_text import parse_yaml
+
+if TYPE_CHECKING:
+    from astropy_healpix import HEALPix
 
 _UNKNOWN = 16
 """Value of an unclassified pixel in a binary map."""
@@ -100,6 +102,9 @@ class BinaryMap:
         ValueError
             Raised if the file cannot be read or is not a complete HEALPix map.
         """
+        # Imported late: few configurations have a map.
+        from astropy_healpix import HEALPix
+
         try:
             with fits.open(path, memmap=False) as hdus:
                 table = next(hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU))

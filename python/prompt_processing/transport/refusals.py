@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 
 from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from sqlalchemy.exc import DBAPIError
 
 __all__ = ["explain_refusal"]
@@ -85,6 +84,9 @@ def _database(error: BaseException) -> str | None:
 
 
 def _redis(error: BaseException) -> str | None:
+    # Imported late: the client takes a tenth of a second, and only some processes use it.
+    from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+
     if isinstance(error, AuthenticationError | NoPermissionError) or (
         isinstance(error, RedisError) and _REDIS.search(str(error))
     ):

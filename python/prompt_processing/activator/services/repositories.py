@@ -86,6 +86,7 @@ class Repositories:
             local, camera, instrument_records["instrument"][0], self.bands, settings.preload_padding
         )
         self.initialized_runs: set[str] = set()
+        self.visited = False
         self._input_collections = settings.input_collections
         self.further_inputs: tuple[DatasetType, ...] = ()
         self._night = ""

@@ -292,6 +292,10 @@ class Workspace:
         self._entered.clear()
         # Images in reference cycles would otherwise stay in memory beside those of the next visit.
         gc.collect()
+        if not repositories.visited:
+            # What the first visit imported and compiled stays, and would be scanned after each visit.
+            gc.freeze()
+            repositories.visited = True
         return_freed_memory()
 
     def _what_is_missing(self) -> str:

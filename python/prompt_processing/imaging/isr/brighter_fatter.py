@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import oaconvolve
 
 _PASSES = 10
 _ENOUGH = 1e-5
@@ -30,6 +29,9 @@ def correct_brighter_fatter(image: NDArray[np.float32], kernel: NDArray[np.float
     ValueError
         Raised if the kernel is not a square with an odd width.
     """
+    # It takes as long to import as a tenth of a worker's start, and few cameras have such a kernel.
+    from scipy.signal import oaconvolve
+
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or kernel.shape[0] % 2 == 0:
         raise ValueError(f"The kernel of the brighter-fatter effect has the shape {kernel.shape}.")
     observed = image.astype(np.float64)

@@ -1,0 +1,28 @@
+"""A worker that starts imports nothing that few visits or none use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+import pkgutil, sys
+import prompt_processing.activator.factory, prompt_processing.activator.web_server, prompt_processing.tasks
+for module in pkgutil.iter_modules(prompt_processing.tasks.__path__):
+    __import__(f"prompt_processing.tasks.{module.name}")
+print(" ".join(sys.modules))
+"""
+
+SLOW = {
+    "scipy.signal": "half a second, with scipy.stats",
+    "scipy.stats": "half a second",
+    "astropy_healpix": "a tenth of a second; only binary maps need it",
+    "lsst.images": "a second, when the outputs are exported",
+    "galsim": "only simulations need it",
+    "matplotlib": "only pages need it",
+}
+
+
+def test_start_of_a_worker_imports_no_slow_modules() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert {name: why for name, why in SLOW.items() if name in done.stdout.split()} == {}
