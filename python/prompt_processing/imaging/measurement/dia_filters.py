@@ -24,6 +24,11 @@ class FilterOptions:
         Chi squared above noise's, in units of the significance squared, above which
         a source does not resemble the PSF (0 for a perfect point source, about
         1 for a single pixel), unless it fits a trail.
+    sharpness : `float`
+        Largest second moment along a source's narrowest axis, in units of the PSF's, of a source that is
+        sharper than the PSF ...
+    sharp_misfit : `float`
+        ... and its least misfit.
     contrast : `float`
         Changes smaller than this fraction of the light at their position are
         attributed to errors of the subtraction.
@@ -34,6 +39,8 @@ class FilterOptions:
 
     minimum_snr: float = 5.0
     misfit: float = 0.35
+    sharpness: float = 0.6
+    sharp_misfit: float = 0.12
     contrast: float = 0.015
     halo: float = 0.002
 
@@ -45,6 +52,36 @@ def _is_unlike_psf(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
     best = np.fmin(excess, np.where(np.isfinite(trail), trail, np.inf))
     snr = np.asarray(table["pixelSnr" if "pixelSnr" in table.colnames else "snr"], float)
     return np.asarray(best > options.misfit * snr**2)
+
+
+SHARP_SIGNIFICANCE = 6.0
+"""Least product of what the moment lacks and the signal-to-noise ratio: three times its standard error."""
+
+
+def _is_sharper_than_psf(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
+    """Return sources narrower than any star: cosmic rays wider than a pixel, along whatever track."""
+    ratio = _narrowest(table, "") / np.maximum(_narrowest(table, "PSF"), np.finfo(float).tiny)
+    measured = ~np.asarray(table["shape_flag"], bool) & np.isfinite(ratio)
+    significance = (1 - ratio) * np.abs(np.asarray(table["snr"], float))
+    sharp = (ratio < options.sharpness) & (significance > SHARP_SIGNIFICANCE)
+    return np.asarray(measured & sharp & (np.asarray(table["misfit"], float) > options.sharp_misfit))
+
+
+def _narrowest(table: Table, of: str) -> NDArray[np.float64]:
+    """Return the second moment along the narrower axis."""
+    xx, yy, xy = (np.asarray(table[name + of], float) for name in ("ixx", "iyy", "ixy"))
+    return np.asarray(0.5 * (xx + yy) - np.hypot(0.5 * (xx - yy), xy))
+
+
+def _is_cosmic_ray(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
+    """Return sources at cosmic rays, unless they are fainter than before and resemble the PSF.
+
+    Cosmic rays add light. A source that has vanished under one is measured on the pixels around it.
+    """
+    vanished = np.asarray(table["isNegative"], bool) & (
+        np.asarray(table["misfit"], float) < options.sharp_misfit
+    )
+    return np.asarray(table["pixelFlags_crCenter"], bool) & ~vanished
 
 
 def _excess(table: Table, chi2: str, n_data: str) -> NDArray[np.float64]:
@@ -67,8 +104,9 @@ CRITERIA: dict[str, Criterion] = {
     "edge": lambda table, _: np.asarray(table["pixelFlags_edgeCenter"], bool),
     "no data": lambda table, _: np.asarray(table["pixelFlags_nodataCenter"], bool),
     "saturated": lambda table, _: np.asarray(table["pixelFlags_saturatedCenter"], bool),
-    "cosmic ray": lambda table, _: np.asarray(table["pixelFlags_crCenter"], bool),
+    "cosmic ray": _is_cosmic_ray,
     "unlike the PSF": _is_unlike_psf,
+    "sharper than the PSF": _is_sharper_than_psf,
     "small change": _is_small_change,
     "streak": lambda table, _: np.asarray(table["pixelFlags_streakCenter"], bool),
     "dipole": lambda table, _: np.asarray(table["isDipole"], bool),

@@ -33,6 +33,9 @@ class StreakOptions:
         Maximum number of streaks to find.
     maximum_half_width : `int`
         Largest half width of the masked band, pixels.
+    step : `float`
+        Difference of the levels on both sides, in units of the line's height, above which it is no streak
+        but a step between amplifiers.
     """
 
     bin_size: int = 8
@@ -42,6 +45,7 @@ class StreakOptions:
     significance: float = 8.0
     maximum_streaks: int = 8
     maximum_half_width: int = 40
+    step: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,9 @@ def mask_streaks(difference: Exposure, options: StreakOptions | None = None) -> 
                 break
             near, ends = line
             if ends is not None:
-                streaks.append(_mask_line(difference, sign, ends, options))
+                streak = _mask_line(difference, sign, ends, options)
+                if streak is not None:
+                    streaks.append(streak)
             left &= ~near
     return streaks
 
@@ -248,18 +254,28 @@ def _longest_filled(along: NDArray[np.float64], filling: float) -> tuple[float, 
 
 def _mask_line(
     difference: Exposure, sign: float, ends: tuple[float, float, float, float], options: StreakOptions
-) -> Streak:
-    """Mask a line over its visible width, and to the image's edge if it ends nearby."""
+) -> Streak | None:
+    """Mask a line over its visible width, and to the image's edge if it ends nearby.
+
+    The edge of a step is left alone.
+    """
     x0, y0, x1, y1 = ends
     length = math.hypot(x1 - x0, y1 - y0)
     ux, uy = (x1 - x0) / length, (y1 - y0) / length
     height, width = difference.shape
     reach = options.maximum_half_width
-    profile, noise = np.zeros(reach + 1), np.zeros(reach + 1)
+    across, noise = np.zeros(2 * reach + 1), np.full(2 * reach + 1, np.inf)
     planes = np.int32(int(UNUSABLE | Mask.SAT_TEMPLATE))
     _profile(difference.image, difference.variance, difference.mask, planes, sign, x0, y0, ux, uy, length,
-             profile, noise)  # fmt: skip
-    seen = np.flatnonzero(profile > 3 * np.sqrt(noise) + 0.02 * profile[0])
+             across, noise)  # fmt: skip
+    if _is_step(across, noise, options.step):
+        return None
+    weight = np.where(np.arange(2 * reach + 1) == reach, 0.5, 1.0) / noise
+    weights = weight[reach:] + weight[reach::-1]
+    usable = np.where(weights > 0, weights, 1.0)
+    profile = (weight * across)[reach:] + (weight * across)[reach::-1]
+    profile /= usable
+    seen = np.flatnonzero(profile > 3 / np.sqrt(usable) + 0.02 * profile[0])
     outermost = int(seen.max()) if len(seen) else 3
     # The faintest part of the profile is invisible but would affect a matched filter.
     half_width = min(outermost + 3, reach)
@@ -279,15 +295,36 @@ def _mask_line(
     return Streak(x0, y0, x1, y1, half_width, float(result[1]) / max(pixels, 1), pixels)
 
 
+SIDES = slice(6, 30)
+"""Distances from a line, pixels, at which its sides' levels are compared."""
+
+
+def _is_step(across: NDArray[np.float64], noise: NDArray[np.float64], least: float) -> bool:
+    """Return whether the levels on both sides of a line differ by much of its height."""
+    reach = len(across) // 2
+    levels, errors = [], []
+    for side in (np.s_[reach:], np.s_[reach::-1]):
+        values, variances = across[side][SIDES], noise[side][SIDES]
+        known = np.isfinite(variances)
+        if not known.any():
+            return False
+        levels.append(float(np.mean(values[known])))
+        errors.append(float(np.sum(variances[known])) / np.count_nonzero(known) ** 2)
+    height = float(np.mean(across[reach - 2 : reach + 3]))
+    difference = abs(levels[0] - levels[1])
+    return difference > least * height and difference > 5 * math.sqrt(sum(errors))
+
+
 @numba.njit(cache=True, nogil=True)
 def _profile(  # type: ignore[no-untyped-def]
     image, variance, mask, planes, sign, x0, y0, ux, uy, length, profile, noise
 ):
-    """Average along a line as a function of distance, with the variance of these means."""
-    reach = profile.size - 1
-    counts = np.zeros(profile.size)
-    for step in range(int(length)):
-        for side in range(-reach, reach + 1):
+    """Average along a line as a function of the signed distance; means without pixels keep their noise."""
+    reach = profile.size // 2
+    for side in range(-reach, reach + 1):
+        total = squares = 0.0
+        count = 0
+        for step in range(int(length)):
             x = round(x0 + step * ux - side * uy)
             y = round(y0 + step * uy + side * ux)
             if x < 0 or y < 0 or x >= image.shape[1] or y >= image.shape[0] or mask[y, x] & planes:
@@ -295,13 +332,12 @@ def _profile(  # type: ignore[no-untyped-def]
             value, v = image[y, x], variance[y, x]
             if v > 0 and math.isfinite(value):
                 limit = 6 * math.sqrt(v)
-                profile[abs(side)] += min(max(sign * value, -limit), limit)
-                noise[abs(side)] += v
-                counts[abs(side)] += 1
-    for k in range(profile.size):
-        if counts[k] > 0:
-            profile[k] /= counts[k]
-            noise[k] /= counts[k] * counts[k]
+                total += min(max(sign * value, -limit), limit)
+                squares += v
+                count += 1
+        if count > 0:
+            profile[side + reach] = total / count
+            noise[side + reach] = squares / (count * count)
 
 
 @numba.njit(cache=True, nogil=True)

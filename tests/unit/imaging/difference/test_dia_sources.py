@@ -109,6 +109,27 @@ def test_cosmic_ray_is_rejected_with_its_reason(star_image):
     assert list(rejected["reason"]) == ["unlike the PSF"]
 
 
+@pytest.mark.parametrize("length", [0, 4])
+def test_cosmic_rays_two_thirds_as_wide_as_stars_are_rejected(star_image, length):
+    image = star_image((240, 240), [(60.0, 60.0, 180.0), (60.0, 180.0, 300.0)], seed=8)
+    for x, y, flux in ((180.0, 60.0, 150.0), (180.0, 180.0, 300.0)):
+        track = [(x + step, y + 0.6 * step, flux / (length + 1)) for step in range(length + 1)]
+        image.image += star_image((240, 240), track, sigma=1.1, noise=0.0).image
+    kept, rejected = filter_dia_sources(measured(image))
+    assert len(kept) == 2
+    assert (np.asarray(kept["x"]) < 100).all()
+    assert len(rejected) >= 2
+
+
+def test_star_that_vanished_under_a_cosmic_ray_is_kept(star_image):
+    image = star_image((200, 200), [(60.0, 60.0, -1000.0), (140.0, 140.0, 1000.0)], seed=8)
+    for x, y in ((60, 60), (140, 140)):
+        image.mask[y - 1 : y + 1, x - 2 : x + 1] |= int(Mask.CR)
+    kept, rejected = filter_dia_sources(measured(image))
+    assert list(kept["isNegative"]) == [True]
+    assert list(rejected["reason"]) == ["cosmic ray"]
+
+
 @pytest.mark.parametrize(
     ("plane", "reason"),
     [(Mask.EDGE, "edge"), (Mask.CR, "cosmic ray"), (Mask.STREAK, "streak"), (Mask.SAT, "saturated")],

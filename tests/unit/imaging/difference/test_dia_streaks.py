@@ -37,6 +37,16 @@ def test_streak_across_the_image_is_masked_to_its_sides(star_image, angle, brigh
     assert not masked[away > 45].any()
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_step_between_amplifiers_is_no_streak(star_image, axis):
+    image = star_image((512, 512), random_stars(40, 3, (512, 512)), seed=2)
+    offset = (np.mgrid[:512, :512][axis] - 256) / 50.0
+    # What is left of a step when the sky was subtracted.
+    image.image += (0.5 * np.sign(offset) * np.exp(-np.abs(offset))).astype(np.float32)
+    assert mask_streaks(image) == []
+    assert not image.has(Mask.STREAK).any()
+
+
 def test_pieces_of_a_streak_are_no_sources(star_image):
     image = star_image((800, 900), [(200.0, 700.0, 3000.0)], seed=2)
     away = draw_streak(image, 430, 390, 25, 4.0)
