@@ -9,7 +9,9 @@ import sys
 from typing import Any
 
 _PROGRAM = """
-import json, os, sys, time
+import gc, json, os, sys
+# As the command of a worker does.
+gc.disable()
 def used():
     spent = os.times()
     return spent.user + spent.system
