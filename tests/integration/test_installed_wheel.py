@@ -41,6 +41,7 @@ for asked in map(Requirement, metadata.requires("prompt-processing")):
         print(*[importlib.import_module(module).__name__ for module in modules])
 """
 _PROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
+PAGES = {"bokeh", "dash", "datashader", "panel"}
 EXTRAS = sorted(set(_PROJECT["optional-dependencies"]) - {"dev"})
 
 
@@ -90,17 +91,21 @@ def test_wheel_knows_its_version(
     assert done.stdout.split() == ["prompt", version]
 
 
-def test_modules_that_need_an_extra_are_those_of_the_demo(installed: Callable[..., InstalledWheel]) -> None:
+def test_modules_that_need_an_extra_are_those_of_demo_and_pages(
+    installed: Callable[..., InstalledWheel],
+) -> None:
     failed: dict[str, str] = json.loads(installed().run("python", "-c", IMPORT_ALL).stdout)
-    assert set(failed.values()) <= {"galsim", "matplotlib", "moto"}
+    assert set(failed.values()) <= {"galsim", "matplotlib", "moto", *PAGES}
     rooms = {name.split(".")[1] for name in failed if name != "prompt_processing.difference.picture"}
     # Figures of visits, pictures of a camera's frames, and the simulated sky map of a repository without one.
-    assert rooms <= {"simulation", "demo", "commissioning", "tasks"}
+    assert rooms <= {"simulation", "demo", "commissioning", "tasks", "board", "navigator"}
     assert all(".plots." in name for name in failed if name.split(".")[1] == "tasks")
 
 
-def test_extra_demo_brings_what_all_modules_import(installed: Callable[..., InstalledWheel]) -> None:
-    done = installed("demo").run("python", "-c", IMPORT_ALL)
+def test_extras_demo_and_pages_bring_what_all_modules_import(
+    installed: Callable[..., InstalledWheel],
+) -> None:
+    done = installed("demo", "pages").run("python", "-c", IMPORT_ALL)
     assert json.loads(done.stdout) == {}, done.stderr
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dash import ClientsideFunction, Dash, Input, Output
+from dash.development.base_component import Component
 from flask import Flask, Response, request
-from plotly.utils import PlotlyJSONEncoder
 
 from prompt_processing.nights.reading import Nights
 from prompt_processing.telemetry import page_routes
@@ -25,7 +25,7 @@ from prompt_processing.telemetry.pages import Pages
 
 from .layout import page
 from .snapshot import Choice, Snapshot, SnapshotReader
-from .view import ELEMENTS, view_of
+from .view import ELEMENTS, is_silent, view_of
 
 __all__ = ["make_app"]
 
@@ -94,6 +94,8 @@ def make_app(nights: Nights, prefix: str = "/", *, now: Callable[[], float] = ti
     # The page is of use without the database, which it reports itself.
     health = Health(details=lambda: {"database": views.database_answers})
     server.register_blueprint(page_routes.make_blueprint(Pages(health, lambda: b"")))
+    # Dash serves only files that a page of this process has named. Another replica may have sent the page.
+    server.test_client().get(prefix)
     return server
 
 
@@ -130,14 +132,14 @@ class _Views:
         now = self._now()
         view = None
         # What the view depends on, apart from the time of its last reading.
-        silent = now - snapshot.projected > 30.0
+        silent = is_silent(snapshot, now)
         key = (snapshot.cursor, snapshot.problem, silent, snapshot.night, int(now // 10), snapshot.read > 0)
         with self._lock:
             before, body = self._kept.get(snapshot.choice, (None, None))
             if body is not None and before == key:
                 return body
             view = view_of(snapshot, now)
-            body = _encode(view, current=not snapshot.problem)
+            body = _encode(view, current=not (snapshot.problem or silent))
             self._kept[snapshot.choice] = key, body
             self._kept.move_to_end(snapshot.choice)
             while len(self._kept) > _MOST_KEPT:
@@ -146,10 +148,17 @@ class _Views:
 
 
 def _encode(view: dict[str, Any], *, current: bool) -> _Body:
-    content = json.dumps([view[name] for name, _ in ELEMENTS], cls=PlotlyJSONEncoder)
+    content = json.dumps([view[name] for name, _ in ELEMENTS], default=_plain)
     tag = hashlib.sha256(f"{current}{content}".encode()).hexdigest()[:24]
     plain = f'{{"revision": "{tag}", "current": {json.dumps(current)}, "content": {content}}}'.encode()
     return _Body(plain, gzip.compress(plain, 5), tag)
+
+
+def _plain(value: object) -> dict[str, Any]:
+    if isinstance(value, Component):
+        plain: dict[str, Any] = value.to_plotly_json()
+        return plain
+    raise TypeError(f"A view holds a {type(value).__name__}.")
 
 
 def _choice() -> Choice:

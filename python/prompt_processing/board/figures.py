@@ -35,6 +35,7 @@ SYMBOLS = {
 }
 _DELAY = "arrival_to_alert"
 _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#1b1f24"}
+_LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
 _GRID = "#e3e6ea"
 _LONGEST_HOVER = 160
 
@@ -68,7 +69,7 @@ def progress(minutes: Sequence[Minute], now: float) -> Figure:
     return _figure(
         lines,
         yaxis=_axis("done", rangemode="tozero", domain=[0.5, 1.0]),
-        yaxis2=_axis("now", rangemode="tozero", domain=[0.0, 0.42]),
+        yaxis2=_axis("open, failed", rangemode="tozero", domain=[0.0, 0.42]),
         xaxis={**_time_axis(), "anchor": "y2"},
     )
 
@@ -176,6 +177,7 @@ def focal_plane(instrument: str, detectors: Sequence[Detector]) -> Figure:
         xaxis=hidden,
         yaxis={**hidden, "scaleanchor": "x"},
         hovermode="closest",
+        legend={**_LEGEND, "itemsizing": "constant"},
         margin={"l": 4, "r": 4, "t": 4, "b": 4},
     )
 
@@ -223,7 +225,7 @@ def _figure(traces: Sequence[Figure], **layout: Any) -> Figure:
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "margin": {"l": 56, "r": 12, "t": 8, "b": 40},
-            "legend": {"itemsizing": "constant", "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+            "legend": _LEGEND,
             "hovermode": "x unified",
             # A viewer's zoom survives the next refresh.
             "uirevision": "board",

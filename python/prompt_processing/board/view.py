@@ -14,9 +14,9 @@ from prompt_processing.nights.records import Detector, State, Visit
 from . import figures
 from .snapshot import N_FOCAL_PLANES, Snapshot
 
-__all__ = ["ELEMENTS", "view_of"]
+__all__ = ["ELEMENTS", "is_silent", "view_of"]
 
-SILENT_AFTER_S = 30.0
+_SILENT_AFTER_S = 30.0
 _MARKS = {
     State.WAITING: "○",
     State.PROCESSING: "◆",
@@ -82,6 +82,11 @@ def view_of(snapshot: Snapshot, now: float) -> dict[str, Any]:
     return view
 
 
+def is_silent(snapshot: Snapshot, now: float) -> bool:
+    """Return whether no projector has looked for outcomes recently."""
+    return snapshot.night is not None and now - snapshot.projected > _SILENT_AFTER_S
+
+
 def _heading(snapshot: Snapshot) -> str:
     if snapshot.night is None:
         return "Night board"
@@ -119,7 +124,7 @@ def _notice(snapshot: Snapshot, now: float) -> Any:
         return html.P([html.Strong(f"▲ {since}"), snapshot.problem], className="warning")
     if snapshot.night is None:
         return html.P("The database has no night yet.", className="calm")
-    if now - snapshot.projected > SILENT_AFTER_S:
+    if is_silent(snapshot, now):
         when = datetime.fromtimestamp(snapshot.projected, UTC).strftime("%Y-%m-%d %H:%M:%S")
         text = f"No projector has looked for outcomes since {when} UTC: the page shows what was known then."
         return html.P([html.Strong("▲ "), text], className="warning")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,13 @@ def test_night_and_instrument_are_chosen_by_the_address(client: FlaskClient, sto
     assert view(client, "?night=2026-05-31&instrument=LSSTCam")["heading"] == "LSSTCam 2026-05-31"
     assert view(client, "?night=2026-05-31'; DROP&instrument=" + "x" * 1000)["heading"].startswith("HSC")
     assert view(client, "?night=9999-99-99&instrument=%00")["current"]
+
+
+def test_any_replica_serves_the_files_of_anothers_page(nights: Nights) -> None:
+    replicas = [make_app(nights).test_client() for _ in range(2)]
+    files = re.findall(r'(?:src|href)="(/[^"]+)"', replicas[0].get("/").text)
+    assert len(files) > 5
+    assert [name for name in files if replicas[1].get(name).status_code != 200] == []
 
 
 def test_page_allows_no_inline_script_eval_or_other_host(client: FlaskClient) -> None:
