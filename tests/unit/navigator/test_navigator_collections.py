@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,13 @@ from pathlib import Path
 import plot_repository as world
 import pytest
 from lsst.daf.butler import Butler
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from prompt_processing.navigator.collections.pictures import compare, figure, figures, only_in_one
 from prompt_processing.navigator.collections.shelf import PlotDefaults, PlotShelf, Which
 from prompt_processing.navigator.collections.state import CollectionsState, chosen_kinds, stepped
+from prompt_processing.navigator.objects.search import ApdbReader
 from prompt_processing.navigator.sources import Places, Sources
 from prompt_processing.navigator.url_state import from_query, to_query
 from prompt_processing.repository.plots.find import CollectionContent
@@ -70,9 +74,9 @@ def test_two_collections_are_compared_by_kind_and_data_id() -> None:
         ("b_plot", "b_plot"),
         (None, "c_plot"),
     ]
-    text = only_in_one(pairs, ("u/a", "u/b"), {"a_plot": "collections?plot=a_plot"})
-    assert "Only in u/a: 1" in text
-    assert "b_plot" not in text
+    shown = only_in_one(pairs, ("u/a", "u/b"), {"a_plot": "collections?plot=a_plot"})
+    assert "Only in u/a: 1" in shown
+    assert "b_plot" not in shown
 
 
 @pytest.mark.parametrize("mode", ["single", "side", "blink", "first", "second"])
@@ -80,11 +84,11 @@ def test_text_from_data_is_escaped(mode: str) -> None:
     one = ref(HOSTILE, instrument=HOSTILE, band=HOSTILE)
     for pair in ((one, None), (None, one), (one, one)):
         for content in (no_picture, lambda number, one: (b"\x89PNG", "image/png")):
-            text = figure(pair, mode, (HOSTILE, HOSTILE), content, address=f"collections?plot={HOSTILE}")
-            text += only_in_one([pair], (HOSTILE, HOSTILE), {HOSTILE: HOSTILE})
-            assert "<img src=x" not in text
-            assert "onerror=alert(1)>" not in text
-            assert text.count("<figure") == 1
+            shown = figure(pair, mode, (HOSTILE, HOSTILE), content, address=f"collections?plot={HOSTILE}")
+            shown += only_in_one([pair], (HOSTILE, HOSTILE), {HOSTILE: HOSTILE})
+            assert "<img src=x" not in shown
+            assert "onerror=alert(1)>" not in shown
+            assert shown.count("<figure") == 1
     assert "repeat(4," in figures(["x"], 4)
 
 
@@ -169,6 +173,21 @@ def test_a_summary_is_read_in_place_of_the_registry(repository: Path, tmp_path: 
     # Without a summary, the registry is asked.
     assert len(shelf.places(Which("main", "u/b"), kinds)) == len(world.VISITS)
     assert lender.times > asked
+
+
+def test_the_pages_cannot_write_to_the_apdb(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "apdb.db") as database:
+        database.execute('CREATE TABLE "DiaObject" ("diaObjectId" INTEGER)')
+    search = ApdbReader(f"sqlite:///{tmp_path}/apdb.db")
+    with search._engine.connect() as connection:
+        for statement in (
+            'DELETE FROM "DiaObject"',
+            'DROP TABLE "DiaObject"',
+            'INSERT INTO "DiaObject" VALUES (1)',
+        ):
+            with pytest.raises(SQLAlchemyError, match=r"readonly|read-only"):
+                connection.execute(text(statement))
+    search.close()
 
 
 def test_the_pages_cannot_write_to_the_repository(repository: Path) -> None:

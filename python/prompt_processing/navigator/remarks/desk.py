@@ -24,7 +24,7 @@ class RemarkDesk:
     """
 
     def __init__(self, url: str = "", user_header: str = "") -> None:
-        self._url = url if "://" in url or not url else f"sqlite:///{url}"
+        self._url = url
         self._header = user_header
         self._lock = threading.Lock()
         self._store: RemarkStore | None = None

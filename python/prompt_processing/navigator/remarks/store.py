@@ -11,6 +11,8 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from prompt_processing.nights.tables import open_engine
+
 __all__ = ["FLAGS", "Flag", "Remark", "RemarkError", "RemarkStore", "SubjectKind", "subject_of"]
 
 Flag = Literal["seen", "odd"]
@@ -90,11 +92,11 @@ class RemarkStore:
     Parameters
     ----------
     url
-        URL of the database, as SQLAlchemy takes it. The table is made if it is missing.
+        URL of the database, or an SQLite file. The table is made if it is missing.
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(url, pool_pre_ping=True)
+        self._engine = open_engine(url, writing=True)
         _METADATA.create_all(self._engine)
 
     def close(self) -> None:
