@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,9 @@ def execute(
         Raised for unknown or absent parameters, or if the flow runs already with the same ones.
     """
     flow.check(parameters)
+    for name in ("lsst.daf.butler._storage_class", "lsst.utils.packages"):
+        # They name parts of the stack that are not needed.
+        logging.getLogger(name).setLevel(logging.ERROR)
     folder = work / flow.name
     if dry_run:
         run = FlowRun(folder, True, place, reporter)

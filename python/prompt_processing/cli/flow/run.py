@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import types
 import typing
 from collections.abc import Mapping
@@ -142,9 +141,6 @@ def _run(flow: Flow, options: Mapping[str, Any]) -> int:
     from .terminal import TerminalReporter
 
     log_to_stderr()
-    for name in ("lsst.daf.butler._storage_class", "lsst.utils.packages"):
-        # They name parts of the stack that are not needed.
-        logging.getLogger(name).setLevel(logging.ERROR)
     parameters = {one.name: options[one.name] for one in flow.parameters}
     try:
         settings = FlowSettings.load(**_overrides(options))
