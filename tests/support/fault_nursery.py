@@ -66,7 +66,7 @@ class Nursery:
         )
 
     def start(self, program: str, environment: dict[str, str], folder: Path, log: Path) -> ForkedProcess:
-        """Start ``worker`` or ``writer``."""
+        """Start ``worker``, ``writer`` or ``watch``."""
         request = {"program": program, "environment": environment, "folder": str(folder), "log": str(log)}
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import watch_process
 from butler_world import small_camera
 from flask import Flask
 
@@ -149,10 +150,13 @@ def prepare() -> None:
 
 
 def run(program: str) -> int:
-    """Run a stream worker or a writer until it ends."""
+    """Run a stream worker, a writer or the processing of a folder until it ends."""
     if program == "writer":
         return run_writer()
     _set_gates()
+    if program == "watch":
+        watch_process.main(Path.cwd())
+        return 0
     context = GatedContext(load_settings(), small_camera())
     context.start_logging()
     return serve(context)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .command import Command, option
-from .options import INSTRUMENT
+from .options import INSTRUMENT, PIXELS
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -40,32 +40,12 @@ _TIMES = "Timing"
 _WHERE = "Where it runs"
 
 
-class _Pixels(click.ParamType[tuple[int, int]]):
-    """Columns and rows."""
-
-    name = "columnsxrows"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        columns, _, rows = str(value).partition("x")
-        try:
-            pixels = int(columns), int(rows)
-        except ValueError:
-            pixels = 0, 0
-        if min(pixels) < 1:
-            self.fail(f"{value!r} is not of the form COLUMNSxROWS, such as 127x500.", param, ctx)
-        return pixels
-
-
 @click.command(
     cls=Command,
     examples="""
     prompt demo
     prompt demo --instrument HSC --visits 2 --miniature 127x500
-    prompt demo --camera small                                 # from raw frames of an unknown camera to alerts
+    prompt demo --camera small                                 # from raw frames to alerts
     prompt demo --services --detectors R22_S11 --keep          # on real servers that stay up
     """,
     statuses={
@@ -108,7 +88,7 @@ class _Pixels(click.ParamType[tuple[int, int]]):
 @option("--seed", type=int, default=1, show_default=True, section=_SKY, help="Random seed of the sky.")
 @option(
     "--miniature",
-    type=_Pixels(),
+    type=PIXELS,
     metavar="COLUMNSxROWS",
     section=_SKY,
     help="Shrink each amplifier's data to this many pixels, for a quick look.",

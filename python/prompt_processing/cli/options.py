@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-__all__ = ["INSTRUMENT", "NIGHT", "NUMBERS", "TYPE_NAMES_HELP", "log_to_stderr", "parse_type_names"]
+__all__ = ["INSTRUMENT", "NIGHT", "NUMBERS", "PIXELS", "TYPE_NAMES_HELP", "log_to_stderr", "parse_type_names"]
 
 TYPE_NAMES_HELP = "Names in the repository of dataset types of the pipelines."
 
@@ -46,6 +46,27 @@ class _Instrument(click.ParamType[str]):
         return []
 
 
+class _Pixels(click.ParamType[tuple[int, int]]):
+    """Columns and rows."""
+
+    name = "columnsxrows"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Split the text."""
+        if isinstance(value, tuple):
+            return value
+        columns, _, rows = str(value).partition("x")
+        try:
+            pixels = int(columns), int(rows)
+        except ValueError:
+            pixels = 0, 0
+        if min(pixels) < 1:
+            self.fail(f"{value!r} is not of the form COLUMNSxROWS, such as 127x500.", param, ctx)
+        return pixels
+
+
 class _Numbers(click.ParamType[tuple[int, ...]]):
     """Whole numbers separated by commas."""
 
@@ -77,6 +98,7 @@ class _Night(click.ParamType[str]):
 
 INSTRUMENT = _Instrument()
 NUMBERS = _Numbers()
+PIXELS = _Pixels()
 NIGHT = _Night()
 
 

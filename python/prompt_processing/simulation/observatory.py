@@ -7,7 +7,7 @@ Layout of the folder::
     tonight/<target>_<number>.fits
     stars.csv                                             a catalogue, as Pan-STARRS' archive writes it
     truth/<name>.parquet                                  truth of each exposure of the sky
-    truth/detector.json                                   true values of the detector
+    truth/detector.npz                                    true values of the detector
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ _FLAT_SECONDS = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 """Two flats of each: pairs for the gain, and the range that linearity requires."""
 _FULL_FLAT = 0.7
 """Brightest flat, as a share of the full well or of the converter's range."""
+_SHARE_OF_TRANSIENTS = 0.5
 _DAYS_BETWEEN = 2
 _DITHER_MINUTES = 6.0
 
@@ -95,10 +96,13 @@ class Observatory:
         return table
 
     @property
-    def detector(self) -> dict[str, float]:
-        """True ``gain`` (electrons per ADU) and ``read_noise`` (electrons); see `simulate_observatory`."""
-        found: dict[str, float] = json.loads((self.root / "truth" / "detector.json").read_text())
-        return found
+    def detector(self) -> dict[str, NDArray[np.float64]]:
+        """True values: ``gain`` (electrons per ADU), ``read_noise`` (electrons), and three images.
+
+        These are ``bias`` (ADU), ``response`` and ``good``, which is False at defects.
+        """
+        with np.load(self.root / "truth" / "detector.npz") as found:
+            return {name: found[name] for name in found.files}
 
 
 def simulate_observatory(
@@ -159,6 +163,8 @@ def simulate_observatory(
     for frame in _calibration_frames(sensor, earlier[0], seed):
         _write(observatory.calibration / frame.name, frame.header, frame.segments)
     density = density_for(camera, detector, tonight[0].conditions)
+    # In a field full of changes, many are blends of two.
+    density = replace(density, transients=density.transients * _SHARE_OF_TRANSIENTS)
     sky = SkyCatalogue(seed, density, tonight[len(tonight) // 2].mid_mjd_tai)
     variance = expected_variance([each.conditions for each in earlier], camera.pixel_scale_arcsec)
     for planned_exposures, where, static in (
@@ -172,14 +178,30 @@ def simulate_observatory(
             _write(where / f"{name}.fits", header, raw.frame.segments)
             raw.truth.write(folder_of_truth(folder) / f"{name}.parquet", format="parquet")
     _write_catalogue(observatory.catalogue, sky, camera, tonight[0], seed, density.transient_magnitudes[1])
-    true = {"gain": amplifiers[0].gain, "read_noise": amplifiers[0].read_noise}
-    (folder_of_truth(folder) / "detector.json").write_text(json.dumps(true))
+    _write_detector(folder_of_truth(folder) / "detector.npz", sensor, tonight[0].band)
     return observatory
 
 
 def folder_of_truth(folder: str | Path) -> Path:
     """Return the folder that a pipeline must not look into."""
     return Path(folder) / "truth"
+
+
+def _write_detector(path: Path, sensor: Sensor, band: str) -> None:
+    (amplifier,) = sensor.detector.amplifiers
+    good = np.ones(sensor.shape, np.bool_)
+    for x0, y0, width, height in sensor.defect_boxes():
+        good[y0 : y0 + height, x0 : x0 + width] = False
+    pattern = sensor.bias_pattern(amplifier)
+    oriented = pattern[:: -1 if amplifier.flip_y else 1, :: -1 if amplifier.flip_x else 1]
+    np.savez_compressed(
+        path,
+        gain=amplifier.gain,
+        read_noise=amplifier.read_noise,
+        bias=sensor.bias_level(amplifier) + oriented,
+        response=sensor.response(band),
+        good=good,
+    )
 
 
 def _earlier(planned: PlannedExposure, nights: int) -> PlannedExposure:
