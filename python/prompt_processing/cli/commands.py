@@ -116,6 +116,9 @@ COMMANDS = {
         "Run a day",
         f"{_CLI}.day.reprocess_night:main",
     ),
+    "night-report": Entry(
+        "Write the report of a night as one HTML page.", "Run a day", f"{_CLI}.day.night_report:main"
+    ),
     "repo make": Entry(
         "Make a central repository, or add an instrument to one.", target=f"{_CLI}.repo.make:main"
     ),

@@ -41,5 +41,8 @@ FLOWS = {
     "export-night": FlowEntry(
         f"{_HERE}.export_night:export_night", "Archive a night as Parquet, HATS catalogues and Avro files."
     ),
+    "night-report": FlowEntry(
+        f"{_HERE}.night_report:night_report", "Write the report of a night as one HTML page."
+    ),
 }
 """Flows by name."""

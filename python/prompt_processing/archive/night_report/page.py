@@ -1,0 +1,95 @@
+"""Run the notebook of a night, and write it as one HTML page that needs no other file."""
+
+from __future__ import annotations
+
+import html
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import ArchiveError
+from ..manifest import write_whole
+
+__all__ = ["NOTEBOOK", "write_report"]
+
+NOTEBOOK = Path(__file__).with_name("night_report.ipynb")
+"""The notebook of the package."""
+
+_STYLE = """
+body { font: 15px/1.45 sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em; color: #1a1a1a; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 1.8em; border-bottom: 1px solid #ccc; padding-bottom: .2em; }
+img { max-width: 100%; height: auto; }
+table { border-collapse: collapse; font-size: 14px; margin: .5em 0; }
+th, td { padding: .25em .8em; text-align: left; border: 0; } tr:nth-child(even) td { background: #f3f3f3; }
+thead th { border-bottom: 2px solid #888; } pre { white-space: pre-wrap; }
+.jp-OutputPrompt, .jp-InputPrompt, .prompt, .anchor-link { display: none; }
+@media (prefers-color-scheme: dark) {
+  body { background: #16181c; color: #e6e6e6; } tr:nth-child(even) td { background: #22262d; }
+  img { background: #fff; }
+}
+"""
+
+
+def write_report(
+    path: Path,
+    parameters: Mapping[str, object],
+    title: str,
+    notebook: Path = NOTEBOOK,
+    keep: Path | None = None,
+) -> None:
+    """Run a notebook with parameters, and write its outputs as a page.
+
+    Parameters
+    ----------
+    path
+        Page to write. It makes no request to any other address.
+    parameters
+        Values for the cell that is tagged ``parameters``.
+    title
+        Heading.
+    notebook
+        Notebook; a changed copy of the package's, for example.
+    keep
+        Where to write the notebook with its outputs, too.
+
+    Raises
+    ------
+    ArchiveError
+        Raised if a cell fails; the message has the error.
+    """
+    import nbformat
+    import papermill
+    from nbconvert.exporters import HTMLExporter
+
+    # Papermill logs each cell.
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory() as scratch:
+        done = Path(scratch) / "report.ipynb"
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(done),
+                parameters=dict(parameters),
+                kernel_name="python3",
+                progress_bar=False,
+                cwd=str(Path.cwd()),
+            )
+        except papermill.PapermillExecutionError as error:
+            raise ArchiveError(
+                f"The notebook {notebook.name} fails in its cell {error.cell_index}: "
+                f"{error.ename}: {error.evalue}"
+            ) from error
+        content = nbformat.read(done, as_version=4)
+        if keep is not None:
+            keep.write_bytes(done.read_bytes())
+    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True)
+    exporter.exclude_output_prompt = True
+    body, _ = exporter.from_notebook_node(content)
+    page = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>{body}</body></html>\n"
+    )
+    with write_whole(path) as partial:
+        partial.write_text(page, encoding="utf-8")
