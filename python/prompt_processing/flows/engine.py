@@ -23,6 +23,7 @@ def execute(
     place: Place,
     reporter: Reporter,
     dry_run: bool = False,
+    tables: list[Table] | None = None,
 ) -> tuple[Table, ...]:
     """Run a flow, and return the tables that it made.
 
@@ -34,6 +35,8 @@ def execute(
         Parent of the flows' folders.
     dry_run
         Whether only to list what would be done.
+    tables
+        Gets the tables as they are made, also those of a flow that fails.
 
     Raises
     ------
@@ -45,12 +48,13 @@ def execute(
         # They name parts of the stack that are not needed.
         logging.getLogger(name).setLevel(logging.ERROR)
     folder = work / flow.name
+    made = [] if tables is None else tables
     if dry_run:
-        run = FlowRun(folder, True, place, reporter)
+        run = FlowRun(folder, True, place, reporter, tables=made)
         flow(run, **parameters)
-        return tuple(run.tables)
+        return tuple(made)
     with Memory.of(folder, parameters) as memory:
-        run = FlowRun(folder, False, place, reporter, memory)
+        run = FlowRun(folder, False, place, reporter, memory, made)
         with run.stack:
             flow(run, **parameters)
-    return tuple(run.tables)
+    return tuple(made)

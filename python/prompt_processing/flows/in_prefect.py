@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from .engine import execute
 from .errors import FlowError
 from .flow import Flow
+from .record import run_recorded
 from .run import Table
 from .settings import FlowSettings
 
@@ -62,14 +62,7 @@ def prefect_flow(flow: Flow, settings: FlowSettings | None = None) -> PrefectFlo
 
     def run(dry_run: bool = False, **parameters: Any) -> list[dict[str, Any]]:
         settings = given or FlowSettings.load()
-        tables = execute(
-            flow,
-            parameters,
-            work=settings.flow_work.absolute(),
-            place=settings.place,
-            reporter=_Reporter(flow.name),
-            dry_run=dry_run,
-        )
+        tables = run_recorded(flow, parameters, settings, _Reporter(flow.name), dry_run=dry_run)
         return [{"title": table.title, "rows": len(table.rows)} for table in tables]
 
     name = flow.name.replace("-", "_")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 
@@ -31,19 +32,28 @@ class FlowSettings(EnvironmentSettings):
     wm_dest_folder: Path = Path("prompt-flows")
     """The folder, with ``WM_DEST_TYPE=file``."""
     wm_s3_dest_bucket: str = ""
-    """The bucket, optionally with a prefix, with ``WM_DEST_TYPE=s3``."""
+    """The bucket, optionally with a prefix and a profile, with ``WM_DEST_TYPE=s3``."""
     wm_s3_dest_url: str = ""
-    """Endpoint of the bucket's store. [default: S3_ENDPOINT_URL]"""
+    """Endpoint of the bucket's store; ``S3_ENDPOINT_URL`` by default."""
+    s3_endpoint_url: str = ""
+    """URL of the S3 store; AWS by default."""
     wm_s3_dest_region: str = ""
     """Region of the bucket's store."""
     wm_s3_dest_key: SecretStr | None = None
-    """Access key of the bucket's store. [default: that of the environment]"""
+    """Access key of the bucket's store; by default boto3 finds the credentials."""
     wm_s3_dest_secret: SecretStr | None = None
     """Secret key of the bucket's store."""
     flow_work: Path = Path("prompt-flows")
     """Folder in which flows keep what their next runs need."""
     flow_processes: int = Field(default=1, ge=1)
     """Number of processes of this machine, without a Dask scheduler."""
+
+    @classmethod
+    def problems_between(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Check that a destination in a bucket is named; see `EnvironmentSettings.problems_between`."""
+        yield from super().problems_between(values)
+        if values.get("wm_dest_type") == "s3" and not values.get("wm_s3_dest_bucket"):
+            yield "wm_s3_dest_bucket", "not set, but WM_DEST_TYPE=s3 is"
 
     @property
     def place(self) -> Place:

@@ -37,6 +37,7 @@ def make_s3_client(
     validate_bucket_names: bool = True,
     profile: str | None = None,
     credentials: tuple[str, str] | None = None,
+    region: str | None = None,
     connect_timeout: float = 5.0,
     read_timeout: float = 20.0,
     attempts: int = 3,
@@ -54,6 +55,8 @@ def make_s3_client(
         Profile of the shared credentials file.
     credentials : `tuple` [`str`, `str`], optional
         Access key and secret key, if they do not come from the environment.
+    region : `str`, optional
+        Region of the store, if it does not come from the environment.
     connect_timeout, read_timeout : `float`, optional
         Timeouts, seconds.
     attempts : `int`, optional
@@ -74,7 +77,10 @@ def make_s3_client(
     }
     access_key, secret_key = credentials or (None, None)
     session = boto3.session.Session(
-        profile_name=profile, aws_access_key_id=access_key, aws_secret_access_key=secret_key
+        profile_name=profile,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        region_name=region,
     )
     client = session.client("s3", endpoint_url=endpoint_url, config=Config(**options))
     if not validate_bucket_names:

@@ -133,8 +133,8 @@ def _option(parameter: Parameter) -> Option:
 def _run(flow: Flow, options: Mapping[str, Any]) -> int:
     from prompt_processing.batch.errors import BatchError
     from prompt_processing.domain.errors import PromptError, RepositoryProblemError
-    from prompt_processing.flows.engine import execute
     from prompt_processing.flows.errors import FlowError
+    from prompt_processing.flows.record import run_recorded
     from prompt_processing.flows.settings import FlowSettings
     from prompt_processing.settings.environment import SettingsError
 
@@ -149,14 +149,7 @@ def _run(flow: Flow, options: Mapping[str, Any]) -> int:
             return 0
         with TerminalReporter() as reporter:
             reporter.say(f"{flow.name} {settings.place}{', dry run' if options['dry_run'] else ''}")
-            execute(
-                flow,
-                parameters,
-                work=settings.flow_work,
-                place=settings.place,
-                reporter=reporter,
-                dry_run=options["dry_run"],
-            )
+            run_recorded(flow, parameters, settings, reporter, dry_run=options["dry_run"])
     except (BatchError, FlowError, PromptError, RepositoryProblemError, SettingsError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
