@@ -147,10 +147,14 @@ def test_butler_keeps_an_exposure_under_the_fields_name(tmp_path: Path) -> None:
         assert butler.get("initial_photoCalib_detector") == PhotoCalib(2.0, 0.1)
 
 
-def test_unit_of_a_calibration_is_kept_and_files_are_repeatable(tmp_path: Path) -> None:
+def test_unit_of_a_calibration_is_kept_and_files_are_repeatable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dark = Exposure.blank((64, 80), metadata={"BUNIT": "electron/s"})
     dark.image += np.random.default_rng(2).normal(0.2, 1e-3, dark.shape).astype(np.float32)
-    for name in ("a", "b"):
+    for name, now in (("a", 1e9), ("b", 2e9)):
+        monkeypatch.setattr("time.time", lambda now=now: now)
         write_exposure(tmp_path / name, dark)
     assert read_exposure(tmp_path / "a").metadata["BUNIT"] == "electron/s"
+    np.testing.assert_array_equal(read_exposure(tmp_path / "a").variance, dark.variance)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

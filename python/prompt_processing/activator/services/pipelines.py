@@ -302,8 +302,11 @@ def _hand_over_rest(outputs: VisitOutputs) -> None:
         _LOG.exception("The outputs of the failed pipeline are lost.")
 
 
-def first_buildable(runs: Sequence[PipelineRun], data: DataSelection) -> PipelineRun | None:
-    """Build and return the first pipeline whose inputs are all present, or `None`."""
+def first_buildable(runs: Iterable[PipelineRun], data: DataSelection) -> PipelineRun | None:
+    """Build and return the first pipeline whose inputs are all present, or `None`.
+
+    Those after it are not looked at: a view of the repository for each of them would delay the alerts.
+    """
     for run in runs:
         if run.build(data):
             return run

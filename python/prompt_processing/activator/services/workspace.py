@@ -171,9 +171,8 @@ class Workspace:
         self._put_metrics(time.monotonic() - start)
 
     def _run_first_preprocessing(self) -> None:
-        runs = [self._pipeline_run(pipeline) for pipeline in self._preprocessing]
         visit = self._visit
-        run = first_buildable(runs, self._data_selection())
+        run = first_buildable(map(self._pipeline_run, self._preprocessing), self._data_selection())
         if run is None:
             _LOG.warning("No preprocessing pipeline can be built for %s.", visit)
             return
@@ -231,7 +230,7 @@ class Workspace:
         if not self._chosen.main:
             raise IgnorableVisitError(f"No pipeline is configured for {visit}.")
         data = self._data_selection(sorted(self._exposures))
-        run = first_buildable([self._pipeline_run(pipeline) for pipeline in self._main], data)
+        run = first_buildable(map(self._pipeline_run, self._main), data)
         if run is None:
             names = ", ".join(self._described(path) for path in self._chosen.main)
             raise NonRetriableError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ __all__ = ["FieldArchive"]
 _FORMAT_VERSION = 1
 _JSON = "JSON"
 _BLOCK = 2880
+_GZIP = b"\x1f\x8b"
+_GZIP_TIME = slice(4, 8)
+"""Bytes of a compressed row that hold the time."""
 
 HeaderUpdate = Callable[[fits.Header], None]
 
@@ -177,6 +180,7 @@ class FieldArchive(OutputArchive[PointerModel]):
                 quantize_level=0.0,
             )
             self._add(hdu, extname, version, update_header, is_compressed=True)
+            self._extensions[-1] = _without_times(self._extensions[-1], array.shape[0])
         else:
             self._add(fits.ImageHDU(array), extname, version, update_header)
         return ArrayReferenceModel(
@@ -333,6 +337,18 @@ def _plain(hdu: Any, name: str, version: int, is_compressed: bool = False) -> _E
         length += _BLOCK
     length += _BLOCK
     return _Extension(name, version, is_compressed, content[:length], content[length:])
+
+
+def _without_times(extension: _Extension, rows: int) -> _Extension:
+    """Remove the time of compression from the rows of an image: the same object gives the same file."""
+    width = int(fits.Header.fromstring(extension.header)["NAXIS1"])
+    places = np.frombuffer(extension.data, ">i4", rows * width // 4).reshape(rows, -1)[:, :2]
+    data = bytearray(extension.data)
+    for size, start in places:
+        begin = rows * width + int(start)
+        if size >= _GZIP_TIME.stop and data[begin : begin + len(_GZIP)] == _GZIP:
+            data[begin + _GZIP_TIME.start : begin + _GZIP_TIME.stop] = bytes(4)
+    return replace(extension, data=bytes(data))
 
 
 def _both(first: HeaderUpdate, second: HeaderUpdate) -> HeaderUpdate:
