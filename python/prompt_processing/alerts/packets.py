@@ -6,6 +6,7 @@ import io
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import fastavro
@@ -196,6 +197,12 @@ class AlertEncoder:
         buffer = io.BytesIO()
         fastavro.schemaless_writer(buffer, self._orbit_schema, orbit)
         return buffer.getvalue()
+
+
+@cache
+def newest_encoder() -> AlertEncoder:
+    """Return the encoder of the newest installed schema, made once: reading the schema would delay alerts."""
+    return AlertEncoder()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from lsst.pipe.base import (
 )
 
 from prompt_processing.alerts.files import AlertFile, write_underway
-from prompt_processing.alerts.packets import AlertEncoder, PreparedAlerts
+from prompt_processing.alerts.packets import PreparedAlerts, newest_encoder
 from prompt_processing.alerts.sender import AlertsOnDemand, send_alerts
 from prompt_processing.apdb.tables import ApdbSchemas
 from prompt_processing.apdb.write import require_not_in_apdb, write_visit_detector
@@ -190,7 +190,7 @@ class AssociateApdbTask(ApdbTask):
                 visit_info.target_name or None,
                 self.config.minimum_alert_reliability,
             )
-            prepared = AlertEncoder().prepare(content)
+            prepared = newest_encoder().prepare(content)
             # They are on disk before the write, since a worker that is killed after it cannot send them.
             start = time.monotonic()
             alert_file = write_underway(

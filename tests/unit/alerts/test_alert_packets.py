@@ -17,7 +17,7 @@ from prompt_processing.alerts.avro_columns import (
     zigzag_varint,
 )
 from prompt_processing.alerts.cutouts import cutout_sizes, fits_cutouts, local_wcs
-from prompt_processing.alerts.packets import AlertContent, AlertEncoder
+from prompt_processing.alerts.packets import AlertContent, AlertEncoder, newest_encoder
 
 RECORD = {
     "type": "record",
@@ -309,3 +309,9 @@ def test_field_that_a_newer_schema_requires_is_named() -> None:
     )
     with pytest.raises(UnsupportedSchemaError, match="requires diaSource,"):
         encoder.assemble({"diaSourceId": b"\2"})
+
+
+def test_schema_is_read_once_for_all_visits(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = newest_encoder()
+    monkeypatch.setattr(Schema, "from_file", None)
+    assert newest_encoder() is first
