@@ -30,6 +30,7 @@ from prompt_processing.flows.run import Silent
 
 pytestmark = pytest.mark.integration
 
+ROOT = Path(__file__).parents[2]
 FLOW = "build-calibrations"
 NAME = "one"
 RUN = f"{testcam.NAME}/calib/{NAME}/run"
@@ -109,6 +110,13 @@ def test_cluster_of_separate_processes(repo: str, expected: dict[str, str], tmp_
     with processes.dask_cluster(tmp_path) as address:
         # As the seed's users write it.
         environment = processes.flow_environment(WM_DASK_SCHEDULER=address.removeprefix("tcp://"))
+        checked = processes.run(
+            [processes.sys.executable, str(ROOT / "infra/dask/dask_test.py")], environment, tmp_path
+        )
+        assert "1 workers on 1 hosts, versions as here" in checked
+        smallest = processes.run([str(ROOT / "flows/run_local.sh")], environment, tmp_path)
+        assert "[2, 1, 0, 1]" in smallest
+        assert "'this one': False" in smallest
         processes.run(processes.prompt(*WORDS, "--repo", repo), environment, tmp_path)
     assert checksums(repo) == expected
 
