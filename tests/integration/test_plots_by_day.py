@@ -10,12 +10,16 @@ import plot_repository as plots
 import pytest
 from astropy.table import Table
 from astropy.wcs import WCS
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, CollectionType
 from lsst.sphgeom import HtmPixelization
 
 from prompt_processing.batch import run as batch
 from prompt_processing.batch.request import RunRequest
 from prompt_processing.butler.pipelines.files import pipelines_folder
+from prompt_processing.flows.engine import execute
+from prompt_processing.flows.flow import load_flow
+from prompt_processing.flows.place import Place
+from prompt_processing.flows.run import Silent
 from prompt_processing.images import Exposure, MatchingKernel, Psf, VisitInfo
 from prompt_processing.instruments import load_camera
 
@@ -87,6 +91,36 @@ def repository(tmp_path: Path) -> Path:
         camera = load_camera(plots.INSTRUMENT)
         plots.put_camera(butler, camera, "in")
     return repo
+
+
+def test_the_flow_of_a_night_draws_and_lists_its_plots(repository: Path, tmp_path: Path) -> None:
+    chain = "LSSTCam/prompt/output-2025-06-09"
+    with Butler.from_config(repository, writeable=True) as butler:
+        for name in (chain, "LSSTCam/defaults"):
+            butler.collections.register(name, CollectionType.CHAINED)
+        butler.collections.redefine_chain(chain, "in")
+    parameters = {
+        "repo": str(repository),
+        "instrument": "LSSTCam",
+        "night": "2025-06-09",
+        "pipeline": f"{pipelines_folder('LSSTCam')}/Analysis.yaml#plotKernel",
+        "summaries": str(tmp_path / "lists"),
+        "name": "main",
+    }
+
+    def flow(*, dry_run: bool) -> None:
+        execute(
+            load_flow("draw-night"), parameters, work=tmp_path / "work", place=Place(), reporter=Silent(),
+            dry_run=dry_run,
+        )  # fmt: skip
+
+    flow(dry_run=True)
+    with Butler.from_config(repository) as butler:
+        assert not butler.collections.query("LSSTCam/plots/*")
+    flow(dry_run=False)
+    with Butler.from_config(repository) as butler:
+        assert len(butler.query_datasets("difference_kernel_plot", "LSSTCam/plots/2025-06-09")) == 1
+    assert (tmp_path / "lists/main/collection_LSSTCam%2Fplots%2F2025-06-09.json.gz").exists()
 
 
 def test_a_visit_is_drawn_by_its_pipeline(repository: Path, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ FLOWS = {
     "export-night": FlowEntry(
         f"{_HERE}.export_night:export_night", "Archive a night as Parquet, HATS catalogues and Avro files."
     ),
+    "draw-night": FlowEntry(f"{_HERE}.draw_night:draw_night", "Draw the plots of a night's visits."),
     "night-report": FlowEntry(
         f"{_HERE}.night_report:night_report", "Write the report of a night as one HTML page."
     ),

@@ -30,7 +30,7 @@ __all__ = [
 MOST_COLLECTIONS = 1000
 MOST_PLACES = 400
 """Places that a list has; newer visits come first."""
-MOST_KINDS_FOR_PLACES = 6
+MOST_KINDS_FOR_PLACES = 3
 """Kinds of figures that are asked for their places: kinds of one tab mostly have the same ones."""
 MOST_PLOTS = 200
 """Figures of one kind at one place."""
