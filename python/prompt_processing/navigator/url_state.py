@@ -105,7 +105,8 @@ def _read(hint: Any, text: str) -> Any:
         return text == "1"
     if hint is int:
         # int() also reads other alphabets' digits and underscores.
-        if not (text.isascii() and text.removeprefix("-").isdecimal() and len(text) <= 19):
+        digits = text.removeprefix("-")
+        if not (text.isascii() and digits.isdecimal() and len(digits) <= 19):
             raise ValueError("a whole number")
         return int(text)
     if hint is float:

@@ -27,7 +27,7 @@ def export(frame: pd.DataFrame, form: Format) -> io.BytesIO:
     """
     file = io.BytesIO()
     # Columns get types again: integers with nulls stay integers.
-    typed = frame.convert_dtypes(convert_string=True)
+    typed = frame.convert_dtypes()
     if form == "CSV":
         file.write(typed.to_csv(index=False).encode())
     elif form == "Parquet":

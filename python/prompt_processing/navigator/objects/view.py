@@ -311,7 +311,8 @@ def _typed(name: str, text: str) -> Any:
     if not text:
         return 10.0 if name == "radius" else None
     if name in ("source", "object", "visit", "detector"):
-        if not (text.isascii() and text.removeprefix("-").isdecimal() and len(text) <= 19):
+        digits = text.removeprefix("-")
+        if not (text.isascii() and digits.isdecimal() and len(digits) <= 19):
             raise ValueError(text)
         return int(text)
     value = float(text)
