@@ -68,7 +68,7 @@ def cost_row(what: str, quanta: int, cost: Cost, note: str = "") -> dict[str, ob
     return {
         "step": what,
         "quanta": quanta,
-        "core hours": None if cost.cpu_seconds is None else round(quanta * cost.cpu_seconds / 3600, 4),
+        "core hours": None if cost.cpu_seconds is None else round(quanta * cost.cpu_seconds / 3600, 6),
         "output bytes": None if cost.bytes is None else quanta * cost.bytes,
         "note": note,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,10 @@ from prompt_processing.butler.types import use_butler_types
 from prompt_processing.cli.calibrations.build import main as build
 from prompt_processing.cli.repo.import_ import import_raws
 from prompt_processing.cli.repo.make import main as make
+from prompt_processing.flows.engine import execute
+from prompt_processing.flows.flow import load_flow
+from prompt_processing.flows.place import Place
+from prompt_processing.flows.run import Silent
 from prompt_processing.tasks.isr import IsrConfig, IsrTask
 
 CURVE = 6e-7
@@ -133,3 +138,26 @@ def test_what_exists_is_not_overwritten(repo: tuple[str, testcam.SmallCamera, st
     none = CliRunner().invoke(build, [*arguments, "--nights", "20010101", "20010102"])
     assert none.exit_code == 1
     assert "import-raws" in none.output
+
+
+def test_dry_run_of_the_flow_lists_quanta_and_their_cost_and_writes_nothing(
+    repo: tuple[str, testcam.SmallCamera, str], tmp_path: Path
+) -> None:
+    files = sorted(Path(repo[0]).rglob("*"))
+    tables = execute(
+        load_flow("build-calibrations"),
+        {"repo": repo[0], "instrument": testcam.NAME, "crosstalk": True},
+        work=tmp_path / "work",
+        place=Place(),
+        reporter=Silent(),
+        dry_run=True,
+    )
+    quanta = {str(row["step"]): row for row in tables[-1].rows}
+    assert [row["quanta"] for row in quanta.values()] == [1, 1, 1, 1, 1, 1]
+    assert list(quanta) == [
+        *("combineBias", "combineDark", "photonTransfer", "combineFlat", "findDefects", "measureCrosstalk")
+    ]
+    # As measured on the calibrations that the repository has.
+    assert all(row["core hours"] and row["output bytes"] for row in quanta.values()), quanta
+    assert sorted(Path(repo[0]).rglob("*")) == files
+    assert not (tmp_path / "work").exists()

@@ -21,6 +21,10 @@ from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.cli.repo.make import main as make
 from prompt_processing.cli.templates.build import main as build
+from prompt_processing.flows.engine import execute
+from prompt_processing.flows.flow import load_flow
+from prompt_processing.flows.place import Place
+from prompt_processing.flows.run import Silent, Table
 from prompt_processing.images import Exposure, SkyMap, VisitInfo
 from prompt_processing.imaging.templates import coaddition
 from prompt_processing.simulation.conditions import draw_conditions
@@ -221,6 +225,54 @@ def test_unpublished_and_refused_builds_change_nothing_for_workers(
         refs = butler.query_datasets("template_coadd", collections=f"{TEMPLATES}/three")
         marks = [butler.get(ref, storageClass="ExposureF").metadata["NEXPOSE"] for ref in refs]
     assert set(marks) == {1}
+
+
+def test_flow_makes_the_same_templates_and_its_dry_run_none(
+    repo: str, first: tuple[Result, Path], tmp_path: Path
+) -> None:
+    assert first[0].exit_code == 0
+    before = chain(repo)
+    parameters = {
+        "repo": repo,
+        "instrument": testcam.NAME,
+        "name": "flow",
+        "skymap": "fields",
+        "seeing": 3.0,
+        "before": "2026-01-11T03:07:00",
+        "publish": False,
+    }
+
+    def flow(dry_run: bool) -> dict[str, Table]:
+        tables = execute(
+            load_flow("build-templates"),
+            parameters,
+            work=tmp_path / "work",
+            place=Place(),
+            reporter=Silent(),
+            dry_run=dry_run,
+        )
+        return {table.title: table for table in tables}
+
+    planned = flow(dry_run=True)["Quanta"].rows[0]
+    assert not (tmp_path / "work").exists()
+    with Butler.from_config(repo) as butler:
+        assert not butler.collections.query(f"{TEMPLATES}/flow*")
+    made = flow(dry_run=False)["Patches"]
+    assert planned["quanta"] == len(made.rows)
+    # Measured on the patches that the command made.
+    assert planned["core hours"]
+    assert planned["output bytes"]
+    with Butler.from_config(repo) as butler:
+        refs = butler.query_datasets("template_coadd", collections=f"{TEMPLATES}/flow")
+        assert refs
+        for ref in refs:
+            mine = butler.get(ref, storageClass="ExposureF")
+            theirs = butler.get(
+                "template_coadd", ref.dataId, collections=f"{TEMPLATES}/one", storageClass="ExposureF"
+            )
+            np.testing.assert_array_equal(mine.image, theirs.image)
+            np.testing.assert_array_equal(mine.variance, theirs.variance)
+    assert chain(repo) == before
 
 
 def test_later_templates_precede_the_earlier(repo: str, first: tuple[Result, Path]) -> None:
