@@ -61,6 +61,8 @@ class _Gunicorn(BaseApplication):
             "workers": self._options.workers,
             "worker_class": "gthread",
             "threads": 8,
+            # Imported once; the database is connected by the first request, after the fork.
+            "preload_app": True,
             "timeout": 30,
             "graceful_timeout": 10,
             "keepalive": 30,
@@ -74,7 +76,6 @@ class _Gunicorn(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        # In each process: connections do not survive a fork.
         nights = Nights(self._options.database, late_after=self._options.late_after)
         return make_app(nights, self._options.prefix)
 

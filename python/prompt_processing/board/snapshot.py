@@ -120,8 +120,11 @@ class SnapshotReader:
         choice
             What to show.
         """
-        # One reader at a time: the others then find what it has read.
-        with self._lock:
+        known = self._kept.get(choice)
+        # One reader at a time. The others do not wait for it, unless they have nothing to show.
+        if not self._lock.acquire(blocking=known is None):
+            return known[2] if known is not None else Snapshot(choice=choice)
+        try:
             asked, full, kept = self._kept.get(
                 choice, (float("-inf"), float("-inf"), Snapshot(choice=choice))
             )
@@ -143,6 +146,8 @@ class SnapshotReader:
             while len(self._kept) > _MOST_KEPT:
                 self._kept.popitem(last=False)
             return kept
+        finally:
+            self._lock.release()
 
     def _read(self, choice: Choice, cursor: int, projected: float) -> Snapshot:
         found = self._nights

@@ -213,3 +213,12 @@ def test_snapshots_of_many_choices_do_not_pile_up(nights: Nights, store: NightSt
     for night in range(20200101, 20200131):
         reader.read(Choice(night))
     assert len(reader._kept) <= 16
+
+
+def test_viewers_do_not_wait_for_the_one_who_reads(nights: Nights, store: NightStore) -> None:
+    a_night(store)
+    ticks = iter(range(0, 10_000, 100))
+    reader = SnapshotReader(nights, now=lambda: START + 60, monotonic=lambda: float(next(ticks)))
+    first = reader.read(Choice())
+    with reader._lock:
+        assert reader.read(Choice()) is first

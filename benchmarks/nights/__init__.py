@@ -1,0 +1,1 @@
+"""Nights for pages to show, and their viewers."""
