@@ -1,4 +1,4 @@
-"""Check that a flow runs here: a few sums, on the cluster that the environment names.
+"""The smallest flow, to copy, and a check of the place where flows work.
 
 python flows/dask_flow_test.py
 
@@ -8,8 +8,6 @@ without either the work is done in this process. No Prefect server is needed.
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import click
 
 from prompt_processing.flows.engine import execute
 from prompt_processing.flows.flow import flow
+from prompt_processing.flows.place import process_of
 from prompt_processing.flows.run import FlowRun, Silent
 from prompt_processing.flows.settings import FlowSettings
 
@@ -32,23 +31,15 @@ def dask_flow_test(run: FlowRun, *, numbers: tuple[int, ...] = (-2, -1, 0, 1)) -
     numbers
         The numbers.
     """
+    # What works on the items is a function of a package that the workers have.
     found = dict(run.map(abs, numbers, "numbers"))
     processes = {process for _, process in run.map(process_of, numbers, "processes")}
     run.table("Values", [{"number": one, "absolute value": found[one]} for one in numbers])
-    run.table("Processes", [{"processes": len(processes), "this one": os.getpid() in processes}])
-
-
-def process_of(_: int) -> int:
-    """Return the id of the process that works on an item."""
-    return os.getpid()
+    run.table("Processes", [{"processes": len(processes), "this one": process_of(0) in processes}])
 
 
 if __name__ == "__main__":
-    # The workers import it by its name.
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    from dask_flow_test import dask_flow_test as imported
-
     place = FlowSettings.load().place
     with tempfile.TemporaryDirectory() as work:
-        values, where = execute(imported, {}, work=Path(work), place=place, reporter=Silent())
+        values, where = execute(dask_flow_test, {}, work=Path(work), place=place, reporter=Silent())
     click.echo(f"Done {place}: {[row['absolute value'] for row in values.rows]}, {where.rows[0]}")

@@ -51,7 +51,7 @@ def build_calibrations(
     detectors
         Detectors; by default all.
     least
-        Least number of exposures of a kind.
+        Fewest exposures of a kind.
     crosstalk
         Measure crosstalk with the science exposures of these nights.
     certify

@@ -73,7 +73,7 @@ def build_templates(
     background
         Largest sky level of a pixel, electrons.
     least
-        Least number of visits of a patch.
+        Fewest visits of a patch.
     publish
         Put the templates first in the workers' search order.
     page

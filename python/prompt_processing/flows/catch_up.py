@@ -41,7 +41,7 @@ def catch_up(
 
     Announcements, raws, outcomes, central repository and APDB are compared. What is missing is processed with
     the worker's own code and settings, in the order of the visits, by one process a detector. The APDB is
-    asked again before each write, and is never written twice. Exports that dead workers left are finished.
+    checked again before each write, and is never written twice. Exports that dead workers left are finished.
 
     The settings are those of the worker, from the environment.
 

@@ -35,7 +35,7 @@ class Memory:
     @classmethod
     @contextlib.contextmanager
     def of(cls, folder: Path, parameters: Mapping[str, Any]) -> Iterator[Memory]:
-        """Open the memory of some parameters; if the block ends well, the next run begins anew.
+        """Open the memory of some parameters; if the block ends well, the next run starts afresh.
 
         Raises
         ------

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-__all__ = ["Place"]
+__all__ = ["Place", "process_of"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -70,3 +72,8 @@ class Place:
             stack.callback(client.cancel, list(futures))
             for future in as_completed(list(futures), loop=client.loop):
                 yield futures[future], future.result()
+
+
+def process_of(_: object) -> str:
+    """Return the name of the process that works on an item, to see where a flow works."""
+    return f"{socket.gethostname()}/{os.getpid()}"

@@ -59,7 +59,7 @@ def runner(run: FlowRun, repo: str, build: str) -> TaskRunner:
                 f"{len(missed)} of {len(result.outcomes)} quanta of {wanted.label} were not successful: "
                 f"{shown}. Repeat the flow to try them again; the others are kept."
             )
-        # Quanta that are done already may be absent from a graph that was built anew.
+        # Quanta that are done already may be absent from a new graph.
         return len(result.outcomes) or len(
             butler.query_datasets(f"{wanted.label}_metadata", wanted.run, explain=False, limit=None)
         )

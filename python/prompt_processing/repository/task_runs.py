@@ -1,4 +1,4 @@
-"""Run one task over the data of a repository: here, or as whoever calls decides."""
+"""Run one task over the data of a repository: here, or where the caller decides."""
 
 from __future__ import annotations
 

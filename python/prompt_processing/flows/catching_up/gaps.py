@@ -39,7 +39,7 @@ class Remedy(StrEnum):
     """What can be done."""
 
     PROCESS = "process"
-    """The worker's own code, which asks the APDB again before it writes."""
+    """The worker's own code, which checks the APDB again before it writes."""
     FINISH_EXPORT = "finish the export"
     """Its worker left a note: ``prompt repo finish-exports``."""
     REPROCESS = "reprocess the outputs"
