@@ -27,7 +27,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for run in ("u/a", "u/b"):
             for visit in world.VISITS:
                 for detector in world.DETECTORS:
-                    world.put_plot(butler, "psf_plot", run, **CAMERA, visit=visit, detector=detector)
+                    place = {**CAMERA, "visit": visit, "detector": detector}
+                    world.put_plot(butler, "psf_plot", run, **place)
+                    metrics = {
+                        "all": [{"metric": "seeing", "value": 0.8 if run == "u/a" else 1.0, "unit": "arcsec"}]
+                    }
+                    world.put(butler, "quality", place, "MetricMeasurementBundle", metrics, run, **place)
         for detector in world.DETECTORS:
             world.put_plot(butler, "kernel_plot", "u/a", **CAMERA, visit=world.VISITS[2], detector=detector)
         world.put_plot(butler, "depth_plot", "u/a", skymap=world.SKYMAP, tract=7)
@@ -104,6 +109,8 @@ def test_two_collections_are_compared(address: str, browser_page: Page) -> None:
     page.keyboard.press("b")
     expect(page.locator(".blink img")).to_have_count(2)
     expect(page).to_have_url(re.compile("mode=blink"))
+    page.keyboard.press("m")
+    expect(page.locator("tbody tr")).to_have_text("quality: seeingarcsec0.810.2+25 %")
     page.goto(f"{address}/collections?collection=u/a&other=u/b&mode=only")
     expect(page.get_by_role("heading", name="Only in u/a: 1")).to_be_visible()
     expect(page.get_by_role("heading", name="Only in u/b: 0")).to_be_visible()

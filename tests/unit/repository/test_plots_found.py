@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import time
 import uuid
 from collections.abc import Iterator
@@ -24,6 +25,12 @@ from prompt_processing.repository.plots.kinds import (
     matching,
     place_text,
     read_place,
+)
+from prompt_processing.repository.plots.metrics import (
+    MetricValue,
+    metric_differences,
+    metrics_at,
+    parse_bundle,
 )
 from prompt_processing.repository.plots.summary import (
     SummaryError,
@@ -147,6 +154,52 @@ def test_a_dataset_that_is_no_figure_is_not_read(butler: Butler) -> None:
 def test_only_pictures_are_shown(content: bytes) -> None:
     with pytest.raises(find.NoSuchPlotError, match="not a picture"):
         find.picture_type(content, "some_plot")
+
+
+def test_metrics_of_two_collections_are_compared(repository: Path, tmp_path: Path) -> None:
+    values = {
+        "u/a": {"seeing": 0.8, "nStars": 0.0, "depth": 24.0},
+        "u/b": {"seeing": 1.0, "nStars": 5.0, "sky": 3.0},
+    }
+    place = (("instrument", world.INSTRUMENT), ("visit", world.VISITS[0]), ("detector", 94))
+    found = []
+    for run_, metrics in values.items():
+        bundle = {
+            "alertProduction": [
+                {"metric": name, "value": value, "unit": "arcsec" if name == "seeing" else ""}
+                for name, value in metrics.items()
+            ]
+        }
+        with Butler.from_config(repository, writeable=True) as writer:
+            world.put(writer, "quality", dict(place), "MetricMeasurementBundle", bundle, run_, **dict(place))
+            kinds = find.collection_content(writer, run_).metrics
+            found.append(metrics_at(writer, run_, kinds, place))
+    assert found[0]["quality: seeing"] == MetricValue(0.8, "arcsec")
+    differences = metric_differences(*found)
+    assert [one.name for one in differences] == [
+        "quality: nStars",
+        "quality: seeing",
+        "quality: depth",
+        "quality: sky",
+    ]
+    assert differences[1].difference == pytest.approx(0.2)
+    assert differences[1].share == pytest.approx(0.25)
+    assert math.isnan(differences[3].first)
+
+
+def test_metrics_of_the_stack_are_read_without_it() -> None:
+    bundle = {
+        "dataset_identifier": "x",
+        "action": [
+            {"metric": "a", "identifier": "i", "quantity": 1.5, "unit": None},
+            {"metric": "b", "value": "text", "unit": ""},
+            {"metric": "c", "value": True, "unit": ""},
+        ],
+    }
+    assert parse_bundle(json.dumps(bundle).encode(), "x") == {"a": MetricValue(1.5, "")}
+    for damaged in (b"", b"[1]", b'{"a": [1]}', b'{"a": [{"value": 1}]}'):
+        with pytest.raises(LookupError, match="some_metrics"):
+            parse_bundle(damaged, "some_metrics")
 
 
 def test_the_registry_cannot_be_written(butler: Butler) -> None:

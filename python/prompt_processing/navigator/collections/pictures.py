@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from prompt_processing.repository.plots.kinds import Place, PlotRef
+from prompt_processing.repository.plots.metrics import MetricDifference
 
-from ..text import escaped
+from ..text import escaped, number, table
 
-__all__ = ["STYLE", "Compared", "compare", "figure", "figures", "only_in_one"]
+__all__ = ["STYLE", "Compared", "compare", "figure", "figures", "metric_table", "only_in_one"]
 
 Compared = tuple[PlotRef | None, PlotRef | None]
 """The same figure of two collections; `None` where one has none."""
@@ -109,8 +111,8 @@ def only_in_one(pairs: Sequence[Compared], names: tuple[str, str], addresses: Ma
         Address of the page of a kind, by its name.
     """
     parts = []
-    for number, name in enumerate(names):
-        alone = [pair[number] for pair in pairs if pair[1 - number] is None]
+    for side, name in enumerate(names):
+        alone = [pair[side] for pair in pairs if pair[1 - side] is None]
         items = "".join(
             f'<li><a href="{escaped(addresses.get(one.kind, ""), 4000)}">{escaped(one.kind)}</a> '
             f"<small>{escaped(', '.join(f'{key} {value}' for key, value in one.data_id))}</small></li>"
@@ -121,6 +123,23 @@ def only_in_one(pairs: Sequence[Compared], names: tuple[str, str], addresses: Ma
             f"<h2>Only in {escaped(name)}: {len(alone)}</h2>" + (f"<ul>{items}</ul>" if items else "")
         )
     return "".join(parts)
+
+
+def metric_table(differences: Sequence[MetricDifference], names: tuple[str, str]) -> str:
+    """Return a table of the metrics of two collections."""
+    if not differences:
+        return "<p>Neither collection has metrics of this place.</p>"
+    rows = [
+        [
+            escaped(one.name),
+            escaped(one.unit),
+            *(escaped(number(value, 6)) for value in (one.first, one.second, one.difference)),
+            escaped(f"{100 * one.share:+.3g} %" if math.isfinite(one.share) else "–"),
+        ]
+        for one in differences
+    ]
+    head = ("metric", "unit", *names, "difference", "share")
+    return table(head, rows, "Metrics, those that differ most first")
 
 
 def _left_out(place: Place) -> set[str]:

@@ -22,6 +22,7 @@ from prompt_processing.repository.plots.find import (
     read_plot,
 )
 from prompt_processing.repository.plots.kinds import Place, PlotKind, PlotRef
+from prompt_processing.repository.plots.metrics import MetricValue, metrics_at
 from prompt_processing.repository.plots.summary import (
     PlotSummary,
     SummaryError,
@@ -143,6 +144,16 @@ class PlotShelf:
                 return plots_at(butler, which.collection, kinds, place, which.instrument, which.skymap)
 
         return self._remembered(("plots", which, tuple(kinds), place), ask)
+
+    def metrics(self, which: Which, place: Place) -> dict[str, MetricValue]:
+        """Return the metrics of a place."""
+
+        def ask() -> dict[str, MetricValue]:
+            kinds = self.content(which).metrics
+            with self.butler(which.repository) as butler:
+                return metrics_at(butler, which.collection, kinds, place)
+
+        return self._remembered(("metrics", which, place), ask)
 
     def picture(self, repository: str, ref: PlotRef) -> tuple[bytes, str]:
         """Return the bytes of a figure and their media type; the last ones are kept.

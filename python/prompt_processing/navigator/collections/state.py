@@ -11,7 +11,7 @@ from prompt_processing.repository.plots.kinds import PatternError, PlotKind, Tab
 
 __all__ = ["CollectionsState", "Mode", "chosen_kinds", "stepped"]
 
-Mode = Literal["side", "blink", "first", "second", "only"]
+Mode = Literal["side", "blink", "first", "second", "only", "metrics"]
 
 
 @dataclass(frozen=True, slots=True)

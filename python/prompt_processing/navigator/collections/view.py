@@ -17,6 +17,7 @@ from prompt_processing.repository.plots.kinds import (
     place_text,
     read_place,
 )
+from prompt_processing.repository.plots.metrics import metric_differences
 
 from ..layout import markup, wrapped_row
 from ..page import Page, View
@@ -25,7 +26,7 @@ from ..remarks.store import Remark, RemarkError, SubjectKind, subject_of
 from ..sources import Sources
 from ..text import escaped
 from ..url_state import to_query, with_changes
-from .pictures import STYLE, Compared, compare, figure, figures, only_in_one
+from .pictures import STYLE, Compared, compare, figure, figures, metric_table, only_in_one
 from .shelf import Which
 from .state import CollectionsState, chosen_kinds, stepped
 
@@ -41,6 +42,7 @@ _MODES = {
     "the first": "first",
     "the second": "second",
     "only in one": "only",
+    "metrics": "metrics",
 }
 _TABS = {"Detectors": "detector", "Visits": "visit", "Tracts": "tract", "Whole collection": "global"}
 
@@ -60,6 +62,7 @@ class CollectionsView(View):
         "b": "blink or side by side",
         "1": "first collection",
         "2": "second collection",
+        "m": "metrics of both",
         "s": "seen",
         "o": "odd",
     }
@@ -107,6 +110,8 @@ class CollectionsView(View):
                 self._change(plot="")
             case "b":
                 self._change(mode="side" if state.mode == "blink" else "blink")
+            case "m":
+                self._change(mode="side" if state.mode == "metrics" else "metrics")
             case "1" | "2":
                 self._change(mode="first" if key == "1" else "second")
             case "s" | "o":
@@ -274,6 +279,10 @@ class CollectionsView(View):
         self._show_remarks(pairs, place)
         remarks = self._remarks_on(pairs)
         mode = state.mode if state.other else "single"
+        if mode == "metrics":
+            found = [self._shelf.metrics(Which(state.repo, name), place) for name in names]
+            self._figures.object = metric_table(metric_differences(found[0], found[1]), names)
+            return
         if mode == "only":
             addresses = {one.kind: self._address(one) for pair in pairs for one in pair if one is not None}
             self._figures.object = only_in_one(pairs, names, addresses)

@@ -9,7 +9,7 @@ from typing import Any
 from lsst.daf.butler import Butler, DatasetNotFoundError, DatasetRef, MissingCollectionError
 from lsst.resources import ResourcePath
 
-from .kinds import Place, PlotKind, PlotRef, kind_of
+from .kinds import METRICS, Place, PlotKind, PlotRef, kind_of
 
 __all__ = [
     "MOST_COLLECTIONS",
@@ -57,11 +57,14 @@ class CollectionContent:
         Kinds of figures, by name.
     instruments, skymaps
         Those of the collection's datasets of any type.
+    metrics
+        Dataset types of metrics.
     """
 
     kinds: tuple[PlotKind, ...]
     instruments: tuple[str, ...]
     skymaps: tuple[str, ...]
+    metrics: tuple[PlotKind, ...] = ()
 
 
 def collections_with_plots(butler: Butler, pattern: str = "*") -> list[str]:
@@ -101,6 +104,7 @@ def collection_content(butler: Butler, collection: str) -> CollectionContent:
         tuple(kinds),
         tuple(sorted(governors.get("instrument", ()))),
         tuple(sorted(governors.get("skymap", ()))),
+        tuple(sorted(one for one in (kind_of(each, METRICS) for each in summary.dataset_types) if one)),
     )
 
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from lsst.daf.butler import DatasetType
 
 __all__ = [
+    "METRICS",
     "PLOT",
     "TABS",
     "PatternError",
@@ -27,6 +28,8 @@ __all__ = [
 
 PLOT = "Plot"
 """The field's storage class of figures."""
+METRICS = "MetricMeasurementBundle"
+"""The field's storage class of metrics."""
 
 Tab = Literal["detector", "visit", "tract", "global"]
 TABS: tuple[Tab, ...] = ("detector", "visit", "tract", "global")
@@ -116,9 +119,9 @@ class PlotRef:
         return self.kind, self.data_id
 
 
-def kind_of(dataset_type: DatasetType) -> PlotKind | None:
-    """Return the kind of a dataset type; `None` if it is not of figures."""
-    if dataset_type.storageClass_name != PLOT:
+def kind_of(dataset_type: DatasetType, storage_class: str = PLOT) -> PlotKind | None:
+    """Return the kind of a dataset type; `None` if it is not of figures, or of another storage class."""
+    if dataset_type.storageClass_name != storage_class:
         return None
     required = dataset_type.dimensions.required
     return PlotKind(
