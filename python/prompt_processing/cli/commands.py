@@ -119,6 +119,9 @@ COMMANDS = {
     "night-report": Entry(
         "Write the report of a night as one HTML page.", "Run a day", f"{_CLI}.day.night_report:main"
     ),
+    "replay": Entry(
+        "Send a night's announcements and arrival notices again.", "Run a day", f"{_CLI}.day.replay:main"
+    ),
     "repo make": Entry(
         "Make a central repository, or add an instrument to one.", target=f"{_CLI}.repo.make:main"
     ),

@@ -17,7 +17,7 @@ from prompt_processing.domain.clock import utc_to_tai
 from prompt_processing.domain.visit import CoordinateSystem, Dome, NextVisit, RotationSystem
 from prompt_processing.transport.schema_registry import SchemaRegistry, frame
 
-__all__ = ["Announcer", "ArrivalNotices", "PublishError", "make_next_visit"]
+__all__ = ["Announcer", "ArrivalNotices", "PublishError", "make_next_visit", "publish_message"]
 
 _FLUSH_S = 15.0
 
@@ -184,6 +184,17 @@ class ArrivalNotices:
             ]
         }
         _produce(self._producer, self._topic, [json.dumps(event).encode()])
+
+
+def publish_message(producer: Producer, topic: str, message: bytes) -> None:
+    """Publish one message as it is, and wait until Kafka accepts it.
+
+    Raises
+    ------
+    PublishError
+        Raised if Kafka does not accept the message.
+    """
+    _produce(producer, topic, [message])
 
 
 def _produce(producer: Producer, topic: str, values: list[bytes]) -> None:

@@ -151,10 +151,11 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure,
 
 
 def _in_hours(panel: Axes) -> None:
-    from matplotlib.dates import AutoDateLocator, DateFormatter
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    panel.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=7))
-    panel.xaxis.set_major_formatter(DateFormatter("%H:%M", tz="UTC"))
+    locator = AutoDateLocator(minticks=3, maxticks=7)
+    panel.xaxis.set_major_locator(locator)
+    panel.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz="UTC", show_offset=False))
     panel.set_xlabel("UTC")
 
 

@@ -1,0 +1,1 @@
+"""Send a night's messages again: what is sent when, and to where."""
