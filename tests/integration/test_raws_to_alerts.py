@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raws") / "output"
-    command = ["demo", "--camera=small", "--visits=2", "--miniature=560x480", f"--output={folder}"]
+    command = ["demo", "--camera=small", "--visits=2", f"--output={folder}"]
     # Whoever runs it may have this set for other work; the alerts belong into the folder.
     elsewhere = {"AP_KAFKA_SERVER": "127.0.0.1:9", "AP_KAFKA_TOPIC": "alerts"}
     done = subprocess.run(

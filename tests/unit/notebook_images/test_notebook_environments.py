@@ -1,0 +1,335 @@
+"""Environments of the notebook images, installed for real from a small index of wheels."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[3] / "notebook-images"
+SCRIPTS = ROOT / "common" / "common-scripts"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def write_wheel(
+    index: Path, name: str, version: str, code: str = "", needs: str = "", path: str = ""
+) -> None:
+    """Write a wheel of one module; `path` is a folder that it adds to the search path."""
+    info = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    metadata += f"Requires-Dist: {needs}\n" if needs else ""
+    with zipfile.ZipFile(index / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        files = {
+            f"{name}.py": code,
+            f"{info}/METADATA": metadata,
+            f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        }
+        if path:
+            files[f"{name}.pth"] = path + "\n"
+        for file, content in files.items():
+            wheel.writestr(zipfile.ZipInfo(file), content)
+        wheel.writestr(f"{info}/RECORD", "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"]))
+
+
+def write_uv_settings(index: Path) -> Path:
+    """Let uv know this index only."""
+    path = index / "uv.toml"
+    path.write_text(f"no-index = true\nfind-links = ['{index}']\n")
+    return path
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    folder = tmp_path / "index"
+    folder.mkdir()
+    write_wheel(folder, "heron", "1.0", "colour = 'grey'")
+    write_wheel(folder, "heron", "2.0", "colour = 'white'")
+    write_wheel(folder, "marsh", "1.0", "import heron", needs="heron<2")
+    write_wheel(folder, "pond", "1.0", "import missing_reed")
+    # The kernel of the interpreter that runs the test.
+    write_wheel(folder, "hostkernel", "1.0", path=sysconfig.get_path("purelib"))
+    return folder
+
+
+@pytest.fixture
+def environments(tmp_path: Path) -> Path:
+    folder = tmp_path / "environments"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, index: Path, environments: Path) -> Run:
+    def run_script(
+        script: str, *arguments: str | Path, status: int = 0, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "ENVIRONMENTS_DIR": str(environments),
+            "ENVIRONMENT_PYTHON": sys.executable,
+            "UV_CONFIG_FILE": str(write_uv_settings(index)),
+            "UV_CACHE_DIR": str(tmp_path / "cache"),
+            "HOME": str(tmp_path / "home"),
+            "USE_FROZEN": "0",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        done = subprocess.run(
+            [sys.executable, str(SCRIPTS / script), *map(str, arguments)],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**environment, **variables},
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done
+
+    return run_script
+
+
+def write_list(folder: Path, name: str, *lines: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def write_notebook(path: Path, *cells: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {"name": "lake", "display_name": "lake", "language": "python"}
+    nbformat.write(notebook, path)
+
+
+def test_two_frozen_builds_are_identical_whatever_is_published_meanwhile(
+    run: Run, environments: Path, index: Path
+) -> None:
+    spec = environments / "lake" / "lake.yml"
+    write_list(spec.parent, "lake.yml", "dependencies:", "  - python", "  - pip:", "      - heron")
+    run("env-create", "lake", spec)
+    run("test-environments", "lake")
+    frozen = (environments / "lake" / "lake-frozen.txt").read_text()
+    assert "heron==2.0" in frozen
+    assert "--hash=sha256:" in frozen
+    assert "- heron==2.0" in (environments / "lake" / "lake-frozen.yml").read_text()
+    write_wheel(index, "heron", "3.0")
+    lists = []
+    for _ in range(2):
+        run("env-create", "lake", spec, USE_FROZEN="1")
+        # Frozen environments are complete: further lists change nothing.
+        run("env-update", "lake", write_list(environments / "lake", "more.pip", "marsh"), USE_FROZEN="1")
+        lists.append(json.loads(run("dump-versions", USE_FROZEN="1").stdout))
+    assert lists[0] == lists[1]
+    assert lists[0]["environments"] == {"lake": {"heron": "2.0"}}
+    assert (environments / "lake" / "lake-frozen.txt").read_text() == frozen
+    run("env-create", "lake", spec)
+    run("env-freeze", "lake")
+    changed = environments / "new-frozen.txt"
+    shutil.copy(environments / "lake" / "lake-frozen.txt", changed)
+    write_list(environments, "old-frozen.txt", *frozen.splitlines())
+    difference = run("env-diff", environments / "old-frozen.txt", changed, status=1).stdout
+    assert difference == "heron rose from 2.0 to 3.0, a new major version.\n"
+
+
+def test_a_changed_file_is_refused_by_its_hash(run: Run, environments: Path, index: Path) -> None:
+    run("env-create", "lake", write_list(environments / "lake", "lake.pip", "heron"))
+    run("env-freeze", "lake")
+    write_wheel(index, "heron", "2.0", "colour = 'black'")
+    cache = str(environments.parent / "empty-cache")
+    refused = run("env-create", "lake", status=1, USE_FROZEN="1", UV_CACHE_DIR=cache).stderr
+    assert "lake: uv pip sync failed" in refused
+    assert "hash" in refused.lower()
+
+
+def test_a_conflict_names_the_environment_and_the_packages(run: Run, environments: Path) -> None:
+    run("env-create", "lake", write_list(environments / "lake", "lake.pip", "heron>=2"))
+    refused = run(
+        "env-update", "lake", write_list(environments / "lake", "more.pip", "marsh"), status=1
+    ).stderr
+    assert refused.startswith("env-update: lake: uv pip compile failed.")
+    assert "heron" in refused
+    assert "marsh" in refused
+
+
+def test_broken_imports_and_failing_notebooks_are_named_and_nothing_is_frozen(
+    run: Run, environments: Path
+) -> None:
+    common = environments.parent / "common"
+    write_list(common, "kernel.pip", "hostkernel")
+    run("env-create", "lake", write_list(environments / "lake", "lake.pip", "heron", "pond"))
+    run("install-common", "lake", COMMON_ENV_DIR=str(common))
+    tests = environments / "lake" / "tests"
+    write_list(tests, "imports", "heron  # works", "pond")
+    write_notebook(tests / "works.ipynb", "import heron", "assert heron.colour == 'white'")
+    write_notebook(tests / "breaks.ipynb", "assert 1 == 2")
+    printed = run("test-environments", status=1).stdout
+    assert "ok     lake: import heron" in printed
+    assert "FAILED lake: import pond ModuleNotFoundError: No module named 'missing_reed'" in printed
+    assert "ok     lake: works.ipynb" in printed
+    assert "FAILED lake: breaks.ipynb" in printed
+    assert "FAILED environments: lake." in printed
+    assert not (environments / "lake" / "lake-frozen.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("lake.conda", ["cfitsio"]),
+        ("lake.yml", ["channels: [conda-forge]", "dependencies:", "  - cfitsio", "  - pip: [heron]"]),
+    ],
+)
+def test_packages_of_conda_are_refused_with_what_to_do(
+    run: Run, environments: Path, name: str, lines: list[str]
+) -> None:
+    refused = run("env-create", "lake", write_list(environments / "lake", name, *lines), status=1).stderr
+    assert name in refused
+    assert "need micromamba and a channel" in refused
+    assert ".pip file" in refused
+
+
+def test_an_environment_without_frozen_list_says_how_to_make_one(run: Run) -> None:
+    refused = run("env-create", "lake", status=1, USE_FROZEN="1").stderr
+    assert "build it once with USE_FROZEN=0" in refused
+
+
+def test_a_dated_build_asks_for_nothing_newer(run: Run, environments: Path, tmp_path: Path) -> None:
+    real = shutil.which("uv")
+    recorder = tmp_path / "bin" / "uv"
+    recorder.parent.mkdir()
+    recorder.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nexec {real} "$@"\n')
+    recorder.chmod(0o755)
+    spec = write_list(environments / "lake", "lake.pip", "hostkernel")
+    path = f"{recorder.parent}{os.pathsep}{os.environ['PATH']}"
+    # The index of the test has no dates, hence nothing that is old enough for uv.
+    run("env-create", "lake", FLOAT_DATE="2026-06-01", PATH=path)
+    run("env-update", "lake", spec, PATH=path, FLOAT_DATE="")
+    assert "--exclude-newer" not in (tmp_path / "calls").read_text()
+    (tmp_path / "calls").unlink()
+    subprocess.run(
+        [sys.executable, str(SCRIPTS / "env-update"), "lake", str(spec)],
+        check=False,
+        capture_output=True,
+        env={
+            **os.environ,
+            "ENVIRONMENTS_DIR": str(environments),
+            "USE_FROZEN": "0",
+            "FLOAT_DATE": "2026-06-01",
+            "PATH": path,
+            "UV_CONFIG_FILE": str(tmp_path / "index" / "uv.toml"),
+        },
+    )
+    assert "--exclude-newer 2026-06-01" in (tmp_path / "calls").read_text()
+
+
+def test_an_overlay_survives_a_new_image_and_keeps_the_images_versions(
+    run: Run, environments: Path, tmp_path: Path, index: Path
+) -> None:
+    write_wheel(index, "own", "1.0", "import heron", needs="heron")
+    run("env-create", "lake", write_list(environments / "lake", "lake.pip", "heron<2"))
+    run("overlay", "create", "birds", "lake", "own")
+    python = tmp_path / "home" / ".environment-overlays" / "birds" / "venv" / "bin" / "python"
+    code = "import own, heron; print(heron.colour)"
+    assert subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout == "grey\n"
+    kernel = tmp_path / "home/.local/share/jupyter/kernels/mine-birds/kernel.json"
+    assert json.loads(kernel.read_text())["display_name"] == "mine: birds"
+    # Another image has another heron.
+    run("env-create", "lake", write_list(environments / "lake", "lake.pip", "heron"))
+    assert "overlay rebuild" in run("overlay", "list").stdout
+    run("overlay", "rebuild")
+    assert run("overlay", "list").stdout == "birds on lake: own\n"
+    assert (
+        subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout == "white\n"
+    )
+    assert "environment of the image" in run("overlay", "create", "lake", "lake", status=1).stderr
+    run("overlay", "remove", "birds")
+    assert run("overlay", "list").stdout == ""
+    assert not kernel.exists()
+
+
+def test_a_clone_has_the_packages_of_its_base_and_more(run: Run, environments: Path) -> None:
+    run("env-create", "lake", write_list(environments / "lake", "lake.pip", "heron<2"))
+    run("env-clone", "lake", "sea")
+    run("env-update", "sea", write_list(environments / "sea", "sea.pip", "marsh"))
+    found = json.loads(run("dump-versions").stdout)["environments"]
+    assert found == {"lake": {"heron": "1.0"}, "sea": {"heron": "1.0", "marsh": "1.0"}}
+
+
+FAKE_ENGINE = """#!/bin/sh
+echo "$1" >> "$CALLS"
+case "$1" in
+image) echo sha256:$(wc -l < "$IMAGES") ;;
+build) echo built >> "$IMAGES" ;;
+run) exit "$TESTS" ;;
+esac
+"""
+
+
+@pytest.fixture
+def framework(tmp_path: Path) -> Path:
+    """Return a copy of the framework beside a small project."""
+    root = tmp_path / "project"
+    shutil.copytree(ROOT, root / "notebook-images", ignore=shutil.ignore_patterns("build", "setup-env"))
+    (root / "requirements.lock").write_text("heron==2.0 \\\n    --hash=sha256:00\n")
+    extras = "".join(f'{name} = ["heron"]\n' for name in ("demo", "flows", "notebooks", "pages"))
+    project = '[project]\nname = "x"\nversion = "1"\ndependencies = []\n[project.optional-dependencies]\n'
+    (root / "pyproject.toml").write_text(project + extras)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, text in (("docker", FAKE_ENGINE), ("uv", "#!/bin/sh\nexit 0\n")):
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    (tmp_path / "images").touch()
+    return root / "notebook-images"
+
+
+def image(framework: Path, command: str, tests: int = 0) -> subprocess.CompletedProcess[str]:
+    folder = framework.parents[1]
+    environment = {
+        **os.environ,
+        "PATH": f"{folder / 'tools'}{os.pathsep}{os.environ['PATH']}",
+        "CALLS": str(folder / "calls"),
+        "IMAGES": str(folder / "images"),
+        "TESTS": str(tests),
+        "CONTAINER_ENGINE": "docker",
+    }
+    return subprocess.run(
+        [str(framework / command)], check=False, capture_output=True, text=True, env=environment
+    )
+
+
+def calls(framework: Path) -> list[str]:
+    return (framework.parents[1] / "calls").read_text().split()
+
+
+def test_image_all_builds_tests_and_pushes_in_this_order(framework: Path) -> None:
+    done = image(framework, "image-all")
+    assert done.returncode == 0, done.stderr
+    assert [call for call in calls(framework) if call != "image"] == ["build", "build", "run", "push"]
+    dockerfile = (framework / "build/context/Dockerfile").read_text()
+    assert dockerfile.index("env-create prompt") < dockerfile.index("USER jovyan")
+    lock = framework.parent / "requirements.lock"
+    prompt = framework / "build/context/deployment/environments/prompt/prompt-frozen.txt"
+    assert prompt.read_text() == lock.read_text()
+
+
+def test_nothing_is_pushed_that_failed_or_was_not_tested(framework: Path) -> None:
+    assert image(framework, "image-all", tests=1).returncode != 0
+    assert "push" not in calls(framework)
+    refused = image(framework, "image-push")
+    assert refused.returncode == 1
+    assert "has not passed image-test" in refused.stderr
+    # An image that is built after the test is another one.
+    assert image(framework, "image-test").returncode == 0
+    (framework.parents[1] / "images").write_text("other\nother\nother\n")
+    refused = image(framework, "image-push")
+    assert "is not the image that passed" in refused.stderr
+    assert "push" not in calls(framework)
