@@ -38,6 +38,8 @@ _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#1b1f24"}
 _LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
 _GRID = "#e3e6ea"
 _LONGEST_HOVER = 160
+_SHORT_S = 600.0
+_EMPTY = "#eceef1"
 
 
 def progress(minutes: Sequence[Minute], now: float) -> Figure:
@@ -57,6 +59,9 @@ def progress(minutes: Sequence[Minute], now: float) -> Figure:
     if ends and ends[-1] < now < ends[-1] + 3600:
         ends.append(now)
         done, failed, outstanding = ([*line, line[-1]] for line in (done, failed, outstanding))
+    if minutes:
+        ends.insert(0, minutes[0].start)
+        done, failed, outstanding = ([0, *line] for line in (done, failed, outstanding))
     x = [_time(end) for end in ends]
     lines = [
         _line("done", x, done, COLOURS[State.DONE], "solid"),
@@ -70,7 +75,7 @@ def progress(minutes: Sequence[Minute], now: float) -> Figure:
         lines,
         yaxis=_axis("done", rangemode="tozero", domain=[0.5, 1.0]),
         yaxis2=_axis("open, failed", rangemode="tozero", domain=[0.0, 0.42]),
-        xaxis={**_time_axis(), "anchor": "y2"},
+        xaxis={**_time_axis(ends), "anchor": "y2"},
     )
 
 
@@ -83,7 +88,11 @@ def alerts(minutes: Sequence[Minute]) -> Figure:
         "marker": {"color": COLOURS[State.DONE]},
         "hovertemplate": "%{y} alerts<extra></extra>",
     }
-    layout = {"yaxis": _axis("alerts per minute", rangemode="tozero"), "xaxis": _time_axis(), "bargap": 0.1}
+    layout = {
+        "yaxis": _axis("alerts per minute", rangemode="tozero"),
+        "xaxis": _time_axis([one.start for one in minutes]),
+        "bargap": 0.1,
+    }
     return _figure([bars], showlegend=False, **layout)
 
 
@@ -98,9 +107,10 @@ def latency_by_visit(visits: Sequence[VisitLatency]) -> Figure:
         ),
     ]
     names = [_escaped(str(one.visit or one.group)) for one in known]
+    axis = _time_axis([one.announced for one in known])
     for line in lines:
         line |= {"text": names, "hovertemplate": "%{text}: %{y:.1f} s<extra>%{fullData.name}</extra>"}
-    return _figure(lines, yaxis=_axis("image to alert [s]", rangemode="tozero"), xaxis=_time_axis())
+    return _figure(lines, yaxis=_axis("image to alert [s]", rangemode="tozero"), xaxis=axis)
 
 
 def latency(stages: Mapping[str, Percentiles]) -> Figure:
@@ -149,8 +159,18 @@ def focal_plane(instrument: str, detectors: Sequence[Detector]) -> Figure:
         Detectors of a visit.
     """
     places = positions(instrument, [one.detector for one in detectors])
-    size = max(6.0, min(30.0, 220.0 / max(1.0, len(detectors)) ** 0.5))
-    traces = []
+    size = max(6.0, min(30.0, 220.0 / max(1.0, len(places)) ** 0.5))
+    others = sorted(set(places) - {one.detector for one in detectors})
+    empty = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [places[one][0] for one in others],
+        "y": [places[one][1] for one in others],
+        "marker": {"color": _EMPTY, "symbol": "square", "size": size},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    traces: list[Figure] = [empty] if others else []
     for state in State:
         of_state = [one for one in detectors if one.state is state]
         traces.append(
@@ -213,8 +233,10 @@ def _axis(title: str, **options: Any) -> Figure:
     return {"title": {"text": title}, "gridcolor": _GRID, "zeroline": False, "automargin": True, **options}
 
 
-def _time_axis() -> Figure:
-    return {"type": "date", "tickformat": "%H:%M", "gridcolor": _GRID, "title": {"text": "UTC"}}
+def _time_axis(times: Sequence[float]) -> Figure:
+    short = bool(times) and max(times) - min(times) < _SHORT_S
+    form = "%H:%M:%S" if short else "%H:%M"
+    return {"type": "date", "tickformat": form, "gridcolor": _GRID, "title": {"text": "UTC"}}
 
 
 def _figure(traces: Sequence[Figure], **layout: Any) -> Figure:

@@ -15,19 +15,19 @@ Place = tuple[float, float, str]
 
 
 def positions(instrument: str, detectors: Sequence[int]) -> dict[int, Place]:
-    """Return the place of each detector.
+    """Return the place of each detector of the camera.
 
     Parameters
     ----------
     instrument
         Short name. Without a description of it, or of one of the detectors, they are in a grid by id.
     detectors
-        Detector ids.
+        Ids that must have a place.
     """
     # The name comes from a message: only those that are described are looked up.
     known = _camera(instrument) if instrument in camera_names() else {}
     if all(one in known for one in detectors):
-        return {one: known[one] for one in detectors}
+        return dict(known)
     columns = max(1, math.ceil(math.sqrt(len(detectors))))
     return {
         one: (float(number % columns), -float(number // columns), f"detector {one}")

@@ -78,7 +78,7 @@ def view_of(snapshot: Snapshot, now: float) -> dict[str, Any]:
             view[f"focal-plane-{n}-title"] = f"{visit.visit or visit.group}, {_clock(visit.announced)}"
         else:
             view[f"focal-plane-{n}"] = figures.focal_plane("", [])
-            view[f"focal-plane-{n}-title"] = "no visit"
+            view[f"focal-plane-{n}-title"] = "—"
     return view
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import batched
 from pathlib import Path
 from statistics import median
@@ -12,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Table, and_, case, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
 
 from prompt_processing.domain.outcome import STAGES
 from prompt_processing.domain.outcome_message import OutcomeMessage
@@ -81,7 +83,12 @@ class NightStore:
             )
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and leave a SQLite database as one file, which can be moved and copied."""
+        if self._engine.dialect.name == "sqlite":
+            # Not while others read or write it; the next projector that ends tries again.
+            with suppress(OperationalError), self._engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA busy_timeout = 500")
+                connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
         self._engine.dispose()
 
     def positions(self, sources: Iterable[str]) -> dict[str, int]:

@@ -168,7 +168,7 @@ def database_url(place: str | Path) -> URL:
         raise ValueError("The address of the database is neither a path nor a URL.") from error
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise ValueError(
-            f"The address of the database begins with {url.drivername}://; SQLite and PostgreSQL are supported."
+            f"The address of the database begins with {url.drivername}://: only SQLite and PostgreSQL serve."
         )
     return url
 

@@ -16,6 +16,7 @@ from prompt_processing.board.app import make_app
 from prompt_processing.board.snapshot import Choice, SnapshotReader
 from prompt_processing.board.view import ELEMENTS
 from prompt_processing.domain.outcome import Status
+from prompt_processing.instruments.camera import load_camera
 from prompt_processing.nights.reading import Nights
 from prompt_processing.nights.store import NightStore
 
@@ -83,10 +84,13 @@ def test_view_shows_states_times_visits_and_failures(client: FlaskClient, store:
     assert "2026053100101" in text
     assert shown["notice"] is None
     figure = shown["focal-plane-0"]
-    placed = {trace["name"]: len(trace["x"]) for trace in figure["data"]}
+    others, *of_states = figure["data"]
+    # Those that the visit does not use are there, but empty.
+    assert len(others["x"]) == len(load_camera("LSSTCam").detectors) - 4
+    placed = {trace["name"]: len(trace["x"]) for trace in of_states}
     assert placed == {"waiting": 1, "processing": 1, "late": 0, "done": 1, "skipped": 0, "failed": 1}
     # R22_S11 is in the middle of the camera.
-    (done,) = [trace for trace in figure["data"] if trace["name"] == "done"]
+    (done,) = [trace for trace in of_states if trace["name"] == "done"]
     assert (done["x"], done["y"]) == ([0.0], [0.0])
     outstanding = next(line for line in shown["progress"]["data"] if line["name"] == "outstanding")
     assert outstanding["y"][-1] == 2
@@ -94,14 +98,14 @@ def test_view_shows_states_times_visits_and_failures(client: FlaskClient, store:
 
 def test_each_state_has_a_symbol_of_its_own(client: FlaskClient, store: NightStore) -> None:
     a_night(store)
-    symbols = [trace["marker"]["symbol"] for trace in view(client)["focal-plane-0"]["data"]]
+    symbols = [trace["marker"]["symbol"] for trace in view(client)["focal-plane-0"]["data"][1:]]
     assert len(set(symbols)) == len(symbols) == 6
 
 
 def test_texts_of_messages_are_never_markup(client: FlaskClient, store: NightStore) -> None:
     a_night(store, HOSTILE)
     shown = view(client)
-    hovers = [text for trace in shown["focal-plane-0"]["data"] for text in trace["text"]]
+    hovers = [text for trace in shown["focal-plane-0"]["data"][1:] for text in trace["text"]]
     assert not [text for text in hovers if "<img" in text or "<a" in text or "%{" in text]
     # React shows a child that is a string as text.
     assert HOSTILE in json.dumps(shown["errors"])

@@ -10,7 +10,7 @@ from night_messages import NIGHT, a_visit, began, ended
 
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.outcome_message import OutcomeMessage
-from prompt_processing.nights.projector import Projector, Totals
+from prompt_processing.nights.projector import Projector, Totals, project_folder
 from prompt_processing.nights.publishing import FolderSink, OutcomePublisher, make_publisher
 from prompt_processing.nights.reading import Nights
 from prompt_processing.nights.records import State
@@ -54,6 +54,20 @@ def test_projector_reads_on_where_it_stopped(folder: Path, store: NightStore, ni
     assert project(folder, store) == Totals(1, 0)
     assert nights.visits(NIGHT).rows[0].states[State.DONE] == 1
     assert project(folder, store) == Totals(0, 0)
+
+
+def test_database_that_nobody_writes_is_one_file_without_journal(folder: Path, tmp_path: Path) -> None:
+    FolderSink(folder).send(ended(a_visit()))
+    project_folder(folder, tmp_path / "night.db")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["night.db", "outcomes"]
+    # A folder that cannot be written to is read as well.
+    alone = tmp_path / "archive"
+    alone.mkdir()
+    (tmp_path / "night.db").rename(alone / "night.db")
+    alone.chmod(0o500)
+    with Nights(alone / "night.db") as nights:
+        assert nights.visits(NIGHT).rows[0].states[State.DONE] == 1
+    alone.chmod(0o700)
 
 
 def test_line_that_is_being_written_is_read_when_it_is_complete(folder: Path, store: NightStore) -> None:
