@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import butler_world as world
 import pytest
+from broker_process import BrokerProcess
 from lsst.daf.butler import Butler
 
 from prompt_processing.activator import factory
+from prompt_processing.flows.catching_up.announcements import messages_of
 from prompt_processing.flows.catching_up.gaps import Kind, Remedy
 from prompt_processing.flows.engine import execute
 from prompt_processing.flows.errors import FlowError
 from prompt_processing.flows.flow import load_flow
 from prompt_processing.flows.place import Place
 from prompt_processing.flows.run import Silent, Table
+from prompt_processing.transport.kafka import KafkaSettings, make_producer
 
 pytestmark = pytest.mark.integration
 
@@ -139,3 +143,17 @@ def test_what_the_apdb_has_is_not_written_again(night: Night, monkeypatch: pytes
     assert (f"group {ANNOUNCED}", Kind.NOT_EXPORTED, Remedy.REPROCESS) in rows(left["Gaps"])
     assert "Processed" not in left
     assert night.processed() == [NOT_ANNOUNCED]
+
+
+def test_a_topic_is_read_from_the_night_to_its_present_end(tmp_path: Path) -> None:
+    with BrokerProcess(tmp_path / "kafka", "visits") as broker:
+        settings = KafkaSettings(bootstrap_servers=broker.address)
+        producer = make_producer(settings, linger_ms=0)
+        now = time.time()
+        for number, age in enumerate((90_000, 3600, 60)):
+            producer.produce("visits", str(number).encode(), timestamp=round((now - age) * 1000))
+            producer.flush(20)
+        assert list(messages_of(settings, "visits", now - 7200)) == [b"1", b"2"]
+        assert list(messages_of(settings, "visits", now + 3600)) == []
+        with pytest.raises(FlowError, match="Kafka topic absent"):
+            list(messages_of(settings, "absent", now))

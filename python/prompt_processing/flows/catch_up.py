@@ -52,7 +52,7 @@ def catch_up(
     night
         Day of observation, YYYYMMDD.
     announcements
-        File of announced visits, one JSON object a line.
+        File of announced visits, one JSON object a line, or a recording of prompt replay --write.
     topic
         Topic of KAFKA_CLUSTER with the announcements, such as next-visit-topic.
     raws
@@ -120,16 +120,21 @@ def _read_record(
 ) -> NightRecord:
     from prompt_processing.apdb.connection import ApdbConnection
     from prompt_processing.apdb.record import ApdbRecord
-    from prompt_processing.domain.visit import NextVisit
 
-    from .catching_up.announcements import announced_visits, lines_of, messages_of, published_outcomes
+    from .catching_up.announcements import (
+        announced_visits,
+        lines_of,
+        messages_of,
+        published_outcomes,
+        recorded_visit,
+    )
     from .catching_up.gaps import NightRecord
     from .catching_up.processed import lacking_outputs, unfinished_exports
     from .values import noon_of
 
     instrument = settings.rubin_instrument
     begin = noon_of(night)
-    decode: Callable[[bytes], NextVisit] = NextVisit.parse
+    decode: Callable[[bytes], NextVisit | None] = recorded_visit
     lines: Iterable[bytes] = ()
     if announcements is not None:
         lines = lines_of(announcements)

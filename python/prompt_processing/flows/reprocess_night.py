@@ -61,7 +61,8 @@ def reprocess_night(
     config
         Configuration overrides, TASK:FIELD=VALUE.
     first
-        Collection of the first processing; by default <INSTRUMENT>/prompt/output-<NIGHT>.
+        Collection of the first processing; by default <INSTRUMENT>/prompt/output-<NIGHT>, or none without
+        comparison.
     inputs
         Further input collections, searched first, such as new templates.
     database
@@ -83,7 +84,9 @@ def reprocess_night(
 
     from .errors import FlowError
 
-    if night is None and (not visits or first is None):
+    if first is None:
+        first = Collections(instrument).output_chain(night) if night and compare else ""
+    if (night is None and not visits) or (compare and not first):
         raise FlowError(
             "Name the night, or the visits and the collection of their first processing (--first)."
         )
@@ -91,7 +94,7 @@ def reprocess_night(
     request = ReprocessingRequest(
         repo,
         instrument,
-        first or Collections(instrument).output_chain(night or ""),
+        first,
         output,
         int(night.replace("-", "")) if night else None,
         visits,

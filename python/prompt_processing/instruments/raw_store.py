@@ -136,6 +136,9 @@ class RawStore:
         except ClientError as error:
             if _is_missing(error):
                 return None
+            if error.response.get("Error", {}).get("Code") == "InvalidRange":
+                # The object is empty: a part of nothing cannot be asked for.
+                return b""
             raise
 
 

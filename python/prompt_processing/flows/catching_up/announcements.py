@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from prompt_processing.domain.clock import day_obs, tai_to_utc
 from prompt_processing.domain.errors import MalformedMessageError
+from prompt_processing.domain.json_text import parse_json
 from prompt_processing.domain.outcome_message import OutcomeMessage
 from prompt_processing.domain.visit import NextVisit
 from prompt_processing.flows.errors import FlowError
@@ -19,7 +20,7 @@ from prompt_processing.transport.kafka import KafkaSettings, Refusals, make_cons
 
 from .gaps import Announced, Outcome, Share
 
-__all__ = ["announced_visits", "lines_of", "messages_of", "published_outcomes"]
+__all__ = ["announced_visits", "lines_of", "messages_of", "published_outcomes", "recorded_visit"]
 
 _log = logging.getLogger("lsst.flows.catching_up")
 
@@ -95,9 +96,31 @@ def messages_of(kafka: KafkaSettings, topic: str, begin: float) -> Iterator[byte
         consumer.close()
 
 
+def recorded_visit(line: bytes) -> NextVisit | None:
+    """Read a line of a file: a visit, or a message as ``prompt replay --write`` records it.
+
+    Returns
+    -------
+    visit
+        `None` for a recorded arrival notice.
+
+    Raises
+    ------
+    MalformedMessageError
+        Raised if it is neither.
+    """
+    try:
+        row = parse_json(line)
+    except ValueError as error:
+        raise MalformedMessageError(f"Not JSON: {error}") from error
+    if isinstance(row, Mapping) and "kind" in row and "message" in row:
+        return NextVisit.parse(row["message"]) if row["kind"] == "announcement" else None
+    return NextVisit.parse(row)
+
+
 def announced_visits(
     messages: Iterable[bytes],
-    decode: Callable[[bytes], NextVisit],
+    decode: Callable[[bytes], NextVisit | None],
     instrument: str,
     night: int,
     detectors_of: Callable[[NextVisit], Iterable[int]],
@@ -107,7 +130,7 @@ def announced_visits(
     Parameters
     ----------
     decode
-        Reads one message.
+        Reads one message; returns `None` for one that is to be left out.
     detectors_of
         Returns the detectors that a visit is sent to.
     """
@@ -117,6 +140,8 @@ def announced_visits(
             visit = decode(message)
         except MalformedMessageError as error:
             _log.warning("Not an announcement: %s", error.reason)
+            continue
+        if visit is None:
             continue
         at = tai_to_utc(visit.private_sndStamp)
         if visit.instrument == instrument and day_obs(at) == night:
