@@ -33,6 +33,7 @@ dl.facts { display: flex; flex-wrap: wrap; gap: 4px 22px; margin: 6px 0; }
 dl.facts div { display: flex; flex-direction: column; }
 dl.facts dt { font-size: 12px; color: #5b6875; }
 dl.facts dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.message { border-left: 5px solid #e69f00; background: #fff7e6; padding: 4px 10px; overflow-wrap: anywhere; }
 small { color: #5b6875; }
 .months { display: flex; flex-wrap: wrap; gap: 4px 28px; }
 table.month td, table.month th { border: 0; padding: 1px 6px; text-align: right; color: #7b8794; }

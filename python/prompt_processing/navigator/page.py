@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 
 import panel as pn
 
-from .layout import column
+from .layout import column, markup
 from .sources import Sources
+from .text import escaped
 from .url_state import State, from_query, to_query
 
 __all__ = ["STATIC_FOLDER", "Page", "View", "link", "make_page"]
@@ -103,9 +104,9 @@ class Page:
 
     def tell(self, *sentences: str) -> None:
         """Replace the messages above the view; text is shown as it is, without markup."""
+        # Panel's pane for text does not escape it.
         self._messages.objects = [
-            pn.pane.Str(one[:_LONGEST_MESSAGE], css_classes=["message"], sizing_mode="stretch_width")
-            for one in sentences
+            markup(f'<div class="message">{escaped(one, _LONGEST_MESSAGE)}</div>') for one in sentences
         ]
 
     def write_address(self, state: State) -> None:
@@ -140,7 +141,8 @@ def make_page(
         except sources.failures as error:
             # The page stays up: databases and repositories come back.
             _LOG.warning("Cannot show %s: %s", view_type.name, error)
-            content = pn.pane.Str(f"{view_type.title} cannot be shown now: {error}"[:_LONGEST_MESSAGE])
+            page.tell(*problems, str(error))
+            content = markup(f"<h1>{view_type.title}</h1>This cannot be shown now.")
             view = None
         if view is not None:
             shown = view

@@ -47,7 +47,7 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where everything is; `None` for what there is not.
+    """Where everything is; `None` for those that are not configured.
 
     Attributes
     ----------

@@ -43,7 +43,7 @@ _MOST_INSTRUMENTS = 50
 
 @dataclass(slots=True)
 class DetectorData:
-    """What there is of a visit's detector.
+    """Images and catalogues of a visit's detector.
 
     Attributes
     ----------
@@ -205,8 +205,16 @@ def _find(
     wanted = [name for types in IMAGES.values() for name in types] + [*_SOURCES, _KERNEL]
     for collection in collections:
         found: dict[str, DatasetRef] = {}
+        try:
+            there = butler.collections.get_info(collection, include_summary=True).dataset_types or ()
+        except MissingCollectionError:
+            continue
         for key in ("visit", "exposure"):
             names = [name for name in wanted if (name == "post_isr_image") == (key == "exposure")]
+            # The Butler refuses types that a repository does not have.
+            names = [name for name in names if name in there]
+            if not names:
+                continue
             try:
                 refs = butler.query_all_datasets(
                     collection,

@@ -1,0 +1,92 @@
+"""Every view stays up and says what is missing, and shows another night's leftovers without a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lsst.daf.butler import Butler
+from lsst.daf.butler.registry import ReadOnlyDatabaseError
+
+pytest.importorskip("panel")
+
+from kept_night import make_apdb
+
+from prompt_processing.navigator.detector.state import DetectorState
+from prompt_processing.navigator.detector.view import DetectorView
+from prompt_processing.navigator.nights.night_view import NightState, NightView
+from prompt_processing.navigator.nights.visit_view import VisitState, VisitView
+from prompt_processing.navigator.objects.view import ObjectState, ObjectView
+from prompt_processing.navigator.page import Page, View, make_page
+from prompt_processing.navigator.sources import Places, Sources, UnavailableError
+from prompt_processing.repository.central import create_repository
+
+VIEWS = (NightView, VisitView, DetectorView, ObjectView)
+
+
+def texts(found: Any) -> str:
+    """Return all HTML below a Panel object."""
+    parts = [str(found.object)] if isinstance(getattr(found, "object", None), str) else []
+    return " ".join([*parts, *(texts(one) for one in getattr(found, "objects", []) or [])])
+
+
+def messages(view: View) -> str:
+    return texts(view.page.messages)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_page_without_any_source_stays_up(view: type[View]) -> None:
+    assert make_page(view, VIEWS, Sources(Places()))() is not None
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_page_with_unreachable_sources_stays_up(view: type[View], tmp_path: Path) -> None:
+    gone = Places(str(tmp_path / "no"), f"sqlite:///{tmp_path}/no.db", f"sqlite:///{tmp_path}/no2.db")
+    assert make_page(view, VIEWS, Sources(gone))() is not None
+
+
+def test_detector_view_names_the_option_that_is_missing() -> None:
+    view = DetectorView(Page(), Sources(Places()), DetectorState(visit="2026053100101", detector=94))
+    assert "--repo" in messages(view)
+
+
+def test_object_view_names_the_option_that_is_missing() -> None:
+    with pytest.raises(UnavailableError, match="--apdb"):
+        ObjectView(Page(), Sources(Places()), ObjectState(object=1))
+
+
+def test_visit_that_is_no_number_is_explained_without_a_database() -> None:
+    view = VisitView(Page(), Sources(Places()), VisitState(visit="<b>"))
+    assert "number of its exposure" in texts(view.content)
+    assert "<b>" not in texts(view.content)
+
+
+def test_empty_repository_has_no_nights(tmp_path: Path) -> None:
+    create_repository(str(tmp_path / "repo"))
+    view = NightView(Page(), Sources(Places(repository=str(tmp_path / "repo"))), NightState())
+    assert "no outputs" in texts(view.content)
+
+
+def test_repository_is_opened_to_read_only(tmp_path: Path) -> None:
+    create_repository(str(tmp_path / "repo"))
+    with Sources(Places(repository=str(tmp_path / "repo"))).butler() as butler:
+        assert isinstance(butler, Butler)
+        with pytest.raises((ReadOnlyDatabaseError, TypeError)):
+            butler.registry.registerRun("a")
+
+
+def test_database_that_comes_back_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = Sources(Places(apdb=f"sqlite:///{tmp_path / 'apdb.db'}"))
+    with pytest.raises(sources.failures):
+        sources.apdb().source(1)
+    make_apdb(tmp_path / "apdb.db")
+    assert sources.apdb().source(1).empty
+
+
+def test_messages_are_text() -> None:
+    page = Page()
+    page.tell("<script>x</script>" + "y" * 100_000)
+    text = texts(page.messages)
+    assert "<script>" not in text
+    assert len(text) < 2000
