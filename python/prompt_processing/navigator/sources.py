@@ -23,7 +23,7 @@ from prompt_processing.nights.reading import Nights, NightsUnavailableError
 from .collections.shelf import PlotDefaults, PlotShelf
 from .detector.pixels import ArrayCache, TiledImage
 from .objects.packets import PacketFolder
-from .objects.search import ApdbReader, SearchError
+from .objects.search import ApdbReader, SearchError, database_of
 from .remarks.desk import RemarkDesk
 
 __all__ = ["Places", "Sources", "UnavailableError"]
@@ -56,7 +56,7 @@ class Places:
     nights
         URL of the night's database.
     apdb
-        URL of an SQL APDB's database.
+        Configuration of an SQL APDB, or URL of its database.
     apdb_schema
         Its schema in the database (PostgreSQL).
     alerts
@@ -201,7 +201,8 @@ class Sources:
             raise UnavailableError("No APDB is configured: start the navigator with --apdb URL.")
         with self._lock:
             if self._apdb is None:
-                self._apdb = ApdbReader(self.places.apdb, self.places.apdb_schema)
+                url, schema = database_of(self.places.apdb)
+                self._apdb = ApdbReader(url, self.places.apdb_schema or schema)
             return self._apdb
 
     def packets(self) -> PacketFolder | None:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from prompt_processing.navigator.objects import search
 from prompt_processing.navigator.objects.packets import PacketFolder, first_number
-from prompt_processing.navigator.objects.search import ApdbReader, Criteria, SearchError
+from prompt_processing.navigator.objects.search import ApdbReader, Criteria, SearchError, database_of
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,15 @@ def test_database_without_the_tables_is_named_as_the_culprit(tmp_path: Path) -> 
     create_engine(f"sqlite:///{tmp_path / 'other.db'}").connect().close()
     with pytest.raises(SearchError, match="no table DiaForcedSource, DiaObject, DiaSource"):
         ApdbReader(f"sqlite:///{tmp_path / 'other.db'}").source(1)
+
+
+def test_configuration_of_an_apdb_names_its_database(tmp_path: Path) -> None:
+    config = tmp_path / "apdb.yaml"
+    config.write_text("implementation_type: sql\ndb_url: postgresql://db/apdb\nnamespace: prod\n")
+    assert database_of(str(config)) == ("postgresql://db/apdb", "prod")
+    assert database_of("sqlite:////a.db") == ("sqlite:////a.db", None)
+    with pytest.raises(SearchError, match="absent"):
+        database_of(str(tmp_path / "absent.yaml"))
 
 
 @pytest.mark.parametrize("number", [1, -1, 63, 64, 3_476_249_696_626_802_690, -(2**63)])

@@ -42,7 +42,14 @@ _WHERE = "Where it serves"
     help="Butler repository, or its name in the file of DAF_BUTLER_REPOSITORY_INDEX.",
 )
 @option("--nights", metavar="URL", section=_WHAT, help="Database of nights, or its SQLite file.")
-@option("--apdb", metavar="URL", section=_WHAT, help="Database of an SQL APDB.")
+@option(
+    "--apdb",
+    metavar="URI",
+    section=_WHAT,
+    envvar="CONFIG_APDB",
+    show_envvar=True,
+    help="Configuration of an SQL APDB, or URL of its database.",
+)
 @option("--apdb-schema", metavar="NAME", section=_WHAT, help="Schema of the APDB in PostgreSQL.")
 @option(
     "--alerts",
@@ -152,4 +159,8 @@ def _places(demo: Path | None, given: dict[str, Any]) -> Places:
         if not demo.is_dir():
             raise click.BadParameter(f"{demo} is not a folder.", param_hint="DEMO")
         places = Places.of_demo(demo)
+        if places.repository is None and places.nights is None:
+            raise click.BadParameter(
+                f"{demo} has no night: run prompt demo --keep --output {demo}.", param_hint="DEMO"
+            )
     return places.with_given(**given)

@@ -9,20 +9,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from lsst.dax.apdb import ApdbConfig
+from lsst.dax.apdb.sql import ApdbSqlConfig
 from lsst.sphgeom import Angle, Circle, HtmPixelization, LonLat, UnitVector3d
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Engine, MetaData, Select, Table, and_, inspect, or_, select
 
+from prompt_processing.apdb.failures import short_reason
 from prompt_processing.domain.sky_vectors import unit_vectors
 from prompt_processing.nights.tables import open_engine
 
-__all__ = ["MOST_ROWS", "ApdbReader", "Criteria", "SearchError"]
+__all__ = ["MOST_ROWS", "ApdbReader", "Criteria", "SearchError", "database_of"]
 
 MOST_ROWS = 2000
 _LARGEST_CONE_ARCSEC = 3600.0
 _MOST_RANGES = 200
 _NJY_ZERO_POINT = 31.4
 _TABLES = ("DiaSource", "DiaObject", "DiaForcedSource", "metadata")
+_DATABASES = ("sqlite:", "postgresql:", "postgresql+")
 _CONFIG = "config:apdb-sql.json"
 
 
@@ -63,6 +67,32 @@ class Criteria:
     brighter: float | None = None
     since: float | None = None
     until: float | None = None
+
+
+def database_of(place: str) -> tuple[str, str | None]:
+    """Return URL and schema of an APDB's database.
+
+    Parameters
+    ----------
+    place
+        URL of the database, which has no schema; or URI or label of the APDB's configuration.
+
+    Raises
+    ------
+    SearchError
+        Raised if it is not in an SQL database, or its configuration cannot be read.
+    """
+    if place.startswith(_DATABASES):
+        return place, None
+    try:
+        config = ApdbConfig.from_uri(place)
+    except (OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise SearchError(f"{place} is not the configuration of an APDB: {short_reason(error)}.") from error
+    if not isinstance(config, ApdbSqlConfig):
+        raise SearchError(
+            f"The APDB of {place} is not in an SQL database, which is all that can be searched."
+        )
+    return config.db_url, config.namespace
 
 
 class ApdbReader:
