@@ -264,6 +264,11 @@ def _summary_table(result: DifferenceResult) -> Table:
             f"sky {_with_scatter(number(f'{which}Sky'), number(f'{which}Noise'))}{gain}, "
             f"{s[f'{which}PsfStars']} PSF stars",
         )
+    if "binning" in s:
+        table.add_row(
+            "binning",
+            f"both images by {s['binning']}, because of the seeing; positions are in the file's pixels",
+        )
     rms = number("alignmentRmsPixels")
     after = f"{rms:.3f} rms after; " if math.isfinite(rms) else ""
     table.add_row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -22,12 +23,19 @@ from prompt_processing.imaging.measurement.dia_filters import FilterOptions, fil
 from prompt_processing.imaging.measurement.reliability import ReliabilityModel
 
 from ..images import Exposure, Psf
+from .binning import binned_image, binned_settings, can_bin, unbin_catalogue, unbinned_summary
 from .catalogue import candidates_table, write_catalogue
 from .common_stars import pixel_wcs
-from .errors import DifferenceError, NoStarsError, NotAlignedError, UnusableOptionError
+from .errors import (
+    DifferenceError,
+    NoStarsError,
+    NotAlignedError,
+    StarsTooWideError,
+    UnusableOptionError,
+)
 from .find_psf import PsfSettings, no_psf_message
 from .lines import reject_lines
-from .prepare import PreparedImage, finish, prepare
+from .prepare import PreparedImage, finish, prepare, restore
 from .read import OpenedImage, ReadOptions, open_image
 from .register import Registration, register
 from .units import scale_exposure, scale_fluxes, scale_summary
@@ -40,6 +48,9 @@ SIGNIFICANT_CHANGE = 3.0
 
 MOST_SCATTER = 0.05
 """Largest such scatter; where stars change by more, most of them may be variable."""
+
+BINNED_FWHM = 6.0
+"""FWHM, pixels, above which stars need no better sampling; images of wider ones are binned."""
 
 Progress = Callable[[str], None]
 """Called with the name of each step as it begins."""
@@ -91,7 +102,8 @@ class DifferenceResult:
     Attributes
     ----------
     difference : `~prompt_processing.images.Exposure`
-        Science minus template, on the science image's pixels and flux scale, with variance, mask and PSF.
+        Science minus template, on the science image's pixels and flux scale, with variance, mask and PSF. If
+        the stars were too wide, this and the next two are binned by ``summary["binning"]``.
     science, matched : `~prompt_processing.images.Exposure`
         The sky-subtracted science image, and the template as it was subtracted.
     sources : `~astropy.table.Table`
@@ -172,12 +184,55 @@ def difference_images(
         science if isinstance(science, OpenedImage) else open_image(science, science_options),
         template if isinstance(template, OpenedImage) else open_image(template, template_options),
     )
+    try:
+        result = _subtract_opened(opened, options, tell)
+    except StarsTooWideError as error:
+        factor = math.ceil(error.fwhm / BINNED_FWHM)
+        psfs = options.science_psf, options.template_psf
+        if not all(can_bin(image, psf, factor) for image, psf in zip(opened, psfs, strict=True)):
+            raise
+        _LOG.warning(
+            "Stars are %.1f pixels wide; both images are binned by %d. Positions are in the files' pixels.",
+            error.fwhm,
+            factor,
+        )
+        on_sky = opened[0].on_sky
+        opened = binned_image(opened[0], factor), binned_image(opened[1], factor)
+        psf, template_psf = (binned_settings(psf, factor) for psf in psfs)
+        options = replace(options, science_psf=psf, template_psf=template_psf)
+        try:
+            result = _subtract_opened(opened, options, tell)
+        except DifferenceError as failure:
+            message = f"{error.measured}, and binned by {factor} the images cannot be subtracted: {failure}"
+            raise NoStarsError(message) from error
+        for table in (result.sources, result.rejected):
+            unbin_catalogue(table, factor, on_sky)
+        result.summary = unbinned_summary(result.summary, factor)
+    result.summary["seconds"] = time.perf_counter() - start
+    return result
+
+
+def _subtract_opened(
+    opened: tuple[OpenedImage, OpenedImage], options: DifferenceOptions, tell: Progress
+) -> DifferenceResult:
+    """Subtract one read image from the other; both are modified.
+
+    Raises
+    ------
+    StarsTooWideError
+        Raised if the stars of either image are too wide; both have their sky again.
+    """
     on_sky = opened[0].on_sky
     tell("sky, stars and PSF of the science image")
     image = prepare(opened[0], options.cosmic_rays, psf=options.science_psf)
     tell("sky, stars and PSF of the template")
     guess = image.fwhm if np.isfinite(image.fwhm) else 3.5
-    reference = prepare(opened[1], options.cosmic_rays, guess, options.template_psf)
+    try:
+        reference = prepare(opened[1], options.cosmic_rays, guess, options.template_psf)
+    except StarsTooWideError:
+        if image.background is not None:
+            restore(opened[0], image.background)
+        raise
     starless = _lend_psf(image, reference, options.cosmic_rays)
     tell("aligning the template")
     try:
@@ -217,7 +272,6 @@ def difference_images(
         "streaks": len(streaks),
         "subtractionSeconds": seconds,
         "subtractionCpuSeconds": cpu_seconds,
-        "seconds": time.perf_counter() - start,
     }
     unit = opened[0].unit
     for exposure in (result.difference, image.exposure, result.matched):

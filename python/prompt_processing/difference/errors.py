@@ -23,6 +23,23 @@ class NoStarsError(DifferenceError):
     """Error for an image with too few stars to measure its PSF."""
 
 
+class StarsTooWideError(NoStarsError):
+    """Error for an image whose stars are wider than kernels and fits can handle.
+
+    Attributes
+    ----------
+    measured : `str`
+        What was measured.
+    fwhm : `float`
+        FWHM of the stars, pixels.
+    """
+
+    def __init__(self, measured: str, fwhm: float, advice: str) -> None:
+        super().__init__(f"{measured}; {advice}")
+        self.measured = measured
+        self.fwhm = fwhm
+
+
 class NoOverlapError(DifferenceError):
     """Error for images of different parts of the sky."""
 

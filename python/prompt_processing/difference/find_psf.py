@@ -20,7 +20,7 @@ from prompt_processing.imaging.calibration.source_profiles import measure_profil
 from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError
 
 from ..images import UNUSABLE, Exposure, Mask, Psf
-from .errors import DifferenceError, NoStarsError
+from .errors import DifferenceError, NoStarsError, StarsTooWideError
 from .psf_files import check_psf_image, read_psf_image, read_star_positions
 
 WIDEST = 12.5
@@ -123,8 +123,10 @@ def find_psf(
 
     Raises
     ------
+    StarsTooWideError
+        Raised if stars are wider than `WIDEST`.
     NoStarsError
-        Raised if stars are wider than `WIDEST`, or the PSF or stars in the settings are unusable.
+        Raised if the PSF or stars in the settings are unusable.
     """
     unusable = exposure.has(UNUSABLE & ~Mask.SAT)
     fwhm = settings.seeing or fwhm_guess
@@ -143,7 +145,7 @@ def find_psf(
     if settings.image is not None:
         return FoundPsf(_given_psf(settings.image), 0, detections, told)
     if settings.stars is not None:
-        x, y = _given_stars(settings.stars)
+        x, y = given_stars(settings.stars)
         profiles = measure_profiles(exposure.image, exposure.mask, x, y, noise, int(UNUSABLE))
         if not profiles["good"].any():
             raise NoStarsError(f"{name}: none of the {len(x)} named stars has a measurable width.")
@@ -154,9 +156,11 @@ def find_psf(
             return FoundPsf(round_psf(settings.seeing), 0, detections, told)
         return FoundPsf(None, 0, detections, told)
     if found.fwhm > WIDEST:
-        raise NoStarsError(
+        raise StarsTooWideError(
             f"{name}: stars are {found.fwhm:.1f} pixels wide (FWHM), more than the {WIDEST:.0f} that the "
-            f"fits allow; bin the image by {int(np.ceil(found.fwhm / 6))}. ({told}.)"
+            "fits allow",
+            found.fwhm,
+            f"bin the image by {int(np.ceil(found.fwhm / 6))}. ({told}.)",
         )
     psf, n = _from_stars(exposure, detections, profiles, snr, found)
     return FoundPsf(psf, n, detections, told)
@@ -276,7 +280,14 @@ def _few_stars(exposure: Exposure, profiles: NDArray[np.void]) -> tuple[Psf, int
     ), len(profiles)
 
 
-def _given_stars(stars: Table | str | Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def given_stars(stars: Table | str | Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the positions of a user's stars, pixels.
+
+    Raises
+    ------
+    DifferenceError
+        Raised if there is no such table, or it is empty.
+    """
     if not isinstance(stars, Table):
         return read_star_positions(stars)
     if not {"x", "y"} <= set(stars.colnames) or not len(stars):

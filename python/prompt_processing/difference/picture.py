@@ -48,7 +48,7 @@ def draw_difference(result: DifferenceResult, candidates: int = CANDIDATES) -> F
     panels[2].set_title("difference / noise, -6 to 6", fontsize=8)
     for source in result.sources:
         panels[2].plot(
-            *(float(source[name]) / _step(result.science.image) for name in ("x", "y")),
+            *(value / _step(result.science.image) for value in _pixel(result, source)),
             "o", mec="black", mfc="none", ms=7, mew=0.6,
         )  # fmt: skip
     _histogram(panels[3], result)
@@ -73,13 +73,13 @@ def write_picture(path: str | Path, result: DifferenceResult) -> None:
 
 def _draw_candidates(figure: Any, result: DifferenceResult, shown: Table, columns: int) -> None:
     """Draw one column per candidate: science, template, difference."""
-    half = int(np.clip(4 * float(result.summary["differenceFwhm"]), 12, 30))
+    half = int(np.clip(4 * float(result.summary["differenceFwhm"]) / _binning(result), 12, 30))
     grid = figure.subplots(3, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_visible(False)
     planes = {"science": result.science, "template": result.matched, "difference": result.difference}
     for column, source in enumerate(shown):
-        x, y = float(source["x"]), float(source["y"])
+        x, y = _pixel(result, source)
         for row, (name, exposure) in enumerate(planes.items()):
             axes = grid[row, column]
             axes.set_visible(True)
@@ -87,8 +87,21 @@ def _draw_candidates(figure: Any, result: DifferenceResult, shown: Table, column
             if column == 0:
                 axes.set_ylabel(name, fontsize=8)
         grid[0, column].set_title(
-            f"({x:.0f}, {y:.0f})\nS/N {source['snr']:.0f}, rel. {source['reliability']:.2f}", fontsize=7
+            f"({source['x']:.0f}, {source['y']:.0f})\n"
+            f"S/N {source['snr']:.0f}, rel. {source['reliability']:.2f}",
+            fontsize=7,
         )
+
+
+def _binning(result: DifferenceResult) -> int:
+    return int(result.summary.get("binning", 1))
+
+
+def _pixel(result: DifferenceResult, source: Any) -> tuple[float, float]:
+    """Return a source's position on the images, which may be binned."""
+    factor = _binning(result)
+    x, y = ((float(source[name]) - (factor - 1) / 2) / factor for name in ("x", "y"))
+    return x, y
 
 
 def _short(name: object, most: int = 28) -> str:

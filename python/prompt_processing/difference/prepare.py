@@ -18,7 +18,8 @@ from prompt_processing.imaging.errors import NumericalError, TooManyCosmicRaysEr
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions, find_cosmic_rays
 
 from ..images import UNUSABLE, Exposure, Mask
-from .errors import DifferenceError
+from ..images.background import Background
+from .errors import DifferenceError, StarsTooWideError
 from .find_psf import PsfSettings, find_psf
 from .read import OpenedImage
 
@@ -62,6 +63,10 @@ class PreparedImage:
         Stars of the PSF; pixels marked as cosmic rays.
     sources : `str`
         Summary of the detections, for a message.
+    detections : `~prompt_processing.imaging.calibration.detection.Detections` or `None`
+        Sources that are still to be measured.
+    background : `~prompt_processing.images.background.Background` or `None`
+        The subtracted sky.
     """
 
     name: str
@@ -76,6 +81,7 @@ class PreparedImage:
     gain_estimated: bool = False
     sources: str = ""
     detections: Detections | None = field(default=None, repr=False)
+    background: Background | None = field(default=None, repr=False)
 
 
 def prepare(
@@ -96,8 +102,10 @@ def prepare(
 
     Raises
     ------
+    StarsTooWideError
+        Raised if the stars are too wide; ``opened`` has its sky again.
     NoStarsError
-        Raised if the stars are too wide, or the named stars are unusable.
+        Raised if the named stars are unusable.
     DifferenceError
         Raised if the image has too little sky to measure, or too few usable pixels.
     """
@@ -107,16 +115,29 @@ def prepare(
         gain, estimated = _add_variance(opened, sky, noise)
         shown = exposure if plain is None else Exposure(plain, exposure.mask, exposure.variance)
         found = find_psf(shown, sky.rms.image(), noise, opened.name, psf or PsfSettings(), fwhm_guess)
+    except StarsTooWideError:
+        restore(opened, sky.background)
+        raise
     except NumericalError as error:
         raise DifferenceError(f"{opened.name}: {error}") from error
     prepared = PreparedImage(
         *(opened.name, exposure, Table(), sky.level, noise, float("nan"), gain, found.stars, 0, estimated),
-        *(found.sources, found.detections),
+        *(found.sources, found.detections, sky.background),
     )
     if found.psf is not None:
         exposure.psf = found.psf
         finish(prepared, cosmic_rays)
     return prepared
+
+
+def restore(opened: OpenedImage, background: Background) -> None:
+    """Add the sky to a prepared image again, in place; what was repaired stays repaired."""
+    exposure = opened.exposure
+    exposure.image += background.image()
+    exposure.image[exposure.has(Mask.NO_DATA)] = 0
+    exposure.psf = None
+    if not opened.has_variance:
+        exposure.variance[:] = 0
 
 
 def finish(image: PreparedImage, cosmic_rays: bool) -> None:

@@ -17,6 +17,7 @@ _KEYWORDS = {
     "templateFile": ("TPLFILE", "image that was subtracted"),
     "scienceFwhm": ("SCIFWHM", "[pix] seeing of the science image"),
     "templateFwhm": ("TPLFWHM", "[pix] seeing of the template"),
+    "binning": ("BINNING", "by which both images were binned first"),
     "fluxRatio": ("FLXRATIO", "by which the template was multiplied"),
     "resampled": ("RESAMPLD", "template was resampled"),
     "coverage": ("COVERAGE", "share of the image with a template"),

@@ -231,6 +231,7 @@ def _filtered(
     n = spectrum.shape[0]
     offsets = np.arange(n) - n // 2
     rows, columns = y[:, np.newaxis] + offsets, x[:, np.newaxis] + offsets
+    rows, columns = np.clip(rows, 0, image.shape[0] - 1), np.clip(columns, 0, image.shape[1] - 1)
     stamps = image[rows[:, :, np.newaxis], columns[:, np.newaxis]]
     filtered = fft.irfft2(fft.rfft2(stamps) * spectrum.astype(np.float32), s=(n, n))
     middle = slice(n // 2 - width // 2, n // 2 + width // 2 + 1)

@@ -29,6 +29,10 @@ TRIAL_WIDTH = 128
 """... and the width of the squares around them, pixels."""
 
 
+FEW_STARS = 20
+"""Number of stars below which those near the edges are used as well."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
     """A kernel and the filters that it leads to.
@@ -124,7 +128,11 @@ def _fit(
     fwhm = max(science.psf.fwhm_at(), 2.0 if template.psf is None else template.psf.fwhm_at())
     window = 2 * int(np.clip(round(2.2 * fwhm), 8, 18)) + 1
     width = stamp_width(window, basis.half)
-    x, y = choose_positions(science, stars, options.stamps, options.minimum_snr, width // 2 + 1)
+    chosen = (science, stars, options.stamps, options.minimum_snr)
+    x, y = choose_positions(*chosen, width // 2 + 1)
+    if len(x) < FEW_STARS:
+        # In images that are small beside the PSF, edges are repeated for the filters instead.
+        x, y = choose_positions(*chosen, window // 2 + basis.half)
     affine = warp_affine(template)
     if convolves_science:
         pair = (science, template, *images)
