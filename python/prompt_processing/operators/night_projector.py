@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaException
 from prometheus_client import CollectorRegistry, Counter, generate_latest
-from pydantic import Field, SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
 from prompt_processing.nights.projector import Projector, patient_positions
@@ -19,44 +17,19 @@ from prompt_processing.nights.sources import FolderSource, Positions, Source, To
 from prompt_processing.nights.store import NightStore
 from prompt_processing.settings.environment import SettingsError
 from prompt_processing.settings.exit_codes import ExitCode
-from prompt_processing.settings.kafka import KafkaClusterSettings
-from prompt_processing.settings.outcomes import OutcomeSettings
 from prompt_processing.settings.service_loop import asked_to_stop, report_unusable
 from prompt_processing.telemetry.health import Health, Heartbeat
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 from prompt_processing.telemetry.pages import Pages, PageServer
 
-__all__ = ["ProjectorSettings", "run_projector"]
+from .projector_settings import ProjectorSettings
+
+__all__ = ["run_projector"]
 
 _log = logging.getLogger("lsst.nights")
 
 _LONGEST_TURN_S = 120.0
 """Seconds that reading and writing one batch may take."""
-
-
-class ProjectorSettings(OutcomeSettings, KafkaClusterSettings):
-    """Settings of the projector; each is the environment variable of the same name in capitals.
-
-    ``KAFKA_CLUSTER`` is the cluster with the outcomes.
-    """
-
-    kafka_cluster: str = ""
-    """Bootstrap servers of Kafka, ``host:port``, comma-separated; needed with ``OUTCOME_TOPIC``."""
-    nights_database: SecretStr
-    """URL of the database, SQLite or PostgreSQL, or path of an SQLite file. Its tables are made."""
-    outcome_consumer_group: str = "prompt-nights"
-    """Consumer group of the projectors of one database."""
-    metrics_port: int = Field(default=0, ge=0, lt=65536)
-    """Port of ``/metrics`` and ``/health``; 0 for none."""
-
-    @classmethod
-    def problems_between(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Check that there is a source; see `EnvironmentSettings.problems_between`."""
-        yield from super().problems_between(values)
-        if not values.get("outcome_topic") and not values.get("outcome_dir"):
-            yield "outcome_topic", "not set, and neither is OUTCOME_DIR"
-        if values.get("outcome_topic") and not values.get("kafka_cluster"):
-            yield "kafka_cluster", "not set, but OUTCOME_TOPIC is"
 
 
 def run_projector(*, once: bool = False, **overrides: Any) -> int:

@@ -20,7 +20,7 @@ _database = click.option(
 
 @click.command(
     cls=Command,
-    settings="prompt_processing.operators.night_projector:ProjectorSettings",
+    settings="prompt_processing.operators.projector_settings:ProjectorSettings",
     examples="""
     OUTCOME_TOPIC=prompt-outcomes KAFKA_CLUSTER=kafka:9092 NIGHTS_DATABASE=nights.db prompt nights project
     prompt nights project --folder night/outcomes --database night/night.db --once   # of prompt watch
