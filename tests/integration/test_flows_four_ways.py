@@ -132,6 +132,7 @@ def test_deployment_of_a_prefect_server(repo: str, expected: dict[str, str], tmp
         prefect = [processes.sys.executable, "-m", "prefect"]
         processes.run([*prefect, "deployment", "run", f"{FLOW}/{FLOW}"], environment, tmp_path)
         processes.run([*prefect, "worker", "start", "--pool", "tests", "--run-once"], environment, tmp_path)
+        watches = ask(server, "automations/filter", {})
         artifacts = ask(server, "artifacts/filter", {})
         runs = ask(
             server, "flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED"]}}}}
@@ -139,6 +140,10 @@ def test_deployment_of_a_prefect_server(repo: str, expected: dict[str, str], tmp
     assert [one["state_type"] for one in runs] == ["COMPLETED"]
     assert {"Exposures", "Checks"} <= {one["description"] for one in artifacts if one["type"] == "table"}
     assert "progress" in {one["type"] for one in artifacts}
+    # A run whose worker died with it does not stay in the state Running.
+    (watch,) = watches
+    assert watch["actions"][0]["state"] == "CRASHED"
+    assert watch["trigger"]["within"] <= 120
     assert checksums(repo) == expected
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
@@ -28,6 +29,11 @@ _POOL_TYPES = {"local": "process", "docker": "docker", "kubernetes": "kubernetes
 _PASSED_ON = ("WM_", "FLOW_", "PREFECT_API_URL")
 _CREDENTIALS = ("WM_S3_DEST_KEY", "WM_S3_DEST_SECRET")
 """The server shows what deployments pass on: workers need these in their own environment."""
+
+
+_HEARTBEAT_S = "30"
+_SILENCE_S = 90
+_WATCH = "Runs that died are crashed"
 
 
 class Schedule(BaseModel):
@@ -106,6 +112,7 @@ def deploy(
     if not dry_run:
         require_server()
         _ensure_pool(pool, _POOL_TYPES[kind])
+        _ensure_watch()
     for name, plan in plans.items():
         when = f"at {plan.cron!r} {plan.timezone}" if plan and plan.cron else "when asked"
         if not dry_run:
@@ -125,7 +132,7 @@ def deployment_of(name: str, plan: Schedule, pool: str, settings: FlowSettings) 
         for key, value in os.environ.items()
         if key.startswith(_PASSED_ON) and key not in _CREDENTIALS
     }
-    variables: dict[str, Any] = {"env": environment}
+    variables: dict[str, Any] = {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": _HEARTBEAT_S, **environment}}
     if settings.wm_data_pipeline_image and settings.wm_run_config_type != "local":
         variables["image"] = settings.wm_data_pipeline_image
     if settings.wm_run_config_type == "local":
@@ -159,3 +166,29 @@ def _ensure_pool(name: str, kind: str) -> None:
             f"the work pool {name} is of type {found.type}, not {kind}: name another with --pool, "
             "or set WM_RUN_CONFIG_TYPE"
         )
+
+
+def _ensure_watch() -> None:
+    """Let the server end runs whose process and worker died: no such run may count as running for long."""
+    from prefect.automations import Automation
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.objects import StateType
+    from prefect.events import EventTrigger, Posture
+    from prefect.events.actions import ChangeFlowRunState
+
+    with get_client(sync_client=True) as client:
+        if client.read_automations_by_name(_WATCH):
+            return
+    ends = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+    trigger = EventTrigger(
+        match={"prefect.resource.id": "prefect.flow-run.*"},
+        after={"prefect.flow-run.heartbeat"},
+        expect={"prefect.flow-run.heartbeat", *ends},
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=_SILENCE_S),
+    )
+    message = f"No sign of its process for {_SILENCE_S} s. Run it again: it does only the rest."
+    action = ChangeFlowRunState(state=StateType.CRASHED, message=message)
+    Automation(name=_WATCH, trigger=trigger, actions=[action]).create()
