@@ -166,7 +166,7 @@ class SnapshotReader:
         return replace(
             base,
             night=night,
-            states=_with_late(own, visits),
+            states=_with_late(own, found.in_time(night, instrument=only)),
             n_alerts=sum(one.n_alerts for one in own),
             timeline=found.timeline(night, instrument=only),
             latencies=found.latencies(night, instrument=only),
@@ -179,11 +179,8 @@ class SnapshotReader:
         )
 
 
-def _with_late(nights: Sequence[Night], visits: Sequence[Visit]) -> dict[State, int]:
-    """Sum up states; what is unsettled and not of the newest visits that still have time is late."""
+def _with_late(nights: Sequence[Night], in_time: Mapping[State, int]) -> dict[State, int]:
+    """Sum up states; what is unsettled and not of a visit that still has time is late."""
     total = {state: sum(one.states[state] for one in nights) for state in State}
-    in_time = {state: sum(one.states[state] for one in visits) for state in (State.WAITING, State.PROCESSING)}
-    unsettled = total[State.WAITING] + total[State.PROCESSING]
-    # Visits that still have their time are the newest: more than a page of them would be hundreds of images
-    # within minutes.
+    unsettled = total[State.WAITING] + total[State.PROCESSING] + total[State.LATE]
     return {**total, **in_time, State.LATE: max(0, unsettled - sum(in_time.values()))}

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, Select, false, select, tuple_
+from sqlalchemy import Connection, Row, Select, false, func, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from prompt_processing.domain.outcome_message import storable_text
@@ -121,7 +121,7 @@ class Nights:
                 row.night,
                 row.instrument,
                 row.n_visits,
-                _states(row, late=False),
+                _states(row, late=row.last < self._late_before),
                 row.n_alerts,
                 row.n_sources,
                 row.first,
@@ -130,6 +130,24 @@ class Nights:
             for row in rows
         ]
         return Page(found, f"{rows[-1].night}:{rows[-1].instrument}" if more else None)
+
+    def in_time(self, night: int, *, instrument: str | None = None) -> dict[State, int]:
+        """Return the numbers of waiting and processing detectors of those visits that are not late yet.
+
+        Parameters
+        ----------
+        night
+            Observing day.
+        instrument
+            Short name; all by default.
+        """
+        query = select(
+            func.coalesce(func.sum(VISITS.c.n_waiting), 0), func.coalesce(func.sum(VISITS.c.n_processing), 0)
+        ).where(VISITS.c.night == night, VISITS.c.announced >= self._late_before)
+        if instrument is not None:
+            query = query.where(VISITS.c.instrument == storable_text(instrument))
+        (row,) = self._rows(query)
+        return {State.WAITING: int(row[0]), State.PROCESSING: int(row[1])}
 
     def latest(
         self, limit: int = 20, *, instrument: str | None = None, after: str | None = None

@@ -11,7 +11,7 @@ from night_messages import NIGHT, a_visit, began, ended
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.outcome_message import OutcomeMessage
 from prompt_processing.nights.projector import Projector, Totals, project_folder
-from prompt_processing.nights.publishing import FolderSink, OutcomePublisher, make_publisher
+from prompt_processing.nights.publishing import FolderSink, OutcomePublisher, TopicSink, make_publisher
 from prompt_processing.nights.reading import Nights
 from prompt_processing.nights.records import State
 from prompt_processing.nights.sources import FolderSource
@@ -151,6 +151,13 @@ def test_sink_that_fails_is_used_again() -> None:
     publisher.begin(a_visit())
     publisher.close()
     assert len(sent) == 2
+
+
+def test_unreachable_broker_only_leaves_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    publisher = OutcomePublisher(TopicSink(KafkaSettings(bootstrap_servers="127.0.0.1:1"), "outcomes"))
+    publisher.begin(a_visit()).end(Outcome(Status.PROCESSED, "Done."))
+    publisher.close(0.5)
+    assert "2 outcomes did not reach the topic outcomes" in caplog.text
 
 
 def test_nothing_is_published_by_default() -> None:

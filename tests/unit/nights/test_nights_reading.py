@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from night_messages import NIGHT, START, a_visit, announced, began, ended
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
@@ -40,6 +43,7 @@ def test_unsettled_detector_is_late_when_a_visit_has_had_its_time(store: NightSt
     with Nights(database, late_after=300, now=lambda: START + 301) as nights:
         assert [one.state for one in nights.detectors("2026-05-31T05:00:01")] == [State.DONE, State.LATE]
         assert nights.visits(NIGHT).rows[0].states[State.LATE] == 1
+        assert nights.nights().rows[0].states[State.LATE] == 1
 
 
 def test_messages_that_come_again_change_nothing(store: NightStore, nights: Nights) -> None:
@@ -112,6 +116,7 @@ QUERIES: dict[str, Callable[[Nights], object]] = {
     "history": lambda nights: nights.history("LSSTCam", 3, 10),
     "timeline": lambda nights: nights.timeline(NIGHT),
     "latencies": lambda nights: nights.latencies(NIGHT, last=10),
+    "in time": lambda nights: nights.in_time(NIGHT),
     "changes": lambda nights: nights.changed_since(30, 10),
     "freshness": lambda nights: nights.freshness(),
 }
@@ -235,6 +240,29 @@ def test_numbers_that_no_database_holds_are_left_out() -> None:
     }
     message = OutcomeMessage.of_visit("ended", START, visit, (1,), counts=numbers)
     assert dict(message.counts) == {"good": 2.5, "true": 1}
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5
+)
+
+
+@given(changes=st.dictionaries(st.sampled_from(sorted(OutcomeMessage.model_fields)), VALUES, max_size=4))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_message_with_any_values_is_refused_or_kept(
+    store: NightStore, nights: Nights, changes: dict[str, object]
+) -> None:
+    whole = ended(a_visit()).model_dump(mode="json") | changes
+    try:
+        message = OutcomeMessage.parse(json.dumps(whole).encode())
+    except MalformedMessageError:
+        return
+    store.write([OutcomeMessage.parse(message.encode())], {})
+    for detector in message.detectors:
+        assert nights.outcome(message.group, detector, instrument=message.instrument) is not None
+    nights.visits(message.night)
+    nights.latencies(message.night)
 
 
 def test_missing_database_is_reported_and_not_made(tmp_path: Path) -> None:
