@@ -57,6 +57,28 @@ def test_parts_of_the_butler_are_there(butler: Butler) -> None:
     assert butler_internals.file_uris(butler, []) == {}
 
 
+def test_local_repository_does_not_wait_for_the_disk(butler: Butler) -> None:
+    with butler.clone(run="r") as view:
+        for one in (butler, view):
+            engine = one._registry._db._engine
+            with engine.connect() as connection:
+                assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 0
+                assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "memory"
+                # The middleware's own settings hold as before.
+                assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_failed_transaction_leaves_nothing_in_the_local_repository(butler: Butler) -> None:
+    def fail() -> None:
+        with butler.registry.transaction():
+            butler.registry.insertDimensionData("skymap", {"name": "s", "hash": b"1"})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not butler.query_dimension_records("skymap", explain=False)
+
+
 def test_engine_of_the_apdb_is_there(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/apdb.db"
     apdb = ApdbSql.from_config(ApdbSql.init_database(db_url=url))
