@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
+import nbformat
+import papermill
 import pytest
 import yaml
 
@@ -18,12 +20,14 @@ from prompt_processing.instruments.description.registry import recognise
 
 pytestmark = pytest.mark.integration
 
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raws") / "output"
     command = ["demo", "--camera=small", "--visits=2", f"--output={folder}"]
-    # Whoever runs it may have this set for other work; the alerts belong into the folder.
+    # The caller may have this set for other work; the alerts belong into the folder.
     elsewhere = {"AP_KAFKA_SERVER": "127.0.0.1:9", "AP_KAFKA_TOPIC": "alerts"}
     done = subprocess.run(
         [sys.executable, "-m", "prompt_processing", *command],
@@ -95,3 +99,25 @@ def test_page_shows_each_command_with_pictures(output: Path) -> None:
         assert (output / "pictures" / f"{name}.png").stat().st_size > 5000
     assert {"calibrations.html", "templates.html"} <= {path.name for path in output.iterdir()}
     assert 'src="http' not in page
+
+
+@pytest.mark.parametrize(
+    ("name", "figures"), [("visit-in-depth", 3), ("alerts-and-light-curves", 3)], ids=lambda one: str(one)
+)
+def test_notebook_shows_the_night(output: Path, tmp_path: Path, name: str, figures: int) -> None:
+    run = tmp_path / "run.ipynb"
+    papermill.execute_notebook(NOTEBOOKS / f"{name}.ipynb", run, cwd=output, progress_bar=False)
+    cells = nbformat.read(run, as_version=4).cells
+    data = [out.get("data", {}) for cell in cells for out in cell.get("outputs", [])]
+    assert sum("image/png" in one for one in data) == figures
+    assert any("text/html" in one for one in data)
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebook_is_a_tutorial_without_outputs(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.cells[0].source.startswith("# ")
+    assert not [cell for cell in notebook.cells if cell.get("outputs")]
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in notebook.cells) == 1
+    # Papermill fails without it.
+    assert notebook.metadata["kernelspec"]["language"] == "python"

@@ -7,7 +7,7 @@ The scripts beside this file are thin; everything that they share is here. Only 
     Folder of the environments, ``/opt/environments`` by default: ``<env>/*.yml``, ``*.pip``, ``*.conda``,
     ``tests/``, and ``<env>/venv`` once it is installed.
 ``USE_FROZEN``
-    1 (default): install exactly ``<env>-frozen.txt``. 0: resolve the lists anew.
+    1 (default): install exactly ``<env>-frozen.txt``. 0: resolve the lists again.
 ``FLOAT_DATE``
     With ``USE_FROZEN=0``: ignore what was published after this date, so that the resolution is repeatable.
 ``COMMON_ENV_DIR``
@@ -48,7 +48,7 @@ def use_frozen() -> bool:
     """Return whether environments are installed from their frozen lists."""
     value = os.environ.get("USE_FROZEN", "1")
     if value not in ("0", "1"):
-        raise RefusedError(f"USE_FROZEN is {value!r}: it is 1 (frozen lists) or 0 (resolve anew).")
+        raise RefusedError(f"USE_FROZEN is {value!r}: it is 1 (frozen lists) or 0 (resolve again).")
     return value == "1"
 
 

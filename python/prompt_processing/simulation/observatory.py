@@ -1,4 +1,4 @@
-"""Simulate the files of an observatory whose camera nobody has described.
+"""Simulate the files of an observatory whose camera has no description.
 
 Layout of the folder::
 

@@ -278,6 +278,7 @@ def framework(tmp_path: Path) -> Path:
     """Return a copy of the framework beside a small project."""
     root = tmp_path / "project"
     shutil.copytree(ROOT, root / "notebook-images", ignore=shutil.ignore_patterns("build", "setup-env"))
+    (root / "notebooks").mkdir()
     (root / "requirements.lock").write_text("heron==2.0 \\\n    --hash=sha256:00\n")
     extras = "".join(f'{name} = ["heron"]\n' for name in ("demo", "flows", "notebooks", "pages"))
     project = '[project]\nname = "x"\nversion = "1"\ndependencies = []\n[project.optional-dependencies]\n'

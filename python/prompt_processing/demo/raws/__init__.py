@@ -1,1 +1,1 @@
-"""The way of a camera that nobody has described, from its raw frames to alerts, by the package's commands."""
+"""The way of a camera without description, from its raw frames to alerts, by the package's commands."""

@@ -1,4 +1,4 @@
-"""From the raw frames of a camera that nobody has described to alerts."""
+"""From the raw frames of a camera without description to alerts."""
 
 from __future__ import annotations
 
