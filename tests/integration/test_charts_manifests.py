@@ -38,7 +38,7 @@ def test_each_manifest_is_taken_by_its_own_api(
         files[-1].write_text(manifests)
     assert validate_manifests(files, chart_software).endswith(" 0 problems")
     # Each instrument in each environment, on both platforms, and what they need.
-    assert len({(name, where) for name, where, _ in applications(rendered)}) == 33
+    assert len({(name, where) for name, where, _ in applications(rendered)}) == 39
 
 
 @pytest.mark.parametrize(
@@ -287,11 +287,15 @@ def test_probes_ask_for_health_so_that_a_stuck_process_is_restarted(
                 # Redis itself: its probe is a command.
                 assert readiness is startup is None
                 continue
-            assert liveness[1] == "/health/live"
+            # The navigator publishes everything under its prefix, and stays up without any of its sources.
+            navigator = container.command[:2] == ["prompt", "navigator"]
+            prefix = liveness[1].removesuffix("/health/live") if navigator else ""
+            live, ready = f"{prefix}/health/live", f"{prefix}/health/ready"
+            assert liveness[1] == live
             assert startup is not None
-            assert startup[1] in ("/health/live", "/health/ready")
+            assert startup[1] in (live, ready)
             if readiness is not None:
-                assert readiness[1] == "/health/ready"
+                assert readiness[1] == (live if navigator else ready)
             probed += 1
     assert probed > 10
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import click
 import pytest
 from chart_fixtures import PROJECT, EverySecret, applications, container_of, only
 
@@ -12,10 +13,12 @@ from prompt_delivery.deployment.helm import ChartTree
 from prompt_delivery.deployment.manifests import containers, read_manifests
 from prompt_processing.activator.stream_worker import load_settings, make_stream
 from prompt_processing.butler_writer.config import WriterSettings
+from prompt_processing.cli.main import prompt
 from prompt_processing.fanout.config import DetectorMap, FanOutSettings
 from prompt_processing.fanout.stream_settings import StreamSettings
 from prompt_processing.initializer.config import InitializerSettings
 from prompt_processing.instruments.camera import load_camera
+from prompt_processing.operators.projector_settings import ProjectorSettings
 from prompt_processing.raw_microservice.config import MicroserviceSettings
 from prompt_processing.settings.alerts import AlertSettings
 from prompt_processing.settings.environment import EnvironmentSettings
@@ -69,7 +72,12 @@ SERVICES: dict[str, tuple[str, str, type[EnvironmentSettings], set[str]]] = {
         Settings,
         ALIASES | {"PORT", "WEB_CONCURRENCY", "ALERT_KEEP_DIR", "OUTCOME_DIR"},
     ),
-    "fan-out": ("charts/next-visit-fan-out", "Deployment", FanOutSettings, FAN_OUTS_ALIASES | {"OUTCOME_DIR"}),
+    "fan-out": (
+        "charts/next-visit-fan-out",
+        "Deployment",
+        FanOutSettings,
+        FAN_OUTS_ALIASES | {"OUTCOME_DIR"},
+    ),
     "writer": ("charts/prompt-butler-writer", "Deployment", WriterSettings, ALIASES),
     "raw-microservice": ("charts/prompt-raw-microservice", "Deployment", MicroserviceSettings, ALIASES),
     "stream-exporter": ("charts/prompt-redis", "Deployment", StreamSettings, set()),
@@ -162,6 +170,16 @@ def test_each_application_in_each_environment_has_settings_that_the_code_takes(
                     MicroserviceSettings.load()
                 case "prompt" if container.command[1] == "streams":
                     StreamSettings.load()
+                case "prompt" if container.command[1] == "nights":
+                    settings = ProjectorSettings.load()
+                    assert settings.outcome_topic is not None, where
+                case "prompt" if container.command[1] in ("board", "navigator"):
+                    words = container.command[1:]
+                    command = prompt.get_command(click.Context(prompt), words[0])
+                    assert command is not None
+                    options = command.make_context(words[0], [*words[1:]]).params
+                    assert options["address"] == "0.0.0.0", where
+                    assert container.ports == {"http": options["port"]}, where
                 case "redis-server":
                     pass
                 case unknown:

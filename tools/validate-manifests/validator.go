@@ -51,6 +51,27 @@ func newValidator(crds string, maxRevisionTimeout int64) (*validator, error) {
 	return &validator{apis.WithinCreate(knative), schemas, map[string]bool{}}, nil
 }
 
+// gafaelfawrIngress has the fields that the charts use, since its operator publishes no Go types.
+type gafaelfawrIngress struct {
+	meta.TypeMeta   `json:",inline"`
+	meta.ObjectMeta `json:"metadata"`
+	Config          struct {
+		LoginRedirect bool   `json:"loginRedirect"`
+		Service       string `json:"service"`
+		Scopes        struct {
+			All []string `json:"all,omitempty"`
+			Any []string `json:"any,omitempty"`
+		} `json:"scopes"`
+	} `json:"config"`
+	Template struct {
+		Metadata struct {
+			Name        string            `json:"name"`
+			Annotations map[string]string `json:"annotations,omitempty"`
+		} `json:"metadata"`
+		Spec networking.IngressSpec `json:"spec"`
+	} `json:"template"`
+}
+
 // vaultSecret is the resource of the Vault Secrets Operator as its CRD has it; its module is not on the proxy.
 type vaultSecret struct {
 	meta.TypeMeta   `json:",inline"`
@@ -120,6 +141,8 @@ func newTyped(kind schema.GroupVersionKind) (any, bool) {
 		return &batch.CronJob{}, true
 	case "batch/v1/Job":
 		return &batch.Job{}, true
+	case "networking.k8s.io/v1/Ingress":
+		return &networking.Ingress{}, true
 	case "networking.k8s.io/v1/NetworkPolicy":
 		return &networking.NetworkPolicy{}, true
 	case "policy/v1/PodDisruptionBudget":
@@ -136,6 +159,8 @@ func newTyped(kind schema.GroupVersionKind) (any, bool) {
 		return &monitoring.PrometheusRule{}, true
 	case "ricoberger.de/v1alpha1/VaultSecret":
 		return &vaultSecret{}, true
+	case "gafaelfawr.lsst.io/v1alpha1/GafaelfawrIngress":
+		return &gafaelfawrIngress{}, true
 	}
 	return nil, false
 }
@@ -162,6 +187,10 @@ func (v *validator) checkTyped(typed any) []string {
 		return v.checkRules(object)
 	case *core.ConfigMap:
 		return v.checkDashboards(object)
+	case *gafaelfawrIngress:
+		if object.Config.Service == "" || len(object.Config.Scopes.All)+len(object.Config.Scopes.Any) == 0 {
+			return []string{"config.service, config.scopes: both are required"}
+		}
 	case *vaultSecret:
 		if object.Spec.Path == "" || object.Spec.Type == "" {
 			return []string{"spec.path, spec.type: both are required"}
