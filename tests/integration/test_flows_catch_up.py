@@ -24,7 +24,7 @@ from prompt_processing.transport.kafka import KafkaSettings, make_producer
 
 pytestmark = pytest.mark.integration
 
-NIGHT = world.EXPOSURE // 100_000
+NIGHT = "2025-06-09"
 NOT_ANNOUNCED, ANNOUNCED, WITHOUT_RAW = world.EXPOSURE + 1, world.EXPOSURE + 2, world.EXPOSURE + 3
 
 

@@ -28,7 +28,7 @@ _RETRY_SECONDS = 5.0
 def catch_up(
     run: FlowRun,
     *,
-    night: int,
+    night: str,
     announcements: Path | None = None,
     topic: str = "",
     raws: Path | None = None,
@@ -50,7 +50,7 @@ def catch_up(
     run
         The run of the flow.
     night
-        Day of observation, YYYYMMDD.
+        Observing day, YYYY-MM-DD.
     announcements
         File of announced visits, one JSON object a line, or a recording of prompt replay --write.
     topic
@@ -72,12 +72,14 @@ def catch_up(
 
     from .catching_up.gaps import Remedy, find_gaps
     from .catching_up.worker import process_works, worker_settings
+    from .values import day_of
 
+    day = day_of(night)
     use_butler_types()
     settings = worker_settings()
     with Butler.from_config(settings.central_repo) as butler:
         record = _read_record(
-            butler, settings, night, announcements, topic, raws, outcomes, _detectors(settings, fanout_config)
+            butler, settings, day, announcements, topic, raws, outcomes, _detectors(settings, fanout_config)
         )
     gaps = [
         gap for gap in find_gaps(record, time.time() - patience) if not detectors or gap.detector in detectors

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from .errors import FlowError
@@ -10,7 +10,7 @@ from .errors import FlowError
 if TYPE_CHECKING:
     from astropy.time import Time
 
-__all__ = ["nights_between", "noon_of", "time_of", "timestamp"]
+__all__ = ["day_of", "nights_between", "noon_of", "time_of", "timestamp"]
 
 
 def nights_between(nights: tuple[int, ...]) -> tuple[int, int] | None:
@@ -28,8 +28,8 @@ def nights_between(nights: tuple[int, ...]) -> tuple[int, int] | None:
     return nights[0], nights[-1]
 
 
-def noon_of(night: int) -> float:
-    """Return the begin of a day of observation, Unix seconds, UTC.
+def day_of(night: str) -> int:
+    """Return an observing day, ``YYYY-MM-DD``, as the number ``YYYYMMDD`` of the Butler.
 
     Raises
     ------
@@ -37,9 +37,14 @@ def noon_of(night: int) -> float:
         Raised if it is no day.
     """
     try:
-        return datetime.strptime(f"{night} 12", "%Y%m%d %H").replace(tzinfo=UTC).timestamp()
+        return int(date.fromisoformat(night).strftime("%Y%m%d"))
     except ValueError as error:
-        raise FlowError(f"night {night} is no day YYYYMMDD") from error
+        raise FlowError(f"night {night!r} is no day YYYY-MM-DD") from error
+
+
+def noon_of(day: int) -> float:
+    """Return the begin of an observing day (``YYYYMMDD``), Unix seconds, UTC."""
+    return datetime.strptime(f"{day} 12", "%Y%m%d %H").replace(tzinfo=UTC).timestamp()
 
 
 def time_of(text: str | None, name: str) -> Time | None:

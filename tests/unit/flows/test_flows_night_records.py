@@ -21,7 +21,7 @@ from prompt_processing.flows.catching_up.announcements import (
 )
 from prompt_processing.flows.catching_up.raws import raws_in_bucket
 from prompt_processing.flows.errors import FlowError
-from prompt_processing.flows.values import nights_between, noon_of
+from prompt_processing.flows.values import day_of, nights_between, noon_of
 from prompt_processing.instruments.raw_key import format_raw_key
 from prompt_processing.instruments.raw_store import RawStore
 from prompt_processing.transport.s3 import make_s3_client
@@ -128,5 +128,7 @@ def test_nights_that_are_none_are_refused() -> None:
     for wrong in ((20260111, 20260110), (1, 2), (20260110, 20260111, 20260112)):
         with pytest.raises(FlowError, match="FIRST,LAST"):
             nights_between(wrong)
-    with pytest.raises(FlowError, match="20261301 is no day"):
-        noon_of(20261301)
+    assert day_of("2026-01-10") == NIGHT
+    for wrong_day in ("2026-13-01", "yesterday", ""):
+        with pytest.raises(FlowError, match="is no day YYYY-MM-DD"):
+            day_of(wrong_day)
