@@ -17,15 +17,19 @@ def unfrozen() -> Iterator[None]:
     gc.unfreeze()
 
 
-def clean_a_visit(repositories: Mock) -> None:
+def clean_a_visit(repositories: Mock, exposures: tuple[int, ...] = (1,)) -> None:
     visit = Mock(groupId="g", detector=94, instrument="LSSTCam")
-    Workspace(repositories, Mock(), visit, Mock()).clean()
+    workspace = Workspace(repositories, Mock(), visit, Mock())
+    workspace._exposures.update(exposures)
+    workspace.clean()
 
 
 def test_objects_of_the_first_visit_are_not_scanned_after_each_further_one(unfrozen: None) -> None:
     gc.unfreeze()
     repositories = Mock(visited=False)
     repositories.cache.evict.return_value = []
+    clean_a_visit(repositories, exposures=())
+    assert gc.get_freeze_count() == 0
     clean_a_visit(repositories)
     frozen = gc.get_freeze_count()
     assert frozen > 0

@@ -285,13 +285,15 @@ class Workspace:
         # Init-outputs have no detector; the next visit uses them too.
         of_visit = [ref for ref in held if "detector" in ref.datasetType.dimensions]
         repositories.local.discard([*of_visit, *repositories.cache.evict()])
+        # A visit without images imports and compiles little.
+        is_first = bool(self._exposures) and not repositories.visited
         self._runs.clear()
         self._exposures.clear()
         self._records.clear()
         self._entered.clear()
         # Images in reference cycles would otherwise stay in memory beside those of the next visit.
         gc.collect()
-        if not repositories.visited:
+        if is_first:
             # What the first visit imported and compiled stays, and would be scanned after each visit.
             gc.freeze()
             repositories.visited = True
