@@ -145,7 +145,10 @@ def test_detector_is_moved_and_changed_by_keys(browser: Browser) -> None:
     browser.wait_for_address("mode=blink")
     page.keyboard.press("3")
     shown = "() => ['science','template','difference'].filter(r => window.promptModel('blink-' + r)?.visible)"
-    assert page.evaluate(shown) == ["difference"]
+    deadline = time.monotonic() + 30
+    while page.evaluate(shown) != ["difference"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     page.keyboard.press("j")
     browser.wait_for_address(f"detector={DETECTORS[1]}")
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"detector {DETECTORS[1]}")

@@ -6,11 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lsst.daf.butler import Butler
-from lsst.daf.butler.registry import ReadOnlyDatabaseError
-
-pytest.importorskip("panel")
-
 from kept_night import make_apdb
 
 from prompt_processing.navigator.detector.state import DetectorState
@@ -71,9 +66,7 @@ def test_empty_repository_has_no_nights(tmp_path: Path) -> None:
 def test_repository_is_opened_to_read_only(tmp_path: Path) -> None:
     create_repository(str(tmp_path / "repo"))
     with Sources(Places(repository=str(tmp_path / "repo"))).butler() as butler:
-        assert isinstance(butler, Butler)
-        with pytest.raises((ReadOnlyDatabaseError, TypeError)):
-            butler.registry.registerRun("a")
+        assert not butler.isWriteable()
 
 
 def test_database_that_comes_back_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

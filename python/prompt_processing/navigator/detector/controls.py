@@ -43,29 +43,29 @@ class Controls:
         self._step = step
         small = {"width": 112, "margin": (2, 6)}
         number = "" if state.detector is None else str(state.detector)
-        self.visit = pn.widgets.TextInput(name="Visit", value=state.visit, width=160, margin=(2, 6))
-        self.detector = pn.widgets.TextInput(name="Detector", value=number, width=80, margin=(2, 6))
+        self.visit = pn.widgets.TextInput(label="Visit", value=state.visit, width=160, margin=(2, 6))
+        self.detector = pn.widgets.TextInput(label="Detector", value=number, width=80, margin=(2, 6))
         for one in (self.visit, self.detector):
             one.param.watch(
                 lambda event: open_(self.visit.value.strip(), self.detector.value.strip()), "value"
             )
-        self.scale = pn.widgets.Select(name="Limits", options=list(SCALES), value=state.scale, **small)
-        self.curve = pn.widgets.Select(name="Stretch", options=list(CURVES), value=state.curve, **small)
+        self.scale = pn.widgets.Select(label="Limits", options=list(SCALES), value=state.scale, **small)
+        self.curve = pn.widgets.Select(label="Stretch", options=list(CURVES), value=state.curve, **small)
         self.marks = pn.widgets.Select(
-            name="DiaSources",
+            label="DiaSources",
             options={"by reliability": "reliability", "by class": "class", "hidden": "none"},
             value=state.marks,
             width=130,
             margin=(2, 6),
         )
         self.mode = pn.widgets.Select(
-            name="Images", options={"side by side": "side", "blinking": "blink"}, value=state.mode, **small
+            label="Images", options={"side by side": "side", "blinking": "blink"}, value=state.mode, **small
         )
         for name in ("scale", "curve", "marks", "mode"):
             getattr(self, name).param.watch(partial(_report, choose, name), "value")
         self._masks = {
             name: pn.widgets.Checkbox(
-                name=name,
+                label=name,
                 value=name in state.masks,
                 margin=(2, 8),
                 stylesheets=[f":host {{ border-left: 10px solid {MASKS[name]}; padding-left: 4px; }}"],
@@ -103,7 +103,7 @@ class Controls:
 
     def _button(self, label: str, what: str, by: int) -> Any:
         button = pn.widgets.Button(
-            name=label,
+            label=label,
             margin=(20, 2, 2, 2),
             width=40,
             description=f"{'next' if by > 0 else 'previous'} {what}",

@@ -67,10 +67,10 @@ class NightView(View):
         self._cursor: int | None = None
         self._calendar, self._heading, self._visits, self._more = markup(), markup(), markup(), markup()
         self._nights: list[int] = []
-        self._filter = pn.widgets.TextInput(name="Filter", value=state.filter, width=110, margin=(2, 6))
-        self._survey = pn.widgets.TextInput(name="Survey", value=state.survey, width=140, margin=(2, 6))
+        self._filter = pn.widgets.TextInput(label="Filter", value=state.filter, width=110, margin=(2, 6))
+        self._survey = pn.widgets.TextInput(label="Survey", value=state.survey, width=140, margin=(2, 6))
         self._problems = pn.widgets.Checkbox(
-            name="only visits with failures", value=state.problems, margin=(24, 6, 2, 6)
+            label="only visits with failures", value=state.problems, margin=(24, 6, 2, 6)
         )
         for widget in (self._filter, self._survey, self._problems):
             widget.param.watch(self._on_filter, "value")

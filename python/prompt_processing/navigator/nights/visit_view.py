@@ -61,9 +61,11 @@ class VisitView(View):
         self._heading, self._table, self._legend = markup(), markup(), markup()
         self._plane, self._line = FocalPlane(), StageLine()
         self._metric = pn.widgets.Select(
-            name="Colour", options=["state"], value="state", width=280, margin=(2, 6)
+            label="Colour", options=["state"], value="state", width=280, margin=(2, 6)
         )
-        self._typed = pn.widgets.TextInput(name="Visit or group", value=state.visit, width=240, margin=(2, 6))
+        self._typed = pn.widgets.TextInput(
+            label="Visit or group", value=state.visit, width=240, margin=(2, 6)
+        )
         self._metric.param.watch(self._on_metric, "value")
         self._typed.param.watch(self._on_typed, "value")
         self._line_pane = column(

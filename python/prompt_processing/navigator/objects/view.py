@@ -98,14 +98,14 @@ class ObjectView(View):
         self._found = pd.DataFrame()
         self._inputs = {
             name: pn.widgets.TextInput(
-                name=label,
+                label=label,
                 value=_text(getattr(state, name)),
                 width=165 if name in ("source", "object", "visit") else 105,
                 margin=(2, 6),
             )
             for name, label in _LABELS.items()
         }
-        search = pn.widgets.Button(name="Search", button_type="primary", width=90, margin=(22, 6, 2, 6))
+        search = pn.widgets.Button(label="Search", color="primary", width=90, margin=(22, 6, 2, 6))
         search.on_click(lambda event: self._on_search())
         for one in self._inputs.values():
             # Enter in a field searches too.

@@ -85,7 +85,12 @@
 
   let turn = 0;
   window.setInterval(() => {
-    if (held || !window.promptModel("blink-science")) return;
+    if (!window.promptModel("blink-science")) return;
+    if (held) {
+      // The figure may have come after the key.
+      hold(held);
+      return;
+    }
     const shown = ROLES.slice(0, 2);
     turn = (turn + 1) % shown.length;
     hold(shown[turn]);
