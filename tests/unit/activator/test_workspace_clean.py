@@ -29,10 +29,11 @@ def test_objects_of_the_first_visit_are_not_scanned_after_each_further_one(unfro
     repositories = Mock(visited=False)
     repositories.cache.evict.return_value = []
     clean_a_visit(repositories, exposures=())
-    assert gc.get_freeze_count() == 0
+    # The interpreter keeps a few hundred objects of its own there.
+    before = gc.get_freeze_count()
     clean_a_visit(repositories)
     frozen = gc.get_freeze_count()
-    assert frozen > 0
+    assert frozen > before + 10_000
     # What a later visit leaves in cycles must be found by the next collection.
     later = [[] for _ in range(1000)]
     clean_a_visit(repositories)
