@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, MissingCollectionError
 from lsst.pipe.base import Pipeline
 from lsst.pipe.base.all_dimensions_quantum_graph_builder import AllDimensionsQuantumGraphBuilder
 from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
@@ -18,7 +18,7 @@ from prompt_processing.butler.pipelines.files import PipelineError, read_pipelin
 from .errors import BatchError
 from .request import RunRequest
 
-__all__ = ["build_graph", "prepare_run", "read_graph", "register_types"]
+__all__ = ["build_graph", "prepare_run", "read_graph", "register_outputs"]
 
 
 def build_graph(butler: Butler, request: RunRequest, run: str, path: Path) -> PredictedQuantumGraph:
@@ -54,6 +54,8 @@ def build_graph(butler: Butler, request: RunRequest, run: str, path: Path) -> Pr
             metadata={"data_query": request.where, "pipeline": request.pipeline},
             attach_datastore_records=True,
         )
+    except MissingCollectionError as error:
+        raise BatchError(f"{request.repo} lacks an input collection: {error}") from error
     except QuantumGraphBuilderError as error:
         raise BatchError(f"no quantum graph can be built from {request.pipeline}: {error}") from error
     if not components.header.n_quanta and not exists:
@@ -75,13 +77,21 @@ def read_graph(path: Path) -> PredictedQuantumGraph:
         return reader.finish()
 
 
-def register_types(butler: Butler, graph: PredictedQuantumGraph) -> None:
-    """Register the dataset types of a pipeline's outputs, as others know them."""
+def register_outputs(butler: Butler, request: RunRequest) -> None:
+    """Register the dataset types of a pipeline's outputs, as others know them.
+
+    This comes before the graph is built, which takes the types from the repository.
+
+    Raises
+    ------
+    BatchError
+        Raised if the pipeline cannot be read or configured.
+    """
     known = {one.name for one in butler.registry.queryDatasetTypes()}
-    for node in graph.pipeline_graph.dataset_types.values():
+    graph = _configured(request.pipeline, request.config).to_graph(butler.registry)
+    for node in graph.dataset_types.values():
         if node.name not in known:
             butler.registry.registerDatasetType(field_type(node.dataset_type))
-    graph.pipeline_graph.register_dataset_types(butler)
 
 
 def prepare_run(butler: Butler, graph: PredictedQuantumGraph, run: str) -> None:
