@@ -142,12 +142,13 @@ class Nights:
             Short name; all by default.
         """
         query = select(
-            func.coalesce(func.sum(VISITS.c.n_waiting), 0), func.coalesce(func.sum(VISITS.c.n_processing), 0)
+            func.coalesce(func.sum(VISITS.c.n_waiting), 0).label("waiting"),
+            func.coalesce(func.sum(VISITS.c.n_processing), 0).label("processing"),
         ).where(VISITS.c.night == night, VISITS.c.announced >= self._late_before)
         if instrument is not None:
             query = query.where(VISITS.c.instrument == storable_text(instrument))
-        (row,) = self._rows(query)
-        return {State.WAITING: int(row[0]), State.PROCESSING: int(row[1])}
+        row = self._rows(query)[0]._mapping
+        return {State.WAITING: int(row["waiting"]), State.PROCESSING: int(row["processing"])}
 
     def latest(
         self, limit: int = 20, *, instrument: str | None = None, after: str | None = None
