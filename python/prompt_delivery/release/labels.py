@@ -14,6 +14,7 @@ NAMESPACE = "org.lsst.prompt-processing"
 _TITLES = {
     "base": ("prompt-base", "Python, LSST middleware and science libraries of Prompt Processing"),
     "service": ("prompt-service", "Prompt Processing: every process of the service, by its command"),
+    "pages": ("prompt-pages", "Pages that show a night: navigator and board"),
     "demo": ("prompt-demo", "Prompt Processing with the simulated night of its demo"),
 }
 
