@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .flow import flow
 from .run import FlowRun
+
+if TYPE_CHECKING:
+    from prompt_processing.butler.collections import Collections
 
 _SHOWN = 20
 
@@ -74,7 +78,7 @@ def draw_night(
     request = RunRequest(
         repo,
         pipeline or str(pipelines_folder(instrument) / "Analysis.yaml"),
-        (*inputs, collections.output_chain(night), collections.defaults),
+        (*inputs, collections.output_chain(night), *_defaults(repo, collections)),
         chain,
         where,
         config,
@@ -108,3 +112,15 @@ def draw_night(
             f"{len(missed)} quanta were not successful. Repeat the flow to try them again; "
             "the others are kept."
         )
+
+
+def _defaults(repo: str, collections: Collections) -> tuple[str, ...]:
+    """Return the inputs of all pipelines, or what a repository of outputs has of them."""
+    from lsst.daf.butler import Butler
+
+    wanted = (collections.unbounded_calib, collections.skymaps)
+    with Butler.from_config(repo) as butler:
+        known = set(butler.collections.query("*"))
+    if collections.defaults in known:
+        return (collections.defaults,)
+    return tuple(name for name in wanted if name in known)
