@@ -247,7 +247,7 @@ def test_requests_that_cannot_be_carried_out_say_why(world: World) -> None:
     nothing = replace(world.request, where="exposure = 99")
     with pytest.raises(BatchError, match="finds nothing to process"):
         batch.run(nothing, world.work)
-    with pytest.raises(BatchError, match="lacks an input collection: .*absent"):
+    with pytest.raises(BatchError, match=r"lacks an input collection: .*absent"):
         batch.run(replace(world.request, inputs=("in", "absent")), world.work)
     with pytest.raises(BatchError, match="name the output"):
         batch.run(replace(world.request, output=""), world.work)

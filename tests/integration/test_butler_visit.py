@@ -203,7 +203,7 @@ def test_without_reference_stars_isr_runs(butler_worker: Worker, central_folder:
 def test_without_calibrations_nothing_can_be_built(butler_worker: Worker, central_folder: Path) -> None:
     with Butler.from_config(str(central_folder / "central"), writeable=True) as butler:
         butler.collections.redefine_chain("LSSTCam/calib", [])
-    with pytest.raises(NonRetriableError, match="can be built.* lacks bias, camera, flat") as caught:
+    with pytest.raises(NonRetriableError, match=r"can be built.* lacks bias, camera, flat") as caught:
         butler_worker.process()
     assert caught.value.retry == "useless"
 

@@ -41,7 +41,7 @@ for asked in map(Requirement, metadata.requires("prompt-processing")):
         print(*[importlib.import_module(module).__name__ for module in modules])
 """
 _PROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
-PAGES = {"bokeh", "dash", "datashader", "panel"}
+PAGES = {"bokeh", "dash", "panel", "tornado"}
 EXTRAS = sorted(set(_PROJECT["optional-dependencies"]) - {"dev"})
 
 

@@ -277,8 +277,10 @@ class SimulationDocument(_Document):
     keywords: Mapping[str, Any] = Field(default_factory=dict)
     """Further keywords of simulated headers."""
     story: Literal["night", "raws"] = "night"
-    """What a demonstration shows by default: a night of the service, or the way from raw frames to alerts, for
-    one detector of one amplifier without overscan."""
+    """What a demonstration shows by default: a night of the service, or the way from raw frames to alerts.
+
+    The latter needs one detector of one amplifier without overscan.
+    """
     detectors: tuple[str, ...] = ()
     """Names of the detectors that a demonstration simulates; the central one by default."""
     spreads: Mapping[str, Mapping[Literal["gain", "read_noise", "saturation"], tuple[float, float]]] = Field(
