@@ -82,3 +82,17 @@ def test_file_that_is_compressed_as_a_whole_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(packed.mask, plain.mask)
     np.testing.assert_array_equal(read_plane(tmp_path / "e.fits.gz", "variance"), plain.variance)
     assert packed.wcs.pixel_shape == plain.image.shape[::-1]
+
+
+@pytest.mark.parametrize("kind", ["unsigned", "scaled", "blank", "other dither"])
+def test_values_that_keywords_change_are_left_to_cfitsio(tmp_path: Path, kind: str) -> None:
+    header, _ = written(tmp_path / "p.fits", planes((4, 50))["floats" if "dither" in kind else "integers"])
+    assert has_row_tiles(header)
+    keyword, value = {
+        "unsigned": ("BZERO", 2.0**31),
+        "scaled": ("ZSCALE", 0.5),
+        "blank": ("ZBLANK", -1),
+        "other dither": ("ZQUANTIZ", "SUBTRACTIVE_DITHER_1"),
+    }[kind]
+    header[keyword] = value
+    assert not has_row_tiles(header)

@@ -24,6 +24,7 @@ __all__ = ["compile_readers", "has_row_tiles", "read_row_tiles"]
 _ZERO = ZBLANK + 1
 _BAND_ROWS = 256
 _ROWS = {
+    "TTYPE1": "COMPRESSED_DATA",
     "ZCMPTYPE": "RICE_1",
     "ZNAXIS": 2,
     "ZTILE2": 1,
@@ -32,8 +33,17 @@ _ROWS = {
     "ZNAME2": "BYTEPIX",
     "ZVAL2": 4,
 }
-_FLOATS = {"ZBITPIX": -32, "ZQUANTIZ": "SUBTRACTIVE_DITHER_2", "TFIELDS": 3, "NAXIS1": 24, "ZBLANK": ZBLANK}
-_INTEGERS = {"ZBITPIX": 32, "TFIELDS": 1, "NAXIS1": 8}
+_FLOATS = {
+    "ZBITPIX": -32,
+    "ZQUANTIZ": "SUBTRACTIVE_DITHER_2",
+    "TFIELDS": 3,
+    "NAXIS1": 24,
+    "TTYPE2": "ZSCALE",
+    "TTYPE3": "ZZERO",
+    "ZBLANK": ZBLANK,
+}
+_INTEGERS = {"ZBITPIX": 32, "TFIELDS": 1, "NAXIS1": 8, "ZBLANK": None, "ZQUANTIZ": None}
+_CHANGES_VALUES = ("BSCALE", "BZERO", "ZSCALE", "ZZERO")
 
 
 def has_row_tiles(header: Mapping[str, Any]) -> bool:
@@ -51,6 +61,7 @@ def has_row_tiles(header: Mapping[str, Any]) -> bool:
     return (
         agrees(_ROWS)
         and (agrees(_FLOATS) or agrees(_INTEGERS))
+        and not any(key in header for key in _CHANGES_VALUES)
         and header.get("ZTILE1") == header.get("ZNAXIS1")
         and header.get("ZNAXIS2") == header.get("NAXIS2")
     )
