@@ -13,7 +13,7 @@ from lsst.daf.butler import Butler
 
 from .datasets import stored_quanta
 from .execution import connect, run_here, run_on_dask
-from .graph import build_graph, prepare_run, read_graph, register_types
+from .graph import build_graph, prepare_run, read_graph, register_outputs
 from .outcomes import QuantumOutcome, append_outcomes, read_outcomes
 from .plan import Plan, plan_groups, run_context
 from .report import RunReport, report_run
@@ -161,9 +161,10 @@ def _graph(butler: Butler, request: RunRequest, folder: WorkFolder, known: bool)
         graph = read_graph(folder.graph)
     else:
         folder.path.mkdir(parents=True, exist_ok=True)
+        register_outputs(butler, request)
         graph = build_graph(butler, request, folder.run, folder.graph)
         folder.remember(request)
-    register_types(butler, graph)
+    graph.pipeline_graph.register_dataset_types(butler)
     prepare_run(butler, graph, folder.run)
     return graph
 

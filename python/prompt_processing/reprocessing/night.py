@@ -31,7 +31,7 @@ class ReprocessingRequest:
     instrument
         Camera.
     first
-        Collection of the first processing; it is an input and is compared.
+        Collection of the first processing, whose regions are inputs; empty if there was none.
     output
         New chain, whose members are the runs of this processing.
     day_obs
@@ -149,14 +149,14 @@ def plan(butler: Butler, request: ReprocessingRequest, work: Path) -> Plan:
     ReprocessingError
         Raised if the request cannot be carried out.
     """
-    if request.output == request.first or request.output.startswith(f"{request.first}/"):
+    if request.first and f"{request.output}/".startswith(f"{request.first}/"):
         raise ReprocessingError(
             "The outputs must not mix with those of the first processing: name another --output."
         )
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", request.output):
         raise ReprocessingError(f"{request.output!r} is not the name of a collection.")
     try:
-        first = butler.collections.query(request.first)
+        first = butler.collections.query(request.first) if request.first else []
     except MissingCollectionError as error:
         raise ReprocessingError(
             f"The repository has no collection {request.first}, which the first processing would have "

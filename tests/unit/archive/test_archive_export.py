@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,19 +33,23 @@ NEXT_NIGHT = NightInterval.of("2026-11-21")
 LATER = Time("2026-11-22T03:00:00", scale="tai")
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> str:
-    made = ApdbSql.init_database(db_url=f"sqlite:///{tmp_path / 'apdb.db'}")
-    made.save(str(tmp_path / "apdb.yaml"))
-    return str(tmp_path / "apdb.yaml")
-
-
-@pytest.fixture
-def apdb(config: str) -> Apdb:
-    opened = Apdb.from_uri(config)
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An APDB to copy from: creating its tables takes a second."""
+    folder = tmp_path_factory.mktemp("pristine")
+    ApdbSql.init_database(db_url=f"sqlite:///{folder / 'apdb.db'}").save(str(folder / "apdb.yaml"))
+    opened = Apdb.from_uri(str(folder / "apdb.yaml"))
     apdb_rows.write(opened, 7, 10, 100)
     apdb_rows.write(opened, 7, 11, 200)
-    return opened
+    return folder
+
+
+@pytest.fixture
+def apdb(pristine: Path, tmp_path: Path) -> Apdb:
+    shutil.copy(pristine / "apdb.db", tmp_path)
+    config = (pristine / "apdb.yaml").read_text().replace(str(pristine), str(tmp_path))
+    (tmp_path / "apdb.yaml").write_text(config)
+    return Apdb.from_uri(str(tmp_path / "apdb.yaml"))
 
 
 def table(root: Path, name: str, night: NightInterval = NIGHT) -> pd.DataFrame:
