@@ -77,7 +77,7 @@ class WatchedFolder:
         for path in sorted((self.folder / "work" / "alerts").glob("*.avro")):
             with path.open("rb") as file:
                 for alert in fastavro.reader(file):
-                    record: dict = alert  # type: ignore[type-arg,assignment]
+                    record: dict = alert  # type: ignore[type-arg]
                     found[record["diaSource"]["visit"]] += 1
                     ids.append(record["diaSourceId"])
         assert len(set(ids)) == len(ids)
