@@ -136,6 +136,8 @@ def _run(flow: Flow, options: Mapping[str, Any]) -> int:
     from prompt_processing.flows.errors import FlowError
     from prompt_processing.flows.record import run_recorded
     from prompt_processing.flows.settings import FlowSettings
+    from prompt_processing.imaging.errors import NumericalError
+    from prompt_processing.instruments.errors import RawError
     from prompt_processing.settings.environment import SettingsError
 
     from .terminal import TerminalReporter
@@ -150,7 +152,10 @@ def _run(flow: Flow, options: Mapping[str, Any]) -> int:
         with TerminalReporter() as reporter:
             reporter.say(f"{flow.name} {settings.place}{', dry run' if options['dry_run'] else ''}")
             run_recorded(flow, parameters, settings, reporter, dry_run=options["dry_run"])
-    except (BatchError, FlowError, PromptError, RepositoryProblemError, SettingsError) as error:
+    except (
+        *(BatchError, FlowError, PromptError, RepositoryProblemError, SettingsError),
+        *(FileNotFoundError, NumericalError, RawError),
+    ) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         click.echo("Interrupted. Repeat the command to do the rest.", err=True)
