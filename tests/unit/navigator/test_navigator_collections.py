@@ -99,6 +99,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for run in ("u/a", "u/b"):
             for visit in world.VISITS:
                 world.put_plot(butler, "psf_plot", run, **CAMERA, visit=visit, detector=94)
+            place = {**CAMERA, "visit": world.VISITS[0], "detector": 94}
+            world.put(butler, "quality", place, "MetricMeasurementBundle", {}, run, **place)
     return repo
 
 
@@ -170,6 +172,11 @@ def test_a_summary_is_read_in_place_of_the_registry(repository: Path, tmp_path: 
     assert len(places) == len(world.VISITS)
     assert len(shelf.plots(which, kinds, places[0])) == 1
     assert lender.times == asked
+    # A summary does not list metrics.
+    quality = PlotKind("quality", ("detector", "visit"), ("instrument",))
+    assert shelf.places(which, [quality]) == [
+        (("instrument", "LSSTCam"), ("visit", world.VISITS[0]), ("detector", 94))
+    ]
     # Without a summary, the registry is asked.
     assert len(shelf.places(Which("main", "u/b"), kinds)) == len(world.VISITS)
     assert lender.times > asked

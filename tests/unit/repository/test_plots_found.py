@@ -173,6 +173,7 @@ def test_metrics_of_two_collections_are_compared(repository: Path, tmp_path: Pat
         with Butler.from_config(repository, writeable=True) as writer:
             world.put(writer, "quality", dict(place), "MetricMeasurementBundle", bundle, run_, **dict(place))
             kinds = find.collection_content(writer, run_).metrics
+            assert find.places_of(writer, run_, kinds) == [place]
             found.append(metrics_at(writer, run_, kinds, place))
     assert found[0]["quality: seeing"] == MetricValue(0.8, "arcsec")
     differences = metric_differences(*found)

@@ -29,6 +29,7 @@ figcaption { font-size: 12px; overflow-wrap: anywhere; padding: 2px; }
 @keyframes turn { 0% { opacity: 1; } 50% { opacity: 0; } }
 .badge { background: #14202b; color: #fff; border-radius: 3px; padding: 0 5px; margin-left: 4px; }
 .side { font-weight: 600; }
+@media (prefers-reduced-motion: reduce) { .blink img + img { animation-duration: 4s; } }
 @media (max-width: 640px) { .figures { grid-template-columns: 1fr !important; } }
 """
 

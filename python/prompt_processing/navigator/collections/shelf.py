@@ -126,7 +126,8 @@ class PlotShelf:
 
         def ask() -> list[Place]:
             summary = self._summary(which)
-            if summary is not None:
+            # Summaries list figures only, no metrics.
+            if summary is not None and all(kind.name in summary.plots for kind in kinds):
                 return places_in(summary, kinds, which.instrument, which.skymap)
             with self.butler(which.repository) as butler:
                 return places_of(butler, which.collection, kinds, which.instrument, which.skymap)

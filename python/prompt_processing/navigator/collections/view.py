@@ -228,7 +228,10 @@ class CollectionsView(View):
         if problem:
             self.page.tell(problem)
         one = [kind for kind in self._kinds if kind.name == state.plot]
-        self._places = self._shelf.places(self._which, one or self._kinds) if self._kinds else []
+        # Two runs may have metrics, and no plots.
+        others = [kind for kind in self._content.metrics if kind.tab == state.tab]
+        of_places = one or self._kinds or (others if state.mode == "metrics" else [])
+        self._places = self._shelf.places(self._which, of_places) if of_places else []
         try:
             place = read_place(state.place)
         except ValueError as error:
