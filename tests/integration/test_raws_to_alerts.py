@@ -102,7 +102,9 @@ def test_page_shows_each_command_with_pictures(output: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "figures"), [("visit-in-depth", 3), ("alerts-and-light-curves", 3)], ids=lambda one: str(one)
+    ("name", "figures"),
+    [("visit-in-depth", 3), ("alerts-and-light-curves", 3), ("is-this-template-good", 2)],
+    ids=str,
 )
 def test_notebook_shows_the_night(output: Path, tmp_path: Path, name: str, figures: int) -> None:
     run = tmp_path / "run.ipynb"
