@@ -33,7 +33,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-m", "prompt_processing", *command],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=840,
         check=False,
         env={**os.environ, **elsewhere},
         stdin=subprocess.DEVNULL,
