@@ -20,6 +20,8 @@ from sqlalchemy import event
 
 from prompt_processing.apdb.preloaded_catalogs import open_apdb
 from prompt_processing.apdb.write import AlreadyInApdbError
+from prompt_processing.archive.export import export_night
+from prompt_processing.archive.nights import NightInterval
 from prompt_processing.domain.errors import NonRetriableError, RetriableError
 from prompt_processing.services.postgresql import PostgreSql
 
@@ -170,3 +172,18 @@ def test_rows_that_the_database_refuses_are_not_tried_again(apdb: RealApdb) -> N
     with pytest.raises(NonRetriableError, match="refuses"):
         write(writer, VISIT, DETECTOR, 1)
     assert apdb.count("DiaObject") == 0
+
+
+def test_night_of_a_namespace_is_archived(apdb: RealApdb, tmp_path: Path) -> None:
+    write(apdb.open(), VISIT, DETECTOR, 100)
+    night = NightInterval.of("2026-11-20")
+    report = export_night(tmp_path / "archive", night, apdb.open(), hats=False)
+    assert report.problems == []
+    assert {name: report.rows[name] for name in ("DiaSource", "DiaForcedSource", "DiaObject")} == {
+        "DiaSource": 3,
+        "DiaForcedSource": 3,
+        "DiaObject": 3,
+    }
+    write(apdb.open(), VISIT, DETECTOR + 1, 200)
+    assert export_night(tmp_path / "archive", night, apdb.open(), hats=False).new["DiaSource"] == 3
+    assert apdb.server.password not in (tmp_path / "archive" / "manifests" / "20261120.json").read_text()

@@ -35,7 +35,7 @@ FORCED_COLUMNS = (
 _ID = "diaObjectId"
 _START = "validityStartMjdTai"
 _TIME = "midpointMjdTai"
-_ROWS_OF_CELL = 500_000
+_ROWS_OF_CELL = 100_000
 _FINEST_ORDER = 8
 _BATCH = 200_000
 
