@@ -301,6 +301,8 @@ class Workspace:
 
     def _what_is_missing(self) -> str:
         """Return which inputs the least demanding pipeline lacks, as the end of a sentence."""
+        if not self._main:
+            return ""
         least = self._main[-1]
         needed = least.needed_inputs()
         missing = sorted(
