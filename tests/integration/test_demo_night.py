@@ -15,6 +15,8 @@ import pytest
 from astropy.io import fits
 
 from prompt_processing.demo.alerts import decode_alert, read_alerts
+from prompt_processing.nights.reading import Nights
+from prompt_processing.nights.records import State
 
 pytestmark = pytest.mark.integration
 
@@ -134,6 +136,16 @@ def test_tables_and_pictures_are_left(output: Path) -> None:
     assert (output / "missed-and-spurious.csv").read_text().startswith("visit,detector")
     with (output / "visits.csv").open() as rows:
         assert len(list(csv.DictReader(rows))) == 2 * N_VISITS
+
+
+def test_night_is_left_as_a_database_for_pages(output: Path, result: dict[str, Any]) -> None:
+    with Nights(output / "night.db") as nights:
+        (night,) = nights.nights().rows
+        assert (night.n_visits, night.states[State.DONE]) == (N_VISITS, 2 * N_VISITS)
+        assert {one.visit for one in nights.visits(night.night).rows} == {
+            visit["visit"] for visit in result["visits"]
+        }
+        assert night.n_alerts > 0
 
 
 def test_nothing_is_left_running_or_lying_about(output: Path) -> None:
