@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kept_night import OBJECT, VISITS, make_kept_night
 
+from prompt_processing.navigator.detector.state import DetectorState
+from prompt_processing.navigator.detector.view import DetectorView
+from prompt_processing.navigator.objects.view import ObjectState, ObjectView
+from prompt_processing.navigator.page import Page
 from prompt_processing.navigator.remarks.desk import RemarkDesk
 from prompt_processing.navigator.remarks.panel import badges
 from prompt_processing.navigator.remarks.store import Remark, RemarkError, RemarkStore, subject_of
+from prompt_processing.navigator.sources import Places, Sources
 
 SUBJECT = subject_of("detector", instrument="LSSTCam", visit=12, detector=94)
 
@@ -87,6 +94,29 @@ def test_no_remarks_without_a_database() -> None:
     assert not desk.configured
     with pytest.raises(RemarkError):
         desk.store()
+
+
+def test_detectors_and_objects_show_their_remarks(tmp_path: Path) -> None:
+    visit = VISITS[0]
+    places = Places.of_demo(make_kept_night(tmp_path)).with_given(remarks=str(tmp_path / "remarks.db"))
+    sources = Sources(places)
+    store = sources.remarks.store()
+    detector = subject_of("detector", instrument="LSSTCam", visit=visit, detector=94)
+    store.add_note("detector", detector, "stripes <b>", "ada")
+    store.add_note("object", subject_of("object", id=OBJECT), "a nova", "ada")
+    view = DetectorView(Page(), sources, DetectorState(visit=str(visit), detector=94))
+    assert "stripes &lt;b&gt;" in texts(view.content)
+    of_object = ObjectView(Page(), sources, ObjectState(object=OBJECT))
+    assert "a nova" in texts(of_object.content)
+    # The same subject as in the view of collections.
+    assert detector == f"instrument=LSSTCam visit={visit} detector=94"
+    sources.close()
+
+
+def texts(found: Any) -> str:
+    """Return all HTML below a Panel object."""
+    parts = [str(found.object)] if isinstance(getattr(found, "object", None), str) else []
+    return " ".join([*parts, *(texts(one) for one in getattr(found, "objects", []) or [])])
 
 
 def test_badges_summarise_remarks() -> None:

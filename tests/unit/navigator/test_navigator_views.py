@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from kept_night import make_apdb
 
+from prompt_processing.navigator.collections.view import CollectionsView
 from prompt_processing.navigator.detector.state import DetectorState
 from prompt_processing.navigator.detector.view import DetectorView
 from prompt_processing.navigator.nights.night_view import NightState, NightView
@@ -17,7 +18,7 @@ from prompt_processing.navigator.page import Page, View, make_page
 from prompt_processing.navigator.sources import Places, Sources, UnavailableError
 from prompt_processing.repository.central import create_repository
 
-VIEWS = (NightView, VisitView, DetectorView, ObjectView)
+VIEWS = (NightView, VisitView, DetectorView, ObjectView, CollectionsView)
 
 
 def texts(found: Any) -> str:

@@ -121,22 +121,22 @@ class CollectionsView(View):
 
     def _make_controls(self) -> None:
         options: dict[str, Any] = {"margin": (2, 6)}
-        self._repo = pn.widgets.Select(name="Repository", width=260, **options)
-        self._collection = pn.widgets.Select(name="Collection", width=330, **options)
-        self._other = pn.widgets.Select(name="Compare with", width=330, **options)
-        self._mode = pn.widgets.Select(name="Two collections", options=_MODES, width=150, **options)
-        self._tab = pn.widgets.RadioButtonGroup(name="Plots of", options=_TABS, margin=(20, 6, 2, 6))
-        self._instrument = pn.widgets.Select(name="Instrument", width=120, **options)
-        self._skymap = pn.widgets.Select(name="Sky map", width=150, **options)
+        self._repo = pn.widgets.Select(label="Repository", width=260, **options)
+        self._collection = pn.widgets.Select(label="Collection", width=330, **options)
+        self._other = pn.widgets.Select(label="Compare with", width=330, **options)
+        self._mode = pn.widgets.Select(label="Two collections", options=_MODES, width=150, **options)
+        self._tab = pn.widgets.RadioButtonGroup(label="Plots of", options=_TABS, margin=(20, 6, 2, 6))
+        self._instrument = pn.widgets.Select(label="Instrument", width=120, **options)
+        self._skymap = pn.widgets.Select(label="Sky map", width=150, **options)
         self._names = pn.widgets.TextInput(
-            name="Names (regular expression)", max_length=200, width=220, **options
+            label="Names (regular expression)", max_length=200, width=220, **options
         )
         self._columns = pn.widgets.Select(
-            name="Columns", options=list(range(1, _MOST_COLUMNS + 1)), width=80, **options
+            label="Columns", options=list(range(1, _MOST_COLUMNS + 1)), width=80, **options
         )
-        self._place = pn.widgets.Select(name="Place", width=300, **options)
-        self._previous = pn.widgets.Button(name="◀", width=40, margin=(20, 2), description="previous place")
-        self._next = pn.widgets.Button(name="▶", width=40, margin=(20, 2), description="next place")
+        self._place = pn.widgets.Select(label="Place", width=300, **options)
+        self._previous = pn.widgets.Button(label="◀", width=40, margin=(20, 2), description="previous place")
+        self._next = pn.widgets.Button(label="▶", width=40, margin=(20, 2), description="next place")
         self._previous.on_click(lambda event: self._step(-1))
         self._next.on_click(lambda event: self._step(1))
         for field, widget in (

@@ -63,6 +63,8 @@ class DetectorData:
         Dataset of the matching kernel.
     problems
         A sentence for each thing that is missing or unreadable.
+    instrument
+        Short name; empty if nothing was found.
     """
 
     images: dict[str, TiledImage] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class DetectorData:
     sources: Table | None = None
     kernel: Any = None
     problems: list[str] = field(default_factory=list)
+    instrument: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,7 @@ def load_detector(
             refs = _find(butler, name, visit, detector, chains)
             if refs:
                 break
+        data.instrument = next((str(ref.dataId["instrument"]) for ref in refs.values()), "")
         uris = {name: butler.getURI(ref) for name, ref in refs.items()}
         data.kernel = _read(butler, refs, (_KERNEL,), data) if catalogues else None
         table = _read(butler, refs, _SOURCES, data) if catalogues else None

@@ -10,6 +10,8 @@ import bokeh.io
 
 from ..layout import column, markup
 from ..page import Page, View, link
+from ..remarks.panel import RemarkPanel
+from ..remarks.store import subject_of
 from ..sources import Sources
 from ..text import escaped, facts
 from ..url_state import with_changes
@@ -65,6 +67,7 @@ class DetectorView(View):
         self._controls = Controls(state, self._open, self._step, self._choose)
         self._screen = Screen(self._refresh_soon, self._select)
         self._selected = SelectedSource(self._screen.panels)
+        self._remarks = RemarkPanel(sources.remarks, page.tell)
         self._screen.arrange(state.mode)
         self._layout = column(
             self._heading,
@@ -73,6 +76,7 @@ class DetectorView(View):
             markup(legend()),
             self._controls.mask_row(),
             self._selected.content,
+            self._remarks.content,
             self._details,
         )
         self._load()
@@ -192,6 +196,12 @@ class DetectorView(View):
             # Why something is missing is what the worker said of it.
             problems.append(outcome)
         self.page.tell(*problems)
+        if state.exposure is not None and (instrument := state.instrument or data.instrument):
+            self._remarks.show(
+                "detector",
+                subject_of("detector", instrument=instrument, visit=state.exposure, detector=detector),
+                f"visit {state.exposure}, detector {detector}",
+            )
         self._details.object = facts({"collection": data.collection or "none found"}) + details
 
     def _stretch(self) -> None:

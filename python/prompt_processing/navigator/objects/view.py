@@ -13,6 +13,8 @@ import panel as pn
 
 from ..layout import BUTTON, column, markup, wrapped_row
 from ..page import Page, View, link
+from ..remarks.panel import RemarkPanel
+from ..remarks.store import subject_of
 from ..sources import Sources
 from ..text import escaped, facts, number, sexagesimal, table
 from ..url_state import with_changes
@@ -130,11 +132,13 @@ class ObjectView(View):
             ],
             visible=False,
         )
+        self._remarks = RemarkPanel(sources.remarks, page.tell)
         self._layout = column(
             wrapped_row(*self._inputs.values(), search),
             self._heading,
             self._curve_pane,
             self._cutouts,
+            self._remarks.content,
             self._packet,
             self._files,
             self._table,
@@ -183,7 +187,7 @@ class ObjectView(View):
         self._heading.object = (
             "<h1>Objects</h1>Search by position, object or visit; the other fields narrow the search."
         )
-        self._curve_pane.visible = self._files.visible = False
+        self._curve_pane.visible = self._files.visible = self._remarks.content.visible = False
         self._cutouts.object = self._packet.object = self._table.object = ""
         apdb = self.sources.apdb()
         wanted = state.object
@@ -221,6 +225,8 @@ class ObjectView(View):
             head += f"<p>{sexagesimal(ra, dec)} &nbsp; {ra:.6f} {dec:+.6f} &nbsp; {_outside(ra, dec)}</p>"
             head += facts({name: row[name] for name in _FACTS if name in row})
         self._heading.object = head
+        self._remarks.content.visible = self.sources.remarks.configured
+        self._remarks.show("object", subject_of("object", id=wanted), f"object {wanted}")
         self._curve.show(self._found, forced)
         self._curve_pane.visible = bool(len(self._found) or len(forced))
         self._show_cutouts()

@@ -42,19 +42,19 @@ class RemarkPanel:
         self._shown = markup()
         self._flags = {
             flag: pn.widgets.Toggle(
-                name=flag.capitalize(), width=70, button_type="primary", button_style="outline", **_SMALL
+                label=flag.capitalize(), width=70, button_type="primary", button_style="outline", **_SMALL
             )
             for flag in FLAGS
         }
         self._note = pn.widgets.TextInput(
-            name="", placeholder="A sentence", max_length=1000, width=360, **_SMALL
+            label="", placeholder="A sentence", max_length=1000, width=360, **_SMALL
         )
         self._quiet = False
         for flag, toggle in self._flags.items():
             toggle.param.watch(lambda event, flag=flag: self._on_flag(flag, bool(event.new)), "value")
         # Its value changes a second time when the input loses the focus.
         self._note.param.watch(self._on_note, "enter_pressed")
-        self._add = pn.widgets.Button(name="Add note", width=80, **_SMALL)
+        self._add = pn.widgets.Button(label="Add note", width=80, **_SMALL)
         self._add.on_click(self._on_note)
         self._layout = pn.Column(
             self._shown,
