@@ -47,9 +47,10 @@ def weather_figure(report: NightReport) -> Figure:
                 label=str(band),
             )
         panel.set(ylabel=METRICS[name][1])
-        _in_hours(panel)
         _or_nothing(panel, len(values))
         if len(values):
+            # Hours cannot be written on an axis without ticks.
+            _in_hours(panel)
             panel.legend(title="filter")
     return figure
 
@@ -108,8 +109,9 @@ def coverage_figure(report: NightReport) -> Figure:
     panel.set(ylabel=METRICS["coverage"][1], ylim=(-0.05, 1.05))
     if len(values):
         panel.legend(title="filter")
-    _in_hours(panel)
     _or_nothing(panel, len(values))
+    if len(values):
+        _in_hours(panel)
     return figure
 
 
