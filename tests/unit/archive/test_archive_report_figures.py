@@ -24,4 +24,4 @@ def test_figures_of_a_night_without_metrics_say_that_there_are_none() -> None:
     ):
         picture = io.BytesIO()
         draw(report).savefig(picture, format="png")
-        assert picture.tell() > 1000
+        assert picture.tell() > 0
