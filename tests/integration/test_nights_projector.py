@@ -117,6 +117,8 @@ def test_postgresql_keeps_nights_like_sqlite(
                     nights.errors(NIGHT),
                     nights.timeline(NIGHT),
                     nights.latencies(NIGHT),
+                    nights.in_time(NIGHT),
+                    nights.history("LSSTCam", 94),
                     nights.changed_since(0),
                     nights.visit("\x00 \ud800 no such group"),
                 )
