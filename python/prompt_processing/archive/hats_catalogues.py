@@ -73,8 +73,8 @@ def build_catalogues(root: Path, nights: Sequence[NightManifest], dask: str = ""
     objects, sources, forced = (
         table_files(root, nights, table) for table in ("DiaObject", "DiaSource", "DiaForcedSource")
     )
-    if not sources or not objects:
-        raise ArchiveError(f"{root} has no DiaObjects yet: no HATS catalogue can be made.")
+    if not sources:
+        raise ArchiveError(f"{root} has no DiaSources yet: no HATS catalogue can be made.")
     # Beside the archive's own files, so that the last step is a rename.
     with tempfile.TemporaryDirectory(dir=root, prefix=".hats-") as name, _client(dask) as client:
         scratch = Path(name)
@@ -82,7 +82,11 @@ def build_catalogues(root: Path, nights: Sequence[NightManifest], dask: str = ""
         cells = write_cells(scratch / "cells", objects, sources, forced)
         new = scratch / "hats"
         rows = {}
+        new.mkdir()
         for catalogue, inputs in ((OBJECTS, cells), (SOURCES, sources)):
+            if not inputs:
+                # All sources so far are of the solar system, and belong to no DiaObject.
+                continue
             rows[catalogue] = sum(pq.ParquetFile(path).metadata.num_rows for path in inputs)
             _import(catalogue, inputs, new, scratch, client)
             _check(new / catalogue, rows[catalogue])
