@@ -9,6 +9,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from prompt_processing.flows.deploy import read_schedules
 from prompt_processing.flows.errors import FlowError
 from prompt_processing.flows.flow import flow
 from prompt_processing.flows.record import run_recorded
@@ -83,3 +84,10 @@ def test_bucket_without_a_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("WM_DEST_TYPE", "s3")
     with pytest.raises(SettingsError, match="WM_S3_DEST_BUCKET: not set, but WM_DEST_TYPE=s3 is"):
         FlowSettings.load()
+
+
+def test_example_of_schedules_has_flows_and_parameters_that_exist() -> None:
+    found = read_schedules(Path(__file__).parents[3] / "flows" / "prefect" / "schedules.yaml")
+    assert set(found) == {"build-calibrations", "build-templates"}
+    assert found["build-calibrations"].cron
+    assert not found["build-templates"].cron
