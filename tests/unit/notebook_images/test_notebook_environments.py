@@ -20,6 +20,9 @@ SCRIPTS = ROOT / "common" / "common-scripts"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+# uv is installed beside the interpreter, whether or not its environment is activated.
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
 
 def write_wheel(
     index: Path, name: str, version: str, code: str = "", needs: str = "", path: str = ""
@@ -75,6 +78,7 @@ def run(tmp_path: Path, index: Path, environments: Path) -> Run:
     ) -> subprocess.CompletedProcess[str]:
         environment = {
             **os.environ,
+            "PATH": PATH,
             "ENVIRONMENTS_DIR": str(environments),
             "ENVIRONMENT_PYTHON": sys.executable,
             "UV_CONFIG_FILE": str(write_uv_settings(index)),
@@ -202,13 +206,13 @@ def test_an_environment_without_frozen_list_says_how_to_make_one(run: Run) -> No
 
 
 def test_a_dated_build_asks_for_nothing_newer(run: Run, environments: Path, tmp_path: Path) -> None:
-    real = shutil.which("uv")
+    real = shutil.which("uv", path=PATH)
     recorder = tmp_path / "bin" / "uv"
     recorder.parent.mkdir()
     recorder.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nexec {real} "$@"\n')
     recorder.chmod(0o755)
     spec = write_list(environments / "lake", "lake.pip", "hostkernel")
-    path = f"{recorder.parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{recorder.parent}{os.pathsep}{PATH}"
     # The index of the test has no dates, hence nothing that is old enough for uv.
     run("env-create", "lake", FLOAT_DATE="2026-06-01", PATH=path)
     run("env-update", "lake", spec, PATH=path, FLOAT_DATE="")
