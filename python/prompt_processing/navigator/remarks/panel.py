@@ -42,7 +42,7 @@ class RemarkPanel:
         self._shown = markup()
         self._flags = {
             flag: pn.widgets.Toggle(
-                label=flag.capitalize(), width=70, button_type="primary", button_style="outline", **_SMALL
+                label=flag.capitalize(), width=70, color="primary", variant="outline", **_SMALL
             )
             for flag in FLAGS
         }
