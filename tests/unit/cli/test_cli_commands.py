@@ -36,6 +36,7 @@ print(json.dumps(loaded))
 SERVICES = {
     *("worker http", "worker stream", "fanout", "writer", "initializer", "raws serve", "alerts resend"),
     *("tester upload", "tester upload-hsc-rc2", "streams trim", "streams watch"),
+    *("replay", "nights project"),
 }
 """Commands whose help lists settings."""
 
