@@ -66,7 +66,7 @@ def file_uris(butler: Butler, refs: Iterable[DatasetRef]) -> Mapping[DatasetRef,
 
 
 def end_with_process(butler: Butler) -> None:
-    """Let the database of a repository that nobody reads after its process skip what only a crash needs.
+    """Let the database of a repository that no other process will read skip what only a crash needs.
 
     A visit makes a hundred small transactions. With a journal each of them waits for the disk several times.
     """

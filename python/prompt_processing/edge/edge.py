@@ -76,7 +76,7 @@ class Edge:
     port, http_port
         Ports for https and http; free ones by default.
     provider
-        Who logs people in. By default a provider that believes whoever says a name of `users`.
+        Who logs people in. By default a provider that accepts each name in `users` without a password.
     users
         Persons whom that provider knows.
     acme

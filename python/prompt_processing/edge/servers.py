@@ -83,7 +83,7 @@ class Pebble(Service):
         return self.folder / "address.pem"
 
     def issuer(self) -> str:
-        """Return the certificate, PEM, that verifies those that it issues; made anew at each start."""
+        """Return the certificate, PEM, that verifies those that it issues; each start makes another."""
         context = ssl.create_default_context(cafile=str(self.root))
         url = f"https://{_AUTHORITY_NAME}:{self.management_port}/roots/0"
         with urllib.request.urlopen(url, context=context, timeout=10) as answer:
@@ -133,7 +133,7 @@ class Pebble(Service):
 
 
 class IdentityProvider(Service):
-    """OpenID Connect provider that believes whoever says a name; for a laptop and for tests.
+    """OpenID Connect provider that asks for a name only; for a laptop and for tests.
 
     Attributes
     ----------

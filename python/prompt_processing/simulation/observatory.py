@@ -101,7 +101,7 @@ class Observatory:
 
         These are ``bias`` (ADU), ``response`` and ``good``, which is False at defects.
         """
-        with np.load(self.root / "truth" / "detector.npz") as found:
+        with np.load(self.root / "truth" / "detector.npz", allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
 
 

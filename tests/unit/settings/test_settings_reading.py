@@ -28,6 +28,8 @@ READERS_OF_THE_ENVIRONMENT = {
     "demo/": "starts workers",
     "tester/": "defaults of options on the command line",
     "cli/": "defaults of options on the command line",
+    "flows/deploy.py": "passes variables on to the runs of a deployment",
+    "navigator/app.py": "BOKEH_RESOURCES, set before its library is loaded",
 }
 
 

@@ -58,7 +58,7 @@ _LOGIN = "Login and certificates"
     "--issuer",
     metavar="URL",
     section=_LOGIN,
-    help="OpenID Connect provider.  [default: one that believes all]",
+    help="OpenID Connect provider.  [default: one that asks for a name only]",
 )
 @option("--client-id", metavar="NAME", section=_LOGIN, help="The edge's name at the provider.")
 @option(
@@ -97,7 +97,7 @@ def main(
 
     Members of the groups scientists and operators see the board, the navigator and the notebooks; operators
     see the flows too. Without options, certificates come from an authority on this machine that browsers do
-    not trust, and the login believes whoever types operator, scientist or visitor: for a laptop only.
+    not trust, and the login accepts operator, scientist and visitor without a password: for a laptop only.
     """
     from pydantic import SecretStr
 
