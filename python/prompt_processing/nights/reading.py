@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, Row, Select, false, func, select, tuple_
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Row, Select, func, select, tuple_
 
 from prompt_processing.domain.outcome_message import storable_text
 
+from .database import MOST_ROWS, NightsDatabase, NightsUnavailableError, states_of
 from .latency import add_up, percentiles
+from .queries import detectors_of_visits, number_of, of_visit, split_cursor
 from .records import (
     Changes,
     Detector,
@@ -28,24 +26,15 @@ from .records import (
     Visit,
     VisitLatency,
 )
-from .states import detector_of, outcome_of
-from .tables import COUNTERS, DETECTORS, MINUTES, NIGHTS, SCHEMA_VERSION, VISITS, open_engine
+from .states import outcome_of
+from .tables import COUNTERS, DETECTORS, MINUTES, NIGHTS, VISITS
 
 __all__ = ["Nights", "NightsUnavailableError"]
 
-MOST_ROWS = 2000
-"""Largest limit of any query."""
 _MINUTES_OF_A_NIGHT = 2 * 24 * 60
-_LATE_AFTER = 300.0
-
-_OF_VISIT = (VISITS.c.group_name, VISITS.c.visit)
 
 
-class NightsUnavailableError(Exception):
-    """The database of nights does not answer, is missing, or is of another version."""
-
-
-class Nights:
+class Nights(NightsDatabase):
     """The nights of a database, read only.
 
     Threads may share it. Every method raises `NightsUnavailableError` if the database cannot be read.
@@ -64,26 +53,6 @@ class Nights:
     ValueError
         Raised if `place` is neither.
     """
-
-    def __init__(
-        self, place: str | Path, *, late_after: float = _LATE_AFTER, now: Callable[[], float] = time.time
-    ) -> None:
-        self._engine = open_engine(place)
-        self._late_after = late_after
-        self._now = now
-        self._checked = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._engine.dispose()
 
     def freshness(self) -> Freshness:
         """Return how recent the database is."""
@@ -113,7 +82,7 @@ class Nights:
         if after is not None:
             day, _, name = after.partition(":")
             query = query.where(
-                tuple_(NIGHTS.c.night, NIGHTS.c.instrument) < (_number(day), storable_text(name))
+                tuple_(NIGHTS.c.night, NIGHTS.c.instrument) < (number_of(day), storable_text(name))
             )
         rows, more = self._page(query, limit)
         found = [
@@ -121,7 +90,7 @@ class Nights:
                 row.night,
                 row.instrument,
                 row.n_visits,
-                _states(row, late=row.last < self._late_before),
+                states_of(row, late=row.last < self.late_before),
                 row.n_alerts,
                 row.n_sources,
                 row.first,
@@ -144,7 +113,7 @@ class Nights:
         query = select(
             func.coalesce(func.sum(VISITS.c.n_waiting), 0).label("waiting"),
             func.coalesce(func.sum(VISITS.c.n_processing), 0).label("processing"),
-        ).where(VISITS.c.night == night, VISITS.c.announced >= self._late_before)
+        ).where(VISITS.c.night == night, VISITS.c.announced >= self.late_before)
         if instrument is not None:
             query = query.where(VISITS.c.instrument == storable_text(instrument))
         row = self._rows(query)[0]._mapping
@@ -200,7 +169,7 @@ class Nights:
     def _visits(self, query: Select[Any], limit: int, after: str | None) -> Page[Visit]:
         query = query.order_by(VISITS.c.night.desc(), VISITS.c.announced.desc(), VISITS.c.id.desc())
         if after is not None:
-            day, announced, id_ = _split(after)
+            day, announced, id_ = split_cursor(after)
             query = query.where(
                 tuple_(VISITS.c.night, VISITS.c.announced, VISITS.c.id) < (day, announced, id_)
             )
@@ -219,7 +188,7 @@ class Nights:
         instrument
             Short name, if two instruments share the id.
         """
-        rows = self._rows(_of_visit(select(VISITS), visit, instrument).limit(1))
+        rows = self._rows(of_visit(select(VISITS), visit, instrument).limit(1))
         return self._visit(rows[0]) if rows else None
 
     def neighbours(self, visit: Visit) -> tuple[Visit | None, Visit | None]:
@@ -247,7 +216,7 @@ class Nights:
         limit
             Most rows.
         """
-        query = _of_visit(_detectors(), visit, instrument).order_by(DETECTORS.c.detector)
+        query = of_visit(detectors_of_visits(), visit, instrument).order_by(DETECTORS.c.detector)
         return [self._detector(row) for row in self._page(query, limit)[0]]
 
     def outcome(self, visit: int | str, detector: int, *, instrument: str | None = None) -> Outcome | None:
@@ -260,9 +229,9 @@ class Nights:
         detector
             Detector id.
         """
-        query = _of_visit(_detectors(), visit, instrument).where(DETECTORS.c.detector == detector)
+        query = of_visit(detectors_of_visits(), visit, instrument).where(DETECTORS.c.detector == detector)
         rows = self._rows(query.limit(1))
-        return outcome_of(rows[0]._asdict(), self._late_before) if rows else None
+        return outcome_of(rows[0]._asdict(), self.late_before) if rows else None
 
     def errors(
         self, night: int, limit: int = 50, *, instrument: str | None = None, after: str | None = None
@@ -277,7 +246,7 @@ class Nights:
             As for `visits`.
         """
         query = (
-            _detectors()
+            detectors_of_visits()
             .add_columns(DETECTORS.c.serial, DETECTORS.c.changed)
             .where(DETECTORS.c.night == night, DETECTORS.c.problem.is_(True))
             .order_by(DETECTORS.c.changed.desc(), DETECTORS.c.serial.desc())
@@ -285,7 +254,7 @@ class Nights:
         if instrument is not None:
             query = query.where(DETECTORS.c.instrument == storable_text(instrument))
         if after is not None:
-            _, changed, serial = _split(f"0:{after}")
+            _, changed, serial = split_cursor(f"0:{after}")
             query = query.where(tuple_(DETECTORS.c.changed, DETECTORS.c.serial) < (changed, serial))
         rows, more = self._page(query, limit)
         token = f"{rows[-1].changed!r}:{rows[-1].serial}" if more else None
@@ -302,7 +271,7 @@ class Nights:
             Most rows.
         """
         query = (
-            _detectors()
+            detectors_of_visits()
             .where(DETECTORS.c.instrument == instrument, DETECTORS.c.detector == detector)
             .order_by(DETECTORS.c.announced.desc())
         )
@@ -388,7 +357,7 @@ class Nights:
             Most rows.
         """
         query = (
-            _detectors()
+            detectors_of_visits()
             .add_columns(DETECTORS.c.serial)
             .where(DETECTORS.c.serial > cursor)
             .order_by(DETECTORS.c.serial)
@@ -406,110 +375,3 @@ class Nights:
         if instrument is not None:
             query = query.where(VISITS.c.instrument == storable_text(instrument))
         return self._page(query, last)[0]
-
-    @property
-    def _late_before(self) -> float:
-        return self._now() - self._late_after
-
-    def _visit(self, row: Row[Any]) -> Visit:
-        latency = {stage: percentiles(bins).p95 for stage, bins in json.loads(row.latency).items()}
-        return Visit(
-            night=row.night,
-            instrument=row.instrument,
-            group=row.group_name,
-            visit=row.visit,
-            announced=row.announced,
-            survey=row.survey,
-            filter=row.filter,
-            ra=row.ra,
-            dec=row.dec,
-            rotation=row.rotation,
-            snaps=row.snaps,
-            states=_states(row, late=row.announced < self._late_before),
-            n_alerts=row.n_alerts,
-            n_sources=row.n_sources,
-            metrics=json.loads(row.metrics),
-            seconds=latency,
-            last_change=row.last_change,
-        )
-
-    def _detector(self, row: Row[Any]) -> Detector:
-        return detector_of(row._asdict(), self._late_before)
-
-    def _page(self, query: Select[Any], limit: int) -> tuple[Sequence[Row[Any]], bool]:
-        limit = max(1, min(limit, MOST_ROWS))
-        rows = self._rows(query.limit(limit + 1))
-        return rows[:limit], len(rows) > limit
-
-    def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        try:
-            with self._engine.connect() as connection:
-                if not self._checked:
-                    _check_version(connection)
-                    self._checked = True
-                return connection.execute(query).all()
-        except SQLAlchemyError as error:
-            # The next call looks again: the database may be a new one by then.
-            self._checked = False
-            # Only the first line: the rest is the statement.
-            line = (str(getattr(error, "orig", None) or error).splitlines() or [""])[0]
-            raise NightsUnavailableError(f"The database of nights cannot be read: {line}") from error
-
-
-def _check_version(connection: Connection) -> None:
-    version = connection.execute(select(COUNTERS.c.value).where(COUNTERS.c.name == "schema")).scalar()
-    if version != SCHEMA_VERSION:
-        raise NightsUnavailableError(
-            f"The database of nights has version {version or 0:.0f}, this software reads {SCHEMA_VERSION}: "
-            "make a new one with prompt nights project."
-        )
-
-
-def _detectors() -> Select[Any]:
-    return select(
-        *_OF_VISIT,
-        DETECTORS.c.night,
-        DETECTORS.c.instrument,
-        DETECTORS.c.announced,
-        DETECTORS.c.detector,
-        DETECTORS.c.n_alerts,
-        DETECTORS.c.n_sources,
-        DETECTORS.c.content,
-    ).join(VISITS, VISITS.c.id == DETECTORS.c.visit_id)
-
-
-def _of_visit(query: Select[Any], visit: int | str, instrument: str | None) -> Select[Any]:
-    if isinstance(visit, int):
-        # Beyond the range of the column a database would raise an error.
-        query = query.where(VISITS.c.visit == visit) if 0 <= visit < 2**63 else query.where(false())
-    else:
-        query = query.where(VISITS.c.group_name == storable_text(visit))
-    return query if instrument is None else query.where(VISITS.c.instrument == storable_text(instrument))
-
-
-def _states(row: Row[Any], *, late: bool) -> dict[State, int]:
-    waiting, processing = row.n_waiting, row.n_processing
-    return {
-        State.WAITING: 0 if late else waiting,
-        State.PROCESSING: 0 if late else processing,
-        State.LATE: waiting + processing if late else 0,
-        State.DONE: row.n_done,
-        State.SKIPPED: row.n_skipped,
-        State.FAILED: row.n_failed,
-    }
-
-
-def _number(text: str) -> int:
-    try:
-        return min(max(int(text[:20]), 0), 2**31 - 1)
-    except ValueError:
-        # A cursor comes from a URL, which anyone can write.
-        return 0
-
-
-def _split(text: str) -> tuple[int, float, int]:
-    parts = [*text.split(":"), "", ""]
-    try:
-        return _number(parts[0]), float(parts[1][:40]), int(parts[2][:19])
-    except ValueError:
-        return 0, 0.0, 0

@@ -25,7 +25,7 @@ OWNERS = {"butler/internals.py", "apdb/internals.py"}
 PUBLIC_ALL_THE_SAME = {"os._exit"}
 """Documented, in spite of the name; so are the error codes of confluent_kafka, `KafkaError._...`."""
 PUBLIC_OF_TUPLES = {"_asdict", "_fields", "_mapping", "_replace"}
-"""Documented for named tuples and rows of SQLAlchemy; an underscore keeps them apart from the names of fields."""
+"""Documented for named tuples and rows of SQLAlchemy; the underscore keeps them apart from fields."""
 
 
 @pytest.mark.parametrize(
