@@ -27,7 +27,7 @@ from prompt_processing.simulation.regimes import REGIMES
 from .score import DifferencedPair, PairScore, score_pair
 
 FIRST_SEED = 5001
-"""Training and tuning use only seeds below."""
+"""Training of the reliability uses only seeds below."""
 
 HEADER = (
     "| regime | subtracted | seeing | found, S/N > 10 | S/N 5 to 10 | spurious, S/N > 10 | S/N 5 to 10 "
