@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from urllib.request import urlopen
 
 import pytest
+from chromium import launch_chromium
 from kept_night import DETECTORS, EVIL, NIGHT, OBJECT, VISITS, make_kept_night, source_id
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -18,7 +19,6 @@ from prompt_processing.services.service import free_port
 
 pytestmark = pytest.mark.integration
 
-CHROMIUM = "/usr/bin/chromium"
 PREFIX = "/nav"
 
 
@@ -82,7 +82,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser(server: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        chromium = launch_chromium(playwright)
         page = chromium.new_page(viewport={"width": 1300, "height": 1000})
         page.set_default_timeout(60_000)
         expect.set_options(timeout=30_000)

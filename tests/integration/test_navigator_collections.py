@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import plot_repository as world
 import pytest
+from chromium import launch_chromium
 from lsst.daf.butler import Butler
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -63,7 +64,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser_page(address: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = launch_chromium(playwright)
         page = browser.new_page(extra_http_headers={"X-Forwarded-User": "ada"})
         page.set_default_timeout(30_000)
         expect.set_options(timeout=30_000)

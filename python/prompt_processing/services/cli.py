@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "install":
                 software.install()
                 software.install_tools()
-                software.install_edge()
+                software.install_pages()
     except MissingSoftwareError as error:
         _log.critical("%s", error)
         return 3

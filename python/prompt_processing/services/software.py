@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from .installation import (
@@ -18,17 +17,10 @@ from .installation import (
     maven_file,
     maven_libraries,
 )
-from .programs import Program, answer_of
+from .programs import Program, answer_of, has_statistics, libraries_below, postgresql_folders
 from .versions import Versions, version_numbers
 
 __all__ = ["Software", "default_folder"]
-
-_SYSTEM_POSTGRESQL = (
-    "/usr/lib/postgresql/*/bin",
-    "/usr/pgsql-*/bin",
-    "/opt/homebrew/opt/postgresql@*/bin",
-    "/usr/local/opt/postgresql@*/bin",
-)
 
 
 def default_folder() -> Path:
@@ -84,8 +76,8 @@ class Software:
         self.resource_definitions()
         self.actionlint()
 
-    def install_edge(self) -> None:
-        """Install missing programs of the edge and of its tests.
+    def install_pages(self) -> None:
+        """Install missing programs of the edge, and of the tests of pages.
 
         Raises
         ------
@@ -95,6 +87,7 @@ class Software:
         self.caddy()
         self.oauth2_proxy()
         self.pebble()
+        self.chromium()
 
     def java(self) -> Program:
         """Return a Java program that can run the servers.
@@ -187,9 +180,9 @@ class Software:
             Raised if it is missing and cannot be installed.
         """
         wanted = version_numbers(self.versions.postgresql.minimum)
-        for folder in _postgresql_folders():
+        for folder in postgresql_folders():
             program = folder / "postgres"
-            complete = program.is_file() and (folder / "initdb").is_file() and _has_statistics(folder)
+            complete = program.is_file() and (folder / "initdb").is_file() and has_statistics(folder)
             if complete and version_numbers(answer_of(str(program), "--version").partition(")")[2]) >= wanted:
                 return Program(program)
         return self._debian(self.versions.postgresql.package, "usr/lib/postgresql/*/bin/postgres")
@@ -305,6 +298,23 @@ class Software:
             "pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble", self.versions.pebble.version
         )
 
+    def chromium(self) -> Program:
+        """Return the browser of the tests of pages.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is missing and cannot be installed.
+        """
+        for name in ("chromium", "chromium-browser", "google-chrome"):
+            if found := shutil.which(name):
+                return Program(Path(found))
+        unpacked = self._debian(self.versions.chromium.package, "usr/lib/chromium/chromium")
+        root = unpacked.path.parents[3]
+        # Fonts that the machine does not have came with the browser.
+        fonts = {"FONTCONFIG_SYSROOT": str(root)} if (root / "etc/fonts/fonts.conf").is_file() else {}
+        return Program(unpacked.path, {**unpacked.environment, **fonts})
+
     def resource_definitions(self) -> Path:
         """Return the folder of the resource definitions of Argo CD and KEDA.
 
@@ -359,17 +369,7 @@ class Software:
             raise MissingSoftwareError(
                 f"The package {package} has no {pattern}: remove {target} and try again."
             )
-        libraries = ":".join(str(path) for path in sorted(target.glob("usr/lib/*-linux-gnu*")))
-        return Program(programs[-1], {"LD_LIBRARY_PATH": libraries})
-
-
-def _postgresql_folders() -> Iterator[Path]:
-    if on_path := shutil.which("postgres"):
-        yield Path(on_path).resolve().parent
-    for pattern in _SYSTEM_POSTGRESQL:
-        yield from sorted(Path("/").glob(pattern.lstrip("/")), key=lambda path: version_numbers(str(path)))[
-            ::-1
-        ]
+        return Program(programs[-1], {"LD_LIBRARY_PATH": libraries_below(target)})
 
 
 def _validator_sources() -> Path:
@@ -387,8 +387,3 @@ def _is_helm(program: str, minimum: str) -> bool:
     version, wanted = version_numbers(answer_of(program, "version", "--short")), version_numbers(minimum)
     # Argo CD renders with the same major version.
     return version[:1] == wanted[:1] and version >= wanted
-
-
-def _has_statistics(folder: Path) -> bool:
-    # Part of contrib, which some systems package separately.
-    return any((folder.parent / "lib").glob("**/pg_stat_statements.*"))

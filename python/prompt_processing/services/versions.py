@@ -48,7 +48,7 @@ class _Caddy(BaseModel):
     image: str
 
 
-class _Prometheus(BaseModel):
+class _Unversioned(BaseModel):
     package: str
 
 
@@ -69,11 +69,12 @@ class Versions(BaseModel):
     redis: _Package
     helm: _Helm
     argo_cd: _Pinned
-    prometheus: _Prometheus
+    prometheus: _Unversioned
     actionlint: _Pinned
     caddy: _Caddy
     oauth2_proxy: _Image
     pebble: _Pinned
+    chromium: _Unversioned
     maven_dependency_plugin: str
 
     @classmethod
