@@ -21,11 +21,13 @@ import tornado.ioloop
 import tornado.netutil
 import tornado.web
 import tornado.websocket
+from real_services import required
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from prompt_processing.edge import Edge, Pages
 from prompt_processing.services.service import free_port
+from prompt_processing.services.software import Software
 
 pytestmark = [pytest.mark.integration, pytest.mark.services]
 
@@ -80,6 +82,7 @@ def edge(page: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     here = f"127.0.0.1:{page}"
     # The hub is not served: its address answers nothing.
     pages = Pages(board=here, navigator=here, flows=here, hub=f"127.0.0.1:{free_port()}")
+    required("the edge", Software().install_edge)
     folder = tmp_path_factory.mktemp("edge")
     with Edge(folder, pages, validity_seconds=VALIDITY, renew_seconds=1.0) as started:
         yield started

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from prompt_processing.services.service import free_port
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.services]
 
 PREFIX = "/nav"
 

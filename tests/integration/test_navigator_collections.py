@@ -13,7 +13,7 @@ from chromium import launch_chromium
 from lsst.daf.butler import Butler
 from playwright.sync_api import Page, expect, sync_playwright
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.services]
 
 CAMERA = {"instrument": world.INSTRUMENT}
 FIRST = f"visit {world.VISITS[2]}, detector 94"

@@ -26,26 +26,26 @@ def service_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceS
         yield stack
 
 
-def started[S: Service](stack: ServiceStack, kind: type[S]) -> S:
-    """Start a service, or fail the test with the missing requirement."""
+def required[T](what: str, find: Callable[[], T]) -> T:
+    """Return what a test requires; if it is missing, fail with CI set, and skip elsewhere."""
     try:
-        stack.start(kind)
+        return find()
     except MissingSoftwareError as error:
         if os.environ.get("CI"):
-            pytest.fail(f"A test needs {kind.name}: {error}")
+            pytest.fail(f"A test needs {what}: {error}")
         pytest.skip(str(error))
+
+
+def started[S: Service](stack: ServiceStack, kind: type[S]) -> S:
+    """Start a service, or fail the test with the missing requirement."""
+    required(kind.name, lambda: stack.start(kind))
     return stack.service(kind)
 
 
 @pytest.fixture(scope="session")
 def all_software() -> None:
     """Check that all servers can be started, without starting them."""
-    try:
-        Software().install()
-    except MissingSoftwareError as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"A test needs all servers: {error}")
-        pytest.skip(str(error))
+    required("all servers", Software().install)
 
 
 @pytest.fixture

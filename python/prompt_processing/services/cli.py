@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "install":
                 software.install()
                 software.install_tools()
-                software.install_pages()
+                software.install_edge()
+                software.chromium()
     except MissingSoftwareError as error:
         _log.critical("%s", error)
         return 3

@@ -76,8 +76,8 @@ class Software:
         self.resource_definitions()
         self.actionlint()
 
-    def install_pages(self) -> None:
-        """Install missing programs of the edge, and of the tests of pages.
+    def install_edge(self) -> None:
+        """Install missing programs of the edge.
 
         Raises
         ------
@@ -87,7 +87,6 @@ class Software:
         self.caddy()
         self.oauth2_proxy()
         self.pebble()
-        self.chromium()
 
     def java(self) -> Program:
         """Return a Java program that can run the servers.
