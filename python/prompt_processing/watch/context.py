@@ -22,7 +22,6 @@ from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
 from prompt_processing.activator.services.workspace import Workspace
 from prompt_processing.activator.storage.image_bucket import ArrivedImage
 from prompt_processing.alerts.unsent import UnsentAlerts
-from prompt_processing.apdb.administration import create
 from prompt_processing.butler.pipelines.files import pipelines_folder
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.clock import night
@@ -38,6 +37,8 @@ from prompt_processing.settings.worker import Settings
 from prompt_processing.telemetry.logs import LogContext
 from prompt_processing.telemetry.metrics import Metrics
 from prompt_processing.telemetry.running_version import RunningVersion
+
+from .own_apdb import own_apdb
 
 __all__ = ["ProcessedImage", "WatchContext", "WatchOptions"]
 
@@ -278,7 +279,7 @@ def _settings(options: WatchOptions) -> Settings:
             f"{folder} has none of {', '.join(_MAIN_PIPELINES)}: name the pipelines' folder with --pipelines."
         )
     preprocessing = folder / "Preprocessing.yaml"
-    apdb = options.apdb or str(_own_apdb(options.work))
+    apdb = options.apdb or str(own_apdb(options.work))
     local = options.work / "local"
     local.mkdir(exist_ok=True)
     return Settings.load(
@@ -301,14 +302,6 @@ def _settings(options: WatchOptions) -> Settings:
 def _selection(paths: Sequence[str]) -> str:
     # JSON is YAML.
     return json.dumps([{"pipelines": list(paths)}])
-
-
-def _own_apdb(work: Path) -> Path:
-    config = (work / "apdb.yaml").absolute()
-    if not config.exists():
-        _log.info("Creating an APDB in %s.", work)
-        create(f"sqlite:///{(work / 'apdb.db').absolute()}?timeout=60", str(config), development=True)
-    return config
 
 
 def _only_sky_map(repo: str) -> str:
