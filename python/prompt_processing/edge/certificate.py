@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
-from .private import write_private
+from prompt_processing.services.private import write_private
 
 __all__ = ["certify"]
 

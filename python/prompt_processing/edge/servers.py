@@ -13,12 +13,12 @@ from typing import ClassVar
 
 from pydantic import BaseModel, Field, SecretStr
 
+from prompt_processing.services.private import write_private
 from prompt_processing.services.server import ServerCommand
 from prompt_processing.services.service import HOST, Service, free_port, listens
 from prompt_processing.services.software import Software
 
 from .certificate import certify
-from .private import write_private
 
 __all__ = ["Caddy", "IdentityProvider", "LoginProxy", "Pebble", "User"]
 

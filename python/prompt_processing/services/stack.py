@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Self, TypeVar
 from .kafka import Kafka
 from .object_store import ObjectStore
 from .postgresql import PostgreSql
+from .private import write_private
 from .redis_server import RedisServer
 from .schema_registry import SchemaRegistryServer
 from .server import Server, ServerFailedError
@@ -200,6 +200,4 @@ class ServiceStack:
         }
         path = self.folder / _STATE
         self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as output:
-            json.dump(state, output, indent=2)
+        write_private(path, json.dumps(state, indent=2))
