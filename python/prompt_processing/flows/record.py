@@ -63,6 +63,7 @@ def run_recorded(
             dry_run=dry_run,
             tables=tables,
         )
+    # Ctrl-C included: an interrupted run is recorded too.
     except BaseException as failure:
         try:
             record(f"{type(failure).__name__}: {failure}")
