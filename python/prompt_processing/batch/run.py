@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from lsst.daf.butler import Butler
 
+from prompt_processing.butler.opening import open_repository
+
 from .datasets import stored_quanta
 from .execution import connect, run_here, run_on_dask
 from .graph import build_graph, prepare_run, read_graph, register_outputs
@@ -54,7 +56,7 @@ def preview(request: RunRequest, work: Path, output_run: str = "") -> Preview:
     import tempfile
 
     folder, known = WorkFolder.choose(work, request, output_run)
-    with Butler.from_config(request.repo) as butler, tempfile.TemporaryDirectory() as scratch:
+    with open_repository(request.repo) as butler, tempfile.TemporaryDirectory() as scratch:
         if known and folder.graph.exists():
             graph = read_graph(folder.graph)
         else:
@@ -151,7 +153,7 @@ def report(work: Path, run_name: str = "") -> RunReport:
     """
     folder = WorkFolder.of_run(work, run_name) if run_name else WorkFolder.latest(work)
     request = folder.request()
-    with Butler.from_config(request.repo) as butler:
+    with open_repository(request.repo) as butler:
         graph = read_graph(folder.graph)
         return report_run(request.repo, butler, graph, folder.run, read_outcomes(folder.outcomes))
 

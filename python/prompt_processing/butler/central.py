@@ -23,6 +23,7 @@ from lsst.sphgeom import Region
 from .collections import Collections
 from .errors import passing, try_twice
 from .local.repository import Certified
+from .opening import open_repository
 
 _LOG = logging.getLogger("lsst.activator.storage.central_repository")
 _T = TypeVar("_T")
@@ -77,7 +78,7 @@ class CentralRepository:
         # One connection serves both, except in SQLite, where a writer locks out all readers.
         shared = input_repo == output_repo and not _is_sqlite(config)
         with passing(f"Opening the central repository {input_repo}"):
-            reader = writer if shared else Butler.from_config(input_repo, writeable=False)
+            reader = writer if shared else open_repository(input_repo)
         return cls(reader, writer, Collections(instrument), retry_delay)
 
     def close(self) -> None:

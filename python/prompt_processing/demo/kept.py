@@ -11,6 +11,7 @@ from lsst.daf.butler import Butler, CollectionType, DatasetRef, MissingDatasetTy
 from sqlalchemy import make_url
 
 from prompt_processing.butler.collections import Collections
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.repository.central import create_repository
 
 from .world import World
@@ -38,7 +39,7 @@ def keep_outputs(world: World) -> int:
     collections = Collections(world.environment["RUBIN_INSTRUMENT"])
     chain = world.output_collection()
     with (
-        Butler.from_config(world.central_repository) as central,
+        open_repository(world.central_repository) as central,
         Butler.from_config(str(root), writeable=True) as kept,
     ):
         refs = list(_refs(central, chain))

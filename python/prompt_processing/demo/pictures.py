@@ -11,11 +11,11 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from astropy.io import fits
-from lsst.daf.butler import Butler
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from prompt_processing.butler.formatters import read_image
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.domain.outcome import STAGES
 from prompt_processing.images import UNUSABLE, Exposure
 
@@ -134,7 +134,7 @@ def draw_cutouts(result: NightResult) -> Figure | None:
 def draw_residuals(result: NightResult, world: World) -> Figure | None:
     """Draw the residuals of each detector's last subtraction, in units of the noise."""
     last: dict[int, DetectorVisit] = {visit.detector: visit for visit in result.visits}
-    with Butler.from_config(world.central_repository) as butler:
+    with open_repository(world.central_repository) as butler:
         refs = find_datasets(butler, world, "difference_image")
         images = {
             detector: read_image(butler, refs[visit.visit, detector])

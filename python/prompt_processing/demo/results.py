@@ -18,6 +18,7 @@ from lsst.dax.apdb import Apdb
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 
 from prompt_processing.butler.formatters import read_image
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
 from prompt_processing.instruments import RawKey
@@ -155,7 +156,7 @@ def collect(world: World, outcomes: Sequence[VisitOutcome]) -> NightResult:
     registry = world.environment.get("KAFKA_SCHEMA_REGISTRY_URL")
     for alert in read_alerts(world.folders.alerts, registry):
         alerts.setdefault((alert.visit, alert.detector), []).append(alert)
-    with Butler.from_config(world.central_repository) as butler:
+    with open_repository(world.central_repository) as butler:
         camera = _get(butler, "camera", world.environment["RUBIN_INSTRUMENT"])
         visits = []
         groups = list(dict.fromkeys(uploads["group"]))
@@ -197,7 +198,7 @@ def explain_discrepancies(result: NightResult, world: World) -> None:
     world : `World`
         Where the central repository is.
     """
-    with Butler.from_config(world.central_repository) as butler:
+    with open_repository(world.central_repository) as butler:
         refs = {name: find_datasets(butler, world, type_) for name, type_ in _PRODUCTS.items()}
         for visit in result.visits:
             score = visit.transients

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prompt_processing.butler.opening import open_repository
+
 from .errors import FlowError
 from .flow import flow
 from .run import FlowRun
@@ -61,8 +63,6 @@ def build_calibrations(
     page
         Page of figures and pictures, HTML.
     """
-    from lsst.daf.butler import Butler
-
     from prompt_processing.butler.types import use_butler_types
     from prompt_processing.instruments.camera import load_camera
     from prompt_processing.repository.calibrations.build import build_calibrations as build
@@ -77,7 +77,7 @@ def build_calibrations(
 
     use_butler_types()
     camera = load_camera(instrument)
-    with Butler.from_config(repo, writeable=not run.dry_run) as butler:
+    with open_repository(repo, writeable=not run.dry_run) as butler:
         selection = select_exposures(butler, instrument, nights_between(nights), detectors, science=crosstalk)
         run.table(
             "Exposures", [{"kind": kind, "exposures": len(ids)} for kind, ids in selection.exposures.items()]

@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prompt_processing.butler.opening import open_repository
+
 from .errors import FlowError
 from .flow import flow
 from .run import FlowRun
@@ -79,8 +81,6 @@ def build_templates(
     page
         Page of figures and pictures, HTML.
     """
-    from lsst.daf.butler import Butler
-
     from prompt_processing.butler.types import use_butler_types
     from prompt_processing.repository.templates import build as templates
     from prompt_processing.repository.templates.page import write_page
@@ -100,7 +100,7 @@ def build_templates(
         -math.inf if depth is None else depth,
         math.inf if background is None else background,
     )
-    with Butler.from_config(repo, writeable=not run.dry_run) as butler:
+    with open_repository(repo, writeable=not run.dry_run) as butler:
         candidates = select_images(butler, instrument, limits, collections)
         _show_candidates(run, candidates)
         if run.dry_run:

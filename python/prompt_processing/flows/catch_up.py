@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prompt_processing.butler.opening import open_repository
+
 from .errors import FlowError
 from .flow import flow
 from .run import FlowRun
@@ -66,8 +68,6 @@ def catch_up(
     patience
         Seconds; what was announced or arrived later than this before now is left to the workers.
     """
-    from lsst.daf.butler import Butler
-
     from prompt_processing.butler.types import use_butler_types
 
     from .catching_up.gaps import Remedy, find_gaps
@@ -77,7 +77,7 @@ def catch_up(
     day = day_of(night)
     use_butler_types()
     settings = worker_settings()
-    with Butler.from_config(settings.central_repo) as butler:
+    with open_repository(settings.central_repo) as butler:
         record = _read_record(
             butler, settings, day, announcements, topic, raws, outcomes, _detectors(settings, fanout_config)
         )
@@ -236,12 +236,11 @@ def _show(run: FlowRun, gaps: Sequence[Gap]) -> None:
 
 
 def _show_cost(run: FlowRun, settings: Settings, gaps: Sequence[Gap]) -> None:
-    from lsst.daf.butler import Butler
 
     from .catching_up.processed import cost_of_image
     from .cost import cost_row
 
-    with Butler.from_config(settings.central_repo) as butler:
+    with open_repository(settings.central_repo) as butler:
         cost = cost_of_image(butler, settings.rubin_instrument)
     run.table("Cost", [cost_row("process", len(gaps), cost)])
 

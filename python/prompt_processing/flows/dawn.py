@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from prompt_processing.butler.opening import open_repository
+
 from .errors import FlowError
 from .flow import flow
 from .run import FlowRun
@@ -91,7 +93,7 @@ def _parts(demo: Path, folder: Path) -> Mapping[str, Mapping[str, Any]]:
 
 def _processed_night(repo: Path) -> tuple[str, str]:
     """Return the instrument and the last night of a repository's outputs."""
-    from lsst.daf.butler import Butler, CollectionType  # type: ignore[attr-defined]
+    from lsst.daf.butler import CollectionType  # type: ignore[attr-defined]
 
     from prompt_processing.butler.collections import Collections
     from prompt_processing.butler.types import use_butler_types
@@ -99,7 +101,7 @@ def _processed_night(repo: Path) -> tuple[str, str]:
     use_butler_types()
     if not repo.is_dir():
         raise FlowError(f"{repo.parent} is no night of the demo: run  prompt demo --keep  first")
-    with Butler.from_config(str(repo)) as butler:
+    with open_repository(str(repo)) as butler:
         chains = butler.collections.query(
             Collections("*").output_chain("*"), collection_types={CollectionType.CHAINED}
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from prompt_processing.butler.opening import open_repository
+
 from .flow import flow
 from .run import FlowRun
 
@@ -58,8 +60,6 @@ def draw_night(
     name
         Name of the repository in the list; by default the repository itself.
     """
-    from lsst.daf.butler import Butler
-
     from prompt_processing.batch import run as batch
     from prompt_processing.batch.request import RunRequest
     from prompt_processing.butler.collections import Collections
@@ -104,7 +104,7 @@ def draw_night(
     )
     run.say(f"The plots are in {report.run}.")
     if summaries:
-        with Butler.from_config(repo, writeable=False) as butler:
+        with open_repository(repo) as butler:
             path, n_plots = write_summary(butler, name or repo, chain, summaries)
         run.say(f"{n_plots} plots of {chain} are listed in {path.ospath if path.isLocal else path}.")
     if not report.complete:
@@ -116,10 +116,8 @@ def draw_night(
 
 def _defaults(repo: str, collections: Collections) -> tuple[str, ...]:
     """Return the inputs of all pipelines, or what a repository of outputs has of them."""
-    from lsst.daf.butler import Butler
-
     wanted = (collections.unbounded_calib, collections.skymaps)
-    with Butler.from_config(repo) as butler:
+    with open_repository(repo) as butler:
         known = set(butler.collections.query("*"))
     if collections.defaults in known:
         return (collections.defaults,)

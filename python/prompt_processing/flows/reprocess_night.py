@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prompt_processing.butler.opening import open_repository
+
 from .flow import flow
 from .run import FlowRun
 
@@ -76,8 +78,6 @@ def reprocess_night(
     radius
         Largest separation of the same source in both, arcsec.
     """
-    from lsst.daf.butler import Butler
-
     from prompt_processing.butler.collections import Collections
     from prompt_processing.butler.types import use_butler_types
     from prompt_processing.reprocessing.night import ReprocessingRequest, execute_plan, plan
@@ -104,7 +104,7 @@ def reprocess_night(
         inputs,
     )
     folder = (run.work / output.replace("/", "__")).absolute()
-    with Butler.from_config(repo, writeable=not run.dry_run) as butler:
+    with open_repository(repo, writeable=not run.dry_run) as butler:
         todo = plan(butler, request, folder)
         run.table(
             "Visits to process, in groups without overlap",

@@ -16,6 +16,7 @@ from lsst.daf.butler import Butler
 from sqlalchemy.exc import SQLAlchemyError
 
 from prompt_processing.apdb.failures import short_reason
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.errors import PromptError
 from prompt_processing.nights.reading import Nights, NightsUnavailableError
@@ -160,7 +161,7 @@ class Sources:
             self._raise_if_just_failed("repository")
             try:
                 if self._butler is None:
-                    self._butler = Butler.from_config(uri, writeable=False)
+                    self._butler = open_repository(uri)
                 yield self._butler
             except (SQLAlchemyError, OSError) as error:
                 # The next request connects again.

@@ -10,6 +10,7 @@ from pathlib import Path
 from lsst.daf.butler import Butler, MissingDatasetTypeError
 
 from prompt_processing.butler.internals import file_uris
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.transport.private_folder import require_private
 
@@ -85,7 +86,7 @@ def read_content(path: Path) -> RepositoryContent:
     """
     require_private(path)
     use_butler_types()
-    butler = Butler.from_config(str(path), writeable=False)
+    butler = open_repository(str(path))
     try:
         universe = butler.dimensions
         types = tuple(

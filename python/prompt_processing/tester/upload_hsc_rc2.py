@@ -16,6 +16,7 @@ from typing import IO, cast
 from lsst.daf.butler import Butler, MissingCollectionError, MissingDatasetTypeError
 from lsst.resources import ResourcePath
 
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.instruments import RawKey, format_raw_key
 from prompt_processing.instruments.errors import RawFileError
 
@@ -86,7 +87,7 @@ def upload_repository(upload: RepositoryUpload, options: TesterOptions) -> None:
     botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
         Raised if the store fails.
     """
-    with Butler.from_config(upload.repo, writeable=False) as butler:
+    with open_repository(upload.repo) as butler:
         visits = choose(find_visits(butler, upload.collection), upload.n_groups, upload.seed, upload.ordered)
     # Spawned, since a fork would share connections.
     context = multiprocessing.get_context("spawn")

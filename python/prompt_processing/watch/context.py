@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lsst.daf.butler import Butler
 from lsst.resources import ResourcePath
 
 from prompt_processing.activator.services.interruption import Interruption
@@ -22,6 +21,7 @@ from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
 from prompt_processing.activator.services.workspace import Workspace
 from prompt_processing.activator.storage.image_bucket import ArrivedImage
 from prompt_processing.alerts.unsent import UnsentAlerts
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.butler.pipelines.files import pipelines_folder
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.clock import night
@@ -305,7 +305,7 @@ def _selection(paths: Sequence[str]) -> str:
 
 
 def _only_sky_map(repo: str) -> str:
-    with Butler.from_config(repo) as butler:
+    with open_repository(repo) as butler:
         names = sorted(
             str(record.name) for record in butler.query_dimension_records("skymap", explain=False, limit=None)
         )

@@ -7,6 +7,7 @@ import logging
 from lsst.daf.butler import Butler, MissingCollectionError, MissingDatasetTypeError
 
 from prompt_processing.butler.collections import Collections
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.repository.catalogues.errors import CatalogueError
 from prompt_processing.repository.catalogues.importing import DATASET_TYPE, enter_stars
@@ -33,7 +34,7 @@ def ensure_reference_stars(repo: str, instrument: str) -> str:
         What was made, for the user; empty if nothing was needed.
     """
     use_butler_types()
-    with Butler.from_config(repo) as reader:
+    with open_repository(repo) as reader:
         try:
             refs = reader.query_datasets(
                 DATASET_TYPE, collections=Collections(instrument).refcats, explain=False, limit=1

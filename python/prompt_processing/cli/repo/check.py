@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.cli.command import Command
 from prompt_processing.cli.options import INSTRUMENT, TYPE_NAMES_HELP, log_to_stderr, parse_type_names
 
@@ -59,7 +60,6 @@ def main(
         )
 
     from astropy.time import Time
-    from lsst.daf.butler import Butler
 
     from prompt_processing.butler.types import use_butler_types
     from prompt_processing.domain.errors import RepositoryProblemError
@@ -76,7 +76,7 @@ def main(
     use_butler_types()
     try:
         chosen = chosen_pipelines(pipelines, os.environ)
-        with Butler.from_config(repo, writeable=False) as butler:
+        with open_repository(repo) as butler:
             findings = check_repository(
                 butler,
                 load_camera(instrument),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.cli.command import Command
 from prompt_processing.cli.options import TYPE_NAMES_HELP, log_to_stderr, parse_type_names
 
@@ -45,8 +46,6 @@ def main(repo: str | None, pipelines: tuple[str, ...], register: bool, names: st
     if not repo:
         raise click.UsageError("Name a repository, or set CENTRAL_REPO.")
 
-    from lsst.daf.butler import Butler
-
     from prompt_processing.butler.types import use_butler_types
     from prompt_processing.domain.errors import RepositoryProblemError
     from prompt_processing.repository.chosen_pipelines import CONFIGURATIONS, chosen_pipelines
@@ -57,7 +56,7 @@ def main(repo: str | None, pipelines: tuple[str, ...], register: bool, names: st
         if not chosen:
             raise click.UsageError(f"Name a pipeline, or set {' and '.join(CONFIGURATIONS)}.")
         use_butler_types()
-        with Butler.from_config(repo, writeable=register or sys.stdin.isatty()) as butler:
+        with open_repository(repo, writeable=register or sys.stdin.isatty()) as butler:
             return _compare(butler, repo, chosen, register, parse_type_names(names))
     except (RepositoryProblemError, FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from error

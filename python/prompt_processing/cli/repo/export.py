@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.cli.command import Command
 from prompt_processing.cli.options import INSTRUMENT, NUMBERS, log_to_stderr
 
@@ -219,7 +220,6 @@ def _export_visits(repo: str, output: Path, instrument: str, options: dict[str, 
 
 
 def _export(repo: str, output: Path, select: Callable[[Butler], Selection]) -> int:
-    from lsst.daf.butler import Butler
 
     from prompt_processing.butler.types import use_butler_types
     from prompt_processing.domain.errors import RepositoryProblemError
@@ -228,7 +228,7 @@ def _export(repo: str, output: Path, select: Callable[[Butler], Selection]) -> i
     log_to_stderr(logging.INFO)
     use_butler_types()
     try:
-        with Butler.from_config(repo, writeable=False) as butler:
+        with open_repository(repo) as butler:
             contents = write_export(butler, output, select(butler), repo)
     except (RepositoryProblemError, FileNotFoundError, FileExistsError) as error:
         raise click.ClickException(str(error)) from error

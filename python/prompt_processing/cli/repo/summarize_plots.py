@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.cli.command import Command
 from prompt_processing.cli.options import log_to_stderr
 
@@ -26,15 +27,13 @@ def main(repo: str, collection: str, folder: str, name: str | None) -> int:
     The file is <URI>/<name>/collection_<collection>.json.gz, with URL-encoded names, as the field's plot
     navigator reads it. Write it again when the collection has new plots.
     """
-    from lsst.daf.butler import Butler
-
     from prompt_processing.butler.types import use_butler_types
     from prompt_processing.repository.plots.summary import write_summary
 
     log_to_stderr()
     use_butler_types()
     try:
-        with Butler.from_config(repo, writeable=False) as butler:
+        with open_repository(repo) as butler:
             path, n_plots = write_summary(butler, name or repo, collection, folder)
     except (LookupError, FileNotFoundError, PermissionError, ValueError) as error:
         raise click.ClickException(str(error.args[0] if error.args else error)) from error

@@ -17,6 +17,7 @@ from lsst.daf.butler import Butler
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.demo.pictures import draw_magnitudes
 from prompt_processing.images import Exposure
 from prompt_processing.repository.figures_page import binned
@@ -44,7 +45,7 @@ def draw_way(way: Way, score: WayScore) -> dict[str, Path]:
     made = {}
     for camera in sorted((way.root / "instrument-check").glob("*.png"))[:1]:
         made["instrument check"] = Path(shutil.copyfile(camera, folder / "1-camera.png"))
-    with Butler.from_config(way.repo) as butler:
+    with open_repository(way.repo) as butler:
         figures: Mapping[str, tuple[str, Figure | None]] = {
             "calibrations build": ("2-calibrations", _draw_calibrations(butler)),
             "templates build": ("3-template", _draw_template(butler)),

@@ -15,6 +15,7 @@ from lsst.daf.butler import Butler
 from numpy.typing import NDArray
 
 from prompt_processing.butler.formatters import read_image
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.demo.goals import LEAST_RECOVERED, Goal
 from prompt_processing.demo.score import SNR_THRESHOLD, TransientScore, match_positions, score_transients
@@ -51,7 +52,7 @@ class WayScore:
 def score_way(way: Way) -> WayScore:
     """Read the products of all steps, and compare them with the truth."""
     use_butler_types()
-    with Butler.from_config(way.repo) as butler:
+    with open_repository(way.repo) as butler:
         values = _calibrations(butler, way) | _template(butler, way)
     nights = _nights(way)
     values["images"] = float(len(alert_files(way.root)))

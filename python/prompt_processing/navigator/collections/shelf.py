@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from lsst.daf.butler import Butler, ButlerRepoIndex, ButlerUserError
 
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.repository.plots.find import (
     CollectionContent,
     collection_content,
@@ -214,7 +215,7 @@ class PlotShelf:
             )
         with self._lock:
             if repository not in self._butlers:
-                self._butlers[repository] = Butler.from_config(repository, writeable=False)
+                self._butlers[repository] = open_repository(repository)
                 while len(self._butlers) > _MOST_REPOSITORIES:
                     self._butlers.popitem(last=False)[1].close()
             self._butlers.move_to_end(repository)
