@@ -5,7 +5,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from prompt_processing.difference.read import open_image
+from prompt_processing.difference.reading.read import open_image
 
 SHAPE = (60, 80)
 SCALE = 0.3 / 3600

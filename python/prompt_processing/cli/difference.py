@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from prompt_processing.difference.difference import DifferenceOptions, DifferenceResult
-    from prompt_processing.difference.read import ReadOptions
+    from prompt_processing.difference.reading.read import ReadOptions
 
 _WRITTEN = "What is written"
 _HEADERS = "What the headers lack"
@@ -138,7 +138,7 @@ def main(science: str, template: str, quiet: bool, **options: Any) -> int:
         UnusableOutputError,
     )
     from prompt_processing.difference.outputs import check_outputs
-    from prompt_processing.difference.read import open_image
+    from prompt_processing.difference.reading.read import open_image
 
     from .difference_inputs import input_files, local_files
 
@@ -190,7 +190,7 @@ def _settings(options: dict[str, Any]) -> tuple[DifferenceOptions, ReadOptions, 
     """
     from prompt_processing.difference.difference import DifferenceOptions
     from prompt_processing.difference.find_psf import PsfSettings
-    from prompt_processing.difference.read import ReadOptions
+    from prompt_processing.difference.reading.read import ReadOptions
     from prompt_processing.imaging.difference.options import SubtractionOptions
 
     readers = []

@@ -21,7 +21,7 @@ def is_remote(path: str) -> bool:
 
 def _split(path: str) -> tuple[str, str]:
     """Split ``FILE[EXTENSION]``, keeping the extension's brackets."""
-    from prompt_processing.difference.read import split_extension
+    from prompt_processing.difference.reading.read import split_extension
 
     file, extension = split_extension(path)
     return file, "" if extension is None else f"[{extension}]"

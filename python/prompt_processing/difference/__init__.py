@@ -2,7 +2,7 @@
 
 from .difference import DifferenceOptions, DifferenceResult, difference_images
 from .errors import DifferenceError
-from .read import OpenedImage, ReadOptions, open_image
+from .reading.read import OpenedImage, ReadOptions, open_image
 
 __all__ = [
     "DifferenceError",

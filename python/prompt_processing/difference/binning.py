@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..images import UNUSABLE, Exposure, Mask
 from .find_psf import PsfSettings, given_stars
-from .header import is_wcs_keyword
-from .read import OpenedImage
+from .reading.header import is_wcs_keyword
+from .reading.read import OpenedImage
 
 _SECTION = re.compile(r"(DATA|BIAS|TRIM|CCD)SEC|[ACD]TV\d|[ACD]TM\d_\d")
 """Keywords that name pixels and would be wrong for a binned image."""

@@ -36,7 +36,7 @@ from .errors import (
 from .find_psf import PsfSettings, no_psf_message
 from .lines import reject_lines
 from .prepare import PreparedImage, finish, prepare, restore
-from .read import OpenedImage, ReadOptions, open_image
+from .reading.read import OpenedImage, ReadOptions, open_image
 from .register import Registration, register
 from .units import scale_exposure, scale_fluxes, scale_summary
 from .write import write_difference

@@ -21,7 +21,7 @@ from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError
 
 from ..images import UNUSABLE, Exposure, Mask, Psf
 from .errors import DifferenceError, NoStarsError, StarsTooWideError
-from .psf_files import check_psf_image, read_psf_image, read_star_positions
+from .reading.psf_files import check_psf_image, read_psf_image, read_star_positions
 
 WIDEST = 12.5
 """FWHM, pixels, of the widest stars that kernels and fits can handle."""

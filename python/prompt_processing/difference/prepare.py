@@ -21,7 +21,7 @@ from ..images import UNUSABLE, Exposure, Mask
 from ..images.background import Background
 from .errors import DifferenceError, StarsTooWideError
 from .find_psf import PsfSettings, find_psf
-from .read import OpenedImage
+from .reading.read import OpenedImage
 
 _LOG = logging.getLogger(__name__)
 

@@ -48,7 +48,8 @@ def write_difference(
     difference : `~prompt_processing.images.Exposure`
         The difference image.
     header : `~astropy.io.fits.Header`
-        Header of the science image, from `~prompt_processing.difference.header.merged_header`; kept whole.
+        Header of the science image, kept whole; from
+        `~prompt_processing.difference.reading.header.merged_header`.
     summary : `dict`
         Numbers of the subtraction; the most important ones go into the primary header.
 

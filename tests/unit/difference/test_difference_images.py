@@ -16,7 +16,7 @@ from prompt_processing.difference.errors import (
     UnreadableImageError,
 )
 from prompt_processing.difference.find_psf import PsfSettings
-from prompt_processing.difference.read import ReadOptions, open_image, split_extension
+from prompt_processing.difference.reading.read import ReadOptions, open_image, split_extension
 from prompt_processing.images import Mask
 from prompt_processing.imaging.difference.residuals import measure_residuals
 from prompt_processing.simulation.pair import simulate_pair

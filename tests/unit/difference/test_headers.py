@@ -5,8 +5,8 @@ import pytest
 from astropy.io import fits
 
 from prompt_processing.difference.errors import UnusableOptionError
-from prompt_processing.difference.header import gain, image_unit, merged_header, number
-from prompt_processing.difference.read import ReadOptions, open_image
+from prompt_processing.difference.reading.header import gain, image_unit, merged_header, number
+from prompt_processing.difference.reading.read import ReadOptions, open_image
 from prompt_processing.images import Mask
 
 SHAPE = (60, 70)

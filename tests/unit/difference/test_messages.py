@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from prompt_processing.difference.read import open_image
+from prompt_processing.difference.reading.read import open_image
 from prompt_processing.imaging.calibration.detection import detect
 from prompt_processing.imaging.errors import DetectionError
 

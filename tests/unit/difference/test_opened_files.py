@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 
 from prompt_processing.difference.errors import UnreadableImageError
-from prompt_processing.difference.read import ReadOptions, open_image, split_extension
+from prompt_processing.difference.reading.read import ReadOptions, open_image, split_extension
 from prompt_processing.images import Mask
 
 SHAPE = (40, 50)

@@ -10,9 +10,9 @@ from astropy.table import Table
 
 from prompt_processing.difference.catalogue import candidates_table, write_catalogue
 from prompt_processing.difference.errors import UnusableOutputError
-from prompt_processing.difference.header import merged_header
 from prompt_processing.difference.outputs import check_outputs, replacing
 from prompt_processing.difference.picture import write_picture
+from prompt_processing.difference.reading.header import merged_header
 from prompt_processing.difference.write import write_difference
 from prompt_processing.images import Exposure
 

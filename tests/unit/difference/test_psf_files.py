@@ -6,7 +6,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from prompt_processing.difference.errors import DifferenceError
-from prompt_processing.difference.psf_files import read_psf_image, read_star_positions
+from prompt_processing.difference.reading.psf_files import read_psf_image, read_star_positions
 
 
 @pytest.mark.parametrize(

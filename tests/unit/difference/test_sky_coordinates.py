@@ -19,7 +19,7 @@ from sky_headers import (
     without_cd,
 )
 
-from prompt_processing.difference.read import open_image
+from prompt_processing.difference.reading.read import open_image
 
 
 def spell_pc(header):

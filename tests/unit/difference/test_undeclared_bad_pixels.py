@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from prompt_processing.difference.bad_pixels import sky_statistics, undeclared_bad
+from prompt_processing.difference.reading.bad_pixels import sky_statistics, undeclared_bad
 
 SHAPE = (260, 280)
 LEVEL, NOISE = 800.0, 20.0

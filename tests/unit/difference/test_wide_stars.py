@@ -8,7 +8,7 @@ from astropy.wcs import WCS
 from prompt_processing.difference import difference_images
 from prompt_processing.difference.binning import binned_image, binned_wcs
 from prompt_processing.difference.errors import NoStarsError
-from prompt_processing.difference.read import OpenedImage
+from prompt_processing.difference.reading.read import OpenedImage
 from prompt_processing.images import Exposure, Mask
 
 SEEING = 17.0

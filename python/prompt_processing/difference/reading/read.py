@@ -12,9 +12,9 @@ from astropy.io import fits
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..images import Exposure, Mask
+from ...images import Exposure, Mask
+from ..errors import UnreadableImageError, UnusableOptionError
 from .bad_pixels import SkyStatistics, sky_statistics, undeclared_bad
-from .errors import UnreadableImageError, UnusableOptionError
 from .files import find_image, long_axes, open_fits, split_extension
 from .header import (
     READ_NOISE_KEYS,

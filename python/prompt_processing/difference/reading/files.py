@@ -18,7 +18,7 @@ from typing import Any
 from astropy import log as astropy_log
 from astropy.io import fits
 
-from .errors import DifferenceError, UnreadableImageError
+from ..errors import DifferenceError, UnreadableImageError
 
 _LOG = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from .errors import UnreadableImageError
+from ..errors import UnreadableImageError
 from .files import axes_of, long_axes
 from .header import number
 

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from .errors import DifferenceError
+from ..errors import DifferenceError
 from .files import check_file, find_image, open_fits, split_extension
 from .stored_pixels import pixels
 

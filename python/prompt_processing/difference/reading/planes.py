@@ -11,8 +11,8 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from ..images import Mask
-from .errors import UnreadableImageError
+from ...images import Mask
+from ..errors import UnreadableImageError
 from .files import (
     INVERSE_VARIANCE_NAMES,
     MASK_NAMES,
