@@ -6,13 +6,14 @@ import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-
-import sqlalchemy.engine
-from lsst.daf.butler import Butler, ButlerConfig
-from lsst.daf.butler.registry import RegistryConfig
-from lsst.resources import ResourcePathExpression
+from typing import TYPE_CHECKING
 
 from prompt_processing.domain.errors import RepositoryProblemError
+
+# The middleware is loaded by the first repository: a command that only shows its help does not wait for it.
+if TYPE_CHECKING:
+    from lsst.daf.butler import Butler, ButlerConfig
+    from lsst.resources import ResourcePathExpression
 
 __all__ = ["open_repository", "roll_back_killed_writer"]
 
@@ -39,6 +40,8 @@ def open_repository(repo: ResourcePathExpression | ButlerConfig, *, writeable: b
     RepositoryProblemError
         Raised if a killed writer left a transaction that this user may not roll back.
     """
+    from lsst.daf.butler import Butler, ButlerConfig
+
     config = repo if isinstance(repo, ButlerConfig) else ButlerConfig(repo)
     database = _sqlite_file(config)
     if database is not None:
@@ -72,7 +75,8 @@ def roll_back_killed_writer(database: Path) -> None:
             return
         raise RepositoryProblemError(
             f"A process that wrote to {database} was killed, and its transaction cannot be rolled back "
-            f"from here ({error}): open the repository once as a user who may write to {database} and to its folder."
+            f"from here ({error}): open the repository once as a user who may write to {database} "
+            "and to its folder."
         ) from error
     if not journal.exists():
         _LOG.info("Rolled back the transaction of a process that was killed in %s.", database)
@@ -82,6 +86,9 @@ def _sqlite_file(config: ButlerConfig) -> Path | None:
     if "registry" not in config:
         # A client of a Butler server.
         return None
+    import sqlalchemy.engine
+    from lsst.daf.butler.registry import RegistryConfig
+
     registry = RegistryConfig(config)
     registry.replaceRoot(config.get("root", config.configDir))
     url = sqlalchemy.engine.make_url(registry["db"])
