@@ -13,8 +13,8 @@ from broker_process import BrokerProcess
 from lsst.daf.butler import Butler
 
 from prompt_processing.activator import factory
-from prompt_processing.flows.catching_up.announcements import messages_of
-from prompt_processing.flows.catching_up.gaps import Kind, Remedy
+from prompt_processing.flows.daily.catching_up.announcements import messages_of
+from prompt_processing.flows.daily.catching_up.gaps import Kind, Remedy
 from prompt_processing.flows.engine import execute
 from prompt_processing.flows.errors import FlowError
 from prompt_processing.flows.flow import load_flow

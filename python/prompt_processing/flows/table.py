@@ -23,7 +23,7 @@ class FlowEntry:
     summary: str
 
 
-_HERE = "prompt_processing.flows"
+_HERE = "prompt_processing.flows.daily"
 
 FLOWS = {
     "build-calibrations": FlowEntry(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from lsst.daf.butler import Butler, CollectionType  # type: ignore[attr-defined]
 
-from prompt_processing.flows import dawn as module
+from prompt_processing.flows.daily import dawn as module
 from prompt_processing.flows import flow as flow_module
 from prompt_processing.flows.engine import execute
 from prompt_processing.flows.errors import FlowError

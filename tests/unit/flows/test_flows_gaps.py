@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prompt_processing.domain.visit import NextVisit
-from prompt_processing.flows.catching_up.gaps import (
+from prompt_processing.flows.daily.catching_up.gaps import (
     Announced,
     Arrived,
     Kind,

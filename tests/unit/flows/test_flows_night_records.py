@@ -13,15 +13,15 @@ from prompt_processing.domain.clock import utc_to_tai
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.outcome_message import OutcomeMessage
 from prompt_processing.domain.visit import FannedOutVisit
-from prompt_processing.flows.catching_up.announcements import (
+from prompt_processing.flows.daily.catching_up.announcements import (
     announced_visits,
     lines_of,
     published_outcomes,
     recorded_visit,
 )
-from prompt_processing.flows.catching_up.raws import raws_in_bucket
+from prompt_processing.flows.daily.catching_up.raws import raws_in_bucket
+from prompt_processing.flows.daily.values import day_of, nights_between, noon_of
 from prompt_processing.flows.errors import FlowError
-from prompt_processing.flows.values import day_of, nights_between, noon_of
 from prompt_processing.instruments.raw_key import format_raw_key
 from prompt_processing.instruments.raw_store import RawStore
 from prompt_processing.transport.s3 import make_s3_client

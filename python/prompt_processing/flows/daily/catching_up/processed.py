@@ -12,7 +12,7 @@ from lsst.daf.butler import Butler, CollectionType  # type: ignore[attr-defined]
 from prompt_processing.butler.collections import Collections
 from prompt_processing.butler.export import datastore_root
 from prompt_processing.butler.journal import ExportJournal
-from prompt_processing.flows.cost import Cost, earlier_cost
+from prompt_processing.flows.daily.cost import Cost, earlier_cost
 
 from .gaps import Image
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from prompt_processing.butler.opening import open_repository
 
-from .flow import flow
-from .run import FlowRun
+from ..flow import flow
+from ..run import FlowRun
 
 if TYPE_CHECKING:
     from prompt_processing.butler.collections import Collections
@@ -67,7 +67,7 @@ def draw_night(
     from prompt_processing.butler.types import use_butler_types
     from prompt_processing.repository.plots.summary import write_summary
 
-    from .errors import FlowError
+    from ..errors import FlowError
 
     use_butler_types()
     collections = Collections(instrument)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .flow import flow
-from .run import FlowRun
+from ..flow import flow
+from ..run import FlowRun
 
 
 @flow
@@ -46,7 +46,7 @@ def export_night(
     from prompt_processing.archive.export import preview_export
     from prompt_processing.archive.nights import NightInterval
 
-    from .errors import FlowError
+    from ..errors import FlowError
 
     interval = NightInterval.of(night, instrument)
     opened = open_apdb(apdb)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from prompt_processing.butler.opening import open_repository
 
-from .flow import flow
-from .run import FlowRun
+from ..flow import flow
+from ..run import FlowRun
 
 if TYPE_CHECKING:
     from prompt_processing.reprocessing.night import Execute, Part, PartResult
@@ -82,7 +82,7 @@ def reprocess_night(
     from prompt_processing.butler.types import use_butler_types
     from prompt_processing.reprocessing.night import ReprocessingRequest, execute_plan, plan
 
-    from .errors import FlowError
+    from ..errors import FlowError
 
     if first is None:
         first = Collections(instrument).output_chain(night) if night and compare else ""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .flow import flow
-from .run import FlowRun
+from ..flow import flow
+from ..run import FlowRun
 
 
 @flow

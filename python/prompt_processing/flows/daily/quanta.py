@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import FlowError
-from .run import FlowRun
+from ..errors import FlowError
+from ..run import FlowRun
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler

@@ -8,9 +8,9 @@ from typing import Any
 
 from prompt_processing.butler.opening import open_repository
 
-from .errors import FlowError
-from .flow import flow
-from .run import FlowRun
+from ..errors import FlowError
+from ..flow import flow
+from ..run import FlowRun
 
 
 @flow
@@ -31,8 +31,8 @@ def dawn(run: FlowRun, *, demo: Path, to: Path | None = None) -> None:
     from prompt_processing.batch.errors import BatchError
     from prompt_processing.domain.errors import PromptError, RepositoryProblemError
 
-    from .engine import execute
-    from .flow import load_flow
+    from ..engine import execute
+    from ..flow import load_flow
 
     folder = (to or demo / "dawn").absolute()
     if not run.dry_run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from .errors import FlowError
+from ..errors import FlowError
 
 if TYPE_CHECKING:
     from astropy.time import Time

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from prompt_processing.butler.opening import open_repository
 
-from .errors import FlowError
-from .flow import flow
-from .run import FlowRun
+from ..errors import FlowError
+from ..flow import flow
+from ..run import FlowRun
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler

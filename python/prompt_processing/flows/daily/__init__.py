@@ -1,0 +1,1 @@
+"""The flows themselves: what is done with a night by day."""
