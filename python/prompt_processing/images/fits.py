@@ -117,14 +117,10 @@ def write_exposure(path: str | Path, exposure: Exposure, identity: Identity | No
     # Imported late: it takes a second, and is needed only when a visit's outputs are exported.
     from .layout.archive import FieldArchive
     from .layout.objects import field_image
-    from .layout.projection import write_cards
 
     identity = identity or Identity()
     noise_step, variance_step = _quantisation_steps(exposure)
     steps = {"IMAGE": noise_step, "VARIANCE": variance_step}
-
-    def write_wcs(header: fits.Header) -> None:
-        write_cards(header, exposure.wcs)
 
     with warnings.catch_warnings():
         # Long keywords of raw headers become HIERARCH cards, and long comments are cut.
@@ -132,7 +128,7 @@ def write_exposure(path: str | Path, exposure: Exposure, identity: Identity | No
         archive = FieldArchive(
             {name: step for name, step in steps.items() if step is not None},
             lambda header: _write_primary(header, exposure),
-            write_wcs,
+            exposure.wcs,
         )
         image = field_image(exposure, identity)
         tree = archive.serialize_root(image, None, identity.butler_info)

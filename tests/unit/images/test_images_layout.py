@@ -68,7 +68,7 @@ def test_integers_are_compressed_without_loss(tmp_path: Path, shape: tuple[int, 
         "rare": np.where(bits % 1000 == 0, bits, 0).astype(np.int32),
     }[kind]
     tiles = compress_integers(image)
-    (tmp_path / "i.fits").write_bytes(with_header(tiles.table(), tiles.heap, shape, {}))
+    (tmp_path / "i.fits").write_bytes(with_header(tiles.table(), b"".join(tiles.bands), shape, {}))
     assert np.array_equal(fits.getdata(tmp_path / "i.fits"), image)
 
 
@@ -80,7 +80,9 @@ def test_floats_are_quantised_as_the_standard_says(tmp_path: Path, shape: tuple[
     tiles = compress_floats(image, 7.5, seed)
     columns = {"TFIELDS": 3, "TTYPE2": "ZSCALE", "TFORM2": "1D", "TTYPE3": "ZZERO", "TFORM3": "1D"}
     dither = {"ZBITPIX": -32, "ZQUANTIZ": "SUBTRACTIVE_DITHER_2", "ZDITHER0": seed, "ZBLANK": ZBLANK}
-    (tmp_path / "f.fits").write_bytes(with_header(tiles.table(), tiles.heap, shape, {**columns, **dither}))
+    (tmp_path / "f.fits").write_bytes(
+        with_header(tiles.table(), b"".join(tiles.bands), shape, {**columns, **dither})
+    )
     back = fits.getdata(tmp_path / "f.fits")
     # A wrong order of the random numbers would give a whole step.
     assert np.nanmax(np.abs(back - image)) <= 7.5 / 2 + 1e-4

@@ -17,7 +17,8 @@ from typing import Any
 import astropy.table
 import numpy as np
 from astropy.io import fits
-from lsst.images.fits import PointerModel
+from astropy.wcs import WCS
+from lsst.images.fits import PointerModel, strip_wcs_cards
 from lsst.images.serialization import (
     ArchiveTree,
     ArrayReferenceModel,
@@ -30,6 +31,7 @@ from lsst.images.serialization import (
 )
 from numpy.typing import NDArray
 
+from .projection import write_cards
 from .tiles import ZBLANK, CompressedTiles, compress_floats, compress_integers
 
 __all__ = ["FieldArchive"]
@@ -50,7 +52,12 @@ class _Extension:
     version: int
     is_compressed: bool
     header: bytes
-    data: bytes
+    parts: tuple[bytes, ...]
+    """Content in order, not joined: an image has tens of megabytes."""
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.parts))
 
 
 class FieldArchive(OutputArchive[PointerModel]):
@@ -62,20 +69,21 @@ class FieldArchive(OutputArchive[PointerModel]):
         Quantisation step of arrays, by their name in capitals; others are stored without loss.
     update_primary : callable, optional
         Called with the primary header.
-    update_plane : callable, optional
-        Called with the header of each two-dimensional array, after the object has completed it.
+    wcs
+        WCS of each two-dimensional array, instead of the one that the object writes.
     """
 
     def __init__(
         self,
         steps: Mapping[str, float] | None = None,
         update_primary: HeaderUpdate = no_header_updates,
-        update_plane: HeaderUpdate = no_header_updates,
+        wcs: WCS | None = None,
     ) -> None:
         super().__init__()
         self._steps = dict(steps or {})
         self._update_primary = update_primary
-        self._update_plane = update_plane
+        self._wcs = wcs
+        self._wcs_cards = ""
         self._extensions: list[_Extension] = []
         self._targets: list[bytes] = []
         self._pointers: dict[Hashable, PointerModel] = {}
@@ -104,7 +112,7 @@ class FieldArchive(OutputArchive[PointerModel]):
         index_extension = _plain(index, "INDEX", 1)
         values = (
             start,
-            len(index_extension.header) + len(index_extension.data),
+            len(index_extension.header) + index_extension.size,
             int(json_row["HDRADDR"]),
             int(json_row["DATADDR"] + json_row["DATSIZE"] - json_row["HDRADDR"]),
         )
@@ -114,7 +122,7 @@ class FieldArchive(OutputArchive[PointerModel]):
             file.write(primary.tostring().encode("ascii"))
             for extension in [*self._extensions, index_extension]:
                 file.write(extension.header)
-                file.write(extension.data)
+                file.writelines(extension.parts)
 
     def serialize_direct[T](self, name: str, serializer: Callable[[OutputArchive[PointerModel]], T]) -> T:
         """Serialise a part, whose names begin with ``name``."""
@@ -163,8 +171,6 @@ class FieldArchive(OutputArchive[PointerModel]):
         """Add an array, compressed if it is an image of 32-bit integers, or has a quantisation step."""
         extname, version = self._register(name)
         step = self._steps.get(extname)
-        if array.ndim == 2:
-            update_header = _both(update_header, self._update_plane)
         if array.ndim == 2 and array.dtype == np.int32:
             self._add_tiles(extname, version, array, compress_integers(array), None, update_header)
         elif array.ndim == 2 and array.dtype == np.float32 and step is not None:
@@ -179,9 +185,11 @@ class FieldArchive(OutputArchive[PointerModel]):
                 tile_shape=(1, array.shape[1]),
                 quantize_level=0.0,
             )
-            self._add(hdu, extname, version, update_header, is_compressed=True)
+            self._add(hdu, extname, version, _both(update_header, self._replace_wcs), is_compressed=True)
             self._extensions[-1] = _without_times(self._extensions[-1], array.shape[0])
         else:
+            if array.ndim == 2:
+                update_header = _both(update_header, self._replace_wcs)
             self._add(fits.ImageHDU(array), extname, version, update_header)
         return ArrayReferenceModel(
             source=_source(extname, version),
@@ -250,14 +258,13 @@ class FieldArchive(OutputArchive[PointerModel]):
     ) -> None:
         rows, columns = array.shape
         table = tiles.table()
-        header = fits.Header()
         values: dict[str, Any] = {
             "XTENSION": "BINTABLE",
             "BITPIX": 8,
             "NAXIS": 2,
             "NAXIS1": len(table) // rows,
             "NAXIS2": rows,
-            "PCOUNT": len(tiles.heap),
+            "PCOUNT": tiles.size,
             "GCOUNT": 1,
             "TFIELDS": 1 if dither_seed is None else 3,
             "TTYPE1": "COMPRESSED_DATA",
@@ -281,17 +288,40 @@ class FieldArchive(OutputArchive[PointerModel]):
         }
         if dither_seed is not None:
             values |= {"ZQUANTIZ": "SUBTRACTIVE_DITHER_2", "ZDITHER0": dither_seed, "ZBLANK": ZBLANK}
-        header.update(values)
-        header["EXTNAME"] = name
+        values["EXTNAME"] = name
         if version > 1:
-            header["EXTVER"] = version
+            values["EXTVER"] = version
+        header = fits.Header()
         update_header(header)
-        data = table + tiles.heap
+        strip_wcs_cards(header)
+        text = "".join(
+            [
+                *(_card(keyword, value) for keyword, value in values.items()),
+                header.tostring(endcard=False, padding=False),
+                self._cards_of_wcs(),
+                f"{'END':80}",
+            ]
+        )
         self._extensions.append(
             _Extension(
-                name, version, True, header.tostring().encode("ascii"), data + bytes(-len(data) % _BLOCK)
+                name,
+                version,
+                True,
+                (text + " " * (-len(text) % _BLOCK)).encode("ascii"),
+                (table, *tiles.bands, bytes(-(len(table) + tiles.size) % _BLOCK)),
             )
         )
+
+    def _replace_wcs(self, header: fits.Header) -> None:
+        write_cards(header, self._wcs)
+
+    def _cards_of_wcs(self) -> str:
+        """Return the text of the WCS, which all planes share."""
+        if not self._wcs_cards:
+            header = fits.Header()
+            self._replace_wcs(header)
+            self._wcs_cards = header.tostring(endcard=False, padding=False)
+        return self._wcs_cards
 
     def _add_json(self, tree: ArchiveTree) -> None:
         texts = [tree.model_dump_json().encode(), *self._targets]
@@ -307,8 +337,8 @@ class FieldArchive(OutputArchive[PointerModel]):
         for one in self._extensions:
             kind = "IMAGE" if one.header.startswith(b"XTENSION= 'IMAGE") else "BINTABLE"
             data = start + len(one.header)
-            rows.append((one.name, one.version, kind, one.is_compressed, start, data, len(one.data)))
-            start = data + len(one.data)
+            rows.append((one.name, one.version, kind, one.is_compressed, start, data, one.size))
+            start = data + one.size
         names, versions, kinds, compressed, headers, data_starts, sizes = zip(*rows, strict=True)
         width = max(len(name) for name in names)
         columns = [
@@ -336,19 +366,31 @@ def _plain(hdu: Any, name: str, version: int, is_compressed: bool = False) -> _E
     while not any(content[at : at + 8] == b"END     " for at in range(length, length + _BLOCK, 80)):
         length += _BLOCK
     length += _BLOCK
-    return _Extension(name, version, is_compressed, content[:length], content[length:])
+    return _Extension(name, version, is_compressed, content[:length], (content[length:],))
+
+
+def _card(keyword: str, value: bool | int | str) -> str:
+    """Return the text of a card; astropy's cards take fifty times as long."""
+    if isinstance(value, bool):
+        text = f"{'FT'[value]:>20}"
+    elif isinstance(value, int):
+        text = f"{value:>20}"
+    else:
+        text = f"'{value:8}'"
+    return f"{f'{keyword:8}= {text}':80}"
 
 
 def _without_times(extension: _Extension, rows: int) -> _Extension:
     """Remove the time of compression from the rows of an image: the same object gives the same file."""
     width = int(fits.Header.fromstring(extension.header)["NAXIS1"])
-    places = np.frombuffer(extension.data, ">i4", rows * width // 4).reshape(rows, -1)[:, :2]
-    data = bytearray(extension.data)
+    (content,) = extension.parts
+    places = np.frombuffer(content, ">i4", rows * width // 4).reshape(rows, -1)[:, :2]
+    data = bytearray(content)
     for size, start in places:
         begin = rows * width + int(start)
         if size >= _GZIP_TIME.stop and data[begin : begin + len(_GZIP)] == _GZIP:
             data[begin + _GZIP_TIME.start : begin + _GZIP_TIME.stop] = bytes(4)
-    return replace(extension, data=bytes(data))
+    return replace(extension, parts=(bytes(data),))
 
 
 def _both(first: HeaderUpdate, second: HeaderUpdate) -> HeaderUpdate:

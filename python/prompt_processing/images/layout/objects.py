@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import astropy.units
@@ -95,7 +96,7 @@ def field_image(exposure: Exposure, identity: Identity) -> MaskedImage:
         metadata |= psf_metadata(exposure.psf)
     planes["metadata"] = metadata
     if not of_visit:
-        return MaskedImage(Image(exposure.image, bbox=bbox, unit=unit), **planes)
+        return _without_fits_wcs(MaskedImage(Image(exposure.image, bbox=bbox, unit=unit), **planes))
     if exposure.psf is None:
         # The type requires one; the metadata says that it is a stand-in.
         psf: Any = GaussianPointSpreadFunction(1.0, bbox, 11)
@@ -103,7 +104,7 @@ def field_image(exposure: Exposure, identity: Identity) -> MaskedImage:
     else:
         psf = PixelGridPsf(exposure.psf, bbox)
     kind = DifferenceImage if identity.dataset_type in DIFFERENCES else VisitImage
-    return kind(
+    image = kind(
         Image(exposure.image, bbox=bbox, unit=unit or astropy.units.electron),
         psf=psf,
         obs_info=_obs_info(exposure, identity),
@@ -114,6 +115,14 @@ def field_image(exposure: Exposure, identity: Identity) -> MaskedImage:
         band=identity.band or UNKNOWN,
         **planes,
     )
+    return _without_fits_wcs(image)
+
+
+def _without_fits_wcs[T: MaskedImage](image: T) -> T:
+    """Keep each plane from fitting a FITS WCS: the archive writes one for all of them, with all digits."""
+    for plane in (image.image, image.variance):
+        plane.fits_wcs = None
+    return image
 
 
 def unit_of(exposure: Exposure) -> astropy.units.UnitBase | None:
@@ -171,10 +180,8 @@ class ViewedMask(FieldMask):
 
         def describe(header: fits.Header) -> None:
             update_header(header)
-            MaskSchema(planes, dtype=np.int32).update_header(header)
-            # For readers of the older layout, which have names of their own.
-            for name, bit in OurMask.plane_numbers().items():
-                header.set(f"MP_{name}", bit, "mask plane: bit")
+            for card in _mask_cards():
+                header.append(card, bottom=True)
 
         array = archive.add_array(self._bits, update_header=describe)
         return MaskSerializationModel.model_construct(
@@ -184,6 +191,18 @@ class ViewedMask(FieldMask):
             dtype=NumberType.uint8,
             sky_projection=None,
         )
+
+
+@cache
+def _mask_cards() -> tuple[fits.Card, ...]:
+    """Return the cards that describe the planes, which are the same for all masks."""
+    header = fits.Header()
+    planes = [MaskPlane(name, description) for name, description in FIELD_PLANES.values()]
+    MaskSchema(planes, dtype=np.int32).update_header(header)
+    # For readers of the older layout, which have names of their own.
+    for name, bit in OurMask.plane_numbers().items():
+        header.set(f"MP_{name}", bit, "mask plane: bit")
+    return tuple(header.cards)
 
 
 def _completed(identity: Identity, exposure: Exposure) -> Identity:

@@ -35,18 +35,25 @@ class CompressedTiles:
 
     Attributes
     ----------
-    heap : `bytes`
-        Compressed bytes of all tiles.
+    bands : `list` [`bytes`]
+        Compressed bytes of all tiles, in order.
     sizes : `~numpy.ndarray` of int64, shape (rows,)
         Number of bytes of each tile.
     scales : `~numpy.ndarray` of float64, shape (rows,), or `None`
         Quantisation step of each tile; `None` for integers.
     """
 
-    def __init__(self, heap: bytes, sizes: NDArray[np.int64], scales: NDArray[np.float64] | None) -> None:
-        self.heap = heap
+    def __init__(
+        self, bands: list[bytes], sizes: NDArray[np.int64], scales: NDArray[np.float64] | None
+    ) -> None:
+        self.bands = bands
         self.sizes = sizes
         self.scales = scales
+
+    @property
+    def size(self) -> int:
+        """Number of compressed bytes."""
+        return int(self.sizes.sum())
 
     def table(self) -> bytes:
         """Return the rows of the FITS table that refer to the heap."""
@@ -112,8 +119,7 @@ def _in_bands(
 ) -> CompressedTiles:
     with ThreadPoolExecutor(max(1, min(len(os.sched_getaffinity(0)), 8))) as pool:
         bands = list(pool.map(in_this_context(compress), range(0, n_rows, _BAND_ROWS)))
-    heap = b"".join(band for band, _ in bands)
-    return CompressedTiles(heap, np.concatenate([sizes for _, sizes in bands]), scales)
+    return CompressedTiles([band for band, _ in bands], np.concatenate([sizes for _, sizes in bands]), scales)
 
 
 def _room(shape: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
