@@ -131,6 +131,9 @@ def write_exposure(path: str | Path, exposure: Exposure, identity: Identity | No
             exposure.wcs,
         )
         image = field_image(exposure, identity)
+        for plane in (image.image, image.variance):
+            # The archive writes one WCS for all planes; otherwise each would fit its own first.
+            plane.fits_wcs = None
         tree = archive.serialize_root(image, None, identity.butler_info)
         archive.write(path, tree)
 

@@ -96,7 +96,7 @@ def field_image(exposure: Exposure, identity: Identity) -> MaskedImage:
         metadata |= psf_metadata(exposure.psf)
     planes["metadata"] = metadata
     if not of_visit:
-        return _without_fits_wcs(MaskedImage(Image(exposure.image, bbox=bbox, unit=unit), **planes))
+        return MaskedImage(Image(exposure.image, bbox=bbox, unit=unit), **planes)
     if exposure.psf is None:
         # The type requires one; the metadata says that it is a stand-in.
         psf: Any = GaussianPointSpreadFunction(1.0, bbox, 11)
@@ -104,7 +104,7 @@ def field_image(exposure: Exposure, identity: Identity) -> MaskedImage:
     else:
         psf = PixelGridPsf(exposure.psf, bbox)
     kind = DifferenceImage if identity.dataset_type in DIFFERENCES else VisitImage
-    image = kind(
+    return kind(
         Image(exposure.image, bbox=bbox, unit=unit or astropy.units.electron),
         psf=psf,
         obs_info=_obs_info(exposure, identity),
@@ -115,14 +115,6 @@ def field_image(exposure: Exposure, identity: Identity) -> MaskedImage:
         band=identity.band or UNKNOWN,
         **planes,
     )
-    return _without_fits_wcs(image)
-
-
-def _without_fits_wcs[T: MaskedImage](image: T) -> T:
-    """Keep each plane from fitting a FITS WCS: the archive writes one for all of them, with all digits."""
-    for plane in (image.image, image.variance):
-        plane.fits_wcs = None
-    return image
 
 
 def unit_of(exposure: Exposure) -> astropy.units.UnitBase | None:
