@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from urllib.request import urlopen
 
 import pytest
+from accessibility import barriers, width_of
 from chromium import launch_chromium
-from kept_night import DETECTORS, EVIL, NIGHT, OBJECT, VISITS, make_kept_night, source_id
+from kept_night import DETECTORS, EVIL, OBJECT, VISITS, make_kept_night, source_id
 from playwright.sync_api import Page, expect, sync_playwright
 
 from prompt_processing.services.service import free_port
@@ -117,7 +118,7 @@ def test_nights_lead_to_a_visit(browser: Browser) -> None:
 
 def test_visit_shows_states_and_reasons_and_follows_the_keys(browser: Browser) -> None:
     browser.open(f"visit?visit={VISITS[0]}")
-    expect(browser.page.get_by_role("link", name=f"night {NIGHT}")).to_be_visible()
+    expect(browser.page.get_by_role("link", name="night 2026-05-31")).to_be_visible()
     browser.page.keyboard.press("m")
     browser.wait_for_address("metric=")
     browser.page.keyboard.press("p")
@@ -172,6 +173,24 @@ def test_object_shows_its_epochs_and_saves_a_table(browser: Browser) -> None:
     with page.expect_download() as download:
         page.get_by_text("CSV", exact=True).click()
     assert str(source_id(VISITS[0], DETECTORS[0])) in download.value.path().read_text()
+
+
+VIEWS = (
+    "nights",
+    f"visit?visit={VISITS[0]}",
+    f"detector?visit={VISITS[0]}&detector={DETECTORS[0]}&source={source_id(VISITS[0], DETECTORS[0])}",
+    f"object?object={OBJECT}",
+    "collections",
+)
+
+
+@pytest.mark.parametrize("address", VIEWS)
+def test_view_has_no_barriers_and_fits_a_narrow_screen(browser: Browser, address: str) -> None:
+    browser.open(address)
+    expect(browser.page.get_by_role("heading", level=1)).to_be_visible()
+    assert barriers(browser.page) == []
+    assert width_of(browser.page, 400) <= 400
+    browser.page.set_viewport_size({"width": 1300, "height": 1000})
 
 
 def test_wrong_address_is_explained(browser: Browser) -> None:

@@ -32,6 +32,22 @@ __all__ = ["make_app"]
 _NIGHT = re.compile(r"(\d{4})-(\d{2})-(\d{2})", re.ASCII)
 _LONGEST_NAME = 100
 _MOST_KEPT = 16
+_INDEX = """<!DOCTYPE html>
+<html lang="en">
+<head>
+{%metas%}
+<title>{%title%}</title>
+{%favicon%}
+{%css%}
+</head>
+<body>
+{%app_entry%}
+{%config%}
+{%scripts%}
+{%renderer%}
+</body>
+</html>
+"""
 _SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -80,6 +96,7 @@ def make_app(nights: Nights, prefix: str = "/", *, now: Callable[[], float] = ti
         requests_pathname_prefix=prefix,
         routes_pathname_prefix=prefix,
         compress=False,
+        index_string=_INDEX,
     )
     dash.layout = page()
     dash.clientside_callback(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import shutil
 import signal
 import sys
@@ -47,6 +45,7 @@ _WHERE = "Where it runs"
     prompt demo --instrument HSC --visits 2 --miniature 127x500
     prompt demo --camera small                                 # from raw frames to alerts
     prompt demo --services --detectors R22_S11 --keep          # on real servers that stay up
+    prompt demo --navigator                                    # watch the night in a browser
     """,
     statuses={
         1: "a visit was not processed, a goal that counts was missed, or the demo failed",
@@ -138,6 +137,12 @@ _WHERE = "Where it runs"
     help="Keep the night's outputs for the navigator, and the services running; print how to reach them.",
 )
 @option(
+    "--navigator",
+    is_flag=True,
+    section=_WHERE,
+    help="Show the night in a browser while it happens, and afterwards as with --keep.",
+)
+@option(
     "--services",
     is_flag=True,
     section=_WHERE,
@@ -151,7 +156,7 @@ _WHERE = "Where it runs"
     section=_WHERE,
     help="How visits reach the workers: over HTTP, or (with --services) from a Redis stream.",
 )
-def main(keep: bool, **options: Any) -> int:
+def main(keep: bool, navigator: bool, **options: Any) -> int:
     """Run prompt processing on a simulated night, with full-size detectors and real protocols.
 
     A sky is simulated, observed and processed: announcement, preload, image, alert production, APDB, alerts.
@@ -164,8 +169,11 @@ def main(keep: bool, **options: Any) -> int:
     The story raws has none of these: an observatory's raw frames are simulated, its camera is described and
     calibrated, templates are built, and a night is processed from a folder, each with one command.
     """
-    if _story(options) == "raws":
+    if _story({**options, "navigator": navigator}) == "raws":
         return _demonstrate_raws(options)
+    if navigator:
+        _require_navigator()
+        keep = True
     if options["platform"] == "keda" and not options["services"]:
         raise click.UsageError("--platform keda needs --services: there is no stand-in for Redis.")
 
@@ -182,6 +190,7 @@ def main(keep: bool, **options: Any) -> int:
         remove_work,
     )
     from prompt_processing.demo.table import goals_of
+    from prompt_processing.demo.waiting import stay
 
     demo, folders = _demo(options)
     # Tables are wide; a file or a pipe gets whole lines.
@@ -196,10 +205,12 @@ def main(keep: bool, **options: Any) -> int:
                 surroundings.install()
         with surroundings, Processes(folders.logs, {}) as processes:
             world = make_world(demo, folders, surroundings, processes, progress)
+            if navigator:
+                _show(world, processes, progress)
             result = _run(demo, world, processes, progress, console)
             if keep:
                 _keep(world, progress)
-                _stay(demo, world, console)
+                stay(demo, world, console)
             check_night(demo, result)
     except NightFailedError as error:
         console.print(f"[red]Not every visit was processed:[/red]\n{error}\nThe logs are in {folders.logs}.")
@@ -224,10 +235,25 @@ def _story(options: Mapping[str, Any]) -> str:
         story = options["story"] or load_instrument(options["instrument"]).simulation.story
     except InstrumentError as error:
         raise click.BadParameter(str(error.args[0]), param_hint="--instrument") from error
-    for name in ("services", "night", "detectors"):
+    for name in ("services", "night", "detectors", "navigator"):
         if story == "raws" and options[name]:
             raise click.UsageError(f"--{name} needs --story night.")
     return str(story)
+
+
+def _require_navigator() -> None:
+    from prompt_processing.demo.shown_night import can_show_night
+
+    if not can_show_night():
+        raise click.UsageError("--navigator needs the pages: pip install 'prompt-processing[demo,pages]'")
+
+
+def _show(world: World, processes: Processes, progress: Progress) -> None:
+    from prompt_processing.demo.shown_night import show_night
+
+    with progress.step("Starting the navigator"):
+        address = show_night(world, processes)
+    progress.report(f"The night is shown at {address}")
 
 
 def _demonstrate_raws(options: Mapping[str, Any]) -> int:
@@ -363,44 +389,6 @@ def _keep(world: World, progress: Progress) -> None:
 
     with progress.step("Keeping the night's outputs"):
         keep_outputs(world)
-
-
-def _stay(options: DemoOptions, world: World, console: Console) -> None:
-    """Print how to reach the services, and wait until interrupted."""
-    exports = _exports(world.environment)
-    path = world.folders.output / "environment.sh"
-    # It may hold credentials.
-    path.touch(mode=0o600)
-    path.write_text(exports)
-    log = world.folders.logs / f"{'activator' if options.platform == 'knative' else 'worker-1'}.log"
-    console.print(
-        f"""
-[bold]The services run until you press Ctrl-C.[/bold] In another terminal:
-
-    source {path}
-    prompt logs -f {log}
-    prompt tester upload {options.instrument} 1          # another visit
-    butler query-datasets $CENTRAL_REPO "*" --collections {world.output_collection()}
-    prompt repo check
-    prompt apdb status
-    prompt inspect
-    prompt navigator {world.folders.output}          # also when the services have stopped
-""",
-        highlight=False,
-        soft_wrap=True,
-    )
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        console.print("Stopping the services.")
-
-
-def _exports(environment: Mapping[str, str]) -> str:
-    names = [*environment, *(name for name in os.environ if name.startswith("AWS_"))]
-    values = {name: environment.get(name) or os.environ[name] for name in names}
-    exports = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(values.items())]
-    # The programs that the demo itself runs.
-    return "".join([f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH\n", *exports])
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import panel as pn
 
-__all__ = ["BUTTON", "column", "grid", "markup", "wrapped_row"]
+__all__ = ["BUTTON", "FIT", "checkbox", "column", "grid", "markup", "wrapped_row"]
 
 # Panel asks for the sum of the widths of all that is inside, which a narrow screen does not have.
-_FIT = ":host { min-width: 0 !important; max-width: 100%; }"
+FIT = ":host { min-width: 0 !important; max-width: 100%; }"
+"""Style of what is not wider than its place."""
 _WRAP = ":host { flex-wrap: wrap; align-items: flex-start; }"
 BUTTON = ".bk-btn { border: 1px solid #b8c0c8 !important; border-radius: 4px; background: #fff; }"
 """Style of small buttons, which are bare otherwise."""
@@ -26,6 +27,8 @@ a { color: #0b5cad; }
 a:focus-visible { outline: 3px solid #e69f00; }
 table { border-collapse: collapse; margin: 8px 0; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: 2px 0; }
+.scrolled { overflow-x: auto; }
+.scrolled:focus-visible { outline: 3px solid #e69f00; }
 th, td { text-align: left; padding: 3px 12px 3px 0; border-bottom: 1px solid #e4e8ec; vertical-align: top; }
 th { font-weight: 600; color: #45505c; }
 tr:hover td { background: #f3f7fb; }
@@ -36,7 +39,7 @@ dl.facts dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anyw
 .message { border-left: 5px solid #e69f00; background: #fff7e6; padding: 4px 10px; overflow-wrap: anywhere; }
 small { color: #5b6875; }
 .months { display: flex; flex-wrap: wrap; gap: 4px 28px; }
-table.month td, table.month th { border: 0; padding: 1px 6px; text-align: right; color: #7b8794; }
+table.month td, table.month th { border: 0; padding: 1px 6px; text-align: right; color: #5b6875; }
 td.night a { display: block; padding: 0 4px; border-radius: 3px; background: #dcebf9; font-weight: 600; }
 td.night a { text-decoration: none; }
 td.night a[aria-current] { background: #0b5cad; color: #fff; }
@@ -52,12 +55,12 @@ details summary { cursor: pointer; }
 
 def column(*items: Any, **options: Any) -> pn.Column:
     """Return a column as wide as its place."""
-    return pn.Column(*items, **{"sizing_mode": "stretch_width", "stylesheets": [_FIT]} | options)
+    return pn.Column(*items, **{"sizing_mode": "stretch_width", "stylesheets": [FIT]} | options)
 
 
 def wrapped_row(*items: Any, **options: Any) -> pn.Row:
     """Return a row whose items go on in the next line where the screen is narrow."""
-    return pn.Row(*items, sizing_mode="stretch_width", stylesheets=[_FIT, _WRAP], **options)
+    return pn.Row(*items, sizing_mode="stretch_width", stylesheets=[FIT, _WRAP], **options)
 
 
 def grid(*items: Any, narrowest: int = 300) -> pn.Row:
@@ -72,3 +75,11 @@ def markup(text: str = "", **options: Any) -> pn.pane.HTML:
     return pn.pane.HTML(
         text, **{"sizing_mode": "stretch_width", "stylesheets": [_STYLE], "margin": (2, 6)} | options
     )
+
+
+def checkbox(label: str, checked: bool, **options: Any) -> pn.widgets.CheckBoxGroup:
+    """Return one checkbox; its ``value`` holds the label while it is checked.
+
+    Panel's own single checkbox has its text beside the input, where a screen reader does not find it.
+    """
+    return pn.widgets.CheckBoxGroup(options=[label], value=[label] if checked else [], **options)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["escaped", "facts", "number", "sexagesimal", "table", "utc"]
+__all__ = ["day_text", "escaped", "facts", "number", "sexagesimal", "table", "utc"]
 
 _LONGEST = 400
 
@@ -66,7 +66,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "")
     above = f"<caption>{escaped(caption)}</caption>" if caption else ""
     names = "".join(f'<th scope="col">{escaped(name)}</th>' for name in head)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table>{above}<thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+    content = f"<table>{above}<thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+    # On a narrow screen the table moves, not the page; by keyboard, too.
+    name = escaped(caption or "Table")
+    return f'<div class="scrolled" tabindex="0" role="group" aria-label="{name}">{content}</div>'
 
 
 def utc(seconds: float | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
@@ -74,6 +77,12 @@ def utc(seconds: float | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     if seconds is None or not math.isfinite(seconds) or not 0 <= seconds < 4e9:
         return "–"
     return datetime.fromtimestamp(seconds, UTC).strftime(form)
+
+
+def day_text(night: int) -> str:
+    """Return a night (``YYYYMMDD``) with dashes."""
+    text = f"{night:08d}"
+    return f"{text[:-4]}-{text[-4:-2]}-{text[-2:]}"
 
 
 def sexagesimal(ra: float, dec: float) -> str:

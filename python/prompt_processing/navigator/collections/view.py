@@ -19,7 +19,7 @@ from prompt_processing.repository.plots.kinds import (
 )
 from prompt_processing.repository.plots.metrics import metric_differences
 
-from ..layout import markup, wrapped_row
+from ..layout import BUTTON, FIT, column, markup, wrapped_row
 from ..page import Page, View
 from ..remarks.panel import RemarkPanel, badges
 from ..remarks.store import Remark, RemarkError, SubjectKind, subject_of
@@ -80,20 +80,18 @@ class CollectionsView(View):
         self._figures.stylesheets = [*self._figures.stylesheets, STYLE]
         self._remarks = RemarkPanel(sources.remarks, page.tell, self._draw)
         self._make_controls()
+        self._inputs = column(
+            wrapped_row(self._repo, self._collection, self._other, self._mode),
+            wrapped_row(self._tab, self._instrument, self._skymap, self._names, self._columns),
+            wrapped_row(self._previous, self._place, self._next),
+        )
+        self._layout = column(self._inputs, self._heading, self._figures, self._remarks.content)
         self._load()
 
     @property
     def content(self) -> Any:
         """The page."""
-        return pn.Column(
-            wrapped_row(self._repo, self._collection, self._other, self._mode),
-            wrapped_row(self._tab, self._instrument, self._skymap, self._names, self._columns),
-            wrapped_row(self._previous, self._place, self._next),
-            self._heading,
-            self._figures,
-            self._remarks.content,
-            sizing_mode="stretch_width",
-        )
+        return self._layout
 
     def on_key(self, key: str) -> None:
         """Move to another place or plot, or change how two collections are shown."""
@@ -120,7 +118,7 @@ class CollectionsView(View):
     # Inputs
 
     def _make_controls(self) -> None:
-        options: dict[str, Any] = {"margin": (2, 6)}
+        options: dict[str, Any] = {"margin": (2, 6), "stylesheets": [FIT]}
         self._repo = pn.widgets.Select(label="Repository", width=260, **options)
         self._collection = pn.widgets.Select(label="Collection", width=330, **options)
         self._other = pn.widgets.Select(label="Compare with", width=330, **options)
@@ -135,8 +133,12 @@ class CollectionsView(View):
             label="Columns", options=list(range(1, _MOST_COLUMNS + 1)), width=80, **options
         )
         self._place = pn.widgets.Select(label="Place", width=300, **options)
-        self._previous = pn.widgets.Button(label="◀", width=40, margin=(20, 2), description="previous place")
-        self._next = pn.widgets.Button(label="▶", width=40, margin=(20, 2), description="next place")
+        self._previous = pn.widgets.Button(
+            label="◀", width=40, margin=(20, 2), description="previous place", stylesheets=[BUTTON]
+        )
+        self._next = pn.widgets.Button(
+            label="▶", width=40, margin=(20, 2), description="next place", stylesheets=[BUTTON]
+        )
         self._previous.on_click(lambda event: self._step(-1))
         self._next.on_click(lambda event: self._step(1))
         for field, widget in (
@@ -219,9 +221,12 @@ class CollectionsView(View):
             first = default if default in known else next(iter(known), "")
             state = with_changes(state, collection=first)
         if not state.collection:
-            self._heading.object = "<p>The repository has no collection with plots.</p>"
+            self._heading.object = "<h1>Collections</h1><p>The repository has no collection with plots.</p>"
             self._figures.object = ""
+            # Other repositories may have plots.
+            self._inputs.visible, self._remarks.content.visible = len(repositories) > 1, False
             return
+        self._inputs.visible = True
         self.state = state
         self._content = self._shelf.content(self._which)
         self._kinds, problem = chosen_kinds(self._content, state)

@@ -11,7 +11,7 @@ import panel as pn
 from prompt_processing.images.mask import Mask
 
 from ..colours import MASKS
-from ..layout import BUTTON, markup, wrapped_row
+from ..layout import BUTTON, checkbox, markup, wrapped_row
 from .state import DetectorState
 from .stretch import CURVES, SCALES
 
@@ -64,9 +64,9 @@ class Controls:
         for name in ("scale", "curve", "marks", "mode"):
             getattr(self, name).param.watch(partial(_report, choose, name), "value")
         self._masks = {
-            name: pn.widgets.Checkbox(
-                label=name,
-                value=name in state.masks,
+            name: checkbox(
+                name,
+                name in state.masks,
                 margin=(2, 8),
                 stylesheets=[f":host {{ border-left: 10px solid {MASKS[name]}; padding-left: 4px; }}"],
             )

@@ -10,10 +10,10 @@ import panel as pn
 
 from prompt_processing.nights.records import Night, Visit
 
-from ..layout import column, markup, wrapped_row
+from ..layout import checkbox, column, markup, wrapped_row
 from ..page import Page, View, link
 from ..sources import Sources
-from ..text import escaped, number, sexagesimal, table, utc
+from ..text import day_text, escaped, number, sexagesimal, table, utc
 from ..url_state import to_query, with_changes
 from .calendar import months
 from .from_repository import KeptNight, kept_nights, kept_visits
@@ -69,9 +69,7 @@ class NightView(View):
         self._nights: list[int] = []
         self._filter = pn.widgets.TextInput(label="Filter", value=state.filter, width=110, margin=(2, 6))
         self._survey = pn.widgets.TextInput(label="Survey", value=state.survey, width=140, margin=(2, 6))
-        self._problems = pn.widgets.Checkbox(
-            label="only visits with failures", value=state.problems, margin=(24, 6, 2, 6)
-        )
+        self._problems = checkbox("only visits with failures", state.problems, margin=(24, 6, 2, 6))
         for widget in (self._filter, self._survey, self._problems):
             widget.param.watch(self._on_filter, "value")
         self._layout = column(
@@ -137,7 +135,7 @@ class NightView(View):
         self._calendar.object = months(_notes(rows), chosen, self._address)
         self._heading.object = "".join(
             [
-                f"<h1>Night {_day(chosen)}</h1>",
+                f"<h1>Night {day_text(chosen)}</h1>",
                 *(
                     f"<p>{escaped(row.instrument)}: {row.n_visits} visits, {state_bar(row.states)}, "
                     f"{row.n_alerts} alerts, {row.n_sources} DiaSources, {utc(row.first, '%H:%M')} to "
@@ -178,7 +176,7 @@ class NightView(View):
         self.state = with_changes(self.state, night=chosen)
         self._calendar.object = months({one.night: one.chain for one in nights}, chosen, self._address)
         self._heading.object = (
-            f"<h1>Night {_day(chosen)}</h1><p>There is no database of nights: these are the visits with "
+            f"<h1>Night {day_text(chosen)}</h1><p>There is no database of nights: these are the visits with "
             "difference images in the repository.</p>"
         )
         self._visits.object = "".join(_kept_table(night, visits) for night, visits in shown.items())
@@ -203,11 +201,6 @@ def _notes(rows: Any) -> dict[int, str]:
         note = f"{row.instrument}: {row.n_visits} visits, {row.n_alerts} alerts"
         notes[row.night] = note if before is None else f"{before}; {note}"
     return notes
-
-
-def _day(night: int) -> str:
-    text = f"{night:08d}"
-    return f"{text[:-4]}-{text[-4:-2]}-{text[-2:]}"
 
 
 def _row(visit: Visit) -> list[str]:

@@ -13,7 +13,7 @@ from prompt_processing.nights.records import Detector, Visit
 from ..layout import column, grid, markup, wrapped_row
 from ..page import Page, View, link
 from ..sources import Sources
-from ..text import escaped, facts, number, sexagesimal, table, utc
+from ..text import day_text, escaped, facts, number, sexagesimal, table, utc
 from ..url_state import with_changes
 from .from_repository import kept_detectors
 from .states import chip, state_bar
@@ -164,7 +164,7 @@ class VisitView(View):
         position = None if visit.ra is None or visit.dec is None else sexagesimal(visit.ra, visit.dec)
         self._heading.object = (
             f"<h1>Visit {escaped(visit.visit or visit.group)}</h1>"
-            f'<p>{escaped(visit.instrument)}, <a href="{escaped(night)}">night {visit.night}</a>, '
+            f'<p>{escaped(visit.instrument)}, <a href="{escaped(night)}">night {day_text(visit.night)}</a>, '
             f"announced {utc(visit.announced)} UTC: {state_bar(visit.states)}</p>"
             + facts(
                 {

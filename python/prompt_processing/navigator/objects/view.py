@@ -102,7 +102,7 @@ class ObjectView(View):
             name: pn.widgets.TextInput(
                 label=label,
                 value=_text(getattr(state, name)),
-                width=165 if name in ("source", "object", "visit") else 105,
+                width=185 if name in ("source", "object", "visit") else 105,
                 margin=(2, 6),
             )
             for name, label in _LABELS.items()
@@ -307,7 +307,7 @@ class ObjectView(View):
             )
         more = f" (the first {_ROWS} are shown; files have all)" if len(found) > _ROWS else ""
         self._table.object = table(
-            ("DiaSource", "object", *shown, ""), rows, f"{len(found)} DiaSources{more}"
+            ("DiaSource", "object", *shown, "images"), rows, f"{len(found)} DiaSources{more}"
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import panel as pn
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..layout import markup, wrapped_row
+from ..layout import BUTTON, FIT, column, markup, wrapped_row
 from ..text import escaped, utc
 from .desk import RemarkDesk
 from .store import FLAGS, Remark, RemarkError, SubjectKind
@@ -42,25 +42,21 @@ class RemarkPanel:
         self._shown = markup()
         self._flags = {
             flag: pn.widgets.Toggle(
-                label=flag.capitalize(), width=70, color="primary", variant="outline", **_SMALL
+                label=flag.capitalize(), width=70, color="primary", variant="outline", margin=(20, 6, 2, 6)
             )
             for flag in FLAGS
         }
         self._note = pn.widgets.TextInput(
-            label="", placeholder="A sentence", max_length=1000, width=360, **_SMALL
+            label="Note", placeholder="A sentence", max_length=1000, width=360, stylesheets=[FIT], **_SMALL
         )
         self._quiet = False
         for flag, toggle in self._flags.items():
             toggle.param.watch(lambda event, flag=flag: self._on_flag(flag, bool(event.new)), "value")
         # Its value changes a second time when the input loses the focus.
         self._note.param.watch(self._on_note, "enter_pressed")
-        self._add = pn.widgets.Button(label="Add note", width=80, **_SMALL)
+        self._add = pn.widgets.Button(label="Add note", width=80, stylesheets=[BUTTON], margin=(20, 6, 2, 6))
         self._add.on_click(self._on_note)
-        self._layout = pn.Column(
-            self._shown,
-            wrapped_row(*self._flags.values(), self._note, self._add),
-            sizing_mode="stretch_width",
-        )
+        self._layout = column(self._shown, wrapped_row(*self._flags.values(), self._note, self._add))
         self._layout.visible = desk.configured
 
     @property
