@@ -20,10 +20,12 @@ from prompt_processing.instruments.description.instrument import (
     read_instrument,
 )
 
-from .electronics import RoughElectronics, measure
-from .frames import Frame, read_frame
+from .electronics import CENTRE, RoughElectronics, measure
+from .filters import guess_filters
+from .frames import Frame, read_frames
 from .guess import Guess
-from .guesses import guess_filters, guess_header, guess_recognition, guess_types
+from .guesses import guess_header, guess_recognition, guess_types
+from .kinds import usual_types
 from .optics import guess_optics, guess_site
 from .positions import positions
 from .structure import FoundAmplifier, FoundDetector, Structure, find_structure
@@ -31,6 +33,7 @@ from .structure import FoundAmplifier, FoundDetector, Structure, find_structure
 __all__ = ["Draft", "DraftError", "draft_instrument"]
 
 _PIPELINES = ("ApPipe.yaml", "Isr.yaml", "Preprocessing.yaml", "SingleFrame.yaml")
+_ELECTRONICS = "electronics.csv"
 _FULL_SCALE = {"uint16": 65535, "int16": 32767, "int32": 2**31 - 1, "float32": 65535}
 
 
@@ -81,10 +84,12 @@ def draft_instrument(paths: Sequence[Path], folder: Path, name: str | None = Non
         raise DraftError(f"{name!r} is not a name of an instrument: letters, digits and _, first a letter.")
     if folder.exists() and any(folder.iterdir()):
         raise DraftError(f"{folder} is not empty.")
-    frames = [read_frame(path) for path in paths]
-    text, to_confirm = describe(frames, name)
+    frames = read_frames(paths)
+    text, to_confirm, electronics = describe(frames, name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
+    if electronics:
+        (folder / _ELECTRONICS).write_text(electronics, encoding="utf-8")
     pipelines = folder / "pipelines"
     pipelines.mkdir()
     for file in _PIPELINES:
@@ -100,7 +105,7 @@ def draft_instrument(paths: Sequence[Path], folder: Path, name: str | None = Non
     return Draft(instrument, to_confirm, kinds)
 
 
-def describe(frames: Sequence[Frame], name: str) -> tuple[str, dict[str, str]]:
+def describe(frames: Sequence[Frame], name: str) -> tuple[str, dict[str, str], str]:
     """Describe an instrument by its frames.
 
     Returns
@@ -109,6 +114,8 @@ def describe(frames: Sequence[Frame], name: str) -> tuple[str, dict[str, str]]:
         Content of ``instrument.yaml``.
     to_confirm
         How to find out what was only guessed, by the path of the value.
+    electronics
+        Content of ``electronics.csv``; empty for a camera of one detector.
     """
     structure = find_structure(frames)
     rules = guess_header(frames)
@@ -118,7 +125,7 @@ def describe(frames: Sequence[Frame], name: str) -> tuple[str, dict[str, str]]:
     site = guess_site(frames)
     writer = _Writer()
     header = frames[0].header
-    writer.line(f"name: {name}")
+    writer.line(f"name: {_flow(name)}")
     described = str(header.get("INSTRUME", "") or header.get("DETECTOR", "") or name).strip()
     writer.line(f"description: {_flow(described)}")
     recognised = guess_recognition(frames)
@@ -135,7 +142,7 @@ def describe(frames: Sequence[Frame], name: str) -> tuple[str, dict[str, str]]:
         "# The distortion is not modelled; positions are padded by this fraction of the field radius."
     )
     writer.value("distortion_bound", Guess(0.002, "guessed"))
-    _write_detectors(writer, frames, structure, optics["pixel_mm"].value)
+    electronics = _write_detectors(writer, frames, structure, optics["pixel_mm"].value)
     writer.blank("Filters: the band of each")
     writer.line("filters:")
     for filter_, band in {**filters, "unknown": Guess("unknown")}.items():
@@ -151,22 +158,30 @@ def describe(frames: Sequence[Frame], name: str) -> tuple[str, dict[str, str]]:
             writer.value(text, Guess(kind), indent=2, path=f"image_types.{text}")
     missing = [kind for kind in ("bias", "dark", "flat", "science") if kind not in types.values()]
     if missing:
+        if types:
+            writer.line("  # Usual names of kinds that were not among the frames.")
+            known = {text.lower() for text in types}
+            for text, kind in usual_types(missing).items():
+                if text not in known:
+                    writer.line(f"  {_flow(text)}: {kind}")
         writer.doubt(
             "image_types", f"how headers name {', '.join(missing)} frames: none was among the frames"
         )
     for path, doubt in structure.doubts.items():
         writer.doubt(path, doubt)
     _write_raw(writer, frames, structure)
-    return writer.text(), writer.doubts
+    return writer.text(), writer.doubts, electronics
 
 
-def _write_detectors(writer: _Writer, frames: Sequence[Frame], structure: Structure, pixel_mm: float) -> None:
+def _write_detectors(writer: _Writer, frames: Sequence[Frame], structure: Structure, pixel_mm: float) -> str:
+    """Write the detectors; return the table of the electronics of several."""
     kinds: dict[str, FoundDetector] = {}
     kind_of: dict[int, str] = {}
     for detector in structure.detectors:
         known = next((name for name, one in kinds.items() if _same_layout(one, detector)), None)
         kind_of[detector.id] = known or f"CCD{len(kinds) + 1}" if len(structure.detectors) > 1 else "CCD"
         kinds.setdefault(kind_of[detector.id], detector)
+    brightest = _brightest(frames, structure.detectors[0].amplifiers[0])
     writer.blank(
         "Detectors and amplifiers; gain in electrons per ADU, read noise and saturation in electrons"
     )
@@ -177,20 +192,31 @@ def _write_detectors(writer: _Writer, frames: Sequence[Frame], structure: Struct
         writer.line(f"    rows: {detector.height}")
         writer.line("    amplifiers:")
         for amplifier in detector.amplifiers:
-            writer.line(f"      - name: {amplifier.name}")
+            writer.line(f"      - name: {_flow(amplifier.name)}")
             if amplifier.hdu:
                 writer.line(f"        hdu: {amplifier.hdu}")
             for section, text in amplifier.sections.items():
                 writer.line(f'        {section}: "{text}"')
-            values = _values(frames, amplifier)
-            for key, guess in values.items():
-                writer.value(
-                    key, guess, indent=8, path=f"amplifier_kinds.{kind}.amplifiers.{amplifier.name}.{key}"
-                )
+            if len(structure.detectors) == 1:
+                for key, guess in _values(frames, amplifier, brightest).items():
+                    writer.value(key, guess, indent=8, path=f"amplifier_kinds.{kind}.amplifiers.{key}")
+    rows = []
+    if len(structure.detectors) > 1:
+        writer.line(f"electronics: {_ELECTRONICS}")
+        rows.append("detector,amplifier,gain,read_noise,saturation")
+        for detector in structure.detectors:
+            for amplifier in detector.amplifiers:
+                values = _values(frames, amplifier, brightest)
+                for key, guess in values.items():
+                    if guess.doubt:
+                        writer.doubt(f"electronics.{key}", guess.doubt)
+                numbers = ",".join(f"{guess.value:g}" for guess in values.values())
+                rows.append(f"{detector.id},{amplifier.name},{numbers}")
     writer.line("detectors:")
     for detector, (x, y) in zip(structure.detectors, positions(structure.detectors, pixel_mm), strict=True):
         entry = {"id": detector.id, "name": detector.name, "kind": kind_of[detector.id], "x_mm": x, "y_mm": y}
         writer.line(f"  - {_flow(entry)}")
+    return "".join(f"{row}\n" for row in rows)
 
 
 def _same_layout(one: FoundDetector, other: FoundDetector) -> bool:
@@ -201,16 +227,15 @@ def _same_layout(one: FoundDetector, other: FoundDetector) -> bool:
     )
 
 
-def _values(frames: Sequence[Frame], amplifier: FoundAmplifier) -> dict[str, Guess]:
+def _values(frames: Sequence[Frame], amplifier: FoundAmplifier, brightest: float) -> dict[str, Guess]:
     """Return gain, read noise and saturation: of the header, measured, or guessed."""
-    rough = measure(frames, amplifier.hdu)
+    rough = measure(frames, lambda frame: amplifier.centre(frame, CENTRE))
     gain = _gain(amplifier, rough)
     read_noise = _read_noise(amplifier, rough, gain.value)
     if amplifier.saturation_adu is not None:
         saturation = Guess(round(amplifier.saturation_adu * gain.value), "the header's, times the gain")
     else:
         limit = _FULL_SCALE[frames[0].images[0].pixel_type]
-        brightest = _brightest(frames)
         adu = min(limit, brightest) if brightest > 0.9 * 65535 else min(limit, 65535)
         saturation = Guess(
             round(0.95 * adu * gain.value),
@@ -254,10 +279,10 @@ def _read_noise(amplifier: FoundAmplifier, rough: RoughElectronics, gain: float)
     )
 
 
-def _brightest(frames: Sequence[Frame]) -> float:
+def _brightest(frames: Sequence[Frame], amplifier: FoundAmplifier) -> float:
     for frame in frames:
         if frame.kind in (None, "science"):
-            return float(np.max(frame.pixels(frame.images[0])))
+            return float(np.nanmax(amplifier.centre(frame, 10**6)))
     return 0.0
 
 
@@ -269,7 +294,9 @@ def _write_raw(writer: _Writer, frames: Sequence[Frame], structure: Structure) -
     writer.line("  layout: sections")
     writer.line(f"  pixel_type: {image.pixel_type}")
     writer.line(f"  largest_value: {_FULL_SCALE[image.pixel_type]}")
-    level = measure(frames).level
+    level = next(
+        (float(np.median(frame.pixels(frame.images[0]))) for frame in frames if frame.kind == "bias"), None
+    )
     if level is not None and level > 0:
         writer.line(f"  bias_level: [{math.floor(0.98 * level)}, {math.ceil(1.02 * level)}]")
     if frame.compressed:

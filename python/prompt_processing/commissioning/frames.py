@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_processing.instruments.errors import RawFileError
-from prompt_processing.instruments.header_files import holds_image, plain_header
+from prompt_processing.instruments.header_files import holds_image, image_shape, plain_header
 
-__all__ = ["Frame", "Image", "kind_of", "read_frame"]
+from .kinds import kind_named, type_keyword
 
-_KINDS = (
-    ("bias", ("bias", "zero")),
-    ("dark", ("dark",)),
-    ("flat", ("flat",)),
-    ("fringe", ("fringe",)),
-    ("science", ("light", "object", "science", "expos", "target", "sky", "std")),
-)
-"""Kinds of frames, by what the text of a header contains."""
-
-TYPE_KEYWORDS = ("IMAGETYP", "IMAGTYP", "IMGTYPE", "OBSTYPE", "OBS_TYPE", "OBS-TYPE", "DATA-TYP", "FRAMETYP")
+__all__ = ["Frame", "Image", "read_frame", "read_frames"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,11 +53,13 @@ class Frame:
     primary
         Keywords of the primary HDU.
     comments
-        Comments of its cards, by keyword.
+        Comments of its cards and of those of the first image, by keyword.
     images
         Its two-dimensional images.
     compressed
         Whether they are tile-compressed.
+    kind
+        Bias, dark, flat, fringe or science; `None` if the header does not say.
     """
 
     path: Path
@@ -74,19 +67,15 @@ class Frame:
     images: Sequence[Image]
     compressed: bool
     comments: Mapping[str, str] = field(default_factory=dict)
+    kind: str | None = None
 
     @property
     def header(self) -> dict[str, Any]:
         """Keywords of the primary HDU and of the first image, which take precedence."""
         return {**self.primary, **self.images[0].header}
 
-    @property
-    def kind(self) -> str | None:
-        """Kind of the frame; `None` if the header does not say."""
-        return kind_of(self.header)
-
-    def pixels(self, image: Image) -> NDArray[np.float64]:
-        """Read the pixels of an image, ADU.
+    def pixels(self, image: Image, box: tuple[slice, slice] | None = None) -> NDArray[np.float64]:
+        """Read the pixels of an image, or those of some rows and columns, ADU.
 
         Raises
         ------
@@ -95,23 +84,28 @@ class Frame:
         """
         try:
             with fitsio.FITS(str(self.path)) as fits:
-                return np.asarray(fits[image.hdu].read(), np.float64)
+                hdu = fits[image.hdu]
+                if box is not None and hdu.get_info()["ndims"] == 2:
+                    return np.asarray(hdu[box], np.float64)
+                read = np.asarray(hdu.read(), np.float64)
+                return read.reshape(read.shape[-2:])[box or ...]
         except (OSError, ValueError) as error:
             raise RawFileError(str(self.path), f"unreadable or truncated: {error}") from error
 
 
-def kind_of(header: Mapping[str, Any]) -> str | None:
-    """Return the kind of a frame: bias, dark, flat, fringe or science; `None` if the header does not say."""
-    for keyword in TYPE_KEYWORDS:
-        if isinstance(value := header.get(keyword), str):
-            return kind_named(value)
-    return None
+def read_frames(paths: Sequence[Path]) -> list[Frame]:
+    """Read the headers of several files, and find out together which keyword has the kind.
 
-
-def kind_named(text: str) -> str | None:
-    """Return the kind of frame that a text means, or `None`."""
-    lower = text.lower()
-    return next((kind for kind, words in _KINDS if any(word in lower for word in words)), None)
+    Raises
+    ------
+    RawFileError
+        Raised if a file is unreadable or has no image of two axes.
+    """
+    frames = [read_frame(path) for path in paths]
+    keyword = type_keyword([frame.header for frame in frames])
+    if keyword is None:
+        return frames
+    return [replace(frame, kind=kind_named(str(frame.header.get(keyword, "")))) for frame in frames]
 
 
 def read_frame(path: Path) -> Frame:
@@ -126,23 +120,21 @@ def read_frame(path: Path) -> Frame:
         with fitsio.FITS(str(path)) as fits:
             written = fits[0].read_header()
             primary = plain_header(written)
-            images = []
+            comments = _comments(written)
+            images: list[Image] = []
             compressed = False
             for number, hdu in enumerate(fits):
                 if not holds_image(hdu):
                     continue
-                header = primary if number == 0 else plain_header(hdu.read_header())
+                own = written if number == 0 else hdu.read_header()
+                header = plain_header(own)
                 compressed = (
                     compressed or bool(hdu.is_compressed()) if hasattr(hdu, "is_compressed") else compressed
                 )
-                height, width = (int(size) for size in hdu.get_info()["dims"])
+                height, width = image_shape(hdu)
                 if min(height, width) > 1:
+                    comments = comments if images else {**comments, **_comments(own)}
                     images.append(Image(number, header, width, height, _pixel_type(header)))
-            comments = {
-                record["name"]: str(record.get("comment", ""))
-                for record in written.records()
-                if record.get("name")
-            }
     except (OSError, ValueError) as error:
         lines = str(error).strip().splitlines()
         raise RawFileError(str(path), f"unreadable: {lines[-1] if lines else error!r}") from error
@@ -151,6 +143,12 @@ def read_frame(path: Path) -> Frame:
             str(path), "it has no image of two axes; colour images (NAXIS = 3) are not raws of a detector."
         )
     return Frame(path, primary, images, compressed, comments)
+
+
+def _comments(header: Any) -> dict[str, str]:
+    return {
+        record["name"]: str(record.get("comment", "")) for record in header.records() if record.get("name")
+    }
 
 
 def _pixel_type(header: Mapping[str, Any]) -> str:

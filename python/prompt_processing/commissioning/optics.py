@@ -15,6 +15,33 @@ from .guess import Guess
 
 __all__ = ["guess_optics", "guess_site", "wcs_matrix"]
 
+_SITES = (
+    ("LONG-OBS", "LAT-OBS", "ALT-OBS"),
+    ("SITELONG", "SITELAT", "SITEELEV"),
+    ("OBS-LONG", "OBS-LAT", "OBS-ELEV"),
+    ("OBSLONG", "OBSLAT", "OBSALT"),
+    ("OBSLON", "OBSLAT", "OBSALT"),
+    ("LONGITUD", "LATITUDE", "HEIGHT"),
+    ("GEOLON", "GEOLAT", "GEOELEV"),
+    ("ESO TEL GEOLON", "ESO TEL GEOLAT", "ESO TEL GEOELEV"),
+    ("OBSGEO-L", "OBSGEO-B", "OBSGEO-H"),
+    ("SITE-LON", "SITE-LAT", "SITE-ELE"),
+    ("TELLONG", "TELLAT", "TELALT"),
+    ("LON", "LAT", "ELEVATIO"),
+)
+"""Keywords of longitude, latitude and height."""
+_PIXEL_SIZES = (
+    ("XPIXSZ", 1e-3),
+    ("PIXSIZE1", 1e-3),
+    ("PIXSIZE", 1e-3),
+    ("PIXELSIZ", 1e-3),
+    ("CCDPSIZE", 1e-3),
+    ("CCDXPIXE", 1e3),
+    ("ESO DET CHIP1 PSZX", 1e-3),
+    ("ESO DET CHIP PSZX", 1e-3),
+)
+"""Keywords of the size of a pixel, and their unit in mm."""
+_EAST_POSITIVE = ("ESO TEL GEOLON", "OBSGEO-L")
 _SCALES = ("PIXSCALE", "PIXSCAL1", "SECPIX", "SECPIX1", "CCDSCALE", "SCALE", "PIXELSCL")
 
 
@@ -27,13 +54,7 @@ def guess_site(frames: Sequence[Frame]) -> Guess | None:
             return Guess(
                 _site(place.lon.deg, place.lat.deg, place.height.to_value(u.m)), "from OBSGEO-X, Y, Z"
             )
-        for longitude, latitude, height in (
-            ("LONG-OBS", "LAT-OBS", "ALT-OBS"),
-            ("SITELONG", "SITELAT", "SITEELEV"),
-            ("OBS-LONG", "OBS-LAT", "OBS-ELEV"),
-            ("LONGITUD", "LATITUDE", "HEIGHT"),
-            ("GEOLON", "GEOLAT", "GEOELEV"),
-        ):
+        for longitude, latitude, height in _SITES:
             lon, lat = _degrees(header.get(longitude)), _degrees(header.get(latitude))
             if lon is None or lat is None:
                 continue
@@ -41,10 +62,21 @@ def guess_site(frames: Sequence[Frame]) -> Guess | None:
             return Guess(
                 _site(lon, lat, float(up) if isinstance(up, int | float) else 0.0),
                 f"from {longitude}, {latitude}",
-                "the sign of the longitude (east is positive; some software writes west so)"
-                + ("" if isinstance(up, int | float) else ", and the height"),
+                _doubt_of_site(longitude in _EAST_POSITIVE, isinstance(up, int | float)),
             )
     return None
+
+
+def _doubt_of_site(is_east_positive: bool, has_height: bool) -> str:
+    doubts = [
+        *(
+            []
+            if is_east_positive
+            else ["the sign of the longitude (east is positive; some software writes west so)"]
+        ),
+        *([] if has_height else ["the height"]),
+    ]
+    return ", and ".join(doubts)
 
 
 def guess_optics(frames: Sequence[Frame]) -> dict[str, Guess]:
@@ -87,10 +119,14 @@ def guess_optics(frames: Sequence[Frame]) -> dict[str, Guess]:
 
 
 def _pixel_mm(header: Mapping[str, Any]) -> Guess | None:
-    for keyword, unit_mm in (("XPIXSZ", 1e-3), ("PIXSIZE1", 1e-3), ("PIXSIZE", 1e-3), ("CCDXPIXE", 1e3)):
+    for keyword, unit_mm in _PIXEL_SIZES:
         value = header.get(keyword)
         if isinstance(value, int | float) and value > 0:
             size = float(value) * unit_mm
+            binning = header.get("XBINNING", 1)
+            if keyword == "PIXSIZE1" and isinstance(binning, int):
+                # INDI writes the size of a pixel before binning, others that of the image's pixels.
+                size *= max(binning, 1)
             height = header.get("YPIXSZ")
             doubt = ""
             if keyword == "XPIXSZ" and isinstance(height, int | float) and abs(height / value - 1) > 0.005:

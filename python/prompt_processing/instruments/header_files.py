@@ -18,6 +18,7 @@ from .translators import instrument_of, translator_for
 __all__ = [
     "header_identity",
     "holds_image",
+    "image_shape",
     "instrument_of_header",
     "merged_header",
     "parse_sidecar",
@@ -117,7 +118,9 @@ def read_header(path: str | Path, detector: int | None = None) -> dict[str, Any]
         with fitsio.FITS(str(path)) as fits:
             header = plain_header(fits[0].read_header())
             if len(fits) > 1 and header.get("NAXIS", 0) == 0:
-                header = merged_header(header, plain_header(fits[1].read_header()))
+                # Tables may precede the images.
+                first = next((hdu for hdu in fits if holds_image(hdu)), fits[1])
+                header = merged_header(header, plain_header(first.read_header()))
     except (OSError, ValueError) as error:
         # ValueError: the header has bytes that are not text.
         lines = str(error).strip().splitlines()
@@ -189,8 +192,19 @@ def holds_image(hdu: Any) -> bool:
     """Return whether an HDU of fitsio holds a two-dimensional image with pixels."""
     if hdu.get_exttype() not in ("IMAGE_HDU", 0):
         return False
+    return min(image_shape(hdu)) > 0
+
+
+def image_shape(hdu: Any) -> tuple[int, int]:
+    """Return height and width of the image of an HDU of fitsio, pixels; zeros if it has none of two axes.
+
+    Some programs write a third axis of length 1.
+    """
     info = hdu.get_info()
-    return info["ndims"] == 2 and all(info["dims"])
+    dims = [int(size) for size in info["dims"]] if info["ndims"] >= 2 else []
+    if not dims or any(size != 1 for size in dims[:-2]):
+        return 0, 0
+    return dims[-2], dims[-1]
 
 
 def _listed(headers: Mapping[int, Any]) -> str:

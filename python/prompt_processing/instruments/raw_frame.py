@@ -220,7 +220,11 @@ def _read_images(
     if Path(source).suffix != ".gz" and all(is_row_compressed(header) for header in headers):
         starts = [int(fits[number].get_offsets()["data_start"]) for number in numbers]
         return list(read_row_compressed(source, list(zip(headers, starts, strict=True))))
-    return [fits[number].read() for number in numbers]
+    return [_without_unit_axes(fits[number].read()) for number in numbers]
+
+
+def _without_unit_axes(image: NDArray[Any]) -> NDArray[Any]:
+    return image.reshape(image.shape[-2:])
 
 
 def _first_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from astropy.table import Table, vstack
 from lsst.daf.butler import DeferredDatasetHandle
 from lsst.pex.config import DictField, Field, RangeField
@@ -19,6 +20,7 @@ from lsst.pipe.base import (
 from prompt_processing.imaging.calibration.astrometry import AstrometryOptions
 from prompt_processing.imaging.calibration.calibrate import CalibrateOptions, calibrate_image
 from prompt_processing.imaging.calibration.colour_terms import ColourTerm
+from prompt_processing.imaging.calibration.nearest_band import nearest_band
 from prompt_processing.imaging.calibration.photometry import PhotometryOptions
 from prompt_processing.imaging.calibration.psf_model import PsfOptions
 from prompt_processing.imaging.calibration.reference_epoch import at_epoch
@@ -147,6 +149,8 @@ class CalibrateImageTask(NumericsTask):
         formula = self._colour_term(first.visit_info)
         if formula is not None:
             reference = _with_colour_term(reference, formula, band)
+        else:
+            reference = self._with_nearest_band(reference, band)
         result = calibrate_image(exposures, reference, band, options=self._options())
         for name, value in result.summary.items():
             self.metadata[name] = value
@@ -161,6 +165,24 @@ class CalibrateImageTask(NumericsTask):
             stars=result.stars,
             photo_calib=result.photo_calib,
         )
+
+    def _with_nearest_band(self, reference: Table, band: str) -> Table:
+        """Return a catalogue that lacks a band with the fluxes of the nearest in its place."""
+        known = {
+            name.removesuffix("_flux")
+            for name in reference.colnames
+            if name.endswith("_flux") and np.isfinite(np.asarray(reference[name], float)).any()
+        }
+        nearest = nearest_band(band, known)
+        if nearest is None or nearest == band:
+            return reference
+        self.log.warning(
+            "The reference catalogue has no %s magnitudes: those in %s serve instead, without a colour term. "
+            "Declare one in colour_terms of the instrument.",
+            band, nearest,
+        )  # fmt: skip
+        self.metadata["reference_band"] = nearest
+        return _with_colour_term(reference, nearest, band)
 
     def _colour_term(self, info: VisitInfo) -> str | None:
         """Return the formula of a filter: that of the configuration, or of the instrument's description."""

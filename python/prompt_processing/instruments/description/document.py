@@ -231,6 +231,9 @@ class HeaderDocument(_Document):
     """Frame of the pointing."""
     frame_keyword: str | None = None
     """Keyword that names it, where present."""
+    equinox_keyword: str | None = None
+    """Keyword with the equinox of the pointing, a year such as 2024.5; by default 2000. Positions of another
+    equinox are FK5."""
     rotation: RotationRule | None = None
     """Angle of focal-plane +Y, east of north."""
     airmass: KeywordRule | None = None

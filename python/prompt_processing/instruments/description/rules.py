@@ -17,6 +17,10 @@ from ..errors import HeaderError
 __all__ = ["AngleRule", "KeywordRule", "RotationRule", "TimeRule", "defined", "matches"]
 
 
+_FIRST_YEAR_OF_1900 = 70
+"""Years of two digits below are of this century."""
+
+
 def defined(header: Mapping[str, Any], keyword: str) -> bool:
     """Return whether a header has a value for a keyword: not blank, not undefined, not NaN."""
     value = header.get(keyword)
@@ -258,9 +262,12 @@ class TimeRule(_Rule):
 
     time_keywords: tuple[str, ...] = ()
     """Keywords with the time of day, for dates without it."""
+    time_unit: Literal["hours", "seconds"] | None = None
+    """Unit of times of day that are numbers since midnight; by default ``hh:mm:ss``."""
     format: Literal["fits", "mjd", "jd"] = "fits"
-    """``YYYY-MM-DDThh:mm:ss``, or Modified Julian Days, or Julian Days."""
-    scale: Literal["utc", "tai"] = "utc"
+    """``YYYY-MM-DDThh:mm:ss``, or Modified Julian Days, or Julian Days. Dates may also be written as
+    ``YYYY/MM/DD``, ``YYYYMMDD`` or, day first, as ``DD/MM/YY``."""
+    scale: Literal["utc", "tai", "tt"] = "utc"
     scale_keyword: str | None = "TIMESYS"
     """Keyword that names the scale, where present."""
     add_hours: float = 0.0
@@ -279,7 +286,7 @@ class TimeRule(_Rule):
             return None
         value, scale = header[keyword], self.scale
         named = str(header.get(self.scale_keyword, "")).strip().lower() if self.scale_keyword else ""
-        if named in ("utc", "tai"):
+        if named in ("utc", "tai", "tt"):
             scale = named  # type: ignore[assignment]
         try:
             if self.format == "fits":
@@ -292,16 +299,29 @@ class TimeRule(_Rule):
 
     def _date(self, header: Mapping[str, Any], text: str) -> str:
         """Return a date and time in the standard's form."""
-        # Some programs write blanks beside the T, or instead of it, or a Z at the end.
-        date = re.sub(r"\s*[T\s]\s*", "T", text.strip()).removesuffix("Z").replace("/", "-")
-        if "T" in date:
-            return date
-        time = next((key for key in self.time_keywords if defined(header, key)), None)
-        if time is None:
-            if self.time_keywords:
-                raise ValueError(f"it has no time of day, and {' and '.join(self.time_keywords)} are missing")
-            raise ValueError("it has no time of day")
-        return f"{date}T{str(header[time]).strip()}"
+        # Some programs write blanks beside the T, or instead of it, or a Z or another name of UTC at the end.
+        text = re.sub(r"\s*(Z|UTC?|GMT|\+00:?00)$", "", text.strip())
+        day, _, clock = re.sub(r"\s*[T\s]\s*", "T", text).partition("T")
+        if not clock:
+            time = next((key for key in self.time_keywords if defined(header, key)), None)
+            if time is None:
+                if self.time_keywords:
+                    missing = " and ".join(self.time_keywords)
+                    raise ValueError(f"it has no time of day, and {missing} are missing")
+                raise ValueError("it has no time of day")
+            clock = self._clock(header[time])
+        return f"{_iso_day(day)}T{_iso_clock(clock)}"
+
+    def _clock(self, value: Any) -> str:
+        if self.time_unit is None:
+            # Some keywords repeat the date.
+            return re.split(r"[T\s]+", str(value).strip())[-1].removesuffix("Z")
+        seconds = float(value) * (3600 if self.time_unit == "hours" else 1)
+        if not 0 <= seconds < 86400:
+            raise ValueError(f"{value!r} is not a time of day in {self.time_unit}")
+        # Microseconds, so that no rounding makes a minute of 60 seconds.
+        minutes, rest = divmod(round(seconds * 1e6), 60_000_000)
+        return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest / 1e6:09.6f}"
 
     def cards(self, when: Time) -> dict[str, Any]:
         """Return keywords in which `time` finds a time."""
@@ -315,3 +335,29 @@ class TimeRule(_Rule):
             date, _, clock = scaled.isot.partition("T")
             return {**stamp, self.keywords[0]: date, self.time_keywords[0]: clock}
         return {**stamp, self.keywords[0]: scaled.isot}
+
+
+def _iso_day(day: str) -> str:
+    """Return a date as ``YYYY-MM-DD``; other texts are returned as they are."""
+    if match := re.fullmatch(r"(\d{4})[-/.](\d\d?)[-/.](\d\d?)|(\d{4})(\d\d)(\d\d)", day):
+        year, month, date = (part for part in match.groups() if part is not None)
+        return f"{year}-{int(month):02d}-{int(date):02d}"
+    # The form of the standard before 1999.
+    if match := re.fullmatch(r"(\d\d?)[-/.](\d\d?)[-/.](\d{4}|\d\d)", day):
+        date, month, year = match.groups()
+        if len(year) == 2:
+            year = f"19{year}" if int(year) >= _FIRST_YEAR_OF_1900 else f"20{year}"
+        if int(month) > 12:
+            date, month = month, date
+        return f"{year}-{int(month):02d}-{int(date):02d}"
+    return day
+
+
+def _iso_clock(clock: str) -> str:
+    """Return a time of day with two digits of hours, minutes and seconds."""
+    if match := re.fullmatch(r"(\d\d?):(\d\d?):(\d\d?)(\.\d*)?", clock):
+        hours, minutes, seconds, fraction = match.groups()
+        return f"{int(hours):02d}:{int(minutes):02d}:{int(seconds):02d}{fraction or ''}"
+    if match := re.fullmatch(r"(\d\d)(\d\d)(\d\d(?:\.\d*)?)", clock):
+        return ":".join(match.groups())
+    return clock

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import astropy.units as u
 from astro_metadata_translator import FitsTranslator, cache_translation
-from astropy.coordinates import AltAz, Angle, EarthLocation, SkyCoord
+from astropy.coordinates import FK5, AltAz, Angle, EarthLocation, SkyCoord
 from astropy.time import Time, TimeDelta
 
 from ..errors import HeaderError
@@ -25,6 +25,7 @@ __all__ = ["DescribedTranslator", "make_translator"]
 _SKY_TYPES = {"science", "object", "standard", "sky flat"}
 _BLIND_TYPES = {"bias", "zero", "dark", "dome flat"}
 _LOWEST_ALTITUDE = -5.55
+_STANDARD_EQUINOX = 2000.0
 
 
 class DescribedTranslator(FitsTranslator):
@@ -57,6 +58,13 @@ class DescribedTranslator(FitsTranslator):
             return None
         self._used_these_cards(*rule.keywords)
         return rule.number(self._header)
+
+    def _optional(self, rule: KeywordRule | None) -> float | None:
+        """Return a number that an observation can do without; `None` for texts such as N/A."""
+        try:
+            return self._number(rule)
+        except HeaderError:
+            return None
 
     def _seconds(self, rule: KeywordRule) -> u.Quantity:
         seconds = self._number(rule)
@@ -193,13 +201,24 @@ class DescribedTranslator(FitsTranslator):
         if rules.ra is None or rules.dec is None:
             return None
         self._used_these_cards(*rules.ra.keywords, *rules.dec.keywords)
-        ra, dec = rules.ra.degrees(self._header), rules.dec.degrees(self._header)
+        try:
+            ra, dec = rules.ra.degrees(self._header), rules.dec.degrees(self._header)
+        except HeaderError:
+            # Headers of bias frames have texts such as N/A.
+            if self.to_observation_type() == "science":
+                raise
+            return None
         if ra is None or dec is None:
             return None
         if not -90 <= dec <= 90:
             raise HeaderError(rules.dec.keywords[0], f"{dec} is not a declination in degrees.")
         named = str(self._header.get(rules.frame_keyword, "")).strip().lower() if rules.frame_keyword else ""
         frame = named if named in ("icrs", "fk5") else rules.frame
+        equinox = (
+            self._optional(KeywordRule(keywords=(rules.equinox_keyword,))) if rules.equinox_keyword else None
+        )
+        if equinox is not None and equinox != _STANDARD_EQUINOX:
+            return SkyCoord(ra, dec, unit=u.deg, frame=FK5(equinox=Time(equinox, format="jyear"))).icrs
         return SkyCoord(ra, dec, unit=u.deg, frame=frame).icrs
 
     @cache_translation
@@ -217,7 +236,7 @@ class DescribedTranslator(FitsTranslator):
     @cache_translation
     def to_boresight_airmass(self) -> float | None:
         """Airmass."""
-        return self._number(self._rules.airmass)
+        return self._optional(self._rules.airmass)
 
     @cache_translation
     def to_altaz_begin(self) -> AltAz | None:
@@ -225,8 +244,8 @@ class DescribedTranslator(FitsTranslator):
         rules, location = self._rules, self.to_location()
         if location is None:
             return None
-        azimuth, altitude = self._number(rules.azimuth), self._number(rules.altitude)
-        zenith_distance = self._number(rules.zenith_distance)
+        azimuth, altitude = self._optional(rules.azimuth), self._optional(rules.altitude)
+        zenith_distance = self._optional(rules.zenith_distance)
         if altitude is None and zenith_distance is not None:
             altitude = 90.0 - zenith_distance
         if azimuth is None or altitude is None or not _LOWEST_ALTITUDE <= altitude <= 90.0:
