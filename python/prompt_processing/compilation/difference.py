@@ -39,11 +39,11 @@ def compile_difference_imaging() -> float:
     flux = 10 ** rng.uniform(3.3, 4.8, x.size)
     patch = _exposure(x, y, flux, 1.6, rng)
     patch.mask[:20, :20] |= int(Mask.NO_DATA)
-    # A new source, a vanished one, a dipole, a trail and a saturated star.
+    # A new source, a vanished one, a dipole, a trail, a saturated star and two new sources side by side.
     trail = np.linspace(0, 16, 50)
-    x = np.concatenate([x, [201.0, 300.5, 302.0], 80 + trail, [150.0]])
-    y = np.concatenate([y, [111.0, 200.5, 200.5], 240 + trail, [60.0]])
-    flux = np.concatenate([flux, [3000.0, 9000.0, -9000.0], np.full(50, 300.0), [-2500.0]])
+    x = np.concatenate([x, [201.0, 300.5, 302.0], 80 + trail, [150.0, 251.0, 259.0]])
+    y = np.concatenate([y, [111.0, 200.5, 200.5], 240 + trail, [60.0, 316.0, 316.0]])
+    flux = np.concatenate([flux, [3000.0, 9000.0, -9000.0], np.full(50, 300.0), [-2500.0, 4000.0, 4000.0]])
     science = _exposure(x, y, flux, 2.0, rng)
     science.mask[195:205, 95:97] |= int(Mask.SAT)
     science.mask[300, 100:110] |= int(Mask.BAD)

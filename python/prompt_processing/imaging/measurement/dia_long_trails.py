@@ -13,7 +13,8 @@ from scipy import ndimage
 from prompt_processing.images import UNUSABLE, Exposure, Mask
 from prompt_processing.imaging.psf_stamps import SplinePsf, spline_at
 
-from .dia_measurement import cut, fit_radius, trail_window
+from .dia_measurement import fit_radius, trail_window
+from .dia_pixels import cut
 from .dia_trail import fit_trail, keep_band
 from .point_groups import MOST_POINTS, fit_point_group
 

@@ -15,6 +15,8 @@ from prompt_processing.imaging.row_bands import in_bands
 
 from .dia_catalogue import make_catalogue
 from .dia_fits import fit_dipole, fit_point
+from .dia_neighbours import Neighbours, subtract_neighbours
+from .dia_pixels import cut
 from .dia_shapes import aperture_flux, lobes, weighted_moments
 from .dia_trail import fit_trail, keep_band
 
@@ -77,7 +79,8 @@ def measure_dia_sources(
     Positions and fluxes come from unweighted fits of the PSF, errors from the variances: weights
     from a variance that contains the source itself would bias its flux. A dipole
     is fitted where a lobe of the other sign is significant, a trail where
-    the source is longer than the PSF.
+    the source is longer than the PSF. Sources whose light overlaps are fitted together first, and
+    each is measured with the others subtracted.
     """
     if difference.psf is None or difference.wcs is None:
         raise ValueError("The difference has no PSF or no WCS.")
@@ -87,11 +90,13 @@ def measure_dia_sources(
     fwhm = difference.psf.fwhm_at((width - 1) / 2, (height - 1) / 2)
     radius = fit_radius(fwhm)
     planes = int(UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE)
+    neighbours = Neighbours.of(difference, peaks, spline, radius, planes)
 
     def measure(start: int, stop: int) -> None:
         _measure(
             *(difference.image, difference.variance, difference.mask),
             *(spline.splines, spline.order, spline.frame, peaks, np.int32(planes)),
+            *(neighbours.first, neighbours.index, neighbours.points),
             *(radius, (fwhm / 2.3548) ** 2, results, start, stop),
         )
 
@@ -109,6 +114,9 @@ def _measure(
     frame: NDArray[np.float64],
     peaks: NDArray[np.void],
     planes: int,
+    first: NDArray[np.int64],
+    index: NDArray[np.int64],
+    points: NDArray[np.float64],
     radius: int,
     psf_moment: float,
     results: NDArray[np.void],
@@ -127,8 +135,10 @@ def _measure(
         peak, result = peaks[i], results[i]
         column, row = int(peak["x"]), int(peak["y"])
         sign = 1.0 if peak["score"] > 0 else -1.0
+        near = index[first[i] : first[i + 1]]
         cut(image, variance, mask, planes, column, row, data, noise)
         spline_at(splines, order, frame, float(column), float(row), spline)
+        subtract_neighbours(data, column, row, near, points, spline, stamp)
         good = fit_point(data, noise, spline, point)
         # A fit that ends with the other sign has followed a neighbour.
         if point[2] * sign <= 0:
@@ -160,9 +170,9 @@ def _measure(
         result["lobes"][:] = lobe
         if lobe[3] > 3.0 and lobe[3] > 0.15 * lobe[0]:
             result["dipoleTried"] = True
-            first = 0 if sign > 0 else 2
-            start_dipole[first], start_dipole[first + 1] = lobe[1], lobe[2]
-            start_dipole[2 - first], start_dipole[3 - first] = lobe[4], lobe[5]
+            own = 0 if sign > 0 else 2
+            start_dipole[own], start_dipole[own + 1] = lobe[1], lobe[2]
+            start_dipole[2 - own], start_dipole[3 - own] = lobe[4], lobe[5]
             result["dipoleGood"] = fit_dipole(data, noise, spline, start_dipole, dipole)
             result["dipole"][:] = dipole
         if peak["trail_length"] > 0:
@@ -180,6 +190,7 @@ def _measure(
             result["xErr"], result["yErr"], result["xyCov"] = trail[5], trail[6], 0.0
             continue
         cut(image, variance, mask, planes, column, row, wide_data, wide_noise)
+        subtract_neighbours(wide_data, column, row, near, points, spline, stamp)
         xx, yy, xy = result["ixx"], result["iyy"], result["ixy"]
         longest = 0.5 * (xx + yy) + math.hypot(0.5 * (xx - yy), xy)
         # The moment of a uniform trail is length^2 / 12 along it.
@@ -191,30 +202,6 @@ def _measure(
             start_trail[3] = 0.5 * math.atan2(2 * xy, xx - yy)
             result["trailGood"] = fit_trail(wide_data, wide_noise, spline, start_trail, trail)
             result["trail"][:] = trail
-
-
-@numba.njit(cache=True, nogil=True)
-def cut(
-    image: NDArray[np.float32],
-    variance: NDArray[np.float32],
-    mask: NDArray[np.int32],
-    planes: int,
-    column: int,
-    row: int,
-    data: NDArray[np.float64],
-    noise: NDArray[np.float64],
-) -> None:
-    """Copy a square; pixels off the image or unusable get a variance of 0."""
-    height, width = image.shape
-    half = data.shape[0] // 2
-    for r in range(data.shape[0]):
-        for c in range(data.shape[1]):
-            j, i = row - half + r, column - half + c
-            data[r, c] = noise[r, c] = 0.0
-            if 0 <= j < height and 0 <= i < width and not mask[j, i] & planes:
-                value, v = image[j, i], variance[j, i]
-                if math.isfinite(value) and v > 0:
-                    data[r, c], noise[r, c] = value, v
 
 
 @numba.njit(cache=True, nogil=True)

@@ -10,6 +10,7 @@ from prompt_processing.imaging.measurement import (
     dia_centres,
     dia_detection,
     dia_measurement,
+    dia_neighbours,
     significance,
     streaks,
 )
@@ -22,6 +23,7 @@ def test_every_entry_point_is_compiled_ahead():
         dia_centres: ("centre_peaks",),
         dia_detection: ("_find_above", "_find_peaks", "_clean"),
         dia_measurement: ("_measure",),
+        dia_neighbours: ("_fit",),
         difference_background: ("_find_quiet",),
         difference_masks: ("_fill", "_combine", "_find", "_find_wide", "_paint", "_flood", "_blank"),
         difference_variance: ("_bin", "_enlarge"),

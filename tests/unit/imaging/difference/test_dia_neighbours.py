@@ -1,0 +1,58 @@
+"""Sources whose light overlaps are all found, each with its own flux and position."""
+
+import numpy as np
+import pytest
+
+from prompt_processing.images import Exposure
+from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
+from prompt_processing.imaging.measurement.dia_filters import filter_dia_sources
+
+SIGMA = 1.7
+FWHM = 2.3548 * SIGMA
+NOISE_OF_A_POINT_SOURCE = np.sqrt(4 * np.pi) * SIGMA
+"""Standard error of a PSF flux where the pixels' variance is 1."""
+
+
+def measured(exposure):
+    blank = Exposure.blank(exposure.shape, wcs=exposure.wcs, psf=exposure.psf)
+    blank.variance[:] = 1
+    return detect_and_measure(exposure, exposure, blank)
+
+
+def pairs(separation, ratio, snr, seed=1):
+    """Return 25 pairs of stars in all directions, ``separation`` in FWHM."""
+    rng = np.random.default_rng(seed)
+    stars = []
+    for x, y in ((45.0 + 60 * (k % 5), 45.0 + 60 * (k // 5)) for k in range(25)):
+        angle = rng.uniform(0, 2 * np.pi)
+        x, y = x + rng.uniform(-0.5, 0.5), y + rng.uniform(-0.5, 0.5)
+        dx, dy = (0.5 * separation * FWHM * f(angle) for f in (np.cos, np.sin))
+        flux = snr * NOISE_OF_A_POINT_SOURCE
+        stars += [(x - dx, y - dy, flux), (x + dx, y + dy, ratio * flux)]
+    return stars
+
+
+@pytest.mark.parametrize(
+    ("separation", "ratio", "snr"),
+    [(1.9, 1.0, 20), (1.9, 1.0, 300), (1.9, -1.0, 40), (1.9, 0.8, -100), (2.4, 0.3, 60), (3.0, 0.2, 100)],
+)
+def test_sources_beside_each_other_are_both_kept(star_image, separation, ratio, snr):
+    stars = pairs(separation, ratio, snr)
+    kept, _ = filter_dia_sources(measured(star_image((330, 330), stars, seed=2)))
+    found, pulls = 0, []
+    for x, y, flux in stars:
+        distance = np.hypot(np.asarray(kept["x"]) - x, np.asarray(kept["y"]) - y)
+        best = int(np.argmin(distance))
+        if distance[best] < 0.3 * FWHM and np.sign(kept["psfFlux"][best]) == np.sign(flux):
+            found += 1
+            pulls.append((kept["psfFlux"][best] - flux) / kept["psfFluxErr"][best])
+    assert found >= 48
+    assert len(kept) <= 50
+    assert abs(np.mean(pulls)) < 0.6
+
+
+def test_lobes_of_a_dipole_are_not_two_sources(star_image):
+    """Two lobes nearer than those of separate sources come from an error of the alignment."""
+    kept, rejected = filter_dia_sources(measured(star_image((330, 330), pairs(1.0, -1.0, 60), seed=2)))
+    assert len(kept) == 0
+    assert len(rejected) >= 25
