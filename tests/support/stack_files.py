@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 Table = Mapping[str, Any]
@@ -102,17 +103,13 @@ def ast_sky_wcs(crpix: Sequence[float], crval_deg: Sequence[float], cubic: float
     """
     from starlink import Ast
 
-    lines = [
-        "SIMPLE  = T", "NAXIS   = 2", "CTYPE1  = 'RA---TAN'", "CTYPE2  = 'DEC--TAN'", "RADESYS = 'ICRS'",
-        "CRPIX1  = 1.0", "CRPIX2  = 1.0",
-        f"CRVAL1  = {crval_deg[0]!r}", f"CRVAL2  = {crval_deg[1]!r}",
-        f"CD1_1   = {-0.2 / 3600!r}", "CD1_2   = 0.0", "CD2_1   = 0.0", f"CD2_2   = {0.2 / 3600!r}",
-    ]  # fmt: skip
-    channel = Ast.FitsChan()
-    for line in lines:
-        channel.putfits(line.ljust(80), False)
-    channel.clear("Card")
-    plane = channel.read()
+    plane = _read_wcs(
+        [
+            "CTYPE1  = 'RA---TAN'", "CTYPE2  = 'DEC--TAN'", "CRPIX1  = 1.0", "CRPIX2  = 1.0",
+            f"CRVAL1  = {crval_deg[0]!r}", f"CRVAL2  = {crval_deg[1]!r}",
+            f"CD1_1   = {-0.2 / 3600!r}", "CD1_2   = 0.0", "CD2_1   = 0.0", f"CD2_2   = {0.2 / 3600!r}",
+        ]
+    )  # fmt: skip
     shift = Ast.ShiftMap([-crpix[0] + 1, -crpix[1] + 1])
     distortion = Ast.PolyMap(
         [[1, 1, 1, 0], [cubic, 1, 3, 0], [cubic, 1, 1, 2], [1, 2, 0, 1], [cubic, 2, 0, 3], [cubic, 2, 2, 1]]
@@ -125,6 +122,45 @@ def ast_sky_wcs(crpix: Sequence[float], crval_deg: Sequence[float], cubic: float
     mapping = Ast.CmpMap(Ast.CmpMap(shift, distortion, True), plane.getmapping(), True)
     frame_set.addframe(Ast.BASE, mapping, plane.getframe(Ast.CURRENT))
     return b"1 SkyWcs 0  " + _text(frame_set)
+
+
+def ast_of_wcs(wcs: WCS, origin: tuple[int, int] = (0, 0)) -> bytes:
+    """Return a tangent plane as a ``SkyWcs`` in AST's text form.
+
+    Parameters
+    ----------
+    wcs
+        Pixels of an image to the sky, without distortion.
+    origin
+        The stack's coordinates of the image's lower left pixel.
+    """
+    from starlink import Ast
+
+    matrix = wcs.pixel_scale_matrix
+    plane = _read_wcs(
+        [
+            *(f"CTYPE{axis}  = '{kind}'" for axis, kind in ((1, "RA---TAN"), (2, "DEC--TAN"))),
+            *(f"CRPIX{axis}  = {float(wcs.wcs.crpix[axis - 1])!r}" for axis in (1, 2)),
+            *(f"CRVAL{axis}  = {float(wcs.wcs.crval[axis - 1])!r}" for axis in (1, 2)),
+            *(f"CD{i}_{j}   = {float(matrix[i - 1, j - 1])!r}" for i in (1, 2) for j in (1, 2)),
+        ]
+    )
+    frame_set = Ast.FrameSet(Ast.Frame(2, "Domain=PIXELS"))
+    # FITS counts from 1, and from the image's own corner.
+    shift = Ast.ShiftMap([1.0 - origin[0], 1.0 - origin[1]])
+    mapping = Ast.CmpMap(shift, plane.getmapping(), True)
+    frame_set.addframe(Ast.BASE, mapping, plane.getframe(Ast.CURRENT))
+    return b"1 SkyWcs 0  " + _text(frame_set)
+
+
+def _read_wcs(lines: Sequence[str]) -> Any:
+    from starlink import Ast
+
+    channel = Ast.FitsChan()
+    for line in ("SIMPLE  = T", "NAXIS   = 2", "RADESYS = 'ICRS'", *lines):
+        channel.putfits(line.ljust(80), False)
+    channel.clear("Card")
+    return channel.read()
 
 
 def ast_transform(mapping: Any) -> bytes:

@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from astropy.table import Table
 from lsst.daf.butler import (  # type: ignore[attr-defined]
     Butler,
@@ -18,12 +17,22 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
     FileDataset,
     Timespan,
 )
-from stack_files import sky_map_pickle, write_exposure
+from stack_files import sky_map_pickle
+from stack_products import (
+    write_stack_camera,
+    write_stack_defects,
+    write_stack_exposure,
+    write_stack_shard,
+)
 
-from prompt_processing.images import Exposure, Mask, SkyMap
+from prompt_processing.butler.formatters import read_image
+from prompt_processing.images import SkyMap
 
 GENERIC = "lsst.obs.base.formatters.fitsGeneric.FitsGenericFormatter"
 EXPOSURE = "lsst.obs.base.formatters.fitsExposure.FitsExposureFormatter"
+REGISTERED = {"post_isr_image": "Exposure", "template_detector": "SourceCatalog"}
+_FOCAL_PLANE = (0, 90, 94, 98, 188)
+"""Detectors in the stack's camera: the centre, and some from which its optics follow."""
 IMAGES = ("ExposureF", "MaskedImageV2", "VisitImage", "DifferenceImage")
 PICKLE = "lsst.daf.butler.formatters.pickle.PickleFormatter"
 
@@ -72,12 +81,19 @@ def execute(repository: Path, statement: str, rows: Iterable[tuple[Any, ...]]) -
         database.executemany(statement, list(rows))
 
 
-def as_the_stack_has_it(folder: Path) -> None:
-    """Change the central repository of `butler_world` in a folder to one that the stack has filled.
+def as_the_stack_has_it(folder: Path, registered: Mapping[str, str] = REGISTERED) -> None:
+    """Change the central repository in a folder to one that the stack has filled.
 
-    Images are in the layout of ``afw``, the sky map is pickled, and the reference catalogue has a name of its
-    own. Templates, catalogue and sky map are not part of the chain of inputs. Two outputs are registered with
-    other storage classes.
+    Images are in the layout of ``afw``, with WCS, PSF and calibration in archives; defects and camera are in
+    the stack's forms. The sky map is pickled, and the reference catalogue has a name of its own. Templates,
+    catalogue and sky map are not part of the chain of inputs.
+
+    Parameters
+    ----------
+    folder
+        Folder with a repository ``central`` for LSSTCam and its detector 94.
+    registered
+        Storage classes of outputs that are registered otherwise than by this package.
     """
     central = folder / "central"
     with Butler.from_config(str(central), writeable=True) as butler:
@@ -87,7 +103,9 @@ def as_the_stack_has_it(folder: Path) -> None:
             kind = ref.datasetType.storageClass_name
             path = Path(butler.getURI(ref).ospath)
             if kind in IMAGES:
-                _rewrite(path, butler.get(ref, storageClass="ExposureF"))
+                # Coadds have the pixels of their tract.
+                origin = (1200, 800) if "patch" in ref.datasetType.dimensions else (0, 0)
+                write_stack_exposure(path, read_image(butler, ref), origin)
                 formatters[ref.id.hex] = EXPOSURE
                 images[ref.id.hex] = ref.datasetType.name
             elif kind == "SkyMap":
@@ -95,13 +113,20 @@ def as_the_stack_has_it(folder: Path) -> None:
                 path.with_suffix(".pickle").write_bytes(pickled)
                 path.unlink()
                 formatters[ref.id.hex] = PICKLE
+            elif kind == "Camera":
+                write_stack_camera(path.with_suffix(".fits"), butler.get(ref), _FOCAL_PLANE)
+                path.unlink()
+                formatters[ref.id.hex] = GENERIC
+            elif kind == "Defects":
+                write_stack_defects(path, butler.get(ref))
+                formatters[ref.id.hex] = GENERIC
         stars = [ref for ref in refs if ref.datasetType.name == "reference_stars"]
         files = folder / "catalogue"
         files.mkdir()
         for ref in stars:
             data_id = dict(ref.dataId.required)
             shard = files / f"{data_id['htm7']}.fits"
-            _write_shard(shard, butler.get(ref))
+            write_stack_shard(shard, butler.get(ref))
             enter(
                 butler, "the_monster_20250219", "SimpleCatalog", data_id, shard, GENERIC, run="refcats/DM-1"
             )
@@ -138,24 +163,14 @@ def as_the_stack_has_it(folder: Path) -> None:
     )
     execute(
         central,
-        "UPDATE file_datastore_records SET path = replace(path, '.json', '.pickle') WHERE storage_class = ?",
-        [("SkyMap",)],
+        "UPDATE file_datastore_records SET path = replace(path, '.json', ?) WHERE storage_class = ?",
+        [(".pickle", "SkyMap"), (".fits", "Camera")],
     )
     execute(
         central,
         "UPDATE dataset_type SET storage_class = ? WHERE name = ?",
-        [("Exposure", "post_isr_image"), ("SourceCatalog", "template_detector")],
+        [(storage_class, name) for name, storage_class in registered.items()],
     )
-
-
-def _rewrite(path: Path, exposure: Exposure) -> None:
-    header = {} if exposure.wcs is None else dict(exposure.wcs.to_header(relax=True))
-    # Bits in another order than ours.
-    bits = {name: 20 - bit for name, bit in Mask.plane_numbers().items()}
-    planes = Mask.plane_numbers().items()
-    mask = sum(((exposure.mask >> bit) & 1) << bits[name] for name, bit in planes)
-    path.unlink()
-    write_exposure(path, (exposure.image, np.asarray(mask, np.int32), exposure.variance), bits, header=header)
 
 
 def _discrete(sky_map: SkyMap) -> str:
@@ -176,11 +191,3 @@ def _discrete(sky_map: SkyMap) -> str:
             f"config.radiusList={[0.01] * tract.id + [radius]}",
         ]
     )
-
-
-def _write_shard(path: Path, stars: Table) -> None:
-    columns = {name: np.asarray(stars[name]) for name in stars.colnames if name not in ("ra", "dec")}
-    columns |= {f"coord_{name}": np.radians(np.asarray(stars[name], float)) for name in ("ra", "dec")}
-    table = Table(columns)
-    table.meta["HIERARCH REFCAT_FORMAT_VERSION"] = 2
-    table.write(path)
