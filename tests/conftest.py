@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,10 +10,15 @@ import pytest
 
 from prompt_processing.butler.types import use_butler_types
 
+# Idle threads of OpenBLAS spin; beside other tests they take more processor time than the work itself. The
+# processes that tests start take these over.
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
+
 # Pipelines name their tasks by module, so those of tests need one that can be imported.
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
-pytest_plugins = ["real_services"]
+pytest_plugins = ["file_costs", "real_services"]
 
 # Before any test module is imported: the middleware reads this when it is loaded, and most unit tests never
 # load it.
