@@ -245,7 +245,7 @@ def day_first(path: Path, kind: str, number: int) -> None:
 
 @_camera(Expected("V", "V"))
 def cube_of_one(path: Path, kind: str, number: int) -> None:
-    """A third axis of length 1, slashes in the date, a keyword for the kind that nobody else has."""
+    """A third axis of length 1, slashes in the date, a keyword for the kind that no other camera has."""
     cards = {"INSTRUME": "Andor", "WHATISIT": kind.upper(), "EXPOSURE": SECONDS, "FRAME": utc(number)}
     cards |= {"DATE-OBS": utc(number).replace("-", "/").replace("T", " "), "FILTER": "V"}
     _write(path, {**cards, **DEGREES}, np.rint(adu(kind, number)).astype(np.int32)[None])
@@ -273,7 +273,7 @@ def mosaic(path: Path, kind: str, number: int) -> None:
 
 @_camera(Expected("r", "r", detectors=4))
 def named_chips(path: Path, kind: str, number: int) -> None:
-    """A detector in each HDU, told apart by EXTNAME only, behind a table."""
+    """A detector in each HDU, distinguished by EXTNAME only, behind a table."""
     cards = {"INSTRUME": "FourShooter", "OBSTYPE": kind, "EXPTIME": SECONDS, "DATE-OBS": utc(number)}
     cards |= {"RA": "21:34:12.2", "DEC": "-00:14:49.5", "FILTER": "r"}
     table = fits.BinTableHDU.from_columns([fits.Column("x", "D", array=np.arange(3.0))], name="TELEMETRY")

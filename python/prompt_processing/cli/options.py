@@ -11,7 +11,16 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-__all__ = ["INSTRUMENT", "NIGHT", "NUMBERS", "PIXELS", "TYPE_NAMES_HELP", "log_to_stderr", "parse_type_names"]
+__all__ = [
+    "INSTRUMENT",
+    "NIGHT",
+    "NUMBERS",
+    "PAIRS",
+    "PIXELS",
+    "TYPE_NAMES_HELP",
+    "log_to_stderr",
+    "parse_type_names",
+]
 
 TYPE_NAMES_HELP = "Names in the repository of dataset types of the pipelines."
 
@@ -67,6 +76,23 @@ class _Pixels(click.ParamType[tuple[int, int]]):
         return pixels
 
 
+class _Pairs(click.ParamType[tuple[str, str]]):
+    """``name=value``."""
+
+    name = "name=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Split the text."""
+        if isinstance(value, tuple):
+            return value
+        name, separator, rest = str(value).partition("=")
+        if not separator or not name.strip() or not rest.strip():
+            self.fail(f"{value!r} is not of the form NAME=VALUE.", param, ctx)
+        return name.strip(), rest.strip()
+
+
 class _Numbers(click.ParamType[tuple[int, ...]]):
     """Whole numbers separated by commas."""
 
@@ -97,6 +123,7 @@ class _Night(click.ParamType[str]):
 
 
 INSTRUMENT = _Instrument()
+PAIRS = _Pairs()
 NUMBERS = _Numbers()
 PIXELS = _Pixels()
 NIGHT = _Night()

@@ -188,6 +188,25 @@ def test_vizier_tables_have_units_and_a_ruler(tmp_path: Path) -> None:
     assert np.isnan(stars["gaia_BP_flux"][1])
 
 
+@pytest.mark.parametrize(
+    ("position", "magnitude"),
+    [
+        (("RAJ2000", "DEJ2000"), ("rmag", "e_rmag")),
+        (("RA_ICRS", "DE_ICRS"), ("r'mag", "e_r'mag")),
+        (("RA", "Dec"), ("r", "r_err")),
+        (("ALPHA_J2000", "DELTA_J2000"), ("MAG_r", "MAGERR_r")),
+    ],
+)
+def test_usual_names_of_columns_need_no_option(position: tuple[str, str], magnitude: tuple[str, str]) -> None:
+    names = (*position, *magnitude)
+    table = Table(dict(zip(names, (RA, DEC, MAG, np.full(N, 0.05)), strict=True)))
+    stars = standardise(table, recognised(table.colnames))
+    assert stars.bands == ("r",)
+    np.testing.assert_allclose(stars.stars["ra"], RA)
+    relative = np.asarray(stars.stars["r_fluxErr"]) / np.asarray(stars.stars["r_flux"])
+    np.testing.assert_allclose(relative, 0.05 * np.log(10) / 2.5, rtol=1e-6)
+
+
 def test_a_table_of_ones_own_has_named_columns_and_units(tmp_path: Path) -> None:
     Table(
         {

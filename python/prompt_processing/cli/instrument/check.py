@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..command import Command, option
+from ..options import PAIRS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +44,14 @@ if TYPE_CHECKING:
     help="Reference stars around the field, in any form that prompt refcat import reads.",
 )
 @option(
+    "--column",
+    "columns",
+    type=PAIRS,
+    multiple=True,
+    metavar="QUANTITY=COLUMN",
+    help="Column of ra, dec or a band in the catalogue, where it has an unusual name; repeatable.",
+)
+@option(
     "--position",
     type=(float, float),
     metavar="RA DEC",
@@ -58,6 +68,7 @@ def main(
     instrument: str,
     frames: tuple[Path, ...],
     catalogue: Path | None,
+    columns: tuple[tuple[str, str], ...],
     position: tuple[float, float] | None,
     pictures: Path,
 ) -> int:
@@ -80,7 +91,7 @@ def main(
         described = load_instrument(Path(instrument).resolve() if Path(instrument).is_dir() else instrument)
     except InstrumentError as error:
         raise click.ClickException(error.reason) from error
-    stars = None if catalogue is None else _positions(catalogue)
+    stars = None if catalogue is None else _positions(catalogue, dict(columns))
     checked = check_frames(described, frames, pictures, stars, position)
     for one in checked:
         click.echo("\n".join(_lines(one)))
@@ -94,7 +105,7 @@ def main(
     return 1 if unusable else 0
 
 
-def _positions(path: Path) -> NDArray[np.float64]:
+def _positions(path: Path, columns: Mapping[str, str]) -> NDArray[np.float64]:
     """Read right ascension and declination of a catalogue, brightest first."""
     import numpy as np
 
@@ -105,7 +116,8 @@ def _positions(path: Path) -> NDArray[np.float64]:
 
     try:
         table = read_table(path)
-        stars = standardise(table, recognised(table.colnames))
+        layout = recognised(table.colnames).with_columns(columns, table.colnames)
+        stars = standardise(table, layout)
     except CatalogueError as error:
         raise click.ClickException(str(error)) from error
     fluxes = np.array([np.asarray(stars.stars[f"{band}_flux"], float) for band in stars.bands])

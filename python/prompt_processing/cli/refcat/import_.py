@@ -5,38 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from prompt_processing.cli.command import Command
-from prompt_processing.cli.options import log_to_stderr
+from prompt_processing.cli.options import PAIRS, log_to_stderr
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
     from prompt_processing.repository.catalogues.layouts import Layout
     from prompt_processing.repository.catalogues.standard import StandardCatalogue
-
-
-class _Pairs(click.ParamType[tuple[str, str]]):
-    """``name=value``."""
-
-    name = "name=value"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        """Split the text."""
-        if isinstance(value, tuple):
-            return value
-        name, separator, rest = str(value).partition("=")
-        if not separator or not name.strip() or not rest.strip():
-            self.fail(f"{value!r} is not of the form NAME=VALUE.", param, ctx)
-        return name.strip(), rest.strip()
-
-
-_PAIRS = _Pairs()
 
 
 @click.command(
@@ -70,7 +50,7 @@ _PAIRS = _Pairs()
 @click.option(
     "--column",
     "columns",
-    type=_PAIRS,
+    type=PAIRS,
     multiple=True,
     metavar="QUANTITY=COLUMN",
     help="Column of ra, dec, id, pm_ra, pm_dec, parallax or epoch, of a band (r) or of its error (r_err); "
@@ -79,7 +59,7 @@ _PAIRS = _Pairs()
 @click.option(
     "--unit",
     "units",
-    type=_PAIRS,
+    type=PAIRS,
     multiple=True,
     metavar="QUANTITY=UNIT",
     help="Unit of a quantity, such as pm_ra=arcsec/yr or r=Jy; repeatable.  "
@@ -88,7 +68,7 @@ _PAIRS = _Pairs()
 @click.option(
     "--offset",
     "offsets",
-    type=_PAIRS,
+    type=PAIRS,
     multiple=True,
     metavar="BAND=MAG",
     help="What to add to a band's magnitudes to make them AB magnitudes; repeatable.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -123,6 +124,29 @@ class Layout:
         return replace(self, columns=columns, bands=bands)
 
 
+_USUAL_COLUMNS = {
+    "id": ("id", "source_id", "objid", "obj_id", "star_id", "number"),
+    "ra": ("ra", "raj2000", "ra_icrs", "_raj2000", "_ra", "ra_j2000", "ra_deg", "radeg", "alpha_j2000"),
+    "dec": (
+        *("dec", "dej2000", "de_icrs", "_dej2000", "_de", "decj2000", "dec_j2000", "dec_deg", "decdeg"),
+        *("dedeg", "delta_j2000", "dec_icrs"),
+    ),
+    "pm_ra": ("pm_ra", "pmra"),
+    "pm_dec": ("pm_dec", "pmdec", "pmde"),
+    "parallax": ("parallax", "plx"),
+}
+"""Usual names of columns, in any case, by quantity."""
+
+_BAND_COLUMNS = (
+    (r"(.+)_mag", ("{}_magErr", "{}_mag_err", "{}_err", "e_{}_mag", "e_{}mag")),
+    (r"(.+)_flux", ("{}_fluxErr", "{}_flux_err")),
+    (r"([A-Za-z])'?mag", ("e_{}mag", "e_{}'mag", "{}magErr", "{}mag_err", "{}err")),
+    (r"(?:mag|MAG)_([A-Za-z])", ("magerr_{}", "MAGERR_{}", "mag_err_{}", "e_mag_{}")),
+    (r"([ugrizyUBVRI])", ("{}_err", "e_{}", "d{}", "{}err")),
+)
+"""Forms of names whose group is a band, and names of the error."""
+
+
 @functools.cache
 def layouts() -> Mapping[str, Layout]:
     """Return the known layouts, by name."""
@@ -143,11 +167,18 @@ def recognised(names: Sequence[str]) -> Layout:
 
 
 def _own_with_bands(names: Sequence[str]) -> Layout:
-    """Return the layout of this package's own columns, with each ``<band>_mag`` or ``<band>_flux``."""
-    bands = {}
-    for ending, error in (("_mag", "_magErr"), ("_flux", "_fluxErr")):
+    """Return the layout of a table that no survey has, by the names that people usually give columns."""
+    bands: dict[str, list[str]] = {}
+    for form, errors in _BAND_COLUMNS:
         for name in names:
-            if name.endswith(ending) and len(name) > len(ending):
-                band = name.removesuffix(ending)
-                bands[band] = [name, f"{band}{error}"]
-    return replace(layouts()["own"], bands=bands)
+            match = re.fullmatch(form, name)
+            if match is not None:
+                bands.setdefault(match[1], [name, *(one.format(match[1]) for one in errors)])
+    bands = {band: [of[0], *[one for one in of[1:] if one in names][:1]] for band, of in bands.items()}
+    spelled = {name.lower(): name for name in names}
+    columns = {
+        quantity: next((spelled[one] for one in usual if one in spelled), quantity)
+        for quantity, usual in _USUAL_COLUMNS.items()
+    }
+    own = layouts()["own"]
+    return replace(own, bands=bands, columns={**own.columns, **columns})
