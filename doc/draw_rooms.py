@@ -21,6 +21,7 @@ CAPTIONS = {
     "navigator": "pages to look closely",
     "board": "the page of the night",
     "edge": "one address, one login",
+    "hub": "notebooks beside a night",
     "operators": "logs, a look into a pod",
     "commissioning": "describes cameras",
     "tester": "plays the telescope",

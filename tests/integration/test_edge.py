@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import json
 import re
 import socket
@@ -12,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urljoin
 
 import pytest
 import requests
@@ -21,6 +19,7 @@ import tornado.ioloop
 import tornado.netutil
 import tornado.web
 import tornado.websocket
+from edge_login import PAGE, log_in
 from real_services import required
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -40,7 +39,6 @@ ROUTES = (
     "/flows/",
     "/flows/api",
 )
-PAGE = {"Accept": "text/html"}
 VALIDITY = 30
 
 
@@ -95,21 +93,6 @@ def trusted(edge: Edge) -> str:
     file = edge.folder / "trusted.pem"
     file.write_text(edge.authority.issuer())
     return str(file)
-
-
-def log_in(edge: Edge, trusted: str, name: str) -> requests.Session:
-    session = requests.Session()
-    session.verify = trusted
-    # Otherwise a bundle that this machine names would replace it.
-    session.trust_env = False
-    form = session.get(edge.url + "/", headers=PAGE)
-    assert form.status_code == 200, form.text
-    # The provider's own form; its address has the request of the edge.
-    action = re.search(r'<form[^>]*action="([^"]*)"', form.text)
-    target = urljoin(form.url, html.unescape(action[1])) if action else form.url
-    done = session.post(target, data={"sub": name}, headers=PAGE)
-    assert done.url.startswith(edge.url), done.text
-    return session
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +174,11 @@ def test_forged_cookies_and_names_do_not_pass(edge: Edge, trusted: str) -> None:
     }
     answer = requests.get(edge.url + "/", headers=headers, verify=trusted, allow_redirects=False, timeout=10)
     assert answer.status_code == 302
+
+
+@pytest.mark.parametrize("asked", ["/navigator/detector?x=1&y=a%2Fb%20c", "/visit?night=20250610", "/flows/"])
+def test_login_leads_back_to_the_page_that_was_asked_for(asked: str, edge: Edge, trusted: str) -> None:
+    log_in(edge, trusted, "operator", asked)
 
 
 def test_groups_see_what_is_theirs(

@@ -41,7 +41,7 @@ for asked in map(Requirement, metadata.requires("prompt-processing")):
         print(*[importlib.import_module(module).__name__ for module in modules])
 """
 _PROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
-PAGES = {"bokeh", "dash", "panel", "tornado"}
+PAGES = {"bokeh", "dash", "jupyterhub", "panel", "tornado", "traitlets"}
 EXTRAS = sorted(set(_PROJECT["optional-dependencies"]) - {"dev"})
 
 
@@ -98,14 +98,14 @@ def test_modules_that_need_an_extra_are_those_of_demo_and_pages(
     assert set(failed.values()) <= {"galsim", "matplotlib", "moto", *PAGES}
     rooms = {name.split(".")[1] for name in failed if name != "prompt_processing.difference.picture"}
     # Figures of visits, pictures of a camera's frames, and the simulated sky map of a repository without one.
-    assert rooms <= {"simulation", "demo", "commissioning", "tasks", "board", "navigator"}
+    assert rooms <= {"simulation", "demo", "commissioning", "tasks", "board", "navigator", "hub"}
     assert all(".plots." in name for name in failed if name.split(".")[1] == "tasks")
 
 
-def test_extras_demo_and_pages_bring_what_all_modules_import(
+def test_extras_demo_hub_and_pages_bring_what_all_modules_import(
     installed: Callable[..., InstalledWheel],
 ) -> None:
-    done = installed("demo", "pages").run("python", "-c", IMPORT_ALL)
+    done = installed("demo", "hub", "pages").run("python", "-c", IMPORT_ALL)
     assert json.loads(done.stdout) == {}, done.stderr
 
 

@@ -201,6 +201,9 @@ COMMANDS = {
         "See the night",
         f"{_CLI}.pages.edge:main",
     ),
+    "hub": Entry(
+        "Run notebooks of many people beside a night.", "See the night", f"{_CLI}.pages.hub:main"
+    ),
     "board": Entry(
         "Show a night as it happens, for many viewers.", "See the night", f"{_CLI}.pages.board:main"
     ),

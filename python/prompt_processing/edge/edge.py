@@ -86,6 +86,8 @@ class Edge:
         Lifetime of the certificates of that authority, seconds.
     renew_seconds
         How often certificates are checked for renewal, seconds.
+    hub_token
+        Proves to the hub that requests come from the edge.
     software
         Finds programs.
     """
@@ -103,6 +105,7 @@ class Edge:
         acme: str | None = None,
         validity_seconds: int = 7 * 86400,
         renew_seconds: float = 600.0,
+        hub_token: SecretStr | None = None,
         software: Software | None = None,
     ) -> None:
         self.folder = folder.resolve()
@@ -116,6 +119,7 @@ class Edge:
         self._acme = acme
         self._validity_seconds = validity_seconds
         self._renew_seconds = renew_seconds
+        self._hub_token = hub_token or SecretStr("")
         self._servers: dict[str, Server] = {}
         self.authority: Pebble | None = None
 
@@ -197,6 +201,7 @@ class Edge:
             "EDGE_BOARD": self._pages.board,
             "EDGE_NAVIGATOR": self._pages.navigator,
             "EDGE_HUB": self._pages.hub,
+            "EDGE_HUB_TOKEN": self._hub_token.get_secret_value(),
             "EDGE_FLOWS": self._pages.flows,
         }
         caddy = Caddy(

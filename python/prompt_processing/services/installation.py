@@ -23,6 +23,7 @@ __all__ = [
     "locked",
     "maven_file",
     "maven_libraries",
+    "npm_program",
 ]
 
 _log = logging.getLogger("lsst.services.installation")
@@ -181,6 +182,35 @@ def go_module_files(wanted: Sequence[tuple[str, str, str]], target: Path) -> Non
             raise MissingSoftwareError(f"{name} has no {pattern}.")
         for file in files:
             shutil.copyfile(file, work / file.name)
+    work.rename(target)
+
+
+def npm_program(package: str, version: str, target: Path) -> None:
+    """Install a program of the npm registry; nothing of it is executed meanwhile.
+
+    Parameters
+    ----------
+    package, version
+        Package and its exact version.
+    target
+        Folder with ``node_modules``, created atomically.
+
+    Raises
+    ------
+    MissingSoftwareError
+        Raised if npm is missing or fails.
+    """
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        raise MissingSoftwareError(
+            f"{package} is not on the PATH, and neither are node and npm, which install it: "
+            "install Node.js 20 or newer (Debian: apt-get install nodejs npm; macOS: brew install node)."
+        )
+    work = _fresh(target)
+    name = f"{package}@{version}"
+    _log.info("Fetching %s ...", name)
+    options = ["--prefix", str(work), "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    _run([npm, "install", *options, name], name, folder=work)
     work.rename(target)
 
 

@@ -16,6 +16,7 @@ from .installation import (
     locked,
     maven_file,
     maven_libraries,
+    npm_program,
 )
 from .programs import Program, answer_of, has_statistics, libraries_below, postgresql_folders
 from .versions import Versions, version_numbers
@@ -296,6 +297,24 @@ class Software:
         return self._go_program(
             "pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble", self.versions.pebble.version
         )
+
+    def configurable_http_proxy(self) -> Program:
+        """Return the proxy before JupyterHub and its notebook servers.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is missing and cannot be installed.
+        """
+        name = "configurable-http-proxy"
+        if found := shutil.which(name):
+            return Program(Path(found))
+        version = self.versions.configurable_http_proxy.version
+        target = self.folder / f"{name}-{version}"
+        with locked(self.folder):
+            if not target.is_dir():
+                npm_program(name, version, target)
+        return Program(target / "node_modules" / ".bin" / name)
 
     def chromium(self) -> Program:
         """Return the browser of the tests of pages.

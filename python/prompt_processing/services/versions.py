@@ -74,6 +74,7 @@ class Versions(BaseModel):
     caddy: _Caddy
     oauth2_proxy: _Image
     pebble: _Pinned
+    configurable_http_proxy: _Pinned
     chromium: _Unversioned
     maven_dependency_plugin: str
 

@@ -1,0 +1,43 @@
+"""What a night has left, in the variables that the notebooks read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+__all__ = ["NightData"]
+
+
+@dataclass(frozen=True, slots=True)
+class NightData:
+    """Where the data of a night are; `None` for what it does not have.
+
+    Attributes
+    ----------
+    repository
+        Butler repository.
+    nights
+        Database of nights, SQLite.
+    alerts
+        Folder of alerts.
+    """
+
+    repository: Path | None = None
+    nights: Path | None = None
+    alerts: Path | None = None
+
+    @classmethod
+    def of_demo(cls, output: Path) -> Self:
+        """Find the data in the output folder of ``prompt demo``, with ``--keep`` or ``--camera small``."""
+        output = output.resolve()
+
+        def first(*names: str) -> Path | None:
+            return next((output / name for name in names if (output / name).exists()), None)
+
+        return cls(first("repository", "repo"), first("night.db"), first("alerts", "night/alerts"))
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables of the notebooks."""
+        found = {"CENTRAL_REPO": self.repository, "NIGHTS_DATABASE": self.nights, "ALERTS": self.alerts}
+        return {name: str(place) for name, place in found.items() if place is not None}
