@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -74,10 +75,12 @@ def background_plane(background: Background) -> NDArray[np.float32]:
     """Return the result of `Background.image`, computed in threads."""
     out = np.empty(background.shape, np.float32)
 
+    rows = background.by_rows()
+
     def interpolate(start: int, stop: int) -> None:
         for first in range(start, stop, ROWS):
             last = min(first + ROWS, stop)
-            out[first:last] = background.rows(first, last)
+            out[first:last] = rows(first, last)
 
     in_bands(interpolate, background.shape[0])
     return out
@@ -85,11 +88,12 @@ def background_plane(background: Background) -> NDArray[np.float32]:
 
 def subtract_background(image: NDArray[np.float32], background: Background) -> None:
     """Subtract a background from an image of its shape, in place and in threads."""
+    rows = background.by_rows()
 
     def subtract(start: int, stop: int) -> None:
         for first in range(start, stop, ROWS):
             last = min(first + ROWS, stop)
-            image[first:last] -= background.rows(first, last)
+            image[first:last] -= rows(first, last)
 
     in_bands(subtract, image.shape[0])
 
@@ -112,12 +116,13 @@ def pixels_with(mask: NDArray[np.int32], some: int, none: int = 0) -> NDArray[np
         Pixels that meet both conditions.
     """
     out = np.empty(mask.shape, np.bool_)
-
-    def find(start: int, stop: int) -> None:
-        band = mask[start:stop]
-        np.not_equal(band & np.int32(some), 0, out=out[start:stop])
-        if none:
-            out[start:stop] &= (band & np.int32(none)) == 0
-
-    in_bands(find, mask.shape[0])
+    planes = np.int32(some), np.int32(none)
+    in_bands(lambda start, stop: _find(mask, *planes, out, start, stop), mask.shape[0])
     return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _find(mask, some, none, out, start, stop):  # type: ignore[no-untyped-def]
+    for y in range(start, stop):
+        for x in range(mask.shape[1]):
+            out[y, x] = ((mask[y, x] & some) != 0) & ((mask[y, x] & none) == 0)

@@ -17,8 +17,6 @@ from prompt_processing.imaging.errors import NoReferenceStarsError, TooManyCosmi
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions, find_cosmic_rays
 from prompt_processing.imaging.isr.snaps import combine_snaps
 from prompt_processing.imaging.row_bands import (
-    background_plane,
-    copy_plane,
     in_bands,
     pixels_with,
     scale_plane,
@@ -211,11 +209,9 @@ def _find_sources(
     subtract_background(exposure.image, first.background)
     # Cores of saturated stars are kept: a ring would be detected as several sources.
     hidden = pixels_with(exposure.mask, int(Mask.BAD | Mask.NO_DATA), none=int(Mask.INTRP))
-    detections = detect(
-        exposure.image, background_plane(first.rms), fwhm, options.detection_threshold, hidden
-    )
+    detections = detect(exposure.image, first.rms, fwhm, options.detection_threshold, hidden)
     candidates = select_stars(exposure, detections, options.star_snr)
-    covered = copy_plane(unusable)
+    covered = unusable
     # An ellipse around a stripe along a row would cover the whole image: only its pixels are covered.
     vast = detections.catalogue["a"] > box
     if vast.any():

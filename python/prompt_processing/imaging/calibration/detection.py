@@ -10,11 +10,14 @@ import numpy as np
 import sep
 from numpy.typing import NDArray
 
+from prompt_processing.images import Background
 from prompt_processing.imaging.errors import DetectionError
 from prompt_processing.imaging.row_bands import in_bands
 
 MAX_KERNEL_FWHM = 6.0
 """Widest detection kernel, pixels: beyond it the convolution costs more than it gains."""
+
+_CACHED_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +62,7 @@ def _filter_columns(image, kernel, out, start, stop):  # type: ignore[no-untyped
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _filter_rows(image, kernel, rms, scale, start, stop):  # type: ignore[no-untyped-def]
-    """Convolve along rows, in place, and divide by the noise."""
+    """Convolve along rows, in place, and divide by the noise, whose first row is ``start``."""
     width = image.shape[1]
     half = kernel.shape[0] // 2
     line = np.zeros(width + 2 * half, np.float32)
@@ -72,19 +75,21 @@ def _filter_rows(image, kernel, rms, scale, start, stop):  # type: ignore[no-unt
             for x in range(width):
                 image[y, x] += weight * line[x + k]
         for x in range(width):
-            noise = rms[y, x]
+            noise = rms[y - start, x]
             image[y, x] = image[y, x] / noise if noise > 0 else np.float32(0)
 
 
 def significance_image(
-    image: NDArray[np.float32], rms: NDArray[np.float32], fwhm: float
+    image: NDArray[np.float32], rms: NDArray[np.float32] | Background, fwhm: float
 ) -> tuple[NDArray[np.float32], float]:
     """Filter an image with a Gaussian and divide it by the noise of the result.
 
     Parameters
     ----------
-    image, rms : `~numpy.ndarray`, shape (height, width)
-        Background-subtracted image and the uncorrelated noise of its pixels.
+    image : `~numpy.ndarray`, shape (height, width)
+        Background-subtracted.
+    rms : `~numpy.ndarray`, shape (height, width), or `Background`
+        Uncorrelated noise of the pixels.
     fwhm : `float`
         FWHM of the Gaussian, pixels.
 
@@ -99,14 +104,16 @@ def significance_image(
     noise_factor = float(np.sum(kernel.astype(float) ** 2))
     out = np.empty_like(image)
 
-    def columns(start: int, stop: int) -> None:
-        _filter_columns(image, kernel, out, start, stop)
+    rms_rows = rms.by_rows() if isinstance(rms, Background) else lambda start, stop: rms[start:stop]
 
-    def rows(start: int, stop: int) -> None:
-        _filter_rows(out, kernel, rms, np.float32(1 / noise_factor), start, stop)
+    def filter_band(start: int, stop: int) -> None:
+        # Both directions of a few rows, while they are in the processor's cache.
+        for first in range(start, stop, _CACHED_ROWS):
+            last = min(first + _CACHED_ROWS, stop)
+            _filter_columns(image, kernel, out, first, last)
+            _filter_rows(out, kernel, rms_rows(first, last), np.float32(1 / noise_factor), first, last)
 
-    in_bands(columns, image.shape[0])
-    in_bands(rows, image.shape[0])
+    in_bands(filter_band, image.shape[0])
     return out, noise_factor
 
 
@@ -120,7 +127,7 @@ def _gaussian(fwhm: float) -> NDArray[np.float32]:
 
 def detect(
     image: NDArray[np.float32],
-    rms: NDArray[np.float32],
+    rms: NDArray[np.float32] | Background,
     fwhm: float,
     threshold: float = 5.0,
     unusable: NDArray[np.bool_] | None = None,
@@ -130,8 +137,10 @@ def detect(
 
     Parameters
     ----------
-    image, rms : `~numpy.ndarray`, shape (height, width)
-        Background-subtracted image and the noise of its pixels.
+    image : `~numpy.ndarray`, shape (height, width)
+        Background-subtracted.
+    rms : `~numpy.ndarray`, shape (height, width), or `Background`
+        Noise of the pixels.
     fwhm : `float`
         FWHM of the stars, pixels; the kernel is a Gaussian.
     threshold : `float`, optional
@@ -178,7 +187,10 @@ def detect(
             "Sources or structure cover so much of the image that they cannot be separated.",
             fraction_above_threshold=covered,
         ) from error
-    local = rms[catalogue["ypeak"], catalogue["xpeak"]] * noise_factor
+    rows, columns = catalogue["ypeak"], catalogue["xpeak"]
+    local = (
+        rms.at_points(rows, columns) if isinstance(rms, Background) else rms[rows, columns]
+    ) * noise_factor
     return Detections(
         catalogue, segmentation, catalogue["peak"].astype(float), (catalogue["flux"] * local).astype(float)
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from prompt_processing.images import UNUSABLE, Exposure, Psf
-from prompt_processing.imaging.row_bands import background_plane, subtract_background
+from prompt_processing.imaging.row_bands import subtract_background
 
 from .background import estimate_sky
 from .detection import detect
@@ -39,7 +39,7 @@ def measure_psf(exposure: Exposure, fwhm_guess: float, order: int = 2) -> Psf:
     work = replace(exposure, image=np.where(missing, np.float32(0), exposure.image), psf=None)
     sky = estimate_sky(work.image, unusable, max(128, round(32 * fwhm_guess)))
     subtract_background(work.image, sky.background)
-    detections = detect(work.image, background_plane(sky.rms), fwhm_guess, 5.0, unusable)
+    detections = detect(work.image, sky.rms, fwhm_guess, 5.0, unusable)
     stars = select_stars(work, detections)
     labels = (stars.rows + 1).astype(np.int32)
     options = PsfOptions(order=order)

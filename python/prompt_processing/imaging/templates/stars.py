@@ -54,7 +54,7 @@ def template_stars(coadd: Exposure) -> Table:
     exposure.mask = exposure.mask.astype(np.int32)
     sky = estimate_sky(image, bad, _BOX)
     image -= background_plane(sky.background)
-    detections = detect(image, background_plane(sky.rms), _GUESSED_FWHM, 5.0, bad)
+    detections = detect(image, sky.rms, _GUESSED_FWHM, 5.0, bad)
     try:
         chosen = select_stars(exposure, detections, MIN_SNR)
     except TooFewStarsError:
