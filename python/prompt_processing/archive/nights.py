@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from astropy.time import Time
 
@@ -48,7 +48,7 @@ class NightInterval:
         InstrumentError
             Raised if the camera is unknown.
         """
-        date = datetime.strptime(night, "%Y-%m-%d")
+        date = datetime.strptime(night, "%Y-%m-%d").replace(tzinfo=UTC)
         midnight = Time(date.strftime("%Y-%m-%dT00:00:00"), scale="tai")
         days = _RUBIN_OFFSET_DAYS
         if instrument and not issubclass(translator_for(instrument), LsstTranslator):
@@ -57,3 +57,26 @@ class NightInterval:
             days = 0.0 if offset is None else float(offset.to_value("day"))
         begin = float(midnight.mjd) + days
         return cls(int(date.strftime("%Y%m%d")), begin, begin + 1.0)
+
+    @classmethod
+    def at(cls, when: float, instrument: str = "") -> int:
+        """Return the observing day of a time.
+
+        Parameters
+        ----------
+        when
+            Unix seconds, UTC.
+        instrument
+            Camera, as in `of`.
+
+        Returns
+        -------
+        day_obs
+            ``YYYYMMDD``.
+        """
+        mjd = float(Time(when, format="unix").tai.mjd)
+        date = datetime.fromtimestamp(when, UTC)
+        nights = [
+            cls.of((date + timedelta(days=days)).strftime("%Y-%m-%d"), instrument) for days in (-1, 0, 1)
+        ]
+        return next(night.day_obs for night in nights if night.begin <= mjd < night.end)

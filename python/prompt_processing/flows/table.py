@@ -45,6 +45,6 @@ FLOWS = {
     "night-report": FlowEntry(
         f"{_HERE}.night_report:night_report", "Write the report of a night as one HTML page."
     ),
-    "dawn": FlowEntry(f"{_HERE}.dawn:dawn", "Archive, draw and report the night that the demo kept."),
+    "dawn": FlowEntry(f"{_HERE}.dawn:dawn", "Run the flows of the day on the night that the demo kept."),
 }
 """Flows by name."""

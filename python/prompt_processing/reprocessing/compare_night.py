@@ -9,7 +9,7 @@ from lsst.daf.butler import Butler
 
 from .comparison import compare, compare_metrics
 from .errors import ReprocessingError
-from .outputs import SOURCES, Outputs, read_outputs
+from .outputs import SOURCES, Outputs, own_runs, read_outputs
 from .report import NightComparison
 
 __all__ = ["compare_night"]
@@ -35,8 +35,10 @@ def compare_night(
         The repository.
     instrument
         Camera.
-    first, second
-        Collections of the processings.
+    first
+        Collection of the first processing.
+    second
+        Output chain of the second; only the runs below it count, since it also has the first as an input.
     visits
         Ids.
     detectors
@@ -49,8 +51,8 @@ def compare_night(
     ReprocessingError
         Raised if one of them has no table of DiaSources of these visits.
     """
-    one = _outputs(butler, instrument, first, visits)
-    two = _outputs(butler, instrument, second, visits)
+    one = _outputs(read_outputs(butler, first, instrument, visits), first)
+    two = _outputs(read_outputs(butler, own_runs(butler, second), instrument, visits), second)
     wanted = set(detectors)
     done = [{key for key in outputs.processed if not wanted or key[1] in wanted} for outputs in (one, two)]
     both = done[0] & done[1]
@@ -59,8 +61,7 @@ def compare_night(
     return NightComparison(sources, metrics, sorted(done[0] - both), sorted(done[1] - both), len(both))
 
 
-def _outputs(butler: Butler, instrument: str, collection: str, visits: Collection[int]) -> Outputs:
-    found = read_outputs(butler, collection, instrument, visits)
+def _outputs(found: Outputs, collection: str) -> Outputs:
     if not found.processed:
         raise ReprocessingError(
             f"{collection} has no {SOURCES} of these visits: nothing can be compared. At night it is "

@@ -7,9 +7,14 @@ from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
-from lsst.daf.butler import Butler, DatasetRef, MissingDatasetTypeError
+from lsst.daf.butler import (  # type: ignore[attr-defined]
+    Butler,
+    CollectionType,
+    DatasetRef,
+    MissingDatasetTypeError,
+)
 
-__all__ = ["METRICS", "SOURCES", "Outputs", "read_outputs"]
+__all__ = ["METRICS", "SOURCES", "Outputs", "own_runs", "read_outputs"]
 
 SOURCES = "dia_source_apdb"
 """Dataset type of the DiaSources that were written to the APDB."""
@@ -38,7 +43,14 @@ class Outputs:
         self.processed = processed
 
 
-def read_outputs(butler: Butler, collection: str, instrument: str, visits: Collection[int]) -> Outputs:
+def own_runs(butler: Butler, output: str) -> list[str]:
+    """Return the runs that a processing has written: its chain also has its inputs, the first outputs too."""
+    return sorted(butler.collections.query(f"{output}/*", collection_types={CollectionType.RUN}))
+
+
+def read_outputs(
+    butler: Butler, collection: str | Collection[str], instrument: str, visits: Collection[int]
+) -> Outputs:
     """Read the outputs of some visits.
 
     Parameters
@@ -46,7 +58,7 @@ def read_outputs(butler: Butler, collection: str, instrument: str, visits: Colle
     butler
         The repository.
     collection
-        Chain or run of the processing.
+        Chain or runs of the processing.
     instrument
         Camera.
     visits
@@ -75,9 +87,11 @@ def read_outputs(butler: Butler, collection: str, instrument: str, visits: Colle
 
 
 def _refs(
-    butler: Butler, kind: str, collection: str, instrument: str, visits: Collection[int]
+    butler: Butler, kind: str, collection: str | Collection[str], instrument: str, visits: Collection[int]
 ) -> list[DatasetRef]:
     ids = sorted(set(visits))
+    if not collection:
+        return []
     try:
         found = butler.query_datasets(
             kind,

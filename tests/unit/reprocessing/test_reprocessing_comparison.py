@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from lsst.daf.butler import Butler, CollectionType  # type: ignore[attr-defined]
 
 from prompt_processing.reprocessing.comparison import Comparison, compare, compare_metrics
+from prompt_processing.reprocessing.outputs import own_runs, read_outputs
 from prompt_processing.reprocessing.picture import draw_comparison
 from prompt_processing.reprocessing.report import NightComparison, as_text, write_tables
 
@@ -120,3 +122,15 @@ def test_report_has_numbers_tables_and_picture(tmp_path: Path) -> None:
     assert len(pd.read_parquet(files[0])) == 5
     draw_comparison(tmp_path / "comparison.png", found.sources)
     assert (tmp_path / "comparison.png").stat().st_size > 10_000
+
+
+def test_inputs_of_a_processing_are_not_its_outputs(tmp_path: Path) -> None:
+    Butler.makeRepo(str(tmp_path))
+    with Butler.from_config(str(tmp_path), writeable=True) as butler:
+        for run in ("night/first", "u/me/again/0000", "u/me/again/0001", "u/me/again2/0000"):
+            butler.collections.register(run)
+        butler.collections.register("u/me/again", CollectionType.CHAINED)
+        # The first processing is an input: it has the night's regions.
+        butler.collections.redefine_chain("u/me/again", ["u/me/again/0000", "night/first"])
+        assert own_runs(butler, "u/me/again") == ["u/me/again/0000", "u/me/again/0001"]
+        assert read_outputs(butler, own_runs(butler, "u/me/other"), "HSC", [1]).processed == set()

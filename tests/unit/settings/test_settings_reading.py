@@ -29,6 +29,7 @@ READERS_OF_THE_ENVIRONMENT = {
     "tester/": "defaults of options on the command line",
     "cli/": "defaults of options on the command line",
     "flows/deploy.py": "passes variables on to the runs of a deployment",
+    "flows/daily/demo_night.py": "runs the demo's flows in the demo's environment",
     "navigator/app.py": "BOKEH_RESOURCES, set before its library is loaded",
 }
 

@@ -116,7 +116,12 @@ def read_night(
     if not apdb:
         return NightReport(night, instrument, detectors)
     rows = ApdbRows(open_apdb(apdb))
-    chosen = list(rows.visits(NightInterval.of(night, instrument)))
+    # The database's nights begin at 12:00 TAI, those of a camera perhaps not: its visits count.
+    taken = detectors.dropna(subset=["visit"])
+    chosen = [
+        (int(visit), int(detector)) for visit, detector in zip(taken["visit"], taken["detector"], strict=True)
+    ]
+    chosen = chosen or list(rows.visits(NightInterval.of(night, instrument)))
     frames = list(rows.of_visits(ApdbTables.DiaSource, chosen)) if chosen else []
     if not frames:
         return NightReport(night, instrument, detectors)

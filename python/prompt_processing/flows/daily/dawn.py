@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from prompt_processing.butler.opening import open_repository
 
 from ..errors import FlowError
 from ..flow import flow
 from ..run import FlowRun
+from .demo_night import DemoNight, find_demo_night, in_environment
+
+_AGAIN = "u/dawn/again"
+_FEWEST_VISITS = 3
+"""Visits of a patch from which templates are made, if the night has as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A flow of the day.
+
+    Attributes
+    ----------
+    parameters
+        Those of the flow.
+    needs_services
+        Whether it reads the central repository, which is gone when the demo has stopped.
+    """
+
+    parameters: Mapping[str, Any]
+    needs_services: bool = False
 
 
 @flow
 def dawn(run: FlowRun, *, demo: Path, to: Path | None = None) -> None:
-    """Archive, draw and report the night that ``prompt demo --keep`` left.
+    """Run the flows of the day on the night that ``prompt demo --keep`` left.
 
-    Each part is a flow of its own. If one fails, the others run all the same.
+    Each part is a flow of its own. If one fails, the others run all the same. Parts that need the demo's
+    services are left out if it has stopped.
 
     Parameters
     ----------
@@ -26,100 +48,157 @@ def dawn(run: FlowRun, *, demo: Path, to: Path | None = None) -> None:
     demo
         Output folder of the demo.
     to
-        Folder of archive, plots and report; by default the folder dawn in that of the demo.
+        Folder of archive, plots and pages; by default the folder dawn in that of the demo.
     """
-    from prompt_processing.batch.errors import BatchError
-    from prompt_processing.domain.errors import PromptError, RepositoryProblemError
+    night = find_demo_night(demo)
+    folder = (to or night.folder / "dawn").absolute()
+    if not run.dry_run:
+        folder.mkdir(parents=True, exist_ok=True)
+    stopped = night.stopped_service()
+    rows = []
+    with in_environment(night.environment()):
+        for name, part in _parts(night, folder).items():
+            run.say(f"{name}:")
+            began = time.monotonic()
+            if part.needs_services and stopped:
+                outcome, reason = "left out", f"the demo's {stopped} has stopped"
+            else:
+                reason = _error_of(_run_part, run, night, name, part)
+                outcome = "failed" if reason else "done"
+            seconds = round(time.monotonic() - began, 1)
+            rows.append({"flow": name, "outcome": outcome, "seconds": seconds, "reason": reason})
+    run.table("Flows", rows)
+    if not run.dry_run:
+        from .dawn_page import write_dawn_page
 
+        page = folder / "index.html"
+        write_dawn_page(page, night, rows, _comparison(run))
+        run.say(f"Look at {page}.")
+    if failed := [str(row["flow"]) for row in rows if row["outcome"] == "failed"]:
+        raise FlowError(f"{', '.join(failed)} failed; the table has the reasons")
+
+
+def _run_part(run: FlowRun, night: DemoNight, name: str, part: Part) -> None:
     from ..engine import execute
     from ..flow import load_flow
 
-    folder = (to or demo / "dawn").absolute()
-    if not run.dry_run:
-        folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for name, parameters in _parts(demo.absolute(), folder).items():
-        run.say(f"{name}:")
-        error = ""
-        try:
-            execute(
-                load_flow(name),
-                parameters,
-                work=run.work,
-                place=run.wanted_place,
-                reporter=run.reporter,
-                dry_run=run.dry_run,
-                tables=run.tables,
-            )
-        except (BatchError, FlowError, PromptError, RepositoryProblemError) as failure:
-            error = str(failure)
-        rows.append({"flow": name, "done": not error, "error": error})
-    run.table("Flows", rows)
-    if failed := [str(row["flow"]) for row in rows if row["error"]]:
-        raise FlowError(f"{', '.join(failed)} failed; the table has the reasons")
-    if not run.dry_run:
-        run.say(f"Look at {folder / 'report.html'}.")
+    if name == "reprocess-night" and not run.dry_run:
+        _import_raws(night)
+    execute(
+        load_flow(name),
+        part.parameters,
+        work=run.work,
+        place=run.wanted_place,
+        reporter=run.reporter,
+        dry_run=run.dry_run,
+        tables=run.tables,
+    )
 
 
-def _parts(demo: Path, folder: Path) -> Mapping[str, Mapping[str, Any]]:
-    """Return the parameters of each flow."""
-    repo = demo / "repository"
-    instrument, processed = _processed_night(repo)
-    apdb = str(demo / "work" / "apdb.yaml")
+def _error_of(function: Callable[..., None], *arguments: Any) -> str:
+    """Call a function, and return its error; empty if there is none."""
+    from prompt_processing.archive.errors import ArchiveError
+    from prompt_processing.batch.errors import BatchError
+    from prompt_processing.domain.errors import PromptError, RepositoryProblemError
+    from prompt_processing.reprocessing.errors import ReprocessingError
+
+    try:
+        function(*arguments)
+    except (
+        ArchiveError,
+        BatchError,
+        FlowError,
+        PromptError,
+        RepositoryProblemError,
+        ReprocessingError,
+    ) as error:
+        return str(error)
+    return ""
+
+
+def _parts(night: DemoNight, folder: Path) -> dict[str, Part]:
+    """Return the flows, in their order."""
+    central = night.environment().get("CENTRAL_REPO", "")
+    instrument = night.instrument
     return {
-        "export-night": {
-            "night": processed,
-            "to": folder / "archive",
-            "apdb": apdb,
-            "instrument": instrument,
-            "alerts": (str(demo / "alerts"),),
-        },
-        "draw-night": {
-            "repo": str(repo),
-            "instrument": instrument,
-            "night": processed,
-            "summaries": str(folder),
-        },
-        "night-report": {
-            "night": _reported_night(demo / "night.db"),
-            "database": str(demo / "night.db"),
-            "output": folder / "report.html",
-            "instrument": instrument,
-            "apdb": apdb,
-            "alerts": demo / "alerts",
-        },
+        # The demo has ended: what is missing is not on its way.
+        "catch-up": Part({"night": night.reported, "patience": 0.0, **_processed_by(night)}, True),
+        "export-night": Part(
+            {
+                "night": night.observed,
+                "to": folder / "archive",
+                "apdb": night.apdb,
+                "instrument": instrument,
+                "alerts": (str(night.alerts),),
+            }
+        ),
+        "draw-night": Part(
+            {
+                "repo": str(night.repository),
+                "instrument": instrument,
+                "night": night.night,
+                "summaries": str(folder),
+            }
+        ),
+        "reprocess-night": Part(
+            {
+                "repo": central,
+                "instrument": instrument,
+                "night": night.observed,
+                "output": _AGAIN,
+                "first": night.chain,
+                "first_apdb": night.apdb,
+            },
+            True,
+        ),
+        "build-templates": Part(
+            {
+                "repo": central,
+                "instrument": instrument,
+                "collections": (night.chain,),
+                "least": min(_FEWEST_VISITS, night.n_visits),
+                "publish": False,
+                "page": folder / "templates.html",
+            },
+            True,
+        ),
+        "night-report": Part(
+            {
+                "night": night.reported,
+                "database": night.database,
+                "output": folder / "report.html",
+                "instrument": instrument,
+                "apdb": night.apdb,
+                "alerts": night.alerts,
+            }
+        ),
     }
 
 
-def _processed_night(repo: Path) -> tuple[str, str]:
-    """Return the instrument and the last night of a repository's outputs."""
-    from lsst.daf.butler import CollectionType  # type: ignore[attr-defined]
+def _processed_by(night: DemoNight) -> dict[str, Any]:
+    """Return where the outcomes are, and which detectors the night has."""
+    from prompt_processing.nights.reading import Nights
 
-    from prompt_processing.butler.collections import Collections
-    from prompt_processing.butler.types import use_butler_types
-
-    use_butler_types()
-    if not repo.is_dir():
-        raise FlowError(f"{repo.parent} is no night of the demo: run  prompt demo --keep  first")
-    with open_repository(str(repo)) as butler:
-        chains = butler.collections.query(
-            Collections("*").output_chain("*"), collection_types={CollectionType.CHAINED}
-        )
-    if not chains:
-        raise FlowError(f"{repo} has no outputs of a night")
-    instrument, _, rest = max(chains, key=lambda name: name[-len("2026-11-28") :]).partition("/")
-    return instrument, rest[-len("2026-11-28") :]
+    with Nights(night.database) as nights:
+        day = int(night.reported.replace("-", ""))
+        visits = nights.visits(day, 1).rows
+        found = nights.detectors(visits[0].group, instrument=night.instrument, limit=500) if visits else ()
+    outcomes = night.folder / "outcomes"
+    detectors = tuple(sorted({one.detector for one in found}))
+    return {"detectors": detectors} | ({"outcomes": outcomes} if outcomes.is_dir() else {})
 
 
-def _reported_night(database: Path) -> str:
-    """Return the last night in the database of outcomes."""
-    from prompt_processing.nights.reading import Nights, NightsUnavailableError
+def _import_raws(night: DemoNight) -> None:
+    """Copy the night's raws from the bucket into the central repository."""
+    from prompt_processing.butler.opening import open_repository
+    from prompt_processing.repository.raws import find_raws, import_raws
 
-    try:
-        found = Nights(str(database)).nights(1).rows if database.is_file() else ()
-    except NightsUnavailableError as error:
-        raise FlowError(f"{database} cannot be read: {error}") from error
-    if not found:
-        raise FlowError(f"{database} has no night: run  prompt demo --keep  first")
-    text = str(found[0].night)
-    return f"{text[:4]}-{text[4:6]}-{text[6:]}"
+    environment = night.environment()
+    bucket = f"s3://{environment['IMAGE_BUCKET']}/{night.instrument}/"
+    with open_repository(environment["CENTRAL_REPO"], writeable=True) as butler:
+        import_raws(butler, find_raws([bucket]))
+
+
+def _comparison(run: FlowRun) -> Path:
+    """Return the folder of the comparison with the second processing."""
+    return run.work / "reprocess-night" / _AGAIN.replace("/", "__") / "comparison"

@@ -80,6 +80,7 @@ def reprocess_night(
     """
     from prompt_processing.butler.collections import Collections
     from prompt_processing.butler.types import use_butler_types
+    from prompt_processing.reprocessing.errors import ReprocessingError
     from prompt_processing.reprocessing.night import ReprocessingRequest, execute_plan, plan
 
     from ..errors import FlowError
@@ -131,9 +132,15 @@ def reprocess_night(
         run.say(f"{sum(one.successful for one in results)} quanta are successful, {len(failures)} are not.")
         butler.registry.refresh()
         if compare:
-            _compare(
-                run, butler, request.instrument, request.first, output, todo.visits, detectors, radius, folder
-            )
+            try:
+                _compare(
+                    run, butler, instrument, request.first, output, todo.visits, detectors, radius, folder
+                )
+            except ReprocessingError as error:
+                if not failures:
+                    raise
+                # The failures are the cause, and are what to look at.
+                run.say(str(error))
     if failures:
         raise FlowError(
             f"{len(failures)} quanta were not successful. Repeat the flow to try them again; "
