@@ -10,7 +10,7 @@ from astropy.table import Table
 from lsst.daf.butler import Butler, CollectionType, DatasetType, Timespan
 from night_messages import NIGHT, START, a_visit, ended
 from small_exposure import an_exposure
-from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, create_engine, insert
+from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, MetaData, String, create_engine, insert
 from sqlalchemy import Table as SqlTable
 
 from prompt_processing.butler.types import use_butler_types
@@ -173,6 +173,8 @@ def make_apdb(path: Path) -> None:
         Column("dec", Float),
         Column("band", String),
         *(Column(name, kind) for name, kind in numbers.items()),
+        Column("isNegative", Boolean),
+        Column("isDipole", Boolean),
         Column("pixelId", BigInteger, index=True),
     )
     objects = SqlTable(
@@ -219,6 +221,8 @@ def make_apdb(path: Path) -> None:
                         "reliability": None if number == 2 else float(row["reliability"]),
                         "x": float(row["x"]),
                         "y": float(row["y"]),
+                        "isNegative": bool(row["isNegative"]),
+                        "isDipole": bool(row["isDipole"]),
                         "pixelId": pixels.index(UnitVector3d(*vector)),
                     }
                 )

@@ -210,6 +210,9 @@ COMMANDS = {
     "nights project": Entry(
         "Keep the outcomes that workers publish in a database.", target=f"{_CLI}.pages.nights:project"
     ),
+    "nights prune": Entry(
+        "Remove old nights from the database.", target=f"{_CLI}.pages.nights:prune"
+    ),
     "nights show": Entry(
         "Show the visits, times and failures of a night.", target=f"{_CLI}.pages.nights:show"
     ),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, false, select
+from sqlalchemy import Row, Select, false, select, union_all
 
 from prompt_processing.domain.outcome_message import storable_text
 
 from .tables import DETECTORS, VISITS
 
-__all__ = ["OF_VISIT", "detectors_of_visits", "number_of", "of_visit", "split_cursor"]
+__all__ = ["OF_VISIT", "detectors_by_night", "detectors_of_visits", "number_of", "of_visit", "split_cursor"]
 
 OF_VISIT = (VISITS.c.group_name, VISITS.c.visit)
 """Columns that name a visit."""
@@ -28,6 +29,28 @@ def detectors_of_visits() -> Select[Any]:
         DETECTORS.c.n_sources,
         DETECTORS.c.content,
     ).join(VISITS, VISITS.c.id == DETECTORS.c.visit_id)
+
+
+def detectors_by_night(
+    instrument: str, detector: int, nights: Sequence[Row[Any]], per_night: int
+) -> Select[Any]:
+    """Select the last visits of a detector in each of some nights, which have the columns of `NIGHTS`."""
+    parts = [
+        select(
+            detectors_of_visits()
+            .where(
+                DETECTORS.c.instrument == instrument,
+                DETECTORS.c.detector == detector,
+                DETECTORS.c.announced.between(one.first, one.last),
+            )
+            .order_by(DETECTORS.c.announced.desc())
+            .limit(per_night)
+            # Each with a limit of its own, which SQLite allows in a subquery only.
+            .subquery()
+        )
+        for one in nights
+    ]
+    return select(union_all(*parts).subquery())
 
 
 def of_visit(query: Select[Any], visit: int | str, instrument: str | None) -> Select[Any]:

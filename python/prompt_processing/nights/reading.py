@@ -12,7 +12,7 @@ from prompt_processing.domain.outcome_message import storable_text
 
 from .database import MOST_ROWS, NightsDatabase, NightsUnavailableError, states_of
 from .latency import add_up, percentiles
-from .queries import detectors_of_visits, number_of, of_visit, split_cursor
+from .queries import detectors_by_night, detectors_of_visits, number_of, of_visit, split_cursor
 from .records import (
     Changes,
     Detector,
@@ -276,6 +276,29 @@ class Nights(NightsDatabase):
             .order_by(DETECTORS.c.announced.desc())
         )
         return [self._detector(row) for row in self._page(query, limit)[0]]
+
+    def nights_of_detector(
+        self, instrument: str, detector: int, until: int, *, n_nights: int = 30, per_night: int = 20
+    ) -> Sequence[Detector]:
+        """Return a detector's last visits in each of its instrument's last nights.
+
+        Parameters
+        ----------
+        instrument, detector
+            The detector.
+        until
+            Last night, ``YYYYMMDD``.
+        n_nights, per_night
+            Most nights, and most visits of each.
+        """
+        query = select(NIGHTS.c.first, NIGHTS.c.last).where(
+            NIGHTS.c.instrument == storable_text(instrument), NIGHTS.c.night <= until
+        )
+        nights, _ = self._page(query.order_by(NIGHTS.c.night.desc()), n_nights)
+        if not nights:
+            return []
+        rows = self._rows(detectors_by_night(storable_text(instrument), detector, nights, per_night))
+        return [self._detector(row) for row in rows]
 
     def timeline(self, night: int, *, instrument: str | None = None) -> Sequence[Minute]:
         """Return the numbers of each minute of a night in which something happened, in order of time.

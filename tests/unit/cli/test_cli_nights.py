@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from night_messages import a_visit, ended
+from night_messages import START, a_visit, ended
 
-from prompt_processing.cli.pages.nights import project, show
+from prompt_processing.cli.pages.nights import project, prune, show
 from prompt_processing.domain.outcome import Status
 from prompt_processing.nights.publishing import FolderSink
+from prompt_processing.nights.reading import Nights
 
 
 @pytest.fixture
@@ -59,3 +60,41 @@ def test_what_is_missing_is_named(folder: Path, arguments: tuple[str, ...], mess
     assert status in (1, 2)
     assert message in output
     assert "secret" not in output
+
+
+def test_old_nights_are_pruned_and_newer_ones_stay_whole(folder: Path) -> None:
+    sink = FolderSink(folder / "outcomes")
+    sink.send(ended(a_visit(3, announced=START + 5 * 86_400), at=START + 5 * 86_400 + 40))
+    given = ["--folder", str(folder / "outcomes"), "--database", str(folder), "--once"]
+    assert CliRunner().invoke(project, given).exit_code == 0
+    with Nights(folder / "night.db") as nights:
+        newest, oldest = nights.nights().rows
+        kept = nights.detectors("2026-05-31T05:00:03"), nights.timeline(newest.night)
+        pruning = ["--database", str(folder), "--before", "2026-06-01"]
+        listed = CliRunner().invoke(prune, [*pruning, "--dry-run"])
+        assert "2026-05-31: 2 visits" in listed.output
+        assert [one.night for one in nights.nights().rows] == [newest.night, oldest.night]
+        assert CliRunner().invoke(prune, pruning).exit_code == 0
+        assert [one.night for one in nights.nights().rows] == [newest.night]
+        assert (nights.detectors("2026-05-31T05:00:03"), nights.timeline(newest.night)) == kept
+        assert nights.visit("2026-05-31T05:00:01") is None
+        assert not nights.timeline(oldest.night)
+        # The same messages are not read again.
+        assert CliRunner().invoke(project, given).exit_code == 0
+        assert len(nights.nights().rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "either --keep-days or --before"),
+        (("--keep-days", "1", "--before", "2026-01-01"), "either --keep-days or --before"),
+        (("--keep-days", "1", "--database", "{}/missing.db"), "cannot be pruned"),
+    ],
+)
+def test_pruning_explains_what_it_needs(folder: Path, arguments: tuple[str, ...], message: str) -> None:
+    words = [one.format(folder) for one in ("--database", "{}", *arguments)]
+    done = CliRunner().invoke(prune, words)
+    assert done.exit_code != 0
+    assert message in done.output
+    assert not (folder / "missing.db").exists()

@@ -52,6 +52,10 @@ def test_cone_has_what_is_inside_and_nothing_else(apdb: ApdbReader) -> None:
         (Criteria(visit=VISITS[0], band="r"), 4),
         (Criteria(visit=VISITS[0], band=EVIL), 2),
         (Criteria(visit=VISITS[0], brighter=23.7), 4),
+        (Criteria(visit=VISITS[0], kind="positive"), 2),
+        (Criteria(visit=VISITS[0], kind="negative"), 2),
+        (Criteria(visit=VISITS[0], kind="dipole"), 2),
+        (Criteria(visit=VISITS[0], kind="moving"), 0),
         (Criteria(object=OBJECT, since=61191.0005), 1),
         (Criteria(object=OBJECT, until=61190.0), 0),
         (Criteria(visit=VISITS[0], band="' OR 1=1 --"), 0),
@@ -148,3 +152,8 @@ def test_damaged_packet_is_named(tmp_path: Path) -> None:
     (tmp_path / "0.avro").write_bytes(b"\x0a\1\2")
     with pytest.raises(OSError, match=r"0\.avro"):
         PacketFolder(tmp_path).read(5)
+
+
+def test_unknown_class_is_refused(apdb: ApdbReader) -> None:
+    with pytest.raises(SearchError, match="one of positive, negative, dipole, moving"):
+        apdb.sources(Criteria(visit=VISITS[0], kind="' OR 1=1 --"))

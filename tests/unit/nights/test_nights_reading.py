@@ -282,3 +282,23 @@ def test_database_that_appears_later_is_read(database: Path) -> None:
 def test_pages_cannot_write(nights: Nights) -> None:
     with nights._engine.connect() as connection, pytest.raises(SQLAlchemyError, match=r"readonly|read-only"):
         connection.exec_driver_sql("DELETE FROM visits")
+
+
+def test_last_nights_of_a_detector_are_bounded_in_nights_and_visits(
+    store: NightStore, nights: Nights
+) -> None:
+    day = 86_400.0
+    for number in range(40):
+        at = START + number * day
+        for again in range(3):
+            visit = a_visit(1, announced=at + 40 * again, groupId=f"g{number}-{again:02d}")
+            store.write([ended(visit, at=at + 40 * again + 40)], {})
+    newest = nights.nights().rows[0].night
+    found = nights.nights_of_detector("LSSTCam", 94, newest, n_nights=30, per_night=2)
+    assert len(found) == 60
+    assert len({one.night for one in found}) == 30
+    assert max(one.night for one in found) == newest
+    # Of each night, its last visits.
+    assert {one.group[-2:] for one in found} == {"01", "02"}
+    assert nights.nights_of_detector("LSSTCam", 95, newest) == []
+    assert nights.nights_of_detector("HSC", 94, newest) == []

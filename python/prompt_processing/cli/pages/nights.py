@@ -91,5 +91,44 @@ def show(night: str | None, database: str | None, limit: int) -> None:
         raise click.ClickException(str(error)) from error
 
 
+@click.command(
+    cls=Command,
+    examples="""
+    prompt nights prune --keep-days 400
+    prompt nights prune --before 2026-01-01 --database nights.db --dry-run
+    """,
+    statuses={1: "the database cannot be written"},
+)
+@_database
+@click.option("--keep-days", type=click.IntRange(1, 100_000), metavar="DAYS", help="Days that stay.")
+@click.option("--before", type=NIGHT, metavar="NIGHT", help="First night that stays.")
+@click.option("--dry-run", is_flag=True, help="Only list the nights.")
+def prune(database: str | None, keep_days: int | None, before: str | None, dry_run: bool) -> None:
+    """Remove old nights from the database, each in a transaction of its own.
+
+    The projector may run meanwhile. Images, alerts and the APDB are not touched.
+    """
+    import time
+
+    from prompt_processing.domain.clock import night
+    from prompt_processing.nights.database import NightsUnavailableError
+    from prompt_processing.nights.pruning import prune_nights
+
+    if database is None:
+        raise click.UsageError("Name the database with --database or NIGHTS_DATABASE.")
+    if (keep_days is None) == (before is None):
+        raise click.UsageError("Give either --keep-days or --before.")
+    first = before or night(time.time() - 86_400 * (keep_days or 0))
+    n_nights = 0
+    try:
+        for one in prune_nights(_file_in_folder(database), int(first.replace("-", "")), dry_run=dry_run):
+            n_nights += 1
+            day = f"{one.night:08d}"
+            click.echo(f"{day[:-4]}-{day[-4:-2]}-{day[-2:]}: {one.n_visits} visits")
+    except (NightsUnavailableError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{n_nights} nights before {first} {'would be' if dry_run else 'are'} removed.")
+
+
 def _file_in_folder(place: str) -> str:
     return str(Path(place) / _FILE_IN_DEMO) if Path(place).is_dir() else place

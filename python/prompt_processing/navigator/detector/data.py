@@ -57,6 +57,8 @@ class DetectorData:
         Of the visit.
     collection
         Run of the images.
+    chain
+        Collection in which they were found.
     sources
         DiaSources, brightest first; `None` if there are none.
     kernel
@@ -73,6 +75,7 @@ class DetectorData:
     band: str = ""
     filter: str = ""
     collection: str = ""
+    chain: str = ""
     sources: Table | None = None
     kernel: Any = None
     problems: list[str] = field(default_factory=list)
@@ -133,7 +136,7 @@ def load_detector(
         refs: dict[str, DatasetRef] = {}
         for name in [instrument] if instrument else instruments(butler):
             chains = [collection] if collection else output_chains(butler, name)
-            refs = _find(butler, name, visit, detector, chains)
+            data.chain, refs = _find(butler, name, visit, detector, chains)
             if refs:
                 break
         data.instrument = next((str(ref.dataId["instrument"]) for ref in refs.values()), "")
@@ -204,8 +207,8 @@ def find_neighbour(
 
 def _find(
     butler: Butler, instrument: str, visit: int, detector: int, collections: list[str]
-) -> dict[str, DatasetRef]:
-    """Return the datasets of a visit's detector by type, from the first collection that has any."""
+) -> tuple[str, dict[str, DatasetRef]]:
+    """Return the first collection that has datasets of a visit's detector, and these by type."""
     wanted = [name for types in IMAGES.values() for name in types] + [*_SOURCES, _KERNEL]
     for collection in collections:
         found: dict[str, DatasetRef] = {}
@@ -230,8 +233,8 @@ def _find(
                 continue
             found |= {ref.datasetType.name: ref for ref in refs}
         if found:
-            return {name: _expanded(butler, ref) for name, ref in found.items()}
-    return {}
+            return collection, {name: _expanded(butler, ref) for name, ref in found.items()}
+    return "", {}
 
 
 def _expanded(butler: Butler, ref: DatasetRef) -> DatasetRef:

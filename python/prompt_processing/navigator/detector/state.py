@@ -30,6 +30,8 @@ class DetectorState:
         Three images side by side, or one place where they blink.
     source
         Selected DiaSource.
+    below
+        Plots or log below the images.
     """
 
     instrument: str = ""
@@ -45,6 +47,7 @@ class DetectorState:
     marks: Literal["reliability", "class", "none"] = "reliability"
     mode: Literal["side", "blink"] = "side"
     source: int | None = None
+    below: Literal["", "plots", "log"] = ""
 
     @property
     def exposure(self) -> int | None:

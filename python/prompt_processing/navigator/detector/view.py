@@ -15,6 +15,7 @@ from ..remarks.store import subject_of
 from ..sources import Sources
 from ..text import escaped, facts
 from ..url_state import with_changes
+from .below import Below, BelowImages
 from .controls import Controls
 from .data import DetectorData, find_neighbour, load_detector
 from .outcome import describe_outcome
@@ -47,6 +48,7 @@ class DetectorView(View):
         "2": "template",
         "3": "difference",
         "s": "sources on or off",
+        "l": "plots, log",
         "+": "zoom in",
         "-": "zoom out",
         "0": "whole detector",
@@ -67,6 +69,7 @@ class DetectorView(View):
         self._controls = Controls(state, self._open, self._step, self._choose)
         self._screen = Screen(self._refresh_soon, self._select)
         self._selected = SelectedSource(self._screen.panels)
+        self._below = BelowImages(sources, state.below, self._choose_below)
         self._remarks = RemarkPanel(sources.remarks, page.tell)
         self._screen.arrange(state.mode)
         self._layout = column(
@@ -76,6 +79,7 @@ class DetectorView(View):
             markup(legend()),
             self._controls.mask_row(),
             self._selected.content,
+            self._below.content,
             self._remarks.content,
             self._details,
         )
@@ -97,6 +101,9 @@ class DetectorView(View):
                 self._controls.mode.value = "side" if self.state.mode == "blink" else "blink"
             case "s":
                 self._controls.marks.value = "reliability" if self.state.marks == "none" else "none"
+            case "l":
+                order: tuple[Below, ...] = ("", "plots", "log")
+                self._choose_below(order[(order.index(self.state.below) + 1) % len(order)])
             case "+" | "-":
                 self._screen.move(zoom=_ZOOM if key == "-" else 1 / _ZOOM)
             case "0":
@@ -123,6 +130,17 @@ class DetectorView(View):
                 self._mark()
             case _:
                 self._stretch()
+
+    def _choose_below(self, what: Below) -> None:
+        if what != self.state.below:
+            self.go(with_changes(self.state, below=what))
+            self._show_below()
+
+    def _show_below(self) -> None:
+        try:
+            self._below.show(self._data, self.state.exposure, self.state.detector, self.state.below)
+        except self.sources.failures as error:
+            self.page.tell(str(error))
 
     def _open(self, visit: str, detector: str) -> None:
         """Show what a user typed."""
@@ -170,6 +188,7 @@ class DetectorView(View):
         self._place()
         self._mark()
         self._screen.show(self._screen.read(self._data, state.masks)(), self._data)
+        self._show_below()
         self._loading = False
 
     def _describe(self, detector: int) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,11 @@ from prompt_processing.apdb.failures import short_reason
 from prompt_processing.domain.sky_vectors import unit_vectors
 from prompt_processing.nights.tables import open_engine
 
-__all__ = ["MOST_ROWS", "ApdbReader", "Criteria", "SearchError", "database_of"]
+__all__ = ["KINDS", "MOST_ROWS", "ApdbReader", "Criteria", "SearchError", "database_of"]
 
 MOST_ROWS = 2000
+KINDS = ("positive", "negative", "dipole", "moving")
+"""Classes of DiaSources; those of the solar system are ``moving``, whatever else they are."""
 _LARGEST_CONE_ARCSEC = 3600.0
 _MOST_RANGES = 200
 _NJY_ZERO_POINT = 31.4
@@ -50,6 +53,8 @@ class Criteria:
         Smallest reliability.
     band
         Band.
+    kind
+        Class: one of `KINDS`; all if empty.
     brighter
         Faintest AB magnitude of the change.
     since, until
@@ -64,6 +69,7 @@ class Criteria:
     detector: int | None = None
     reliability: float | None = None
     band: str = ""
+    kind: str = ""
     brighter: float | None = None
     since: float | None = None
     until: float | None = None
@@ -146,6 +152,7 @@ class ApdbReader:
             conditions.append(c.reliability >= criteria.reliability)
         if criteria.band:
             conditions.append(c.band == criteria.band)
+        conditions += _of_kind(c, criteria.kind)
         if criteria.brighter is not None:
             flux = 10 ** (0.4 * (_NJY_ZERO_POINT - criteria.brighter))
             conditions.append(or_(c.psfFlux >= flux, c.psfFlux <= -flux))
@@ -214,6 +221,28 @@ class ApdbReader:
             result = connection.execute(query.limit(min(limit, MOST_ROWS)))
             # Columns of NULL stay objects, and ids stay integers: floats would round them.
             return pd.DataFrame(result.all(), columns=list(result.keys()), dtype=object)
+
+
+def _of_kind(c: Any, kind: str) -> list[ColumnElement[bool]]:
+    """Return the conditions of a class.
+
+    Raises
+    ------
+    SearchError
+        Raised if there is no such class, or the APDB does not have its columns.
+    """
+    if not kind:
+        return []
+    if kind not in KINDS:
+        raise SearchError(f"A class is one of {', '.join(KINDS)}.")
+    if kind == "moving":
+        return [c.ssObjectId.is_not(None), c.ssObjectId != 0]
+    missing = {"isDipole", "isNegative"} - set(c.keys())
+    if missing:
+        raise SearchError(f"The APDB has no column {', '.join(sorted(missing))}, which classes need.")
+    if kind == "dipole":
+        return [c.isDipole.is_(True)]
+    return [or_(c.isDipole.is_(None), c.isDipole.is_(False)), c.isNegative.is_(kind == "negative")]
 
 
 def _inside(found: pd.DataFrame, criteria: Criteria) -> pd.DataFrame:

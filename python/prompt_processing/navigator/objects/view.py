@@ -21,7 +21,7 @@ from ..url_state import with_changes
 from .cutouts import cutouts_of_images, cutouts_of_packet, picture
 from .export import FORMATS, export
 from .light_curve import LightCurve
-from .search import Criteria, SearchError
+from .search import KINDS, Criteria, SearchError
 from .tree import tree
 
 __all__ = ["ObjectState", "ObjectView"]
@@ -52,7 +52,7 @@ class ObjectState:
     ----------
     source, object
         What is shown.
-    ra, dec, radius, visit, detector, reliability, band, brighter, since, until
+    ra, dec, radius, visit, detector, reliability, band, kind, brighter, since, until
         Search, as in `~prompt_processing.navigator.objects.search.Criteria`.
     """
 
@@ -65,6 +65,7 @@ class ObjectState:
     detector: int | None = None
     reliability: float | None = None
     band: str = ""
+    kind: str = ""
     brighter: float | None = None
     since: float | None = None
     until: float | None = None
@@ -80,6 +81,7 @@ _LABELS = {
     "detector": "detector",
     "reliability": "reliability ≥",
     "band": "band",
+    "kind": "class",
     "brighter": "brighter than (mag)",
     "since": "since (MJD)",
     "until": "until (MJD)",
@@ -98,7 +100,7 @@ class ObjectView(View):
         super().__init__(page, sources, state)
         self.state: ObjectState = state
         self._found = pd.DataFrame()
-        self._inputs = {
+        self._inputs: dict[str, Any] = {
             name: pn.widgets.TextInput(
                 label=label,
                 value=_text(getattr(state, name)),
@@ -107,11 +109,20 @@ class ObjectView(View):
             )
             for name, label in _LABELS.items()
         }
+        kinds = {"all": "", **{one: one for one in KINDS}}
+        self._inputs["kind"] = pn.widgets.Select(
+            label=_LABELS["kind"],
+            options=kinds,
+            value=state.kind if state.kind in KINDS else "",
+            width=105,
+            margin=(2, 6),
+        )
         search = pn.widgets.Button(label="Search", color="primary", width=90, margin=(22, 6, 2, 6))
         search.on_click(lambda event: self._on_search())
-        for one in self._inputs.values():
-            # Enter in a field searches too.
-            one.param.watch(lambda event: self._on_search(), "enter_pressed")
+        for name, one in self._inputs.items():
+            if name != "kind":
+                # Enter in a field searches too.
+                one.param.watch(lambda event: self._on_search(), "enter_pressed")
         self._curve = LightCurve()
         self._curve_pane = column(
             pn.pane.Bokeh(self._curve.figure, sizing_mode="stretch_width"), visible=False
@@ -312,7 +323,7 @@ class ObjectView(View):
 
 
 def _typed(name: str, text: str) -> Any:
-    if name == "band":
+    if name in ("band", "kind"):
         return text
     if not text:
         return 10.0 if name == "radius" else None
