@@ -19,18 +19,18 @@ from prompt_processing.instruments.header_files import read_detector_headers
 from prompt_processing.instruments.headers import Observation, translate
 
 from .arrivals import Arrival, Folder
-from .context import ProcessedImage
+from .context import IN_APDB, ProcessedImage
 from .journal import Entry, FileState, Journal
 
 __all__ = ["Report", "Watch"]
 
 _log = logging.getLogger("lsst.watch.service")
 
-MOST_ATTEMPTS = 10
+MOST_ATTEMPTS = 20
 """Number of times that an image is tried, restarts of a killed process included."""
 
 _FIRST_DELAY, _LONGEST_DELAY = 5.0, 300.0
-"""Seconds before an image is tried again; the delay doubles each time. The last is after about 20 minutes."""
+"""Seconds before an image is tried again; the delay doubles each time. The last is after about 70 minutes."""
 
 
 class Processor(Protocol):
@@ -239,6 +239,6 @@ def _state(status: Status, reason: str) -> FileState:
     if status is Status.SKIPPED:
         return FileState.SKIPPED
     # A process that was killed after the APDB's commit finds its own sources there.
-    if "APDB holds this visit already" in reason:
+    if IN_APDB in reason:
         return FileState.DONE
     return FileState.SET_ASIDE
