@@ -11,6 +11,7 @@ from prompt_processing.domain.ids import pack_ids
 from prompt_processing.images import Exposure
 from prompt_processing.imaging.difference.source_noise import with_photon_noise
 
+from .dia_companions import with_companions
 from .dia_detection import DetectionOptions, detect_dia_sources
 from .dia_long_trails import join_long_trails
 from .dia_measurement import measure_dia_sources
@@ -38,7 +39,10 @@ def detect_and_measure(
         the list of masked streaks, each a `dict` of `~prompt_processing.imaging.measurement.streaks.Streak`.
     """
     streaks = mask_streaks(difference)
-    peaks = join_long_trails(difference, detect_dia_sources(difference, options))
+    options = options or DetectionOptions()
+    peaks = with_companions(difference, detect_dia_sources(difference, options), options.threshold)
+    # Two sources resemble a trail while they are one peak.
+    peaks = join_long_trails(difference, peaks)
     table = measure_dia_sources(difference, science, matched, peaks)
     table["psfFluxErr"] = with_photon_noise(table["psfFluxErr"], table["x"], table["y"], difference, science)
     if difference.visit_info is None:

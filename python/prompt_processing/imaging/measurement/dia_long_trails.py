@@ -196,7 +196,7 @@ def _points_fit_better(
     if not fit_trail(data, noise, stamp, start, result):
         return True
     places = [(float(peak["x"]) - x, float(peak["y"]) - y) for peak in peaks]
-    points = fit_point_group(data, noise, stamp, places)
+    points = fit_point_group(data, noise, stamp, places).chi_squared
     cost = math.log(np.count_nonzero(noise > 0))
     return points + 3 * len(peaks) * cost < float(result[10]) + 5 * cost
 

@@ -21,7 +21,7 @@ LOBES = 1.7
 MOST_NEIGHBOURS = 6
 """Largest number of neighbours of a source; more are the residual of a bright star or a streak."""
 
-PASSES = 8
+PASSES = 20
 """Maximum number of fits of each source; sources one FWHM apart need most of them."""
 
 

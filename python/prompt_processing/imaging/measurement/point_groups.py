@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prompt_processing.imaging.psf_stamps import shifted_stamp_and_slopes
 
-__all__ = ["MOST_POINTS", "fit_point_group"]
+__all__ = ["MOST_POINTS", "PointGroup", "fit_point_group"]
 
 MOST_POINTS = 4
 """Maximum number of sources to fit together; more in a row are a trail or a crowded field."""
@@ -18,12 +19,32 @@ _LARGEST_STEP = 1.0
 """Largest change of a position per iteration, pixels."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PointGroup:
+    """A fit of several point sources.
+
+    Attributes
+    ----------
+    places : `~numpy.ndarray`, shape (n, 2)
+        Positions, pixels from the middle of the square.
+    flux, flux_error : `~numpy.ndarray`, shape (n,)
+        Fluxes, and their standard errors at these positions.
+    chi_squared : `float`
+        Chi squared of the fit.
+    """
+
+    places: NDArray[np.float64]
+    flux: NDArray[np.float64]
+    flux_error: NDArray[np.float64]
+    chi_squared: float
+
+
 def fit_point_group(
     data: NDArray[np.float64],
     variance: NDArray[np.float64],
     spline: NDArray[np.float64],
     places: Sequence[tuple[float, float]],
-) -> float:
+) -> PointGroup:
     """Fit positions and fluxes of several point sources at once, by damped Gauss-Newton steps.
 
     Parameters
@@ -37,8 +58,7 @@ def fit_point_group(
 
     Returns
     -------
-    chi_squared : `float`
-        Chi squared of the best fit.
+    group : `PointGroup`
     """
     used = variance > 0
     weights = 1 / np.sqrt(variance[used])
@@ -55,7 +75,9 @@ def fit_point_group(
         if not moved < best - 1e-3:
             break
         best, flux, at = moved, moved_flux, at + step
-    return best
+    model, _ = _design(spline, at, used, weights)
+    covariance = np.linalg.pinv(model.T @ model)
+    return PointGroup(at, flux, np.sqrt(np.diag(covariance)), best)
 
 
 def _solve(

@@ -34,7 +34,18 @@ def pairs(separation, ratio, snr, seed=1):
 
 @pytest.mark.parametrize(
     ("separation", "ratio", "snr"),
-    [(1.9, 1.0, 20), (1.9, 1.0, 300), (1.9, -1.0, 40), (1.9, 0.8, -100), (2.4, 0.3, 60), (3.0, 0.2, 100)],
+    [
+        (1.9, 1.0, 20),
+        (1.9, 1.0, 300),
+        (1.9, -1.0, 40),
+        (1.9, 0.8, -100),
+        (3.0, 0.2, 100),
+        # Without a peak of their own:
+        (1.3, 1.0, 30),
+        (1.6, 1.0, -60),
+        (1.3, 0.5, 60),
+        (1.9, 0.1, 500),
+    ],
 )
 def test_sources_beside_each_other_are_both_kept(star_image, separation, ratio, snr):
     stars = pairs(separation, ratio, snr)
@@ -56,3 +67,30 @@ def test_lobes_of_a_dipole_are_not_two_sources(star_image):
     kept, rejected = filter_dia_sources(measured(star_image((330, 330), pairs(1.0, -1.0, 60), seed=2)))
     assert len(kept) == 0
     assert len(rejected) >= 25
+
+
+@pytest.mark.parametrize("length", [1.0, 1.8, 2.6, 4.0])
+@pytest.mark.parametrize("snr", [30, 300])
+def test_short_trail_is_one_source(star_image, length, snr):
+    flux = snr * NOISE_OF_A_POINT_SOURCE
+    steps = (np.arange(30) + 0.5) / 30 - 0.5
+    trail = [(100.2 + 0.8 * s * length * FWHM, 99.7 + 0.6 * s * length * FWHM, flux / 30) for s in steps]
+    kept, _ = filter_dia_sources(measured(star_image((200, 200), trail, seed=2)))
+    assert len(kept) == 1
+    assert kept["trailLength"][0] == pytest.approx(0.2 * length * FWHM, rel=0.05 + 6 / snr)
+
+
+def test_cosmic_ray_is_no_pair(star_image):
+    """A track of single pixels is no sum of point sources."""
+    image = star_image((200, 200), [], seed=2)
+    for k in range(6):
+        image.image[100 + k, 90 + 2 * k : 92 + 2 * k] += 150
+    kept, _ = filter_dia_sources(measured(image))
+    assert len(kept) == 0
+
+
+def test_fuzzy_source_is_no_pair(star_image):
+    """An error of the PSF's width leaves a ring, in which no second source must be found."""
+    image = star_image((200, 200), [(100.2, 99.7, 300 * NOISE_OF_A_POINT_SOURCE)], sigma=1.15 * SIGMA, seed=2)
+    image.psf = star_image((9, 9), []).psf
+    assert len(measured(image)) == 1

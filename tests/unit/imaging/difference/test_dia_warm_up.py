@@ -8,6 +8,7 @@ from prompt_processing.imaging.difference import model_error
 from prompt_processing.imaging.difference import variance as difference_variance
 from prompt_processing.imaging.measurement import (
     dia_centres,
+    dia_companions,
     dia_detection,
     dia_measurement,
     dia_neighbours,
@@ -21,6 +22,7 @@ def test_every_entry_point_is_compiled_ahead():
     assert compile_difference_imaging() > 0
     entries = {
         dia_centres: ("centre_peaks",),
+        dia_companions: ("_search",),
         dia_detection: ("_find_above", "_find_peaks", "_clean"),
         dia_measurement: ("_measure",),
         dia_neighbours: ("_fit",),
