@@ -53,7 +53,7 @@ def finish_planes(variance, mask, no_data, start, stop):  # type: ignore[no-unty
     return covered
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "arcp", "nsz"})
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "arcp", "nsz"})
 def warp_patch(
     spline: NDArray[np.float32],
     patch_variance: NDArray[np.float32],
@@ -74,7 +74,8 @@ def warp_patch(
     n_columns = px.shape[1] - 1
     one, two, sixth, third2 = np.float32(1), np.float32(2), np.float32(1 / 6), np.float32(2 / 3)
     half = np.float32(0.5)
-    wx = np.empty(4, np.float32)
+    # Unsigned, because numba counts a negative index from the end: a test for each of 24 values a pixel.
+    step1, step3 = np.uint64(1), np.uint64(3)
     for cell_row in range(start, stop):
         for cell_column in range(n_columns):
             x00, x01 = px[cell_row, cell_column], px[cell_row, cell_column + 1]
@@ -109,27 +110,27 @@ def warp_patch(
                     inside = xc >= 1 and yc >= 1 and xc < patch_width - 2 and yc < patch_height - 2
                     if not inside or variance[row, column] >= 0:
                         continue
-                    ix, iy = int(xc), int(yc)
-                    flags = (
-                        patch_mask[iy, ix]
-                        | patch_mask[iy, ix + 1]
-                        | patch_mask[iy + 1, ix]
-                        | patch_mask[iy + 1, ix + 1]
-                    )
+                    left, low = int(xc), int(yc)
+                    fx, fy = np.float32(xc - left), np.float32(yc - low)
+                    gx, gy = one - fx, one - fy
+                    x1, y1 = np.uint64(left), np.uint64(low)
+                    x0, y0, x2, y2 = x1 - step1, y1 - step1, x1 + step1, y1 + step1
+                    flags = patch_mask[y1, x1] | patch_mask[y1, x2] | patch_mask[y2, x1] | patch_mask[y2, x2]
                     if flags & no_data:
                         continue
-                    fx, fy = np.float32(xc - ix), np.float32(yc - iy)
-                    gx, gy = one - fx, one - fy
-                    wx[0] = gx * gx * gx * sixth
-                    wx[1] = third2 - half * fx * fx * (two - fx)
-                    wx[2] = third2 - half * gx * gx * (two - gx)
-                    wx[3] = fx * fx * fx * sixth
+                    wx0 = gx * gx * gx * sixth
+                    wx1 = third2 - half * fx * fx * (two - fx)
+                    wx2 = third2 - half * gx * gx * (two - gx)
+                    wx3 = fx * fx * fx * sixth
                     total = np.float32(0)
                     for j in range(4):
-                        line = spline[iy - 1 + j]
-                        part = np.float32(0)
-                        for i in range(4):
-                            part += wx[i] * line[ix - 1 + i]
+                        line = y0 + np.uint64(j)
+                        part = (
+                            wx0 * spline[line, x0]
+                            + wx1 * spline[line, x1]
+                            + wx2 * spline[line, x2]
+                            + wx3 * spline[line, x0 + step3]
+                        )
                         if j == 0:
                             weight = gy * gy * gy * sixth
                         elif j == 1:
@@ -139,8 +140,8 @@ def warp_patch(
                         else:
                             weight = fy * fy * fy * sixth
                         total += weight * part
-                    noise = gy * (gx * patch_variance[iy, ix] + fx * patch_variance[iy, ix + 1]) + fy * (
-                        gx * patch_variance[iy + 1, ix] + fx * patch_variance[iy + 1, ix + 1]
+                    noise = gy * (gx * patch_variance[y1, x1] + fx * patch_variance[y1, x2]) + fy * (
+                        gx * patch_variance[y2, x1] + fx * patch_variance[y2, x2]
                     )
                     if not noise >= 0:
                         continue
