@@ -11,6 +11,7 @@ from typing import Any
 
 import fastavro
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 import yaml
@@ -107,12 +108,38 @@ def test_page_shows_each_command_with_pictures(output: Path) -> None:
     ids=str,
 )
 def test_notebook_shows_the_night(output: Path, tmp_path: Path, name: str, figures: int) -> None:
-    run = tmp_path / "run.ipynb"
-    papermill.execute_notebook(NOTEBOOKS / f"{name}.ipynb", run, cwd=output, progress_bar=False)
-    cells = nbformat.read(run, as_version=4).cells
-    data = [out.get("data", {}) for cell in cells for out in cell.get("outputs", [])]
+    data = shown_by(name, output, tmp_path)
     assert sum("image/png" in one for one in data) == figures
     assert any("text/html" in one for one in data)
+
+
+def test_notebooks_run_a_new_task_on_the_night_and_compare(output: Path, tmp_path: Path) -> None:
+    before = sorted((output / "night" / "alerts").iterdir())
+    last = int(before[-1].stem.partition("_")[0])
+    data = shown_by("write-a-task", output, tmp_path, visits=[last])
+    assert sum("image/png" in one for one in data) == 3
+    (folder,) = (output / "again").glob("*/u__me__points/comparison")
+    kept, lost = (pd.read_parquet(folder / f"{name}.parquet") for name in ("pairs", "only_first"))
+    chi2 = lost["psfChi2"] / lost["psfNdata"]
+    assert 0 < len(lost) < len(kept)
+    # Those that the new task rejects, and nothing else: the night was processed with the same software.
+    assert (chi2 > 1.1).all()
+    assert (kept["flux_difference"] == 0).all()
+    assert sorted((output / "night" / "alerts").iterdir()) == before
+    data = shown_by("comparing-two-runs", output, tmp_path)
+    assert sum("image/png" in one for one in data) == 2
+    assert any("u/me/points" in one.get("text/plain", "") for one in data)
+
+
+def shown_by(name: str, folder: Path, scratch: Path, **parameters: object) -> list[dict[str, str]]:
+    """Run a notebook in a folder, and return what its cells show."""
+    run = scratch / f"{name}.ipynb"
+    papermill.execute_notebook(
+        NOTEBOOKS / f"{name}.ipynb", run, parameters=parameters, cwd=folder, progress_bar=False
+    )
+    cells = nbformat.read(run, as_version=4).cells
+    outputs = [out for cell in cells for out in cell.get("outputs", [])]
+    return [{"text/plain": out.get("text", ""), **out.get("data", {})} for out in outputs]
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)

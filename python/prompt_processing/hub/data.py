@@ -21,11 +21,17 @@ class NightData:
         Database of nights, SQLite.
     alerts
         Folder of alerts.
+    instruments
+        Folder of descriptions of cameras.
+    raws
+        Folder of the night's raw frames.
     """
 
     repository: Path | None = None
     nights: Path | None = None
     alerts: Path | None = None
+    instruments: Path | None = None
+    raws: Path | None = None
 
     @classmethod
     def of_demo(cls, output: Path) -> Self:
@@ -35,9 +41,21 @@ class NightData:
         def first(*names: str) -> Path | None:
             return next((output / name for name in names if (output / name).exists()), None)
 
-        return cls(first("repository", "repo"), first("night.db"), first("alerts", "night/alerts"))
+        return cls(
+            repository=first("repository", "repo"),
+            nights=first("night.db"),
+            alerts=first("alerts", "night/alerts"),
+            instruments=first("cameras"),
+            raws=first("observatory/tonight"),
+        )
 
     def environment(self) -> dict[str, str]:
         """Return the variables of the notebooks."""
-        found = {"CENTRAL_REPO": self.repository, "NIGHTS_DATABASE": self.nights, "ALERTS": self.alerts}
+        found = {
+            "CENTRAL_REPO": self.repository,
+            "NIGHTS_DATABASE": self.nights,
+            "ALERTS": self.alerts,
+            "PROMPT_INSTRUMENT_PATH": self.instruments,
+            "RAWS": self.raws,
+        }
         return {name: str(place) for name, place in found.items() if place is not None}
