@@ -119,6 +119,11 @@ COMMANDS = {
     "night-report": Entry(
         "Write the report of a night as one HTML page.", "Run a day", f"{_CLI}.day.night_report:main"
     ),
+    "night-cube": Entry(
+        "Add a night to the statistics of the sky, with maps and trends.",
+        "Run a day",
+        f"{_CLI}.day.night_cube:main",
+    ),
     "replay": Entry(
         "Send a night's announcements and arrival notices again.", "Run a day", f"{_CLI}.day.replay:main"
     ),
@@ -201,18 +206,14 @@ COMMANDS = {
         "See the night",
         f"{_CLI}.pages.edge:main",
     ),
-    "hub": Entry(
-        "Run notebooks of many people beside a night.", "See the night", f"{_CLI}.pages.hub:main"
-    ),
+    "hub": Entry("Run notebooks of many people beside a night.", "See the night", f"{_CLI}.pages.hub:main"),
     "board": Entry(
         "Show a night as it happens, for many viewers.", "See the night", f"{_CLI}.pages.board:main"
     ),
     "nights project": Entry(
         "Keep the outcomes that workers publish in a database.", target=f"{_CLI}.pages.nights:project"
     ),
-    "nights prune": Entry(
-        "Remove old nights from the database.", target=f"{_CLI}.pages.nights:prune"
-    ),
+    "nights prune": Entry("Remove old nights from the database.", target=f"{_CLI}.pages.nights:prune"),
     "nights show": Entry(
         "Show the visits, times and failures of a night.", target=f"{_CLI}.pages.nights:show"
     ),

@@ -45,6 +45,9 @@ FLOWS = {
     "night-report": FlowEntry(
         f"{_HERE}.night_report:night_report", "Write the report of a night as one HTML page."
     ),
+    "night-cube": FlowEntry(
+        f"{_HERE}.night_cube:night_cube", "Add a night to the statistics of the sky, with maps and trends."
+    ),
     "dawn": FlowEntry(f"{_HERE}.dawn:dawn", "Run the flows of the day on the night that the demo kept."),
 }
 """Flows by name."""

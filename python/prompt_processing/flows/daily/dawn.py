@@ -17,6 +17,9 @@ _AGAIN = "u/dawn/again"
 _FEWEST_VISITS = 3
 """Visits of a patch from which templates are made, if the night has as many."""
 
+_FINE = 9
+"""Order of the cells: 7 arcmin, since the demo has one field."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -161,6 +164,16 @@ def _parts(night: DemoNight, folder: Path) -> dict[str, Part]:
                 "page": folder / "templates.html",
             },
             True,
+        ),
+        "night-cube": Part(
+            {
+                "night": night.reported,
+                "database": night.database,
+                "to": folder / "cube",
+                "instrument": instrument,
+                "apdb": night.apdb,
+                "order": _FINE,
+            }
         ),
         "night-report": Part(
             {

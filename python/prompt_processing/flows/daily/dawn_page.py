@@ -62,6 +62,8 @@ def write_dawn_page(
     parts = [f"<h1>{html.escape(title)}</h1>", *_flows(path.parent, rows)]
     if "reprocess-night" in done and comparison.is_dir():
         parts += _compared(comparison, pictures)
+    if "night-cube" in done:
+        parts += _mapped(path.parent / "cube" / night.instrument / "pictures", night, pictures)
     if "draw-night" in done:
         parts += _drawn(night, pictures)
     text = (
@@ -93,6 +95,13 @@ def _compared(comparison: Path, pictures: Path) -> Iterator[str]:
     yield "<h2>The night processed again</h2><p>The same software must find the same.</p>"
     yield f"<pre>{html.escape(text.partition('By visit and detector:')[0].strip())}</pre>"
     yield '<img src="pictures/comparison.png" alt="Differences between both processings.">'
+
+
+def _mapped(folder: Path, night: DemoNight, pictures: Path) -> Iterator[str]:
+    """Copy the maps of the night."""
+    shutil.copy(folder / f"map-night-{night.reported}.png", pictures / "map.png")
+    yield "<h2>The night on the sky</h2>"
+    yield '<img src="pictures/map.png" alt="Maps of visits, seeing, depth and spurious rate by band.">'
 
 
 def _drawn(night: DemoNight, pictures: Path) -> Iterator[str]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from prompt_processing.archive.nights import NightInterval
 from prompt_processing.butler.opening import open_repository
 
 from ..errors import FlowError
@@ -104,6 +103,8 @@ def find_demo_night(folder: Path) -> DemoNight:
     FlowError
         Raised if the folder has no night.
     """
+    from prompt_processing.archive.nights import NightInterval
+
     folder = folder.absolute()
     chain = _output_chain(folder / "repository")
     instrument, _, rest = chain.partition("/")
