@@ -9,9 +9,11 @@ FITS reader reads the pixels, and ``lsst-images`` the object.
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -154,17 +156,16 @@ def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
     exposure
         Exposure with the WCS and PSF of its pixels.
     """
-    with _opened(path) as hdus:
-        parts, bits = _parts_of(hdus, path)
-        height, width = _shape_of(hdus["IMAGE"].header)
-        rows, columns = slice(0, height), slice(0, width)
-        if region is not None and parts["wcs"] is not None:
-            rows, columns = box_around(region, parts["wcs"], (height, width))
-            parts |= shifted_parts(parts["wcs"], parts["psf"], columns.start, rows.start)
-        image, mask, variance = (_section(path, hdus, name, rows, columns) for name in _PLANES)
+    content = _content_of(path)
+    parts = content.own_parts()
+    rows, columns = (slice(0, length) for length in content.planes["IMAGE"].shape)
+    if region is not None and parts["wcs"] is not None:
+        rows, columns = box_around(region, parts["wcs"], content.planes["IMAGE"].shape)
+        parts |= shifted_parts(parts["wcs"], parts["psf"], columns.start, rows.start)
+    image, mask, variance = (_section(path, content, name, rows, columns) for name in _PLANES)
     return Exposure(
         image.astype(np.float32, copy=False),
-        _with_own_bits(mask, bits),
+        _with_own_bits(mask, content.bits),
         variance.astype(np.float32, copy=False),
         **parts,
     )
@@ -172,20 +173,68 @@ def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
 
 def read_plane(path: str | Path, plane: str) -> NDArray[Any]:
     """Read the ``image``, ``mask`` or ``variance`` of an exposure; shape (height, width)."""
-    with _opened(path) as hdus:
-        name = _EXTENSIONS[plane]
-        height, width = _shape_of(hdus[name].header)
-        values = _section(path, hdus, name, slice(0, height), slice(0, width))
-        if plane != "mask":
-            return values
-        bits = mask_bits(description_of(hdus)) if is_layout(hdus[0].header) else None
-    return _with_own_bits(values, bits)
+    content = _content_of(path)
+    name = _EXTENSIONS[plane]
+    values = _section(path, content, name, *(slice(0, length) for length in content.planes[name].shape))
+    return _with_own_bits(values, content.bits) if plane == "mask" else values
 
 
 def read_exposure_parts(path: str | Path) -> dict[str, Any]:
     """Read all parts of an exposure except its pixels: wcs, psf, photo_calib, visit_info, metadata."""
+    return _content_of(path).own_parts()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plane:
+    """Place of a plane in its file: its header as stored, and the address of its data."""
+
+    header: Mapping[str, Any]
+    start: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return _shape_of(self.header)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Content:
+    """All of a file but its pixels."""
+
+    planes: Mapping[str, _Plane]
+    parts: Mapping[str, Any]
+    bits: Mapping[int, int] | None
+    """Our bits of the mask's planes where they differ."""
+
+    def own_parts(self) -> dict[str, Any]:
+        """Return the parts for an exposure, which may change them."""
+        wcs = self.parts["wcs"]
+        return {
+            **self.parts,
+            "wcs": None if wcs is None else wcs.deepcopy(),
+            "metadata": dict(self.parts["metadata"]),
+        }
+
+
+def _content_of(path: str | Path) -> _Content:
+    status = os.stat(path)
+    return _read_content(str(path), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=48)
+def _read_content(path: str, modified_ns: int, size: int) -> _Content:
+    """Read all but the pixels.
+
+    A worker reads the templates of a field at each visit, and their headers take as long as a tenth of their
+    pixels.
+    """
     with _opened(path) as hdus:
-        return _parts_of(hdus, path)[0]
+        parts, bits = _parts_of(hdus, path)
+        planes = {
+            name: _Plane(dict(hdus[name].header), int(hdus[name].fileinfo()["datLoc"]))
+            for name in _PLANES
+            if name in hdus
+        }
+    return _Content(planes, parts, bits)
 
 
 def _opened(path: str | Path) -> fits.HDUList:
@@ -193,17 +242,17 @@ def _opened(path: str | Path) -> fits.HDUList:
     return fits.open(path, memmap=True, disable_image_compression=True)
 
 
-def _shape_of(header: fits.Header) -> tuple[int, int]:
+def _shape_of(header: Mapping[str, Any]) -> tuple[int, int]:
     """Return height and width of an image by its header as stored, compressed or not."""
     return int(header.get("ZNAXIS2", header["NAXIS2"])), int(header.get("ZNAXIS1", header["NAXIS1"]))
 
 
-def _section(path: str | Path, hdus: fits.HDUList, name: str, rows: slice, columns: slice) -> NDArray[Any]:
+def _section(path: str | Path, content: _Content, name: str, rows: slice, columns: slice) -> NDArray[Any]:
     """Read a part of a plane, in the machine's byte order."""
-    header = hdus[name].header
+    plane = content.planes[name]
     with open(path, "rb") as file:
-        if has_row_tiles(header) and file.read(len(_FITS)) == _FITS:
-            return read_row_tiles(file, header, hdus[name].fileinfo()["datLoc"], rows, columns)
+        if has_row_tiles(plane.header) and file.read(len(_FITS)) == _FITS:
+            return read_row_tiles(file, plane.header, plane.start, rows, columns)
     with fitsio.FITS(str(path)) as compressed:
         values = compressed[name][rows, :]
     return np.ascontiguousarray(_native(values)[:, columns])

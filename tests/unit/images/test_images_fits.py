@@ -158,3 +158,31 @@ def test_unit_of_a_calibration_is_kept_and_files_are_repeatable(
     assert read_exposure(tmp_path / "a").metadata["BUNIT"] == "electron/s"
     np.testing.assert_array_equal(read_exposure(tmp_path / "a").variance, dark.variance)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_file_that_is_replaced_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "exposure.fits"
+    for level in (1.0, 2.0):
+        exposure = Exposure.blank((20, 30))
+        exposure.image[:] = level
+        exposure.metadata["LEVEL"] = level
+        write_exposure(path, exposure)
+        back = read_exposure(path)
+        assert back.metadata["LEVEL"] == level
+        assert back.image.mean() == level
+
+
+def test_parts_of_one_reading_are_not_those_of_another(tmp_path: Path) -> None:
+    exposure = Exposure.blank((20, 30))
+    exposure.wcs = WCS(naxis=2)
+    exposure.wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    exposure.metadata["LEVEL"] = 1.0
+    write_exposure(tmp_path / "exposure.fits", exposure)
+    first = read_exposure(tmp_path / "exposure.fits")
+    assert first.wcs is not None
+    first.metadata["LEVEL"] = 2.0
+    first.wcs.wcs.crval = [10.0, 20.0]
+    second = read_exposure(tmp_path / "exposure.fits")
+    assert second.wcs is not None
+    assert second.metadata["LEVEL"] == 1.0
+    assert list(second.wcs.wcs.crval) == [0.0, 0.0]
