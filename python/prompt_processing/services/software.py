@@ -76,6 +76,7 @@ class Software:
         self.manifest_validator()
         self.resource_definitions()
         self.actionlint()
+        self.radix_schema()
 
     def install_edge(self) -> None:
         """Install missing programs of the edge.
@@ -298,6 +299,26 @@ class Software:
             "pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble", self.versions.pebble.version
         )
 
+    def sops(self) -> Program:
+        """Return the program that encrypts files of secrets.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is missing and cannot be built.
+        """
+        return self._go_program("sops", "github.com/getsops/sops/v3/cmd/sops", self.versions.sops.version)
+
+    def age_keygen(self) -> Program:
+        """Return the program that makes keys for secrets.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is missing and cannot be built.
+        """
+        return self._go_program("age-keygen", "filippo.io/age/cmd/age-keygen", self.versions.age.version)
+
     def configurable_http_proxy(self) -> Program:
         """Return the proxy before JupyterHub and its notebook servers.
 
@@ -355,6 +376,22 @@ class Software:
                     target,
                 )
         return target
+
+    def radix_schema(self) -> Path:
+        """Return Radix's JSON schema of ``radixconfig.yaml``.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if it is missing and cannot be fetched.
+        """
+        version = self.versions.radix_operator.version
+        target = self.folder / f"radix-schema-{version}"
+        with locked(self.folder):
+            if not target.is_dir():
+                module = "github.com/equinor/radix-operator"
+                go_module_files([(module, version, "json-schema/radixapplication.json")], target)
+        return target / "radixapplication.json"
 
     def _go_program(self, name: str, package: str, version: str) -> Program:
         if found := shutil.which(name):

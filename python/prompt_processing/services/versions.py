@@ -71,9 +71,12 @@ class Versions(BaseModel):
     argo_cd: _Pinned
     prometheus: _Unversioned
     actionlint: _Pinned
+    radix_operator: _Pinned
     caddy: _Caddy
     oauth2_proxy: _Image
     pebble: _Pinned
+    sops: _Pinned
+    age: _Pinned
     configurable_http_proxy: _Pinned
     chromium: _Unversioned
     maven_dependency_plugin: str

@@ -338,3 +338,21 @@ def test_nothing_is_pushed_that_failed_or_was_not_tested(framework: Path) -> Non
     refused = image(framework, "image-push")
     assert "is not the image that passed" in refused.stderr
     assert "push" not in calls(framework)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "# public key: age1\nAGE-SECRET-KEY-1QQQQ\n",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\n",
+        "password: ENC[AES256_GCM,data:x]\n",
+    ],
+)
+def test_no_layer_gets_a_secret(framework: Path, content: str) -> None:
+    (framework / "deployments/prompt/environments/base/notes.txt").write_text(content)
+    refused = image(framework, "image-all")
+    assert refused.returncode == 1
+    assert "deployment/environments/base/notes.txt" in refused.stderr
+    # The engine was asked for nothing, and nothing is left for it.
+    assert not (framework.parents[1] / "calls").exists()
+    assert not (framework / "build/context").exists()
