@@ -100,7 +100,7 @@ def test_calibrations_that_no_task_reads_are_carried_along_as_configured(
         workspace = worker.begin()
         workspace.preload()
         assert workspace.preloaded.count("ptc") == number
-    assert "PRELOAD_DATASET_TYPES has cti" in caplog.text
+    assert "PRELOAD_DATASET_TYPES names cti" in caplog.text
     (ref,) = (one for one in workspace.preloaded.refs if one.datasetType.name == "ptc")
     assert worker.repositories.local.butler.get(ref).gain == {"C00": 1.5}
 

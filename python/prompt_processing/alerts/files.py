@@ -1,6 +1,7 @@
 """Files of alerts, which survive a killed worker until the broker has acknowledged them.
 
-A file holds the alerts of one visit-detector in a plain tar, with members ``<diaSourceId>.avro``. Its name is
+A file is an uncompressed tar archive of the alerts of one visit-detector, with members
+``<diaSourceId>.avro``. Its name is
 ``<visit>_<detector>.<8 letters>.underway`` from before the APDB's commit until every alert is acknowledged.
 It ends with ``.kept.tar`` when the commit is known to have happened and the alerts wait for another attempt.
 The process that writes or sends a file holds its lock, which ends with the process.

@@ -93,7 +93,7 @@ def plan_groups(graph: PredictedQuantumGraph, done: set[uuid.UUID], cluster: boo
     done
         Quanta that are not executed again.
     cluster
-        Whether the quanta of one detector that follow from each other are executed by one process, so that
+        Whether the quanta of one detector that depend on each other are executed by one process, so that
         their images stay on one machine.
     """
     left = graph.quantum_only_xgraph.subgraph([one for one in graph if one not in done])

@@ -94,7 +94,7 @@ def run(
     processes
         Without a scheduler, number of processes of this machine; 1 is this process.
     cluster
-        Whether one process executes all quanta of a detector that follow from each other.
+        Whether one process executes all quanta of a detector that depend on each other.
     on_plan
         Called with the name of the run and its plan, before anything is executed.
     on_outcome

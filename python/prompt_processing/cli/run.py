@@ -79,7 +79,7 @@ def name_of_default() -> str:
 @option(
     "--cluster",
     is_flag=True,
-    help="One process executes all quanta of a detector that follow from each other.",
+    help="One process executes all quanta of a detector that depend on each other.",
     section="Where it runs",
 )
 @option("--dry-run", is_flag=True, help="List what would be executed, and write nothing.")

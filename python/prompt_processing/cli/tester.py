@@ -167,7 +167,7 @@ def upload(
 )
 @option("--collection", default="HSC/RC2/defaults", show_default=True, help="Collection of the raws.")
 @option("--ordered", is_flag=True, help="Upload visits in the order they were taken.")
-@option("--seed", type=int, help="Draw the same visits with each run.")
+@option("--seed", type=int, help="Draw the same visits in every run.")
 @option(
     "--processes",
     type=click.IntRange(min=1),

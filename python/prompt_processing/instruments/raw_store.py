@@ -126,7 +126,7 @@ class RawStore:
             return None
         identity = _identity(_header_cards(start, raw.key))
         if identity is None:
-            _log.warning("Neither a sidecar nor the header of %s has its group.", raw.key)
+            _log.warning("Neither the sidecar nor the header of %s names its group.", raw.key)
         return identity
 
     def _read(self, key: str, byte_range: str | None = None) -> bytes | None:

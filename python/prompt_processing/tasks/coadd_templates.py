@@ -96,7 +96,7 @@ class CoaddTemplatesTask(NumericsTask):
         Parameters
         ----------
         images
-            Handles of images, read one after the other. Their warps, 11 bytes a pixel, are held together.
+            Handles of images, read one after the other. Their warps, 11 bytes per pixel, are held together.
         sky_map
             Sky map of the patches.
 

@@ -102,7 +102,7 @@ class Sasquatch:
         try:
             self._waiting.put_nowait(in_this_context(post_all))
         except queue.Full:
-            _log.warning("Sasquatch is too slow: %d bundles of metrics are not sent.", len(bundles))
+            _log.warning("Sasquatch is too slow: %d metric bundles were not sent.", len(bundles))
 
     def close(self, timeout: float = 2.0) -> None:
         """Post the waiting bundles, within the timeout (s)."""

@@ -193,7 +193,7 @@ def _registered(names: Iterable[str], known: Mapping[str, DatasetType]) -> Itera
         if name in known:
             yield known[name]
         else:
-            _LOG.warning("PRELOAD_DATASET_TYPES has %s, which the central repository does not have.", name)
+            _LOG.warning("PRELOAD_DATASET_TYPES names %s, which the central repository does not have.", name)
 
 
 def _overrides_of_local_repository(settings: Settings) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def _require_sections(content: object) -> None:
 def _usable(datastore: Mapping[str, Any], uri: str) -> Iterator[tuple[str, Any]]:
     for name, value in datastore.items():
         if name in _FIXED:
-            _LOG.warning("datastore.%s of %s is ignored: local repositories decide it.", name, uri)
+            _LOG.warning("datastore.%s of %s is ignored: local repositories set it themselves.", name, uri)
         elif name == "formatters" and isinstance(value, Mapping):
             yield name, dict(_usable_formatters(value, uri))
         else:

@@ -25,7 +25,7 @@ from ..command import Command, option
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE...",
-    help="Raw frames, best two of each kind: bias, dark, flat and science.",
+    help="Raw frames, preferably two of each kind: bias, dark, flat and science.",
 )
 @option("--name", help="Short name of the instrument.  [default: name of the folder]")
 def main(folder: Path, frames: tuple[Path, ...], name: str | None) -> int:

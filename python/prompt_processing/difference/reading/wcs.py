@@ -75,7 +75,7 @@ def read_sky(
     axes : `tuple` [`int`, `int`]
         FITS axes (from 1) of width and height.
     hdus : `~astropy.io.fits.HDUList`
-        The open file, with the tables of distortions.
+        The open file, with the distortion tables.
     """
     cards = flat_wcs_cards(header, axes)
     types = [_axis_type(cards, axis) for axis in (1, 2)]

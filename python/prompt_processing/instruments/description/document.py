@@ -350,7 +350,7 @@ class InstrumentDocument(_Document):
     @model_validator(mode="after")
     def _has_name_for_keys(self) -> Self:
         if self.object_keys.layout == "by_detector" and not re.fullmatch(r"\w+", self.name, re.ASCII):
-            raise ValueError("the name has other characters than letters, digits and _")
+            raise ValueError("the name may contain only letters, digits and _")
         return self
 
     @model_validator(mode="after")

@@ -186,7 +186,7 @@ class ApdbReader:
         assert criteria.dec is not None
         if not -90 <= criteria.dec <= 90 or not 0 < criteria.radius <= _LARGEST_CONE_ARCSEC:
             raise SearchError(
-                "A declination is between -90 and 90 deg, and a radius at most "
+                "The declination must be between -90 and 90 deg, and the radius at most "
                 f"{_LARGEST_CONE_ARCSEC:g} arcsec."
             )
         centre = UnitVector3d(LonLat.fromDegrees(criteria.ra % 360, criteria.dec))
