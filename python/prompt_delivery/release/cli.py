@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         help="tags of all bases of this build, separated by blanks",
     )
     labels = command("labels", _labels, "print the labels of a container as NAME=VALUE, one per line")
-    labels.add_argument("kind", choices=("base", "service", "pages", "demo"))
+    labels.add_argument("kind", choices=("base", "service", "board", "navigator", "demo"))
     labels.add_argument("--version", default="", help="version; default: from the last tag")
     labels.add_argument("--source", default="", metavar="URL", help="URL of the project")
     requirements = command(

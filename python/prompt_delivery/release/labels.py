@@ -14,7 +14,8 @@ NAMESPACE = "org.lsst.prompt-processing"
 _TITLES = {
     "base": ("prompt-base", "Python, LSST middleware and science libraries of Prompt Processing"),
     "service": ("prompt-service", "Prompt Processing: every process of the service, by its command"),
-    "pages": ("prompt-pages", "Pages that show a night: navigator and board"),
+    "board": ("prompt-board", "Prompt Processing with the night board"),
+    "navigator": ("prompt-navigator", "Prompt Processing with the navigator and the night board"),
     "demo": ("prompt-demo", "Prompt Processing with the simulated night of its demo"),
 }
 
@@ -32,7 +33,7 @@ def image_labels(
     Parameters
     ----------
     kind
-        ``base``, ``service`` or ``demo``.
+        ``base``, ``service``, ``board``, ``navigator`` or ``demo``.
     versions
         Versions recorded in the commit.
     version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,12 +116,19 @@ _WHERE = "Where it serves"
     section=_WHERE,
     help="Public host from which browsers connect.  [default: this machine]",
 )
+@option(
+    "--reload",
+    is_flag=True,
+    section=_WHERE,
+    help="Start again when the code changes, for developers; browsers load their pages again.",
+)
 def main(
     demo: Path | None,
     port: int,
     address: str,
     prefix: str,
     origins: tuple[str, ...],
+    reload: bool,
     **given: Any,
 ) -> int:
     """Show nights, visits, detectors' images, objects and plots in a browser.
@@ -145,10 +153,36 @@ def main(
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: loop.add_callback_from_signal(loop.stop))
     server.start()
+    changed: list[bool] = []
+    if reload:
+        _follow_code(lambda: (changed.append(True), loop.stop()))
     loop.start()
     server.stop(wait=False)
     sources.close()
+    if changed:
+        from .reloading import start_again
+
+        start_again()
     return 0
+
+
+def _follow_code(stop: Callable[[], object]) -> None:
+    """Stop the server when the code has changed and a second has passed without another change."""
+    from tornado.ioloop import PeriodicCallback
+
+    from .reloading import code_folders, newest_change
+
+    folders = code_folders()
+    before = seen = newest_change(folders)
+
+    def look() -> None:
+        nonlocal seen
+        now = newest_change(folders)
+        if now != before and now == seen:
+            stop()
+        seen = now
+
+    PeriodicCallback(look, 1000).start()
 
 
 def _places(demo: Path | None, given: dict[str, Any]) -> Places:

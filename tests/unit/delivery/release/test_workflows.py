@@ -87,7 +87,12 @@ def test_rights_are_named_and_writing_is_rare(path: Path) -> None:
         if job.get("permissions", {}).get("contents") == "write":
             assert (path.stem, name) in {("ci-release", "release"), ("dependencies", "lock")}
         if "id-token" in job.get("permissions", {}):
-            assert (path.stem, name) == ("publish-package", "publish")
+            # To publish on PyPI, and to sign images.
+            assert (path.stem, name) in {
+                ("publish-package", "publish"),
+                ("build-service", "service"),
+                ("ci-release", "release"),
+            }
     assert all("timeout-minutes" in job for job in jobs(path).values())
 
 
@@ -178,3 +183,15 @@ def test_scripts_can_be_read_by_bash(script: Path) -> None:
     assert bash is not None
     done = subprocess.run([bash, "-n", str(script)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_images_are_signed_after_they_were_published_and_only_from_main_or_a_tag() -> None:
+    (step,) = (
+        step
+        for step in jobs(PROJECT / ".github/workflows/build-service.yaml")["service"]["steps"]
+        if step.get("run") == ".ci/build-service"
+    )
+    assert step["env"]["SIGN"] == "${{ github.ref == 'refs/heads/main' }}"
+    for name, last in ((".ci/build-service", "build-pages"), (".ci/release", "build-pages")):
+        script = (PROJECT / name).read_text("utf-8")
+        assert script.index(".ci/sign") > script.rindex(last)
