@@ -16,6 +16,9 @@ SKIPPED_COLUMNS = 4
 TRAIL_SIGNIFICANCE = 7.0
 """Significance of the fall along an overscan row above which it contains a bleed's charge."""
 
+COUNTED = 256
+"""Largest range of integers, ADU, whose median is found by counting."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OverscanFit:
@@ -37,15 +40,45 @@ class OverscanFit:
 
 
 @numba.njit(cache=True, nogil=True)
+def _median(values, counts):  # type: ignore[no-untyped-def]
+    """Return the exact median; integers of a narrow range are counted, which takes a fifth of the time."""
+    n = values.shape[0]
+    least, largest, are_integers = values[0], values[0], True
+    for i in range(n):
+        least, largest = min(least, values[i]), max(largest, values[i])
+        are_integers &= values[i] == np.floor(values[i])
+    # Not a number fails the comparison.
+    if not (are_integers and largest - least < counts.shape[0]):
+        return np.median(values)
+    span = int(largest - least) + 1
+    counts[:span] = 0
+    for i in range(n):
+        counts[int(values[i] - least)] += 1
+    low, place = (n - 1) // 2, 0
+    seen = counts[0]
+    while seen <= low:
+        place += 1
+        seen += counts[place]
+    median = least + place
+    if seen > n // 2:
+        return median
+    place += 1
+    while counts[place] == 0:
+        place += 1
+    return 0.5 * (median + least + place)
+
+
+@numba.njit(cache=True, nogil=True)
 def _row_statistics(overscan, level, scatter, fall):  # type: ignore[no-untyped-def]
     """Fill clipped mean, scatter and first-half-minus-second-half of each row."""
     rows, columns = overscan.shape
-    values = np.empty(columns, np.float64)
+    values, counts = np.empty(columns, np.float64), np.zeros(COUNTED, np.int32)
     for row in range(rows):
         for column in range(columns):
             values[column] = overscan[row, column]
-        median = np.median(values)
-        sigma = MAD_TO_SIGMA * np.median(np.abs(values - median))
+        median = _median(values, counts)
+        # Twice the deviations, because the median of integers may be half of one.
+        sigma = MAD_TO_SIGMA * (0.5 * _median(np.abs(2.0 * values - 2.0 * median), counts))
         # Integers of a quiet amplifier may have a median deviation of 0.
         limit = 4.0 * max(sigma, 0.5)
         total = squares = first = second = 0.0

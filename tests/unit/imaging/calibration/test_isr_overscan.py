@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from prompt_processing.imaging.isr.overscan import fit_overscan
+from prompt_processing.imaging.isr.overscan import COUNTED, _median, fit_overscan
 
 
 def overscan(rows: int = 400, columns: int = 64, noise: float = 6.0, seed: int = 0) -> np.ndarray:
@@ -60,3 +60,14 @@ def test_overscan_of_a_noiseless_amplifier_has_a_level() -> None:
 def test_too_narrow_an_overscan_is_refused() -> None:
     with pytest.raises(ValueError, match="too narrow"):
         fit_overscan(np.zeros((10, 2), np.int32))
+
+
+@pytest.mark.parametrize("spread", [0.2, 5.0, 60.0, 2000.0])
+@pytest.mark.parametrize("n", [1, 2, 20, 21])
+def test_counted_median_is_that_of_the_values(spread: float, n: int) -> None:
+    rng = np.random.default_rng(n)
+    counts = np.zeros(COUNTED, np.int32)
+    for _ in range(50):
+        values = rng.normal(20_000, spread, n)
+        for some in (values, np.rint(values)):
+            assert _median(some, counts) == np.median(some)
