@@ -23,7 +23,7 @@ from .table import FLOWS
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
-__all__ = ["Schedule", "deploy", "deployment_of", "read_schedules"]
+__all__ = ["Schedule", "check_job_template", "deploy", "deployment_of", "read_schedules"]
 
 _POOL_TYPES = {"local": "process", "docker": "docker", "kubernetes": "kubernetes"}
 _PASSED_ON = ("WM_", "FLOW_", "PREFECT_API_URL")
@@ -111,7 +111,7 @@ def deploy(
         raise FlowError(f"WM_RUN_CONFIG_TYPE={kind} needs an image: set WM_DATA_PIPELINE_IMAGE")
     if not dry_run:
         require_server()
-        _ensure_pool(pool, _POOL_TYPES[kind])
+        _ensure_pool(pool, _POOL_TYPES[kind], _job_variables(settings))
         _ensure_watch()
     for name, plan in plans.items():
         when = f"at {plan.cron!r} {plan.timezone}" if plan and plan.cron else "when asked"
@@ -127,16 +127,6 @@ def deployment_of(name: str, plan: Schedule, pool: str, settings: FlowSettings) 
     from prefect.schedules import Cron
     from prefect.types.entrypoint import EntrypointType
 
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if key.startswith(_PASSED_ON) and key not in _CREDENTIALS
-    }
-    variables: dict[str, Any] = {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": _HEARTBEAT_S, **environment}}
-    if settings.wm_data_pipeline_image and settings.wm_run_config_type != "local":
-        variables["image"] = settings.wm_data_pipeline_image
-    if settings.wm_run_config_type == "local":
-        variables["working_dir"] = str(Path.cwd())
     return RunnerDeployment.from_flow(
         prefect_flow(load_flow(name)),
         name=name,
@@ -144,12 +134,67 @@ def deployment_of(name: str, plan: Schedule, pool: str, settings: FlowSettings) 
         schedule=Cron(plan.cron, timezone=plan.timezone) if plan.cron else None,
         parameters=plan.parameters,
         work_pool_name=pool,
-        job_variables=variables,
+        job_variables=_job_variables(settings),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
 
 
-def _ensure_pool(name: str, kind: str) -> None:
+def _job_variables(settings: FlowSettings) -> dict[str, Any]:
+    """Return what a run's process, container or job differs in from the pool's template."""
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key.startswith(_PASSED_ON) and key not in _CREDENTIALS
+    }
+    variables: dict[str, Any] = {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": _HEARTBEAT_S, **environment}}
+    if settings.wm_run_config_type == "local":
+        variables["working_dir"] = str(Path.cwd())
+    elif settings.wm_data_pipeline_image:
+        variables["image"] = settings.wm_data_pipeline_image
+    return variables
+
+
+def check_job_template(template: Mapping[str, Any] | None, kind: str, variables: Mapping[str, Any]) -> None:
+    """Check that a template of a pool's jobs takes the variables of our deployments.
+
+    Parameters
+    ----------
+    template
+        Base job template; `None` if Prefect has none.
+    kind
+        Type of the pool.
+    variables
+        Variables by name.
+
+    Raises
+    ------
+    FlowError
+        Raised with what is wrong.
+    """
+    from prefect.utilities.schema_tools.validation import validate
+
+    if not template:
+        raise FlowError(
+            f"the Prefect server knows no job template of type {kind}: install prefect-{kind} where it runs, "
+            "or make the pool with  prefect work-pool create"
+        )
+    schema = dict(template.get("variables", {}))
+    known = schema.get("properties", {})
+    if absent := sorted(set(variables) - set(known)):
+        raise FlowError(f"the job template of the {kind} pool has no variable {', '.join(absent)}")
+    if problems := validate(dict(variables), schema):
+        raise FlowError(f"the job template of the {kind} pool refuses {problems[0].message}")
+
+
+def _default_template(kind: str) -> dict[str, Any] | None:
+    import asyncio
+
+    from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
+
+    return asyncio.run(get_default_base_job_template_for_infrastructure_type(kind))
+
+
+def _ensure_pool(name: str, kind: str, variables: Mapping[str, Any]) -> None:
     """Make a work pool, or check that the one of that name is of the right type."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
@@ -159,13 +204,18 @@ def _ensure_pool(name: str, kind: str) -> None:
         try:
             found = client.read_work_pool(name)
         except ObjectNotFound:
-            client.create_work_pool(WorkPoolCreate(name=name, type=kind))
+            template = _default_template(kind)
+            check_job_template(template, kind, variables)
+            client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=template or {}))
             return
     if found.type != kind:
         raise FlowError(
             f"the work pool {name} is of type {found.type}, not {kind}: name another with --pool, "
             "or set WM_RUN_CONFIG_TYPE"
         )
+    # A pool that was made elsewhere may have no template before its first worker.
+    if found.base_job_template:
+        check_job_template(found.base_job_template, kind, variables)
 
 
 def _ensure_watch() -> None:

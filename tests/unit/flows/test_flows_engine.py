@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -239,3 +240,37 @@ def test_credentials_are_not_passed_on_to_the_server(monkeypatch: pytest.MonkeyP
     assert made.job_variables["env"]["WM_DASK_SCHEDULER"] == "tcp://dask:8786"
     assert not [name for name in made.job_variables["env"] if "S3_DEST" in name]
     assert "very secret" not in made.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("kind", "pool_type"), [("local", "process"), ("docker", "docker"), ("kubernetes", "kubernetes")]
+)
+def test_templates_of_prefects_pools_take_the_variables_of_deployments(
+    kind: str, pool_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import prefect.server
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    from prompt_processing.flows.deploy import Schedule, check_job_template, deployment_of
+
+    monkeypatch.setenv("WM_RUN_CONFIG_TYPE", kind)
+    monkeypatch.setenv("WM_DATA_PIPELINE_IMAGE", "example.org/prompt-flows:1")
+    made = deployment_of("count-stars", Schedule(parameters={"repo": "r"}), "day", FlowSettings.load())
+    assert made.job_variables.get("image") == (None if kind == "local" else "example.org/prompt-flows:1")
+    # What a server answers when it is asked for a template.
+    views = Path(prefect.server.__file__).parent / "api/collections_data/views"
+    workers = json.loads((views / "aggregate-worker-metadata.json").read_text())
+    (template,) = [
+        worker["default_base_job_configuration"]
+        for collection in workers.values()
+        for worker in collection.values()
+        if worker["type"] == pool_type
+    ]
+    WorkPoolCreate(name="day", type=pool_type, base_job_template=template)
+    check_job_template(template, pool_type, made.job_variables)
+    with pytest.raises(FlowError, match="has no variable imago"):
+        check_job_template(template, pool_type, {"imago": "x"})
+    with pytest.raises(FlowError, match="refuses"):
+        check_job_template(template, pool_type, {"env": 3})
+    with pytest.raises(FlowError, match=f"knows no job template of type {pool_type}"):
+        check_job_template(None, pool_type, {})
