@@ -26,6 +26,7 @@ from prompt_processing.telemetry.metrics import Metrics
 pytestmark = pytest.mark.services
 
 KNATIVE, KEDA = "charts/prompt-proto-service", "charts/prompt-keda"
+FLOWS = "charts/prompt-flows"
 POD = "template.spec.containers.0"
 
 
@@ -38,7 +39,7 @@ def test_each_manifest_is_taken_by_its_own_api(
         files[-1].write_text(manifests)
     assert validate_manifests(files, chart_software).endswith(" 0 problems")
     # Each instrument in each environment, on both platforms, and what they need.
-    assert len({(name, where) for name, where, _ in applications(rendered)}) == 39
+    assert len({(name, where) for name, where, _ in applications(rendered)}) == 42
 
 
 @pytest.mark.parametrize(
@@ -80,6 +81,17 @@ def test_each_manifest_is_taken_by_its_own_api(
             "1Mi",
             "requests more memory",
         ),
+        (FLOWS, "DaskCluster", "worker.replica", 2, 'unknown field "spec.worker.replica"'),
+        (FLOWS, "DaskCluster", "worker.spec.containers.0.arg", [], "arg"),
+        (FLOWS, "DaskCluster", "worker.spec.containers.0.securityContext", {}, "spec.worker: not restricted"),
+        (
+            FLOWS,
+            "DaskCluster",
+            "scheduler.service.ports.0.targetPort",
+            "tcp",
+            "the scheduler has no port tcp",
+        ),
+        (FLOWS, "DaskCluster", "scheduler.service.selector", {}, "dask.org/cluster-name"),
         ("charts/prompt-monitoring", "PrometheusRule", "groups.0.rules.0.expr", "sum(", "PromptAlertsLate"),
         ("argocd", "Application", "source.repository", "x", "spec.source.repository: unknown field"),
         ("argocd", "Application", "destination", None, "spec.destination"),
@@ -135,6 +147,9 @@ def test_unknown_kind_is_refused(chart_software: Software, tmp_path: Path) -> No
         ("charts/prompt-raw-microservice", "instruments[0]=HSC", "/instruments/0"),
         ("charts/prompt-redis", "storage.size=big", "/storage/size"),
         ("charts/prompt-monitoring", "failures.ratio=2", "/failures/ratio"),
+        (FLOWS, "prefect.apiUrl=prefect", "/prefect/apiUrl"),
+        (FLOWS, "schedules.dawn.crom=x", "crom"),
+        (FLOWS, "dask.workers=0", "/dask/workers"),
     ],
 )
 def test_wrong_value_is_refused_by_name(chart_tree: ChartTree, chart: str, setting: str, place: str) -> None:

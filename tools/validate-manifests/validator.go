@@ -72,6 +72,30 @@ type gafaelfawrIngress struct {
 	} `json:"template"`
 }
 
+// daskCluster has the fields of the Dask Kubernetes operator's resource, which is written in Python and has no Go types.
+type daskCluster struct {
+	meta.TypeMeta   `json:",inline"`
+	meta.ObjectMeta `json:"metadata"`
+	Spec            struct {
+		IdleTimeout int `json:"idleTimeout,omitempty"`
+		Scheduler   struct {
+			Metadata daskMetadata     `json:"metadata,omitempty"`
+			Spec     core.PodSpec     `json:"spec"`
+			Service  core.ServiceSpec `json:"service"`
+		} `json:"scheduler"`
+		Worker struct {
+			Metadata daskMetadata `json:"metadata,omitempty"`
+			Replicas *int         `json:"replicas"`
+			Spec     core.PodSpec `json:"spec"`
+		} `json:"worker"`
+	} `json:"spec"`
+}
+
+type daskMetadata struct {
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+}
+
 // vaultSecret is the resource of the Vault Secrets Operator as its CRD has it; its module is not on the proxy.
 type vaultSecret struct {
 	meta.TypeMeta   `json:",inline"`
@@ -159,6 +183,8 @@ func newTyped(kind schema.GroupVersionKind) (any, bool) {
 		return &monitoring.PrometheusRule{}, true
 	case "ricoberger.de/v1alpha1/VaultSecret":
 		return &vaultSecret{}, true
+	case "kubernetes.dask.org/v1/DaskCluster":
+		return &daskCluster{}, true
 	case "gafaelfawr.lsst.io/v1alpha1/GafaelfawrIngress":
 		return &gafaelfawrIngress{}, true
 	}
@@ -187,6 +213,8 @@ func (v *validator) checkTyped(typed any) []string {
 		return v.checkRules(object)
 	case *core.ConfigMap:
 		return v.checkDashboards(object)
+	case *daskCluster:
+		return checkDask(object)
 	case *gafaelfawrIngress:
 		if object.Config.Service == "" || len(object.Config.Scopes.All)+len(object.Config.Scopes.Any) == 0 {
 			return []string{"config.service, config.scopes: both are required"}
@@ -197,6 +225,51 @@ func (v *validator) checkTyped(typed any) []string {
 		}
 	}
 	return nil
+}
+
+// checkDask checks the pods that the operator makes, and that the Service of the scheduler finds its ports.
+func checkDask(cluster *daskCluster) []string {
+	var problems []string
+	scheduler, worker := &cluster.Spec.Scheduler, &cluster.Spec.Worker
+	if worker.Replicas == nil || *worker.Replicas < 0 {
+		problems = append(problems, "spec.worker.replicas: a number of pods is required")
+	}
+	for _, one := range []struct {
+		name     string
+		metadata daskMetadata
+		spec     core.PodSpec
+	}{{"scheduler", scheduler.Metadata, scheduler.Spec}, {"worker", worker.Metadata, worker.Spec}} {
+		template := core.PodTemplateSpec{
+			ObjectMeta: meta.ObjectMeta{Annotations: one.metadata.Annotations, Labels: one.metadata.Labels},
+			Spec:       one.spec,
+		}
+		for _, problem := range checkPod(&template) {
+			problems = append(problems, "spec."+one.name+": "+problem)
+		}
+	}
+	ports := map[string]bool{}
+	for _, container := range scheduler.Spec.Containers {
+		for _, port := range container.Ports {
+			ports[port.Name] = true
+		}
+	}
+	// The operator and its clients connect to these two.
+	named := map[string]bool{}
+	for _, port := range scheduler.Service.Ports {
+		named[port.Name] = true
+		if !ports[port.TargetPort.String()] {
+			problems = append(problems, "spec.scheduler.service.ports: the scheduler has no port "+port.TargetPort.String())
+		}
+	}
+	for _, name := range []string{"tcp-comm", "http-dashboard"} {
+		if !named[name] {
+			problems = append(problems, "spec.scheduler.service.ports: "+name+" is required")
+		}
+	}
+	if scheduler.Service.Selector["dask.org/cluster-name"] != cluster.Name {
+		problems = append(problems, "spec.scheduler.service.selector: dask.org/cluster-name is not the cluster's name")
+	}
+	return problems
 }
 
 func (v *validator) checkKnative(service *serving.Service) []string {
