@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.clock import night
 from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.domain.notices import ArrivalNotice
-from prompt_processing.domain.outcome import Outcome
+from prompt_processing.domain.outcome import Outcome, Status
+from prompt_processing.domain.selection import PipelineSelection, SelectionNode
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.initializer.config import InitializerSettings
 from prompt_processing.initializer.night import initialize_night
@@ -38,13 +39,17 @@ from prompt_processing.telemetry.logs import LogContext
 from prompt_processing.telemetry.metrics import Metrics
 from prompt_processing.telemetry.running_version import RunningVersion
 
+from .left_outputs import has_outputs, without_apdb
 from .own_apdb import own_apdb
 
-__all__ = ["ProcessedImage", "WatchContext", "WatchOptions"]
+__all__ = ["IN_APDB", "ProcessedImage", "WatchContext", "WatchOptions"]
 
 _log = logging.getLogger("lsst.watch.context")
 
 _MAIN_PIPELINES = ("ApPipe.yaml", "SingleFrame.yaml", "Isr.yaml")
+IN_APDB = "APDB holds this visit already"
+"""What the outcome says of an image whose process died after it had written to the APDB."""
+_NO_SURVEY = "(outputs of images that are in the APDB)"
 _NO_SKY_MAP = "no-sky-map"
 """Name where the repository has none yet: no template is found, and images are only calibrated."""
 _SUMMARY = ("seeing_fwhm_arcsec", "zero_point_mag", "limiting_magnitude_5sigma")
@@ -166,15 +171,28 @@ class WatchContext:
         self._unsent = UnsentAlerts(self._alert_stream, self._settings.config_apdb)
         self._unsent.begin()
         self._publisher = _publisher(self._settings, options.work)
-        self._process = ProcessVisit(
-            rules=VisitRules.from_settings(self._settings, self.camera),
+        self._metrics, self._log_context = Metrics(options.instrument), LogContext(options.instrument)
+        self._process = self._visits(
+            VisitRules.from_settings(self._settings, self.camera),
+            lambda exposures, detector: self._opened().apdb.contains(exposures, detector),
+            self._publisher,
+        )
+
+    def _visits(
+        self,
+        rules: VisitRules,
+        in_apdb: Callable[[Sequence[int], int], bool | None],
+        publisher: OutcomePublisher | None,
+    ) -> ProcessVisit:
+        return ProcessVisit(
+            rules=rules,
             open_workspace=self._open_workspace,
             snaps=WaitForSnaps(_NoNotices(), self._file, 0.0),
-            in_apdb=lambda exposures, detector: self._opened().apdb.contains(exposures, detector),
+            in_apdb=in_apdb,
             interruption=Interruption(self._settings.worker_timeout, self._settings.worker_grace_period),
-            metrics=Metrics(options.instrument),
-            log_context=LogContext(options.instrument),
-            publisher=self._publisher,
+            metrics=self._metrics,
+            log_context=self._log_context,
+            publisher=publisher,
             start_afresh=self._close_repositories,
             store_alerts=self._unsent.store,
         )
@@ -198,8 +216,38 @@ class WatchContext:
         self._file.image = ArrivedImage(uri, exposure, arrival)
         self._workspace = None
         outcome = self._process.process(visit)
+        if outcome.status is Status.FAILED and IN_APDB in outcome.reason:
+            outcome = self._export_outputs(visit, exposure, outcome)
         values = task_metrics(self._metadata(), "calibrateImage")
         return ProcessedImage(outcome, {name: float(values[name]) for name in _SUMMARY if name in values})
+
+    def _export_outputs(self, visit: FannedOutVisit, exposure: int, before: Outcome) -> Outcome:
+        """Export the outputs of an image whose process died between the APDB and the export.
+
+        The pipeline runs again without the task that writes to the APDB. The image is calibrated and
+        differenced as before; its sources are not associated again.
+        """
+        rest = [path for path in self._settings.main_pipelines_config.paths if "#" in path]
+        if not rest:
+            return before
+        if has_outputs(self._settings.central_repo, visit.instrument, exposure, visit.detector):
+            return replace(before, reason=f"The {IN_APDB}, and the repository has its outputs.")
+        rules = VisitRules(
+            self.camera,
+            self._settings.preprocessing_pipelines_config,
+            PipelineSelection((SelectionNode(tuple(rest)),)),
+            self._settings.message_expiration,
+        )
+        # The publisher has the outcome of the image itself.
+        again = self._visits(rules, lambda exposures, detector: False, None).process(visit)
+        if again.status is Status.RETRIABLE:
+            return again
+        if again.status is Status.PROCESSED:
+            reason = f"The {IN_APDB}; {again.exported} outputs were made again and exported."
+        else:
+            reason = f"The {IN_APDB}; its outputs cannot be made again: {again.reason}"
+        _log.info("Exposure %d detector %d: %s", exposure, visit.detector, reason)
+        return replace(before, reason=reason, exported=again.exported)
 
     def _metadata(self) -> Mapping[str, Any]:
         result = None if self._workspace is None else self._workspace.result
@@ -279,6 +327,7 @@ def _settings(options: WatchOptions) -> Settings:
             f"{folder} has none of {', '.join(_MAIN_PIPELINES)}: name the pipelines' folder with --pipelines."
         )
     preprocessing = folder / "Preprocessing.yaml"
+    rest = [path for one in main if (path := without_apdb(one)) is not None][:1]
     apdb = options.apdb or str(own_apdb(options.work))
     local = options.work / "local"
     local.mkdir(exist_ok=True)
@@ -292,16 +341,20 @@ def _settings(options: WatchOptions) -> Settings:
         bucket_topic="unused",
         kafka_cluster="unused:9092",
         preprocessing_pipelines_config=_selection([str(preprocessing)] if preprocessing.is_file() else []),
-        main_pipelines_config=_selection(main),
+        main_pipelines_config=_selection(main, rest),
         config_apdb=apdb,
         local_repos=str(local.absolute()),
         alert_keep_dir=str((options.work / "unsent-alerts").absolute()),
     )
 
 
-def _selection(paths: Sequence[str]) -> str:
+def _selection(paths: Sequence[str], rest: Sequence[str] = ()) -> str:
+    nodes: list[dict[str, Any]] = [{"pipelines": list(paths)}]
+    if rest:
+        # No visit is of that survey: the node makes these pipelines known.
+        nodes.append({"survey": _NO_SURVEY, "pipelines": list(rest)})
     # JSON is YAML.
-    return json.dumps([{"pipelines": list(paths)}])
+    return json.dumps(nodes)
 
 
 def _only_sky_map(repo: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .context import IN_APDB
 from .journal import FileState
 from .service import Report, Totals
 
@@ -32,6 +33,8 @@ def line(report: Report) -> str:
     parts.append(f"{report.seconds:.1f} s")
     if entry.state is not FileState.DONE:
         parts.append(f"{entry.state}: {entry.reason}")
+    elif IN_APDB in entry.reason:
+        parts.append(entry.reason.removesuffix("."))
     return ", ".join(parts)
 
 
