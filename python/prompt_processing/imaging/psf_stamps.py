@@ -93,33 +93,36 @@ def _cubic_slopes(t: float, weights: NDArray[np.float64]) -> None:
 
 
 @numba.njit(cache=True, fastmath=True)
-def _sample(
-    spline: NDArray[np.float64],
-    wx: NDArray[np.float64],
-    wy: NDArray[np.float64],
-    column: int,
-    row: int,
-    out: NDArray[np.float64],
-) -> None:
-    """Apply separable weights: ``out[r, c]`` is the spline around (r + row, c + column)."""
-    size = out.shape[0]
+def _along_rows(
+    spline: NDArray[np.float64], weights: NDArray[np.float64], column: int, size: int
+) -> NDArray[np.float64]:
+    """Apply weights along rows: ``out[r, c]`` is around column ``c + column`` of the spline."""
     n = spline.shape[0]
-    part = np.zeros((n, size))
+    out = np.zeros((n, size))
     for r in range(n):
-        for c in range(size):
-            total = 0.0
-            for k in range(4):
-                i = c + column + k - 1
-                if 0 <= i < n:
-                    total += wx[k] * spline[r, i]
-            part[r, c] = total
+        for k in range(4):
+            shift, weight = column + k - 1, weights[k]
+            first, last = max(0, -shift), min(size, n - shift)
+            # One loop over memory for each weight, which the compiler vectorises.
+            target, source = out[r, first:last], spline[r, first + shift : last + shift]
+            for c in range(last - first):
+                target[c] += weight * source[c]
+    return out
+
+
+@numba.njit(cache=True, fastmath=True)
+def _along_columns(
+    part: NDArray[np.float64], weights: NDArray[np.float64], row: int, out: NDArray[np.float64]
+) -> None:
+    """Apply weights along columns: ``out[r, c]`` is around row ``r + row`` of the result of `_along_rows`."""
+    size, n = out.shape[0], part.shape[0]
     for r in range(size):
         for c in range(size):
             out[r, c] = 0.0
         for k in range(4):
             i = r + row + k - 1
             if 0 <= i < n:
-                weight = wy[k]
+                weight = weights[k]
                 for c in range(size):
                     out[r, c] += weight * part[i, c]
 
@@ -131,7 +134,7 @@ def shifted_stamp(spline: NDArray[np.float64], dx: float, dy: float, out: NDArra
     fx, fy = int(np.floor(-dx)), int(np.floor(-dy))
     _cubic_weights(-dx - fx, wx)
     _cubic_weights(-dy - fy, wy)
-    _sample(spline, wx, wy, fx, fy, out)
+    _along_columns(_along_rows(spline, wx, fx, out.shape[0]), wy, fy, out)
     return out.sum()
 
 
@@ -151,9 +154,10 @@ def shifted_stamp_and_slopes(
     _cubic_weights(-dy - fy, wy)
     _cubic_slopes(-dx - fx, sx)
     _cubic_slopes(-dy - fy, sy)
-    _sample(spline, wx, wy, fx, fy, out)
-    _sample(spline, sx, wy, fx, fy, slope_x)
-    _sample(spline, wx, sy, fx, fy, slope_y)
+    part = _along_rows(spline, wx, fx, out.shape[0])
+    _along_columns(part, wy, fy, out)
+    _along_columns(part, sy, fy, slope_y)
+    _along_columns(_along_rows(spline, sx, fx, out.shape[0]), wy, fy, slope_x)
     total = out.sum()
     out /= total
     # Moving the source right moves the sampled coordinate left.
