@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from prompt_processing.activator.services.visit_rules import VisitRules
 from prompt_processing.activator.services.workspace import Repositories, Workspace
 from prompt_processing.alerts.files import kept_files, read_alerts
 from prompt_processing.butler.field_types import FIELD_FORMATTER
+from prompt_processing.butler.formatters import read_image
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.images.fits import read_exposure
 from prompt_processing.repository.central import make_central_repository
@@ -123,10 +125,12 @@ def process(settings: Settings, night: Night) -> Workspace:
 
 
 def test_stars_that_flare_are_alerted_with_the_stacks_inputs(
-    settings: Settings, night: Night, tmp_path: Path
+    settings: Settings, night: Night, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    workspace = process(settings, night)
-    for name in ("bias", "dark", "flat", "defects", "camera", "skyMap", "the_monster_20250219"):
+    with caplog.at_level(logging.INFO):
+        workspace = process(settings, night)
+    assert "pretrainedModelPackage holds a model of another program (architecture.py" in caplog.text
+    for name in ("bias", "dark", "flat", "defects", "camera", "skyMap", "the_monster_20250219", "ptc", "cti"):
         assert workspace.preloaded.count(name) >= 1, name
     assert workspace.preloaded.count("template_coadd") >= 4
 
@@ -156,6 +160,15 @@ def test_stars_that_flare_are_alerted_with_the_stacks_inputs(
         expected = read_exposure(night.templates[0].path).psf
         assert expected is not None
         assert image.psf.fwhm_at() == pytest.approx(expected.fwhm_at(), rel=0.01)
+        # The stack's camera has others: those that are used are of ptc and gain_correction.
+        metadata = read_image(butler, outputs["post_isr_image"]).metadata
+        gains = {name.upper(): value for name, value in metadata.items()}
+        for amplifier in night.camera.detector(94).amplifiers:
+            assert gains[f"LSST ISR GAIN {amplifier.name.upper()}"] == pytest.approx(amplifier.gain, rel=1e-5)
+        done = butler.get(outputs["isr_metadata"])["isr"]
+        for name in ("ptc", "gain_correction", "deferred_charge"):
+            assert done[f"{name}_applied"]
+        assert not done["brighter_fatter_applied"]
         for name in ("template_detector", "post_isr_image"):
             (dataset,) = butler._datastore.export([outputs[name]])
             assert dataset.formatter == FIELD_FORMATTER

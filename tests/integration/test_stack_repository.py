@@ -95,14 +95,14 @@ def test_only_configured_collections_are_searched(
 def test_calibrations_that_no_task_reads_are_carried_along_as_configured(
     stack_folder: Path, open_butler_worker: Callable[..., Worker], caplog: pytest.LogCaptureFixture
 ) -> None:
-    for further, number in ((), 0), (("ptc", "cti"), 1):
+    for further, number in ((), 0), (("ptc", "dnlLUT"), 1):
         worker = open_butler_worker(dataset_type_names=NAMES, preload_dataset_types=further)
         workspace = worker.begin()
         workspace.preload()
         assert workspace.preloaded.count("ptc") == number
-    assert "PRELOAD_DATASET_TYPES names cti" in caplog.text
+    assert "PRELOAD_DATASET_TYPES names dnlLUT" in caplog.text
     (ref,) = (one for one in workspace.preloaded.refs if one.datasetType.name == "ptc")
-    assert worker.repositories.local.butler.get(ref).gain == {"C00": 1.5}
+    assert worker.repositories.local.butler.get(ref).gain.keys() >= {"C00", "C17"}
 
 
 def test_unreadable_input_stops_only_the_task_that_needs_it(

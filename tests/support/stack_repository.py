@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+import zipfile
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from astropy.io import fits
 from astropy.table import Table
 from lsst.daf.butler import (  # type: ignore[attr-defined]
     Butler,
@@ -27,6 +31,7 @@ from stack_products import (
 
 from prompt_processing.butler.formatters import read_image
 from prompt_processing.images import SkyMap
+from prompt_processing.instruments.camera import Camera, Detector
 
 GENERIC = "lsst.obs.base.formatters.fitsGeneric.FitsGenericFormatter"
 EXPOSURE = "lsst.obs.base.formatters.fitsExposure.FitsExposureFormatter"
@@ -114,7 +119,8 @@ def as_the_stack_has_it(folder: Path, registered: Mapping[str, str] = REGISTERED
                 path.unlink()
                 formatters[ref.id.hex] = PICKLE
             elif kind == "Camera":
-                write_stack_camera(path.with_suffix(".fits"), butler.get(ref), _FOCAL_PLANE)
+                camera = butler.get(ref)
+                write_stack_camera(path.with_suffix(".fits"), with_nominal_gains(camera), _FOCAL_PLANE)
                 path.unlink()
                 formatters[ref.id.hex] = GENERIC
             elif kind == "Defects":
@@ -132,23 +138,21 @@ def as_the_stack_has_it(folder: Path, registered: Mapping[str, str] = REGISTERED
             )
         butler.collections.prepend_chain("refcats", "refcats/DM-1")
         butler.pruneDatasets(stars, disassociate=True, unstore=True, purge=True)
-        ptc = files / "ptc.fits"
-        Table({"AMPLIFIER_NAME": ["C00"], "GAIN": [1.5], "NOISE": [6.0]}).write(ptc)
-        detector = {"instrument": "LSSTCam", "detector": 94}
-        found = enter(
+        _enter_isr_calibrations(butler, files, camera)
+        network = files / "network.zip"
+        with zipfile.ZipFile(network, "w") as archive:
+            archive.writestr("architecture.py", "raise SystemExit")
+            archive.writestr("checkpoint.pth.tar", b"0")
+        enter(
             butler,
-            "ptc",
-            "PhotonTransferCurveDataset",
-            detector,
-            ptc,
-            GENERIC,
-            run="LSSTCam/calib/DM-1/ptcGen",
-            calibration=True,
+            "pretrainedModelPackage",
+            "NNModelPackagePayload",
+            {},
+            network,
+            "lsst.meas.transiNet.modelPackages.formatters.NNModelPackageFormatter",
+            run="pretrained_models/dummy",
         )
-        butler.collections.register("LSSTCam/calib/DM-1", CollectionType.CALIBRATION)
-        butler.registry.certify("LSSTCam/calib/DM-1", [found], Timespan(None, None))
-        butler.collections.prepend_chain("LSSTCam/calib", "LSSTCam/calib/DM-1")
-        butler.collections.redefine_chain("LSSTCam/defaults", ["LSSTCam/calib"])
+        butler.collections.redefine_chain("LSSTCam/defaults", ["LSSTCam/calib", "pretrained_models/dummy"])
     rename(central, formatters)
     execute(central, "UPDATE file_datastore_records SET file_size = ?", [(-1,)])
     execute(
@@ -171,6 +175,71 @@ def as_the_stack_has_it(folder: Path, registered: Mapping[str, str] = REGISTERED
         "UPDATE dataset_type SET storage_class = ? WHERE name = ?",
         [(storage_class, name) for name, storage_class in registered.items()],
     )
+
+
+def with_nominal_gains(camera: Camera) -> Camera:
+    """Return the camera with gains that differ by a tenth from those of ``ptc`` and ``gain_correction``."""
+
+    def nominal(detector: Detector) -> Detector:
+        amplifiers = tuple(replace(one, gain=1.1 * one.gain) for one in detector.amplifiers)
+        return replace(detector, amplifiers=amplifiers)
+
+    return replace(camera, detectors={number: nominal(one) for number, one in camera.detectors.items()})
+
+
+def _enter_isr_calibrations(butler: Butler, folder: Path, camera: Camera) -> None:
+    """Enter ``ptc``, ``gain_correction`` and ``cti``, which together give the camera's own properties."""
+    amplifiers = camera.detector(94).amplifiers
+    names = [one.name.replace("Segment", "C") for one in amplifiers]
+    many = len(names)
+    tables = {
+        "ptc": [
+            Table(
+                {
+                    "AMPLIFIER_NAME": names, "GAIN": [one.gain / 1.02 for one in amplifiers],
+                    "NOISE": [one.read_noise for one in amplifiers], "PTC_TURNOFF": [9e4] * many,
+                    "BAD_AMPS": [[""]] * many,
+                },
+                meta={"OBSTYPE": "PTC"},
+            )
+        ],
+        "gain_correction": [
+            Table({"AMP_NAME": names, "GAIN_ADJUSTMENT": [1.02] * many}, meta={"OBSTYPE": "gainCorrection"})
+        ],
+        "cti": [
+            Table(
+                {
+                    "AMPLIFIER": names, "DRIFT_SCALE": [1e-7] * many, "DECAY_TIME": [2.0] * many,
+                    "GLOBAL_CTI": [1e-7] * many,
+                },
+                meta={"OBSTYPE": "CTI"},
+            ),
+            Table(
+                {
+                    "AMPLIFIER": names, "SIZE": [0.01] * many, "EMISSION_TIME": [0.4] * many,
+                    "PIXEL": [1] * many, "TYPE": ["linear"] * many, "COEFFS": [[1e-6, np.nan]] * many,
+                }
+            ),
+        ],
+    }  # fmt: skip
+    storage = {"ptc": "PhotonTransferCurveDataset"}
+    detector = {"instrument": "LSSTCam", "detector": 94}
+    butler.collections.register("LSSTCam/calib/DM-1", CollectionType.CALIBRATION)
+    for name, content in tables.items():
+        file = folder / f"{name}.fits"
+        fits.HDUList([fits.PrimaryHDU(), *map(fits.table_to_hdu, content)]).writeto(file)
+        found = enter(
+            butler,
+            name,
+            storage.get(name, "IsrCalib"),
+            detector,
+            file,
+            GENERIC,
+            run=f"LSSTCam/calib/DM-1/{name}Gen",
+            calibration=True,
+        )
+        butler.registry.certify("LSSTCam/calib/DM-1", [found], Timespan(None, None))
+    butler.collections.prepend_chain("LSSTCam/calib", "LSSTCam/calib/DM-1")
 
 
 def _discrete(sky_map: SkyMap) -> str:

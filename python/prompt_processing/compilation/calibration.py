@@ -13,6 +13,11 @@ from prompt_processing.images import Exposure
 from prompt_processing.images.layout.stored_tiles import compile_readers
 from prompt_processing.images.layout.tiles import compress_floats, compress_integers
 from prompt_processing.imaging.calibration.calibrate import calibrate_image
+from prompt_processing.imaging.isr.deferred_charge import (
+    DeferredCharge,
+    SerialTrap,
+    restore_deferred_charge,
+)
 from prompt_processing.imaging.isr.isr import run_isr
 from prompt_processing.instruments import Detector, RawFrame, Segment, detector_wcs, load_camera
 from prompt_processing.instruments.rice import decode_rows
@@ -37,6 +42,8 @@ def compile_calibration() -> float:
     compress_integers(np.zeros((2, 32), np.int32))
     compile_readers()
     decode_rows(np.zeros(0, np.uint8), np.zeros((0, 2), np.int64), np.zeros((0, 0), np.int32))
+    trap = SerialTrap(1.0, 1.0, "linear", np.zeros(1))
+    restore_deferred_charge(np.zeros((2, 4), np.float32), DeferredCharge(1e-6, trap=trap))
     camera = load_camera("LSSTCam").miniature(64, 256)
     detector = camera.detector(94)
     light, x, y, flux = _star_field((detector.height, detector.width))

@@ -41,8 +41,9 @@ def calibration_input(
     by_filter: bool = False,
     minimum: int = 1,
     multiple: bool = False,
+    defer: bool = False,
 ) -> connectionTypes.PrerequisiteInput:
-    """Return the input of a calibration, which is optional with a minimum of 0."""
+    """Return the input of a calibration, which is optional with a minimum of 0, and read late if deferred."""
     return connectionTypes.PrerequisiteInput(
         doc=doc,
         name=name,
@@ -51,6 +52,7 @@ def calibration_input(
         isCalibration=True,
         minimum=minimum,
         multiple=multiple,
+        deferLoad=defer,
     )
 
 

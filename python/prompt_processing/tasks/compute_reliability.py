@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from astropy.table import Table
+from lsst.daf.butler import DeferredDatasetHandle
 from lsst.pipe.base import (
+    InMemoryDatasetHandle,
     PipelineTaskConfig,
     PipelineTaskConnections,
     Struct,
     connectionTypes,
 )
 
+from prompt_processing.images.afw.model_package import MODEL_FILE, ModelPackage
 from prompt_processing.imaging.measurement.reliability import ReliabilityModel
 from prompt_processing.tasks.numerics_task import NumericsTask
 
@@ -35,6 +38,14 @@ class ComputeReliabilityConnections(PipelineTaskConnections, dimensions=_VISIT):
         dimensions=("instrument",),
         minimum=0,
     )
+    package = connectionTypes.PrerequisiteInput(
+        doc="Package of a pretrained model, used if it holds one of this project's and there is no other.",
+        name="pretrainedModelPackage",
+        storageClass="NNModelPackagePayload",
+        dimensions=(),
+        minimum=0,
+        deferLoad=True,
+    )
     scores = connectionTypes.Output(
         doc="diaSourceId, score (0 to 1) and the model's version.",
         name="dia_source_reliability",
@@ -54,7 +65,13 @@ class ComputeReliabilityTask(NumericsTask):
     _DefaultName = "computeReliability"
     config: ComputeReliabilityConfig
 
-    def run(self, sources: Table, model: Mapping[str, Any] | None = None, **_: Any) -> Struct:
+    def run(
+        self,
+        sources: Table,
+        model: Mapping[str, Any] | None = None,
+        package: DeferredDatasetHandle | InMemoryDatasetHandle | None = None,
+        **_: Any,
+    ) -> Struct:
         """Compute the scores.
 
         Parameters
@@ -62,8 +79,10 @@ class ComputeReliabilityTask(NumericsTask):
         sources : `~astropy.table.Table`
             Measurements.
         model
-            Fields of a `~prompt_processing.imaging.measurement.reliability.ReliabilityModel`; by default the
-            packaged one.
+            Fields of a `~prompt_processing.imaging.measurement.reliability.ReliabilityModel`; by default that
+            in ``package``, else the one of this distribution.
+        package
+            Handle of a `~prompt_processing.images.afw.model_package.ModelPackage`.
 
         Returns
         -------
@@ -75,6 +94,8 @@ class ComputeReliabilityTask(NumericsTask):
         UnusableModelError
             Raised if the model is made for other features.
         """
+        if model is None and package is not None:
+            model = self._model_in(package)
         chosen = ReliabilityModel.load() if model is None else ReliabilityModel.from_fields(model)
         scores = Table(
             {
@@ -85,3 +106,23 @@ class ComputeReliabilityTask(NumericsTask):
             dtype=["i8", "f4", "U32"],
         )
         return Struct(scores=scores)
+
+    def _model_in(self, package: DeferredDatasetHandle | InMemoryDatasetHandle) -> Mapping[str, Any] | None:
+        """Return the fields of a model of this project in a package, if it has one."""
+        try:
+            found: ModelPackage = package.get()
+        # The Butler wraps errors of readers in others.
+        except Exception as error:  # noqa: BLE001
+            self.log.warning(
+                "The repository's pretrainedModelPackage cannot be read, and the packaged model is used: %s",
+                error,
+            )
+            return None
+        if found.fields is None:
+            self.log.info(
+                "The repository's pretrainedModelPackage holds a model of another program (%s), not %s; "
+                "the model of this distribution is used.",
+                ", ".join(found.files[:3]) or "no files",
+                MODEL_FILE,
+            )
+        return found.fields

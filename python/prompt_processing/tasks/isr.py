@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import numpy as np
 from astropy.table import Table
+from lsst.daf.butler import DeferredDatasetHandle
 from lsst.pex.config import Field
 from lsst.pipe.base import (
+    InMemoryDatasetHandle,
     PipelineTaskConfig,
     PipelineTaskConnections,
     Struct,
     connectionTypes,
 )
+from numpy.typing import NDArray
 
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions
 from prompt_processing.imaging.isr.isr import FurtherCalibrations, IsrOptions, run_isr
 from prompt_processing.tasks.amplifier_tables import crosstalk_of, linearity_of
 from prompt_processing.tasks.calibration_connections import calibration_input, camera_input
 from prompt_processing.tasks.numerics_task import NumericsTask
+from prompt_processing.tasks.stack_calibrations import (
+    brighter_fatter_kernel,
+    deferred_charge,
+    with_gain_correction,
+    with_photon_transfer,
+)
 
 from ..images import Defects, Exposure, VisitInfo
-from ..instruments.camera import Camera
+from ..instruments.camera import Camera, Detector
 from ..instruments.geometry import detector_wcs
 from ..instruments.headers import translate
 from ..instruments.raw_frame import RawFrame
@@ -56,6 +68,17 @@ class IsrConnections(PipelineTaskConnections, dimensions=("instrument", "exposur
     brighter_fatter = calibration_input(
         "brighter_fatter_kernel", "Kernel of the brighter-fatter effect.", minimum=0
     )
+    # Those of the Rubin stack. A file that cannot be read stops no visit.
+    ptc = calibration_input(
+        "ptc", "Gains and read noise.", "PhotonTransferCurveDataset", minimum=0, defer=True
+    )
+    gain_correction = calibration_input(
+        "gain_correction", "Factors of the gains.", "IsrCalib", minimum=0, defer=True
+    )
+    cti = calibration_input("cti", "Charge that arrives late.", "IsrCalib", minimum=0, defer=True)
+    bfk = calibration_input(
+        "bfk", "Kernels of the brighter-fatter effect.", "BrighterFatterKernel", minimum=0, defer=True
+    )
     image = connectionTypes.Output(
         doc="Assembled image without instrument signature, electrons.",
         name="post_isr_image",
@@ -75,6 +98,10 @@ class IsrConnections(PipelineTaskConnections, dimensions=("instrument", "exposur
             (config.doCrosstalk, "crosstalk"),
             (config.doFringe, "fringe"),
             (config.doBrighterFatter, "brighter_fatter"),
+            (config.doGains, "ptc"),
+            (config.doGains, "gain_correction"),
+            (config.doDeferredCharge, "cti"),
+            (config.doBrighterFatter, "bfk"),
         ):
             if not wanted:
                 delattr(self, name)
@@ -93,6 +120,11 @@ class IsrConfig(PipelineTaskConfig, pipelineConnections=IsrConnections):
     doCrosstalk = Field[bool](doc="Remove crosstalk, if ratios exist.", default=True)
     doFringe = Field[bool](doc="Subtract fringes, if a pattern exists.", default=True)
     doBrighterFatter = Field[bool](doc="Undo the brighter-fatter effect, if a kernel exists.", default=False)
+    doGains = Field[bool](
+        doc="Use the gains and read noise of `ptc` and the factors of `gain_correction`, where they exist.",
+        default=True,
+    )
+    doDeferredCharge = Field[bool](doc="Put deferred charge back, if `cti` exists.", default=True)
     allowMissing = Field[bool](
         doc="Process images without those calibrations that do not exist; the metadata names them.",
         default=False,
@@ -119,6 +151,10 @@ class IsrTask(NumericsTask):
         crosstalk: Table | None = None,
         fringe: Exposure | None = None,
         brighter_fatter: Exposure | None = None,
+        ptc: Any = None,
+        gain_correction: Any = None,
+        cti: Any = None,
+        bfk: Any = None,
         **_: Any,
     ) -> Struct:
         """Correct a raw.
@@ -137,6 +173,9 @@ class IsrTask(NumericsTask):
             Corrections of the amplifiers.
         fringe, brighter_fatter
             Fringes relative to the sky; kernel.
+        ptc, gain_correction, cti, bfk
+            Calibrations of the Rubin stack, or handles of them. What cannot be used is left out with a
+            warning; the metadata say what was applied.
 
         Returns
         -------
@@ -161,13 +200,22 @@ class IsrTask(NumericsTask):
             target_name=observation.target_name or "",
         )
         options = IsrOptions(cosmic_rays=CosmicRayOptions() if self.config.doCosmicRays else None)
+        detector, of_gains = self._with_gains(detector, ptc, gain_correction)
+        charge = self._usable("CTI", lambda: None if cti is None else deferred_charge(_read(cti)))
+        kernel: NDArray[np.floating] | None = None
+        if brighter_fatter is not None:
+            kernel = brighter_fatter.image
+        elif bfk is not None:
+            kernel = self._usable("BFK", lambda: brighter_fatter_kernel(_read(bfk), detector.name))
         further = FurtherCalibrations(
             linearity={} if linearity is None else linearity_of(linearity),
             crosstalk={} if crosstalk is None else crosstalk_of(crosstalk),
+            deferred_charge=charge or {},
             fringe=None if fringe is None else fringe.image,
-            brighter_fatter=None if brighter_fatter is None else brighter_fatter.image,
+            brighter_fatter=kernel,
         )
         image = run_isr(raw, detector, bias, dark, flat, defects, info, options, further)
+        image.metadata |= {f"LSST ISR {name} APPLIED": done for name, done in of_gains.items()}
         if observation.ra is not None and observation.dec is not None and observation.rotation is not None:
             image.wcs = detector_wcs(camera, detector, observation.ra, observation.dec, observation.rotation)
         for name in ("SATURATED PIXELS", "COSMIC RAY PIXELS", "OVERSCAN ROWS REPLACED"):
@@ -176,3 +224,35 @@ class IsrTask(NumericsTask):
             if key.startswith("LSST ISR ") and key.endswith(" APPLIED"):
                 self.metadata[key.removeprefix("LSST ISR ").lower().replace(" ", "_")] = value
         return Struct(image=image)
+
+    def _with_gains(
+        self, detector: Detector, ptc: Any, gain_correction: Any
+    ) -> tuple[Detector, dict[str, bool]]:
+        """Return the detector with measured gains, and which of the two calibrations were applied."""
+        applied = {"PTC": False, "GAIN CORRECTION": False}
+        for name, dataset, use in (
+            ("PTC", ptc, with_photon_transfer),
+            ("GAIN CORRECTION", gain_correction, with_gain_correction),
+        ):
+            if dataset is not None:
+                changed = self._usable(name, partial(_applied, use, detector, dataset))
+                detector, applied[name] = changed or detector, changed is not None
+        return detector, applied
+
+    def _usable[T](self, name: str, read: Callable[[], T | None]) -> T | None:
+        """Return a calibration of another stack, or `None` with a warning."""
+        try:
+            return read()
+        # The Butler wraps errors of readers in others, and a damaged FITS file may raise almost any.
+        except Exception as error:  # noqa: BLE001
+            self.log.warning("The calibration %s of another stack is not applied: %s", name, error)
+            return None
+
+
+def _applied(use: Callable[[Detector, Any], Detector], detector: Detector, dataset: Any) -> Detector:
+    return use(detector, _read(dataset))
+
+
+def _read(dataset: Any) -> Any:
+    """Return a dataset that may be behind a handle."""
+    return dataset.get() if isinstance(dataset, DeferredDatasetHandle | InMemoryDatasetHandle) else dataset

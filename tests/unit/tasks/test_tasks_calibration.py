@@ -155,6 +155,7 @@ def test_corrections_switched_off_need_no_calibrations(night: Night) -> None:
     config = IsrConfig()
     config.doBias = config.doDark = config.doFlat = config.doDefect = False
     config.doLinearity = config.doCrosstalk = config.doFringe = config.doBrighterFatter = False
+    config.doGains = config.doDeferredCharge = False
     connections = IsrConnections(config=config)
     assert set(connections.prerequisiteInputs) == {"camera"}
     image = IsrTask(config=config).run(raw=night.raw.frame, camera=night.camera).image

@@ -19,7 +19,7 @@ from .archive import Archive, Rows, Stored, text_of
 from .errors import StackFileError
 from .transforms import PointTransform
 
-__all__ = ["read_camera"]
+__all__ = ["read_camera", "segment_name"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ def _amplifiers(rows: Rows) -> Iterator[Amplifier]:
         prescan = int(row["raw_databbox_min_x"]) - int(row["raw_bbox_min_x"])
         below = int(row["raw_databbox_min_y"]) - int(row["raw_bbox_min_y"])
         yield Amplifier(
-            name=_segment(text_of(row["name"])),
+            name=segment_name(text_of(row["name"])),
             columns=columns,
             rows=height,
             serial_prescan=prescan,
@@ -226,7 +226,7 @@ def _laid_out_like(detector: Detector, known: Detector) -> Detector:
     )
 
 
-def _segment(name: str) -> str:
+def segment_name(name: str) -> str:
     """Return the name of an amplifier in raw files: ``C10`` is in ``Segment10``, ``ch1`` is channel 1."""
     match = re.fullmatch(r"C(\d\d)|ch(\d+)", name)
     if match is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,7 @@ from prompt_processing.telemetry.handover import in_this_context
 from .assembly import SegmentPlace, SegmentScales, reduce_segment
 from .brighter_fatter import correct_brighter_fatter
 from .cosmic_rays import CosmicRayOptions, find_cosmic_rays
+from .deferred_charge import DeferredCharge
 from .fringes import subtract_fringes
 from .interpolation import interpolate_bad_columns
 from .overscan import OverscanFit, fit_overscan
@@ -37,7 +38,7 @@ class FurtherCalibrations:
 
     Attributes
     ----------
-    linearity, crosstalk
+    linearity, crosstalk, deferred_charge
         Corrections of the amplifiers, see `.segment_corrections`.
     fringe : `~numpy.ndarray` of float32, shape (height, width)
         Fringes relative to the sky.
@@ -47,6 +48,7 @@ class FurtherCalibrations:
 
     linearity: Linearity = field(default_factory=dict)
     crosstalk: Crosstalk = field(default_factory=dict)
+    deferred_charge: Mapping[str, DeferredCharge] = field(default_factory=dict)
     fringe: NDArray[np.float32] | None = None
     brighter_fatter: NDArray[np.floating] | None = None
 
@@ -141,9 +143,12 @@ def run_isr(
         fits = dict(pool.map(in_this_context(_fit_one_overscan), raw.segments))
     pedestals = {segment.name: _pedestal(segment, bias) for segment in raw.segments}
     segments: Sequence[Segment] = raw.segments
-    if further.linearity or further.crosstalk:
+    if further.linearity or further.crosstalk or further.deferred_charge:
         levels = {name: fit.level + np.float32(pedestals[name]) for name, fit in fits.items()}
-        segments = correct_segments(segments, levels, further.linearity, further.crosstalk)
+        gains = {segment.name: detector.amplifier(segment.name).gain for segment in segments}
+        segments = correct_segments(
+            segments, levels, further.linearity, further.crosstalk, further.deferred_charge, gains
+        )
 
     def reduce_one(segment: Segment) -> tuple[str, float, int, int]:
         amplifier = detector.amplifier(segment.name)
@@ -194,6 +199,7 @@ def run_isr(
         "defects": defects is not None,
         "linearity": bool(further.linearity),
         "crosstalk": bool(further.crosstalk),
+        "deferred charge": bool(further.deferred_charge),
         "fringe": further.fringe is not None,
         "brighter fatter": further.brighter_fatter is not None,
     }

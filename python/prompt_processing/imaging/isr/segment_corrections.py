@@ -1,4 +1,4 @@
-"""Crosstalk between amplifiers, and their deviation from linearity, in readout order."""
+"""Crosstalk between amplifiers, deviation from linearity, and deferred charge, in readout order."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_processing.instruments.raw_frame import Segment
+
+from .deferred_charge import DeferredCharge, restore_deferred_charge
 
 Linearity = Mapping[str, tuple[float, float]]
 """Quadratic and cubic coefficient by amplifier: ``true = adu + quadratic * adu^2 + cubic * adu^3``."""
@@ -22,8 +24,10 @@ def correct_segments(
     levels: Mapping[str, NDArray[np.float32]],
     linearity: Linearity,
     crosstalk: Crosstalk,
+    deferred_charge: Mapping[str, DeferredCharge] | None = None,
+    gains: Mapping[str, float] | None = None,
 ) -> tuple[Segment, ...]:
-    """Remove crosstalk, then make the signals linear.
+    """Remove crosstalk, then make the signals linear, then put deferred charge back.
 
     Parameters
     ----------
@@ -31,8 +35,10 @@ def correct_segments(
         Segments as read; they are not modified.
     levels : mapping of `~numpy.ndarray` of float32, shape (rows,)
         Zero level of each row of the data, ADU, by amplifier.
-    linearity, crosstalk
-        Corrections; amplifiers without one are unchanged.
+    linearity, crosstalk, deferred_charge
+        Corrections by amplifier; amplifiers without one are unchanged.
+    gains
+        Electrons per ADU by amplifier, for those with deferred charge.
 
     Returns
     -------
@@ -59,6 +65,10 @@ def correct_segments(
         if segment.name in linearity:
             quadratic, cubic = (np.float32(value) for value in linearity[segment.name])
             signal = signal * (np.float32(1) + signal * (quadratic + cubic * signal))
+        if deferred_charge and gains and segment.name in deferred_charge:
+            electrons = signal * np.float32(gains[segment.name])
+            restore_deferred_charge(electrons, deferred_charge[segment.name])
+            signal = electrons / np.float32(gains[segment.name])
         data = segment.data.astype(np.float32)
         data[segment.data_section] = signal + levels[segment.name][:, np.newaxis]
         corrected.append(replace(segment, data=data))

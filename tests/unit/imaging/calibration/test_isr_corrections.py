@@ -8,6 +8,11 @@ import pytest
 from prompt_processing.images import Exposure
 from prompt_processing.imaging.errors import UnusableCalibrationError
 from prompt_processing.imaging.isr.brighter_fatter import correct_brighter_fatter
+from prompt_processing.imaging.isr.deferred_charge import (
+    DeferredCharge,
+    SerialTrap,
+    restore_deferred_charge,
+)
 from prompt_processing.imaging.isr.isr import FurtherCalibrations, IsrOptions, run_isr
 from prompt_processing.instruments import Amplifier, Detector, RawFrame, Segment
 
@@ -117,3 +122,61 @@ def test_the_brighter_fatter_correction_sharpens_stars_and_keeps_their_charge() 
 def test_a_kernel_without_a_centre_is_refused() -> None:
     with pytest.raises(ValueError, match="kernel"):
         correct_brighter_fatter(np.zeros((5, 5), np.float32), np.zeros((4, 4)))
+
+
+def test_offset_that_a_bright_pixel_leaves_behind_is_removed() -> None:
+    decay = np.exp(-1 / 4.0)
+    measured = 10_000.0 * np.concatenate([[1.0], 1e-3 * decay ** np.arange(1, 30)])
+    signal = np.stack([measured, np.zeros(30)]).astype(np.float32)
+    restore_deferred_charge(signal, DeferredCharge(1e-3, 4.0))
+    assert signal[0, 0] == pytest.approx(9990.0)
+    np.testing.assert_allclose(signal[0, 1:], 0, atol=1e-4)
+    # Rows do not touch each other.
+    np.testing.assert_array_equal(signal[1], 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "coefficients"),
+    [("linear", [0.1]), ("logistic", [200.0, 0.1]), ("spline", [0.0, 400.0, 1e5, 0.0, 50.0, 50.0])],
+)
+def test_charge_of_a_trap_goes_back_to_the_pixel_that_lost_it(kind: str, coefficients: list[float]) -> None:
+    kept = np.exp(-1 / 0.9)
+    lost = 50.0
+    trail = lost * (1 - kept) * kept ** np.arange(40)
+    signal = np.concatenate([[5000.0 - lost], trail])[np.newaxis].astype(np.float32)
+    model = DeferredCharge(trap=SerialTrap(50.0, 0.9, kind, np.array(coefficients)))
+    restore_deferred_charge(signal, model)
+    assert signal[0, 0] == pytest.approx(5000.0, abs=0.1)
+    np.testing.assert_allclose(signal[0, 1:], 0, atol=0.1)
+
+
+def test_deferred_charge_is_put_back_in_readout_order_and_in_electrons() -> None:
+    detector = two_amplifiers()
+    signals = {name: np.zeros((ROWS, COLUMNS)) for name in "AB"}
+    for signal in signals.values():
+        signal[:, 10], signal[:, 11] = 20_000.0, 500.0
+    # An offset that is gone at the next pixel.
+    model = DeferredCharge(1000.0 / 40_000.0, 1e-3)
+    image = run_isr(
+        raw_of(signals, detector),
+        detector,
+        options=OPTIONS,
+        further=FurtherCalibrations(deferred_charge={"B": model}),
+    )
+    expected = {name: signal.copy() for name, signal in signals.items()}
+    expected["B"] *= 1 - 1 / 40
+    np.testing.assert_allclose(image.image, oriented(expected), atol=1)
+    assert image.metadata["LSST ISR DEFERRED CHARGE APPLIED"] is True
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "time", "message"),
+    [
+        ("cubic", 1.0, 1.0, "linear, logistic, spline"),
+        ("linear", 1.0, 0.0, "time"),
+        ("linear", np.nan, 1.0, "nan"),
+    ],
+)
+def test_unusable_trap_is_refused(kind: str, size: float, time: float, message: str) -> None:
+    with pytest.raises(UnusableCalibrationError, match=message):
+        DeferredCharge(trap=SerialTrap(size, time, kind, np.array([0.1])))

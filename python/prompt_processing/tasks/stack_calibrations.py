@@ -1,0 +1,180 @@
+"""Calibrations of the Rubin stack in the forms that the signature removal uses."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_processing.images.afw.archive import text_of
+from prompt_processing.images.afw.calibrations import IsrCalibration, PhotonTransfer
+from prompt_processing.images.afw.camera import segment_name
+from prompt_processing.imaging.errors import UnusableCalibrationError
+from prompt_processing.imaging.isr.deferred_charge import DeferredCharge, SerialTrap
+from prompt_processing.instruments.camera import Amplifier, Detector
+
+__all__ = ["brighter_fatter_kernel", "deferred_charge", "with_gain_correction", "with_photon_transfer"]
+
+_LOG = logging.getLogger(__name__)
+
+
+def with_photon_transfer(detector: Detector, ptc: PhotonTransfer) -> Detector:
+    """Return a detector with measured gains and read noise.
+
+    Parameters
+    ----------
+    detector
+        With the camera's values, which stay for amplifiers that ``ptc`` calls bad or has not measured.
+    ptc
+        Gains (electrons per ADU) and read noise (electrons).
+
+    Raises
+    ------
+    UnusableCalibrationError
+        Raised if no amplifier has a gain.
+    """
+    bad = frozenset(map(segment_name, ptc.bad))
+    gains = {segment_name(name): gain for name, gain in ptc.gain.items()}
+    noise = {segment_name(name): value for name, value in ptc.noise.items()}
+    good = {name for name, gain in gains.items() if name not in bad and _is_positive(gain)}
+    measured = good & {one.name for one in detector.amplifiers}
+    if not measured:
+        raise UnusableCalibrationError(f"ptc has no gain of any amplifier of {detector.name}")
+    if len(measured) < len(detector.amplifiers):
+        _LOG.warning(
+            "ptc has gains of %d of the %d amplifiers of %s; the others are the camera's.",
+            len(measured),
+            len(detector.amplifiers),
+            detector.name,
+        )
+
+    def of(one: Amplifier) -> Amplifier:
+        if one.name not in measured:
+            return one
+        value = noise.get(one.name, math.nan)
+        return _with_gain(
+            replace(one, read_noise=value if _is_positive(value) else one.read_noise), gains[one.name]
+        )
+
+    return replace(detector, amplifiers=tuple(map(of, detector.amplifiers)))
+
+
+def with_gain_correction(detector: Detector, correction: IsrCalibration) -> Detector:
+    """Return a detector whose gains are multiplied by the factors of ``gain_correction``.
+
+    Raises
+    ------
+    UnusableCalibrationError
+        Raised if the table is of another form, has no amplifier of the detector, or a factor is not positive.
+    """
+    table = correction.tables[0]
+    _require(table.colnames, {"AMP_NAME", "GAIN_ADJUSTMENT"}, "gain_correction")
+    factors = {segment_name(text_of(row["AMP_NAME"])): float(row["GAIN_ADJUSTMENT"]) for row in table}
+    for name, factor in factors.items():
+        if not _is_positive(factor):
+            raise UnusableCalibrationError(f"The factor of {name} in gain_correction is {factor}")
+    if factors.keys().isdisjoint(one.name for one in detector.amplifiers):
+        raise UnusableCalibrationError(f"gain_correction has no amplifier of {detector.name}")
+    return replace(
+        detector,
+        amplifiers=tuple(
+            _with_gain(one, one.gain * factors.get(one.name, 1.0)) for one in detector.amplifiers
+        ),
+    )
+
+
+def brighter_fatter_kernel(bfk: IsrCalibration, detector: str) -> NDArray[np.float64]:
+    """Return the kernel of a detector, or the mean of its amplifiers' valid kernels.
+
+    Raises
+    ------
+    UnusableCalibrationError
+        Raised if there is neither.
+    """
+    shape = tuple(int(bfk.metadata.get(f"KERNEL_D{axis}") or 0) for axis in "XY")
+    for table in bfk.tables:
+        if "DETECTOR" not in table.colnames or "KERNEL" not in table.colnames:
+            continue
+        for row in table:
+            if text_of(row["DETECTOR"]) == detector:
+                return _square(row["KERNEL"], shape)
+    first = bfk.tables[0]
+    if {"AMPLIFIER", "KERNEL"} <= set(first.colnames):
+        valid = [row for row in first if "VALID" not in first.colnames or bool(row["VALID"])]
+        kernels = [_square(row["KERNEL"], shape) for row in valid]
+        kernels = [kernel for kernel in kernels if np.isfinite(kernel).all()]
+        if kernels:
+            return np.asarray(np.mean(kernels, axis=0))
+    raise UnusableCalibrationError(f"bfk has no kernel of {detector}, and none of its amplifiers is valid")
+
+
+def deferred_charge(cti: IsrCalibration) -> dict[str, DeferredCharge]:
+    """Return the deferred charge of each amplifier.
+
+    Raises
+    ------
+    UnusableCalibrationError
+        Raised if the tables are of another form, or a number in them is unusable.
+    """
+    columns = {"AMPLIFIER", "DRIFT_SCALE", "DECAY_TIME", "GLOBAL_CTI"}
+    of_traps = {"AMPLIFIER", "SIZE", "EMISSION_TIME", "TYPE", "COEFFS"}
+    first = cti.tables[0]
+    _require(first.colnames, columns, "cti")
+    traps: dict[str, SerialTrap] = {}
+    for table in cti.tables[1:]:
+        if "EMISSION_TIME" not in table.colnames:
+            continue
+        _require(table.colnames, of_traps, "cti")
+        for row in table:
+            # Shorter lists are filled with NaN.
+            coefficients = np.atleast_1d(np.asarray(row["COEFFS"], float))
+            traps[segment_name(text_of(row["AMPLIFIER"]))] = SerialTrap(
+                float(row["SIZE"]),
+                float(row["EMISSION_TIME"]),
+                text_of(row["TYPE"]),
+                coefficients[~np.isnan(coefficients)],
+            )
+    found = {}
+    for row in first:
+        name = segment_name(text_of(row["AMPLIFIER"]))
+        scale = float(row["DRIFT_SCALE"])
+        found[name] = DeferredCharge(
+            scale,
+            # Without an offset its decay may be anything.
+            float(row["DECAY_TIME"]) if scale > 0 else 1.0,
+            float(row["GLOBAL_CTI"]),
+            traps.get(name),
+        )
+    return found
+
+
+def _with_gain(amplifier: Amplifier, gain: float) -> Amplifier:
+    """Return an amplifier with another gain; the level of its saturation is known in ADU."""
+    return replace(amplifier, gain=gain, saturation=amplifier.saturation * gain / amplifier.gain)
+
+
+def _is_positive(value: float) -> bool:
+    return math.isfinite(value) and value > 0
+
+
+def _square(values: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    flat = np.ravel(np.asarray(values, float))
+    side = round(flat.size**0.5)
+    wanted = shape if math.prod(shape) == flat.size else (side, side)
+    if math.prod(wanted) != flat.size or wanted[0] != wanted[1] or wanted[0] % 2 == 0:
+        raise UnusableCalibrationError(
+            f"A kernel of bfk has {flat.size} values, which are no square with an odd width"
+        )
+    return flat.reshape(wanted)
+
+
+def _require(columns: list[str], wanted: set[str], name: str) -> None:
+    missing = sorted(wanted - set(columns))
+    if missing:
+        raise UnusableCalibrationError(
+            f"{name} has no {', '.join(missing)} in its table, but {', '.join(columns)}"
+        )

@@ -1,0 +1,138 @@
+"""Calibrations in the layouts of the Rubin stack's ``ip_isr``, as the signature removal uses them."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from prompt_processing.images.afw.calibrations import (
+    IsrCalibration,
+    PhotonTransfer,
+    read_isr_calibration,
+    read_photon_transfer,
+)
+from prompt_processing.imaging.errors import UnusableCalibrationError
+from prompt_processing.instruments.camera import load_camera
+from prompt_processing.tasks.isr import IsrConfig, IsrTask
+from prompt_processing.tasks.stack_calibrations import (
+    brighter_fatter_kernel,
+    deferred_charge,
+    with_gain_correction,
+    with_photon_transfer,
+)
+
+DETECTOR = load_camera("LSSTCam").detector(94)
+NAMES = ["C10", "C11", "C12"]
+KERNEL = -1e-7 * np.outer(np.hanning(7), np.hanning(7))
+
+
+def write(path: Path, *tables: Table) -> Path:
+    fits.HDUList([fits.PrimaryHDU(), *map(fits.table_to_hdu, tables)]).writeto(path)
+    return path
+
+
+def read(path: Path, *tables: Table) -> IsrCalibration:
+    return read_isr_calibration(write(path, *tables))
+
+
+def test_gains_and_noise_are_those_of_ptc_times_the_correction(tmp_path: Path) -> None:
+    ptc = read_photon_transfer(
+        write(
+            tmp_path / "ptc.fits",
+            Table(
+                {
+                    "AMPLIFIER_NAME": NAMES, "GAIN": [1.5, np.nan, 1.7], "NOISE": [6.0, 7.0, np.nan],
+                    "PTC_TURNOFF": [9e4] * 3, "BAD_AMPS": [["C12"]] * 3,
+                },
+                meta={"OBSTYPE": "PTC"},
+            ),
+        )
+    )  # fmt: skip
+    factors = read(
+        tmp_path / "gain.fits",
+        Table({"AMP_NAME": NAMES, "GAIN_ADJUSTMENT": [1.01, 0.99, 1.0]}, meta={"OBSTYPE": "gainCorrection"}),
+    )
+    found = with_gain_correction(with_photon_transfer(DETECTOR, ptc), factors)
+    first, second, third = (found.amplifier(f"Segment{name[1:]}") for name in NAMES)
+    nominal = [DETECTOR.amplifier(f"Segment{name[1:]}") for name in NAMES]
+    assert (first.gain, first.read_noise) == pytest.approx((1.5 * 1.01, 6.0))
+    # What was not measured, and bad amplifiers, keep the camera's.
+    assert second.gain == pytest.approx(0.99 * nominal[1].gain)
+    assert (third.gain, third.read_noise) == pytest.approx((nominal[2].gain, nominal[2].read_noise))
+    for one, before in zip((first, second, third), nominal, strict=True):
+        # It is known in counts.
+        assert one.saturation / one.gain == pytest.approx(before.saturation / before.gain)
+
+
+def bfk(path: Path, level: str, *tables: Table, **meta: Any) -> IsrCalibration:
+    for table in tables:
+        table.meta |= {"OBSTYPE": "bfk", "LEVEL": level, "HIERARCH KERNEL_DX": 7, "HIERARCH KERNEL_DY": 7}
+    return read(path, *tables)
+
+
+def test_kernel_is_that_of_the_detector(tmp_path: Path) -> None:
+    amplifiers = Table({"AMPLIFIER": NAMES, "KERNEL": np.zeros((3, 49)), "VALID": [1, 1, 1]})
+    detectors = Table({"DETECTOR": ["R22_S10", "R22_S11"], "KERNEL": [np.zeros(49), KERNEL.ravel()]})
+    found = brighter_fatter_kernel(bfk(tmp_path / "b.fits", "DETECTOR", amplifiers, detectors), "R22_S11")
+    np.testing.assert_allclose(found, KERNEL)
+
+
+def test_kernel_is_the_mean_of_valid_amplifiers(tmp_path: Path) -> None:
+    kernels = [0.5 * KERNEL.ravel(), 1.5 * KERNEL.ravel(), np.ones(49)]
+    amplifiers = Table({"AMPLIFIER": NAMES, "KERNEL": kernels, "VALID": [1, 1, 0]})
+    found = brighter_fatter_kernel(bfk(tmp_path / "b.fits", "AMP", amplifiers), "R22_S11")
+    np.testing.assert_allclose(found, KERNEL)
+    amplifiers["VALID"] = 0
+    with pytest.raises(UnusableCalibrationError, match="none of its amplifiers is valid"):
+        brighter_fatter_kernel(bfk(tmp_path / "c.fits", "AMP", amplifiers), "R22_S11")
+
+
+def test_deferred_charge_is_read_by_amplifier(tmp_path: Path) -> None:
+    amplifiers = Table(
+        {
+            "AMPLIFIER": NAMES[:2], "DRIFT_SCALE": [2e-4, 0.0], "DECAY_TIME": [2.4, np.nan],
+            "GLOBAL_CTI": [1e-6, 2e-6],
+        },
+        meta={"OBSTYPE": "CTI"},
+    )  # fmt: skip
+    traps = Table(
+        {
+            "AMPLIFIER": NAMES[:2], "SIZE": [20.0, 30.0], "EMISSION_TIME": [0.4, 0.5], "PIXEL": [1, 1],
+            "TYPE": ["linear", "spline"], "COEFFS": [[0.1, np.nan, np.nan, np.nan], [0.0, 1e3, 0.0, 5.0]],
+        }
+    )  # fmt: skip
+    found = deferred_charge(read(tmp_path / "cti.fits", amplifiers, traps))
+    first, second = found["Segment10"], found["Segment11"]
+    assert (first.drift_scale, first.decay_time, first.global_cti) == (2e-4, 2.4, 1e-6)
+    assert first.trap is not None
+    assert (first.trap.size, first.trap.emission_time, first.trap.kind) == (20.0, 0.4, "linear")
+    assert first.trap.coefficients.tolist() == [0.1]
+    assert second.trap is not None
+    assert second.trap.coefficients.tolist() == [0.0, 1e3, 0.0, 5.0]
+    # Without traps, as some files are.
+    assert deferred_charge(read(tmp_path / "no.fits", amplifiers))["Segment10"].trap is None
+
+
+@pytest.mark.parametrize("convert", [deferred_charge, partial(with_gain_correction, DETECTOR)])
+def test_other_tables_are_refused_by_their_columns(tmp_path: Path, convert: Any) -> None:
+    with pytest.raises(UnusableCalibrationError, match="in its table, but X"):
+        convert(read(tmp_path / "x.fits", Table({"X": [1.0]})))
+
+
+def test_what_cannot_be_used_stops_no_visit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Files of other versions, or damaged ones, are left out with a warning."""
+
+    factors = Table({"AMP_NAME": ["C10"], "GAIN_ADJUSTMENT": [1.01]}, meta={"OBSTYPE": "gainCorrection"})
+    nothing = PhotonTransfer({"C10": float("nan")}, {}, {}, frozenset(), {})
+    config: Any = IsrConfig
+    task: Any = IsrTask(config=config())
+    detector, applied = task._with_gains(DETECTOR, nothing, read(tmp_path / "g.fits", factors))
+    assert detector.amplifier("Segment10").gain == 1.01 * DETECTOR.amplifier("Segment10").gain
+    assert applied == {"PTC": False, "GAIN CORRECTION": True}
+    assert "PTC of another stack is not applied: ptc has no gain of any amplifier of R22_S11" in caplog.text
