@@ -31,6 +31,8 @@ def part(name: str) -> Flow:
         run.table(name, [{"night": night}])
         if name == "draw-night":
             raise FlowError("no ink <here>")
+        if name == "night-cube":
+            raise ZeroDivisionError("no visit")
 
     function.__name__ = name.replace("-", "_")
     function.__annotations__ = {"run": FlowRun, "night": str}
@@ -53,13 +55,13 @@ def test_a_part_that_fails_does_not_keep_the_others_from_running(
 ) -> None:
     RAN.clear()
     dawn = load_flow("dawn")
-    names = ("export-night", "draw-night", "catch-up", "night-report")
+    names = ("export-night", "draw-night", "catch-up", "night-cube", "night-report")
     parts = {name: module.Part({"night": "2026-01-10"}, name == "catch-up") for name in names}
     monkeypatch.setattr(module, "_parts", lambda night, folder: parts)
     monkeypatch.setattr(module, "find_demo_night", lambda demo: night)
     monkeypatch.setattr(flow_module, "load_flow", part)
     tables: list[Any] = []
-    with pytest.raises(FlowError, match="draw-night failed"):
+    with pytest.raises(FlowError, match="draw-night, night-cube failed"):
         execute(
             dawn,
             {"demo": night.folder},
@@ -69,7 +71,7 @@ def test_a_part_that_fails_does_not_keep_the_others_from_running(
             dry_run=dry_run,
             tables=tables,
         )
-    ran = ("export-night", "draw-night", "night-report")
+    ran = ("export-night", "draw-night", "night-cube", "night-report")
     assert [one["name"] for one in RAN] == list(ran)
     assert {one["dry"] for one in RAN} == {dry_run}
     # Parts run in the environment of the demo, which ends with them.
@@ -80,6 +82,7 @@ def test_a_part_that_fails_does_not_keep_the_others_from_running(
         ("done", ""),
         ("failed", "no ink <here>"),
         ("left out", "the demo's object store has stopped"),
+        ("failed", "ZeroDivisionError: no visit"),
         ("done", ""),
     ]
     page = night.folder / "dawn" / "index.html"

@@ -100,22 +100,14 @@ def _run_part(run: FlowRun, night: DemoNight, name: str, part: Part) -> None:
 
 def _error_of(function: Callable[..., None], *arguments: Any) -> str:
     """Call a function, and return its error; empty if there is none."""
-    from prompt_processing.archive.errors import ArchiveError
-    from prompt_processing.batch.errors import BatchError
     from prompt_processing.domain.errors import PromptError, RepositoryProblemError
-    from prompt_processing.reprocessing.errors import ReprocessingError
 
     try:
         function(*arguments)
-    except (
-        ArchiveError,
-        BatchError,
-        FlowError,
-        PromptError,
-        RepositoryProblemError,
-        ReprocessingError,
-    ) as error:
+    except (FlowError, PromptError, RepositoryProblemError) as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001 - a part may fail in any way, and the others run all the same
+        return f"{type(error).__name__}: {error}"
     return ""
 
 
