@@ -34,7 +34,8 @@ _NARROW = re.compile(
     r"(?<![a-z])(h[\s_-]*(a(lpha)?|b(eta)?)|o[\s_-]*iii|s[\s_-]*ii|n[\s_-]*ii)(?![a-z])", re.IGNORECASE
 )
 _OPEN = re.compile(
-    r"l(um(inance)?)?|c(lear)?|open|air|none|empty|white|w|dia|blank|hole|no[\s_-]*filter|n/?a", re.IGNORECASE
+    r"l(um(inance)?)?|c(lear)?|open|air|none|empty|white|w|dia|blank|hole|no[\s_-]*filt(er)?|n/?a",
+    re.IGNORECASE,
 )
 
 
@@ -82,6 +83,8 @@ def guess_band(name: str) -> Guess:
     name = name.strip()
     if _OPEN.fullmatch(name):
         return Guess("white")
+    if name == "Y":
+        return Guess("y", "by its name")
     if _NARROW.search(name):
         return Guess("".join(character for character in name if character.isalnum()), "narrow band")
     for pattern in _BANDS:
@@ -97,4 +100,9 @@ def guess_band(name: str) -> Guess:
     colours = [_COLOURS[word.lower()] for word in words if word.lower() in _COLOURS]
     if colours or name == "G":
         return Guess(colours[0] if colours else "V", "by its colour", "the band of this filter; V is green")
-    return Guess("unknown", "", "the band of this filter: u, g, r, i, z, y, or a name of its own")
+    if any(_OPEN.fullmatch(word) for word in words if len(word) > 1):
+        return Guess("white", "by its name")
+    # A name of its own keeps its images apart from those of other filters.
+    own = "".join(character for character in name if character.isascii() and character.isalnum())
+    doubt = "the band of this filter: u, g, r, i, z, y, or a name of its own"
+    return Guess(own or "unknown", "", doubt)

@@ -165,7 +165,8 @@ def test_quadrants_in_four_images_become_one_detector(tmp_path, monkeypatch):
         ("r", "r"), ("Sloan_r", "r"), ("SDSS-G", "g"), ("i.MP9702", "i"), ("z'", "z"),
         ("r DECam SDSS c0002", "r"),
         ("V", "V"), ("Bessell R", "R"), ("Ha", "Ha"), ("Luminance", "white"), ("Clear", "white"),
-        ("IRCUT", "unknown"),
+        ("IRCUT", "IRCUT"), ("Baader Luminance", "white"), ("R Cousins", "R"), ("ZTF r-band", "r"),
+        ("BB#Rc/162_ESO844", "R"), ("SDSS i2", "i"), ("Blue", "B"), ("Sharp r", "r"), ("Y", "y"),
     ],
 )  # fmt: skip
 def test_band_of_a_filter_is_in_its_name(tmp_path, name, band):
