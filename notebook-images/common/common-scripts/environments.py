@@ -22,12 +22,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["Environment", "RefusedError", "main", "use_frozen"]
+__all__ = ["Environment", "RefusedError", "blocks", "main", "run_notebook", "use_frozen", "uv"]
 
 LAYERS = "layers.json"
 """In ``venv``: the lists that were added, in order."""
@@ -61,6 +62,19 @@ def pinned(path: Path) -> dict[str, str]:
     """Return the versions of a frozen list, by package."""
     found = (_REQUIREMENT.match(line) for line in path.read_text(encoding="utf-8").splitlines())
     return {normalised(match[1]): match[2].rstrip("\\").strip() for match in found if match}
+
+
+def blocks(path: Path) -> dict[str, str]:
+    """Return the entries of a frozen list with their hashes, by package."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if match := _REQUIREMENT.match(line):
+            name = normalised(match[1])
+            found[name] = line
+        elif name and line.startswith(" "):
+            found[name] += line
+    return found
 
 
 class Environment:
@@ -108,10 +122,10 @@ class Environment:
         if self.venv.exists():
             shutil.rmtree(self.venv)
         interpreter = os.environ.get("ENVIRONMENT_PYTHON", sys.executable)
-        _uv(self.name, "venv", "--quiet", "--python", interpreter, str(self.venv))
+        uv(self.name, "venv", "--quiet", "--python", interpreter, str(self.venv))
         self._write_layers([])
         if use_frozen():
-            _uv(self.name, "pip", "sync", *self._target(), "--require-hashes", str(self.frozen))
+            uv(self.name, "pip", "sync", *self._target(), "--require-hashes", str(self.frozen))
         elif spec is not None:
             self.update([spec])
         self.install_kernel()
@@ -191,12 +205,12 @@ class Environment:
         resolved = self.venv / "resolved.txt"
         dated = os.environ.get("FLOAT_DATE")
         newest = ["--exclude-newer", dated] if dated else []
-        _uv(
+        uv(
             self.name,
             *("pip", "compile", "--quiet", "--generate-hashes", "--no-annotate", "--no-header", "--upgrade"),
             *("--python", str(self.python), *newest, str(wanted), "--output-file", str(resolved)),
         )
-        _uv(self.name, "pip", "sync", *self._target(), "--require-hashes", str(resolved))
+        uv(self.name, "pip", "sync", *self._target(), "--require-hashes", str(resolved))
         self.install_kernel()
 
     def _target(self) -> list[str]:
@@ -225,6 +239,33 @@ def write_kernel(folder: Path, python: Path, title: str) -> None:
         "language": "python",
     }
     (folder / "kernel.json").write_text(json.dumps(spec, indent=1) + "\n", encoding="utf-8")
+
+
+def run_notebook(notebook: Path, kernel: str, share: Path) -> str | None:
+    """Run a notebook from start to end, and return how it failed; `None` if it did not.
+
+    Parameters
+    ----------
+    notebook
+        The notebook, which stays as it is.
+    kernel
+        Name of the kernel.
+    share
+        Folder in which Jupyter finds the kernel.
+    """
+    path = os.pathsep.join(filter(None, [str(share), os.environ.get("JUPYTER_PATH", "")]))
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["-m", "papermill", "--kernel", kernel, "--cwd", str(notebook.parent)]
+        done = subprocess.run(
+            [sys.executable, *command, str(notebook), str(Path(folder) / notebook.name)],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "JUPYTER_PATH": path},
+        )
+    if not done.returncode:
+        return None
+    return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
 
 
 def requirements_of(spec: Path) -> list[str]:
@@ -262,7 +303,7 @@ def _refuse_conda(spec: Path, why: str) -> NoReturn:
     )
 
 
-def _uv(environment: str, *arguments: str) -> None:
+def uv(environment: str, *arguments: str) -> None:
     """Run uv; its message is that of the failure."""
     if shutil.which("uv") is None:
         raise RefusedError("uv is missing: install it, or use the image, which has it.")

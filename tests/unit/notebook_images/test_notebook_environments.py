@@ -267,6 +267,31 @@ def test_a_clone_has_the_packages_of_its_base_and_more(run: Run, environments: P
     assert found == {"lake": {"heron": "1.0"}, "sea": {"heron": "1.0", "marsh": "1.0"}}
 
 
+def freeze(run: Run, environments: Path, name: str, *requirements: str) -> Path:
+    """Return the frozen list of some requirements."""
+    run("env-create", name, write_list(environments / name, f"{name}.pip", "hostkernel", *requirements))
+    run("env-freeze", name)
+    return environments / name / f"{name}-frozen.txt"
+
+
+def test_change_that_broke_a_notebook_is_found_among_others(
+    run: Run, environments: Path, index: Path, tmp_path: Path
+) -> None:
+    for version in ("1.0", "2.0"):
+        write_wheel(index, "bittern", version)
+    old = freeze(run, environments, "old", "bittern<2", "heron<2")
+    new = freeze(run, environments, "new", "bittern", "heron")
+    before, since = tmp_path / "before.ipynb", tmp_path / "since.ipynb"
+    write_notebook(before, "assert 1 == 2, 'never'")
+    write_notebook(since, "import bittern, heron", "assert heron.colour == 'grey', heron.colour")
+    shown = run("env-diff", old, new, since, status=1).stdout
+    assert "bittern rose from 1.0 to 2.0, a new major version.\n" in shown
+    why = "heron rose from 1.0 to 2.0, a new major version: AssertionError: white"
+    assert f"since.ipynb is broken, because {why}\n" in shown
+    refused = run("env-diff", old, new, before, status=1).stderr
+    assert "before.ipynb fails with the old packages, too: AssertionError: never" in refused
+
+
 FAKE_ENGINE = """#!/bin/sh
 echo "$1" >> "$CALLS"
 case "$1" in
