@@ -11,6 +11,7 @@ from .comparison import compare, compare_metrics
 from .errors import ReprocessingError
 from .outputs import SOURCES, Outputs, own_runs, read_outputs
 from .report import NightComparison
+from .times import compare_times, read_times
 
 __all__ = ["compare_night"]
 
@@ -51,14 +52,18 @@ def compare_night(
     ReprocessingError
         Raised if one of them has no table of DiaSources of these visits.
     """
+    runs = own_runs(butler, second)
     one = _outputs(read_outputs(butler, first, instrument, visits), first)
-    two = _outputs(read_outputs(butler, own_runs(butler, second), instrument, visits), second)
+    two = _outputs(read_outputs(butler, runs, instrument, visits), second)
     wanted = set(detectors)
     done = [{key for key in outputs.processed if not wanted or key[1] in wanted} for outputs in (one, two)]
     both = done[0] & done[1]
     sources = compare(_of(one.sources, both), _of(two.sources, both), radius_arcsec)
     metrics = compare_metrics(_of(one.metrics, both), _of(two.metrics, both))
-    return NightComparison(sources, metrics, sorted(done[0] - both), sorted(done[1] - both), len(both))
+    times = compare_times(
+        *(_of(read_times(butler, name, instrument, visits), both) for name in (first, runs))
+    )
+    return NightComparison(sources, metrics, sorted(done[0] - both), sorted(done[1] - both), len(both), times)
 
 
 def _outputs(found: Outputs, collection: str) -> Outputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +29,8 @@ class NightComparison:
         Visit-detectors that only one processing has.
     both
         Number of visit-detectors that both have.
+    times
+        Seconds of the tasks of both, as from `~.times.compare_times`. They are no difference of the results.
     """
 
     sources: Comparison
@@ -36,6 +38,7 @@ class NightComparison:
     only_first: list[tuple[int, int]]
     only_second: list[tuple[int, int]]
     both: int
+    times: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def identical(self) -> bool:
@@ -80,6 +83,8 @@ def as_text(found: NightComparison, first: str, second: str) -> str:
     changed = _changed_metrics(found.metrics)
     if len(changed):
         lines += ["", "Metrics that differ most, as medians over the visit-detectors:", _table(changed)]
+    if len(found.times):
+        lines += ["", "Seconds of the tasks, medians over the visit-detectors:", _table(found.times)]
     return "\n".join(lines) + "\n"
 
 
@@ -92,6 +97,7 @@ def write_tables(folder: Path, found: NightComparison) -> list[Path]:
         "only_second": found.sources.only_second,
         "by_detector": found.sources.by_detector,
         "metrics": found.metrics,
+        "times": found.times,
     }
     for name, table in tables.items():
         table.to_parquet(folder / f"{name}.parquet", index=False)

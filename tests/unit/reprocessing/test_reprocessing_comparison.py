@@ -13,6 +13,7 @@ from prompt_processing.reprocessing.comparison import Comparison, compare, compa
 from prompt_processing.reprocessing.outputs import own_runs, read_outputs
 from prompt_processing.reprocessing.picture import draw_comparison
 from prompt_processing.reprocessing.report import NightComparison, as_text, write_tables
+from prompt_processing.reprocessing.times import COLUMNS, compare_times, quantum_times, read_times
 
 ARCSEC = 1 / 3600
 
@@ -134,3 +135,38 @@ def test_inputs_of_a_processing_are_not_its_outputs(tmp_path: Path) -> None:
         butler.collections.redefine_chain("u/me/again", ["u/me/again/0000", "night/first"])
         assert own_runs(butler, "u/me/again") == ["u/me/again/0000", "u/me/again/0001"]
         assert read_outputs(butler, own_runs(butler, "u/me/other"), "HSC", [1]).processed == set()
+        assert read_times(butler, own_runs(butler, "u/me/again"), "HSC", [1]).empty
+
+
+def test_times_are_compared_where_both_have_the_task(tmp_path: Path) -> None:
+    metadata = {
+        "quantum": {
+            "prepUtc": ["2026-11-28T18:06:54.5+00:00"],
+            "endUtc": ["2026-11-28T18:06:56.75+00:00"],
+            "prepCpuTime": [6.0],
+            "endCpuTime": [7.5],
+        }
+    }
+    assert quantum_times(metadata) == (2.25, 1.5)
+    assert quantum_times({"isr": {}}) is None
+    rows = [(7, 94, "isr", 1.0, 0.5), (7, 94, "warp", 2.0, 1.5), (7, 95, "isr", 3.0, 0.5)]
+    first = pd.DataFrame(rows, columns=COLUMNS)
+    second = first.assign(seconds=first["seconds"] * 2)
+    table = compare_times(first, pd.concat([second[second["task"] == "isr"]])).set_index("task")
+    assert table.loc["isr", ["quanta", "seconds_first", "seconds_second"]].tolist() == [2, 2.0, 4.0]
+    assert "warp" not in table.index
+    # Of each visit-detector the tasks are added: 3 and 3 s.
+    assert compare_times(first, second).set_index("task").loc["all", "seconds_first"] == 3.0
+    assert compare_times(first, first.head(0)).empty
+    sources = compare(night(), night())
+    found = NightComparison(
+        sources,
+        compare_metrics(*[pd.DataFrame(columns=["visit", "detector", "metric", "value", "unit"])] * 2),
+        [],
+        [],
+        1,
+        compare_times(first, second),
+    )
+    assert found.identical
+    assert "Seconds of the tasks" in as_text(found, "a", "b")
+    assert [path.name for path in write_tables(tmp_path, found)][-1] == "times.parquet"
