@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["Environment", "RefusedError", "blocks", "main", "run_notebook", "use_frozen", "uv"]
+__all__ = ["Environment", "RefusedError", "blocks", "main", "run_notebook", "sha256_of", "use_frozen", "uv"]
 
 LAYERS = "layers.json"
 """In ``venv``: the lists that were added, in order."""
@@ -75,6 +75,14 @@ def blocks(path: Path) -> dict[str, str]:
         elif name and line.startswith(" "):
             found[name] += line
     return found
+
+
+def sha256_of(*lists: Path) -> dict[str, list[str]]:
+    """Return the hashes in the first frozen list that exists, by package; none if there is no list."""
+    for path in lists:
+        if path.exists():
+            return {name: re.findall(r"sha256:([0-9a-f]{64})", text) for name, text in blocks(path).items()}
+    return {}
 
 
 class Environment:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 ROOT = Path(__file__).parents[3] / "notebook-images"
 SCRIPTS = ROOT / "common" / "common-scripts"
@@ -265,6 +267,24 @@ def test_a_clone_has_the_packages_of_its_base_and_more(run: Run, environments: P
     run("env-update", "sea", write_list(environments / "sea", "sea.pip", "marsh"))
     found = json.loads(run("dump-versions").stdout)["environments"]
     assert found == {"lake": {"heron": "1.0"}, "sea": {"heron": "1.0", "marsh": "1.0"}}
+
+
+def test_bill_of_materials_names_every_package_with_its_hashes(run: Run, environments: Path) -> None:
+    run("env-create", "lake", write_list(environments / "lake", "lake.pip", "marsh"))
+    variables = {"IMAGE_GIT_COMMIT": "1" * 40, "IMAGE_BUILD_DATE": "2026-06-01T00:00:00Z", "FLOAT_DATE": ""}
+    text = run("dump-sbom", **variables).stdout
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bill = json.loads(text)
+    (lake,) = (one for one in bill["components"] if one["name"] == "lake")
+    assert [one["purl"] for one in lake["components"]] == ["pkg:pypi/heron@1.0", "pkg:pypi/marsh@1.0"]
+    frozen = (environments / "lake" / "venv" / "resolved.txt").read_text()
+    for one in lake["components"]:
+        assert all(found["value"] in frozen for found in one["properties"])
+        assert one["properties"]
+    needs = {one["ref"]: one["dependsOn"] for one in bill["dependencies"]}
+    assert needs["lake/marsh"] == ["lake/heron"]
+    assert bill["metadata"]["component"]["version"] == "1" * 40
+    assert run("dump-sbom", **variables).stdout == text
 
 
 def freeze(run: Run, environments: Path, name: str, *requirements: str) -> Path:
