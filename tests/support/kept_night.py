@@ -19,6 +19,7 @@ from prompt_processing.domain.sky_vectors import unit_vectors
 from prompt_processing.images import Exposure
 from prompt_processing.instruments.camera import load_camera
 from prompt_processing.nights.store import NightStore
+from prompt_processing.nights.tables import open_engine
 from prompt_processing.repository.central import create_repository
 from prompt_processing.repository.instrument_records import insert_instrument
 
@@ -148,7 +149,8 @@ def _make_nights(path: Path) -> None:
     NightStore(path).write(messages, {})
 
 
-def make_apdb(path: Path) -> None:
+def make_apdb(place: Path | str) -> None:
+    """Make an APDB in a SQLite file, or in the database of a URL."""
     from lsst.sphgeom import HtmPixelization, UnitVector3d
 
     metadata = MetaData()
@@ -226,7 +228,9 @@ def make_apdb(path: Path) -> None:
                         "pixelId": pixels.index(UnitVector3d(*vector)),
                     }
                 )
-    engine = create_engine(f"sqlite:///{path}")
+    engine = (
+        open_engine(place, writing=True) if isinstance(place, str) else create_engine(f"sqlite:///{place}")
+    )
     metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(insert(sources_table), rows)

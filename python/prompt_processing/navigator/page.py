@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ _LOG = logging.getLogger("lsst.prompt_processing.navigator")
 
 STATIC_FOLDER = Path(__file__).parent / "static"
 _LONGEST_MESSAGE = 600
+_RETRY_MS = 5000
 
 
 def link(view: str, **parameters: Any) -> str:
@@ -134,25 +136,37 @@ def make_page(
         page = Page()
         query = pn.state.location.search if pn.state.location is not None else ""
         state, problems = from_query(view_type.state_type, query)
-        page.tell(*problems)
-        try:
-            view = view_type(page, sources, state)
-            content = view.content
-        except sources.failures as error:
-            # The page stays up: databases and repositories come back.
-            _LOG.warning("Cannot show %s: %s", view_type.name, error)
-            page.tell(*problems, str(error))
-            content = markup(f"<h1>{view_type.title}</h1>This cannot be shown now.")
-            view = None
-        if view is not None:
-            shown = view
+        content = column(markup(f"<h1>{view_type.title}</h1>This cannot be shown now."))
+
+        def show() -> bool:
+            page.tell(*problems)
+            try:
+                view = view_type(page, sources, state)
+                content.objects = [view.content]
+            except sources.failures as error:
+                # The page stays up: databases and repositories come back.
+                _LOG.warning("Cannot show %s: %s", view_type.name, error)
+                since = datetime.now(UTC).strftime("%H:%M:%S")
+                page.tell(
+                    *problems, str(error), f"Last tried at {since} UTC; the page tries again by itself."
+                )
+                return False
 
             def react(event: Any) -> None:
                 key = str(event.new).partition(" ")[2]
-                if key in shown.keys:
-                    shown.on_key(key)
+                if key in view.keys:
+                    view.on_key(key)
 
             page.keys.param.watch(react, "value")
+            return True
+
+        if not show() and pn.state.curdoc is not None:
+
+            def retry() -> None:
+                if show():
+                    again.stop()
+
+            again = pn.state.add_periodic_callback(retry, _RETRY_MS)
         template = pn.Template(_template(), location=True)
         template.add_variable("views", [(one.name, one.title) for one in views])
         template.add_variable("current", view_type.name)

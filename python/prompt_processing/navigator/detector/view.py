@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import bokeh.io
+import panel as pn
 
 from ..layout import column, markup
 from ..page import Page, View, link
@@ -27,6 +28,7 @@ from .state import DetectorState
 __all__ = ["DetectorView"]
 
 _DEBOUNCE_MS = 70
+_RETRY_MS = 5000
 _ZOOM = 1.6
 _PAN = 0.25
 
@@ -65,6 +67,7 @@ class DetectorView(View):
         self._pending: Any = None
         self._wanted = 0
         self._loading = True
+        self._failed = False
         self._heading, self._details = markup(), markup()
         self._controls = Controls(state, self._open, self._step, self._choose)
         self._screen = Screen(self._refresh_soon, self._select)
@@ -84,6 +87,8 @@ class DetectorView(View):
             self._details,
         )
         self._load()
+        if pn.state.curdoc is not None:
+            pn.state.add_periodic_callback(self._retry, _RETRY_MS)
 
     @property
     def content(self) -> Any:
@@ -178,6 +183,7 @@ class DetectorView(View):
         """Open the images that the state names."""
         state = self.state
         self._loading = True
+        self._failed = False
         self.page.tell()
         self._data = DetectorData()
         if not state.visit or state.detector is None:
@@ -191,6 +197,11 @@ class DetectorView(View):
         self._show_below()
         self._loading = False
 
+    def _retry(self) -> None:
+        """Load again if the repository did not answer."""
+        if self._failed:
+            self._load()
+
     def _describe(self, detector: int) -> None:
         state = self.state
         problems: list[str] = []
@@ -201,6 +212,7 @@ class DetectorView(View):
                 )
             except self.sources.failures as error:
                 problems.append(str(error))
+                self._failed = self.sources.places.repository is not None
         data = self._data
         address = escaped(link("visit", visit=state.visit, instrument=state.instrument or None))
         filter_name = f", {escaped(data.filter)}" if data.filter else ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import panel as pn
 
-from prompt_processing.nights.records import Night, Visit
+from prompt_processing.nights.records import Freshness, Night, Visit
 
 from ..layout import checkbox, column, markup, wrapped_row
 from ..page import Page, View, link
@@ -24,6 +25,7 @@ __all__ = ["NightState", "NightView"]
 _N_NIGHTS = 100
 _N_VISITS = 100
 _POLL_MS = 2500
+_SILENT_AFTER_S = 60.0
 _COLUMNS = (
     "announced (UTC)", "visit", "filter", "survey", "position", "detectors", "alerts", "DiaSources",
     "pipeline p95 (s)",
@@ -65,7 +67,10 @@ class NightView(View):
         super().__init__(page, sources, state)
         self.state: NightState = state
         self._cursor: int | None = None
+        self._failed = False
         self._calendar, self._heading, self._visits, self._more = markup(), markup(), markup(), markup()
+        self._fresh = markup()
+        self._seen = "–"
         self._nights: list[int] = []
         self._filter = pn.widgets.TextInput(label="Filter", value=state.filter, width=110, margin=(2, 6))
         self._survey = pn.widgets.TextInput(label="Survey", value=state.survey, width=140, margin=(2, 6))
@@ -75,6 +80,7 @@ class NightView(View):
         self._layout = column(
             self._calendar,
             self._heading,
+            self._fresh,
             wrapped_row(self._filter, self._survey, self._problems),
             self._visits,
             self._more,
@@ -109,12 +115,24 @@ class NightView(View):
     def _poll(self) -> None:
         """Draw again if the database has changed; say since when it is old if it cannot be read."""
         try:
-            cursor = self.sources.nights().freshness().cursor
-            if cursor != self._cursor:
+            fresh = self.sources.nights().freshness()
+            if fresh.cursor != self._cursor:
                 self._refresh()
+            self._show_age(fresh)
+            if self._failed:
+                self._failed = False
                 self.page.tell()
         except self.sources.failures as error:
-            self.page.tell(f"{error} What is shown is as old as {self._seen}.")
+            self._failed = True
+            self.page.tell(f"{error} What is shown is of {self._seen}.")
+
+    def _show_age(self, fresh: Freshness) -> None:
+        self._seen = f"{utc(fresh.projected)} UTC"
+        silent = time.time() - fresh.projected > _SILENT_AFTER_S
+        words = (
+            f"No projector has looked for outcomes since {self._seen}." if silent else f"As of {self._seen}."
+        )
+        self._fresh.object = f"<small>{'▲ ' if silent else ''}{words}</small>"
 
     def _refresh(self) -> None:
         if self.sources.places.nights is None:
@@ -123,7 +141,7 @@ class NightView(View):
         nights = self.sources.nights()
         freshness = nights.freshness()
         self._cursor = freshness.cursor
-        self._seen = f"{utc(freshness.projected)} UTC"
+        self._show_age(freshness)
         rows = nights.nights(_N_NIGHTS, instrument=self.state.instrument or None).rows
         self._nights = sorted({row.night for row in rows})
         chosen = self.state.night or (rows[0].night if rows else None)

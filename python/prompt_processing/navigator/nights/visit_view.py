@@ -55,6 +55,8 @@ class VisitView(View):
         super().__init__(page, sources, state)
         self.state: VisitState = state
         self._cursor: int | None = None
+        self._seen: float | None = None
+        self._failed = False
         self._visit: Visit | None = None
         self._values: dict[str, dict[int, float]] = {}
         self._detectors: Sequence[Detector] = ()
@@ -129,12 +131,16 @@ class VisitView(View):
     def _poll(self) -> None:
         """Draw again if the database has changed."""
         try:
-            cursor = self.sources.nights().freshness().cursor
-            if cursor != self._cursor:
+            fresh = self.sources.nights().freshness()
+            self._seen = fresh.projected
+            if fresh.cursor != self._cursor:
                 self._refresh()
+            if self._failed:
+                self._failed = False
                 self.page.tell()
         except self.sources.failures as error:
-            self.page.tell(str(error))
+            self._failed = True
+            self.page.tell(f"{error} What is shown is of {utc(self._seen)} UTC.")
 
     def _refresh(self) -> None:
         visit = self.state.visit
@@ -147,7 +153,8 @@ class VisitView(View):
             self._show_repository()
             return
         nights = self.sources.nights()
-        self._cursor = nights.freshness().cursor
+        fresh = nights.freshness()
+        self._cursor, self._seen = fresh.cursor, fresh.projected
         key: int | str = int(visit) if visit.isascii() and visit.isdecimal() and len(visit) < 19 else visit
         instrument = self.state.instrument or None
         self._visit = nights.visit(key, instrument=instrument)
