@@ -71,6 +71,7 @@ def latency_figure(report: NightReport) -> Figure:
         total.axvline(_GOAL_S, color="0.3", ls="--", label=f"{_GOAL_S:.0f} s")
         total.legend()
     total.set(xlabel="seconds from the image's arrival to its last alert", ylabel="visit-detectors")
+    _in_numbers(total)
     _or_nothing(total, len(alert))
     return figure
 
@@ -88,6 +89,7 @@ def classes_figure(report: NightReport) -> Figure:
     values = report.sources.get("reliability", pd.Series(dtype=float)).dropna()
     scores.hist(values, bins=np.linspace(0, 1, 41), color=_COLOURS[2])
     scores.set(xlabel="reliability", ylabel="DiaSources")
+    _in_numbers(scores)
     _or_nothing(scores, len(values))
     return figure
 
@@ -159,6 +161,13 @@ def _in_hours(panel: Axes) -> None:
     panel.xaxis.set_major_locator(locator)
     panel.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz="UTC", show_offset=False))
     panel.set_xlabel("UTC")
+
+
+def _in_numbers(panel: Axes) -> None:
+    """Let the vertical axis count."""
+    from matplotlib.ticker import MaxNLocator
+
+    panel.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _or_nothing(panel: Axes, number: int) -> None:
