@@ -52,13 +52,13 @@ class WatchedFolder:
 
     def finish(self) -> None:
         """Process what is left."""
-        assert self.start().wait(240) == 0, (self.folder / "log").read_text()[-3000:]
+        assert self.start().wait(900) == 0, (self.folder / "log").read_text()[-3000:]
 
     def kill_at(self, gate: str) -> None:
         """Start a process, and kill it at a gate."""
         (self._gates / f"closed-{gate}").touch()
         process = self.start()
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (self._gates / f"at-{gate}").exists():
             assert process.poll() is None, (self.folder / "log").read_text()[-3000:]
             assert time.monotonic() < deadline

@@ -20,7 +20,7 @@ from prompt_processing.instruments.camera import Camera, Detector
 from prompt_processing.instruments.errors import HeaderError, RawFileError
 from prompt_processing.instruments.fits_cards import promised_length
 from prompt_processing.instruments.geometry import detector_region
-from prompt_processing.instruments.header_files import read_header
+from prompt_processing.instruments.header_files import header_of_detector
 from prompt_processing.instruments.headers import (
     Observation,
     exposure_dimension_record_fields,
@@ -133,7 +133,7 @@ class Ingester:
         try:
             arrived.transfer_from(image, transfer="copy", overwrite=True)
             check_complete(path)
-            observation = translate(read_header(path), str(image))
+            observation = translate(header_of_detector(path, visit.detector), str(image))
             self._check(visit, observation, str(image))
             if observation.exposure_id in known:
                 raise RawFileError(str(image), f"exposure {observation.exposure_id} is ingested already.")

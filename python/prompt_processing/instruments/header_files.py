@@ -17,6 +17,7 @@ from .translators import instrument_of, translator_for
 
 __all__ = [
     "header_identity",
+    "header_of_detector",
     "holds_image",
     "image_shape",
     "instrument_of_header",
@@ -126,6 +127,26 @@ def read_header(path: str | Path, detector: int | None = None) -> dict[str, Any]
         lines = str(error).strip().splitlines()
         raise RawFileError(str(path), f"unreadable: {lines[-1] if lines else error!r}") from error
     return header
+
+
+def header_of_detector(path: str | Path, detector: int) -> dict[str, Any]:
+    """Read the header of a detector, or the first one of a file that does not hold it.
+
+    Most files hold one detector, and are read once.
+
+    Raises
+    ------
+    RawFileError
+        Raised if the file is unreadable.
+    """
+    first = read_header(path)
+    try:
+        if header_identity(first)[1] == detector:
+            return first
+        return read_detector_headers(path).get(detector, first)
+    except HeaderError:
+        # The translation of the first header names the fault.
+        return first
 
 
 def read_detector_headers(path: str | Path) -> dict[int, dict[str, Any]]:
