@@ -27,6 +27,7 @@ from prompt_processing.settings.worker import Settings
 
 from .entered_datasets import EnteredDatasets
 from .metric_bundles import PRELOAD_BUNDLE, preload_bundle
+from .output_runs import OutputRuns
 from .pipelines import (
     DataSelection,
     PipelineResult,
@@ -73,7 +74,7 @@ class Workspace:
         self._preprocessing = repositories.pipelines.usable(pipelines.preprocessing)
         self._main = repositories.pipelines.usable(pipelines.main)
         self._night = night(time.time())
-        self._runs: dict[str, str] = {}
+        self._output_runs = OutputRuns(repositories, self._night)
         self._preload_metrics: dict[str, float] = {}
         self._exposures: set[int] = set()
         self._records: VisitRecords = {}
@@ -83,7 +84,7 @@ class Workspace:
     @property
     def runs(self) -> dict[str, str]:
         """Output run by the stem of the pipeline, `NO_PIPELINE` for the preload."""
-        return dict(self._runs)
+        return self._output_runs.used
 
     def preload(self) -> dict[str, float]:
         """Copy all inputs of the pipelines that are known before the images arrive.
@@ -128,7 +129,7 @@ class Workspace:
                 repositories.known.forget()
                 raise
         for pipeline in candidates:
-            self._preload_init_outputs(pipeline)
+            self._output_runs.preload_init_outputs(pipeline)
         self._put_region_time_info()
         end = time.monotonic()
         seconds = end - start
@@ -272,7 +273,7 @@ class Workspace:
         records = [(element, self._records.get(element, [])) for element in RECORD_ORDER]
         return repositories.exporter.export(
             repositories.local,
-            self._entered.of_runs(self._runs.values()),
+            self._entered.of_runs(self.runs.values()),
             records,
             repositories.central.collections.output_chain(self._night),
         )
@@ -281,13 +282,13 @@ class Workspace:
         """Remove raws, outputs and evicted inputs from the local repository."""
         repositories = self._repositories
         collections = repositories.local.collections
-        held = self._entered.of_runs([*self._runs.values(), collections.raw])
+        held = self._entered.of_runs([*self.runs.values(), collections.raw])
         # Init-outputs have no detector; the next visit uses them too.
         of_visit = [ref for ref in held if "detector" in ref.datasetType.dimensions]
         repositories.local.discard([*of_visit, *repositories.cache.evict()])
         # A visit without images imports and compiles little.
         is_first = bool(self._exposures) and not repositories.visited
-        self._runs.clear()
+        self._output_runs.clear()
         self._exposures.clear()
         self._records.clear()
         self._entered.clear()
@@ -330,21 +331,15 @@ class Workspace:
         missing = path in self._repositories.pipelines.missing
         return f"{pipeline_stem(path)} (no file {path})" if missing else pipeline_stem(path)
 
-    def _output_run(self, pipeline: str) -> str:
-        """Return the output run of a pipeline, and remember that it is used."""
-        repositories = self._repositories
-        run = repositories.local.collections.output_run(self._night, pipeline, repositories.deployment)
-        if pipeline not in self._runs:
-            repositories.local.butler.collections.register(run)
-            self._runs[pipeline] = run
-        return run
-
     def _pipeline_run(self, pipeline: ReadyPipeline) -> PipelineRun:
         local = self._repositories.local
-        output = self._output_run(pipeline.stem)
-        inputs = [run for run in self._runs.values() if run != output]
+        output = self._output_runs.run_of(pipeline.stem)
+        inputs = [run for run in self.runs.values() if run != output]
         butler: Butler = local.butler.clone(
-            collections=[*inputs, local.collections.raw, local.collections.defaults], run=output
+            collections=[*inputs, local.collections.raw, local.collections.defaults],
+            run=output,
+            # The data are named in full; to infer defaults takes a query for each collection.
+            inferDefaults=False,
         )
         return PipelineRun(butler, pipeline, self._repositories.connections, local.release)
 
@@ -354,21 +349,9 @@ class Workspace:
         data_id = local.butler.registry.expandDataId(
             instrument=visit.instrument, group=visit.groupId, detector=visit.detector
         )
-        return DatasetRef(local.butler.get_dataset_type(PROVENANCE), data_id, run=self._output_run(run.stem))
-
-    def _preload_init_outputs(self, pipeline: ReadyPipeline) -> None:
-        repositories = self._repositories
-        run = self._output_run(pipeline.stem)
-        if run in repositories.initialized_runs:
-            return
-        refs = repositories.central.find_init_outputs(run, pipeline.init_outputs())
-        if refs:
-            repositories.local.receive(repositories.central.writer, refs)
-        else:
-            _LOG.warning(
-                "The central repository has no init-outputs in %s: run prompt initializer once a night.", run
-            )
-        repositories.initialized_runs.add(run)
+        return DatasetRef(
+            local.butler.get_dataset_type(PROVENANCE), data_id, run=self._output_runs.run_of(run.stem)
+        )
 
     def _put_region_time_info(self) -> None:
         local, visit = self._repositories.local, self._visit
@@ -395,7 +378,7 @@ class Workspace:
                     instrument=self._visit.instrument,
                     group=self._visit.groupId,
                     detector=self._visit.detector,
-                    run=self._output_run(NO_PIPELINE),
+                    run=self._output_runs.run_of(NO_PIPELINE),
                 )
             )
 
