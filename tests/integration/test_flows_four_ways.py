@@ -127,7 +127,7 @@ def test_deployment_of_a_prefect_server(repo: str, expected: dict[str, str], tmp
     schedules.write_text(yaml.safe_dump({FLOW: plan}))
     with processes.prefect_server(tmp_path) as server:
         environment = processes.flow_environment(**server)
-        deploy = processes.prompt("flow", "deploy", "--schedules", str(schedules), "--pool", "tests")
+        deploy = [str(ROOT / "flows/prefect/register_flows.sh"), str(schedules), "tests"]
         assert f"{FLOW}/{FLOW}: runs in pool tests" in processes.run(deploy, environment, tmp_path)
         prefect = [processes.sys.executable, "-m", "prefect"]
         processes.run([*prefect, "deployment", "run", f"{FLOW}/{FLOW}"], environment, tmp_path)

@@ -60,7 +60,7 @@ def night_cube(
         f"Night {night}",
         [
             {"band": band, "cells": int(cells[band]), **{name: int(row[name]) for name in _LINES[1:]}}
-            for band, row in rows.iterrows()
+            for band, row in zip(map(str, rows.index), rows.to_dict("records"), strict=True)
         ],
     )
     if run.dry_run:
