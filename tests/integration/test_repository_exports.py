@@ -8,12 +8,15 @@ from pathlib import Path
 
 import butler_world as world
 import pytest
+from astropy.io import fits
 from butler_fixtures import Worker
 from lsst.daf.butler import Butler
 from real_central import use_environment
 
 from prompt_processing.cli.main import run
+from prompt_processing.images import Defects
 from prompt_processing.instruments import exposure_dimension_record_fields, read_header, translate
+from prompt_processing.instruments.raw_frame import RawFrame
 from prompt_processing.repository.central import add_instrument, create_repository, make_central_repository
 from prompt_processing.repository.content import RepositoryContent
 from prompt_processing.services.object_store import ObjectStore
@@ -109,6 +112,34 @@ def test_import_can_be_repeated_and_keeps_what_is_there(central_folder: Path, tm
     assert run("repo", "import", new, *folders) == 0
     assert datasets(new) == once
     assert run("repo", "import", str(central_folder / "central"), *folders) == 0
+
+
+def test_what_we_record_is_known_to_every_stack(central_folder: Path) -> None:
+    """Another stack imports the name of each formatter, whether or not it reads the file."""
+    raw_file = world.write_raw(central_folder / "raws", world.small_camera())
+    assert run("repo", "import-raws", str(central_folder / "central"), str(raw_file)) == 0
+    with Butler.from_config(str(central_folder / "central")) as butler:
+        names = {}
+        for ref in butler.query_all_datasets("*", find_first=False, limit=None):
+            for dataset in butler._datastore.export([ref]):
+                names[ref.datasetType.name] = str(dataset.formatter)
+        (defects,) = butler.query_datasets("defects", "LSSTCam/calib/*", find_first=False)
+        with fits.open(butler.getURI(defects).ospath) as hdus:
+            assert hdus[1].header["OBSTYPE"] == "defects"
+            assert hdus[1].columns.names == ["x0", "y0", "width", "height"]
+        assert isinstance(butler.get(defects), Defects)
+        raw = {"instrument": "LSSTCam", "exposure": world.EXPOSURE, "detector": world.DETECTOR}
+        assert isinstance(butler.get("raw", raw, collections="LSSTCam/raw/all"), RawFrame)
+    assert names == {
+        "camera": "lsst.daf.butler.formatters.json.JsonFormatter",
+        "skyMap": "lsst.daf.butler.formatters.json.JsonFormatter",
+        "defects": "lsst.obs.base.formatters.fitsGeneric.FitsGenericFormatter",
+        "raw": "lsst.obs.lsst.rawFormatter.LsstCamRawFormatter",
+        "reference_stars": "lsst.daf.butler.formatters.parquet.ParquetFormatter",
+        **dict.fromkeys(
+            ("bias", "dark", "flat", "template_coadd"), "lsst.images.formatters.GenericFormatter"
+        ),
+    }
 
 
 def test_formatters_that_are_not_installed_are_replaced_by_ours(central_folder: Path, tmp_path: Path) -> None:

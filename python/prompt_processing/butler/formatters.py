@@ -24,6 +24,9 @@ OWN_FORMATTERS = frozenset(
 )
 """Formatters here whose files are in the layout of ``lsst-images``."""
 
+STACK_TABLE_FORMATTER = "lsst.obs.base.formatters.fitsGeneric.FitsGenericFormatter"
+"""Reads the stack's types that know how to read themselves from FITS, such as defects."""
+
 PARTS = {
     "wcs": "wcs",
     "psf": "psf",
@@ -136,8 +139,17 @@ class FitsFormatter(FormatterV2):
         in_memory_dataset.write_fits(uri.ospath)
 
 
+class DefectsFormatter(FitsFormatter):
+    """Write defects as the table that the Rubin stack reads, whose formatter is recorded."""
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the name of the formatter that reads the file there, and a reader of `.readers` here."""
+        return STACK_TABLE_FORMATTER
+
+
 class JsonTextFormatter(FormatterV2):
-    """Read and write a type that has ``to_json`` and ``from_json``."""
+    """Read a type that has ``to_json`` and ``from_json``, as older repositories have recorded it."""
 
     default_extension = ".json"
     can_read_from_uri = True

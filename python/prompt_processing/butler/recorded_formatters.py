@@ -23,7 +23,13 @@ from typing import Any
 
 import yaml
 
-__all__ = ["know_formatters", "local_formatter", "table_of_readers", "use_recorded_formatters"]
+__all__ = [
+    "know_formatters",
+    "local_formatter",
+    "raw_formatter",
+    "table_of_readers",
+    "use_recorded_formatters",
+]
 
 _CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+", re.ASCII)
 
@@ -68,6 +74,18 @@ def local_formatter(name: str) -> str:
     if replaced is not None:
         return replaced
     know_formatters([name])
+    return name
+
+
+def raw_formatter(instrument: str) -> str | None:
+    """Return the formatter under which the raws of an instrument are recorded; `None` for this package's.
+
+    Parameters
+    ----------
+    instrument : `str`
+        Short name.
+    """
+    name: str | None = table_of_readers()["raws"].get(instrument)
     return name
 
 

@@ -30,8 +30,15 @@ class Defects:
             mask[max(y0, 0) : max(y0 + height, 0), max(x0, 0) : max(x0 + width, 0)] |= int(plane)
 
     def write_fits(self, path: str | Path) -> None:
-        """Write a binary table of x0, y0, width, height."""
-        Table(self.boxes, names=["x0", "y0", "width", "height"]).write(path, format="fits", overwrite=True)
+        """Write a binary table of x0, y0, width, height, with the keywords of the Rubin stack's defects."""
+        meta = {
+            "OBSTYPE": "defects",
+            "CALIBCLS": "lsst.ip.isr.defects.Defects",
+            "HIERARCH DEFECTS_SCHEMA": "Simple",
+            "HIERARCH DEFECTS_SCHEMA_VERSION": 1,
+        }
+        table = Table(self.boxes, names=["x0", "y0", "width", "height"], meta=meta)
+        table.write(path, format="fits", overwrite=True)
 
     @classmethod
     def read_fits(cls, path: str | Path) -> Defects:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,11 +14,17 @@ from lsst.resources import ResourcePath
 from prompt_processing.butler.collections import Collections
 from prompt_processing.butler.formatters_raw import RAW_ENDINGS
 from prompt_processing.butler.ingest import Ingester, check_complete
+from prompt_processing.butler.recorded_formatters import raw_formatter
 from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import load_camera
 from prompt_processing.instruments.header_files import read_detector_headers
 from prompt_processing.instruments.headers import Observation, translate
+
+
+_LOG = logging.getLogger(__name__)
+
+_SAME_BEGIN_SECONDS = 1e-3
 
 
 @dataclass(slots=True)
@@ -80,7 +87,8 @@ def import_raws(
                 ]
                 if new:
                     # A file with several detectors is one file of several datasets.
-                    butler.ingest(FileDataset(path=str(path), refs=new), transfer="copy")
+                    dataset = FileDataset(path=str(path), refs=new, formatter=raw_formatter(instrument))
+                    butler.ingest(dataset, transfer="copy")
             number += len(new)
     return number
 
@@ -96,10 +104,28 @@ def _new_raw(butler: Butler, ingester: Ingester, observation: Observation, run: 
         "detector": observation.detector,
     }
     if butler.find_dataset("raw", data_id, collections=run) is not None:
+        _warn_of_another(butler, observation)
         return None
     kind = butler.get_dataset_type("raw")
     full = butler.registry.expandDataId(data_id, dimensions=kind.dimensions)
     return DatasetRef(kind, full, run=run)
+
+
+def _warn_of_another(butler: Butler, observation: Observation) -> None:
+    """Warn if the exposure that the repository has began at another time."""
+    (known,) = butler.query_dimension_records(
+        "exposure", instrument=observation.instrument, exposure=observation.exposure_id
+    )
+    if known.timespan is None or known.timespan.begin is None:
+        return
+    apart = abs(float((known.timespan.begin - observation.begin).sec))
+    if apart > _SAME_BEGIN_SECONDS:
+        _LOG.warning(
+            "The raw that began at %s is left out: its exposure id %d is that of another, %.3f s apart. "
+            "Exposures without a number in the header must begin in different seconds; header.exposure_id of "
+            "the instrument can name a keyword.",
+            observation.begin.utc.isot, observation.exposure_id, apart,
+        )  # fmt: skip
 
 
 def find_raws(names: Iterable[str]) -> Iterator[ResourcePath]:
