@@ -159,7 +159,7 @@ def derived(table: pd.DataFrame) -> pd.DataFrame:
             "visits": table["visits"],
             "mean_seeing": table["seeing"] / table["n_seeing"].where(table["n_seeing"] > 0),
             "mean_depth": table["depth"] / table["n_depth"].where(table["n_depth"] > 0),
-            "total_depth": np.where(weight > 0.0, 1.25 * np.log10(weight), np.nan),
+            "total_depth": pd.Series(np.where(weight > 0.0, 1.25 * np.log10(weight), np.nan), table.index),
             "sources_per_image": table["sources"] / table["images"].where(table["images"] > 0),
             "spurious_rate": table["doubtful"] / table["sources"].where(table["sources"] > 0),
         }
