@@ -1,0 +1,221 @@
+"""The navigator in a browser: plots of a large collection, a large image, sessions that come and go."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import numpy as np
+import psutil
+from lsst.daf.butler import Butler, DatasetRef, DatasetType, FileDataset
+from matplotlib.figure import Figure
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from prompt_processing.butler.types import use_butler_types
+from prompt_processing.images import Exposure, PhotoCalib, Psf, VisitInfo
+from prompt_processing.images.fits import write_exposure
+from prompt_processing.images.layout.sections import ImageSections
+from prompt_processing.navigator.detector.pixels import ArrayCache, Region, TiledImage
+from prompt_processing.services.service import free_port
+from prompt_processing.services.software import Software
+
+__all__ = ["Measured", "make_plots", "measure_navigator", "time_tiles"]
+
+INSTRUMENT = "LSSTCam"
+COLLECTION = "LSSTCam/plots"
+_KIND = "kernel_plot"
+_N_DETECTORS = 100
+_SIDE = 4000
+_SESSIONS = 20
+_EXPIRED_S = 90.0
+"""Time after which the server has forgotten a session: 60 s, and the turn of its check."""
+
+
+@dataclass
+class Measured:
+    """Seconds by name, and the memory of the server, bytes."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    memory_before: int = 0
+    memory_after: int = 0
+
+
+def make_plots(folder: Path, n_plots: int) -> Path:
+    """Make a repository whose one collection has this many plots, all of one file."""
+    use_butler_types()
+    repo = folder / "repo"
+    Butler.makeRepo(repo)
+    picture = folder / "plot.png"
+    figure = Figure(figsize=(5, 4))
+    figure.subplots().plot(np.random.default_rng(1).normal(size=500), ".")
+    figure.savefig(picture)
+    visits = [2026010100001 + number for number in range(n_plots // _N_DETECTORS)]
+    with Butler.from_config(repo, writeable=True) as butler:
+        insert = butler.registry.insertDimensionData
+        one = {"instrument": INSTRUMENT}
+        insert(
+            "instrument", {"name": INSTRUMENT, "visit_max": 2**62, "exposure_max": 2**62, "detector_max": 256}
+        )
+        insert("physical_filter", {**one, "name": "r_57", "band": "r"})
+        insert("day_obs", {**one, "id": 20260101})
+        insert("detector", *({**one, "id": n, "full_name": f"D{n}"} for n in range(_N_DETECTORS)))
+        insert(
+            "visit",
+            *(
+                {**one, "id": v, "name": str(v), "physical_filter": "r_57", "day_obs": 20260101}
+                for v in visits
+            ),
+        )
+        kind = DatasetType(_KIND, ("instrument", "visit", "detector"), "Plot", universe=butler.dimensions)
+        butler.registry.registerDatasetType(kind)
+        butler.collections.register(COLLECTION)
+        for visit in visits:
+            places = [
+                butler.registry.expandDataId({**one, "visit": visit, "detector": n})
+                for n in range(_N_DETECTORS)
+            ]
+            refs = [DatasetRef(kind, place, run=COLLECTION) for place in places]
+            butler.ingest(
+                *(FileDataset(path=str(picture), refs=[ref]) for ref in refs),
+                transfer="direct",
+                record_validation_info=False,
+            )
+    return repo
+
+
+def time_tiles(folder: Path) -> dict[str, list[float]]:
+    """Return the seconds of the first tile of a 16 Mpix image at full resolution, and of pans beside it."""
+    shape = (_SIDE, _SIDE)
+    rng = np.random.default_rng(1)
+    image = rng.normal(1000, 30, shape).astype(np.float32)
+    psf = Psf(rng.random((3, 11, 11)).astype(np.float32), 1, 50.0, 60.0, 60.0)
+    info = VisitInfo(INSTRUMENT, 2026010100001, 94, "r_57", "r", 60835.25, 30.0, 53.0, -28.0, 12.0)
+    path = folder / "image.fits"
+    write_exposure(
+        path,
+        Exposure(
+            image,
+            np.zeros(shape, np.int32),
+            np.full(shape, 900, np.float32),
+            None,
+            psf,
+            PhotoCalib(1.0, 0.001),
+            info,
+        ),
+    )
+    found: dict[str, list[float]] = {"first tile": [], "pan": []}
+    for _ in range(10):
+        opened = TiledImage("i", ImageSections(lambda: path.open("rb")), ArrayCache(400_000_000))
+        begin = time.perf_counter()
+        opened.tile(Region(1800, 2200, 1800, 2200), 400)
+        found["first tile"].append(time.perf_counter() - begin)
+        for step in range(4):
+            begin = time.perf_counter()
+            opened.tile(Region(1800 + 100 * step, 2200 + 100 * step, 1800, 2200), 400)
+            found["pan"].append(time.perf_counter() - begin)
+    return found
+
+
+def measure_navigator(nights: Path, night: int, visit: int, repo: Path, n_repeats: int = 20) -> Measured:
+    """Open pages in a browser.
+
+    Parameters
+    ----------
+    nights
+        The database of nights.
+    night, visit
+        What the pages show.
+    repo
+        Repository of `make_plots`.
+    n_repeats
+        Number of times that each page is opened.
+    """
+    measured = Measured()
+    chromium = Software().chromium()
+    with _serving(nights, repo) as (url, process), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium.path, args=["--no-sandbox"], env={**os.environ, **chromium.environment}
+        )
+        begin = time.perf_counter()
+        page = _opened(browser, f"{url}/nights?night={night}")
+        _note(measured, "cold first paint", page.evaluate(_PAINT) / 1000)
+        _note(measured, "cold page", time.perf_counter() - begin)
+        for number in range(n_repeats + 1):
+            for name, address in (
+                ("night page", f"nights?night={night}"),
+                ("visit page", f"visit?visit={visit}"),
+            ):
+                begin = time.perf_counter()
+                _go(page, f"{url}/{address}")
+                if number:
+                    _note(measured, name, time.perf_counter() - begin)
+        _go(page, f"{url}/collections?collection={COLLECTION}&plot={_KIND}")
+        heading = page.locator("h1")
+        page.locator("figure img").wait_for()
+        for number in range(n_repeats + 1):
+            before = heading.inner_text()
+            begin = time.perf_counter()
+            page.keyboard.press("n")
+            while heading.inner_text() == before:
+                pass
+            if number:
+                _note(measured, "next plot", time.perf_counter() - begin)
+        page.close()
+        time.sleep(_EXPIRED_S)
+        measured.memory_before = process.memory_info().rss
+        for _ in range(_SESSIONS):
+            _opened(browser, f"{url}/visit?visit={visit}").close()
+        time.sleep(_EXPIRED_S)
+        measured.memory_after = process.memory_info().rss
+        browser.close()
+    return measured
+
+
+_PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0].startTime"
+
+
+def _note(measured: Measured, name: str, seconds: float) -> None:
+    measured.seconds.setdefault(name, []).append(seconds)
+
+
+def _opened(browser: Browser, address: str) -> Page:
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    _go(page, address)
+    return page
+
+
+def _go(page: Page, address: str) -> None:
+    """Open an address, and wait until its content is there."""
+    page.goto(address)
+    page.locator("h1").first.wait_for()
+
+
+@contextmanager
+def _serving(nights: Path, repo: Path) -> Iterator[tuple[str, psutil.Process]]:
+    port = free_port()
+    command = [sys.executable, "-m", "prompt_processing", "navigator", "--nights", str(nights)]
+    process = subprocess.Popen(
+        [*command, "--repo", str(repo), "--port", str(port)], stdout=subprocess.DEVNULL
+    )
+    try:
+        while True:
+            try:
+                urlopen(f"http://localhost:{port}/health/live", timeout=30).close()
+                break
+            except URLError as error:
+                if process.poll() is not None:
+                    raise RuntimeError("The navigator did not start.") from error
+                time.sleep(0.3)
+        yield f"http://localhost:{port}", psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
