@@ -21,7 +21,6 @@ from prompt_processing.instruments.camera import load_camera
 from prompt_processing.instruments.header_files import read_detector_headers
 from prompt_processing.instruments.headers import Observation, translate
 
-
 _LOG = logging.getLogger(__name__)
 
 _SAME_BEGIN_SECONDS = 1e-3
