@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,20 +154,20 @@ def main(
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: loop.add_callback_from_signal(loop.stop))
     server.start()
-    changed: list[bool] = []
+    changed = threading.Event()
     if reload:
-        _follow_code(lambda: (changed.append(True), loop.stop()))
+        _follow_code(changed, loop.stop)
     loop.start()
     server.stop(wait=False)
     sources.close()
-    if changed:
+    if changed.is_set():
         from .reloading import start_again
 
         start_again()
     return 0
 
 
-def _follow_code(stop: Callable[[], object]) -> None:
+def _follow_code(changed: threading.Event, stop: Callable[[], None]) -> None:
     """Stop the server when the code has changed and a second has passed without another change."""
     from tornado.ioloop import PeriodicCallback
 
@@ -179,6 +180,7 @@ def _follow_code(stop: Callable[[], object]) -> None:
         nonlocal seen
         now = newest_change(folders)
         if now != before and now == seen:
+            changed.set()
             stop()
         seen = now
 
