@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,3 +71,27 @@ def test_the_memory_of_coadds_goes_back_to_the_system():
     held.release(coadds)
     assert full - resident() > 0.8 * 6 * 24
     assert len(above) == 8
+
+
+_KEPT_AND_RETURNED = """
+import numpy as np
+from pathlib import Path
+from prompt_processing.butler.local.held_images import return_freed_memory, reuse_freed_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+reuse_freed_memory()
+before = resident()
+plane = np.ones(16_000_000, np.float32)
+del plane
+kept = resident()
+return_freed_memory()
+assert kept > before + 50, (before, kept)
+assert resident() < kept - 50, (kept, resident())
+"""
+
+
+def test_memory_of_a_plane_is_kept_until_it_is_returned() -> None:
+    # In a process of its own, because the choice is for the whole process.
+    subprocess.run([sys.executable, "-c", _KEPT_AND_RETURNED], check=True)

@@ -16,6 +16,7 @@ from prompt_processing.butler.deployment import deployment_id
 from prompt_processing.butler.errors import passing
 from prompt_processing.butler.export import Exporter
 from prompt_processing.butler.ingest import Ingester
+from prompt_processing.butler.local.held_images import reuse_freed_memory
 from prompt_processing.butler.local.overrides import LocalOverridesError, read_overrides
 from prompt_processing.butler.local.repository import LocalRepository
 from prompt_processing.butler.pipelines.library import PipelineLibrary
@@ -110,6 +111,7 @@ class Repositories:
             Raised if the instrument is not registered there.
         """
         use_butler_types()
+        reuse_freed_memory()
         overrides = _overrides_of_local_repository(settings)
         central = CentralRepository.open(
             settings.central_repo, settings.input_repo, settings.rubin_instrument, settings.repo_retry_delay
