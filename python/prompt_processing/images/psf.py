@@ -146,18 +146,19 @@ def adaptive_moments(image: NDArray[np.float64], iterations: int = 30) -> tuple[
     Bernstein & Jarvis 2002, AJ 123, 583: the weight has the measured moments.
     """
     half = image.shape[0] // 2
-    rows, columns = np.mgrid[-half : image.shape[0] - half, -half : image.shape[1] - half]
+    rows, columns = np.mgrid[-half : image.shape[0] - half, -half : image.shape[1] - half].astype(float)
+    squares = np.stack([columns**2, rows**2, columns * rows]).reshape(3, -1)
+    flat = image.ravel()
     ixx = iyy = (image.shape[0] / 8.0) ** 2
     ixy = 0.0
     for _ in range(iterations):
         determinant = ixx * iyy - ixy**2
-        weight = np.exp(-0.5 * (iyy * columns**2 - 2 * ixy * columns * rows + ixx * rows**2) / determinant)
-        weighted = weight * image
+        weighted = np.exp(np.array([iyy, ixx, -2 * ixy]) * (-0.5 / determinant) @ squares) * flat
         total = weighted.sum()
         if total <= 0:
             break
         # A Gaussian weighted with itself has half the moments.
-        new = [2 * float((weighted * term).sum() / total) for term in (columns**2, rows**2, columns * rows)]
+        new = (2 / total * (squares @ weighted)).tolist()
         if new[0] <= 0 or new[1] <= 0 or new[0] * new[1] <= new[2] ** 2:
             break
         converged = abs(new[0] - ixx) + abs(new[1] - iyy) < 1e-4 * (ixx + iyy)

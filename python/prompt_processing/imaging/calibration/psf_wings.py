@@ -91,7 +91,7 @@ def mean_wings(
     """
     ring = np.rint(radius).astype(int)
     rings, inverse, pixels = np.unique(ring, return_inverse=True, return_counts=True)
-    medians = np.stack([np.median(stamps[:, ring == k], axis=1) for k in rings], axis=-1)
+    medians = _ring_medians(stamps, inverse.ravel(), pixels)
     ceiling = np.sort(flux)[-min(MIN_WING_STARS, len(flux))]
     weight = np.minimum(flux, ceiling) ** 2
     profile = [_weighted_median(values, weight) for values in medians.T]
@@ -225,6 +225,23 @@ def _offsets(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     half = size // 2
     rows, columns = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float64)
     return rows, columns
+
+
+def _ring_medians(
+    stamps: NDArray[np.float64], ring: NDArray[np.intp], pixels: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return the median of each stamp in each ring, shape (n, n_rings).
+
+    `numpy.median` for each ring takes three times as long.
+    """
+    order = np.argsort(ring, kind="stable")
+    flat = stamps.reshape(len(stamps), -1)[:, order]
+    medians = np.empty((len(stamps), len(pixels)))
+    for k, (stop, count) in enumerate(zip(np.cumsum(pixels), pixels, strict=True)):
+        middle = (count - 1) // 2, count // 2
+        part = np.partition(flat[:, stop - count : stop], middle, axis=1)
+        medians[:, k] = 0.5 * (part[:, middle[0]] + part[:, middle[1]])
+    return medians
 
 
 def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
