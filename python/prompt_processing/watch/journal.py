@@ -131,8 +131,14 @@ class Journal:
         )
 
     def forget(self, state: FileState) -> int:
-        """Delete the entries of a state, so that their files are new again; return their number."""
-        return self._connection.execute("DELETE FROM files WHERE state = ?", (state,)).rowcount
+        """Make the images of a state new again; return their number."""
+        # Deleted entries would leave the file settled, where it has other detectors that are done.
+        known = self._connection.execute(
+            "UPDATE files SET state = ?, attempts = 0, reason = '' WHERE state = ? AND detector >= 0",
+            (FileState.STARTED, state),
+        ).rowcount
+        unreadable = self._connection.execute("DELETE FROM files WHERE state = ?", (state,)).rowcount
+        return known + unreadable
 
     def entries(self, state: FileState | None = None) -> Iterator[Entry]:
         """Yield all entries, or those of a state, oldest first."""

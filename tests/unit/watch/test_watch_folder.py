@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,7 +21,7 @@ from prompt_processing.instruments.header_files import read_header
 from prompt_processing.instruments.headers import translate
 from prompt_processing.watch.arrivals import Folder
 from prompt_processing.watch.context import ProcessedImage
-from prompt_processing.watch.journal import FileState, Journal
+from prompt_processing.watch.journal import Entry, FileState, Journal
 from prompt_processing.watch.lines import line, summary
 from prompt_processing.watch.service import Report, Watch
 
@@ -228,3 +229,18 @@ def test_a_watch_stops_between_images(incoming: Path) -> None:
         service = Watch(Folder(incoming), journal, Processor(), testcam.NAME, tell=lambda report: stop.set())
         totals = service.run(stop, 0.05)
     assert sum(totals.by_state.values()) == 1
+
+
+def test_one_detector_of_a_file_can_be_tried_again(tmp_path: Path) -> None:
+    file = Entry(tmp_path / "mosaic.fits", 100, 5)
+    with Journal(tmp_path / "journal.db") as journal:
+        journal.write(replace(file, detector=0, state=FileState.DONE))
+        journal.write(
+            replace(file, detector=1, state=FileState.SET_ASIDE, reason="No template.", attempts=10)
+        )
+        assert journal.settled(file.path, file.size, file.modified_ns)
+        assert journal.forget(FileState.SET_ASIDE) == 1
+        assert not journal.settled(file.path, file.size, file.modified_ns)
+        entries = {entry.detector: entry for entry in journal.entries()}
+    assert (entries[0].state, entries[1].state) == (FileState.DONE, FileState.STARTED)
+    assert (entries[1].attempts, entries[1].reason) == (0, "")
