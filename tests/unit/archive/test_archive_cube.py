@@ -89,6 +89,7 @@ def test_night_counts_visits_images_and_sources_in_their_cells() -> None:
     sky = derived(merged([table.assign(cell=0)])).iloc[0]
     assert sky["mean_seeing"] == pytest.approx(0.9)
     assert sky["spurious_rate"] == 0.25
+    assert sky["failed_rate"] == 0.25
     # Six images of about 24.1 mag reach 1.25 lg 6 deeper together.
     assert sky["total_depth"] == pytest.approx(24.1 + 1.25 * np.log10(6), abs=0.01)
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["map_figure", "trend_figure"]
 
 _MAPPED = ("visits", "mean_seeing", "total_depth", "spurious_rate")
+# Visits of several cells, and depths of images of different places, do not add up.
+_TRENDS = ("images", "failed_rate", "mean_seeing", "mean_depth", "sources_per_image", "spurious_rate")
+_MOST_TICKS = 5
 # Distinguishable with any kind of colour vision; markers repeat what colours say.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _MARKERS = ("o", "s", "^", "v", "D", "P")
@@ -42,7 +45,7 @@ def map_figure(statistics: pd.DataFrame, order: int, title: str) -> Figure:
     from matplotlib.figure import Figure
 
     values = derived(statistics)
-    bands = sorted(values["band"].unique())
+    bands = sorted(values["band"].unique(), key=lambda one: ("ugrizy".find(one), one))
     shape = (max(len(bands), 1), len(_MAPPED))
     figure = Figure(figsize=(_PANEL * shape[1] + 1.0, _PANEL * shape[0] + 0.6), layout="constrained")
     panels = figure.subplots(*shape, squeeze=False)
@@ -71,7 +74,6 @@ def trend_figure(periods: Mapping[Period, pd.DataFrame], title: str) -> Figure:
         Heading.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     totals = pd.concat(
         [_whole_sky(table).assign(place=place) for place, table in enumerate(periods.values())]
@@ -81,7 +83,8 @@ def trend_figure(periods: Mapping[Period, pd.DataFrame], title: str) -> Figure:
     panels = figure.subplots(2, 3, squeeze=False)
     figure.suptitle(title)
     names = [period.name for period in periods]
-    for panel, (name, label) in zip(panels.flat, DERIVED.items(), strict=True):
+    ticks = np.unique(np.linspace(0, max(len(names) - 1, 0), min(_MOST_TICKS, max(len(names), 1))).round())
+    for panel, name in zip(panels.flat, _TRENDS, strict=True):
         for number, (band, rows) in enumerate(totals.groupby("band")):
             panel.plot(
                 rows["place"],
@@ -91,12 +94,9 @@ def trend_figure(periods: Mapping[Period, pd.DataFrame], title: str) -> Figure:
                 ms=5,
                 label=str(band),
             )
-        panel.xaxis.set_major_locator(MaxNLocator(min(5, max(len(names), 1)), integer=True))
-        panel.xaxis.set_major_formatter(
-            lambda value, _: names[round(value)] if 0 <= round(value) < len(names) else ""
-        )
+        panel.set_xticks(ticks, [names[int(tick)] for tick in ticks] if names else [""])
         panel.tick_params(axis="x", rotation=25, labelsize=8)
-        panel.set(ylabel=label, xlim=(-0.5, max(len(names), 1) - 0.5))
+        panel.set(ylabel=DERIVED[name], xlim=(-0.5, max(len(names), 1) - 0.5))
         if name == "mean_depth" and len(totals):
             panel.legend(title="band", fontsize=8)
     return figure

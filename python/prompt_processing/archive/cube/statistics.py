@@ -37,6 +37,8 @@ DiaSources, and how many of them are doubtful and negative; best seeing and dept
 """
 DERIVED = {
     "visits": "visits",
+    "images": "images",
+    "failed_rate": "images that failed",
     "mean_seeing": "mean seeing (arcsec)",
     "mean_depth": "mean depth of an image (mag)",
     "total_depth": "depth of all images together (mag)",
@@ -157,6 +159,8 @@ def derived(table: pd.DataFrame) -> pd.DataFrame:
         weight = table["depth_weight"].to_numpy(float)
         found = {
             "visits": table["visits"],
+            "images": table["images"],
+            "failed_rate": table["failed"] / (table["images"] + table["failed"]).where(lambda one: one > 0),
             "mean_seeing": table["seeing"] / table["n_seeing"].where(table["n_seeing"] > 0),
             "mean_depth": table["depth"] / table["n_depth"].where(table["n_depth"] > 0),
             "total_depth": pd.Series(np.where(weight > 0.0, 1.25 * np.log10(weight), np.nan), table.index),
