@@ -29,7 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from lsst.dax.apdb.sql import ApdbSql
 from lsst.resources import ResourcePath
 from rich.console import Console
 from visit.cold_start import cold_start
+from visit.flame import Flame
 from visit.ledger import Ledger, show_calls, watch_tasks
 from visit.machine import OtherLoad
 from visit.targets import (
@@ -78,6 +79,9 @@ def main() -> None:
     parser.add_argument("--calls", action="store_true", help="print the calls of each step; adds overhead")
     parser.add_argument(
         "--no-export", action="store_true", help="skip the export, which is off the critical path"
+    )
+    parser.add_argument(
+        "--flame", type=Path, help="draw the visits after the first as a flame graph (SVG) of CPU seconds"
     )
     options = parser.parse_args()
     use_butler_types()
@@ -145,6 +149,7 @@ def run(night: Night, folder: Path, options: argparse.Namespace, console: Consol
     gc.freeze()
     ledger = Ledger()
     watch_tasks(ledger)
+    flame = Flame()
     announcements = [(group, detector) for group in night.groups for detector in group["detectors"]]
     for number, (group, detector) in enumerate(announcements):
         if options.calls and number == len(announcements) - 1:
@@ -154,7 +159,10 @@ def run(night: Night, folder: Path, options: argparse.Namespace, console: Consol
         console.print(f"{visit}", highlight=False)
         ledger.visits.append({})
         workspace = Workspace(repositories, settings, visit, rules.pipelines(visit))
-        process(ledger, workspace, raws, export=not options.no_export)
+        with flame.watching() if options.flame and number else nullcontext():
+            process(ledger, workspace, raws, export=not options.no_export)
+    if options.flame:
+        flame.write(options.flame, f"CPU seconds of {len(announcements) - 1} visits of a warm worker")
     others = load.cores()
     repositories.close()
     show(ledger, console, start, others)

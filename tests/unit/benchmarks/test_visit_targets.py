@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 from unittest.mock import Mock
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
+from visit.flame import Flame
 from visit.ledger import Ledger
 from visit.machine import OtherLoad, busy_ticks, cpu_seconds_of
 from visit.targets import BUDGETS, ON_PATH, TARGETS, Target, step_table, target_table
@@ -84,3 +88,28 @@ def test_calls_of_a_step_within_a_step_are_its_own() -> None:
     assert any("sorted" in name for name in called["inner"])
     assert not any("sorted" in name for name in called["outer"])
     assert any("max" in name for name in called["outer"])
+
+
+def test_flame_is_as_wide_as_the_seconds_of_each_function(tmp_path: Path) -> None:
+    flame = Flame()
+    flame.add(["~workspace.preload", "butler.get"], 1.0)
+    flame.add(["~workspace.preload"], 0.5)
+    flame.add(["~workspace.<lambda>"], 1.5)
+    flame.write(tmp_path / "flame.svg", "two visits")
+    root = ElementTree.parse(tmp_path / "flame.svg").getroot()
+    boxes = {
+        group[0].text: float(group[1].get("width", 0)) for group in root.iter("{http://www.w3.org/2000/svg}g")
+    }
+    assert list(boxes) == ["workspace.<lambda>: 1.50 s", "workspace.preload: 1.50 s", "butler.get: 1.00 s"]
+    whole, half, third = boxes["workspace.<lambda>: 1.50 s"], *list(boxes.values())[1:]
+    assert whole == pytest.approx(half)
+    assert third == pytest.approx(half * 2 / 3, rel=0.01)
+
+
+def test_flame_counts_what_the_process_uses() -> None:
+    flame = Flame()
+    start = time.process_time()
+    with flame.watching():
+        while not flame.root.seconds:
+            sum(range(1000))
+    assert flame.root.seconds <= time.process_time() - start
