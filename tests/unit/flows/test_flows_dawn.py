@@ -57,7 +57,7 @@ def test_a_part_that_fails_does_not_keep_the_others_from_running(
     dawn = load_flow("dawn")
     names = ("export-night", "draw-night", "catch-up", "night-cube", "night-report")
     parts = {name: module.Part({"night": "2026-01-10"}, name == "catch-up") for name in names}
-    monkeypatch.setattr(module, "_parts", lambda night, folder: parts)
+    monkeypatch.setattr(module, "_parts", lambda night, folder, again: parts)
     monkeypatch.setattr(module, "find_demo_night", lambda demo: night)
     monkeypatch.setattr(flow_module, "load_flow", part)
     tables: list[Any] = []
@@ -130,7 +130,7 @@ def test_environment_ends_with_the_block() -> None:
 
 def test_each_part_has_the_parameters_of_its_flow(night: DemoNight, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_processed_by", lambda night: {"detectors": (4,)})
-    parts = module._parts(night, night.folder / "dawn")
+    parts = module._parts(night, night.folder / "dawn", "u/dawn/1")
     assert set(parts) <= set(FLOWS)
     for name, one in parts.items():
         load_flow(name).check(one.parameters)

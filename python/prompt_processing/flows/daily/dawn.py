@@ -13,7 +13,6 @@ from ..flow import flow
 from ..run import FlowRun
 from .demo_night import DemoNight, find_demo_night, in_environment
 
-_AGAIN = "u/dawn/again"
 _FEWEST_VISITS = 3
 """Visits of a patch from which templates are made, if the night has as many."""
 
@@ -53,14 +52,18 @@ def dawn(run: FlowRun, *, demo: Path, to: Path | None = None) -> None:
     to
         Folder of archive, plots and pages; by default the folder dawn in that of the demo.
     """
+    from .values import timestamp
+
     night = find_demo_night(demo)
+    # A processing belongs to the folder that has its APDB: each dawn has its own.
+    again = f"u/dawn/{run.remember('again', timestamp)}"
     folder = (to or night.folder / "dawn").absolute()
     if not run.dry_run:
         folder.mkdir(parents=True, exist_ok=True)
     stopped = night.stopped_service()
     rows = []
     with in_environment(night.environment()):
-        for name, part in _parts(night, folder).items():
+        for name, part in _parts(night, folder, again).items():
             run.say(f"{name}:")
             began = time.monotonic()
             if part.needs_services and stopped:
@@ -75,7 +78,7 @@ def dawn(run: FlowRun, *, demo: Path, to: Path | None = None) -> None:
         from .dawn_page import write_dawn_page
 
         page = folder / "index.html"
-        write_dawn_page(page, night, rows, _comparison(run))
+        write_dawn_page(page, night, rows, _comparison(run, again))
         run.say(f"Look at {page}.")
     if failed := [str(row["flow"]) for row in rows if row["outcome"] == "failed"]:
         raise FlowError(f"{', '.join(failed)} failed; the table has the reasons")
@@ -111,8 +114,8 @@ def _error_of(function: Callable[..., None], *arguments: Any) -> str:
     return ""
 
 
-def _parts(night: DemoNight, folder: Path) -> dict[str, Part]:
-    """Return the flows, in their order."""
+def _parts(night: DemoNight, folder: Path, again: str) -> dict[str, Part]:
+    """Return the flows, in their order; ``again`` is the chain of the second processing."""
     central = night.environment().get("CENTRAL_REPO", "")
     instrument = night.instrument
     return {
@@ -140,7 +143,7 @@ def _parts(night: DemoNight, folder: Path) -> dict[str, Part]:
                 "repo": central,
                 "instrument": instrument,
                 "night": night.observed,
-                "output": _AGAIN,
+                "output": again,
                 "first": night.chain,
                 "first_apdb": night.apdb,
             },
@@ -204,6 +207,6 @@ def _import_raws(night: DemoNight) -> None:
         import_raws(butler, find_raws([bucket]))
 
 
-def _comparison(run: FlowRun) -> Path:
+def _comparison(run: FlowRun, again: str) -> Path:
     """Return the folder of the comparison with the second processing."""
-    return run.work / "reprocess-night" / _AGAIN.replace("/", "__") / "comparison"
+    return run.work / "reprocess-night" / again.replace("/", "__") / "comparison"
