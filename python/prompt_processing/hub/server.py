@@ -21,7 +21,7 @@ from .data import NightData
 __all__ = ["Hub"]
 
 _PREFIX = "/hub/"
-_START_SECONDS = 120
+_START_SECONDS = 300
 _OPTIONS = (
     # Not needed here, and each takes seconds of the start.
     "--ServerApp.jpserver_extensions=panel.io.jupyter_server_extension=False",
