@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,9 +33,16 @@ READERS_OF_THE_ENVIRONMENT = {
 }
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text())
+@pytest.fixture(scope="module")
+def modules() -> dict[str, ast.Module]:
+    return {
+        str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+@pytest.fixture(scope="module")
+def readers(modules: dict[str, ast.Module]) -> set[str]:
+    return {name for name, module in modules.items() if reads_environment(module)}
 
 
 def reads_environment(module: ast.Module) -> bool:
@@ -47,24 +53,24 @@ def reads_environment(module: ast.Module) -> bool:
     )
 
 
-def test_only_settings_and_a_few_with_reasons_read_the_environment() -> None:
-    found = {name for name, module in modules() if reads_environment(module)}
+def test_only_settings_and_a_few_with_reasons_read_the_environment(readers: set[str]) -> None:
     allowed = ("settings/", *READERS_OF_THE_ENVIRONMENT)
-    assert {name for name in found if not name.startswith(allowed)} == set()
-    assert not [name for name in found if name.startswith("tasks/")]
+    assert {name for name in readers if not name.startswith(allowed)} == set()
+    assert not [name for name in readers if name.startswith("tasks/")]
 
 
-def test_every_reason_is_still_needed() -> None:
-    found = {name for name, module in modules() if reads_environment(module)}
-    unneeded = [name for name in READERS_OF_THE_ENVIRONMENT if not any(one.startswith(name) for one in found)]
+def test_every_reason_is_still_needed(readers: set[str]) -> None:
+    unneeded = [
+        name for name in READERS_OF_THE_ENVIRONMENT if not any(one.startswith(name) for one in readers)
+    ]
     assert unneeded == []
 
 
-def settings_fields() -> set[str]:
+def settings_fields(modules: dict[str, ast.Module]) -> set[str]:
     """Fields of all classes that derive from `EnvironmentSettings`, as ``Class.field``."""
     classes = {
         node.name: node
-        for _, module in modules()
+        for module in modules.values()
         for node in ast.walk(module)
         if isinstance(node, ast.ClassDef)
     }
@@ -86,10 +92,10 @@ def settings_fields() -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def names_read() -> set[str]:
+def names_read(modules: dict[str, ast.Module]) -> set[str]:
     """Every attribute that is read, and every setting that a Kafka client is made from."""
     names: set[str] = set()
-    for _, module in modules():
+    for module in modules.values():
         for node in ast.walk(module):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 names.add(node.attr)
@@ -102,8 +108,10 @@ def names_read() -> set[str]:
     return names
 
 
-def test_every_setting_is_read_and_not_only_declared(names_read: set[str]) -> None:
-    fields = settings_fields()
+def test_every_setting_is_read_and_not_only_declared(
+    modules: dict[str, ast.Module], names_read: set[str]
+) -> None:
+    fields = settings_fields(modules)
     assert {
         "Settings.mp_sky_url",
         "FanOutSettings.consumer_group",
