@@ -41,6 +41,8 @@ _TABLES = {"DataFrame": "ArrowAstropy"}
 _OWN = {
     "VisitImage": "ExposureF",
     "DifferenceImage": "ExposureF",
+    # Of others' templates.
+    "CellCoadd": "ExposureF",
     _MASKED_IMAGE: "ExposureF",
 } | {theirs: ours for ours, theirs in _PARTS.items()}
 

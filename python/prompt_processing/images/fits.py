@@ -280,7 +280,8 @@ def _parts_of(hdus: fits.HDUList, path: str | Path) -> tuple[dict[str, Any], dic
             from .layout.others import wcs_of_file
 
             wcs = wcs_of_file(path, shape)
-    if psf is None and "PSF" in hdus:
+    # Others have a PSF of their own kind under this name.
+    if psf is None and "PSF" in hdus and "PSFORDER" in hdus["PSF"].header:
         psf_header = hdus["PSF"].header
         psf = Psf(
             _native(np.array(hdus["PSF"].data)),

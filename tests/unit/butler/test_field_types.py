@@ -90,6 +90,7 @@ def test_table_keeps_the_formatter_of_the_middleware() -> None:
 def test_worker_reads_images_of_others_with_its_own_reader() -> None:
     assert own_record("VisitImage", FIELD_FORMATTER) == ("ExposureF", OURS)
     assert own_record("ArrowAstropy", PARQUET) == ("ArrowAstropy", PARQUET)
+    assert own_record("CellCoadd", FIELD_FORMATTER) == ("ExposureF", OURS)
     # Of a type without counterpart here, even in the same layout.
-    assert own_record("CellCoadd", FIELD_FORMATTER) == ("CellCoadd", FIELD_FORMATTER)
+    assert own_record("ColorImage", FIELD_FORMATTER) == ("ColorImage", FIELD_FORMATTER)
     assert own_ref(a_ref(a_type("x", "DifferenceImage"))).datasetType.storageClass_name == "ExposureF"

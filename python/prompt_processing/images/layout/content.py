@@ -14,6 +14,7 @@ from prompt_processing.images.photo_calib import PhotoCalib
 from prompt_processing.images.psf import Psf
 from prompt_processing.images.visit_info import VisitInfo
 
+from .cell_psf import is_cell_psf, psf_of_cells
 from .names import bits_of_planes
 from .pixel_grid import psf_of_grid
 from .psf_text import psf_from_metadata
@@ -60,6 +61,8 @@ def psf_of(description: Mapping[str, Any], hdus: fits.HDUList, shape: tuple[int,
     if not isinstance(model, dict) or metadata.get("psf_is_known") is False:
         return None
     y0, x0 = description["image"]["yx0"]
+    if is_cell_psf(model):
+        return psf_of_cells(model, str(hdus.filename()), shape, x0, y0)
     if "sigma" in model and "stamp_size" in model:
         half = int(model["stamp_size"]) // 2
         profile = np.exp(-0.5 * (np.arange(-half, half + 1) / float(model["sigma"])) ** 2)
