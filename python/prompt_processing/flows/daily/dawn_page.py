@@ -13,7 +13,7 @@ from .demo_night import DemoNight
 
 __all__ = ["write_dawn_page"]
 
-_PLOTS = 12
+_PLOTS = 9
 _LONGEST_REASON = 400
 _PAGES = {
     "night-report": ("report.html", "the report of the night"),
