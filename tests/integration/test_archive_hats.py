@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import apdb_rows
-import lsdb
 import pytest
 from astropy.time import Time
 from lsst.dax.apdb import Apdb
@@ -19,6 +18,9 @@ LATER = Time("2026-11-22T03:00:00", scale="tai")
 
 
 def test_lsdb_opens_objects_with_light_curves_of_both_nights(tmp_path: Path) -> None:
+    # Takes seconds, which only the process that runs this test should spend.
+    import lsdb
+
     config = str(tmp_path / "apdb.yaml")
     ApdbSql.init_database(db_url=f"sqlite:///{tmp_path / 'apdb.db'}").save(config)
     apdb = Apdb.from_uri(config)

@@ -10,6 +10,7 @@ from typing import Any
 import butler_world as world
 import pytest
 from lsst.resources import ResourcePath
+from made_once import made_once
 
 from prompt_processing.activator.services.pipelines import PipelineResult
 from prompt_processing.activator.services.visit_rules import VisitPipelines, VisitRules
@@ -57,10 +58,12 @@ class Worker:
 @pytest.fixture(scope="session")
 def pristine_central(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A central repository to copy from."""
-    folder = tmp_path_factory.mktemp("pristine")
-    world.make_central(folder)
-    world.make_apdb(folder)
-    return folder
+
+    def make(folder: Path) -> None:
+        world.make_central(folder)
+        world.make_apdb(folder)
+
+    return made_once(tmp_path_factory, "central", make)
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 
 from prompt_delivery.deployment.cli import renderings
 from prompt_delivery.deployment.helm import ChartTree
@@ -44,9 +46,17 @@ def chart_tree(chart_software: Software, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def rendered(chart_tree: ChartTree) -> dict[tuple[str, str], str]:
+def rendered(
+    chart_software: Software, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str], str]:
     """All manifests, by chart and environment or example."""
-    return {(chart, where): manifests for chart, where, manifests in renderings(chart_tree)}
+
+    def render(folder: Path) -> None:
+        tree = ChartTree(PROJECT, folder, chart_software)
+        (folder / "rendered.json").write_text(json.dumps(list(renderings(tree))))
+
+    found = json.loads((made_once(tmp_path_factory, "charts", render) / "rendered.json").read_text())
+    return {(chart, where): manifests for chart, where, manifests in found}
 
 
 def applications(rendered: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str, str]]:

@@ -16,6 +16,7 @@ from prompt_delivery.release.requirements import needed_distributions
 
 PROJECT = Path(__file__).parents[2]
 
+_KEPT = ("LANG", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TMPDIR", "TZ")
 _SCRIPT = """\
 #!{python}
 import sys
@@ -74,7 +75,7 @@ class InstalledWheel:
 
     def environment(self) -> dict[str, str]:
         """Return the variables of a process that is independent of the checkout."""
-        kept = {name: value for name, value in os.environ.items() if name in ("LANG", "TMPDIR", "TZ")}
+        kept = {name: value for name, value in os.environ.items() if name in _KEPT}
         return {**kept, "HOME": str(self.home), "PATH": f"{self.python.parent}:/usr/bin:/bin"}
 
     def run(self, *command: str, timeout_s: float = 120.0) -> "subprocess.CompletedProcess[str]":
