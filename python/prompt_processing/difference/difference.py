@@ -35,7 +35,7 @@ from .errors import (
 )
 from .find_psf import PsfSettings, no_psf_message
 from .lines import reject_lines
-from .prepare import PreparedImage, finish, prepare, restore
+from .prepare import PreparedImage, finish, prepare, psf_error, restore
 from .reading.read import OpenedImage, ReadOptions, open_image
 from .register import Registration, register
 from .units import scale_exposure, scale_fluxes, scale_summary
@@ -48,6 +48,9 @@ SIGNIFICANT_CHANGE = 3.0
 
 MOST_SCATTER = 0.05
 """Largest such scatter; where stars change by more, most of them may be variable."""
+
+PSF_ERRORS = 3.0
+"""Misfit of a change beyond the filters' limits, in units of that of constant stars, that is still chance."""
 
 BINNED_FWHM = 6.0
 """FWHM, pixels, above which stars need no better sampling; images of wider ones are binned."""
@@ -260,6 +263,9 @@ def _subtract_opened(
     scatter = flux_scatter(result.difference, image.exposure, registration.stars)
     limits = FilterOptions(minimum_snr=options.threshold)
     limits = replace(limits, contrast=max(limits.contrast, SIGNIFICANT_CHANGE * min(scatter, MOST_SCATTER)))
+    # A change must not be refused for being like the stars, where the PSF is not.
+    excess = PSF_ERRORS * (psf_error(image) + psf_error(reference))
+    limits = replace(limits, misfit=limits.misfit + excess, sharp_misfit=limits.sharp_misfit + excess)
     kept, rejected = reject_lines(*filter_dia_sources(detections, limits))
     kept["reliability"] = ReliabilityModel.load().score(kept)
     residuals = measure_residuals(result.difference, registration.stars)

@@ -31,6 +31,13 @@ MAX_SOURCES = 20_000
 SHARPEST = 3.0
 """FWHM, pixels, below which stars resemble cosmic rays too much to find those in one image alone."""
 
+BRIGHT = 50.0
+"""Signal-to-noise ratio of stars that show errors of the PSF."""
+ERROR_STARS, FEWEST_ERROR_STARS = 60, 5
+"""Largest and least number of these stars."""
+MOST_ERROR = 0.25
+"""Largest error of a PSF that the filters take into account."""
+
 FEWEST_ELECTRONS = 0.7
 """Least scatter of a detector's sky, electrons; a gain that implies less belongs to other units."""
 
@@ -246,4 +253,20 @@ def _measure(exposure: Exposure, detections: Detections) -> Table:
         snr,
         clean,
     )
+    # Share of the squared signal that the PSF lacks, independent of brightness.
+    table["misfit"] = (fits.chi2 - fits.n_pixels) / np.maximum(snr**2, 1)
     return table[np.argsort(-snr)]
+
+
+def psf_error(image: PreparedImage) -> float:
+    """Return the misfit of the PSF to the image's own stars: a share of their squared signal.
+
+    It is the median of bright stars, so that blends and galaxies do not matter; 0 if there are too few.
+    """
+    stars = image.stars
+    if "misfit" not in stars.colnames:
+        return 0.0
+    bright = np.asarray(stars["clean"], bool) & (np.asarray(stars["snr"], float) > BRIGHT)
+    misfit = np.asarray(stars["misfit"], float)[bright][:ERROR_STARS]
+    misfit = misfit[np.isfinite(misfit)]
+    return float(np.clip(np.median(misfit), 0, MOST_ERROR)) if len(misfit) >= FEWEST_ERROR_STARS else 0.0
