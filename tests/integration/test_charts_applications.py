@@ -104,7 +104,8 @@ def test_pods_may_connect_to_what_their_settings_name(rendered: dict[tuple[str, 
             own = "init" if container.kind in ("CronJob", "Job") else ""
             own = "streams" if container.command[:2] == ["prompt", "streams"] else own
             policy = policies[f"{name}-{own}" if own else name]
-            allowed = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+            # A rule without ports is for pods of the same application, which no setting names by an address.
+            allowed = {port["port"] for rule in policy["spec"]["egress"] for port in rule.get("ports", ())}
             for variable, value in container.environment(EverySecret()).items():
                 urls = re.findall(r"^(https?)://([\w.-]+)(?::(\d+))?", value)
                 needed = {int(port or standard[scheme]) for scheme, _, port in urls}

@@ -81,7 +81,7 @@ def test_each_manifest_is_taken_by_its_own_api(
             "1Mi",
             "requests more memory",
         ),
-        (FLOWS, "DaskCluster", "worker.replica", 2, 'unknown field "spec.worker.replica"'),
+        (FLOWS, "DaskCluster", "worker.replica", 2, 'unknown field "replica"'),
         (FLOWS, "DaskCluster", "worker.spec.containers.0.arg", [], "arg"),
         (FLOWS, "DaskCluster", "worker.spec.containers.0.securityContext", {}, "spec.worker: not restricted"),
         (
@@ -301,6 +301,11 @@ def test_probes_ask_for_health_so_that_a_stuck_process_is_restarted(
             if liveness is None:
                 # Redis itself: its probe is a command.
                 assert readiness is startup is None
+                continue
+            if container.command[:2] == ["prefect", "worker"]:
+                # Prefect's own.
+                assert startup is not None
+                assert liveness[1] == startup[1] == "/health"
                 continue
             # The navigator publishes everything under its prefix, and stays up without any of its sources.
             navigator = container.command[:2] == ["prompt", "navigator"]
