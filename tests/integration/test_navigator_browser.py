@@ -156,6 +156,8 @@ def test_detector_is_moved_and_changed_by_keys(browser: Browser) -> None:
     # The address alone gives the same view again, and the browser's button the one before.
     page.go_back()
     browser.wait_for_address(f"detector={DETECTORS[0]}.*mode=blink")
+    # Until the page has loaded again, a question to it may have no answer.
+    expect(page.get_by_role("heading", level=1)).to_contain_text(f"detector {DETECTORS[0]}")
 
 
 def test_missing_images_come_with_the_reason(browser: Browser) -> None:
