@@ -15,7 +15,7 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from prompt_processing.images.afw.model_package import MODEL_FILE, ModelPackage
+from prompt_processing.butler.model_package import MODEL_FILE, ModelPackage
 from prompt_processing.imaging.measurement.reliability import ReliabilityModel
 from prompt_processing.tasks.numerics_task import NumericsTask
 
@@ -82,7 +82,7 @@ class ComputeReliabilityTask(NumericsTask):
             Fields of a `~prompt_processing.imaging.measurement.reliability.ReliabilityModel`; by default that
             in ``package``, else the one of this distribution.
         package
-            Handle of a `~prompt_processing.images.afw.model_package.ModelPackage`.
+            Handle of a `~prompt_processing.butler.model_package.ModelPackage`.
 
         Returns
         -------

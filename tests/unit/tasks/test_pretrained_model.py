@@ -14,8 +14,8 @@ import pytest
 from astropy.table import Table
 from lsst.pipe.base import InMemoryDatasetHandle
 
+from prompt_processing.butler.model_package import MODEL_FILE, ModelPackage, read_model_package
 from prompt_processing.images.afw.errors import StackFileError
-from prompt_processing.images.afw.model_package import MODEL_FILE, ModelPackage, read_model_package
 from prompt_processing.imaging import measurement
 from prompt_processing.tasks.compute_reliability import ComputeReliabilityTask
 

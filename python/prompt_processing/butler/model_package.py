@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .errors import StackFileError
+from prompt_processing.images.afw.errors import StackFileError
 
 __all__ = ["MODEL_FILE", "ModelPackage", "read_model_package"]
 
