@@ -28,7 +28,7 @@ _OPTIONS = (
     "--ServerApp.jpserver_extensions=jupyter_lsp=False",
 )
 _PAGE = {
-    # An offer to build extensions anew would stand before the notebooks; the others ask the network.
+    # An offer to rebuild extensions would cover the notebooks; the others ask the network.
     "buildAvailable": False,
     "buildCheck": False,
     "disabledExtensions": {
