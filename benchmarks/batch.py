@@ -107,9 +107,7 @@ def main() -> None:
             stages = ours(quanta, 0.0, 1)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             text = ", ".join(
-                f"{name} {1000 * value / quanta:.2f}"
-                for name, value in stages.items()
-                if "per" not in name
+                f"{name} {1000 * value / quanta:.2f}" for name, value in stages.items() if "per" not in name
             )
             print(f"{quanta} quanta: {text} ms a quantum; peak memory {peak:.0f} MiB")
         return
