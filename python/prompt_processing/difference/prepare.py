@@ -34,7 +34,7 @@ SHARPEST = 3.0
 BRIGHT = 50.0
 """Signal-to-noise ratio of stars that show errors of the PSF."""
 ERROR_STARS, FEWEST_ERROR_STARS = 60, 5
-"""Largest and least number of these stars."""
+"""Largest and smallest number of these stars."""
 MOST_ERROR = 0.25
 """Largest error of a PSF that the filters take into account."""
 

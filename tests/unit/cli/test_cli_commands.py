@@ -118,7 +118,9 @@ def test_wrappers_in_bin_stand_for_commands():
         for path in (PROJECT / "bin").iterdir()
         if path.is_file() and "-m prompt_processing " in path.read_text()
     ]
-    assert set(wrappers) - {"demo", "edge", "hub"} == {name for name in ALIASES if (PROJECT / "bin" / name).exists()}
+    assert set(wrappers) - {"demo", "edge", "hub"} == {
+        name for name in ALIASES if (PROJECT / "bin" / name).exists()
+    }
     assert {"make-central-repo", "make_export", "import_export"} <= set(wrappers)
 
 
