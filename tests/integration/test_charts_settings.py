@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 from chart_fixtures import PROJECT, EverySecret, applications, container_of, only
+from prefect.settings import Settings as PrefectSettings
 
 from prompt_delivery.deployment.helm import ChartTree
 from prompt_delivery.deployment.manifests import containers, read_manifests
@@ -180,6 +181,11 @@ def test_each_application_in_each_environment_has_settings_that_the_code_takes(
                     options = command.make_context(words[0], [*words[1:]]).params
                     assert options["address"] == "0.0.0.0", where
                     assert container.ports == {"http": options["port"]}, where
+                case "prefect":
+                    assert container.command[1:3] == ["worker", "start"], where
+                    taken = PrefectSettings()
+                    assert taken.api.url is not None, where
+                    assert container.ports == {"health": taken.worker.webserver.port}, where
                 case "redis-server":
                     pass
                 case unknown:
