@@ -20,6 +20,7 @@ case "$*" in
     login* | "registry login"*) [[ $(cat) == secret ]] || exit 9 ;;
     *--format*stack*) echo "$STACK_OF_BASE" ;;
     "release view"*) exit 1 ;;
+    "push --digestfile"*) echo sha256:0123 >"$3" ;;
     package*) touch "${@: -1}/$(basename "$2")-$4.tgz" ;;
 esac
 """
@@ -30,6 +31,7 @@ class Calls:
 
     def __init__(self, folder: Path) -> None:
         self.log = folder / "calls"
+        self.published = folder / "published"
         self.programs = folder / "programs"
         self.programs.mkdir()
         for name in ("buildah", "gh", "helm"):
@@ -50,6 +52,7 @@ class Calls:
                 **inherited,
                 "PATH": f"{self.programs}:{os.environ['PATH']}",
                 "CALLS": str(self.log),
+                "CONTAINERS_PUBLISHED": str(self.published),
                 "STACK_OF_BASE": VERSIONS.stack.name,
                 # What is tested need not be on main.
                 "RELEASE_BRANCH": "",
@@ -70,14 +73,14 @@ def calls(tmp_path: Path) -> Calls:
 
 
 def pushed(lines: list[str]) -> list[str]:
-    return [line.removeprefix("buildah push ") for line in lines if line.startswith("buildah push")]
+    return [line.split()[-1] for line in lines if line.startswith("buildah push")]
 
 
 def tagged(lines: list[str]) -> list[str]:
     return [line.split()[-1] for line in lines if line.startswith("buildah tag")]
 
 
-def test_release_publishes_both_containers_in_both_registries_once_both_are_built(calls: Calls) -> None:
+def test_release_publishes_all_containers_in_both_registries_once_all_are_built(calls: Calls) -> None:
     version = NEVER_RELEASED
     lines = calls.run(
         ".ci/release",
@@ -91,12 +94,16 @@ def test_release_publishes_both_containers_in_both_registries_once_both_are_buil
     )
     assert pushed(lines) == [
         f"{registry}/{name}:{version}"
-        for name in ("prompt-base", "prompt-service")
+        for name in ("prompt-base", "prompt-service", "prompt-board", "prompt-navigator")
         for registry in ("ghcr.io/lsst-dm", "docker.io/lsstdm")
+    ]
+    # What is signed afterwards.
+    assert calls.published.read_text().split() == [
+        image.replace(f":{version}", "@sha256:0123") for image in pushed(lines)
     ]
     builds = [index for index, line in enumerate(lines) if line.startswith("buildah build")]
     pushes = [index for index, line in enumerate(lines) if line.startswith("buildah push")]
-    assert len(builds) == 2
+    assert len(builds) == 4
     assert all(f"org.opencontainers.image.version={version}" in lines[index] for index in builds)
     assert f"--build-arg VERSION={version}" in lines[builds[1]]
     assert max(builds) < min(pushes)
@@ -130,12 +137,15 @@ def test_pull_requests_service_is_built_on_latest_under_its_tickets_tags(calls: 
         GITHUB_REF_NAME="7/merge",
         PUBLISH="false",
     )
-    (build,) = [line for line in lines if line.startswith("buildah build")]
+    build, board, navigator = [line for line in lines if line.startswith("buildah build")]
     assert "--build-arg BASE_TAG=latest" in build
     assert "--label org.opencontainers.image.revision=" in build
+    assert all("SERVICE_IMAGE=localhost/prompt-service:DM-12345-latest" in one for one in (board, navigator))
     assert tagged(lines) == [
         "localhost/prompt-service:DM-12345-latest",
         f"localhost/prompt-service:DM-12345-{VERSIONS.stack.name}",
+        "localhost/prompt-board:DM-12345-latest",
+        "localhost/prompt-navigator:DM-12345-latest",
     ]
     assert pushed(lines) == []
 
@@ -147,7 +157,10 @@ def test_service_of_main_is_built_on_every_base_of_the_list(calls: Calls) -> Non
         GITHUB_REF_NAME="main",
         BASE_TAG_LIST="latest w_2026_30",
     )
-    assert tagged(lines) == ["localhost/prompt-service:latest", "localhost/prompt-service:w_2026_30"]
+    assert tagged(lines) == [
+        *("localhost/prompt-service:latest", "localhost/prompt-service:w_2026_30"),
+        *("localhost/prompt-board:latest", "localhost/prompt-navigator:latest"),
+    ]
 
 
 def test_base_of_a_branch_is_refused_on_main(calls: Calls) -> None:
