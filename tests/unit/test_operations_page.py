@@ -19,7 +19,8 @@ PAGES = [
 SETTING = re.compile(r"[A-Z][A-Z_]+")
 METRIC = re.compile(r"((?:prompt|fan_out|next_visit|butler_writer)_[a-z_]+)(?:\{(\w+)=(?:\"\w+\"|\.\.\.)\})?")
 NOT_A_MESSAGE = re.compile(
-    r"--|[=$<>*#{}]|^(?:\S*[/.]\S*|prompt|python|GET|butler|retry:|containerConcurrency:|BASE_TAG_LIST:) "
+    r"--|[=$<>*#{}]|^(?:\S*[/.]\S*|prompt|python|GET|butler|argocd|helm|docker|retry:|containerConcurrency:"
+    r"|liveReload:|BASE_TAG_LIST:) "
 )
 """Commands, requests, settings and formulas."""
 FROM_OUTSIDE = {
