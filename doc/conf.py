@@ -30,8 +30,8 @@ extensions = [
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "extensions", "Thumbs.db"]
 
-# Modules are in the contents of a page, and their members are not: the theme copies all contents into each page,
-# which took a third of the build.
+# Modules are in the contents of a page, and their members are not: the theme copies all contents into each
+# page, which took a third of the build.
 toc_object_entries = False
 
 html_theme = "furo"
