@@ -199,7 +199,8 @@ class IsrTask(NumericsTask):
             observation_reason=observation.reason,
             target_name=observation.target_name or "",
         )
-        options = IsrOptions(cosmic_rays=CosmicRayOptions() if self.config.doCosmicRays else None)
+        rays = CosmicRayOptions.for_pixels(camera.pixel_scale_arcsec) if self.config.doCosmicRays else None
+        options = IsrOptions(cosmic_rays=rays)
         detector, of_gains = self._with_gains(detector, ptc, gain_correction)
         charge = self._usable("CTI", lambda: None if cti is None else deferred_charge(_read(cti)))
         kernel: NDArray[np.floating] | None = None

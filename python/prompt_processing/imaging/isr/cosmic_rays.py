@@ -16,6 +16,9 @@ _CR = int(Mask.CR)
 _UNSEEN = int(Mask.BAD | Mask.SAT | Mask.NO_DATA)
 _STRIP = 64
 """Pixels of a row that are skipped together."""
+_BEST_SEEING_ARCSEC = 0.6
+_FEWEST_PIXELS = 1.6
+"""Seeing of the sharpest images of coarse pixels: arcsec, and in pixels at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,20 @@ class CosmicRayOptions:
     halo_significance: float = 1.0
     iterations: int = 4
     max_pixels: int = 400_000
+
+    @classmethod
+    def for_pixels(cls, scale: float) -> CosmicRayOptions:
+        """Return options for a camera whose PSF is unknown yet.
+
+        Stars are never sharper than 2.6 pixels where pixels are fine. On coarse pixels they may be, and the
+        default would take their peaks for cosmic rays; what is missed there is found with the PSF.
+
+        Parameters
+        ----------
+        scale : `float`
+            Size of a pixel on the sky, arcsec.
+        """
+        return cls(min_fwhm=min(cls().min_fwhm, max(_BEST_SEEING_ARCSEC / scale, _FEWEST_PIXELS)))
 
 
 @numba.njit(cache=True, nogil=True)

@@ -48,6 +48,14 @@ def test_no_star_is_taken_for_a_cosmic_ray(star_field) -> None:
     assert find_cosmic_rays(exposure) <= 2
 
 
+def test_no_star_on_coarse_pixels_is_taken_for_a_cosmic_ray(star_field) -> None:
+    field = star_field(fwhm=2.1, flux_range=(3e3, 1.5e6), n_stars=400)
+    assert find_cosmic_rays(field.exposure(), CosmicRayOptions.for_pixels(1.03)) <= 2
+    # Finer pixels keep the sharper test.
+    assert CosmicRayOptions.for_pixels(0.2) == CosmicRayOptions()
+    assert find_cosmic_rays(field.exposure(), CosmicRayOptions.for_pixels(0.2)) > 20
+
+
 def test_sharper_test_with_the_psf_finds_blurred_hits(star_field) -> None:
     field = star_field(fwhm=5.0)
     exposure = field.exposure()
