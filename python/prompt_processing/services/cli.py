@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 software.install()
                 software.install_tools()
                 software.install_edge()
+                software.install_notebooks()
                 software.chromium()
     except MissingSoftwareError as error:
         _log.critical("%s", error)

@@ -90,6 +90,18 @@ class Software:
         self.oauth2_proxy()
         self.pebble()
 
+    def install_notebooks(self) -> None:
+        """Install missing programs of the hub and of notebook images.
+
+        Raises
+        ------
+        MissingSoftwareError
+            Raised if something cannot be installed.
+        """
+        self.configurable_http_proxy()
+        self.sops()
+        self.age_keygen()
+
     def java(self) -> Program:
         """Return a Java program that can run the servers.
 
