@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 from pathlib import Path
-from threading import Event
 
 import click
 
@@ -93,6 +92,7 @@ def main(
     """
     from prompt_processing.domain.errors import PromptError, RepositoryProblemError
     from prompt_processing.settings.environment import SettingsError
+    from prompt_processing.settings.service_loop import asked_to_stop
     from prompt_processing.watch.arrivals import Folder
     from prompt_processing.watch.context import WatchContext, WatchOptions
     from prompt_processing.watch.journal import FileState, Journal
@@ -105,9 +105,7 @@ def main(
     work.mkdir(parents=True, exist_ok=True)
     log_to_stderr(logging.CRITICAL)
     _log_to_file(work / "watch.log")
-    stop = Event()
-    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(name, lambda *_: stop.set())
+    stop = asked_to_stop(signal.SIGHUP)
     options = WatchOptions(repo, instrument, work, skymap, pipelines, apdb, alerts)
     try:
         if made := ensure_reference_stars(repo, instrument):

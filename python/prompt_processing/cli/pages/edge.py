@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
-import threading
 from pathlib import Path
 
 import click
 
 from prompt_processing.cli.command import Command, option
 from prompt_processing.cli.options import log_to_stderr
+
+from .https import https_options
 
 _PAGES = "Pages behind it"
 _LOGIN = "Login and certificates"
@@ -39,21 +39,7 @@ _LOGIN = "Login and certificates"
 @option("--hub", metavar="HOST:PORT", section=_PAGES, help="JupyterHub, at /hub.  [default: 127.0.0.1:8001]")
 @option("--flows", metavar="HOST:PORT", section=_PAGES, help="Prefect, at /flows.  [default: 127.0.0.1:4200]")
 @option("--host", default="localhost", show_default=True, help="Name in the address.")
-@option("--port", type=click.IntRange(1, 65535), default=8443, show_default=True, help="Port for https.")
-@option(
-    "--http-port",
-    type=click.IntRange(1, 65535),
-    default=8080,
-    show_default=True,
-    help="Port for http, which redirects and verifies the host to the certificate authority.",
-)
-@option(
-    "--folder",
-    type=click.Path(path_type=Path),
-    default=Path("edge"),
-    show_default=True,
-    help="Folder for certificates, configuration and logs.",
-)
+@https_options("edge", "certificates, configuration and logs")
 @option(
     "--issuer",
     metavar="URL",
@@ -105,6 +91,7 @@ def main(
     from prompt_processing.edge.edge import Provider
     from prompt_processing.services.installation import MissingSoftwareError
     from prompt_processing.services.server import ServerFailedError
+    from prompt_processing.settings.service_loop import asked_to_stop
 
     log_to_stderr()
     provider = None
@@ -137,9 +124,6 @@ def main(
         click.echo(f"{edge.url}/  (Ctrl-C stops it)")
         if provider is None:
             click.echo("Log in as operator, scientist or visitor.")
-        stopped = threading.Event()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, lambda *_: stopped.set())
-        stopped.wait()
+        asked_to_stop().wait()
     sys.stderr.flush()
     return 0

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 from pathlib import Path
 
 import click
 
 from prompt_processing.cli.command import Command, option
 from prompt_processing.cli.options import log_to_stderr
+
+from .https import https_options
 
 _NOTEBOOKS = "What the notebooks find"
 
@@ -42,21 +42,7 @@ _NOTEBOOKS = "What the notebooks find"
     section=_NOTEBOOKS,
     help="Notebooks that everybody gets a copy of.  [default: the tutorials of the checkout]",
 )
-@option("--port", type=click.IntRange(1, 65535), default=8443, show_default=True, help="Port for https.")
-@option(
-    "--http-port",
-    type=click.IntRange(1, 65535),
-    default=8080,
-    show_default=True,
-    help="Port for http, which redirects and verifies the host to the certificate authority.",
-)
-@option(
-    "--folder",
-    type=click.Path(path_type=Path),
-    default=Path("hub"),
-    show_default=True,
-    help="Folder for home folders, configuration and logs.",
-)
+@https_options("hub", "home folders, configuration and logs")
 def main(
     demo: Path,
     environments: Path | None,
@@ -79,6 +65,7 @@ def main(
     from prompt_processing.services.installation import MissingSoftwareError
     from prompt_processing.services.server import Server, ServerFailedError
     from prompt_processing.services.software import Software
+    from prompt_processing.settings.service_loop import asked_to_stop
 
     log_to_stderr()
     folder = folder.resolve()
@@ -89,7 +76,6 @@ def main(
     hub = Hub(
         folder=folder / "hub", data=data, environments=environments, notebooks=notebooks or _tutorials()
     )
-    stopped = threading.Event()
     with contextlib.ExitStack() as stack:
         try:
             software.install_edge()
@@ -113,9 +99,7 @@ def main(
             return 1
         click.echo(f"{edge.url}/hub/  (Ctrl-C stops it)")
         click.echo("Log in as operator or scientist.")
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, lambda *_: stopped.set())
-        stopped.wait()
+        asked_to_stop().wait()
     return 0
 
 
