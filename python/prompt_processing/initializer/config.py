@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from pydantic import Field
 
 from prompt_processing.settings.environment import EnvironmentSettings
-from prompt_processing.settings.worker import RenamedTypes, Selection
+from prompt_processing.settings.worker import RenamedTypes, Selection, Settings
 
 
 class InitializerSettings(EnvironmentSettings):
@@ -23,3 +25,8 @@ class InitializerSettings(EnvironmentSettings):
     """URI of the APDB's configuration."""
     dataset_type_names: RenamedTypes = Field(default_factory=dict)
     """Names that dataset types of the pipelines have in the repository, as for the workers."""
+
+    @classmethod
+    def of_worker(cls, settings: Settings) -> Self:
+        """Return what a worker's settings say, whatever the environment says."""
+        return cls(**{name: getattr(settings, name) for name in cls.model_fields})

@@ -13,8 +13,12 @@ from prompt_processing.butler.collections import NO_PIPELINE, Collections
 from prompt_processing.butler.deployment import deployment_id
 from prompt_processing.butler.pipelines.library import PipelineLibrary, ReadyPipeline
 from prompt_processing.butler.types import use_butler_types
+from prompt_processing.domain.clock import night as day_of
+from prompt_processing.settings.worker import Settings
 
 from .config import InitializerSettings
+
+__all__ = ["InitializedNights", "initialize_night"]
 
 _LOG = logging.getLogger("lsst.initializer")
 
@@ -70,6 +74,33 @@ def initialize_night(settings: InitializerSettings, night: str) -> tuple[str, ..
         if new:
             butler.collections.prepend_chain(chain, new)
     return tuple(dict.fromkeys(runs))
+
+
+class InitializedNights:
+    """Initialize each night once, in a process that works without an initializer beside it.
+
+    Parameters
+    ----------
+    settings
+        The worker's settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = InitializerSettings.of_worker(settings)
+        self._night = ""
+
+    def begin(self) -> None:
+        """Write the init-outputs of the day of processing, unless this was done before.
+
+        Raises
+        ------
+        lsst.daf.butler.registry.ConflictingDefinitionError
+            Raised as by `initialize_night`.
+        """
+        current = day_of(time.time())
+        if current != self._night:
+            initialize_night(self._settings, current)
+            self._night = current
 
 
 def _write_init_outputs(pipeline: ReadyPipeline, butler: Butler) -> None:

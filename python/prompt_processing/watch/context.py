@@ -24,14 +24,12 @@ from prompt_processing.alerts.unsent import UnsentAlerts
 from prompt_processing.butler.opening import open_repository
 from prompt_processing.butler.pipelines.files import pipelines_folder
 from prompt_processing.butler.types import use_butler_types
-from prompt_processing.domain.clock import night
 from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.domain.notices import ArrivalNotice
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.selection import PipelineSelection, SelectionNode
 from prompt_processing.domain.visit import FannedOutVisit
-from prompt_processing.initializer.config import InitializerSettings
-from prompt_processing.initializer.night import initialize_night
+from prompt_processing.initializer.night import InitializedNights
 from prompt_processing.instruments.camera import Camera, load_camera
 from prompt_processing.nights.publishing import FolderSink, OutcomePublisher, make_publisher
 from prompt_processing.settings.worker import Settings
@@ -164,7 +162,7 @@ class WatchContext:
         self._settings = _settings(options)
         self._alert_stream = replace(self._settings.alert_stream, folder=self.alerts)
         self.has_templates = self._settings.skymap != _NO_SKY_MAP
-        self._night = ""
+        self._nights = InitializedNights(self._settings)
         self._file = _OneFile()
         self._workspace: _RememberingWorkspace | None = None
         self._repositories: Repositories | None = None
@@ -211,7 +209,7 @@ class WatchContext:
         arrival
             Time at which the file was complete, Unix seconds, UTC.
         """
-        self._begin_night()
+        self._nights.begin()
         uri = ResourcePath(str(file), forceAbsolute=True, forceDirectory=False)
         self._file.image = ArrivedImage(uri, exposure, arrival)
         self._workspace = None
@@ -274,25 +272,6 @@ class WatchContext:
         repositories, self._repositories = self._repositories, None
         if repositories is not None:
             repositories.close()
-
-    def _begin_night(self) -> None:
-        """Write the night's init-outputs, as the initializer does before the first visit."""
-        current = night(time.time())
-        if current == self._night:
-            return
-        settings = self._settings
-        initialize_night(
-            InitializerSettings(
-                rubin_instrument=settings.rubin_instrument,
-                central_repo=settings.central_repo,
-                preprocessing_pipelines_config=settings.preprocessing_pipelines_config,
-                main_pipelines_config=settings.main_pipelines_config,
-                config_apdb=settings.config_apdb,
-                dataset_type_names=settings.dataset_type_names,
-            ),
-            current,
-        )
-        self._night = current
 
 
 class _RememberingWorkspace(Workspace):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,11 +13,9 @@ from prompt_processing.activator.factory import Factory, ProcessContext
 from prompt_processing.activator.services.wait_for_snaps import WaitForSnaps
 from prompt_processing.activator.storage.image_bucket import ArrivedImage
 from prompt_processing.butler.types import use_butler_types
-from prompt_processing.domain.clock import night
 from prompt_processing.domain.notices import ArrivalNotice
 from prompt_processing.domain.visit import FannedOutVisit
-from prompt_processing.initializer.config import InitializerSettings
-from prompt_processing.initializer.night import initialize_night
+from prompt_processing.initializer.night import InitializedNights
 from prompt_processing.instruments.camera import Camera
 from prompt_processing.settings.worker import Settings
 
@@ -92,12 +89,12 @@ class CatchUpWorker:
         self._context = ProcessContext(settings, camera, _NoNotices())
         self._context.unsent_alerts.begin()
         self._snaps = _GivenSnaps()
-        self._night = ""
+        self._nights = InitializedNights(settings)
         self._service = Factory(self._context).process_visit(self._snaps)
 
     def process(self, work: Work) -> Processed:
         """Process one detector of one visit; a failure is an outcome."""
-        self._begin_night()
+        self._nights.begin()
         visit = FannedOutVisit.parse(json.loads(work.visit))
         self._snaps.images = [ArrivedImage(ResourcePath(raw.uri), raw.exposure, raw.at) for raw in work.raws]
         outcome = self._service.process(visit)
@@ -106,25 +103,6 @@ class CatchUpWorker:
     def close(self) -> None:
         """Close all connections, and remove the local repository."""
         self._context.close()
-
-    def _begin_night(self) -> None:
-        """Write the init-outputs of the day of processing, as the initializer does by night."""
-        current = night(time.time())
-        if current == self._night:
-            return
-        settings = self._context.settings
-        initialize_night(
-            InitializerSettings.load(
-                rubin_instrument=settings.rubin_instrument,
-                central_repo=settings.central_repo,
-                preprocessing_pipelines_config=settings.preprocessing_pipelines_config,
-                main_pipelines_config=settings.main_pipelines_config,
-                config_apdb=settings.config_apdb,
-                dataset_type_names=settings.dataset_type_names,
-            ),
-            current,
-        )
-        self._night = current
 
 
 class _NoNotices:
