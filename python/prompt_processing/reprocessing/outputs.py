@@ -14,7 +14,7 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
     MissingDatasetTypeError,
 )
 
-__all__ = ["METRICS", "SOURCES", "Outputs", "own_runs", "read_outputs"]
+__all__ = ["METRICS", "SOURCES", "Outputs", "own_runs", "read_outputs", "refs_of_images"]
 
 SOURCES = "dia_source_apdb"
 """Dataset type of the DiaSources that were written to the APDB."""
@@ -65,14 +65,14 @@ def read_outputs(
         Ids.
     """
     frames, processed = [], set()
-    for ref in _refs(butler, SOURCES, collection, instrument, visits):
+    for ref in refs_of_images(butler, SOURCES, collection, instrument, visits):
         table = butler.get(ref)
         frame = table if isinstance(table, pd.DataFrame) else table.to_pandas()
         processed.add((int(ref.dataId["visit"]), int(ref.dataId["detector"])))
         if len(frame):
             frames.append(frame)
     rows: list[dict[str, Any]] = []
-    for ref in _refs(butler, METRICS, collection, instrument, visits):
+    for ref in refs_of_images(butler, METRICS, collection, instrument, visits):
         # Read as JSON: the Python type of the bundle may be absent here.
         for bundle in json.loads(butler.getURI(ref).read()).values():
             rows += [
@@ -86,21 +86,45 @@ def read_outputs(
     return Outputs(sources, pd.DataFrame(rows, columns=_METRIC_COLUMNS), processed)
 
 
-def _refs(
-    butler: Butler, kind: str, collection: str | Collection[str], instrument: str, visits: Collection[int]
+def refs_of_images(
+    butler: Butler,
+    kind: str,
+    collection: str | Collection[str],
+    instrument: str,
+    visits: Collection[int],
+    dimension: str = "visit",
+    most: int | None = None,
 ) -> list[DatasetRef]:
-    ids = sorted(set(visits))
+    """Return the datasets of a kind of some visits' detectors, in order of visit and detector.
+
+    Parameters
+    ----------
+    butler
+        The repository.
+    kind
+        Dataset type.
+    collection
+        Chain or runs; none have nothing.
+    instrument
+        Camera.
+    visits
+        Ids, which are also those of their first exposures.
+    dimension
+        ``visit`` or ``exposure``.
+    most
+        Largest number of datasets, the earliest; by default all.
+    """
     if not collection:
         return []
     try:
-        found = butler.query_datasets(
+        return butler.query_datasets(
             kind,
             collection,
-            where="instrument = inst AND visit IN (ids)",
-            bind={"inst": instrument, "ids": ids},
-            limit=None,
+            where=f"instrument = inst AND {dimension} IN (ids)",
+            bind={"inst": instrument, "ids": sorted(set(visits))},
+            order_by=[dimension, "detector"],
+            limit=most,
             explain=False,
         )
     except MissingDatasetTypeError:
         return []
-    return sorted(found, key=lambda ref: (ref.dataId["visit"], ref.dataId["detector"]))

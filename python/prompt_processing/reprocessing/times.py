@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from lsst.daf.butler import Butler, MissingDatasetTypeError
+from lsst.daf.butler import Butler
+
+from .outputs import refs_of_images
 
 __all__ = ["COLUMNS", "compare_times", "quantum_times", "read_times"]
 
@@ -61,18 +63,7 @@ def read_times(
         if "detector" not in required or not {"visit", "exposure"} & set(required):
             continue
         dimension = "visit" if "visit" in required else "exposure"
-        try:
-            refs = butler.query_datasets(
-                name,
-                collection,
-                where=f"instrument = inst AND {dimension} IN (ids)",
-                bind={"inst": instrument, "ids": sorted(set(visits))},
-                order_by=[dimension, "detector"],
-                limit=_MOST,
-                explain=False,
-            )
-        except MissingDatasetTypeError:
-            continue
+        refs = refs_of_images(butler, name, collection, instrument, visits, dimension, _MOST)
         for ref in refs:
             if (found := quantum_times(butler.get(ref).to_dict())) is not None:
                 place = int(ref.dataId[dimension]), int(ref.dataId["detector"])
