@@ -4,7 +4,7 @@ from .background import Background
 from .defects import Defects
 from .exposure import Exposure
 from .kernel import MatchingKernel
-from .mask import UNUSABLE, Mask
+from .mask import UNMEASURED, UNUSABLE, Mask
 from .photo_calib import AB_ZERO_POINT_NJY, PhotoCalib
 from .psf import Psf, adaptive_moments, polynomial_terms
 from .sky_map import SkyMap, Tract
@@ -12,6 +12,7 @@ from .visit_info import VisitInfo
 
 __all__ = [
     "AB_ZERO_POINT_NJY",
+    "UNMEASURED",
     "UNUSABLE",
     "Background",
     "Defects",

@@ -37,6 +37,9 @@ class Mask(IntFlag):
 UNUSABLE = Mask.BAD | Mask.SAT | Mask.CR | Mask.EDGE | Mask.NO_DATA
 """Pixels whose value does not measure the sky."""
 
+UNMEASURED = UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE
+"""Pixels of a difference image that fits of its sources leave out."""
+
 
 def renumbered(mask: NDArray[Any], bits: Mapping[int, int]) -> NDArray[np.int32]:
     """Return a mask of a file with the bits of `Mask`.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from prompt_processing.images import UNUSABLE, Exposure, Mask, Psf
+from prompt_processing.images import UNMEASURED, Exposure, Psf
 from prompt_processing.imaging.psf_stamps import SplinePsf, shifted_stamp, spline_at
 from prompt_processing.imaging.row_bands import in_bands
 
@@ -90,7 +90,7 @@ def with_photon_noise(
         return out
     spline = SplinePsf.of(difference.psf)
     radius = min(int(np.clip(math.ceil(1.5 * difference.psf.fwhm_at()), 5, 14)), difference.psf.size // 2)
-    unusable = np.int32(int(UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE))
+    unusable = np.int32(int(UNMEASURED))
     at = np.ascontiguousarray(x, np.float64), np.ascontiguousarray(y, np.float64)
 
     def add(start: int, stop: int) -> None:

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from prompt_processing.images import UNUSABLE, Exposure, Mask
+from prompt_processing.images import UNMEASURED, Exposure
 from prompt_processing.imaging.psf_stamps import SplinePsf, shifted_stamp, spline_at
 from prompt_processing.imaging.row_bands import in_bands
 
@@ -80,7 +80,7 @@ def with_companions(difference: Exposure, peaks: NDArray[np.void], threshold: fl
         return peaks
     height, width = difference.shape
     fwhm = difference.psf.fwhm_at((width - 1) / 2, (height - 1) / 2)
-    planes = int(UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE)
+    planes = int(UNMEASURED)
     spline = SplinePsf.of(difference.psf)
     field = _Field(difference, spline, fwhm, fit_radius(fwhm), planes, threshold)
     neighbours = Neighbours.of(difference, peaks, spline, field.radius, planes)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from prompt_processing.images import UNUSABLE, Exposure, Mask
+from prompt_processing.images import UNMEASURED, Exposure, Mask
 from prompt_processing.imaging.psf_stamps import SplinePsf, spline_at
 
 from .dia_measurement import fit_radius, trail_window
@@ -171,7 +171,7 @@ def _cut(
     radius = fit_radius(fwhm)
     size = trail_window(line.length, radius)
     data, noise = np.empty((size, size)), np.empty((size, size))
-    planes = np.int32(int(UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE))
+    planes = np.int32(int(UNMEASURED))
     x, y = round(line.x), round(line.y)
     cut(difference.image, difference.variance, difference.mask, planes, x, y, data, noise)
     keep_band(noise, line.length, line.angle, float(radius))

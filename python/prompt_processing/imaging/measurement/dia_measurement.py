@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from prompt_processing.images import UNUSABLE, Exposure, Mask
+from prompt_processing.images import UNMEASURED, Exposure
 from prompt_processing.imaging.psf_stamps import SplinePsf, shifted_stamp, spline_at
 from prompt_processing.imaging.row_bands import in_bands
 
@@ -89,7 +89,7 @@ def measure_dia_sources(
     height, width = difference.shape
     fwhm = difference.psf.fwhm_at((width - 1) / 2, (height - 1) / 2)
     radius = fit_radius(fwhm)
-    planes = int(UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE)
+    planes = int(UNMEASURED)
     neighbours = Neighbours.of(difference, peaks, spline, radius, planes)
 
     def measure(start: int, stop: int) -> None:

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from prompt_processing.images import UNUSABLE, Exposure, Mask, Psf
+from prompt_processing.images import UNMEASURED, Exposure, Mask, Psf
 from prompt_processing.imaging.difference.block_convolution import (
     BlockGrid,
     PolynomialSpectra,
@@ -98,7 +98,7 @@ def _usable(difference: Exposure) -> tuple[NDArray[np.bool_], NDArray[np.float32
 
     Pixels at the image's edge are usable here; the filters judge them later.
     """
-    planes = np.int32(int(UNUSABLE & ~Mask.EDGE | Mask.SAT_TEMPLATE | Mask.STREAK))
+    planes = np.int32(int(UNMEASURED | Mask.STREAK))
     usable, image = np.empty(difference.shape, np.bool_), np.empty(difference.shape, np.float32)
     in_bands(
         lambda start, stop: _find_usable(
