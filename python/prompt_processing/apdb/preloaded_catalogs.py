@@ -57,6 +57,7 @@ def open_apdb(uri: str) -> Apdb:
         if not isinstance(apdb, ApdbSql):
             # Cassandra's client connects at the first query.
             apdb.containsVisitDetector(0, 0)
+    # Each kind of database and each part of a configuration has exceptions of its own; the others go on.
     except Exception as exc:
         if (problem := configuration_problem(uri, exc)) is not None:
             raise NonRetriableError(problem, "useless") from exc

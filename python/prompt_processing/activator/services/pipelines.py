@@ -277,6 +277,7 @@ class PipelineRun:
         runner = MPGraphExecutor(num_proc=1, timeout=_THIRTY_DAYS, quantum_executor=watched, fail_fast=True)
         try:
             self._executor.run_pipeline(self._graph, graph_executor=runner, provenance_dataset_ref=provenance)
+        # The executor wraps whatever a task raised; the first failure is the one to report.
         except Exception as error:
             if watched.failure is not None:
                 _hand_over_rest(outputs)

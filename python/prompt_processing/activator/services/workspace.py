@@ -166,6 +166,7 @@ class Workspace:
         start = time.monotonic()
         try:
             self._run_first_preprocessing()
+        # Any failure has its metrics too; an interruption leaves no time for them.
         except Exception:
             self._put_metrics(time.monotonic() - start)
             raise

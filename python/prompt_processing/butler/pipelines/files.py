@@ -89,6 +89,7 @@ def read_pipeline(path: str) -> Pipeline:
     except FileNotFoundError as error:
         # The missing file may be an import of this one.
         raise FileNotFoundError(f"Pipeline {path} cannot be read: no such file: {error}") from error
+    # YAML, imports and stores have exceptions of their own.
     except Exception as error:
         raise PipelineError(f"Pipeline {path} cannot be read: {type(error).__name__}: {error}") from error
 

@@ -211,6 +211,7 @@ class PipelineLibrary:
 def _unusable(path: str) -> Iterator[None]:
     try:
         yield
+    # Tasks are imported and configured here: their code may raise anything.
     except Exception as error:
         raise PipelineError(f"Pipeline {path} is unusable: {type(error).__name__}: {error}") from error
 
