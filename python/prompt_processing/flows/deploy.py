@@ -99,7 +99,7 @@ def deploy(
     plans
         Schedules by flow; `None` for a flow that is started by hand.
     pool
-        Work pool; it is made if there is none.
+        Work pool; created if missing.
 
     Raises
     ------

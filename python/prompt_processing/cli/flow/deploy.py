@@ -32,7 +32,7 @@ from prompt_processing.flows.table import FLOWS
     metavar="FILE",
     help="YAML: parameters and times by flow.",
 )
-@click.option("--pool", default="day", show_default=True, help="Work pool; it is made if there is none.")
+@click.option("--pool", default="day", show_default=True, help="Work pool; created if missing.")
 @click.option("--dry-run", is_flag=True, help="Check the schedules, and register nothing.")
 def main(names: tuple[str, ...], schedules: Path | None, pool: str, dry_run: bool) -> None:
     """Register flows as deployments, so that a Prefect server runs them at their times.
