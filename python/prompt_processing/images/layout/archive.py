@@ -7,10 +7,8 @@ processor time and room. There is no date of writing, so that the same object al
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,33 +29,16 @@ from lsst.images.serialization import (
 )
 from numpy.typing import NDArray
 
+from .extensions import Extension, index_of, plain, tiled, without_times
 from .projection import write_cards
-from .tiles import ZBLANK, CompressedTiles, compress_floats, compress_integers
+from .tiles import CompressedTiles, compress_floats, compress_integers
 
 __all__ = ["FieldArchive"]
 
 _FORMAT_VERSION = 1
 _JSON = "JSON"
-_BLOCK = 2880
-_GZIP = b"\x1f\x8b"
-_GZIP_TIME = slice(4, 8)
-"""Bytes of a compressed row that hold the time."""
 
 HeaderUpdate = Callable[[fits.Header], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Extension:
-    name: str
-    version: int
-    is_compressed: bool
-    header: bytes
-    parts: tuple[bytes, ...]
-    """Content in order, not joined: an image has tens of megabytes."""
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.parts))
 
 
 class FieldArchive(OutputArchive[PointerModel]):
@@ -84,7 +65,7 @@ class FieldArchive(OutputArchive[PointerModel]):
         self._update_primary = update_primary
         self._wcs = wcs
         self._wcs_cards = ""
-        self._extensions: list[_Extension] = []
+        self._extensions: list[Extension] = []
         self._targets: list[bytes] = []
         self._pointers: dict[Hashable, PointerModel] = {}
         self._frame_sets: list[tuple[Any, PointerModel]] = []
@@ -107,9 +88,9 @@ class FieldArchive(OutputArchive[PointerModel]):
             primary.set(keyword, 0)
         primary.set("DATAMODL", tree.schema_url, "schema URL")
         self._update_primary(primary)
-        index, start = self._index(len(primary.tostring()))
+        index, start = index_of(self._extensions, len(primary.tostring()))
         json_row = index.data[-1]
-        index_extension = _plain(index, "INDEX", 1)
+        index_extension = plain(index, "INDEX", 1)
         values = (
             start,
             len(index_extension.header) + index_extension.size,
@@ -186,7 +167,7 @@ class FieldArchive(OutputArchive[PointerModel]):
                 quantize_level=0.0,
             )
             self._add(hdu, extname, version, _both(update_header, self._replace_wcs), is_compressed=True)
-            self._extensions[-1] = _without_times(self._extensions[-1], array.shape[0])
+            self._extensions[-1] = without_times(self._extensions[-1], array.shape[0])
         else:
             if array.ndim == 2:
                 update_header = _both(update_header, self._replace_wcs)
@@ -245,7 +226,7 @@ class FieldArchive(OutputArchive[PointerModel]):
         is_compressed: bool = False,
     ) -> None:
         update_header(hdu.header)
-        self._extensions.append(_plain(hdu, name, version, is_compressed))
+        self._extensions.append(plain(hdu, name, version, is_compressed))
 
     def _add_tiles(
         self,
@@ -256,60 +237,12 @@ class FieldArchive(OutputArchive[PointerModel]):
         dither_seed: int | None,
         update_header: HeaderUpdate,
     ) -> None:
-        rows, columns = array.shape
-        table = tiles.table()
-        values: dict[str, Any] = {
-            "XTENSION": "BINTABLE",
-            "BITPIX": 8,
-            "NAXIS": 2,
-            "NAXIS1": len(table) // rows,
-            "NAXIS2": rows,
-            "PCOUNT": tiles.size,
-            "GCOUNT": 1,
-            "TFIELDS": 1 if dither_seed is None else 3,
-            "TTYPE1": "COMPRESSED_DATA",
-            "TFORM1": f"1PB({int(tiles.sizes.max())})",
-        }
-        if dither_seed is not None:
-            values |= {"TTYPE2": "ZSCALE", "TFORM2": "1D", "TTYPE3": "ZZERO", "TFORM3": "1D"}
-        values |= {
-            "ZIMAGE": True,
-            "ZCMPTYPE": "RICE_1",
-            "ZBITPIX": 32 if dither_seed is None else -32,
-            "ZNAXIS": 2,
-            "ZNAXIS1": columns,
-            "ZNAXIS2": rows,
-            "ZTILE1": columns,
-            "ZTILE2": 1,
-            "ZNAME1": "BLOCKSIZE",
-            "ZVAL1": 32,
-            "ZNAME2": "BYTEPIX",
-            "ZVAL2": 4,
-        }
-        if dither_seed is not None:
-            values |= {"ZQUANTIZ": "SUBTRACTIVE_DITHER_2", "ZDITHER0": dither_seed, "ZBLANK": ZBLANK}
-        values["EXTNAME"] = name
-        if version > 1:
-            values["EXTVER"] = version
         header = fits.Header()
         update_header(header)
         strip_wcs_cards(header)
-        text = "".join(
-            [
-                *(_card(keyword, value) for keyword, value in values.items()),
-                header.tostring(endcard=False, padding=False),
-                self._cards_of_wcs(),
-                f"{'END':80}",
-            ]
-        )
+        further = header.tostring(endcard=False, padding=False) + self._cards_of_wcs()
         self._extensions.append(
-            _Extension(
-                name,
-                version,
-                True,
-                (text + " " * (-len(text) % _BLOCK)).encode("ascii"),
-                (table, *tiles.bands, bytes(-(len(table) + tiles.size) % _BLOCK)),
-            )
+            tiled(name, version, (array.shape[0], array.shape[1]), tiles, dither_seed, further)
         )
 
     def _replace_wcs(self, header: fits.Header) -> None:
@@ -329,68 +262,6 @@ class FieldArchive(OutputArchive[PointerModel]):
         for row, text in zip(hdu.data, texts, strict=True):
             row[_JSON] = np.frombuffer(text, np.byte)
         self._add(hdu, _JSON, 1)
-
-    def _index(self, primary_size: int) -> tuple[fits.BinTableHDU, int]:
-        """Return the table of the HDUs, and the address after the last of them."""
-        rows: list[tuple[str, int, str, bool, int, int, int]] = [("", 1, "IMAGE", False, 0, primary_size, 0)]
-        start = primary_size
-        for one in self._extensions:
-            kind = "IMAGE" if one.header.startswith(b"XTENSION= 'IMAGE") else "BINTABLE"
-            data = start + len(one.header)
-            rows.append((one.name, one.version, kind, one.is_compressed, start, data, one.size))
-            start = data + one.size
-        names, versions, kinds, compressed, headers, data_starts, sizes = zip(*rows, strict=True)
-        width = max(len(name) for name in names)
-        columns = [
-            fits.Column("EXTNAME", f"A{width}", array=np.array(names)),
-            fits.Column("EXTVER", "J", array=np.array(versions, np.int32)),
-            fits.Column("XTENSION", "A8", array=np.array(kinds)),
-            fits.Column("ZIMAGE", "L", array=np.array(compressed, bool)),
-            fits.Column("HDRADDR", "K", array=np.array(headers, np.int64)),
-            fits.Column("DATADDR", "K", array=np.array(data_starts, np.int64)),
-            fits.Column("DATSIZE", "K", array=np.array(sizes, np.int64)),
-        ]
-        return fits.BinTableHDU.from_columns(columns), start
-
-
-def _plain(hdu: Any, name: str, version: int, is_compressed: bool = False) -> _Extension:
-    """Let astropy make the bytes of a small extension."""
-    hdu.name = name
-    if version > 1:
-        hdu.header["EXTVER"] = version
-    primary = fits.PrimaryHDU()
-    file = io.BytesIO()
-    fits.HDUList([primary, hdu]).writeto(file)
-    content = file.getvalue()[len(primary.header.tostring()) :]
-    length = 0
-    while not any(content[at : at + 8] == b"END     " for at in range(length, length + _BLOCK, 80)):
-        length += _BLOCK
-    length += _BLOCK
-    return _Extension(name, version, is_compressed, content[:length], (content[length:],))
-
-
-def _card(keyword: str, value: bool | int | str) -> str:
-    """Return the text of a card; astropy's cards take fifty times as long."""
-    if isinstance(value, bool):
-        text = f"{'FT'[value]:>20}"
-    elif isinstance(value, int):
-        text = f"{value:>20}"
-    else:
-        text = f"'{value:8}'"
-    return f"{f'{keyword:8}= {text}':80}"
-
-
-def _without_times(extension: _Extension, rows: int) -> _Extension:
-    """Remove the time of compression from the rows of an image: the same object gives the same file."""
-    width = int(fits.Header.fromstring(extension.header)["NAXIS1"])
-    (content,) = extension.parts
-    places = np.frombuffer(content, ">i4", rows * width // 4).reshape(rows, -1)[:, :2]
-    data = bytearray(content)
-    for size, start in places:
-        begin = rows * width + int(start)
-        if size >= _GZIP_TIME.stop and data[begin : begin + len(_GZIP)] == _GZIP:
-            data[begin + _GZIP_TIME.start : begin + _GZIP_TIME.stop] = bytes(4)
-    return replace(extension, parts=(bytes(data),))
 
 
 def _both(first: HeaderUpdate, second: HeaderUpdate) -> HeaderUpdate:
