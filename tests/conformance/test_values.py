@@ -20,7 +20,7 @@ from prompt_processing.fanout.config import DetectorMap
 from prompt_processing.operators.site_values.convert import convert_files
 from prompt_processing.operators.site_values.rules import ValuesError
 from prompt_processing.operators.site_values.worker import RULES
-from prompt_processing.services.software import Software
+from prompt_processing.services.checking_tools import CheckingTools
 from prompt_processing.settings.pipelines import parse_selection
 
 pytestmark = pytest.mark.services
@@ -51,7 +51,7 @@ def render(chart_tree: ChartTree, tmp_path: Path) -> Render:
 
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_converted_values_render_to_manifests_that_their_apis_take(
-    render: Render, chart_software: Software, tmp_path: Path, name: str
+    render: Render, chart_software: CheckingTools, tmp_path: Path, name: str
 ) -> None:
     manifests = tmp_path / "manifests.yaml"
     manifests.write_text(render(name))

@@ -13,9 +13,9 @@ from chart_fixtures import only
 
 from prompt_delivery.deployment.helm import ChartTree
 from prompt_delivery.deployment.manifests import read_manifests
+from prompt_processing.services.checking_tools import CheckingTools
 from prompt_processing.services.installation import MissingSoftwareError
 from prompt_processing.services.programs import Program
-from prompt_processing.services.software import Software
 
 pytestmark = pytest.mark.services
 
@@ -93,7 +93,7 @@ BAD_NIGHTS: dict[str, dict[str, str]] = {
 def promtool() -> Program:
     """Prometheus's own evaluator."""
     try:
-        return Software().promtool()
+        return CheckingTools().promtool()
     except MissingSoftwareError as error:
         if os.environ.get("CI"):
             pytest.fail(f"The alert rules cannot be tested: {error}")

@@ -20,7 +20,7 @@ from prompt_processing.butler_writer.metrics import WriterMetrics
 from prompt_processing.fanout.metrics import FanOutMetrics
 from prompt_processing.fanout.streams import StreamMetrics
 from prompt_processing.raw_microservice.metrics import MicroserviceMetrics
-from prompt_processing.services.software import Software
+from prompt_processing.services.checking_tools import CheckingTools
 from prompt_processing.telemetry.metrics import Metrics
 
 pytestmark = pytest.mark.services
@@ -31,7 +31,7 @@ POD = "template.spec.containers.0"
 
 
 def test_each_manifest_is_taken_by_its_own_api(
-    rendered: dict[tuple[str, str], str], chart_software: Software, tmp_path: Path
+    rendered: dict[tuple[str, str], str], chart_software: CheckingTools, tmp_path: Path
 ) -> None:
     files = []
     for (chart, where), manifests in rendered.items():
@@ -99,7 +99,7 @@ def test_each_manifest_is_taken_by_its_own_api(
 )
 def test_mistake_in_a_manifest_is_found_and_named(
     rendered: dict[tuple[str, str], str],
-    chart_software: Software,
+    chart_software: CheckingTools,
     tmp_path: Path,
     chart: str,
     kind: str,
@@ -121,7 +121,7 @@ def test_mistake_in_a_manifest_is_found_and_named(
     assert f"{kind}/{changed['metadata']['name']}" in str(caught.value)
 
 
-def test_unknown_kind_is_refused(chart_software: Software, tmp_path: Path) -> None:
+def test_unknown_kind_is_refused(chart_software: CheckingTools, tmp_path: Path) -> None:
     file = tmp_path / "unknown.yaml"
     file.write_text("{apiVersion: example.org/v1, kind: Surprise, metadata: {name: a}}")
     with pytest.raises(ManifestError, match="Surprise"):
@@ -251,7 +251,7 @@ def _merged(mappings: Any) -> dict[str, Any]:
 
 
 def test_rules_and_dashboard_ask_for_all_metrics_that_are_exported_and_no_others(
-    rendered: dict[tuple[str, str], str], chart_software: Software, tmp_path: Path
+    rendered: dict[tuple[str, str], str], chart_software: CheckingTools, tmp_path: Path
 ) -> None:
     file = tmp_path / "monitoring.yaml"
     file.write_text(rendered["charts/prompt-monitoring", "full"])

@@ -15,6 +15,7 @@ from chart_fixtures import only
 from chart_world import HOST, ChartWorld
 from lsst.daf.butler import Butler
 from real_central import use_environment
+from real_services import required
 
 from prompt_delivery.deployment.helm import ChartTree
 from prompt_delivery.deployment.manifests import read_manifests
@@ -101,7 +102,7 @@ def test_visit_posted_to_what_the_knative_chart_starts_is_processed(chart_world:
 
 
 def test_announced_visit_goes_through_all_that_the_other_charts_start(
-    chart_world: ChartWorld, chart_software: Software, new_name: Callable[[str], str]
+    chart_world: ChartWorld, new_name: Callable[[str], str]
 ) -> None:
     kafka = chart_world.kafka
     topics = {name: new_name(name) for name in ("next-visit", "outputs", "entered")}
@@ -112,7 +113,7 @@ def test_announced_visit_goes_through_all_that_the_other_charts_start(
     redis = chart_world.start(
         chart_world.render("prompt-redis", {"port": redis_port}),
         "StatefulSet",
-        program=chart_software.redis(),
+        program=required("Redis", Software().redis),
     )
     microservice = chart_world.start(
         chart_world.render(

@@ -13,8 +13,8 @@ from made_once import made_once
 from prompt_delivery.deployment.cli import renderings
 from prompt_delivery.deployment.helm import ChartTree
 from prompt_delivery.deployment.manifests import Container, Manifest, containers, read_manifests
+from prompt_processing.services.checking_tools import CheckingTools
 from prompt_processing.services.installation import MissingSoftwareError
-from prompt_processing.services.software import Software
 
 PROJECT = Path(__file__).parents[2]
 
@@ -27,11 +27,11 @@ class EverySecret(dict[str, str]):
 
 
 @pytest.fixture(scope="session")
-def chart_software() -> Software:
+def chart_software() -> CheckingTools:
     """Helm and the validator, installed."""
-    software = Software()
+    software = CheckingTools()
     try:
-        software.install_tools()
+        software.install()
     except MissingSoftwareError as error:
         if os.environ.get("CI"):
             pytest.fail(f"The charts cannot be tested: {error}")
@@ -40,14 +40,14 @@ def chart_software() -> Software:
 
 
 @pytest.fixture(scope="session")
-def chart_tree(chart_software: Software, tmp_path_factory: pytest.TempPathFactory) -> ChartTree:
+def chart_tree(chart_software: CheckingTools, tmp_path_factory: pytest.TempPathFactory) -> ChartTree:
     """The project's charts."""
     return ChartTree(PROJECT, tmp_path_factory.mktemp("charts"), chart_software)
 
 
 @pytest.fixture(scope="session")
 def rendered(
-    chart_software: Software, tmp_path_factory: pytest.TempPathFactory
+    chart_software: CheckingTools, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], str]:
     """All manifests, by chart and environment or example."""
 

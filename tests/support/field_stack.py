@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from prompt_processing.services.software import default_folder
+from prompt_processing.services.installer import default_folder
 
 _PACKAGES = ("lsst-daf-butler", "lsst-images", "lsst-resources", "lsst-sphgeom", "lsst-utils", "galsim")
 _FURTHER = (

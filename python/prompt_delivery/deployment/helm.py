@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from prompt_processing.services.software import Software
+from prompt_processing.services.checking_tools import CheckingTools
 
 __all__ = ["ChartTree", "HelmError"]
 
@@ -31,9 +31,9 @@ class ChartTree:
         Finds Helm.
     """
 
-    def __init__(self, project: Path, folder: Path, software: Software | None = None) -> None:
+    def __init__(self, project: Path, folder: Path, software: CheckingTools | None = None) -> None:
         self._folder = folder
-        self._helm = str((software or Software()).helm().path)
+        self._helm = str((software or CheckingTools()).helm().path)
         self._complete: set[str] = set()
         for name in ("charts", "applications", "argocd"):
             if (project / name).is_dir():

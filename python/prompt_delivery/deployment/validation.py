@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from prompt_processing.services.software import Software
+from prompt_processing.services.checking_tools import CheckingTools
 
 __all__ = ["ManifestError", "queried_metrics", "validate_manifests"]
 
@@ -15,7 +15,7 @@ class ManifestError(ValueError):
     """Manifests are invalid; the message has a line for each error."""
 
 
-def validate_manifests(files: Sequence[Path], software: Software | None = None) -> str:
+def validate_manifests(files: Sequence[Path], software: CheckingTools | None = None) -> str:
     """Check manifests strictly.
 
     Parameters
@@ -35,10 +35,10 @@ def validate_manifests(files: Sequence[Path], software: Software | None = None) 
     ManifestError
         Raised with all errors.
     """
-    return _run(files, software or Software())
+    return _run(files, software or CheckingTools())
 
 
-def queried_metrics(files: Sequence[Path], software: Software | None = None) -> set[str]:
+def queried_metrics(files: Sequence[Path], software: CheckingTools | None = None) -> set[str]:
     """Return the names of the metrics that alert rules and dashboards query.
 
     Parameters
@@ -51,10 +51,10 @@ def queried_metrics(files: Sequence[Path], software: Software | None = None) -> 
     ManifestError
         Raised if an expression is not PromQL.
     """
-    return set(_run(files, software or Software(), "-metrics").split())
+    return set(_run(files, software or CheckingTools(), "-metrics").split())
 
 
-def _run(files: Sequence[Path], software: Software, *options: str) -> str:
+def _run(files: Sequence[Path], software: CheckingTools, *options: str) -> str:
     command = [
         str(software.manifest_validator().path),
         "-crds",

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .checking_tools import CheckingTools
 from .installation import MissingSoftwareError
+from .installer import default_folder
 from .server import ServerFailedError
-from .software import Software, default_folder
+from .software import Software
 from .stack import SERVICES, ServiceStack
 
 __all__ = ["main"]
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(f"export {name}={shlex.quote(value)}")
             case "install":
                 software.install()
-                software.install_tools()
+                CheckingTools().install()
                 software.install_edge()
                 software.install_notebooks()
                 software.chromium()

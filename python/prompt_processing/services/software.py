@@ -2,53 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 from pathlib import Path
 
-from .installation import (
-    MissingSoftwareError,
-    debian_packages,
-    go_module_files,
-    go_program,
-    go_program_from_sources,
-    locked,
-    maven_file,
-    maven_libraries,
-    npm_program,
-)
-from .programs import Program, answer_of, has_statistics, libraries_below, postgresql_folders
-from .versions import Versions, version_numbers
+from .installation import locked, maven_file, npm_program
+from .installer import Installer
+from .programs import Program, answer_of, has_statistics, postgresql_folders
+from .versions import version_numbers
 
-__all__ = ["Software", "default_folder"]
+__all__ = ["Software"]
 
 
-def default_folder() -> Path:
-    """Return the servers' folder: ``PROMPT_PROCESSING_SERVICES``, or the project's ``.services``."""
-    named = os.environ.get("PROMPT_PROCESSING_SERVICES")
-    if named:
-        return Path(named).resolve()
-    project = Path(__file__).resolve().parents[3]
-    # An installed package has no project around this file.
-    base = project if (project / "pyproject.toml").is_file() else Path.home() / ".cache" / "prompt-processing"
-    return base / ".services"
-
-
-class Software:
-    """Find programs, or install them.
-
-    Parameters
-    ----------
-    folder
-        Folder for installed programs; `default_folder` by default.
-    versions
-        Versions to look for.
-    """
-
-    def __init__(self, folder: Path | None = None, versions: Versions | None = None) -> None:
-        self.folder = folder or default_folder()
-        self.versions = versions or Versions.load()
+class Software(Installer):
+    """Programs of servers, of the edge, of notebooks and of the pages' tests."""
 
     def install(self) -> None:
         """Install missing programs of all servers.
@@ -63,20 +29,6 @@ class Software:
         self.versitygw()
         self.postgresql()
         self.redis()
-
-    def install_tools(self) -> None:
-        """Install missing tools that check charts and workflows.
-
-        Raises
-        ------
-        MissingSoftwareError
-            Raised if something cannot be installed.
-        """
-        self.helm()
-        self.manifest_validator()
-        self.resource_definitions()
-        self.actionlint()
-        self.radix_schema()
 
     def install_edge(self) -> None:
         """Install missing programs of the edge.
@@ -101,24 +53,6 @@ class Software:
         self.configurable_http_proxy()
         self.sops()
         self.age_keygen()
-
-    def java(self) -> Program:
-        """Return a Java program that can run the servers.
-
-        Raises
-        ------
-        MissingSoftwareError
-            Raised if no suitable Java is found.
-        """
-        home = os.environ.get("JAVA_HOME")
-        wanted = self.versions.apicurio.java
-        for candidate in (str(Path(home, "bin", "java")) if home else None, shutil.which("java")):
-            if candidate and version_numbers(answer_of(candidate, "-version"))[:1] >= (wanted,):
-                return Program(Path(candidate))
-        raise MissingSoftwareError(
-            f"No Java of version {wanted} or newer: install one (Debian: apt-get install "
-            f"openjdk-{wanted}-jdk-headless; macOS: brew install openjdk@{wanted}) or set JAVA_HOME."
-        )
 
     def kafka_libraries(self) -> Path:
         """Return the folder of Kafka's jars: from ``kafka-server-start.sh`` on the PATH, or installed here.
@@ -215,64 +149,6 @@ class Software:
                 return Program(Path(found))
         return self._debian(self.versions.redis.package, "usr/bin/redis-server")
 
-    def helm(self) -> Program:
-        """Return Helm.
-
-        Raises
-        ------
-        MissingSoftwareError
-            Raised if it is missing and cannot be built.
-        """
-        helm = self.versions.helm
-        found = shutil.which("helm")
-        if found and _is_helm(found, helm.minimum):
-            return Program(Path(found))
-        return self._built("helm", "helm.sh/helm/v3/cmd/helm", helm.version)
-
-    def manifest_validator(self) -> Program:
-        """Return the program of ``tools/validate-manifests``, built from its current sources.
-
-        Raises
-        ------
-        MissingSoftwareError
-            Raised if it cannot be built.
-        """
-        sources = _validator_sources()
-        digest = hashlib.sha256()
-        for path in sorted((*sources.glob("*.go"), *sources.glob("go.*"))):
-            digest.update(path.read_bytes())
-        target = self.folder / f"validate-manifests-{digest.hexdigest()[:12]}" / "validate-manifests"
-        with locked(self.folder):
-            if not target.is_file():
-                for old in self.folder.glob("validate-manifests-*"):
-                    shutil.rmtree(old)
-                go_program_from_sources(sources, target)
-        return Program(target)
-
-    def promtool(self) -> Program:
-        """Return the program that evaluates alert rules.
-
-        Raises
-        ------
-        MissingSoftwareError
-            Raised if it is missing and cannot be installed.
-        """
-        if found := shutil.which("promtool"):
-            return Program(Path(found))
-        return self._debian(self.versions.prometheus.package, "usr/bin/promtool")
-
-    def actionlint(self) -> Program:
-        """Return the program that checks workflows.
-
-        Raises
-        ------
-        MissingSoftwareError
-            Raised if it is missing and cannot be built.
-        """
-        return self._go_program(
-            "actionlint", "github.com/rhysd/actionlint/cmd/actionlint", self.versions.actionlint.version
-        )
-
     def caddy(self) -> Program:
         """Return the web server of the edge.
 
@@ -365,92 +241,3 @@ class Software:
         # Fonts that the machine does not have came with the browser.
         fonts = {"FONTCONFIG_SYSROOT": str(root)} if (root / "etc/fonts/fonts.conf").is_file() else {}
         return Program(unpacked.path, {**unpacked.environment, **fonts})
-
-    def resource_definitions(self) -> Path:
-        """Return the folder of the resource definitions of Argo CD and KEDA.
-
-        Raises
-        ------
-        MissingSoftwareError
-            Raised if they are missing and cannot be fetched.
-        """
-        argo_cd = self.versions.argo_cd.version
-        # The validator is built with types of the same version.
-        keda = _required_module("github.com/kedacore/keda/v2")
-        target = self.folder / f"definitions-argo-cd-{argo_cd}-keda-{keda}"
-        with locked(self.folder):
-            if not target.is_dir():
-                go_module_files(
-                    [
-                        ("github.com/argoproj/argo-cd/v3", argo_cd, "manifests/crds/app*-crd.yaml"),
-                        ("github.com/kedacore/keda/v2", keda, "config/crd/bases/keda.sh_scaledjobs.yaml"),
-                    ],
-                    target,
-                )
-        return target
-
-    def radix_schema(self) -> Path:
-        """Return Radix's JSON schema of ``radixconfig.yaml``.
-
-        Raises
-        ------
-        MissingSoftwareError
-            Raised if it is missing and cannot be fetched.
-        """
-        version = self.versions.radix_operator.version
-        target = self.folder / f"radix-schema-{version}"
-        with locked(self.folder):
-            if not target.is_dir():
-                module = "github.com/equinor/radix-operator"
-                go_module_files([(module, version, "json-schema/radixapplication.json")], target)
-        return target / "radixapplication.json"
-
-    def _go_program(self, name: str, package: str, version: str) -> Program:
-        if found := shutil.which(name):
-            return Program(Path(found))
-        return self._built(name, package, version)
-
-    def _built(self, name: str, package: str, version: str) -> Program:
-        target = self.folder / f"{name}-{version}" / name
-        with locked(self.folder):
-            if not target.is_file():
-                go_program(package, version, target)
-        return Program(target)
-
-    def _java_libraries(self, name: str, *artifacts: str) -> Path:
-        """Return a folder of jars, with all that they need; it is filled when it does not exist."""
-        target = self.folder / name
-        with locked(self.folder):
-            if not target.is_dir():
-                self.java()
-                maven_libraries(artifacts, target, self.folder, self.versions.maven_dependency_plugin)
-        return target
-
-    def _debian(self, package: str, pattern: str) -> Program:
-        target = self.folder / f"debian-{package}"
-        with locked(self.folder):
-            if not target.is_dir():
-                debian_packages(package, target)
-        programs = sorted(target.glob(pattern))
-        if not programs:
-            raise MissingSoftwareError(
-                f"The package {package} has no {pattern}: remove {target} and try again."
-            )
-        return Program(programs[-1], {"LD_LIBRARY_PATH": libraries_below(target)})
-
-
-def _validator_sources() -> Path:
-    return Path(__file__).resolve().parents[3] / "tools" / "validate-manifests"
-
-
-def _required_module(module: str) -> str:
-    for line in (_validator_sources() / "go.mod").read_text(encoding="utf-8").splitlines():
-        if line.split()[:1] == [module]:
-            return line.split()[1]
-    raise MissingSoftwareError(f"{_validator_sources()}/go.mod does not name {module}.")
-
-
-def _is_helm(program: str, minimum: str) -> bool:
-    version, wanted = version_numbers(answer_of(program, "version", "--short")), version_numbers(minimum)
-    # Argo CD renders with the same major version.
-    return version[:1] == wanted[:1] and version >= wanted

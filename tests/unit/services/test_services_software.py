@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from prompt_processing.services.checking_tools import CheckingTools
 from prompt_processing.services.installation import MissingSoftwareError, go_program
+from prompt_processing.services.installer import default_folder
 from prompt_processing.services.kafka import Kafka
 from prompt_processing.services.postgresql import PostgreSql
-from prompt_processing.services.software import Software, default_folder
+from prompt_processing.services.software import Software
 from prompt_processing.services.versions import Versions, version_numbers
 
 ROOT = Path(__file__).parents[3]
@@ -53,11 +55,11 @@ def test_helm_of_the_path_is_used_if_argo_cd_has_the_same_major_version(
     tmp_path: Path, on_path: Path
 ) -> None:
     program = fake_program(on_path / "helm", "v3.18.1+gabc")
-    assert software(tmp_path).helm().path == program
+    assert CheckingTools(tmp_path / "services").helm().path == program
     for answer in ("v3.2.0+gabc", "v4.0.1+gabc"):
         fake_program(on_path / "helm", answer)
         with pytest.raises(MissingSoftwareError, match="helm is not on the PATH"):
-            software(tmp_path).helm()
+            CheckingTools(tmp_path / "services").helm()
 
 
 def test_validator_is_built_again_when_its_sources_change(tmp_path: Path, on_path: Path) -> None:
@@ -66,11 +68,11 @@ def test_validator_is_built_again_when_its_sources_change(tmp_path: Path, on_pat
     )
     old = tmp_path / "services" / "validate-manifests-0123" / "validate-manifests"
     old.parent.mkdir(parents=True)
-    made = software(tmp_path).manifest_validator().path
+    made = CheckingTools(tmp_path / "services").manifest_validator().path
     assert made.read_text() == "made\n"
     assert not old.parent.exists()
     (on_path / "go").unlink()
-    assert software(tmp_path).manifest_validator().path == made
+    assert CheckingTools(tmp_path / "services").manifest_validator().path == made
 
 
 def test_resource_definitions_come_from_the_modules_of_their_programs(tmp_path: Path, on_path: Path) -> None:
@@ -79,13 +81,13 @@ def test_resource_definitions_come_from_the_modules_of_their_programs(tmp_path: 
         (module / file).parent.mkdir(parents=True)
         (module / file).write_text("{}")
     fake_program(on_path / "go", f'{{"Dir": "{module}"}}')
-    folder = software(tmp_path).resource_definitions()
+    folder = CheckingTools(tmp_path / "services").resource_definitions()
     assert sorted(file.name for file in folder.iterdir()) == [
         "application-crd.yaml",
         "keda.sh_scaledjobs.yaml",
     ]
     (on_path / "go").unlink()
-    assert software(tmp_path).resource_definitions() == folder
+    assert CheckingTools(tmp_path / "services").resource_definitions() == folder
 
 
 @pytest.mark.parametrize("answer", ["Redis server v=6.2.1", "nonsense"])

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from real_services import required
 
-from prompt_processing.services.software import Software
+from prompt_processing.services.checking_tools import CheckingTools
 
 PROJECT = Path(__file__).parents[4]
 DIGEST = "sha256:" + "a1" * 32
@@ -32,7 +32,7 @@ def strict(schema: Any) -> Any:
 
 
 def radix_errors(configuration: Any) -> list[str]:
-    schema = strict(json.loads(required("Radix's schema", Software().radix_schema).read_text("utf-8")))
+    schema = strict(json.loads(required("Radix's schema", CheckingTools().radix_schema).read_text("utf-8")))
     # Of metadata the schema names nothing.
     schema["properties"]["metadata"] = {"required": ["name"]}
     return [one.message for one in jsonschema.Draft7Validator(schema).iter_errors(configuration)]

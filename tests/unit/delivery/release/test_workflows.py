@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from prompt_processing.services.checking_tools import CheckingTools
 from prompt_processing.services.installation import MissingSoftwareError
-from prompt_processing.services.software import Software
 
 PROJECT = Path(__file__).parents[4]
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yaml"))
@@ -49,7 +49,7 @@ def test_the_workflows_of_the_playbook_are_there() -> None:
 
 def test_actionlint_has_nothing_to_say() -> None:
     try:
-        actionlint = Software().actionlint().path
+        actionlint = CheckingTools().actionlint().path
     except MissingSoftwareError as error:
         if os.environ.get("CI"):
             raise
