@@ -17,11 +17,7 @@ from prompt_processing.nights.reading import Nights
 
 from .app import make_app
 
-__all__ = ["NIGHT_DATABASE", "OUTCOMES", "BoardOptions", "following", "serve"]
-
-NIGHT_DATABASE = "night.db"
-OUTCOMES = "outcomes"
-"""What `prompt demo` leaves in its folder."""
+__all__ = ["BoardOptions", "following", "serve"]
 
 
 @dataclass(frozen=True, slots=True)

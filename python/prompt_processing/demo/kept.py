@@ -12,14 +12,12 @@ from sqlalchemy import make_url
 
 from prompt_processing.butler.collections import Collections
 from prompt_processing.butler.opening import open_repository
+from prompt_processing.domain import night_folder
 from prompt_processing.repository.central import create_repository
 
 from .world import World
 
-__all__ = ["KEPT_APDB", "KEPT_REPOSITORY", "keep_outputs"]
-
-KEPT_REPOSITORY = "repository"
-KEPT_APDB = "apdb.db"
+__all__ = ["keep_outputs"]
 
 
 def keep_outputs(world: World) -> int:
@@ -32,7 +30,7 @@ def keep_outputs(world: World) -> int:
     count
         Number of datasets.
     """
-    root = world.folders.output / KEPT_REPOSITORY
+    root = world.folders.output / night_folder.REPOSITORY
     if root.exists():
         shutil.rmtree(root)
     create_repository(str(root))
@@ -83,6 +81,6 @@ def _keep_apdb(world: World) -> None:
         # A copy of the file alone would lack what is still in SQLite's journal.
         with (
             sqlite3.connect(path) as source,
-            sqlite3.connect(world.folders.output / KEPT_APDB) as kept,
+            sqlite3.connect(world.folders.output / night_folder.APDB) as kept,
         ):
             source.backup(kept)

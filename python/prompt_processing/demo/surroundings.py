@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
+from prompt_processing.domain import night_folder
+
 from .processes import Processes
 
 __all__ = ["ALERT_TOPIC", "NEXT_VISIT_TOPIC", "Folders", "RepositoryPlace", "Surroundings"]
@@ -38,7 +40,7 @@ class Folders:
     @property
     def alerts(self) -> Path:
         """The alerts as read back, one file each."""
-        return self.output / "alerts"
+        return self.output / night_folder.ALERTS
 
     @property
     def pictures(self) -> Path:
@@ -48,12 +50,12 @@ class Folders:
     @property
     def outcomes(self) -> Path:
         """Outcomes as the workers publish them."""
-        return self.output / "outcomes"
+        return self.output / night_folder.OUTCOMES
 
     @property
     def night_database(self) -> Path:
         """Database of the night, for the pages that show it."""
-        return self.output / "night.db"
+        return self.output / night_folder.DATABASE
 
     @property
     def work(self) -> Path:

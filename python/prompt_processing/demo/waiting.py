@@ -11,6 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from prompt_processing.services.private import write_private
+
 from .story import DemoOptions
 from .world import World
 
@@ -32,8 +34,7 @@ def stay(options: DemoOptions, world: World, console: Console) -> None:
     exports = _exports(world.environment)
     path = world.folders.output / "environment.sh"
     # It may hold credentials.
-    path.touch(mode=0o600)
-    path.write_text(exports)
+    write_private(path, exports)
     log = world.folders.logs / f"{'activator' if options.platform == 'knative' else 'worker-1'}.log"
     console.print(
         f"""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from prompt_processing.domain import night_folder
+
 __all__ = ["NightData"]
 
 
@@ -42,9 +44,9 @@ class NightData:
             return next((output / name for name in names if (output / name).exists()), None)
 
         return cls(
-            repository=first("repository", "repo"),
-            nights=first("night.db"),
-            alerts=first("alerts", "night/alerts"),
+            repository=first(night_folder.REPOSITORY, "repo"),
+            nights=first(night_folder.DATABASE),
+            alerts=first(night_folder.ALERTS, "night/alerts"),
             instruments=first("cameras"),
             raws=first("observatory/tonight"),
         )

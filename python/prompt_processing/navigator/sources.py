@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from prompt_processing.apdb.failures import short_reason
 from prompt_processing.butler.opening import open_repository
 from prompt_processing.butler.types import use_butler_types
+from prompt_processing.domain import night_folder
 from prompt_processing.domain.errors import PromptError
 from prompt_processing.nights.reading import Nights, NightsUnavailableError
 
@@ -31,10 +32,6 @@ __all__ = ["Places", "Sources", "UnavailableError"]
 
 _LOG = logging.getLogger("lsst.prompt_processing.navigator")
 
-_KEPT_REPOSITORY = "repository"
-_KEPT_APDB = "apdb.db"
-_KEPT_NIGHTS = "night.db"
-_KEPT_ALERTS = "alerts"
 _PIXEL_CACHE_BYTES = 400_000_000
 """Pixels that are kept for all sessions together: two detectors' images at full resolution."""
 _MOST_IMAGES = 200
@@ -90,12 +87,13 @@ class Places:
             path = output.resolve() / name
             return path if path.exists() else None
 
-        repository, apdb, nights = found(_KEPT_REPOSITORY), found(_KEPT_APDB), found(_KEPT_NIGHTS)
+        names = (night_folder.REPOSITORY, night_folder.APDB, night_folder.DATABASE)
+        repository, apdb, nights = map(found, names)
         return cls(
             repository=None if repository is None else str(repository),
             nights=None if nights is None else f"sqlite:///{nights}",
             apdb=None if apdb is None else f"sqlite:///{apdb}",
-            alerts=found(_KEPT_ALERTS),
+            alerts=found(night_folder.ALERTS),
         )
 
     def with_given(self, **given: Any) -> Places:

@@ -67,17 +67,16 @@ def main(place: str, port: int, address: str, prefix: str, workers: int, late_af
     Nothing is written, and all replicas show the same. If the database does not answer, the page stays, says
     of when the data are, and recovers. There is no login: publish the port only behind a proxy that has one.
     """
-    from prompt_processing.board.serve import NIGHT_DATABASE, OUTCOMES, BoardOptions, following, serve
+    from prompt_processing.board.serve import BoardOptions, following, serve
+    from prompt_processing.domain.night_folder import DATABASE, OUTCOMES
     from prompt_processing.nights.tables import database_url
 
     folder, database = None, place
     if Path(place).is_dir():
-        database = str(Path(place) / NIGHT_DATABASE)
+        database = str(Path(place) / DATABASE)
         folder = Path(place) / OUTCOMES
         if not folder.is_dir() and not Path(database).exists():
-            raise click.ClickException(
-                f"{place} has neither {OUTCOMES} nor {NIGHT_DATABASE}: no night is in it."
-            )
+            raise click.ClickException(f"{place} has neither {OUTCOMES} nor {DATABASE}: no night is in it.")
     try:
         database_url(database)
     except ValueError as error:

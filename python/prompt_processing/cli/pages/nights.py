@@ -8,8 +8,8 @@ import click
 
 from prompt_processing.cli.command import Command
 from prompt_processing.cli.options import NIGHT
+from prompt_processing.domain.night_folder import DATABASE
 
-_FILE_IN_DEMO = "night.db"
 _database = click.option(
     "--database",
     envvar="NIGHTS_DATABASE",
@@ -131,4 +131,4 @@ def prune(database: str | None, keep_days: int | None, before: str | None, dry_r
 
 
 def _file_in_folder(place: str) -> str:
-    return str(Path(place) / _FILE_IN_DEMO) if Path(place).is_dir() else place
+    return str(Path(place) / DATABASE) if Path(place).is_dir() else place

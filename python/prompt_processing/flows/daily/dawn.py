@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prompt_processing.domain import night_folder
+
 from ..errors import FlowError
 from ..flow import flow
 from ..run import FlowRun
@@ -191,7 +193,7 @@ def _processed_by(night: DemoNight) -> dict[str, Any]:
         day = int(night.reported.replace("-", ""))
         visits = nights.visits(day, 1).rows
         found = nights.detectors(visits[0].group, instrument=night.instrument, limit=500) if visits else ()
-    outcomes = night.folder / "outcomes"
+    outcomes = night.folder / night_folder.OUTCOMES
     detectors = tuple(sorted({one.detector for one in found}))
     return {"detectors": detectors} | ({"outcomes": outcomes} if outcomes.is_dir() else {})
 

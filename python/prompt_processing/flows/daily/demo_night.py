@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from prompt_processing.butler.opening import open_repository
+from prompt_processing.domain import night_folder
 
 from ..errors import FlowError
 
@@ -54,7 +55,7 @@ class DemoNight:
     @property
     def repository(self) -> Path:
         """Repository of the kept outputs."""
-        return self.folder / "repository"
+        return self.folder / night_folder.REPOSITORY
 
     @property
     def apdb(self) -> str:
@@ -64,12 +65,12 @@ class DemoNight:
     @property
     def alerts(self) -> Path:
         """Folder of the alerts."""
-        return self.folder / "alerts"
+        return self.folder / night_folder.ALERTS
 
     @property
     def database(self) -> str:
         """Database of nights."""
-        return str(self.folder / "night.db")
+        return str(self.folder / night_folder.DATABASE)
 
     def environment(self) -> dict[str, str]:
         """Return the variables of the worker's environment, from the demo's ``environment.sh``."""
@@ -106,9 +107,9 @@ def find_demo_night(folder: Path) -> DemoNight:
     from prompt_processing.archive.nights import NightInterval
 
     folder = folder.absolute()
-    chain = _output_chain(folder / "repository")
+    chain = _output_chain(folder / night_folder.REPOSITORY)
     instrument, _, rest = chain.partition("/")
-    reported, first, n_visits = _last_night(folder / "night.db")
+    reported, first, n_visits = _last_night(folder / night_folder.DATABASE)
     observed = NightInterval.at(first, instrument)
     return DemoNight(
         folder, instrument, chain, rest[-_DATE:], _hyphenated(reported), _hyphenated(observed), n_visits
