@@ -15,6 +15,7 @@ from lsst.sphgeom import ConvexPolygon
 from scipy.spatial import ConvexHull
 
 from prompt_processing.butler.collections import Collections
+from prompt_processing.domain.clock import day_text
 from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments.camera import Camera, Detector
 from prompt_processing.instruments.errors import HeaderError, RawFileError
@@ -316,8 +317,7 @@ def check_complete(path: Path) -> None:
 
 
 def _night_timespan(observation: Observation) -> Timespan:
-    text = str(observation.day_obs)
-    noon = Time(f"{text[:4]}-{text[4:6]}-{text[6:]}T12:00:00", format="isot", scale="tai")
+    noon = Time(f"{day_text(observation.day_obs)}T12:00:00", format="isot", scale="tai")
     return Timespan(noon, noon + TimeDelta(86400.0, format="sec"))
 
 

@@ -42,7 +42,7 @@ def read_model_package(path: str | Path) -> ModelPackage:
     Raises
     ------
     StackFileError
-        Raised if it is no ZIP archive, or the model in it is no JSON object.
+        Raised if it is not a ZIP archive, or the model in it is not a JSON object.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -53,13 +53,13 @@ def read_model_package(path: str | Path) -> ModelPackage:
             with archive.open(ours[0]) as file:
                 text = file.read(_LARGEST + 1)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise StackFileError(f"{path} is no readable ZIP archive of a model: {error}") from error
+        raise StackFileError(f"{path} is not a readable ZIP archive of a model: {error}") from error
     if len(text) > _LARGEST:
         raise StackFileError(f"{ours[0]} in {path} has more than {_LARGEST} bytes.")
     try:
         fields = json.loads(text)
     except ValueError as error:
-        raise StackFileError(f"{ours[0]} in {path} is no JSON: {error}") from error
+        raise StackFileError(f"{ours[0]} in {path} is not JSON: {error}") from error
     if not isinstance(fields, dict):
-        raise StackFileError(f"{ours[0]} in {path} is no JSON object.")
+        raise StackFileError(f"{ours[0]} in {path} is not a JSON object.")
     return ModelPackage(fields, files)

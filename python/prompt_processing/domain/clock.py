@@ -94,3 +94,9 @@ def night(when: float | Time) -> str:
     """
     unix_tai = utc_to_tai(when) if isinstance(when, int | float) else float(when.unix_tai)
     return datetime.fromtimestamp(unix_tai - _TWELVE_HOURS, UTC).strftime("%Y-%m-%d")
+
+
+def day_text(day: int) -> str:
+    """Return a day such as 20261128 as ``2026-11-28``."""
+    text = f"{day:08d}"
+    return f"{text[:-4]}-{text[-4:-2]}-{text[-2:]}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["day_text", "escaped", "facts", "number", "sexagesimal", "table", "utc"]
+__all__ = ["escaped", "facts", "number", "sexagesimal", "table", "utc"]
 
 _LONGEST = 400
 
@@ -77,12 +77,6 @@ def utc(seconds: float | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     if seconds is None or not math.isfinite(seconds) or not 0 <= seconds < 4e9:
         return "–"
     return datetime.fromtimestamp(seconds, UTC).strftime(form)
-
-
-def day_text(night: int) -> str:
-    """Return a night (``YYYYMMDD``) with dashes."""
-    text = f"{night:08d}"
-    return f"{text[:-4]}-{text[-4:-2]}-{text[-2:]}"
 
 
 def sexagesimal(ra: float, dec: float) -> str:

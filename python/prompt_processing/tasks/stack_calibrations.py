@@ -167,7 +167,7 @@ def _square(values: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
     wanted = shape if math.prod(shape) == flat.size else (side, side)
     if math.prod(wanted) != flat.size or wanted[0] != wanted[1] or wanted[0] % 2 == 0:
         raise UnusableCalibrationError(
-            f"A kernel of bfk has {flat.size} values, which are no square with an odd width"
+            f"A kernel of bfk has {flat.size} values, which is not the square of an odd number"
         )
     return flat.reshape(wanted)
 

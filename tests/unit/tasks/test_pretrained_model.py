@@ -69,7 +69,8 @@ def test_package_that_cannot_be_read_stops_no_visit(caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("{", "is no JSON"), ("[]", "no JSON object"), (None, "no readable ZIP")]
+    ("content", "message"),
+    [("{", "is not JSON"), ("[]", "is not a JSON object"), (None, "is not a readable ZIP")],
 )
 def test_damaged_packages_are_refused(tmp_path: Path, content: str | None, message: str) -> None:
     path = tmp_path / "m.zip"

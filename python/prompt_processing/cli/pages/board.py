@@ -65,7 +65,7 @@ def main(place: str, port: int, address: str, prefix: str, workers: int, late_af
     """Serve a page that shows a night as it happens, for many viewers.
 
     Nothing is written, and all replicas show the same. If the database does not answer, the page stays, says
-    of when the data are, and recovers. There is no login: publish the port only behind a proxy that has one.
+    how old the data are, and recovers. There is no login: publish the port only behind a proxy that has one.
     """
     from prompt_processing.board.serve import BoardOptions, following, serve
     from prompt_processing.domain.night_folder import DATABASE, OUTCOMES

@@ -110,7 +110,7 @@ def prune(database: str | None, keep_days: int | None, before: str | None, dry_r
     """
     import time
 
-    from prompt_processing.domain.clock import night
+    from prompt_processing.domain.clock import day_text, night
     from prompt_processing.nights.database import NightsUnavailableError
     from prompt_processing.nights.pruning import prune_nights
 
@@ -123,8 +123,7 @@ def prune(database: str | None, keep_days: int | None, before: str | None, dry_r
     try:
         for one in prune_nights(_file_in_folder(database), int(first.replace("-", "")), dry_run=dry_run):
             n_nights += 1
-            day = f"{one.night:08d}"
-            click.echo(f"{day[:-4]}-{day[-4:-2]}-{day[-2:]}: {one.n_visits} visits")
+            click.echo(f"{day_text(one.night)}: {one.n_visits} visits")
     except (NightsUnavailableError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{n_nights} nights before {first} {'would be' if dry_run else 'are'} removed.")

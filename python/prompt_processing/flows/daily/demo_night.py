@@ -105,6 +105,7 @@ def find_demo_night(folder: Path) -> DemoNight:
         Raised if the folder has no night.
     """
     from prompt_processing.archive.nights import NightInterval
+    from prompt_processing.domain.clock import day_text
 
     folder = folder.absolute()
     chain = _output_chain(folder / night_folder.REPOSITORY)
@@ -112,7 +113,7 @@ def find_demo_night(folder: Path) -> DemoNight:
     reported, first, n_visits = _last_night(folder / night_folder.DATABASE)
     observed = NightInterval.at(first, instrument)
     return DemoNight(
-        folder, instrument, chain, rest[-_DATE:], _hyphenated(reported), _hyphenated(observed), n_visits
+        folder, instrument, chain, rest[-_DATE:], day_text(reported), day_text(observed), n_visits
     )
 
 
@@ -137,7 +138,7 @@ def _output_chain(repo: Path) -> str:
 
     use_butler_types()
     if not repo.is_dir():
-        raise FlowError(f"{repo.parent} is no night of the demo: run  prompt demo --keep  first")
+        raise FlowError(f"{repo.parent} is not a night of the demo: run  prompt demo --keep  first")
     with open_repository(str(repo)) as butler:
         chains = butler.collections.query(
             Collections("*").output_chain("*"), collection_types={CollectionType.CHAINED}
@@ -158,8 +159,3 @@ def _last_night(database: Path) -> tuple[int, float, int]:
     if not found:
         raise FlowError(f"{database} has no night: run  prompt demo --keep  first")
     return found[0].night, found[0].first, found[0].n_visits
-
-
-def _hyphenated(day: int) -> str:
-    text = str(day)
-    return f"{text[:4]}-{text[4:6]}-{text[6:]}"

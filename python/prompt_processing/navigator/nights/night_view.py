@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 
 import panel as pn
 
+from prompt_processing.domain.clock import day_text
 from prompt_processing.nights.records import Freshness, Night, Visit
 
 from ..layout import checkbox, column, markup, wrapped_row
 from ..page import Page, View, link
 from ..sources import Sources
-from ..text import day_text, escaped, number, sexagesimal, table, utc
+from ..text import escaped, number, sexagesimal, table, utc
 from ..url_state import to_query, with_changes
 from .calendar import months
 from .from_repository import KeptNight, kept_nights, kept_visits

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 import panel as pn
 
+from prompt_processing.domain.clock import day_text
 from prompt_processing.nights.records import Detector, Visit
 
 from ..layout import column, grid, markup, wrapped_row
 from ..page import Page, View, link
 from ..sources import Sources
-from ..text import day_text, escaped, facts, number, sexagesimal, table, utc
+from ..text import escaped, facts, number, sexagesimal, table, utc
 from ..url_state import with_changes
 from .from_repository import kept_detectors
 from .states import chip, state_bar
