@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from prompt_processing.domain.sky_vectors import ARCSEC, unit_vectors
 
-__all__ = ["MATCHED_COLUMNS", "Comparison", "compare", "compare_metrics"]
+__all__ = ["CHANGED_COLUMNS", "MATCHED_COLUMNS", "Comparison", "compare", "compare_metrics"]
 
 _KEY = ["visit", "detector"]
 _VALUES = ("ra", "dec", "psfFlux", "psfFluxErr", "reliability", "snr")
@@ -23,6 +23,10 @@ MATCHED_COLUMNS = (
 )  # fmt: skip
 """Columns of the pairs. Positions and fluxes are those of the first processing; differences are second minus
 first; ``flux_pull`` is the difference of fluxes in units of the first error."""
+_NOT_COMPARED = frozenset({"timeProcessedMjdTai", "timeWithdrawnMjdTai", "ssObjectReassocTimeMjdTai"})
+"""Columns that say when a source was processed."""
+CHANGED_COLUMNS = ("column", "pairs", "largest")
+"""Columns of the table of changed columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +41,22 @@ class Comparison:
         Sources that one has, with the columns of its table.
     by_detector
         One row for each visit and detector: numbers, medians and extremes.
+    changed
+        One row for each column of the sources that is not the same in all pairs, with `CHANGED_COLUMNS`: the
+        number of pairs that differ, and the largest difference (NaN if it is no number). A value that only
+        one processing has differs. Only the columns with the time of the processing are left out.
     """
 
     pairs: pd.DataFrame
     only_first: pd.DataFrame
     only_second: pd.DataFrame
     by_detector: pd.DataFrame
+    changed: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CHANGED_COLUMNS)))
 
     @property
     def identical(self) -> bool:
-        """Whether both have the same sources with the same positions, fluxes and reliabilities."""
-        changed = ["separation_mas", "flux_difference", "reliability_difference"]
-        return (
-            self.only_first.empty
-            and self.only_second.empty
-            and not self.pairs[changed].abs().gt(0.0).any(axis=None)
-        )
+        """Whether both have the same sources with the same values in all columns."""
+        return self.only_first.empty and self.only_second.empty and self.changed.empty
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame, radius_arcsec: float = 1.0) -> Comparison:
@@ -76,10 +80,13 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, radius_arcsec: float = 1.
     """
     first, second = (table.reset_index(drop=True) for table in (first, second))
     left, right = _partners(first, second, radius_arcsec)
-    pairs = _pairs(first.iloc[left].reset_index(drop=True), second.iloc[right].reset_index(drop=True))
+    ours, theirs = first.iloc[left].reset_index(drop=True), second.iloc[right].reset_index(drop=True)
+    pairs = _pairs(ours, theirs)
     only_first = first.drop(index=first.index[left]).reset_index(drop=True)
     only_second = second.drop(index=second.index[right]).reset_index(drop=True)
-    return Comparison(pairs, only_first, only_second, _summary(pairs, only_first, only_second))
+    return Comparison(
+        pairs, only_first, only_second, _summary(pairs, only_first, only_second), _changed(ours, theirs)
+    )
 
 
 def compare_metrics(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
@@ -157,6 +164,27 @@ def _pairs(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
         "reliability_difference": two["reliability"] - one["reliability"],
     }
     return pd.DataFrame(columns, columns=list(MATCHED_COLUMNS))
+
+
+def _changed(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns in which pairs differ; a column that one table lacks has no value there."""
+    rows = []
+    for name in [*first.columns, *second.columns.difference(first.columns)]:
+        if name in _NOT_COMPARED:
+            continue
+        one, two = (
+            table[name] if name in table else pd.Series(pd.NA, table.index) for table in (first, second)
+        )
+        missing, both = one.isna() != two.isna(), one.notna() & two.notna()
+        differs = both & (one != two).fillna(False)
+        if not (missing | differs).any():
+            continue
+        numbers = [
+            pd.to_numeric(values[differs], errors="coerce").astype(np.float64) for values in (one, two)
+        ]
+        largest = (numbers[1] - numbers[0]).abs().max()
+        rows.append({"column": name, "pairs": int((missing | differs).sum()), "largest": largest})
+    return pd.DataFrame(rows, columns=list(CHANGED_COLUMNS))
 
 
 def _summary(pairs: pd.DataFrame, only_first: pd.DataFrame, only_second: pd.DataFrame) -> pd.DataFrame:

@@ -76,6 +76,8 @@ def as_text(found: NightComparison, first: str, second: str) -> str:
             f"largest {pull.abs().max():.3g} sigma",
             f"reliability      median change {reliability.median():.3g}, largest {reliability.max():.3g}",
         ]
+    if len(sources.changed):
+        lines += ["", "Columns of the sources that differ:", _table(sources.changed.head(_MOST_ROWS))]
     lines.append("Both processings are identical." if found.identical else "")
     lines += ["", "By visit and detector:", _table(sources.by_detector.head(_MOST_ROWS))]
     if len(sources.by_detector) > _MOST_ROWS:
@@ -96,6 +98,7 @@ def write_tables(folder: Path, found: NightComparison) -> list[Path]:
         "only_first": found.sources.only_first,
         "only_second": found.sources.only_second,
         "by_detector": found.sources.by_detector,
+        "columns": found.sources.changed,
         "metrics": found.metrics,
         "times": found.times,
     }

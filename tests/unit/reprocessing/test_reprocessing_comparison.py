@@ -77,6 +77,33 @@ def test_planted_differences_are_found() -> None:
     assert row["largest_reliability_difference"] == pytest.approx(0.5)
 
 
+def test_any_column_counts_except_time_of_processing() -> None:
+    first = night().assign(
+        diaObjectId=pd.array([5, None, 7, 8, 9, 2**60], dtype="Int64"),
+        extendedness=[0.1, np.nan, np.nan, 0.0, 0.0, 0.0],
+        isDipole=False,
+        band="r",
+        timeProcessedMjdTai=61000.0,
+    )
+    second = first.assign(timeProcessedMjdTai=61001.0)
+    assert compare(first, second).identical
+    second["diaObjectId"] = pd.array([5, None, 7, 8, 9, 2**60 + 1], dtype="Int64")
+    second.loc[2, "extendedness"] = 0.5
+    second.loc[3, "isDipole"] = True
+    second.loc[4, "reliability"] = np.nan
+    second["band"] = list("rrrrrg")
+    second["new"] = [1.0, *[np.nan] * 5]
+    found = compare(first, second)
+    changed = found.changed.set_index("column")
+    assert not found.identical
+    assert changed["pairs"].to_dict() == {
+        "reliability": 1, "diaObjectId": 1, "extendedness": 1, "isDipole": 1, "band": 1, "new": 1
+    }  # fmt: skip
+    assert changed.loc["isDipole", "largest"] == 1.0
+    assert np.isnan(changed.loc["reliability", "largest"])
+    assert "Columns of the sources that differ:" in as_text(night_of(found), "a", "b")
+
+
 def test_sources_of_other_visits_or_detectors_are_no_partners() -> None:
     found = compare(night(), pd.concat([night(detector=95), night(visit=8)]))
     assert found.pairs.empty
