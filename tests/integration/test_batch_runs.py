@@ -19,9 +19,10 @@ from lsst.daf.butler import Butler
 
 from prompt_processing.batch import run as batch
 from prompt_processing.batch.errors import BatchError
-from prompt_processing.batch.graph import build_graph
+from prompt_processing.batch.graph import build_graph, prepare_run, register_outputs
 from prompt_processing.batch.outcomes import State
-from prompt_processing.batch.plan import plan_groups
+from prompt_processing.batch.plan import plan_groups, run_context
+from prompt_processing.batch.quanta import run_group
 from prompt_processing.batch.request import RunRequest
 
 pytestmark = pytest.mark.integration
@@ -128,6 +129,32 @@ def test_a_graph_does_not_keep_the_quanta_that_were_handed_over(world: World) ->
     assert sum(len(group) for _, group in plan.groups()) == plan.n_quanta == N_QUANTA
     for kept in (graph.quantum_only_xgraph, graph.bipartite_xgraph):
         assert not any("quantum" in kept.nodes[one] for one in graph)
+
+
+def test_a_quantum_whose_process_died_is_made_again_unless_it_was_complete(world: World) -> None:
+    with Butler.from_config(str(world.repo), writeable=True) as butler:
+        register_outputs(butler, world.request)
+        graph = build_graph(butler, world.request, "u/test/run", world.folder / "graph.qg")
+        graph.pipeline_graph.register_dataset_types(butler)
+        prepare_run(butler, graph, "u/test/run")
+    context = run_context(str(world.repo), graph, new=True)
+    _, group = next(plan_groups(graph, set(), cluster=False).groups())
+    (once,), (again,) = run_group(context, group), run_group(context, group)
+    assert (once.state, once.was_there) == (State.SUCCESSFUL, False)
+    assert (again.state, again.was_there) == (State.SUCCESSFUL, True)
+    assert world.executed().total() == 1
+
+    # The process died before it wrote the metadata: what it left of the product is replaced.
+    run = world.repo / "u" / "test" / "run"
+    (metadata,) = (run / "double_metadata").rglob("*.json")
+    (product,) = (path for path in (run / "doubled").rglob("*") if path.is_file())
+    complete = product.read_bytes()
+    metadata.unlink()
+    product.write_bytes(b"cut off")
+    (last,) = run_group(context, group)
+    assert (last.state, last.was_there) == (State.SUCCESSFUL, False)
+    assert product.read_bytes() == complete
+    assert metadata.exists()
 
 
 def test_a_failure_blocks_what_follows_and_is_repeated_alone(world: World) -> None:

@@ -41,7 +41,7 @@ def run_on_dask(context: RunContext, plan: Plan, client: Client) -> Iterator[lis
     from distributed import as_completed
 
     shared = client.submit(
-        RunContext, context.repo, context.tasks, context.types, context.dimensions, pure=False
+        RunContext, context.repo, context.tasks, context.types, context.dimensions, context.new, pure=False
     )
     futures: dict[int, Future] = {}
     names: dict[str, int] = {}

@@ -18,7 +18,7 @@ from prompt_processing.butler.pipelines.files import PipelineError, read_pipelin
 from .errors import BatchError
 from .request import RunRequest
 
-__all__ = ["build_graph", "prepare_run", "read_graph", "register_outputs"]
+__all__ = ["build_graph", "has_collection", "prepare_run", "read_graph", "register_outputs"]
 
 
 def build_graph(butler: Butler, request: RunRequest, run: str, path: Path) -> PredictedQuantumGraph:
@@ -39,7 +39,7 @@ def build_graph(butler: Butler, request: RunRequest, run: str, path: Path) -> Pr
         Raised if the pipeline cannot be read or configured, or if the query finds nothing to process.
     """
     pipeline = _configured(request.pipeline, request.config)
-    exists = _has_collection(butler, run)
+    exists = has_collection(butler, run)
     try:
         components = AllDimensionsQuantumGraphBuilder(
             pipeline.to_graph(butler.registry),
@@ -132,9 +132,8 @@ def _configured(path: str, overrides: Iterable[str]) -> Pipeline:
     return pipeline
 
 
-def _has_collection(butler: Butler, name: str) -> bool:
-    from lsst.daf.butler import MissingCollectionError
-
+def has_collection(butler: Butler, name: str) -> bool:
+    """Return whether a repository has a collection."""
     try:
         butler.collections.get_info(name)
     except MissingCollectionError:

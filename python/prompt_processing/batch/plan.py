@@ -78,11 +78,11 @@ def outcome_of(
     return QuantumOutcome(quantum_id, node["task_label"], dict(node["data_id"].required), state, reason)
 
 
-def run_context(repo: str, graph: PredictedQuantumGraph) -> RunContext:
-    """Return what all quanta of a run share."""
+def run_context(repo: str, graph: PredictedQuantumGraph, new: bool = False) -> RunContext:
+    """Return what all quanta of a run share; ``new`` is explained in `~.quanta.RunContext`."""
     pipeline = graph.pipeline_graph
     types = {node.name: node.dataset_type for node in pipeline.dataset_types.values()}
-    return RunContext(repo, dict(pipeline.tasks), types, pipeline.universe)
+    return RunContext(repo, dict(pipeline.tasks), types, pipeline.universe, new)
 
 
 def plan_groups(graph: PredictedQuantumGraph, done: set[uuid.UUID], cluster: bool) -> Plan:

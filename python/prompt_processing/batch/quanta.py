@@ -60,12 +60,16 @@ class RunContext:
         Dataset types as in the registry, by name.
     dimensions
         The universe of dimensions.
+    new
+        Whether the run had no output when its execution began. Only processes that died since then have left
+        any.
     """
 
     repo: str
     tasks: Mapping[str, Any]
     types: Mapping[str, Any]
     dimensions: Any
+    new: bool = False
 
 
 def run_group(context: RunContext, group: Group, *upstream: Sequence[QuantumOutcome]) -> list[QuantumOutcome]:
@@ -98,11 +102,20 @@ def _run(context: RunContext, quantum: QuantumToRun) -> QuantumOutcome:
     from prompt_processing.butler.internals import butler_of_quantum
 
     began = time.monotonic()
+    task = context.tasks[quantum.task]
     with butler_of_quantum(_empty_butler(context), quantum.quantum, context.types) as butler:
-        # Outputs of an attempt that died are removed and made again.
-        executor = SingleQuantumExecutor(butler=butler, skip_existing=True, clobber_outputs=True)
+        if context.new:
+            # A process that died during this execution may have come to the end of the quantum. If not, the
+            # same task overwrites its outputs. To look for each of them takes as long as to write one.
+            [metadata] = quantum.quantum.outputs[task.metadata_output.dataset_type_name]
+            if butler.stored(metadata):
+                return quantum.outcome(State.SUCCESSFUL, was_there=True)
+        # Outputs of an earlier execution that died are removed and made again.
+        executor = SingleQuantumExecutor(
+            butler=butler, skip_existing=True, clobber_outputs=True, assume_no_existing_outputs=context.new
+        )
         try:
-            result = executor.execute(context.tasks[quantum.task], quantum.quantum, quantum.quantum_id)
+            result = executor.execute(task, quantum.quantum, quantum.quantum_id)
         except Exception as error:  # noqa: BLE001 - a task may raise anything; the reason is reported
             reason = f"{type(error).__name__}: {error}"
             return quantum.outcome(State.FAILED, reason, seconds=time.monotonic() - began)

@@ -15,7 +15,7 @@ from prompt_processing.butler.opening import open_repository
 
 from .datasets import stored_quanta
 from .execution import connect, run_here, run_on_dask
-from .graph import build_graph, prepare_run, read_graph, register_outputs
+from .graph import build_graph, has_collection, prepare_run, read_graph, register_outputs
 from .outcomes import QuantumOutcome, append_outcomes, read_outcomes
 from .plan import Plan, plan_groups, run_context
 from .report import RunReport, report_run
@@ -116,13 +116,14 @@ def run(
         folder.lock(),
         Butler.from_config(request.repo, writeable=True) as butler,
     ):
+        new = not known and not has_collection(butler, folder.run)
         graph = _graph(butler, request, folder, known)
         done = stored_quanta(request.repo, butler, graph, folder.run)
         plan = plan_groups(graph, done, cluster)
         on_plan(folder.run, plan)
         try:
             if plan.n_quanta:
-                for outcomes in execute(run_context(request.repo, graph), plan):
+                for outcomes in execute(run_context(request.repo, graph, new), plan):
                     append_outcomes(folder.outcomes, outcomes)
                     for outcome in outcomes:
                         on_outcome(outcome)
