@@ -6,7 +6,7 @@ import re
 
 import pytest
 import yaml
-from chart_fixtures import PROJECT, EverySecret, applications, only
+from chart_fixtures import PROJECT, EverySecret, applications, only, references
 
 from prompt_delivery.deployment.chart_values import read_values
 from prompt_delivery.deployment.cli import main
@@ -25,6 +25,11 @@ def test_secrets_that_are_used_are_those_that_are_described(rendered: dict[tuple
             for secret, key in container.secret_keys.values():
                 assert secret == name
                 used.setdefault(name, set()).add(key)
+    for file in PROJECT.glob("applications/*/values*.yaml"):
+        # Values of a chart of another project, which is not rendered here.
+        for secret, key in references(yaml.safe_load(file.read_text())):
+            assert secret == file.parent.name
+            used.setdefault(secret, set()).add(key)
     for folder in sorted((PROJECT / "applications").iterdir()):
         described = yaml.safe_load((folder / "secrets.yaml").read_text())
         assert used.get(folder.name, set()) <= described.keys(), folder.name

@@ -39,7 +39,7 @@ def test_each_manifest_is_taken_by_its_own_api(
         files[-1].write_text(manifests)
     assert validate_manifests(files, chart_software).endswith(" 0 problems")
     # Each instrument in each environment, on both platforms, and what they need.
-    assert len({(name, where) for name, where, _ in applications(rendered)}) == 42
+    assert len({(name, where) for name, where, _ in applications(rendered)}) == 45
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,19 @@ def applications(rendered: Mapping[tuple[str, str], str]) -> Iterator[tuple[str,
             yield Path(chart).name, environment, manifests
 
 
+def references(values: object) -> Iterator[tuple[str, str]]:
+    """Yield name and key of the Secrets that values refer to."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            if key == "secretKeyRef":
+                yield value["name"], value["key"]
+            else:
+                yield from references(value)
+    elif isinstance(values, list):
+        for value in values:
+            yield from references(value)
+
+
 def container_of(manifests: str, kind: str, program: str | None = None) -> Container:
     """Return the only container of a kind of object, or the only one that runs a program."""
     found = [

@@ -14,6 +14,7 @@ import (
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
 	disruption "k8s.io/api/policy/v1"
+	rbac "k8s.io/api/rbac/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/labels"
@@ -56,6 +57,13 @@ type gafaelfawrIngress struct {
 	meta.TypeMeta   `json:",inline"`
 	meta.ObjectMeta `json:"metadata"`
 	Config          struct {
+		// Tokens that the service gets, to act for the person.
+		Delegate *struct {
+			Internal struct {
+				Scopes  []string `json:"scopes"`
+				Service string   `json:"service"`
+			} `json:"internal"`
+		} `json:"delegate,omitempty"`
 		LoginRedirect bool   `json:"loginRedirect"`
 		Service       string `json:"service"`
 		Scopes        struct {
@@ -151,12 +159,16 @@ func newTyped(kind schema.GroupVersionKind) (any, bool) {
 		return &core.ConfigMap{}, true
 	case "v1/Namespace":
 		return &core.Namespace{}, true
+	case "v1/PersistentVolumeClaim":
+		return &core.PersistentVolumeClaim{}, true
 	case "v1/Secret":
 		return &core.Secret{}, true
 	case "v1/Service":
 		return &core.Service{}, true
 	case "v1/ServiceAccount":
 		return &core.ServiceAccount{}, true
+	case "apps/v1/DaemonSet":
+		return &apps.DaemonSet{}, true
 	case "apps/v1/Deployment":
 		return &apps.Deployment{}, true
 	case "apps/v1/StatefulSet":
@@ -171,6 +183,10 @@ func newTyped(kind schema.GroupVersionKind) (any, bool) {
 		return &networking.NetworkPolicy{}, true
 	case "policy/v1/PodDisruptionBudget":
 		return &disruption.PodDisruptionBudget{}, true
+	case "rbac.authorization.k8s.io/v1/Role":
+		return &rbac.Role{}, true
+	case "rbac.authorization.k8s.io/v1/RoleBinding":
+		return &rbac.RoleBinding{}, true
 	case "serving.knative.dev/v1/Service":
 		return &serving.Service{}, true
 	case "keda.sh/v1alpha1/ScaledJob":
@@ -193,6 +209,8 @@ func newTyped(kind schema.GroupVersionKind) (any, bool) {
 
 func (v *validator) checkTyped(typed any) []string {
 	switch object := typed.(type) {
+	case *apps.DaemonSet:
+		return append(checkSelector(object.Spec.Selector, &object.Spec.Template), checkPod(&object.Spec.Template)...)
 	case *apps.Deployment:
 		return append(checkSelector(object.Spec.Selector, &object.Spec.Template), checkPod(&object.Spec.Template)...)
 	case *apps.StatefulSet:

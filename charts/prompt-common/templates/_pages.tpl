@@ -63,6 +63,7 @@ template:
 {{- end }}
 {{- end -}}
 
+{{- /* Call with (dict "root" .), and with "service" if the page is that of another chart. */ -}}
 {{- define "prompt-common.pageRules" -}}
 rules:
   - host: {{ .root.Values.ingress.host | quote }}
@@ -72,7 +73,7 @@ rules:
           pathType: Prefix
           backend:
             service:
-              name: {{ include "prompt-common.fullname" .root }}
+              name: {{ .service | default (include "prompt-common.fullname" .root) }}
               port:
                 name: http
 {{- end -}}

@@ -36,6 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--project", type=Path, default=Path.cwd(), help="folder with charts/, applications/ and argocd/"
     )
+    parser.add_argument(
+        "--others",
+        type=Path,
+        metavar="FOLDER",
+        help="folder with charts of other projects, by name; they are left out without it",
+    )
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("document", help="write the READMEs and schemas of the charts, and the dashboard")
     actions.add_parser("check", help="lint, render and validate all charts for all environments")
@@ -51,10 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "document":
                 _document(options.project)
             case "check":
-                _check(options.project)
+                _check(options.project, options.others)
             case "render":
                 with tempfile.TemporaryDirectory() as folder:
-                    tree = ChartTree(options.project, Path(folder))
+                    tree = ChartTree(options.project, Path(folder), others=options.others)
                     name = options.application
                     chart = name if name == "argocd" else f"applications/{name}"
                     if options.environment not in tree.environments(chart):
@@ -82,6 +88,9 @@ def documents(project: Path) -> dict[Path, str]:
         found |= chart_documents(file.parent)
     if (project / "argocd" / "Chart.yaml").is_file():
         found |= chart_documents(project / "argocd")
+    login = project / "python/prompt_processing/hub/login.py"
+    if login.is_file():
+        found[project / "charts/prompt-hub/files/prompt_login.py"] = login.read_text(encoding="utf-8")
     found[project / "charts/prompt-monitoring/dashboards/prompt-processing.json"] = dashboard()
     return found
 
@@ -118,10 +127,11 @@ def _document(project: Path) -> None:
             print(path.relative_to(project))
 
 
-def _check(project: Path) -> None:
+def _check(project: Path, others: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = []
-        for chart, environment, manifests in renderings(ChartTree(project, Path(folder) / "tree")):
+        tree = ChartTree(project, Path(folder) / "tree", others=others)
+        for chart, environment, manifests in renderings(tree):
             files.append(Path(folder) / f"{Path(chart).name}-{environment}.yaml")
             files[-1].write_text(manifests)
         print(validate_manifests(files))

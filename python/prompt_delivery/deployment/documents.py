@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from .chart_values import ChartValue, read_values
+from .helm import is_of_others
 
 __all__ = ["chart_documents", "values_schema"]
 
@@ -37,6 +38,73 @@ _DEFINITIONS: dict[str, Any] = {
         "additionalProperties": False,
         "required": ["min", "max"],
         "properties": {"min": {"type": "number"}, "max": {"type": "number"}},
+    },
+    # As KubeSpawner takes its `profile_list`.
+    "overrides": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "image": {"type": "string", "pattern": "^[a-z0-9./-]+:[A-Za-z0-9._{}-]+$"},
+            "cpu_guarantee": {"type": "number", "exclusiveMinimum": 0},
+            "cpu_limit": {"type": "number", "exclusiveMinimum": 0},
+            "mem_guarantee": {"type": "string", "pattern": "^[0-9]+[MGT]$"},
+            "mem_limit": {"type": "string", "pattern": "^[0-9]+[MGT]$"},
+        },
+    },
+    "profiles": {
+        "type": "array",
+        "minItems": 1,
+        "items": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["display_name", "profile_options"],
+            "properties": {
+                "display_name": {"type": "string"},
+                "description": {"type": "string"},
+                "slug": {"type": "string", "pattern": "^[a-z0-9-]+$"},
+                "default": {"type": "boolean"},
+                "kubespawner_override": {"$ref": "#/$defs/overrides"},
+                "profile_options": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "required": ["display_name", "choices"],
+                        "properties": {
+                            "display_name": {"type": "string"},
+                            "choices": {
+                                "type": "object",
+                                "minProperties": 1,
+                                "additionalProperties": {
+                                    "type": "object",
+                                    "additionalProperties": False,
+                                    "required": ["display_name", "kubespawner_override"],
+                                    "properties": {
+                                        "display_name": {"type": "string"},
+                                        "default": {"type": "boolean"},
+                                        "kubespawner_override": {"$ref": "#/$defs/overrides"},
+                                    },
+                                },
+                            },
+                            "unlisted_choice": {
+                                "type": "object",
+                                "additionalProperties": False,
+                                # Without a pattern people could start any image.
+                                "required": ["enabled", "validation_regex", "kubespawner_override"],
+                                "properties": {
+                                    "enabled": {"type": "boolean"},
+                                    "display_name": {"type": "string"},
+                                    "display_name_in_choices": {"type": "string"},
+                                    "validation_regex": {"type": "string", "pattern": r"^\^.+\$$"},
+                                    "validation_message": {"type": "string"},
+                                    "kubespawner_override": {"$ref": "#/$defs/overrides"},
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+        },
     },
     # As `prompt_processing.settings.pipelines` reads it.
     "selection": {
@@ -89,7 +157,7 @@ def values_schema(values: Sequence[ChartValue]) -> dict[str, Any]:
     }
     used = json.dumps(top)
     definitions: dict[str, Any] = {}
-    for name in ("resources", "quantities", "selection", "range"):
+    for name in ("resources", "quantities", "selection", "range", "profiles", "overrides"):
         if f'"#/$defs/{name}"' in used + json.dumps(definitions):
             definitions[name] = _DEFINITIONS[name]
     if definitions:
@@ -114,10 +182,17 @@ def chart_documents(folder: Path) -> dict[Path, str]:
     parts = _parts(folder, chart)
     values = [_explained(value, parts) for value in _values_of(folder)]
     documents = {folder / "README.md": _readme(folder, chart, values, parts)}
-    schema = values_schema([] if parts else values)
-    # Helm checks values below a part's name against the part's own schema.
-    names = [dependency["name"] for dependency in chart.get("dependencies", ())]
-    schema["properties"] |= {name: {"type": "object"} for name in names}
+    dependencies = chart.get("dependencies", ())
+    others = {one["name"] for one in dependencies if is_of_others(one)}
+    schema = values_schema([one for one in values if not parts or one.path[0] in others])
+    for one in dependencies:
+        properties = schema["properties"]
+        if one["name"] in others:
+            # Helm adds the defaults of that chart, whose own schema knows all its keys, before it checks.
+            _open(properties.setdefault(one["name"], _object()))
+        else:
+            # Helm checks values below a part's name against the part's own schema.
+            properties[one["name"]] = {"type": "object"}
     if chart.get("type") != "library":
         documents[folder / "values.schema.json"] = json.dumps(schema, indent=2) + "\n"
     return documents
@@ -133,6 +208,7 @@ def _parts(folder: Path, chart: Mapping[str, Any]) -> dict[str, dict[str, ChartV
     folders = (
         (folder / dependency["repository"].removeprefix("file://")).resolve()
         for dependency in chart.get("dependencies", ())
+        if not is_of_others(dependency)
     )
     return {
         part.name: {value.name: value for value in _values_of(part)}
@@ -159,7 +235,13 @@ def _readme(
 ) -> str:
     lines = [f"# {chart['name']}", "", f"{chart['description']}.", "", _NOTICE, ""]
     if parts:
-        names = ", ".join(f"[`{name}`](../../charts/{name}/README.md)" for name in parts)
+        links = [f"[`{name}`](../../charts/{name}/README.md)" for name in parts]
+        links += [
+            f"`{one['name']}` {one['version']} of <{one['repository']}>"
+            for one in chart["dependencies"]
+            if is_of_others(one)
+        ]
+        names = ", ".join(links)
         lines += [f"Built from {names}; the values here override its defaults.", ""]
     environments = sorted(path.stem.removeprefix("values-") for path in folder.glob("values-*.yaml"))
     if environments:
@@ -185,6 +267,14 @@ def _shown(default: Any) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def _open(schema: dict[str, Any]) -> None:
+    """Let the mappings that hold values have other keys as well."""
+    if schema.get("additionalProperties") is False and "properties" in schema:
+        del schema["additionalProperties"]
+        for one in schema["properties"].values():
+            _open(one)
 
 
 def _object() -> dict[str, Any]:

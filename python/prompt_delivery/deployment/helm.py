@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
 from prompt_processing.services.checking_tools import CheckingTools
 
-__all__ = ["ChartTree", "HelmError"]
+__all__ = ["ChartTree", "HelmError", "is_of_others"]
 
 
 class HelmError(RuntimeError):
     """Helm failed; the message is Helm's."""
+
+
+def is_of_others(dependency: Mapping[str, str]) -> bool:
+    """Return whether a dependency in ``Chart.yaml`` is the chart of another project."""
+    return not dependency["repository"].startswith("file://")
 
 
 class ChartTree:
@@ -29,15 +34,31 @@ class ChartTree:
         Folder for the copy, since Helm writes dependencies into the charts.
     software
         Finds Helm.
+    others
+        Folder with charts of other projects, by name. Without it, they are left out of what is rendered:
+        tests need no network.
+
+    Raises
+    ------
+    HelmError
+        Raised if ``others`` lacks a chart that is needed.
     """
 
-    def __init__(self, project: Path, folder: Path, software: CheckingTools | None = None) -> None:
+    def __init__(
+        self,
+        project: Path,
+        folder: Path,
+        software: CheckingTools | None = None,
+        others: Path | None = None,
+    ) -> None:
         self._folder = folder
         self._helm = str((software or CheckingTools()).helm().path)
         self._complete: set[str] = set()
         for name in ("charts", "applications", "argocd"):
             if (project / name).is_dir():
                 shutil.copytree(project / name, folder / name, dirs_exist_ok=True)
+        for file in folder.glob("*/*/Chart.yaml"):
+            _take_others_from(file, others)
 
     @property
     def charts(self) -> list[str]:
@@ -152,6 +173,23 @@ class ChartTree:
         if done.returncode != 0:
             raise HelmError((done.stderr + done.stdout).strip())
         return done.stdout
+
+
+def _take_others_from(file: Path, others: Path | None) -> None:
+    chart = yaml.safe_load(file.read_text(encoding="utf-8"))
+    needed = chart.get("dependencies", [])
+    if not any(is_of_others(one) for one in needed):
+        return
+    kept = []
+    for one in needed:
+        if not is_of_others(one):
+            kept.append(one)
+        elif others is not None:
+            found = others.resolve() / one["name"]
+            if not (found / "Chart.yaml").is_file():
+                raise HelmError(f"{others} has no chart {one['name']}, which {chart['name']} needs")
+            kept.append({**one, "repository": f"file://{found}"})
+    file.write_text(yaml.safe_dump({**chart, "dependencies": kept}), encoding="utf-8")
 
 
 def _files(values: Sequence[Path]) -> list[str]:

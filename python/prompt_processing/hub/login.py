@@ -1,20 +1,35 @@
-"""Who uses the hub: the person whom the edge has logged in."""
+"""Who uses the hub: the person whom the edge, or Gafaelfawr, has logged in.
+
+`bin/charts document` copies this file into the chart ``prompt-hub``: the hub's image in a cluster has
+JupyterHub but not this package, of which this file imports nothing.
+"""
 
 from __future__ import annotations
 
 import hmac
+import json
 from pathlib import Path
 from typing import Any
 
 from jupyterhub.auth import Authenticator
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+from tornado.web import HTTPError
 from traitlets import Float, Unicode
 
-__all__ = ["TOKEN_HEADER", "USER_HEADER", "EdgeAuthenticator"]
+__all__ = [
+    "DELEGATED_HEADER",
+    "TOKEN_HEADER",
+    "USER_HEADER",
+    "EdgeAuthenticator",
+    "GafaelfawrAuthenticator",
+]
 
 USER_HEADER = "X-Auth-Request-User"
 """Header in which the edge names the person; the edge removes it from what browsers send."""
 TOKEN_HEADER = "X-Edge-Token"
 """Header that only the edge can send."""
+DELEGATED_HEADER = "X-Auth-Request-Token"
+"""Header with the token by which Gafaelfawr lets a page act for a person."""
 
 
 class EdgeAuthenticator(Authenticator):
@@ -50,3 +65,45 @@ class EdgeAuthenticator(Authenticator):
     def normalize_username(self, username: str) -> str:
         """Return the name as it is: addresses contain it, and the edge compares them with its own."""
         return username
+
+
+class GafaelfawrAuthenticator(EdgeAuthenticator):
+    """Accept the person whose delegated token Gafaelfawr confirms.
+
+    Notebook servers reach the hub without going through the ingress, so a name in a header is no proof.
+    """
+
+    user_info_url = Unicode(
+        help="Where Gafaelfawr says whose a token is: https://HOST/auth/api/v1/user-info."
+    ).tag(config=True)
+
+    async def authenticate(self, handler: Any, data: Any) -> str | None:
+        """Return the person's name; `None` refuses the request.
+
+        Raises
+        ------
+        tornado.web.HTTPError
+            Raised with status 503 if Gafaelfawr does not respond.
+        """
+        token = handler.request.headers.get(DELEGATED_HEADER, "")
+        if not token:
+            self.log.warning("A login that did not come through Gafaelfawr was refused.")
+            return None
+        headers = {"Authorization": f"Bearer {token}"}
+        # The token belongs to this address alone.
+        request = HTTPRequest(self.user_info_url, headers=headers, follow_redirects=False)
+        try:
+            answer = await AsyncHTTPClient().fetch(request)
+        except HTTPClientError as error:
+            if error.code in (401, 403):
+                self.log.warning("Gafaelfawr refused the token of a login.")
+                return None
+            raise self._unavailable(error) from error
+        except OSError as error:
+            raise self._unavailable(error) from error
+        name: str | None = json.loads(answer.body).get("username")
+        return name or None
+
+    def _unavailable(self, error: Exception) -> HTTPError:
+        self.log.error("Gafaelfawr does not respond at %s: %s", self.user_info_url, error)
+        return HTTPError(503, reason="The login service does not respond. Try again in a minute.")

@@ -40,7 +40,9 @@ def framework(tmp_path: Path) -> Path:
     return root / "notebook-images"
 
 
-def image(framework: Path, command: str, tests: int = 0) -> subprocess.CompletedProcess[str]:
+def image(
+    framework: Path, command: str, tests: int = 0, aliases: str = ""
+) -> subprocess.CompletedProcess[str]:
     folder = framework.parents[1]
     environment = {
         **os.environ,
@@ -48,6 +50,7 @@ def image(framework: Path, command: str, tests: int = 0) -> subprocess.Completed
         "CALLS": str(folder / "calls"),
         "IMAGES": str(folder / "images"),
         "TESTS": str(tests),
+        "IMAGE_ALIASES": aliases,
         "CONTAINER_ENGINE": "docker",
     }
     return subprocess.run(
@@ -68,6 +71,17 @@ def test_image_all_builds_tests_and_pushes_in_this_order(framework: Path) -> Non
     lock = framework.parent / "requirements.lock"
     prompt = framework / "build/context/deployment/environments/prompt/prompt-frozen.txt"
     assert prompt.read_text() == lock.read_text()
+
+
+def test_tags_of_the_hubs_menu_are_moved_to_the_image_that_passed(framework: Path) -> None:
+    done = image(framework, "image-all", aliases="weekly night-2026-05-31")
+    assert done.returncode == 0, done.stderr
+    assert calls(framework)[-4:] == ["tag", "push", "tag", "push"]
+    repository = "localhost/prompt-notebooks"
+    assert done.stdout.splitlines()[-2:] == [
+        f"Pushed {repository}:weekly.",
+        f"Pushed {repository}:night-2026-05-31.",
+    ]
 
 
 def test_nothing_is_pushed_that_failed_or_was_not_tested(framework: Path) -> None:
