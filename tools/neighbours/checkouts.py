@@ -81,6 +81,7 @@ class Running:
         """Return the visits that `runners/parse_visits.py` has parsed."""
 
         def parsed(text: str) -> list[dict[str, Any]]:
-            return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+            complete = text[: text.rfind("\n") + 1]
+            return [json.loads(line) for line in complete.splitlines() if line.startswith("{")]
 
         return parsed(self.wait_for(lambda text: len(parsed(text)) >= count))

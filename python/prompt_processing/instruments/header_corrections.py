@@ -2,12 +2,15 @@
 
 The corrections are data: the top of ``data/header_corrections.yaml`` explains
 the form of a rule. An instrument's folder may have a file of the same name.
-Corrections of single exposures, one file each, are read by
-`astro_metadata_translator` from the folders in ``METADATA_CORRECTIONS_PATH``.
+``data/exposure_corrections.csv`` has the values of single exposures, by day and
+range of sequence numbers; they are applied first. More of them, one file for
+each exposure, are read by `astro_metadata_translator` from the folders in
+``METADATA_CORRECTIONS_PATH``.
 """
 
 from __future__ import annotations
 
+import csv
 import functools
 import re
 from collections.abc import Mapping, MutableMapping
@@ -16,7 +19,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import astropy.units as u
 import yaml
+from astropy.coordinates import Angle
 from astropy.time import Time
 
 from .description.instrument import InstrumentError
@@ -25,6 +30,9 @@ from .description.registry import load_instrument
 __all__ = ["correct_header"]
 
 _OWN_FILE = "header_corrections.yaml"
+_OBSERVED = re.compile(r"[A-Z]{2}_O_(?P<day>\d{8})_(?P<sequence>\d{5,6})", re.ASCII)
+"""Identifier of an exposure of the observatory's own control system."""
+_NUMBER = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII)
 _BEGIN_KEYS = ("MJD-BEG", "DATE-BEG", "MJD-OBS", "DATE-OBS")
 
 
@@ -44,6 +52,7 @@ class _Rule:
     add: Mapping[str, float] = field(default_factory=dict)
     multiply: Mapping[str, float] = field(default_factory=dict)
     wrap: tuple[str, ...] = ()
+    from_position: Mapping[str, tuple[str, str, float]] = field(default_factory=dict)
     delete_text: Mapping[str, str] = field(default_factory=dict)
 
     def applies(self, instrument: str, header: Mapping[str, Any]) -> bool:
@@ -72,6 +81,9 @@ class _Rule:
         for key, term in self.add.items():
             if _is_number(header.get(key)):
                 header[key] += term
+        for key, (source, unit, degrees) in self.from_position.items():
+            if header.get(source) is not None:
+                header[key] = float((Angle(header[source], unit=unit) + degrees * u.deg).to_value(unit))
         for key in self.wrap:
             if _is_number(header.get(key)):
                 header[key] = (header[key] + 180.0) % 360.0 - 180.0
@@ -95,7 +107,7 @@ def correct_header(instrument: str, header: MutableMapping[str, Any]) -> bool:
     modified
         Whether a rule applied.
     """
-    modified = False
+    modified = _correct_exposure(instrument, header)
     for rule in (*_rules(), *_own_rules(load_instrument(instrument).folder)):
         if rule.applies(instrument, header):
             rule.apply(header)
@@ -118,6 +130,32 @@ def begin_of(header: Mapping[str, Any]) -> Time | None:
         # TIMESYS was wrong for years; the clocks always ran on TAI.
         return Time(value, scale="tai", format="mjd" if key.startswith("MJD") else "fits")
     return None
+
+
+def _correct_exposure(instrument: str, header: MutableMapping[str, Any]) -> bool:
+    """Set the values that are known for this exposure alone."""
+    found = _OBSERVED.fullmatch(str(header.get("OBSID") or header.get("IMGNAME") or ""))
+    if found is None:
+        return False
+    sequence, modified = int(found["sequence"]), False
+    for first, last, keyword, value in _exposure_corrections().get((instrument, int(found["day"])), ()):
+        if first <= sequence <= last:
+            header[keyword] = value
+            modified = True
+    return modified
+
+
+@functools.cache
+def _exposure_corrections() -> Mapping[tuple[str, int], list[tuple[int, int, str, str | float]]]:
+    """Return first and last sequence number, keyword and value by instrument and day."""
+    text = (resources.files(__package__) / "data" / "exposure_corrections.csv").read_text(encoding="utf-8")
+    found: dict[tuple[str, int], list[tuple[int, int, str, str | float]]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        value = float(row["value"]) if _NUMBER.fullmatch(row["value"]) else row["value"]
+        found.setdefault((row["instrument"], int(row["day_obs"])), []).append(
+            (int(row["first"]), int(row["last"]), row["keyword"], value)
+        )
+    return found
 
 
 @functools.cache

@@ -184,7 +184,8 @@ def translate(header: Mapping[str, Any], filename: str | None = None) -> Observa
     start = info.group_counter_start if info.group_counter_start is not None else counter
     if own_snap is None and key is not None:
         own_snap = key.snap
-    snap = counter - start if own_snap is None else own_snap
+    # An exposure that was not counted has its id as the first of the group.
+    snap = max(counter - start, 0) if own_snap is None else own_snap
     radec, altaz = info.tracking_radec, info.altaz_begin
     band = band_of_filter(instrument, info.physical_filter)
     if band is None:
@@ -215,7 +216,7 @@ def translate(header: Mapping[str, Any], filename: str | None = None) -> Observa
         zenith_angle=None if altaz is None else float(altaz.zen.deg),
         observation_type=info.observation_type or "unknown",
         reason=info.observation_reason or "unknown",
-        science_program=info.science_program or "unknown",
+        science_program="unknown" if info.science_program is None else info.science_program,
         target_name=info.object,
         has_simulated=bool(info.has_simulated_content),
         can_see_sky=info.can_see_sky,

@@ -22,6 +22,7 @@ class LatissTranslator(LsstTranslator):
     on_telescope_from = Time("2020-01-01T00:00", format="isot", scale="utc")
     site = _AUXTEL
     sees_sky_by_type = True
+    unused_rotation = None
 
     @cache_translation
     def to_detector_num(self) -> int:
@@ -64,12 +65,14 @@ class LatissTranslator(LsstTranslator):
     def to_object(self) -> str | None:  # type: ignore[override]  # what the record then has
         """OBJECT; `None` for an image of the sky without one."""
         on_sky = self._on_telescope() and self.to_observation_type() == "science"
-        return self._text("OBJECT") or (None if on_sky else "UNKNOWN")
+        target = self._recorded("OBJECT")
+        return target if target is not None or on_sky else "UNKNOWN"
 
     @cache_translation
     def to_science_program(self) -> str:
         """PROGRAM."""
-        return self._text("PROGRAM") or "unknown"
+        program = self._recorded("PROGRAM")
+        return "unknown" if program is None else program
 
     @cache_translation
     def to_can_see_sky(self) -> bool | None:

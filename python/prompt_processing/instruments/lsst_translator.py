@@ -36,6 +36,8 @@ class LsstTranslator(FitsTranslator):
     on_telescope_from: ClassVar[Time | None] = None
     """UTC; earlier exposures are from a laboratory. `None` if there are none."""
     site: ClassVar[EarthLocation] = _SIMONYI
+    unused_rotation: ClassVar[float | None] = 0.0
+    """Rotation, degrees, in records of exposures that need none and have none."""
     sees_sky_by_type: ClassVar[bool] = False
     """Whether the image type decides if neither shutter nor vignetting is recorded."""
 
@@ -54,6 +56,11 @@ class LsstTranslator(FitsTranslator):
                 self._used_these_cards(key)
                 return value
         return None
+
+    def _recorded(self, *keys: str) -> str | None:
+        """Return the text of the first of the keys that the header has a value for, blank or not."""
+        key = next((key for key in keys if isinstance(self._header.get(key), str)), None)
+        return self._text(*keys) if key is None else str(self._header[key]).strip()
 
     def _number(self, *keys: str) -> float | None:
         value = self._value(*keys)
@@ -144,22 +151,22 @@ class LsstTranslator(FitsTranslator):
         """GROUPID; the exposure id for bench data without a group."""
         return self._text("GROUPID") or str(self.to_exposure_id())
 
-    def _index(self) -> tuple[int, int]:
-        """Index in the group, from 1, and size of the group."""
-        index, size = self._number("CURINDEX"), self._number("MAXINDEX")
-        if index is None or index < 1:
-            return 1, 1
-        return int(index), max(int(size or index), int(index))
-
     @cache_translation
     def to_group_counter_start(self) -> int:
-        """Sequence number of the group's first exposure."""
-        return self.to_observation_counter() - self._index()[0] + 1
+        """Sequence number of the group's first exposure; the exposure's id if nothing was counted."""
+        counter, index = self.to_observation_counter(), self._number("CURINDEX")
+        if index is not None and index >= 1:
+            return counter - int(index) + 1
+        return counter or self.to_exposure_id()
 
     @cache_translation
     def to_group_counter_end(self) -> int:
-        """Sequence number of the group's last exposure."""
-        return self.to_group_counter_start() + self._index()[1] - 1
+        """Sequence number of the group's last exposure; the exposure's id if nothing was counted."""
+        counter, index = self.to_observation_counter(), self._number("CURINDEX")
+        size = self._number("MAXINDEX")
+        if index is not None and index >= 1 and size is not None:
+            return counter + int(size) - int(index)
+        return counter or self.to_exposure_id()
 
     @cache_translation
     def to_detector_num(self) -> int:
@@ -232,9 +239,6 @@ class LsstTranslator(FitsTranslator):
         # A blank value means that nothing was tracked; a missing keyword means nothing.
         if self._header.get("TRACKSYS") is not None and self._header["TRACKSYS"] != "RADEC":
             return None
-        frame = (self._text("RADESYS") or "ICRS").lower()
-        if frame == "gappt":
-            return None  # A moving target.
         if self._value("DATE-OBS") is not None and self._value("DATE-OBS") == self._value("DATE"):
             # The date was corrected, but the sky positions had been computed with the wrong one.
             pointing = self.to_altaz_begin()
@@ -243,6 +247,9 @@ class LsstTranslator(FitsTranslator):
                 if pointing is None or pointing.location is None
                 else SkyCoord(pointing).transform_to(ICRS())
             )
+        frame = (self._text("RADESYS") or "ICRS").lower()
+        if frame == "gappt":
+            return None  # A moving target.
         for ra_key, dec_key in (("RASTART", "DECSTART"), ("RA", "DEC")):
             ra, dec = self._number(ra_key), self._number(dec_key)
             if ra is not None and dec is not None:
@@ -258,8 +265,10 @@ class LsstTranslator(FitsTranslator):
 
     @cache_translation
     def to_boresight_rotation_angle(self) -> Angle | None:
-        """ROTPA."""
+        """ROTPA; 0 if it is missing and not needed, as in the Butler's records."""
         angle = self._number("ROTPA", "ROTANGLE")
+        if angle is None and not (self.to_observation_type() == "science" and self._on_telescope()):
+            angle = self.unused_rotation
         return None if angle is None else Angle(angle, unit=u.deg)
 
     @cache_translation
@@ -303,12 +312,14 @@ class LsstTranslator(FitsTranslator):
     @cache_translation
     def to_science_program(self) -> str:
         """PROGRAM or, for bench data, RUNNUM."""
-        return self._text("PROGRAM", "RUNNUM") or "unknown"
+        program = self._recorded("PROGRAM", "RUNNUM")
+        return "unknown" if program is None else program
 
     @cache_translation
     def to_object(self) -> str:
         """OBJECT."""
-        return self._text("OBJECT") or "UNKNOWN"
+        target = self._recorded("OBJECT")
+        return "UNKNOWN" if target is None else target
 
     @cache_translation
     def to_has_simulated_content(self) -> bool:
@@ -330,7 +341,7 @@ class LsstTranslator(FitsTranslator):
 
     def _sees_sky_by_type(self) -> bool | None:
         kind = self.to_observation_type()
-        return {"science": True, "object": True, "bias": False, "dark": False}.get(kind)
+        return True if kind in {"science", "object"} else False if kind in _BLIND_TYPES else None
 
 
 class LsstCamTranslator(LsstTranslator):
@@ -345,15 +356,3 @@ class ComCamTranslator(LsstTranslator):
 
     instrument = "LSSTComCam"
     on_telescope_from = Time("2024-08-24T00:00", format="isot", scale="utc")
-
-
-class ComCamSimTranslator(LsstTranslator):
-    """LSSTComCamSim, which has no laboratory data."""
-
-    instrument = "LSSTComCamSim"
-    sees_sky_by_type = True
-
-    @cache_translation
-    def to_has_simulated_content(self) -> bool:
-        """Return `True`."""
-        return True

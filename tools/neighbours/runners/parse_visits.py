@@ -23,8 +23,14 @@ os.environ |= {"RUBIN_INSTRUMENT": "LSSTCam"}
 stand_in("activator.activator", "activator.repo_tracker")
 
 
+def write_line(content: dict[str, Any]) -> None:
+    # One write: requests are answered by several threads.
+    sys.stdout.write(json.dumps(content) + "\n")
+    sys.stdout.flush()
+
+
 def show(visit: Any) -> None:
-    print(json.dumps(dataclasses.asdict(visit)), flush=True)
+    write_line(dataclasses.asdict(visit))
 
 
 if kind == "http":
@@ -44,7 +50,7 @@ if kind == "http":
                 show(parse_next_visit(Request(self.headers, body)))
                 status = 200
             except Exception as error:  # noqa: BLE001
-                print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
+                write_line({"error": f"{type(error).__name__}: {error}"})
                 status = 500
             self.send_response(status)
             self.end_headers()

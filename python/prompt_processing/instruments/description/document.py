@@ -342,7 +342,7 @@ class InstrumentDocument(_Document):
     """Whether testers announce visits by the number of their first exposure, for which the fan-out has lists
     of detectors."""
     only_keys: bool = False
-    """Whether nothing but the object keys is known."""
+    """Whether nothing but the object keys and headers is known, so that it has no pipelines."""
     exposures: ExposureDocument = ExposureDocument()
     butler: ButlerDocument = ButlerDocument()
     simulation: SimulationDocument | None = None

@@ -49,7 +49,7 @@ def instrument_folders() -> Mapping[str, Path]:
 
 
 def instrument_names() -> tuple[str, ...]:
-    """Return the names of the instruments, without those of which only the object keys are known."""
+    """Return the names of the instruments, without those of which only object keys and headers are known."""
     return tuple(name for name, folder in _folders(_search_path()).items() if not _outline(folder)[1])
 
 
@@ -162,7 +162,7 @@ def _below(folder: Path) -> list[Path]:
 
 @functools.cache
 def _outline(folder: Path) -> tuple[str, bool]:
-    """Return the name of an instrument, and whether only its object keys are known.
+    """Return the name of an instrument, and whether only its object keys and headers are known.
 
     A list needs nothing else: the rest of a description is checked when the instrument is used.
     """

@@ -257,7 +257,12 @@ class DescribedTranslator(FitsTranslator):
     @cache_translation
     def to_object(self) -> str:
         """Target; "UNKNOWN" without one."""
-        return self._text(self._rules.target) or "UNKNOWN"
+        target = self._text(self._rules.target)
+        if target is None and self._rules.target is not None:
+            # A blank value is recorded as such, as other stacks do.
+            blank = any(self._header.get(key) == "" for key in self._rules.target.keywords)
+            return "" if blank else "UNKNOWN"
+        return target or "UNKNOWN"
 
     @cache_translation
     def to_science_program(self) -> str:
