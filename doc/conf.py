@@ -22,6 +22,7 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
+    "one_template",
     "api_pages",
     "command_pages",
     "settings_tables",
@@ -44,6 +45,8 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 
 numpydoc_show_class_members = False
+# numpydoc loads autosummary, which looks into all docstrings for tables that no page has.
+autosummary_generate = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": False, "show-inheritance": True}
