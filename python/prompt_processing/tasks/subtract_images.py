@@ -13,7 +13,11 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from prompt_processing.imaging.difference.residuals import measure_residuals, stars_in_both
+from prompt_processing.imaging.difference.residuals import (
+    bright_sample,
+    measure_residuals,
+    stars_in_both,
+)
 from prompt_processing.imaging.difference.subtraction import subtract
 from prompt_processing.tasks.numerics_task import NumericsTask
 
@@ -95,7 +99,8 @@ class SubtractImagesTask(NumericsTask):
             Raised if no valid kernel can be fitted.
         """
         result = subtract(science, template, stars)
-        residuals = measure_residuals(result.difference, stars_in_both(stars, science, template))
+        compared = stars_in_both(bright_sample(stars), science, template)
+        residuals = measure_residuals(result.difference, compared)
         seen = {"residualSky": residuals.sky, "residualStars": residuals.stars}
         # Metadata and FITS headers cannot hold NaN.
         metrics = {k: v for k, v in {**result.metrics, **seen}.items() if math.isfinite(v)}

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from prompt_processing.images import UNUSABLE, Mask
 from prompt_processing.images.background import Background
+from prompt_processing.imaging.percentiles import percentiles
 from prompt_processing.imaging.row_bands import in_bands, scale_plane, subtract_background
 
 CLIP = 2.5
@@ -147,7 +148,7 @@ def _level(
 
 def _clipped_mean(values: NDArray[np.float32]) -> float:
     """Return the mean of the values near their median, which is biased where the data have coarse steps."""
-    low, middle, high = np.percentile(values, [15.865, 50, 84.135])
+    low, middle, high = percentiles(values, (15.865, 50, 84.135))
     near = np.abs(values - middle) < CLIP * 0.5 * (high - low)
     return float(np.mean(values[near])) if near.any() else float(middle)
 
@@ -168,7 +169,7 @@ def scale_variance(
     if np.count_nonzero(good) < 100:
         return 1.0
     ratio = image[part][good] / np.sqrt(variance[part][good])
-    low, high = np.percentile(ratio, [15.865, 84.135])
+    low, high = percentiles(ratio, (15.865, 84.135))
     factor = float((0.5 * (high - low)) ** 2)
     scale_plane(variance, factor)
     return factor

