@@ -20,6 +20,7 @@ __all__ = ["CADENCE_S", "N_DETECTORS", "fill", "messages_of"]
 
 N_DETECTORS = 189
 CADENCE_S = 37
+_QUEUE_S = 2.0
 _STAGES = {"queue": 0.1, "preload": 1.2, "wait": 20.0, "ingest": 0.3, "pipeline": 9.0, "alerts": 0.4}
 _METRICS = {f"calibrateImage.metric{number}": float(number) for number in range(30)}
 
@@ -68,9 +69,9 @@ def messages_of(
             image_arrival=ended - 12 * rng.lognormvariate(0, 0.2),
             last_alert=ended - 1,
         )
-        yield OutcomeMessage.of_outcome(
-            ended, visit, detector, outcome, _METRICS, attempt=f"{number}", host="prompt-keda-lsstcam-abcde"
-        )
+        metrics = {name: value * rng.lognormvariate(0, 0.1) for name, value in _METRICS.items()}
+        further = {"attempt": f"{number}", "began": announced + _QUEUE_S, "host": "prompt-keda-lsstcam-abcde"}
+        yield OutcomeMessage.of_outcome(ended, visit, detector, outcome, metrics, **further)
 
 
 def fill(path: Path, n_nights: int, n_visits: int) -> list[int]:
@@ -100,6 +101,7 @@ def fill(path: Path, n_nights: int, n_visits: int) -> list[int]:
         visit = connection.execute(select(VISITS)).one()._asdict()
         detectors = [row._asdict() for row in connection.execute(select(DETECTORS))]
         night_row = connection.execute(select(NIGHTS)).one()._asdict()
+        began = f'"began": {start.timestamp() + _QUEUE_S}'
         sums = {name: value for name, value in night_row.items() if name.startswith("n_")}
         for table in (VISITS, DETECTORS, NIGHTS, MINUTES):
             connection.execute(table.delete())
@@ -132,7 +134,14 @@ def fill(path: Path, n_nights: int, n_visits: int) -> list[int]:
                 )
                 times = {"announced_minute": minute, "settled_minute": minute, "changed": announced + 40}
                 rows += [
-                    {**row, **changed, **times, "visit_id": id_, "serial": id_ * 200 + row["detector"]}
+                    {
+                        **row,
+                        **changed,
+                        **times,
+                        "visit_id": id_,
+                        "serial": id_ * 200 + row["detector"],
+                        "content": row["content"].replace(began, f'"began": {announced + _QUEUE_S}'),
+                    }
                     for row in detectors
                 ]
             connection.execute(insert(VISITS), visits)

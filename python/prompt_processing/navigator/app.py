@@ -69,6 +69,8 @@ def make_server(
     """
     # Read when bokeh and panel are imported: every asset comes from this server, none from a CDN.
     os.environ["BOKEH_RESOURCES"] = "server"
+    # Bokeh's checks of layouts walk through all models of each session; tests make the layouts.
+    os.environ["BOKEH_VALIDATE_DOC"] = "false"
     with warnings.catch_warnings():
         # Panel warns of optional packages that it does not find.
         warnings.simplefilter("ignore")

@@ -6,7 +6,7 @@ from typing import Any
 
 import panel as pn
 
-__all__ = ["BUTTON", "FIT", "checkbox", "column", "grid", "markup", "wrapped_row"]
+__all__ = ["BUTTON", "FIT", "PREVIEW_STYLE", "checkbox", "column", "grid", "markup", "preview", "wrapped_row"]
 
 # Panel asks for the sum of the widths of all that is inside, which a narrow screen does not have.
 FIT = ":host { min-width: 0 !important; max-width: 100%; }"
@@ -53,6 +53,13 @@ details summary { cursor: pointer; }
 """
 
 
+PREVIEW_STYLE = (
+    ":host { display: block; } .row { display: flex; flex-wrap: wrap; align-items: flex-start; } "
+    ".row > div { min-width: 0; } .inputs { height: 58px; }"
+)
+"""Style of a preview, besides those of its panes."""
+
+
 def column(*items: Any, **options: Any) -> pn.Column:
     """Return a column as wide as its place."""
     return pn.Column(*items, **{"sizing_mode": "stretch_width", "stylesheets": [FIT]} | options)
@@ -83,3 +90,30 @@ def checkbox(label: str, checked: bool, **options: Any) -> pn.widgets.CheckBoxGr
     Panel's own single checkbox has its text beside the input, where a screen reader does not find it.
     """
     return pn.widgets.CheckBoxGroup(options=[label], value=[label] if checked else [], **options)
+
+
+def preview(item: Any) -> str:
+    """Return what a layout shows as HTML, with its styles, to look at until its models have arrived.
+
+    Inputs leave an empty place; figures are left out.
+    """
+    styles: dict[str, None] = {}
+    body = _preview(item, styles)
+    return "".join(f"<style>{one}</style>" for one in styles) + body
+
+
+def _preview(item: Any, styles: dict[str, None]) -> str:
+    if not item.visible:
+        return ""
+    if isinstance(item, pn.pane.HTML):
+        styles.update(dict.fromkeys(str(one) for one in item.stylesheets))
+        return f'<div style="margin: 2px 6px">{item.object}</div>' if item.object else ""
+    if not isinstance(item, pn.Row | pn.Column):
+        return ""
+    inside = "".join(_preview(one, styles) for one in item.objects)
+    if isinstance(item, pn.Column):
+        basis = item.styles.get("flex")
+        return f'<div style="flex: {basis}">{inside}</div>' if basis else inside
+    if any(isinstance(one, pn.widgets.WidgetBase) for one in item.objects):
+        inside += '<div class="inputs"></div>'
+    return f'<div class="row">{inside}</div>'

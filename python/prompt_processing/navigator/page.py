@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -11,8 +12,9 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import panel as pn
+from panel.io.resources import parse_template
 
-from .layout import column, markup
+from .layout import PREVIEW_STYLE, column, markup, preview
 from .sources import Sources
 from .text import escaped
 from .url_state import State, from_query, to_query
@@ -167,7 +169,11 @@ def make_page(
                     again.stop()
 
             again = pn.state.add_periodic_callback(retry, _RETRY_MS)
-        template = pn.Template(_template(), location=True)
+        template = _Frame(template=_template(), location=True)
+        template.add_variable("preview", preview(content))
+        template.add_variable("preview_style", PREVIEW_STYLE)
+        template.add_variable("script_addresses", script_addresses)
+        template.add_variable("held_back", held_back)
         template.add_variable("views", [(one.name, one.title) for one in views])
         template.add_variable("current", view_type.name)
         template.add_variable("keys", dict(view_type.keys))
@@ -192,6 +198,39 @@ def _groups(keys: Mapping[str, str]) -> dict[str, list[str]]:
     return groups
 
 
+class _Frame(pn.Template):
+    """Template that makes no page about itself, which Panel's does for each session, for notebooks."""
+
+    def __repr__(self) -> str:
+        return type(self).__name__
+
+    def _build_layout(self) -> pn.Column:
+        return pn.Column(pn.pane.Str(""))
+
+
 @cache
-def _template() -> str:
-    return (STATIC_FOLDER / "page.html").read_text("utf-8")
+def _template() -> Any:
+    """Return the compiled template."""
+    return parse_template((STATIC_FOLDER / "page.html").read_text("utf-8"))
+
+
+_SCRIPT = re.compile(r'<script[^>]*\ssrc="([^"]+)"[^>]*></script>')
+_UNUSED = ("/bokeh-gl.min.js", "/es-module-shims.min.js")
+"""Scripts that Panel always names, and that only plots in WebGL and components of others need."""
+
+
+def script_addresses(tags: str) -> list[str]:
+    """Return the addresses of Bokeh's scripts, which the page's own script loads after the first paint.
+
+    Parameters
+    ----------
+    tags
+        HTML of Panel. Its inline scripts are left out: they set a log level and announce other components.
+    """
+    found = _SCRIPT.findall(tags)
+    return [address for address in found if not address.partition("?")[0].endswith(_UNUSED)]
+
+
+def held_back(tags: str) -> str:
+    """Return the inline script that connects the page, so that the page's own script can start it."""
+    return tags.replace("<script>", '<script type="text/plain" id="start">')

@@ -18,7 +18,7 @@ from ..text import escaped, facts, number, sexagesimal, table, utc
 from ..url_state import with_changes
 from .from_repository import kept_detectors
 from .states import chip, state_bar
-from .visit_figures import STAGES, FocalPlane, StageLine, numbers_of, stage_legend
+from .visit_figures import STAGES, STYLE, focal_plane, numbers_of, stage_legend, time_line
 
 __all__ = ["VisitState", "VisitView"]
 
@@ -49,7 +49,6 @@ class VisitView(View):
     name = "visit"
     title = "Visit"
     state_type = VisitState
-    scripts = ("visit.js",)
     keys: ClassVar[Mapping[str, str]] = {"n": "next visit", "p": "previous visit", "m": "next metric"}
 
     def __init__(self, page: Page, sources: Sources, state: VisitState) -> None:
@@ -62,7 +61,9 @@ class VisitView(View):
         self._values: dict[str, dict[int, float]] = {}
         self._detectors: Sequence[Detector] = ()
         self._heading, self._table, self._legend = markup(), markup(), markup()
-        self._plane, self._line = FocalPlane(), StageLine()
+        self._plane, self._line = markup(), markup()
+        for one in (self._plane, self._line):
+            one.stylesheets = [*one.stylesheets, STYLE]
         self._metric = pn.widgets.Select(
             label="Colour", options=["state"], value="state", width=280, margin=(2, 6)
         )
@@ -71,20 +72,11 @@ class VisitView(View):
         )
         self._metric.param.watch(self._on_metric, "value")
         self._typed.param.watch(self._on_typed, "value")
-        self._line_pane = column(
-            markup(stage_legend()), pn.pane.Bokeh(self._line.figure, sizing_mode="stretch_width")
-        )
         self._layout = column(
             self._heading,
             wrapped_row(self._typed, self._metric),
             self._legend,
-            grid(
-                column(
-                    pn.pane.Bokeh(self._plane.figure, sizing_mode="scale_width", max_width=640, min_width=0)
-                ),
-                self._line_pane,
-                narrowest=380,
-            ),
+            grid(column(self._plane), column(self._line), narrowest=340),
             self._table,
         )
         self._refresh()
@@ -196,9 +188,11 @@ class VisitView(View):
         self._metric.value = metric
         instrument = self._visit.instrument if self._visit else self.state.instrument
         addresses = {one.detector: self._address(one.detector) for one in self._detectors}
-        self._plane.show(instrument, self._detectors, metric, self._values.get(metric, {}), addresses)
-        self._line.show(self._detectors)
-        self._line_pane.visible = any(one.stages for one in self._detectors)
+        self._plane.object = focal_plane(
+            instrument, self._detectors, metric, self._values.get(metric, {}), addresses
+        )
+        line = time_line(self._detectors)
+        self._line.object = f"<p>{stage_legend()}</p>{line}" if line else ""
         states = sorted({one.state.value for one in self._detectors})
         self._legend.object = " &nbsp; ".join(chip(state) for state in states) if metric == "state" else ""
         head = (
@@ -246,8 +240,10 @@ class VisitView(View):
             "difference image. There is no database of nights.</p>"
         )
         addresses = {one: self._address(one) for one in numbers}
-        self._plane.show(instrument, (), "difference image", dict.fromkeys(numbers, 1.0), addresses)
-        self._line_pane.visible = False
+        self._plane.object = focal_plane(
+            instrument, (), "difference image", dict.fromkeys(numbers, 1.0), addresses
+        )
+        self._line.object = ""
         self._table.object = table(
             ("detector",), [[f'<a href="{escaped(addresses[one])}">{one}</a>'] for one in numbers]
         )

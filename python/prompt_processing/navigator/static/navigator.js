@@ -15,6 +15,49 @@
   }
   window.promptModel = model;
 
+  // Bokeh takes longer to start than the browser to show the preview, which is painted first.
+  async function start() {
+    await new Promise((painted) => {
+      window.requestAnimationFrame(() => window.setTimeout(painted));
+      // No frame is painted in the background.
+      window.setTimeout(painted, 200);
+    });
+    const addresses = JSON.parse(document.getElementById("scripts").dataset.addresses);
+    await Promise.all(addresses.map((address) => new Promise((loaded, failed) => {
+      const script = document.createElement("script");
+      // In this order.
+      script.async = false;
+      script.src = address;
+      script.onload = loaded;
+      script.onerror = failed;
+      document.head.append(script);
+    })));
+    const held = document.getElementById("start");
+    const script = document.createElement("script");
+    script.nonce = held.nonce;
+    script.textContent = held.textContent;
+    document.body.append(script);
+  }
+  start().catch(() => {
+    document.getElementById("connection").textContent = "Scripts are missing: load the page again.";
+  });
+
+  // The preview goes when everything that it shows is there.
+  function settle() {
+    if (window.Bokeh?.documents?.[0]?.is_idle) document.getElementById("preview")?.remove();
+    else window.setTimeout(settle, 20);
+  }
+  settle();
+
+  // What the cursor is on, at the bottom of the page.
+  const readout = document.getElementById("readout");
+  let shown = "";
+  window.addEventListener("mouseover", (event) => {
+    const words = event.composedPath().find((one) => one.dataset?.words)?.dataset.words ?? "";
+    if (words || shown) readout.textContent = words;
+    shown = words;
+  });
+
   function isTyping(event) {
     // Widgets live in shadow trees: the event's path has the true target.
     const target = event.composedPath()[0];
