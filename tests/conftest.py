@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -31,3 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     With ``--dist loadfile`` the tests of a file share a simulated night, a repository or servers.
     """
     items.sort(key=lambda item: "unit" in item.path.parts)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what the collection made out of garbage collections: thousands of tests, and all modules."""
+    gc.collect()
+    gc.freeze()

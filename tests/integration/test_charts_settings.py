@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 import pytest
 from chart_fixtures import PROJECT, EverySecret, applications, container_of, only
-from prefect.settings import Settings as PrefectSettings
 
 from prompt_delivery.deployment.helm import ChartTree
 from prompt_delivery.deployment.manifests import containers, read_manifests
@@ -182,6 +181,9 @@ def test_each_application_in_each_environment_has_settings_that_the_code_takes(
                     assert options["address"] == "0.0.0.0", where
                     assert container.ports == {"http": options["port"]}, where
                 case "prefect":
+                    # Each process of the tests imports this file, and Prefect takes seconds.
+                    from prefect.settings import Settings as PrefectSettings
+
                     assert container.command[1:3] == ["worker", "start"], where
                     taken = PrefectSettings()
                     assert taken.api.url is not None, where
