@@ -14,6 +14,7 @@ class OneEnvironment(SandboxedEnvironment):
     first: OneEnvironment | None = None
 
     def __new__(cls, loader: jinja2.BaseLoader) -> OneEnvironment:
+        """Return the first, which the loader of the first docstring fills."""
         if cls.first is None:
             cls.first = super().__new__(cls)
             SandboxedEnvironment.__init__(cls.first, loader=loader)
