@@ -20,6 +20,9 @@ from prompt_processing.telemetry.handover import in_this_context
 __all__ = ["ZBLANK", "CompressedTiles", "compress_floats", "compress_integers", "dither_numbers"]
 
 _BLOCK = 32
+_EIGHTS = _BLOCK // 8
+_LONG_LOW_BITS = np.uint64(14)
+"""With as many, four codes do not fit into 64 bits."""
 _MAX_LOW_BITS = np.uint64(25)
 ZBLANK = -2147483647
 """Integer that stands for NaN in quantised images, as in CFITSIO."""
@@ -145,6 +148,9 @@ def dither_numbers() -> NDArray[np.float32]:
 def _encode_row(values, folded, words):  # type: ignore[no-untyped-def]
     """Write the compressed row to ``words``; return the number of its bytes. ``folded`` is for use here."""
     _fold(values, folded)
+    twos, of_twos = np.empty(_BLOCK // 2, np.uint64), np.empty(_BLOCK // 2, np.uint64)
+    fours, of_fours = np.empty(_BLOCK // 4, np.uint64), np.empty(_BLOCK // 4, np.uint64)
+    eights, of_eights = np.empty(_EIGHTS, np.uint64), np.empty(_EIGHTS, np.uint64)
     word, bits, have = 0, np.uint64(0), np.uint64(0)
     word, bits, have = _append(words, word, bits, have, np.uint64(np.uint32(values[0])), np.uint64(32))
     for first in range(0, values.shape[0], _BLOCK):
@@ -166,6 +172,16 @@ def _encode_row(values, folded, words):  # type: ignore[no-untyped-def]
                 word, bits, have = _append(words, word, bits, have, code, np.uint64(32))
             continue
         word, bits, have = _append(words, word, bits, have, low + np.uint64(1), np.uint64(5))
+        if count == _BLOCK and low < _LONG_LOW_BITS:
+            longest_four, longest_eight = _join(block, low, twos, of_twos, fours, of_fours, eights, of_eights)
+            if longest_eight < np.uint64(64):
+                for i in range(_EIGHTS):
+                    word, bits, have = _append(words, word, bits, have, eights[i], of_eights[i])
+                continue
+            if longest_four < np.uint64(64):
+                for i in range(2 * _EIGHTS):
+                    word, bits, have = _append(words, word, bits, have, fours[i], of_fours[i])
+                continue
         one = np.uint64(1) << low
         rest = one - np.uint64(1)
         i = 0
@@ -197,14 +213,46 @@ def _encode_row(values, folded, words):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _append(words, word, bits, have, code, length):  # type: ignore[no-untyped-def]
-    """Append fewer than 64 bits; return the index of the unfinished word, its bits and their number."""
+    """Append 1 to 63 bits; return the index of the unfinished word, its bits and their number.
+
+    Without branches, which could not be predicted.
+    """
+    first = code << (np.uint64(64) - length)
+    bits |= first >> have
+    words[word] = reversed_bytes(bits)
     total = have + length
-    if total < np.uint64(64):
-        return word, bits | (code << (np.uint64(64) - total)), total
-    over = total - np.uint64(64)
-    words[word] = reversed_bytes(bits | (code >> over))
-    # In two steps: a shift by 64 would be undefined.
-    return word + 1, (code << np.uint64(1)) << (np.uint64(63) - over), over
+    full = total >> np.uint64(6)
+    # If the word is full, it had at least one bit before: the shift is less than 64.
+    over = first << ((np.uint64(64) - have) & np.uint64(63))
+    return word + np.int64(full), over if full else bits, total & np.uint64(63)
+
+
+@numba.njit(cache=True, nogil=True)
+def _join(block, low, twos, of_twos, fours, of_fours, eights, of_eights):  # type: ignore[no-untyped-def]
+    """Join the codes of four and of eight pixels; return their largest numbers of bits.
+
+    Codes of more than 64 bits are wrong. Written so that the processor joins several codes at once.
+    """
+    one, last = np.uint64(1), np.uint64(63)
+    end = one << low
+    rest = end - one
+    longest_four = longest_eight = np.uint64(0)
+    for i in range(_BLOCK // 2):
+        left, right = np.uint64(block[2 * i]), np.uint64(block[2 * i + 1])
+        shift = (right >> low) + one + low
+        twos[i] = ((end | (left & rest)) << (shift & last)) | end | (right & rest)
+        of_twos[i] = (left >> low) + one + low + shift
+    for i in range(_BLOCK // 4):
+        shift = of_twos[2 * i + 1]
+        fours[i] = (twos[2 * i] << (shift & last)) | twos[2 * i + 1]
+        of_fours[i] = of_twos[2 * i] + shift
+        longest_four = max(longest_four, of_fours[i])
+    for i in range(_EIGHTS):
+        shift = of_fours[2 * i + 1]
+        eights[i] = (fours[2 * i] << (shift & last)) | fours[2 * i + 1]
+        of_eights[i] = of_fours[2 * i] + shift
+        longest_eight = max(longest_eight, of_eights[i])
+    return longest_four, longest_eight
 
 
 @numba.njit(cache=True, nogil=True)
