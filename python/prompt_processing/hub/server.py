@@ -90,7 +90,9 @@ class Hub(Service):
         kernel.parent.mkdir(parents=True, exist_ok=True)
         # The name that the tutorials ask for.
         words = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        content = {"argv": words, "display_name": "prompt", "language": "python"}
+        others = self.environments is not None and (self._kernels_of(self.environments) / "prompt").exists()
+        title = "prompt (this installation)" if others else "prompt"
+        content = {"argv": words, "display_name": title, "language": "python"}
         kernel.write_text(json.dumps(content), encoding="utf-8")
         page = self._settings / "labconfig" / "page_config.json"
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -116,6 +118,10 @@ class Hub(Service):
         """Return the address."""
         return f"{HOST}:{self.port}"
 
+    @staticmethod
+    def _kernels_of(environments: Path) -> Path:
+        return environments.resolve() / "share" / "jupyter" / "kernels"
+
     @property
     def _share(self) -> Path:
         return self.folder / "share" / "jupyter"
@@ -127,7 +133,7 @@ class Hub(Service):
     def _configuration(self, proxy: str) -> dict[str, Any]:
         kernels = [self._share]
         if self.environments is not None:
-            kernels.append(self.environments.resolve() / "share" / "jupyter")
+            kernels.append(self._kernels_of(self.environments).parent)
         variables = {
             **self.data.environment(),
             "JUPYTER_PATH": os.pathsep.join(map(str, kernels)),
