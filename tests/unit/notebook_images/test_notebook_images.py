@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -114,3 +115,28 @@ def test_no_layer_gets_a_secret(framework: Path, content: str) -> None:
     # The engine was asked for nothing, and nothing is left for it.
     assert not (framework.parents[1] / "calls").exists()
     assert not (framework / "build/context").exists()
+
+
+@pytest.mark.parametrize("environment", ["base", "prompt-analysis", "floating"])
+def test_what_an_image_is_tested_for_is_in_its_lists(tmp_path: Path, environment: str) -> None:
+    deployment = ROOT / "deployments/prompt"
+    subprocess.run([ROOT / "project-requirements", tmp_path / "project"], check=True)
+    steps = (deployment / "Dockerfile.custom").read_text()
+    added = re.findall(rf"env-update {environment} /opt/environments/(\S+)", steps)
+    lists = [
+        tmp_path / one if one.startswith("project/") else deployment / "environments" / one for one in added
+    ]
+    if re.search(rf"install-common {environment}\b", steps):
+        lists += (ROOT / "common/common-env").glob("*.pip")
+    wanted = {
+        re.match(r"[\w.-]+", line)[0].lower().replace("_", "-")  # type: ignore[index]
+        for path in lists
+        for line in path.read_text().splitlines()
+        if line and not line.startswith("#")
+    }
+    tests = (deployment / "environments" / environment / "tests/imports").read_text().splitlines()
+    modules = {
+        line.partition(".")[0].replace("_", "-") for line in tests if line and not line.startswith("#")
+    }
+    # The project itself is installed from its wheel.
+    assert modules - {"prompt-processing"} <= wanted
