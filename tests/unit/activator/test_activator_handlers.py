@@ -98,6 +98,35 @@ def test_what_is_no_cloud_event_is_a_bad_request(world, client):
     assert not_object.status_code == 400
 
 
+def test_a_batch_of_one_event_is_that_event(world, client):
+    event = {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": json.dumps(world.message())}
+    for events, status in (([event], 200), ([event, event], 400), ([], 400), ([1], 400)):
+        response = client.post(
+            "/next-visit", data=json.dumps(events), content_type="application/cloudevents-batch+json"
+        )
+        assert response.status_code == status, events
+
+
+@pytest.mark.parametrize(
+    ("charset", "encoding", "status"),
+    [
+        ("UTF-8", "utf-8", 200),
+        ("utf-16", "utf-16", 200),
+        ("iso-8859-1", "latin-1", 200),
+        ("no-such", "utf-8", 400),
+    ],
+)
+def test_event_is_read_in_its_encoding(world, client, charset, encoding, status):
+    data = json.dumps({**world.message(), "comment": "\u00e9"}, ensure_ascii=False)
+    event = {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": data}
+    response = client.post(
+        "/next-visit",
+        data=json.dumps(event, ensure_ascii=False).encode(encoding),
+        content_type=f'application/cloudevents+json; charset="{charset}"',
+    )
+    assert response.status_code == status
+
+
 def test_a_malformed_visit_is_counted(world, client):
     structured(client, data={"detector": 3})
     assert 'outcome="malformed"} 1.0' in client.get("/metrics").text
