@@ -146,6 +146,21 @@ def test_two_frozen_builds_are_identical_whatever_is_published_meanwhile(
     assert difference == "heron rose from 2.0 to 3.0, a new major version.\n"
 
 
+def test_differences_begin_with_those_that_break_most(run: Run, tmp_path: Path) -> None:
+    small = [f"bird{number:02}==1.{number}" for number in range(9)]
+    old = write_list(
+        tmp_path, "old.txt", *small, "heron==2.0", "marsh==1.9 ; sys_platform == 'darwin'", "teal==3"
+    )
+    new = write_list(
+        tmp_path, "new.txt", *(f"{one}.1" for one in small), "heron==1.9", "swan==1.0", "teal==3"
+    )
+    lines = run("env-diff", old, new, status=1).stdout.splitlines()
+    assert lines[0] == "12 packages differ: 1 by a major version, 9 by less, 1 new, 1 removed."
+    assert lines[2] == "heron fell from 2.0 to 1.9, an earlier major version."
+    assert lines[3] == "bird00 rose from 1.0 to 1.0.1."
+    assert lines[-2:] == ["swan 1.0 is new.", "marsh 1.9 was removed (only where sys_platform == 'darwin')."]
+
+
 def test_a_changed_file_is_refused_by_its_hash(run: Run, environments: Path, index: Path) -> None:
     run("env-create", "lake", write_list(environments / "lake", "lake.pip", "heron"))
     run("env-freeze", "lake")
