@@ -144,10 +144,13 @@ def convolve_blocks(
                 transformed = [_transform(image, part, row, chosen, grid) for image in inputs]
                 for output, factors in zip(outputs, mixtures, strict=True):
                     total = mixed[: len(chosen)]
-                    total[...] = 0
+                    is_sum = False
                     for image, factor in zip(transformed, factors, strict=True):
                         if factor is not None:
-                            _add_product(total, image, factor, place[first : chosen.stop])
+                            _multiply(image, factor, place[first : chosen.stop], total, is_sum)
+                            is_sum = True
+                    if not is_sum:
+                        total[...] = 0
                     # Only rows to keep need the second half of the inverse transform.
                     back = fft.ifft(total, axis=-2, overwrite_x=True)
                     convolved = fft.irfft(back[:, margin : margin + bottom], n, axis=-1, overwrite_x=True)
@@ -160,24 +163,32 @@ def convolve_blocks(
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_product(
-    total: NDArray[np.complex64],
+def _multiply(
     image: NDArray[np.complex64],
     factor: NDArray[np.complex64],
     place: NDArray[np.float64],
+    total: NDArray[np.complex64],
+    is_sum: bool,
 ) -> None:
-    """Add products of spectra with factors that are interpolated between nodes.
+    """Compute products of spectra with factors that are interpolated between nodes.
 
     Parameters
     ----------
-    total, image : `~numpy.ndarray`, shape (n_blocks, n, n // 2 + 1)
-        Sum so far, and the blocks' spectra.
+    image : `~numpy.ndarray`, shape (n_blocks, n, n // 2 + 1)
+        The blocks' spectra.
     factor : `~numpy.ndarray`, shape (n_nodes, n or 1, n // 2 + 1 or 1)
         Factors at the nodes; a single node applies everywhere.
     place : `~numpy.ndarray`, shape (n_blocks,)
         Position of each block, in nodes.
+    total : `~numpy.ndarray`, shape (n_blocks, n, n // 2 + 1)
+        Sum so far, to which the products are added if ``is_sum``; otherwise they replace it.
+    is_sum : `bool`
+        Whether ``total`` holds a sum.
     """
     n_nodes, n_rows, n_columns = factor.shape
+    # Setting every number to 0 first would be one more pass over them.
+    if not is_sum and n_columns == 1:
+        total[...] = 0
     for k in range(total.shape[0]):
         before = min(int(place[k]), max(n_nodes - 2, 0))
         after = min(before + 1, n_nodes - 1)
@@ -189,6 +200,11 @@ def _add_product(
                 constant = rest * factor[before, row, 0] + share * factor[after, row, 0]
                 for i in range(total.shape[2]):
                     total[k, j, i] += image[k, j, i] * constant
+            elif not is_sum:
+                for i in range(total.shape[2]):
+                    total[k, j, i] = image[k, j, i] * (
+                        rest * factor[before, row, i] + share * factor[after, row, i]
+                    )
             else:
                 for i in range(total.shape[2]):
                     total[k, j, i] += image[k, j, i] * (
