@@ -21,6 +21,8 @@ from prompt_processing.images.layout.objects import field_image
 from prompt_processing.images.layout.others import wcs_of_projection
 from prompt_processing.images.layout.psf_text import psf_from_metadata
 
+from .detector_image import DetectorImage
+
 __all__ = [
     "background_of",
     "difference_image_of",
@@ -31,6 +33,7 @@ __all__ = [
     "kernel_of",
     "masked_image_of",
     "photo_calib_of",
+    "processed_exposure_of",
     "visit_image_of",
 ]
 
@@ -68,6 +71,21 @@ def exposure_of(image: MaskedImage) -> Exposure:
         visit_info=visit_info,
         metadata=metadata,
     )
+
+
+def processed_exposure_of(image: DetectorImage) -> Exposure:
+    """Convert an image whose storage class does not say whether it is processed.
+
+    Raises
+    ------
+    TypeError
+        Raised for a raw.
+    """
+    if isinstance(image, Exposure):
+        return image
+    if isinstance(image, MaskedImage):
+        return exposure_of(image)
+    raise TypeError("A raw is not converted to an image: signature removal makes one of it.")
 
 
 def visit_image_of(exposure: Exposure) -> VisitImage:

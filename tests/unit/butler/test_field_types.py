@@ -15,6 +15,7 @@ from prompt_processing.butler.field_types import (
     own_ref,
 )
 from prompt_processing.butler.formatters import OWN_FORMATTERS
+from prompt_processing.butler.pipelines.output_names import fits
 
 UNIVERSE = DimensionUniverse()
 OURS = "prompt_processing.butler.formatters.ExposureFormatter"
@@ -94,3 +95,22 @@ def test_worker_reads_images_of_others_with_its_own_reader() -> None:
     # Of a type without counterpart here, even in the same layout.
     assert own_record("ColorImage", FIELD_FORMATTER) == ("ColorImage", FIELD_FORMATTER)
     assert own_ref(a_ref(a_type("x", "DifferenceImage"))).datasetType.storageClass_name == "ExposureF"
+
+
+@pytest.mark.parametrize(
+    ("name", "registered", "expected"),
+    [
+        ("preliminary_visit_image", "ExposureF", True),
+        ("preliminary_visit_image", "Exposure", True),
+        ("difference_image", "VisitImage", True),
+        ("preliminary_visit_image", "DifferenceImage", False),
+        ("post_isr_image", "Exposure", True),
+        ("post_isr_image", "ExposureF", False),
+        ("post_isr_image", "VisitImage", False),
+        ("difference_image", "MaskedImageV2", True),
+    ],
+)
+def test_image_has_a_registered_type_only_if_its_file_is_read_as_such(
+    name: str, registered: str, *, expected: bool
+) -> None:
+    assert fits(a_type(name, "ExposureF"), a_type(name, registered)) is expected

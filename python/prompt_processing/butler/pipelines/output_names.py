@@ -16,8 +16,15 @@ __all__ = ["OtherType", "fits", "outputs_of", "rename", "types_in_the_way"]
 _OWN = "prompt_{}"
 """Name of an output whose usual name is taken."""
 
-_IMAGES = frozenset({"Exposure", "ExposureF", "VisitImage", "DifferenceImage", "MaskedImageV2"})
-"""Storage classes of images with mask and variance: ``lsst-images`` reads our files for each of them."""
+_OF_VISITS = frozenset({"ExposureF", "VisitImage", "DifferenceImage"})
+_IMAGES = {
+    "Exposure": _OF_VISITS | {"MaskedImageV2"},
+    "ExposureF": _OF_VISITS,
+    "MaskedImageV2": _OF_VISITS,
+    "VisitImage": _OF_VISITS,
+    "DifferenceImage": frozenset({"ExposureF"}),
+}
+"""Other storage classes of files that are read for a registered one: derived ones, and those that convert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +141,11 @@ def fits(ours: DatasetType, theirs: DatasetType) -> bool:
     if ours.dimensions != theirs.dimensions:
         return False
     storage_class, known = field_storage_class(ours), theirs.storageClass_name
-    if known in (storage_class, ours.storageClass_name):
+    if known == storage_class:
         return True
-    if {storage_class, known} <= _IMAGES:
+    if known in _IMAGES:
+        return storage_class in _IMAGES[known]
+    if known == ours.storageClass_name:
         return True
     factory = StorageClassFactory()
     candidates = (factory.getStorageClass(one) for one in (storage_class, ours.storageClass_name))

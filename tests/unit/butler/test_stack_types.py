@@ -1,0 +1,89 @@
+"""Images of a repository that has the stack's storage classes, read in our process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lsst.daf.butler import Butler, DatasetRef, DatasetType, FileDataset
+from lsst.images import MaskedImage
+
+from prompt_processing.butler.conversions import processed_exposure_of
+from prompt_processing.butler.detector_image import DetectorImage
+from prompt_processing.butler.field_types import field_dataset
+from prompt_processing.butler.formatters import OWN_FORMATTERS
+from prompt_processing.butler.types import use_butler_types
+from prompt_processing.images import Exposure
+from prompt_processing.images.fits import write_exposure
+from prompt_processing.images.layout.identity import Identity
+from prompt_processing.instruments import RawFrame
+
+use_butler_types()
+OURS = "prompt_processing.butler.formatters.ExposureFormatter"
+RECORDS = [
+    ("instrument", {"name": "I", "detector_max": 1, "class_name": "lsst.pipe.base.Instrument"}),
+    ("detector", {"instrument": "I", "id": 0, "full_name": "one"}),
+    ("physical_filter", {"instrument": "I", "name": "r", "band": "r"}),
+    ("day_obs", {"instrument": "I", "id": 20250101}),
+    ("group", {"instrument": "I", "name": "a group"}),
+    ("visit", {"instrument": "I", "id": 1, "name": "1", "physical_filter": "r", "day_obs": 20250101}),
+    (
+        "exposure",
+        {"instrument": "I", "id": 1, "obs_id": "1", "physical_filter": "r", "group": "a group"}
+        | {"day_obs": 20250101},
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def butler(tmp_path_factory: pytest.TempPathFactory) -> Butler:
+    folder = str(tmp_path_factory.mktemp("central"))
+    Butler.makeRepo(folder)
+    butler = Butler.from_config(folder, writeable=True, run="outputs")
+    for name, values in RECORDS:
+        butler.registry.insertDimensionData(name, values)
+    return butler
+
+
+@pytest.mark.parametrize(
+    ("name", "registered"),
+    [
+        ("post_isr_image", "Exposure"),
+        ("preliminary_visit_image", "Exposure"),
+        ("preliminary_visit_image", "ExposureF"),
+        ("difference_image", "ExposureF"),
+    ],
+)
+def test_output_is_read_where_the_stacks_type_is_registered(
+    butler: Butler, tmp_path: Path, name: str, registered: str
+) -> None:
+    of = "exposure" if name == "post_isr_image" else "visit"
+    known = DatasetType(name, ("instrument", of, "detector"), registered, universe=butler.dimensions)
+    butler.registry.removeDatasetType(name)
+    butler.registry.registerDatasetType(known)
+    data_id = butler.registry.expandDataId({"instrument": "I", of: 1, "detector": 0})
+    ref = DatasetRef(DatasetType(name, known.dimensions, "ExposureF"), data_id, "outputs")
+    pixels = np.arange(2000, dtype=np.float32).reshape(40, 50)
+    path = tmp_path / "image.fits"
+    write_exposure(path, Exposure(pixels, np.zeros((40, 50), np.int32), np.ones_like(pixels)), Identity(name))
+    butler.ingest(
+        field_dataset(FileDataset(str(path), [ref], formatter=OURS), OWN_FORMATTERS, {name: known}),
+        transfer="direct",
+    )
+    assert isinstance(butler.get(name, data_id), DetectorImage)
+    found = butler.get(name, data_id, storageClass="ExposureF").image
+    # The file rounds to an eighth of the noise.
+    np.testing.assert_allclose(found, pixels, atol=0.13)
+    butler.pruneDatasets(butler.query_datasets(name), disassociate=True, unstore=True, purge=True)
+
+
+def test_raws_and_images_are_images_of_a_detector() -> None:
+    assert issubclass(RawFrame, DetectorImage)
+    assert issubclass(MaskedImage, DetectorImage)
+    assert not issubclass(np.ndarray, DetectorImage)
+
+
+def test_raw_is_not_taken_for_a_processed_image() -> None:
+    with pytest.raises(TypeError, match="signature removal"):
+        processed_exposure_of(RawFrame({}, "I", 0, ()))
