@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 import numpy as np
 import psutil
-from lsst.daf.butler import Butler, DatasetRef, DatasetType, FileDataset
+from lsst.daf.butler import Butler, DataCoordinate, DatasetRef, DatasetType, FileDataset
 from matplotlib.figure import Figure
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -35,6 +35,7 @@ _KIND = "kernel_plot"
 _N_DETECTORS = 100
 _SIDE = 4000
 _SESSIONS = 20
+_N_VISITS = 10
 _EXPIRED_S = 90.0
 """Time after which the server has forgotten a session: 60 s, and the turn of its check."""
 
@@ -78,15 +79,14 @@ def make_plots(folder: Path, n_plots: int) -> Path:
         butler.registry.registerDatasetType(kind)
         butler.collections.register(COLLECTION)
         for visit in visits:
-            places = [
-                butler.registry.expandDataId({**one, "visit": visit, "detector": n})
+            # Expanded data IDs would be asked of the database one by one.
+            places = (
+                DataCoordinate.standardize({**one, "visit": visit, "detector": n}, dimensions=kind.dimensions)
                 for n in range(_N_DETECTORS)
-            ]
+            )
             refs = [DatasetRef(kind, place, run=COLLECTION) for place in places]
             butler.ingest(
-                *(FileDataset(path=str(picture), refs=[ref]) for ref in refs),
-                transfer="direct",
-                record_validation_info=False,
+                FileDataset(path=str(picture), refs=refs), transfer="direct", record_validation_info=False
             )
     return repo
 
@@ -132,7 +132,7 @@ def measure_navigator(nights: Path, night: int, visit: int, repo: Path, n_repeat
     nights
         The database of nights.
     night, visit
-        What the pages show.
+        What the pages show: the visit, and some that follow it.
     repo
         Repository of `make_plots`.
     n_repeats
@@ -151,12 +151,13 @@ def measure_navigator(nights: Path, night: int, visit: int, repo: Path, n_repeat
         for number in range(n_repeats + 1):
             for name, address in (
                 ("night page", f"nights?night={night}"),
-                ("visit page", f"visit?visit={visit}"),
+                ("visit page", f"visit?visit={visit + number % _N_VISITS}"),
             ):
                 begin = time.perf_counter()
-                _go(page, f"{url}/{address}")
+                seen = _go(page, f"{url}/{address}")
                 if number:
-                    _note(measured, name, time.perf_counter() - begin)
+                    _note(measured, name, seen)
+                    _note(measured, f"{name}, complete", time.perf_counter() - begin)
         _go(page, f"{url}/collections?collection={COLLECTION}&plot={_KIND}")
         heading = page.locator("h1")
         page.locator("figure img").wait_for()
@@ -179,6 +180,17 @@ def measure_navigator(nights: Path, night: int, visit: int, repo: Path, n_repeat
     return measured
 
 
+_SEEN = """() => new Promise((done) => {
+  function look() {
+    const preview = document.getElementById("preview");
+    const there = preview ? preview.offsetHeight > 80 : document.getElementById("live") !== null;
+    if (there) requestAnimationFrame(() => setTimeout(() => done(performance.now() / 1000)));
+    else setTimeout(look, 5);
+  }
+  look();
+})"""
+"""Seconds until heading, tables and figures of a view are painted."""
+_COMPLETE = "() => !document.getElementById('preview') && !!window.Bokeh?.documents?.[0]?.is_idle"
 _PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0].startTime"
 
 
@@ -193,10 +205,14 @@ def _opened(browser: Browser, address: str) -> Page:
     return page
 
 
-def _go(page: Page, address: str) -> None:
-    """Open an address, and wait until its content is there."""
-    page.goto(address)
-    page.locator("h1").first.wait_for()
+def _go(page: Page, address: str) -> float:
+    """Open an address, wait until all of it works, and return the time until its content was painted."""
+    page.goto(address, wait_until="commit")
+    seen = float(page.evaluate(_SEEN))
+    # The page forbids eval, which Playwright's wait_for_function needs.
+    while not page.evaluate(_COMPLETE):
+        time.sleep(0.01)
+    return seen
 
 
 @contextmanager

@@ -28,6 +28,8 @@ a:focus-visible { outline: 3px solid #e69f00; }
 table { border-collapse: collapse; margin: 8px 0; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: 2px 0; }
 .scrolled { overflow-x: auto; }
+.scrolled table { min-width: max-content; }
+.scrolled td { max-width: 60ch; overflow-wrap: anywhere; }
 .scrolled:focus-visible { outline: 3px solid #e69f00; }
 th, td { text-align: left; padding: 3px 12px 3px 0; border-bottom: 1px solid #e4e8ec; vertical-align: top; }
 th { font-weight: 600; color: #45505c; }

@@ -27,6 +27,7 @@ from .detector.pixels import ArrayCache, TiledImage
 from .objects.packets import PacketFolder
 from .objects.search import ApdbReader, SearchError, database_of
 from .remarks.desk import RemarkDesk
+from .remarks.store import RemarkError
 
 __all__ = ["Places", "Sources", "UnavailableError"]
 
@@ -119,6 +120,7 @@ class Sources:
         UnavailableError,
         NightsUnavailableError,
         SearchError,
+        RemarkError,
         PromptError,
         SQLAlchemyError,
         OSError,

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 from urllib.parse import parse_qsl, urlencode
 
-__all__ = ["State", "from_query", "to_query", "with_changes"]
+__all__ = ["State", "from_query", "read_id", "to_query", "with_changes"]
 
 _LONGEST = 2000
 """Characters of a value that are read; what is longer was not written by a page."""
+
+_LARGEST = 2**63 - 1
 
 
 class State(Protocol):
@@ -80,6 +82,21 @@ def with_changes[S: State](state: S, **changes: Any) -> S:
     return dataclasses.replace(state, **changes)
 
 
+def read_id(text: str) -> int:
+    """Return a whole number that a database can hold.
+
+    Raises
+    ------
+    ValueError
+        Raised if the text is no such number; the message says what is expected.
+    """
+    # int() also reads other alphabets' digits and underscores.
+    digits = text.removeprefix("-")
+    if not (text.isascii() and digits.isdecimal() and len(digits) <= 19) or abs(int(text)) > _LARGEST:
+        raise ValueError("a whole number of at most 64 bits")
+    return int(text)
+
+
 def _read(hint: Any, text: str) -> Any:
     """Convert a text.
 
@@ -104,11 +121,7 @@ def _read(hint: Any, text: str) -> Any:
             raise ValueError("0 or 1")
         return text == "1"
     if hint is int:
-        # int() also reads other alphabets' digits and underscores.
-        digits = text.removeprefix("-")
-        if not (text.isascii() and digits.isdecimal() and len(digits) <= 19):
-            raise ValueError("a whole number")
-        return int(text)
+        return read_id(text)
     if hint is float:
         try:
             number = float(text)

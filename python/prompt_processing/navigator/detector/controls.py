@@ -11,11 +11,16 @@ import panel as pn
 from prompt_processing.images.mask import Mask
 
 from ..colours import MASKS
-from ..layout import BUTTON, checkbox, markup, wrapped_row
+from ..layout import BUTTON, FIT, column, markup, wrapped_row
 from .state import DetectorState
 from .stretch import CURVES, SCALES
 
 __all__ = ["Controls"]
+
+_MASKS = """
+.bk-input-group { display: flex; flex-wrap: wrap; gap: 4px 14px; }
+.bk-input-group > * { padding-left: 4px; }
+"""
 
 
 class Controls:
@@ -63,17 +68,20 @@ class Controls:
         )
         for name in ("scale", "curve", "marks", "mode"):
             getattr(self, name).param.watch(partial(_report, choose, name), "value")
-        self._masks = {
-            name: checkbox(
-                name,
-                name in state.masks,
-                margin=(2, 8),
-                stylesheets=[f":host {{ border-left: 10px solid {MASKS[name]}; padding-left: 4px; }}"],
-            )
-            for name in Mask.__members__
-        }
-        for box in self._masks.values():
-            box.param.watch(lambda event: choose("masks", self._chosen_masks()), "value")
+        colours = "".join(
+            f".bk-input-group > :nth-child({place}) {{ border-left: 10px solid {MASKS[name]}; }}"
+            for place, name in enumerate(Mask.__members__, 1)
+        )
+        self._masks = pn.widgets.CheckBoxGroup(
+            label="Mask planes",
+            options=list(Mask.__members__),
+            value=[name for name in Mask.__members__ if name in state.masks],
+            inline=True,
+            margin=(2, 6),
+            sizing_mode="stretch_width",
+            stylesheets=[FIT, _MASKS, colours],
+        )
+        self._masks.param.watch(lambda event: choose("masks", self._chosen_masks()), "value")
 
     def row(self) -> Any:
         """Return the row above the images."""
@@ -92,14 +100,14 @@ class Controls:
 
     def mask_row(self) -> Any:
         """Return the row of mask planes."""
-        return wrapped_row(markup("Mask planes:", sizing_mode=None), *self._masks.values())
+        return column(markup("Mask planes:"), self._masks)
 
     def show(self, visit: str, detector: int) -> None:
         """Show another visit and detector."""
         self.visit.value, self.detector.value = visit, str(detector)
 
     def _chosen_masks(self) -> tuple[str, ...]:
-        return tuple(name for name, box in self._masks.items() if box.value)
+        return tuple(name for name in Mask.__members__ if name in self._masks.value)
 
     def _button(self, label: str, what: str, by: int) -> Any:
         button = pn.widgets.Button(

@@ -57,7 +57,8 @@ class Screen:
             )
             for role in IMAGES
         }
-        self._blink = self._blink_figure()
+        self._blink: Any = None
+        self._sky: list[float] = []
         self._captions = {role: markup(margin=0) for role in self.panels}
         self._side = grid(
             *[
@@ -69,14 +70,7 @@ class Screen:
                 for role, panel in self.panels.items()
             ],
         )
-        self._one = column(
-            markup(
-                "Blinking. Keys 1, 2 and 3 hold the science image, the template and the difference; "
-                "b shows them side by side.",
-                margin=0,
-            ),
-            pn.pane.Bokeh(self._blink, sizing_mode="scale_width", max_width=900),
-        )
+        self._one: Any = None
         self.content = column()
         for one in (self._x_range, self._y_range):
             for edge in ("start", "end"):
@@ -86,6 +80,17 @@ class Screen:
     def arrange(self, mode: str) -> None:
         """Show the images ``side`` by side, or let them ``blink``."""
         self._most = _BLINK_TILE if mode == "blink" else _TILE
+        if mode == "blink" and self._one is None:
+            # Made when it is first shown.
+            self._blink = self._blink_figure()
+            self._one = column(
+                markup(
+                    "Blinking. Keys 1, 2 and 3 hold the science image, the template and the difference; "
+                    "b shows them side by side.",
+                    margin=0,
+                ),
+                pn.pane.Bokeh(self._blink, sizing_mode="scale_width", max_width=900),
+            )
         self.content.objects = [self._one if mode == "blink" else self._side]
 
     def name(self, types: Mapping[str, str]) -> None:
@@ -169,12 +174,15 @@ class Screen:
             x, y = (region.x_min + region.x_max) / 2, (region.y_min + region.y_max) / 2
             lon, lat = data.wcs.pixel_to_world_values([x, region.x_max, x], [y, y, region.y_max])
             tags = [float(one) for one in (*lon, *lat, x, y)]
+        self._sky = tags
         for made in (self._blink, *(panel.figure for panel in self.panels.values())):
-            made.tags = tags
+            if made is not None:
+                made.tags = tags
 
     def _blink_figure(self) -> Any:
         made = image_figure("blink", self._x_range, self._y_range)
         made.max_width = 900
+        made.tags = self._sky
         for role, panel in self.panels.items():
             renderer = made.image(
                 "image", x="x", y="y", dw="dw", dh="dh", source=panel.source, color_mapper=panel.mapper

@@ -39,12 +39,20 @@ class SelectedSource:
     """
 
     def __init__(self, panels: dict[str, ImagePanel]) -> None:
-        self._stamps = {role: StampPanel(f"stamp-{role}", panel.mapper) for role, panel in panels.items()}
+        self._panels = panels
+        self._stamps: dict[str, StampPanel] = {}
+        self._text = markup()
+        self.content = column(self._text, visible=False)
+
+    def _make_stamps(self) -> None:
+        """Make the stamps, which most pages do not show and which take long to make."""
+        self._stamps = {
+            role: StampPanel(f"stamp-{role}", panel.mapper) for role, panel in self._panels.items()
+        }
         for name in ("PSF", "kernel"):
             self._stamps[name] = StampPanel(
                 f"stamp-{name}", LinearColorMapper(palette=greys("asinh"), low=0.0, high=1.0)
             )
-        self._text = markup()
         stamps = [
             column(
                 markup(role, margin=(0, 2)),
@@ -54,7 +62,7 @@ class SelectedSource:
             )
             for role, stamp in self._stamps.items()
         ]
-        self.content = column(self._text, wrapped_row(*stamps), visible=False)
+        self.content.objects = [self._text, wrapped_row(*stamps)]
 
     def show(self, data: DetectorData, chosen: int | None) -> None:
         """Show a source; nothing if the catalogue does not have it.
@@ -72,6 +80,8 @@ class SelectedSource:
         self.content.visible = row is not None
         if row is None:
             return
+        if not self._stamps:
+            self._make_stamps()
         x, y = float(row["x"]), float(row["y"])
         half = _STAMP // 2
         region = Region(round(x) - half, round(x) + half, round(y) - half, round(y) + half)

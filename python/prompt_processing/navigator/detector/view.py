@@ -12,7 +12,7 @@ import panel as pn
 from ..layout import column, markup
 from ..page import Page, View, link
 from ..remarks.panel import RemarkPanel
-from ..remarks.store import subject_of
+from ..remarks.store import RemarkError, subject_of
 from ..sources import Sources
 from ..text import escaped, facts
 from ..url_state import with_changes
@@ -228,12 +228,16 @@ class DetectorView(View):
             problems.append(outcome)
         self.page.tell(*problems)
         if state.exposure is not None and (instrument := state.instrument or data.instrument):
-            self._remarks.show(
-                "detector",
-                subject_of("detector", instrument=instrument, visit=state.exposure, detector=detector),
-                f"visit {state.exposure}, detector {detector}",
-            )
+            self._show_remarks(instrument, state.exposure, detector)
         self._details.object = facts({"collection": data.collection or "none found"}) + details
+
+    def _show_remarks(self, instrument: str, visit: int, detector: int) -> None:
+        try:
+            subject = subject_of("detector", instrument=instrument, visit=visit, detector=detector)
+        except RemarkError as error:
+            self.page.tell(f"There are no remarks: {error}.")
+            return
+        self._remarks.show("detector", subject, f"visit {visit}, detector {detector}")
 
     def _stretch(self) -> None:
         try:

@@ -47,6 +47,8 @@ class LightCurve:
             min_border_left=70,
         )
         self.figure.xaxis.formatter.use_scientific = False
+        # On a narrow screen, more dates would overlap.
+        self.figure.xaxis.ticker.desired_num_ticks = 4
         self.figure.yaxis.formatter.use_scientific = False
         for source, fill, size in ((self.forced, 0.0, 14), (self.detected, 0.9, 8)):
             self.figure.segment("mjd", "low", "mjd", "high", source=source, line_color="colour")

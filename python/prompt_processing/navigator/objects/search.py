@@ -27,6 +27,7 @@ KINDS = ("positive", "negative", "dipole", "moving")
 """Classes of DiaSources; those of the solar system are ``moving``, whatever else they are."""
 _LARGEST_CONE_ARCSEC = 3600.0
 _MOST_RANGES = 200
+_LARGEST_MAG = 100
 _NJY_ZERO_POINT = 31.4
 _TABLES = ("DiaSource", "DiaObject", "DiaForcedSource", "metadata")
 _DATABASES = ("sqlite:", "postgresql:", "postgresql+")
@@ -154,6 +155,8 @@ class ApdbReader:
             conditions.append(c.band == criteria.band)
         conditions += _of_kind(c, criteria.kind)
         if criteria.brighter is not None:
+            if abs(criteria.brighter) > _LARGEST_MAG:
+                raise SearchError(f"A magnitude is between {-_LARGEST_MAG} and {_LARGEST_MAG}.")
             flux = 10 ** (0.4 * (_NJY_ZERO_POINT - criteria.brighter))
             conditions.append(or_(c.psfFlux >= flux, c.psfFlux <= -flux))
         if criteria.since is not None:

@@ -17,7 +17,7 @@ from ..remarks.panel import RemarkPanel
 from ..remarks.store import subject_of
 from ..sources import Sources
 from ..text import escaped, facts, number, sexagesimal, table
-from ..url_state import with_changes
+from ..url_state import read_id, with_changes
 from .cutouts import cutouts_of_images, cutouts_of_packet, picture
 from .export import FORMATS, export
 from .light_curve import LightCurve
@@ -328,10 +328,7 @@ def _typed(name: str, text: str) -> Any:
     if not text:
         return 10.0 if name == "radius" else None
     if name in ("source", "object", "visit", "detector"):
-        digits = text.removeprefix("-")
-        if not (text.isascii() and digits.isdecimal() and len(digits) <= 19):
-            raise ValueError(text)
-        return int(text)
+        return read_id(text)
     value = float(text)
     if not np.isfinite(value):
         raise ValueError(text)

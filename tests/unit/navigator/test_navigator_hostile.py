@@ -1,0 +1,73 @@
+"""Whatever an address contains, a page stays up, says what is wrong, and shows it as text."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from kept_night import DETECTORS, EVIL, OBJECT, VISITS, make_kept_night
+
+from prompt_processing.navigator.app import view_types
+from prompt_processing.navigator.objects.search import ApdbReader, Criteria, SearchError
+from prompt_processing.navigator.page import Page, View
+from prompt_processing.navigator.sources import Places, Sources
+from prompt_processing.navigator.url_state import from_query, with_changes
+
+USUAL: dict[str, dict[str, Any]] = {
+    "nights": {"night": 20260531},
+    "visit": {"visit": str(VISITS[0])},
+    "detector": {"visit": str(VISITS[0]), "detector": DETECTORS[0]},
+    "object": {"object": OBJECT},
+    "collections": {},
+}
+TEXTS = (EVIL + "\0\x1b\u202e\U0001f600(a+)+$", "../" * 600)
+NUMBERS = (2**63 - 1, -1)
+FLOATS = (-1e308, 5e-324)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    folder = make_kept_night(tmp_path_factory.mktemp("night"))
+    return Sources(Places.of_demo(folder))
+
+
+def hostile_values(annotation: str) -> tuple[Any, ...]:
+    if annotation.startswith("int"):
+        return NUMBERS
+    if annotation.startswith("float"):
+        return FLOATS
+    return TEXTS if annotation == "str" else ()
+
+
+@pytest.mark.parametrize("view", view_types(), ids=lambda view: view.name)
+def test_no_value_in_an_address_breaks_a_page(view: type[View], sources: Sources) -> None:
+    usual = view.state_type(**USUAL[view.name])
+    for field in dataclasses.fields(view.state_type):
+        for value in hostile_values(str(field.type)):
+            page = Page()
+            try:
+                shown = view(page, sources, with_changes(usual, **{field.name: value})).content
+            except sources.failures:
+                # The frame shows it as a message.
+                continue
+            assert "<script>window" not in texts(shown) + texts(page.messages), (field.name, value)
+
+
+def texts(found: Any) -> str:
+    parts = [str(found.object)] if isinstance(getattr(found, "object", None), str) else []
+    return " ".join([*parts, *(texts(one) for one in getattr(found, "objects", []) or [])])
+
+
+@pytest.mark.parametrize("digits", ["9223372036854775808", "-9999999999999999999", "1" * 20])
+@pytest.mark.parametrize("view", view_types()[2:4], ids=lambda view: view.name)
+def test_ids_beyond_64_bits_are_explained(digits: str, view: type[View]) -> None:
+    state, problems = from_query(view.state_type, f"source={digits}")
+    assert state.source is None
+    assert "64 bits" in problems[0]
+
+
+def test_magnitude_without_a_flux_is_explained(sources: Sources) -> None:
+    reader: ApdbReader = sources.apdb()
+    with pytest.raises(SearchError, match="magnitude"):
+        reader.sources(Criteria(object=OBJECT, brighter=-1e308))
