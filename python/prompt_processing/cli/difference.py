@@ -118,6 +118,12 @@ def _mask_bits(_: click.Context, parameter: click.Parameter, value: str | None) 
     help="Image to convolve with the kernel.  [default: the sharper one]",
 )
 @option("--no-align", is_flag=True, section=_HOW, help="Trust the headers: do not align the images by stars.")
+@option(
+    "--ignore-wcs",
+    is_flag=True,
+    section=_HOW,
+    help="Align the images by the pattern of their stars, where a header's WCS is wrong.",
+)
 @option("--no-cosmic-rays", is_flag=True, section=_HOW, help="Do not look for cosmic rays.")
 @option("-q", "--quiet", is_flag=True, section=_HOW, help="Print only errors.")
 def main(science: str, template: str, quiet: bool, **options: Any) -> int:
@@ -204,7 +210,10 @@ def _settings(options: dict[str, Any]) -> tuple[DifferenceOptions, ReadOptions, 
                 if isinstance(value, str) and os.path.exists(value.partition("[")[0]):
                     value = None
             values[name] = value
-        readers.append(ReadOptions(**values, mask_bits=options["mask_bits"], plane=options["plane"]))
+        prefix = which.replace("_", "-")
+        readers.append(
+            ReadOptions(**values, mask_bits=options["mask_bits"], plane=options["plane"], prefix=prefix)
+        )
     psfs = [
         PsfSettings(*(options[f"{which}{name}"] for name in ("seeing", "psf_stars", "psf")))
         for which in ("", "template_")
@@ -215,6 +224,7 @@ def _settings(options: dict[str, Any]) -> tuple[DifferenceOptions, ReadOptions, 
         not options["no_cosmic_rays"],
         SubtractionOptions(minimum_snr=20.0, convolve=options["convolve"]),
         *psfs,
+        ignore_wcs=options["ignore_wcs"],
     )
     return how, readers[0], readers[1]
 

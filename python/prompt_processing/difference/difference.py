@@ -71,6 +71,8 @@ class DifferenceOptions:
         Whether to correct the headers' positions and flux scales with the images' stars.
     cosmic_rays : `bool`
         Whether to look for cosmic rays in both images.
+    ignore_wcs : `bool`
+        Whether to align the images by their stars alone, whatever their headers say.
     subtraction : `~prompt_processing.imaging.difference.options.SubtractionOptions`
         Options of the kernel and the subtraction.
     science_psf, template_psf : `PsfSettings`
@@ -84,6 +86,7 @@ class DifferenceOptions:
     subtraction: SubtractionOptions = field(default_factory=lambda: SubtractionOptions(minimum_snr=20.0))
     science_psf: PsfSettings = field(default_factory=PsfSettings)
     template_psf: PsfSettings = field(default_factory=PsfSettings)
+    ignore_wcs: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.threshold <= 1000:
@@ -187,6 +190,9 @@ def difference_images(
         science if isinstance(science, OpenedImage) else open_image(science, science_options),
         template if isinstance(template, OpenedImage) else open_image(template, template_options),
     )
+    if options.ignore_wcs:
+        for image in opened:
+            image.exposure.wcs = None
     try:
         result = _subtract_opened(opened, options, tell)
     except StarsTooWideError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from ..images import UNUSABLE, Exposure, Mask, Psf
 from .errors import DifferenceError, NoStarsError, StarsTooWideError
 from .reading.psf_files import check_psf_image, read_psf_image, read_star_positions
 
+_LOG = logging.getLogger(__name__)
+
 WIDEST = 12.5
 """FWHM, pixels, of the widest stars that kernels and fits can handle."""
 
@@ -43,6 +46,9 @@ CROWDED = 0.15
 
 ALONE = 0.15
 """... unless the stars of the PSF have none with this share of their light."""
+
+CONTRADICTING, SEEING_RATIO = 10, 1.4
+"""Number of stars, and ratio of their FWHM to the user's, above which the user is warned."""
 
 MAX_PSF_SIZE = 61
 """Width of a PSF's image, pixels."""
@@ -137,11 +143,13 @@ def find_psf(
             *(noise, int(UNUSABLE)),
         )
         snr = profiles["height"] / noise * np.sqrt(np.pi) * (profiles["xx"] * profiles["yy"]) ** 0.25
-        found = _of_seeing(find_stars(profiles, snr), settings.seeing)
+        seen = find_stars(profiles, snr)
+        found = _of_seeing(seen, settings.seeing)
         if settings.seeing is not None or not found.fwhm > 0 or 0.75 < found.fwhm / fwhm < 1.33:
             break
         fwhm = float(np.clip(found.fwhm, 1.5, 20.0))
     told = found.describe()
+    _compare_seeing(seen, settings.seeing, name)
     if settings.image is not None:
         return FoundPsf(_given_psf(settings.image), 0, detections, told)
     if settings.stars is not None:
@@ -178,6 +186,18 @@ def _of_seeing(found: StarWidths, seeing: float | None) -> StarWidths:
     with np.errstate(invalid="ignore"):
         stars = np.abs(np.log(found.widths / seeing)) < 0.2
     return StarWidths(stars, seeing, found.widths, found.sharp)
+
+
+def _compare_seeing(seen: StarWidths, seeing: float | None, name: str) -> None:
+    """Warn if many stars have another width than the user's seeing."""
+    stars = int(np.count_nonzero(seen.stars))
+    if seeing is None or stars < CONTRADICTING or not seen.fwhm > 0:
+        return
+    if not 1 / SEEING_RATIO < seen.fwhm / seeing < SEEING_RATIO:
+        _LOG.warning(
+            "%s: %d sources look like stars of %.1f pixels, not %.1f; is the named seeing right?",
+            *(name, stars, seen.fwhm, seeing),
+        )
 
 
 def _from_stars(

@@ -10,7 +10,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from prompt_processing.imaging.calibration.background import SkyEstimate, estimate_sky
-from prompt_processing.imaging.calibration.defects import fill_scattered_holes, mark_bad_lines
+from prompt_processing.imaging.calibration.defects import fill_pixels, fill_scattered_holes, mark_bad_lines
 from prompt_processing.imaging.calibration.detection import Detections
 from prompt_processing.imaging.calibration.measurement import fit_psf
 from prompt_processing.imaging.calibration.pixel_noise import dithered, pixel_noise, quantum
@@ -40,6 +40,10 @@ MOST_ERROR = 0.25
 
 FEWEST_ELECTRONS = 0.7
 """Least scatter of a detector's sky, electrons; a gain that implies less belongs to other units."""
+
+LEAST_SHARE, LARGEST_SHARE = 0.5, 4.0
+"""Noise by a variance plane over the scatter of the sky; outside this range the plane is wrong. Resampling
+and unresolved stars explain the rest."""
 
 COARSE = 0.2
 """Steps of quantised data above this fraction of the noise bias the sky's mode."""
@@ -117,8 +121,20 @@ def prepare(
         Raised if the image has too little sky to measure, or too few usable pixels.
     """
     exposure = opened.exposure
+    seen = exposure.image[~exposure.has(Mask.NO_DATA)]
+    if seen.size and seen.min() == seen.max():
+        raise DifferenceError(
+            f"{opened.name} shows nothing: all of its pixels are {float(seen[0]) * opened.unit:g}."
+        )
+    unknown = ~(exposure.variance > 0) if opened.has_variance else None
+    if unknown is not None:
+        exposure.mask[unknown] |= int(Mask.NO_DATA)
     try:
         sky, noise, plain = _subtract_sky(exposure)
+        if unknown is not None:
+            # Single pixels have been filled from their neighbours, and are about as uncertain.
+            filled = unknown & ~exposure.has(Mask.NO_DATA)
+            fill_pixels(exposure.variance, filled, unknown)
         gain, estimated = _add_variance(opened, sky, noise)
         shown = exposure if plain is None else Exposure(plain, exposure.mask, exposure.variance)
         found = find_psf(shown, sky.rms.image(), noise, opened.name, psf or PsfSettings(), fwhm_guess)
@@ -212,7 +228,7 @@ def _add_variance(opened: OpenedImage, sky: SkyEstimate, noise: float) -> tuple[
     """
     exposure = opened.exposure
     if opened.has_variance:
-        exposure.mask[~(exposure.variance > 0)] |= int(Mask.NO_DATA)
+        _check_variance(opened, noise)
         return None, False
     gain, estimated = opened.gain, False
     if gain is not None and gain * noise < FEWEST_ELECTRONS:
@@ -237,6 +253,28 @@ def _add_variance(opened: OpenedImage, sky: SkyEstimate, noise: float) -> tuple[
     else:
         _LOG.warning("%s: the gain is unknown, so photon noise of sources is left out.", opened.name)
     return gain, estimated
+
+
+def _check_variance(opened: OpenedImage, noise: float) -> None:
+    """Scale a variance that contradicts the scatter of the sky, in place."""
+    exposure = opened.exposure
+    usable = ~exposure.has(UNUSABLE)
+    said = float(np.sqrt(np.median(exposure.variance[usable]))) if usable.any() else noise
+    if LEAST_SHARE < said / noise < LARGEST_SHARE:
+        return
+    _LOG.warning(
+        "%s says that the sky of %s scatters by %.3g, but it scatters by %.3g: it is scaled by %.3g. "
+        "Is it a variance, or a standard deviation, and in the image's unit?",
+        opened.variance_name,
+        opened.name,
+        said * opened.unit,
+        noise * opened.unit,
+        noise / said,
+    )
+    exposure.variance *= np.float32((noise / said) ** 2)
+    if opened.gain is not None and opened.gain * noise > FEWEST_ELECTRONS:
+        photons = np.float32(noise**2) + np.maximum(exposure.image, 0) / np.float32(opened.gain)
+        exposure.variance = np.where(exposure.variance > 0, np.fmax(exposure.variance, photons), 0)
 
 
 def _measure(exposure: Exposure, detections: Detections) -> Table:

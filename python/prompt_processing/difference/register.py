@@ -14,7 +14,7 @@ from prompt_processing.imaging.calibration.astrometry import AstrometricFit, Ast
 from prompt_processing.imaging.errors import AstrometryError, NoTemplateOverlapError, NumericalError
 from prompt_processing.imaging.templates.warp import WarpOptions, warp_template
 
-from ..images import Exposure, PhotoCalib
+from ..images import Exposure, Mask, PhotoCalib
 from .common_stars import few_common_stars, pattern_frames, pixel_wcs
 from .errors import DifferenceError, NoOverlapError, NotAlignedError
 from .hits import ToOther, mark_hits
@@ -166,6 +166,11 @@ def _align(
     first, second = _common_frame(science, template)
     if _overlap(first, second, *shapes) == 0:
         raise NoOverlapError(_apart(science, template, first, second))
+    if not _common_data(science.exposure, template.exposure, first, second):
+        raise NoOverlapError(
+            f"No part of the sky has data in both images: where {science.name} has pixels, "
+            f"{template.name} has none."
+        )
     return first, second, _fit(science, template, first, second) if align else None
 
 
@@ -223,6 +228,19 @@ def _overlap(science: WCS, template: WCS, shape: tuple[int, int], template_shape
     return float(np.mean(inside & np.isfinite(px) & np.isfinite(py)))
 
 
+def _common_data(science: Exposure, template: Exposure, first: WCS, second: WCS) -> bool:
+    """Return whether any place has data in both images, as far as a grid of 100 x 100 places shows."""
+    height, width = science.shape
+    y, x = (np.unique(np.linspace(0, size - 1, 100).round().astype(int)) for size in (height, width))
+    rows, columns = np.meshgrid(y, x, indexing="ij")
+    here = ~science.has(Mask.NO_DATA)[rows, columns]
+    px, py = second.all_world2pix(*first.all_pix2world(columns[here], rows[here], 0), 0, quiet=True)
+    with np.errstate(invalid="ignore"):
+        inside = (px > -0.5) & (px < template.shape[1] - 0.5) & (py > -0.5) & (py < template.shape[0] - 0.5)
+    there = ~template.has(Mask.NO_DATA)
+    return bool(there[np.rint(py[inside]).astype(int), np.rint(px[inside]).astype(int)].any())
+
+
 def _apart(science: PreparedImage, template: PreparedImage, first: WCS, second: WCS) -> str:
     centres = []
     for image, wcs in ((science, first), (template, second)):
@@ -265,7 +283,8 @@ def _fit(
     except AstrometryError as error_:
         raise NotAlignedError(
             f"The stars of {science.name} and {template.name} do not coincide within "
-            f"{MAX_OFFSET_PIXELS:.0f} pixels; are both of the same field, and is the WCS right? {error_}"
+            f"{MAX_OFFSET_PIXELS:.0f} pixels; are both of the same field, and is the WCS right? {error_}. "
+            "If it is wrong, --ignore-wcs aligns the images by the pattern of their stars."
         ) from error_
 
 

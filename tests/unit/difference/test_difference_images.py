@@ -197,12 +197,30 @@ def test_images_of_different_fields_are_refused(simulated, write_pair):
         difference_images(files.science, files.template)
 
 
+def test_images_whose_data_do_not_overlap_are_refused(same_grid, write_pair):
+    files = write_pair(same_grid)
+    for path, part in ((files.science, slice(0, 320)), (files.template, slice(320, 640))):
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].data[:, part] = np.nan
+    with pytest.raises(NoOverlapError, match="No part of the sky has data in both"):
+        difference_images(files.science, files.template)
+
+
 def test_stars_that_do_not_coincide_are_refused(simulated, write_pair):
     files = write_pair(simulated)
     with fits.open(files.template, mode="update") as hdus:
         hdus[0].data = np.ascontiguousarray(hdus[0].data[::-1])
-    with pytest.raises(NotAlignedError, match="do not coincide"):
+    with pytest.raises(NotAlignedError, match=r"do not coincide.* --ignore-wcs"):
         difference_images(files.science, files.template)
+
+
+def test_wrong_wcs_can_be_ignored(same_grid, write_pair):
+    files = write_pair(same_grid)
+    with fits.open(files.template, mode="update") as hdus:
+        hdus[0].data = np.ascontiguousarray(hdus[0].data[::-1])
+    result = difference_images(files.science, files.template, DifferenceOptions(ignore_wcs=True))
+    assert result.summary["commonStars"] > 20
+    assert "ra" not in result.sources.colnames
 
 
 def test_image_without_stars_is_refused(simulated, write_pair):

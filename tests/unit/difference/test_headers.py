@@ -146,6 +146,16 @@ def test_invalid_cards_are_left_out(tmp_path):
     assert "AAAA" not in image.header
 
 
+def test_characters_that_no_header_may_have_do_no_harm(tmp_path):
+    cards = {"OBSERVER": "XXXXXX", "COMMENT": "XXXXXX", "HISTORY": "XXXXXX", "GAIN": 2.0}
+    fits.PrimaryHDU(sky(), fits.Header(cards)).writeto(tmp_path / "a.fits")
+    content = (tmp_path / "a.fits").read_bytes().replace(b"XXXXXX", b"J\x00\xf6\t\n ")
+    (tmp_path / "a.fits").write_bytes(content)
+    header = open_image(tmp_path / "a.fits").header
+    assert header["GAIN"] == 2.0
+    assert str(header["COMMENT"]).startswith("J")
+
+
 def test_saturated_pixels_are_found_by_header_option_or_clipping(tmp_path):
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     image = sky() + 1e5 * np.exp(-((x - 30) ** 2 + (y - 20) ** 2) / 8).astype(np.float32)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from prompt_processing.difference.errors import DifferenceError
+from prompt_processing.difference.prepare import prepare
 from prompt_processing.difference.reading.read import open_image
 from prompt_processing.imaging.calibration.detection import detect
 from prompt_processing.imaging.errors import DetectionError
@@ -38,3 +40,9 @@ def test_odd_headers_and_files_cause_no_warning_of_a_library(tmp_path, capfd):
         warnings.simplefilter("error")
         assert open_image(path).on_sky
     assert capfd.readouterr() == ("", "")
+
+
+def test_image_of_one_value_is_refused_with_it(tmp_path):
+    fits.writeto(tmp_path / "a.fits", np.full((50, 60), 7.0))
+    with pytest.raises(DifferenceError, match=r"a\.fits shows nothing: all of its pixels are 7\."):
+        prepare(open_image(tmp_path / "a.fits"), cosmic_rays=False)

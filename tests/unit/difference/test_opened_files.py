@@ -32,6 +32,13 @@ def write(path, *hdus, name="a.fits"):
     return path / name
 
 
+def first_cards(*cards):
+    """Return a header block that lacks its END."""
+    lines = ["SIMPLE  =                    T"]
+    lines += [f"{name:8s}= {value:>20s}" for name, _, value in (card.partition("=") for card in cards)]
+    return "".join(f"{line:80s}" for line in lines).ljust(2880).encode()
+
+
 def refused(path, *words, options=None):
     with pytest.raises(UnreadableImageError) as error:
         open_image(path, options)
@@ -61,6 +68,18 @@ def test_empty_first_hdus_are_passed_over(tmp_path):
     path = write(tmp_path, fits.PrimaryHDU(), fits.ImageHDU(), fits.ImageHDU(sky()))
     assert np.array_equal(open_image(path).exposure.image, sky())
     refused(f"{path}[1]", "has no pixels")
+
+
+def test_masks_of_unusual_names_are_not_mistaken_for_an_image(tmp_path):
+    masks = [fits.ImageHDU(np.zeros(SHAPE, np.uint8), name=name) for name in ("SATMASK", "BAD_PIXEL_MASK")]
+    path = write(tmp_path, fits.PrimaryHDU(sky()), *masks, fits.ImageHDU(sky()[::8, ::8], name="THUMB"))
+    assert np.array_equal(open_image(path).exposure.image, sky())
+
+
+def test_image_named_as_a_mask_is_not_its_own_mask(tmp_path):
+    header = fits.Header({"EXTNAME": "MASK"})
+    opened = open_image(write(tmp_path, fits.PrimaryHDU(sky(), header)))
+    assert not opened.exposure.has(Mask.BAD).any()
 
 
 def test_planes_beside_the_image_are_not_mistaken_for_it(tmp_path):
@@ -101,6 +120,13 @@ def test_cube_of_more_planes_is_refused_with_the_option_that_chooses_one(tmp_pat
     refused(path, "--plane 4 is not in it", options=ReadOptions(plane=4))
     assert np.array_equal(open_image(path, ReadOptions(plane=2)).exposure.image, sky(2))
     refused(write(tmp_path, fits.PrimaryHDU(sky())), "--plane 2 is not in it", options=ReadOptions(plane=2))
+
+
+def test_colours_may_be_the_first_axis(tmp_path):
+    colours = np.stack([sky(1), sky(2), sky(3)], axis=-1)
+    path = write(tmp_path, fits.PrimaryHDU(colours))
+    refused(path, "choose one of its 3 planes with --plane N")
+    assert np.array_equal(open_image(path, ReadOptions(plane=2)).exposure.image, sky(2))
 
 
 def test_image_of_one_axis_is_refused(tmp_path):
@@ -205,6 +231,13 @@ def test_headers_that_cannot_be_decoded_are_refused_in_our_words(tmp_path, text)
         (b"XISF0100", "save it as FITS"),
         (b"hello", "not a FITS image"),
         (b"SIMPLE  =                    T" + bytes(2850), "damaged"),
+        (gzip.compress(b""), "unpacks to 0 bytes"),
+        (gzip.compress(bytes(257) + b"ustar" + bytes(3000)), "a tar archive; unpack it"),
+        (b"PK\3\4" + bytes(3000), "a zip archive"),
+        (first_cards("BITPIX"), "BITPIX = nothing"),
+        (first_cards("BITPIX=13"), "BITPIX = 13"),
+        (first_cards("NAXIS=2", "NAXIS1=0"), "NAXIS1 = 0"),
+        (first_cards("NAXIS=2", "NAXIS1=-4"), "NAXIS1 = -4"),
     ],
 )
 def test_other_files_are_named_for_what_they_are(tmp_path, content, what):
@@ -299,3 +332,8 @@ def test_copy_of_a_file_is_named_as_the_original(tmp_path):
 )
 def test_extension_is_split_from_the_file_name(path, parts):
     assert split_extension(path) == parts
+
+
+def test_magnitudes_are_refused(tmp_path):
+    magnitudes = fits.PrimaryHDU(25 - 0.01 * sky(), fits.Header({"BUNIT": "mag"}))
+    refused(write(tmp_path, magnitudes), "BUNIT = 'mag'", "write them as fluxes")

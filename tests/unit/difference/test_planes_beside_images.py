@@ -5,6 +5,7 @@ import pytest
 from astropy.io import fits
 
 from prompt_processing.difference.errors import UnreadableImageError
+from prompt_processing.difference.prepare import prepare
 from prompt_processing.difference.reading.read import ReadOptions, open_image
 from prompt_processing.images import Mask
 
@@ -189,3 +190,58 @@ def test_planes_of_noise_without_a_usable_value_are_reported_and_not_used(tmp_pa
     opened = open_image(write(tmp_path, {name: np.full(SHAPE, value, np.float32)}))
     assert not opened.has_variance
     assert f"[{name}] has no positive value and is not used" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "value"), [("ERR", NOISE**2), ("ERR", 0.1), ("VAR", 1.0), ("IVAR", 50.0)])
+def test_noise_that_contradicts_the_scatter_of_the_sky_is_scaled_and_named(tmp_path, name, value, caplog):
+    opened = open_image(write(tmp_path, {name: np.full(SHAPE, value, np.float32)}))
+    prepare(opened, cosmic_rays=False)
+    assert np.median(opened.exposure.variance) == pytest.approx(NOISE**2, rel=0.1)
+    assert f"a.fits[{name}] says that the sky" in caplog.text
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0, 3.0])
+def test_noise_that_resampling_or_stars_explain_is_kept(tmp_path, factor, caplog):
+    opened = open_image(write(tmp_path, {"ERR": np.full(SHAPE, NOISE * factor, np.float32)}))
+    prepare(opened, cosmic_rays=False)
+    assert np.median(opened.exposure.variance) == pytest.approx((NOISE * factor) ** 2)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("value", [-1.0, np.nan, 0.0])
+def test_single_pixels_without_a_variance_are_filled(tmp_path, value):
+    variance = np.full(SHAPE, NOISE**2, np.float32)
+    variance[::11, ::13] = value
+    variance[50:60, 50:60] = value
+    opened = open_image(write(tmp_path, {"VAR": variance}))
+    prepare(opened, cosmic_rays=False)
+    empty = opened.exposure.has(Mask.NO_DATA)
+    assert empty[52:58, 52:58].all()
+    assert empty.sum() < 130
+    assert np.allclose(opened.exposure.variance[~empty], NOISE**2)
+
+
+def test_bit_that_every_pixel_has_is_not_used(tmp_path, caplog):
+    plane = np.full(SHAPE, 16, np.int32)
+    plane[:, 5] |= 1
+    bad = open_image(write(tmp_path, {"DQ": plane})).exposure.has(Mask.BAD)
+    assert (bad[:, 5].all(), bad.sum()) == (True, SHAPE[0])
+    assert "16 is set on every pixel" in caplog.text
+
+
+def test_inverted_mask_is_named(tmp_path):
+    plane = np.ones(SHAPE, np.uint8)
+    plane[:, 5] = 0
+    with pytest.raises(UnreadableImageError, match=r"a\.fits\[MASK\] masks 99% of the pixels .* inverted"):
+        open_image(write(tmp_path, {"MASK": plane}))
+
+
+def test_bit_that_marks_the_sources_is_not_used(tmp_path, caplog):
+    image = sky()
+    image[20:100:10, 20:100:10] += 500
+    image[21:100:10, 20:100:10] += 400
+    plane = np.where(image > 400, 2, 0).astype(np.int32)
+    plane[:, 5] |= 1
+    bad = open_image(write(tmp_path, {"MASK": plane}, image=image)).exposure.has(Mask.BAD)
+    assert (bad[:, 5].all(), bad.sum()) == (True, SHAPE[0])
+    assert "bit 2 marks the sources" in caplog.text

@@ -48,6 +48,11 @@ def test_psf_is_read_and_other_images_are_refused(tmp_path):
     fits.writeto(tmp_path / "sky.fits", psf + 5)
     with pytest.raises(DifferenceError, match=r"sky\.fits is not a PSF's image: its edge has 83%"):
         read_psf_image(tmp_path / "sky.fits")
+    field = np.zeros((90, 90))
+    field[10, 10] = field[80, 80] = field[10, 80] = 1
+    fits.writeto(tmp_path / "field.fits", field)
+    with pytest.raises(DifferenceError, match=r"field\.fits is not a PSF's image: 67% of its light"):
+        read_psf_image(tmp_path / "field.fits")
     fits.writeto(tmp_path / "nan.fits", psf * np.nan)
     with pytest.raises(DifferenceError, match=r"nan\.fits: a PSF is a finite"):
         read_psf_image(tmp_path / "nan.fits")

@@ -64,6 +64,14 @@ def lacks_types(header):
     del header["CTYPE1"], header["CTYPE2"]
 
 
+def has_an_impossible_declination(header):
+    header["CRVAL2"] = 102.2
+
+
+def has_an_unknown_unit(header):
+    header["CUNIT1"] = "degreees"
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -79,6 +87,8 @@ def lacks_types(header):
         (has_no_projection, "does not name a projection"),
         (has_unknown_projection, "XYZ"),
         (lacks_the_strings_of_tnx, "TNX distortion cannot be used: WAT1_001 is missing"),
+        (has_an_impossible_declination, "CRVAL2 = 102.2 is no latitude"),
+        (has_an_unknown_unit, "CUNIT1 = 'degreees' is not a unit of angle"),
         (lacks_types, "CTYPE1 and CTYPE2 are missing"),
     ],
 )
@@ -89,6 +99,7 @@ def test_unusable_wcs_is_reported_and_never_replaced(tmp_path, spoil, reason, ca
     assert image.exposure.wcs is None
     assert not image.on_sky
     assert [reason in record.message for record in caplog.records] == [True], caplog.text
+    assert ".c" not in caplog.text
 
 
 def test_image_without_any_wcs_is_read_without_a_word(tmp_path, caplog):

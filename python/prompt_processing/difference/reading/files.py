@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import logging
-import lzma
 import os
 import re
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +15,7 @@ from astropy import log as astropy_log
 from astropy.io import fits
 
 from ..errors import DifferenceError, UnreadableImageError
+from .damage import damage
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,16 +23,26 @@ IMAGE_NAMES = ("SCI", "IMAGE", "DATA", "DIFFERENCE")
 """Extension names of science images."""
 
 VARIANCE_NAMES = ("VARIANCE", "VAR", "STAT")
-SIGMA_NAMES = ("ERR", "ERROR", "UNCERT", "SIGMA", "RMS", "NOISE")
-INVERSE_VARIANCE_NAMES = ("IVAR", "INVVAR")
-WEIGHT_NAMES = ("WEIGHT", "WHT", "WGT")
-MASK_NAMES = ("MASK", "DQ", "FLAGS", "FLAG", "FLG", "BPM", "BADPIX", "QUALITY")
+SIGMA_NAMES = (
+    "ERR", "ERROR", "UNCERT", "SIGMA", "RMS", "NOISE", "ERRORS", "UNC", "UNCERTAINTY", "STD", "STDDEV",
+)  # fmt: skip
+INVERSE_VARIANCE_NAMES = ("IVAR", "INVVAR", "INVERSE_VARIANCE")
+WEIGHT_NAMES = ("WEIGHT", "WHT", "WGT", "WEIGHTS", "WEIGHTMAP", "WEIGHT_MAP")
+MASK_NAMES = (
+    "MASK", "DQ", "FLAGS", "FLAG", "FLG", "BPM", "BADPIX", "QUALITY", "MSK", "DATA_QUALITY", "BAD_PIXEL_MASK",
+    "BADPIXELMASK", "BADPIXMASK", "BPMASK", "BADPIXELS", "BAD_PIXELS", "PIXELMASK", "PIXEL_MASK",
+)  # fmt: skip
 """Extension names that cameras and pipelines use for the planes beside an image."""
 
 _OTHER_PLANES = (
     "PSF", "KERNEL", "AREA", "CON", "CTX", "EXP", "EXPOSURE", "NPIX", "BKG", "BACKGROUND", "SKY", "MODEL",
-    "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT", "D2IMARR", "WCSDVARR", "SAMP", "TIME", "THUMBNAIL", "PREVIEW",
+    "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT", "D2IMARR", "WCSDVARR", "SAMP", "TIME", "THUMBNAIL", "THUMB",
+    "PREVIEW",
 )  # fmt: skip
+_PLANE = re.compile(r".*(MASK|WEIGHT|WEIGHTS|FLAGS|VARIANCE)")
+"""Other names that planes beside an image have, such as ``SATMASK``."""
+_MOST_COLOURS = 4
+"""Length of a first axis that holds the colours of each pixel, as picture programs write it."""
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "a JPEG picture"),
@@ -96,13 +103,11 @@ def open_fits(file: str, shown: str | None = None) -> Iterator[fits.HDUList]:
                     yield fits.HDUList([hdus[i] for i in range(usable)])
         except DifferenceError:
             raise
-        except EOFError as error:
-            raise UnreadableImageError(f"{shown} is truncated: its compressed data end too early.") from error
         except MemoryError as error:
             raise UnreadableImageError(f"{shown} does not fit into memory.") from error
         # Damaged files raise some ten exception classes, several from decompressors, without a common base.
         except Exception as error:
-            raise UnreadableImageError(f"{shown} {_reason(file, error)}") from error
+            raise UnreadableImageError(f"{shown} {damage(file, error)}") from error
 
 
 def _undamaged(hdus: fits.HDUList, shown: str) -> int | None:
@@ -156,24 +161,6 @@ def check_file(file: str, shown: str) -> None:
             raise UnreadableImageError(f"{shown} is not a FITS image but {what}.")
 
 
-def _reason(file: str, error: Exception) -> str:
-    """Return the meaning of an astropy exception, as a phrase that follows the file's name."""
-    text = " ".join(str(error).split()).rstrip(".")
-    if _ends_early(file):
-        return "is truncated: its compressed data end too early."
-    if "SIMPLE" in text or "does not appear to be" in text:
-        with Path(file).open("rb") as stream:
-            fits_like = stream.read(9) in (b"SIMPLE  =", b"XTENSION=")
-        return (
-            "is not a FITS image: its first card is not SIMPLE." if not fits_like else f"is damaged: {text}."
-        )
-    if "missing END" in text or "Empty or corrupt" in text:
-        return "is not a FITS image, or its header is damaged: the END card is missing."
-    if isinstance(error, zlib.error) or "CRC" in text or "gzip" in text.lower():
-        return f"is damaged: its compressed data cannot be decompressed ({text})."
-    return "is damaged, or not a FITS image: its header or its pixels cannot be decoded."
-
-
 def find_image(hdus: fits.HDUList, file: str, extension: str | None, plane: int | None = None) -> Any:
     """Return the requested HDU, or the only candidate.
 
@@ -211,7 +198,10 @@ def find_image(hdus: fits.HDUList, file: str, extension: str | None, plane: int 
         *VARIANCE_NAMES, *SIGMA_NAMES, *INVERSE_VARIANCE_NAMES, *WEIGHT_NAMES, *MASK_NAMES, *_OTHER_PLANES,
     }  # fmt: skip
     usable = images if plane is not None or not flat else flat
-    candidates = [hdu for hdu in usable if hdu.name.rpartition(".")[2] not in planes] or usable
+    candidates = [
+        hdu for hdu in usable
+        if (name := hdu.name.rpartition(".")[2]) not in planes and not _PLANE.fullmatch(name)
+    ] or usable  # fmt: skip
     named = [hdu for hdu in candidates if hdu.name in IMAGE_NAMES]
     for group in (named, candidates):
         if len(group) == 1:
@@ -226,10 +216,17 @@ def find_image(hdus: fits.HDUList, file: str, extension: str | None, plane: int 
 def long_axes(hdu: Any) -> list[int]:
     """Return which FITS axes (from 1) are longer than one pixel; an empty axis makes an image empty.
 
-    An image of one row or column counts both of its axes.
+    The first two are the image's width and height; the others are those of a cube. An image of one row or
+    column counts both of its axes.
     """
     lengths = axes_of(hdu)
-    return [i + 1 for i, length in enumerate(lengths) if length > 1] if len(lengths) != 2 else [1, 2]
+    if len(lengths) == 2:
+        return [1, 2]
+    axes = [i + 1 for i, length in enumerate(lengths) if length > 1]
+    size = [lengths[axis - 1] for axis in axes]
+    if len(axes) == 3 and size[0] <= _MOST_COLOURS < min(size[1:]):
+        return [axes[1], axes[2], axes[0]]
+    return axes
 
 
 def axes_of(hdu: Any) -> tuple[int, ...]:
@@ -287,21 +284,3 @@ def _contents(hdus: fits.HDUList, most: int = 12) -> str:
             listed.append(f"{index} {name} ({' x '.join(map(str, lengths)) if lengths else 'empty'})")
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return f"It has {', '.join(listed[:most])}{more}."
-
-
-def _ends_early(file: str) -> bool:
-    """Return whether a packed file ends before its contents do."""
-    openers: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
-    with open(file, "rb") as stream:
-        opener = openers.get(stream.read(2))
-    if opener is None:
-        return False
-    try:
-        with opener(file) as stream:
-            while stream.read(1 << 20):
-                pass
-    except EOFError:
-        return True
-    except (OSError, ValueError, zlib.error, lzma.LZMAError):
-        return False
-    return False

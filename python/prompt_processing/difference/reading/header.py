@@ -35,6 +35,9 @@ _COMPRESSION = re.compile(
 )
 """Keywords of tile compression; uncompressed files may use the same names for other things."""
 
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+"""Characters that some programs write and that no FITS header may contain."""
+
 _WCS = re.compile(
     r"WCSAXES|WCSNAME|C(TYPE|RVAL|RPIX|UNIT|DELT|ROTA|NAME|RDER|SYER)\d+|CD\d+_\d+|PC\d+_\d+|PC\d{6}|"
     r"P[VS]\d+_\d+|LONPOLE|LATPOLE|RADE(CSYS|SYS)|EQUINOX|EPOCH|(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)|"
@@ -82,6 +85,8 @@ def merged_header(primary: fits.Header, own: fits.Header) -> fits.Header:
 
 
 def _append(header: fits.Header, keyword: str, value: Any, comment: str) -> None:
+    value = _UNPRINTABLE.sub(" ", value).rstrip() if isinstance(value, str) else value
+    comment = _UNPRINTABLE.sub(" ", comment)
     if keyword in ("COMMENT", "HISTORY", ""):
         header.add_history(value) if keyword == "HISTORY" else header.append((keyword, value))
         return

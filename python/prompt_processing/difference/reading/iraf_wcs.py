@@ -80,7 +80,10 @@ def _axis(header: fits.Header, axis: int, name: str) -> _Axis:
     if not text:
         raise ValueError(f"WAT{axis}_001 is missing")
     match = re.search(rf'{name}\s*=\s*"([^"]*)"', text)
-    surface = _surface([float(word) for word in match[1].split()]) if match else _no_correction
+    try:
+        surface = _surface([float(word) for word in match[1].split()]) if match else _no_correction
+    except ValueError as error:
+        raise ValueError(f"{name} in WAT{axis}_001 cannot be read ({error})") from error
     terms = {int(index): float(value) for index, value in re.findall(r"projp(\d+)\s*=\s*([-+.\deE]+)", text)}
     radial = tuple(terms.get(index, 0.0) for index in range(max(terms, default=-1) + 1))
     return _Axis(surface, radial)

@@ -32,8 +32,12 @@ _LOG = logging.getLogger(__name__)
 INFORMATIONAL_SHARE = 0.1
 """Share of pixels above which a scattered bit on ordinary pixels is informational."""
 
-MUCH_MASKED = 0.25
-"""Share of masked pixels above which to warn."""
+MUCH_MASKED, ALL_MASKED = 0.25, 0.95
+"""Shares of masked pixels above which to warn, and to refuse."""
+
+SOURCE_SIGMA, SOURCE_SHARE, FEWEST_BRIGHT = 10.0, 0.9, 100
+"""A bit that this share of the pixels brighter than this many sigmas have, and few others, marks sources;
+fewer bright pixels do not show it."""
 
 _JWST = {"JWST": (1, 0), "ROMAN": (1, 0)}
 _HST_BAD = 1 | 2 | 4 | 8 | 16 | 128 | 512 | 4096 | 8192
@@ -127,7 +131,8 @@ def _beside(hdus: fits.HDUList, image: Any, names: tuple[str, ...]) -> Any | Non
         full = f"{prefix}.{name}" if prefix else name
         found = [
             hdu for hdu in hdus
-            if getattr(hdu, "is_image", False) and hdu.name == full and hdu.shape == image.shape
+            if hdu is not image and getattr(hdu, "is_image", False) and hdu.name == full
+            and hdu.shape == image.shape
         ]  # fmt: skip
         same = [hdu for hdu in found if hdu.ver == image.ver]
         if found:
@@ -227,6 +232,14 @@ def _without_information(plane: Plane, values: NDArray[np.signedinteger], image:
     """Return all bits except those set on many scattered, ordinary-looking pixels."""
     every = int(np.bitwise_or.reduce(values, axis=None))
     bad = every
+    if common := int(np.bitwise_and.reduce(values, axis=None)):
+        _LOG.warning(
+            "%s: %d is set on every pixel, which distinguishes none: it is not used.", plane.name, common
+        )
+        bad &= ~common
+        values = values & ~values.dtype.type(common)
+    if every >= 0:
+        bad &= ~_marks_of_sources(plane, values, image)
     if every < 0 or np.count_nonzero(values) < INFORMATIONAL_SHARE * values.size:
         return bad
     sample = image[::2, ::2]
@@ -249,6 +262,27 @@ def _without_information(plane: Plane, values: NDArray[np.signedinteger], image:
     return bad
 
 
+def _marks_of_sources(plane: Plane, values: NDArray[np.signedinteger], image: NDArray[np.float32]) -> int:
+    """Return the bits that mark the sources of the image rather than bad pixels."""
+    low, sky, high = np.nanpercentile(image[::3, ::3], [15.9, 50, 84.1])
+    with np.errstate(invalid="ignore"):
+        bright = image > sky + SOURCE_SIGMA * (high - low) / 2
+    if np.count_nonzero(bright) < FEWEST_BRIGHT:
+        return 0
+    marks = 0
+    for bit in range(int(np.bitwise_or.reduce(values, axis=None)).bit_length()):
+        flagged = (values >> bit) & 1 == 1
+        if np.mean(flagged[bright]) > SOURCE_SHARE and np.mean(flagged[~bright]) < 1 - SOURCE_SHARE:
+            marks |= 1 << bit
+            _LOG.warning(
+                "%s: bit %d marks the sources, not bad pixels: it is not used. --mask-bits chooses the bits "
+                "that make a pixel bad.",
+                plane.name,
+                1 << bit,
+            )
+    return marks
+
+
 def _alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
     quantiles = [
         np.nanpercentile(part, [16, 50, 84]) if np.isfinite(part).any() else None for part in (one, other)
@@ -268,6 +302,11 @@ def _warn_of_much(plane: Plane, values: NDArray[np.signedinteger], mask: NDArray
     listed = ", ".join(
         f"bit {bit} {s:.0%}" for bit, s in sorted(shares.items(), key=lambda i: -i[1])[:4] if s > 0
     )
+    if share > ALL_MASKED:
+        raise UnreadableImageError(
+            f"{plane.name} masks {share:.0%} of the pixels ({listed}), and 0 is good: is it inverted? "
+            "--mask-bits chooses the bits that make a pixel bad; --mask-bits 0 ignores the mask."
+        )
     _LOG.warning(
         "%s masks %.0f%% of the pixels (%s). --mask-bits chooses the bits that make a pixel bad; "
         "--mask-bits 0 ignores the mask.",

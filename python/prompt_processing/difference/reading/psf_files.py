@@ -14,6 +14,8 @@ from .files import check_file, find_image, open_fits, split_extension
 from .stored_pixels import pixels
 
 _FORMATS = {".parquet": "parquet", ".parq": "parquet", ".fits": "fits", ".fit": "fits", ".ecsv": "ascii.ecsv"}
+_REACH, _FAR = 30, 0.3
+"""Distance, pixels, from the peak of a PSF, and the largest share of its light beyond."""
 _EDGE = 0.1
 """Largest share of the peak at the edge; a PSF with more is truncated or includes sky."""
 
@@ -92,6 +94,15 @@ def check_psf_image(values: NDArray[np.float64], name: str) -> None:
     """
     if values.ndim != 2 or min(values.shape) < 3 or not np.isfinite(values).all() or not values.sum() > 0:
         raise DifferenceError(f"{name}: a PSF is a finite two-dimensional image of a positive sum.")
+    light = np.maximum(values, 0)
+    peak = np.unravel_index(np.argmax(values), values.shape)
+    rows, columns = np.indices(values.shape)
+    far = float(light[np.hypot(rows - peak[0], columns - peak[1]) > _REACH].sum() / light.sum())
+    if far > _FAR:
+        raise DifferenceError(
+            f"{name} is not a PSF's image: {far:.0%} of its light is more than {_REACH} pixels from the "
+            "brightest pixel."
+        )
     edge = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
     if np.median(edge) > _EDGE * values.max():
         raise DifferenceError(

@@ -65,6 +65,8 @@ class ReadOptions:
         a known telescope, and all bits of others.
     plane : `int` or `None`
         Plane of a cube to read, from 1.
+    prefix : `str`
+        Start of the names of the command's options in messages: ``template-`` for the template's.
     """
 
     gain: float | None = None
@@ -75,11 +77,14 @@ class ReadOptions:
     weight: str | None = None
     mask_bits: int | None = None
     plane: int | None = None
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         for name, value in (("gain", self.gain), ("saturation", self.saturation)):
             if value is not None and not (np.isfinite(value) and value > 0):
-                raise UnusableOptionError(f"--{name} {value:g} is out of range: it is a number above 0.")
+                raise UnusableOptionError(
+                    f"--{self.prefix}{name} {value:g} is out of range: it is a number above 0."
+                )
         if self.read_noise is not None and not (np.isfinite(self.read_noise) and self.read_noise >= 0):
             raise UnusableOptionError(f"read_noise {self.read_noise:g} is out of range: it is not negative.")
         if self.mask_bits is not None and self.mask_bits < 0:
@@ -87,7 +92,9 @@ class ReadOptions:
         if self.plane is not None and self.plane < 1:
             raise UnusableOptionError(f"--plane {self.plane} is out of range: planes are counted from 1.")
         if self.variance is not None and self.weight is not None:
-            raise UnusableOptionError("--variance and --weight exclude each other.")
+            raise UnusableOptionError(
+                f"--{self.prefix}variance and --{self.prefix}weight exclude each other."
+            )
 
 
 @dataclass(slots=True, eq=False)
@@ -107,6 +114,8 @@ class OpenedImage:
         From the header or the options; gain in electrons per `unit`, saturation in `unit`.
     header : `~astropy.io.fits.Header`
         Header of the image, merged with the primary one; its WCS has two axes.
+    variance_name : `str`
+        File and extension of the variance, for messages.
     unit : `float`
         Value of one unit of the pixels in the file's unit: 1, or a power of two where the sky's
         scatter is far from the usual range.
@@ -120,6 +129,7 @@ class OpenedImage:
     saturation: float | None
     header: fits.Header
     unit: float = 1.0
+    variance_name: str = ""
 
     @property
     def on_sky(self) -> bool:
@@ -173,13 +183,15 @@ def _read(hdus: fits.HDUList, file: str, extension: str | None, options: ReadOpt
     del hdu.data
     _check_range(image, name)
     image = linear_pixels(image, hdu.header if "BSOFTEN" in hdu.header else hdus[0].header)
-    which = "--weight" if options.weight else "--variance"
+    which = f"--{options.prefix}{'weight' if options.weight else 'variance'}"
     variance = find_plane(
         hdus, hdu, file, options.weight or options.variance, variance_names(), which, options.plane
     )
     mask = None
     if options.mask_bits != 0:
-        mask = find_plane(hdus, hdu, file, options.mask, mask_names(), "--mask", options.plane)
+        mask = find_plane(
+            hdus, hdu, file, options.mask, mask_names(), f"--{options.prefix}mask", options.plane
+        )
     axes = long_axes(hdu)
     kept = (axes[0], axes[1]) if len(axes) >= 2 else (1, 2)
     shape = (image.shape[0], image.shape[1])
@@ -218,6 +230,7 @@ def _assemble(contents: _Contents, options: ReadOptions) -> OpenedImage:
     missing = ~np.isfinite(image) | _outside_data(header, shape, name)
     image[missing] = np.nan
     statistics = sky_statistics(image)
+    _check_linear(header, name)
     missing |= undeclared_bad(image, statistics) | _empty_borders(image)
     if missing.all():
         raise UnreadableImageError(f"{name} has no usable pixel: all are NaN, infinite, or one fill value.")
@@ -251,7 +264,23 @@ def _assemble(contents: _Contents, options: ReadOptions) -> OpenedImage:
         None if saturation is None else saturation / unit,
         header,
         unit,
+        "" if contents.variance is None else contents.variance.name,
     )
+
+
+def _check_linear(header: fits.Header, name: str) -> None:
+    """Refuse magnitudes, which cannot be subtracted.
+
+    Raises
+    ------
+    UnreadableImageError
+        Raised with the unit.
+    """
+    unit = str(header.get("BUNIT", "")).strip()
+    if unit.lower().startswith("mag"):
+        raise UnreadableImageError(
+            f"{name}: its pixels are magnitudes (BUNIT = {unit!r}); write them as fluxes, which add up."
+        )
 
 
 def _outside_data(header: fits.Header, shape: tuple[int, int], name: str) -> NDArray[np.bool_]:
@@ -291,8 +320,8 @@ def _saturation(
     if options.saturation is not None:
         if share(options.saturation) > MOST_SATURATED:
             raise UnusableOptionError(
-                f"--saturation {options.saturation:g}: {share(options.saturation):.0%} of the pixels of "
-                f"{name} are above, whose sky is at {sky.level:.4g}."
+                f"--{options.prefix}saturation {options.saturation:g}: {share(options.saturation):.0%} of "
+                f"the pixels of {name} are above, whose sky is at {sky.level:.4g}."
             )
         return options.saturation
     for keyword in SATURATION_KEYS:

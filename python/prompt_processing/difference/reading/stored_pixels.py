@@ -59,7 +59,11 @@ def pixels(hdu: Any, name: str, plane: int | None = None) -> NDArray[Any]:
         raise UnreadableImageError(f"{name} has no pixels.")
     if len(axes) > 2:
         height, width = lengths[axes[1] - 1], lengths[axes[0] - 1]
-        data = data.reshape(-1, height, width)[(plane or 1) - 1]
+        # In memory the last axis of the file is the first.
+        stored = sorted(axes, reverse=True)
+        order = [stored.index(axis) for axis in (*sorted(axes[2:], reverse=True), axes[1], axes[0])]
+        cube = data.reshape([lengths[axis - 1] for axis in stored]).transpose(order)
+        data = cube.reshape(-1, height, width)[(plane or 1) - 1]
     else:
         kept = axes if len(axes) == 2 else [1, 2]
         data = data.reshape(lengths[kept[1] - 1], lengths[kept[0] - 1])

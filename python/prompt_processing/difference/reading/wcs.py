@@ -18,6 +18,7 @@ from prompt_processing.images.tan_sip import gnomonic, sky_of_gnomonic, tan_sip_
 from .files import quiet_astropy
 from .header import is_wcs_keyword, number
 from .iraf_wcs import plane_to_native
+from .wcs_cards import UnusableWcsError, axis_type, flat_wcs_cards, mend_numbers
 
 Sky = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Map from pixels (n, 2), the first at (0, 0), to ICRS degrees (n, 2)."""
@@ -26,15 +27,13 @@ LARGEST_ERROR_PIXELS = 0.05
 """Required accuracy of the inverse of a map to the sky, and of its form as TAN-SIP."""
 
 _DSS = re.compile(r"AMD[XY]\d+|PPO\d|[XY]PIXELSZ|CNPIX\d|PLT.*|OBJCT[XY]|PLATE.*|PLTSCALE")
-_TEXT_KEYS = re.compile(
-    r"CTYPE\d+|CUNIT\d+|WCSNAME|RADE(SYS|CSYS)|CNAME\d+|WAT\d+_\d+|C[PQ]DIS\d+|D2IMDIS\d+|PS\d+_\d+"
-)
 _KNOWN_SYSTEMS = re.compile(r"$|ICR|GCRS|GAIA|FK4|FK5|J2000|B1950")
 _SKY_TYPES = ("RA", "DEC", "GLON", "GLAT", "ELON", "ELAT", "SLON", "SLAT")
 
 
-class _UnusableWcsError(Exception):
-    """Error for an unusable WCS; its message follows the file's name."""
+_ANGLES = {"deg": 1.0, "arcmin": 60.0, "arcsec": 3600.0, "mas": 3.6e6, "rad": np.pi / 180}
+"""Units of angle that FITS knows, in a degree."""
+_WCSLIB_PLACE = re.compile(r"ERROR \d+ in \w+\(\) at line \d+ of file \S+:")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +77,7 @@ def read_sky(
         The open file, with the distortion tables.
     """
     cards = flat_wcs_cards(header, axes)
-    types = [_axis_type(cards, axis) for axis in (1, 2)]
+    types = [axis_type(cards, axis) for axis in (1, 2)]
     if not any(kind in _SKY_TYPES for kind in types):
         scale = number(cards.get("CD1_1"))
         if not any(types) and {"CRVAL1", "CRVAL2"} <= cards.keys() and scale is not None and abs(scale) < 1:
@@ -91,7 +90,7 @@ def read_sky(
         with warnings.catch_warnings(), quiet_astropy(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             found = _usable(cards, shape, hdus)
-    except _UnusableWcsError as error:
+    except UnusableWcsError as error:
         return SkyCoordinates(None, str(error))
     system = str(cards.get("RADESYS", cards.get("RADECSYS", ""))).strip().upper()
     if _KNOWN_SYSTEMS.match(system) or not {"RA", "DEC"} & set(types):
@@ -99,40 +98,10 @@ def read_sky(
     return replace(found, guess=f"its RADESYS = {system!r} is unknown, ICRS is assumed")
 
 
-def flat_wcs_cards(header: fits.Header, axes: tuple[int, int]) -> dict[str, Any]:
-    """Return the WCS keywords of two axes of an image, renumbered as axes 1 and 2.
-
-    Keywords that wcslib would attribute to a digitised plate (``XPIXELSZ``) are left out.
-    """
-    numbers = {str(axis): str(i + 1) for i, axis in enumerate(axes)}
-    cards: dict[str, Any] = {}
-    for keyword in header:
-        if not is_wcs_keyword(keyword) or keyword.startswith(("WCSAXES", "WAXMAP", "LTM", "LTV", "AXISCORR")):
-            continue
-        old = re.fullmatch(r"PC(\d{3})(\d{3})", keyword)
-        name = f"PC{int(old[1])}_{int(old[2])}" if old else keyword
-        matrix = re.fullmatch(r"(CD|PC)(\d+)_(\d+)", name)
-        single = re.fullmatch(r"(C[A-Z]+|P[VS]|WAT|D[PQ]|[CD][PQ]DIS|CPERR|CQERR)(\d+)((_\d+)?|\..*)", name)
-        if matrix:
-            if matrix[2] not in numbers or matrix[3] not in numbers:
-                continue
-            name = f"{matrix[1]}{numbers[matrix[2]]}_{numbers[matrix[3]]}"
-        elif single:
-            if single[2] not in numbers:
-                continue
-            name = f"{single[1]}{numbers[single[2]]}{single[3]}"
-        cards[name] = header[keyword]
-    return cards
-
-
-def _axis_type(cards: dict[str, Any], axis: int) -> str:
-    return str(cards.get(f"CTYPE{axis}", "")).strip().upper().partition("-")[0]
-
-
 def _usable(cards: dict[str, Any], shape: tuple[int, int], hdus: fits.HDUList) -> SkyCoordinates:
     plate = "AMDX1" in cards
     if not plate:
-        _mend_numbers(cards)
+        mend_numbers(cards)
         _check_linear_part(cards, shape)
     projection = str(cards.get("CTYPE1", "")).strip().upper()[-3:]
     iraf = projection in ("TNX", "ZPX")
@@ -140,7 +109,7 @@ def _usable(cards: dict[str, Any], shape: tuple[int, int], hdus: fits.HDUList) -
     tables = wcs is not None and any((wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2))
     grid = _grid(shape, 11)
     if not np.isfinite(sky(grid)).all():
-        raise _UnusableWcsError("parts of the image lie off the sky by it")
+        raise UnusableWcsError("parts of the image lie off the sky by it")
     plain = wcs is not None and wcs.wcs.lng == 0 and projection in ("TAN", "SIP") and not tables
     if wcs is not None and plain and _is_icrs(cards) and not any(key.startswith("PV") for key in cards):
         wcs.pixel_shape = (shape[1], shape[0])
@@ -148,7 +117,7 @@ def _usable(cards: dict[str, Any], shape: tuple[int, int], hdus: fits.HDUList) -
             return SkyCoordinates(wcs)
     try:
         return SkyCoordinates(_as_tan_sip(sky, shape), None, iraf or tables or plate)
-    except _UnusableWcsError:
+    except UnusableWcsError:
         # Distortions of high order over a wide field; wcslib inverts some of them itself.
         if wcs is None or wcs.wcs.lng != 0 or tables or not _is_icrs(cards):
             raise
@@ -158,59 +127,27 @@ def _usable(cards: dict[str, Any], shape: tuple[int, int], hdus: fits.HDUList) -
         return SkyCoordinates(wcs)
 
 
-def _mend_numbers(cards: dict[str, Any]) -> None:
-    """Turn numbers that are written as strings into numbers, in place; sexagesimal ``CRVAL`` too."""
-    for keyword, value in list(cards.items()):
-        if _TEXT_KEYS.fullmatch(keyword):
-            cards[keyword] = str(value).strip()
-            continue
-        if isinstance(value, str):
-            text = value.strip()
-            mended = _sexagesimal(text, _axis_type(cards, int(keyword[5:]))) if "CRVAL" in keyword else None
-            if mended is None and re.fullmatch(r"[+-]?[\d.]+([eEdD][+-]?\d+)?|[JB][\d.]+", text):
-                mended = number(text.lstrip("JB"))
-        else:
-            mended = number(value)
-        if mended is None:
-            if keyword in ("EQUINOX", "EPOCH", "LONPOLE", "LATPOLE") or keyword.startswith(
-                ("CRDER", "CSYER")
-            ):
-                del cards[keyword]
-                continue
-            raise _UnusableWcsError(f"{keyword} = {value!r} is not a number")
-        cards[keyword] = round(mended) if re.fullmatch(r"(A|B|AP|BP)_ORDER", keyword) else mended
-    if cards.get("EPOCH") not in (1950.0, 2000.0):
-        # In newer files it is the date of the observation.
-        cards.pop("EPOCH", None)
-    for axis in (1, 2):
-        unit = str(cards.get(f"CUNIT{axis}", "")).lower()
-        if unit in ("degree", "degrees", "degs", "d"):
-            cards[f"CUNIT{axis}"] = "deg"
-
-
-def _sexagesimal(text: str, axis_type: str) -> float | None:
-    """Return degrees from ``10:00:00.0`` or ``+02 12 00``; a right ascension is in hours."""
-    match = re.fullmatch(r"([+-]?)(\d+)[: hd](\d+)[: m'](\d+(\.\d*)?)[s\"]?", text)
-    if match is None:
-        return None
-    value = int(match[2]) + int(match[3]) / 60 + float(match[4]) / 3600
-    return (-value if match[1] == "-" else value) * (15 if axis_type == "RA" else 1)
-
-
 def _check_linear_part(cards: dict[str, Any], shape: tuple[int, int]) -> None:
     """Refuse a WCS whose reference point or scale is missing or absurd, which wcslib fills with defaults."""
-    types = {_axis_type(cards, axis) for axis in (1, 2)}
+    types = {axis_type(cards, axis) for axis in (1, 2)}
     if types not in ({"RA", "DEC"}, {"GLON", "GLAT"}, {"ELON", "ELAT"}, {"SLON", "SLAT"}):
         first, second = (cards.get(f"CTYPE{axis}", "") for axis in (1, 2))
-        raise _UnusableWcsError(
+        raise UnusableWcsError(
             f"CTYPE1 = {first!r} and CTYPE2 = {second!r} are not a pair of sky coordinates"
         )
     for keyword in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2"):
         if keyword not in cards:
-            raise _UnusableWcsError(f"{keyword} is missing")
+            raise UnusableWcsError(f"{keyword} is missing")
+    for axis in (1, 2):
+        name = str(cards.get(f"CUNIT{axis}", "deg")).strip() or "deg"
+        if name.lower() not in _ANGLES:
+            raise UnusableWcsError(f"CUNIT{axis} = {name!r} is not a unit of angle that FITS knows")
+        degrees = cards[f"CRVAL{axis}"] / _ANGLES[name.lower()]
+        if axis_type(cards, axis) not in ("RA", "GLON", "ELON", "SLON") and abs(degrees) > 90.0001:
+            raise UnusableWcsError(f"CRVAL{axis} = {cards[f'CRVAL{axis}']:.8g} is no latitude")
     for axis in (1, 2):
         if "-" not in str(cards[f"CTYPE{axis}"]):
-            raise _UnusableWcsError(f"CTYPE{axis} = {cards[f'CTYPE{axis}']!r} does not name a projection")
+            raise UnusableWcsError(f"CTYPE{axis} = {cards[f'CTYPE{axis}']!r} does not name a projection")
     matrix = [[cards.get(f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)]
     if any(key.startswith("CD") and key[2].isdigit() for key in cards):
         for key in [k for k in cards if re.fullmatch(r"CDELT\d|CROTA\d|PC\d_\d", k)]:
@@ -221,19 +158,19 @@ def _check_linear_part(cards: dict[str, Any], shape: tuple[int, int]) -> None:
         pc = [[cards.get(f"PC{i}_{j}", float(i == j)) for j in (1, 2)] for i in (1, 2)]
         matrix = [[cards.get(f"CDELT{i + 1}", 1.0) * pc[i][j] for j in (0, 1)] for i in (0, 1)]
     else:
-        raise _UnusableWcsError("it has no scale: both the CD and the CDELT keywords are missing")
+        raise UnusableWcsError("it has no scale: both the CD and the CDELT keywords are missing")
     scale = np.sqrt(abs(np.linalg.det(matrix)))
-    unit = {"arcsec": 3600.0, "arcmin": 60.0, "rad": np.pi / 180}.get(str(cards.get("CUNIT1", "deg")), 1.0)
+    unit = _ANGLES[str(cards.get("CUNIT1", "deg")).strip().lower() or "deg"]
     if not scale > 0 or not np.linalg.cond(matrix) < 1e6:
-        raise _UnusableWcsError("its scale is zero: the CD or CDELT keywords are singular")
+        raise UnusableWcsError("its scale is zero: the CD or CDELT keywords are singular")
     if scale / unit * max(shape) > 170:
-        raise _UnusableWcsError(
+        raise UnusableWcsError(
             f"a pixel of {scale / unit:.3g} degrees makes the image wider than half the sky"
         )
 
 
 def _is_icrs(cards: dict[str, Any]) -> bool:
-    if _axis_type(cards, 1) not in ("RA", "DEC"):
+    if axis_type(cards, 1) not in ("RA", "DEC"):
         return False
     system = str(cards.get("RADESYS", cards.get("RADECSYS", ""))).upper()
     equinox = cards.get("EQUINOX", cards.get("EPOCH"))
@@ -260,14 +197,14 @@ def _wcslib_sky(cards: dict[str, Any], hdus: fits.HDUList) -> tuple[Sky, WCS]:
         for key in [k for k in header if re.fullmatch(r"(AP|BP)_.*", k)]:
             del header[key]
     elif any(re.fullmatch(r"[AB]_ORDER", key) for key in cards):
-        raise _UnusableWcsError("its SIP distortion lacks A_ORDER or B_ORDER")
+        raise UnusableWcsError("its SIP distortion lacks A_ORDER or B_ORDER")
     try:
         wcs = WCS(header, fobj=hdus, naxis=2)
         wcs.wcs.set()
     except (ValueError, KeyError, TypeError, AttributeError, MemoryError, IndexError) as error:
-        raise _UnusableWcsError(f"wcslib refuses it: {' '.join(str(error).split())}") from error
+        raise UnusableWcsError(f"wcslib refuses it: {_wcslib_reason(error)}") from error
     if not wcs.has_celestial:
-        raise _UnusableWcsError(f"CTYPE1 = {cards.get('CTYPE1')!r} is not a known projection")
+        raise UnusableWcsError(f"CTYPE1 = {cards.get('CTYPE1')!r} is not a known projection")
     convert = _to_icrs(cards)
 
     def sky(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -275,6 +212,12 @@ def _wcslib_sky(cards: dict[str, Any], hdus: fits.HDUList) -> tuple[Sky, WCS]:
         return convert(world[:, [wcs.wcs.lng, wcs.wcs.lat]])
 
     return sky, wcs
+
+
+def _wcslib_reason(error: Exception) -> str:
+    """Return the last of wcslib's messages, without its places in the source code."""
+    messages = _WCSLIB_PLACE.split(" ".join(str(error).split()))
+    return messages[-1].strip(" .")
 
 
 def _to_icrs(cards: dict[str, Any]) -> Sky:
@@ -285,7 +228,7 @@ def _to_icrs(cards: dict[str, Any]) -> Sky:
     from astropy.coordinates import FK4, FK5, ICRS, BarycentricMeanEcliptic, Galactic, SkyCoord, Supergalactic
 
     equinox = cards.get("EQUINOX", cards.get("EPOCH"))
-    kind = {_axis_type(cards, axis) for axis in (1, 2)}
+    kind = {axis_type(cards, axis) for axis in (1, 2)}
     fk4 = str(cards.get("RADESYS", cards.get("RADECSYS", ""))).upper().startswith(("FK4", "B1950"))
     if "GLON" in kind:
         frame = Galactic()
@@ -314,12 +257,12 @@ def _iraf_sky(cards: dict[str, Any]) -> tuple[Sky, None]:
     for key, value in cards.items():
         if key.startswith("WAT"):
             header[key] = value
-    longitude = 1 if _axis_type(cards, 1) in ("RA", "GLON", "ELON", "SLON") else 2
+    longitude = 1 if axis_type(cards, 1) in ("RA", "GLON", "ELON", "SLON") else 2
     order = [longitude - 1, 2 - longitude]
     try:
         plane = plane_to_native(header, longitude)
     except ValueError as error:
-        raise _UnusableWcsError(
+        raise UnusableWcsError(
             f"its {str(cards['CTYPE1'])[-3:]} distortion cannot be used: {error}"
         ) from error
     if any(key.startswith("CD") and key[2].isdigit() for key in cards):
@@ -353,16 +296,14 @@ def _as_tan_sip(sky: Sky, shape: tuple[int, int]) -> WCS:
     grid = _grid(shape, 14)
     centre = sky(np.array([[(shape[1] - 1) / 2, (shape[0] - 1) / 2]]))[0]
     if not np.isfinite(gnomonic(sky(grid), centre)).all():
-        raise _UnusableWcsError("the image is wider than a tangential projection can be")
+        raise UnusableWcsError("the image is wider than a tangential projection can be")
     try:
         wcs = tan_sip_wcs(sky, shape, order=3, tolerance_mas=0.01)
         error = _inverse_error(wcs, sky, grid)
     except (np.linalg.LinAlgError, ValueError) as error_:
-        raise _UnusableWcsError(f"its distortion cannot be inverted ({error_})") from error_
+        raise UnusableWcsError(f"its distortion cannot be inverted ({error_})") from error_
     if not error < LARGEST_ERROR_PIXELS:
-        raise _UnusableWcsError(
-            f"its distortion cannot be inverted within the image ({error:.2g} pixels off)"
-        )
+        raise UnusableWcsError(f"its distortion cannot be inverted within the image ({error:.2g} pixels off)")
     wcs.pixel_shape = (shape[1], shape[0])
     return wcs
 
