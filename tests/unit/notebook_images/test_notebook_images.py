@@ -8,6 +8,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import nbformat
+import papermill
 import pytest
 
 ROOT = Path(__file__).parents[3] / "notebook-images"
@@ -140,3 +142,16 @@ def test_what_an_image_is_tested_for_is_in_its_lists(tmp_path: Path, environment
     }
     # The project itself is installed from its wheel.
     assert modules - {"prompt-processing"} <= wanted
+
+
+def test_notebook_that_images_are_tested_with_ends_here(tmp_path: Path) -> None:
+    notebooks = {
+        (tests.parent / line).resolve()
+        for tests in ROOT.glob("deployments/*/environments/*/tests/notebooks")
+        for line in tests.read_text().split()
+    }
+    assert notebooks == {path.resolve() for path in ROOT.glob("deployments/**/*.ipynb")}
+    for path in notebooks:
+        papermill.execute_notebook(path, tmp_path / path.name, cwd=tmp_path, progress_bar=False)
+        cells = nbformat.read(tmp_path / path.name, as_version=4).cells
+        assert any("image/png" in out.get("data", {}) for cell in cells for out in cell.get("outputs", []))
