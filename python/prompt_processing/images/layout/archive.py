@@ -29,8 +29,9 @@ from lsst.images.serialization import (
 )
 from numpy.typing import NDArray
 
-from .extensions import Extension, index_of, plain, tiled, without_times
+from .extensions import Extension, plain, tiled, without_times
 from .projection import write_cards
+from .small_tables import index_of, structured, texts
 from .tiles import CompressedTiles, compress_floats, compress_integers
 
 __all__ = ["FieldArchive"]
@@ -88,20 +89,13 @@ class FieldArchive(OutputArchive[PointerModel]):
             primary.set(keyword, 0)
         primary.set("DATAMODL", tree.schema_url, "schema URL")
         self._update_primary(primary)
-        index, start = index_of(self._extensions, len(primary.tostring()))
-        json_row = index.data[-1]
-        index_extension = plain(index, "INDEX", 1)
-        values = (
-            start,
-            len(index_extension.header) + index_extension.size,
-            int(json_row["HDRADDR"]),
-            int(json_row["DATADDR"] + json_row["DATSIZE"] - json_row["HDRADDR"]),
-        )
+        index, start, json = index_of(self._extensions, len(primary.tostring()))
+        values = (start, len(index.header) + index.size, *json)
         for keyword, value in zip(addresses, values, strict=True):
             primary[keyword] = value
         with open(path, "wb") as file:
             file.write(primary.tostring().encode("ascii"))
-            for extension in [*self._extensions, index_extension]:
+            for extension in [*self._extensions, index]:
                 file.write(extension.header)
                 file.writelines(extension.parts)
 
@@ -207,7 +201,11 @@ class FieldArchive(OutputArchive[PointerModel]):
         for column in columns:
             column.unit = (units or {}).get(column.name)
             column.description = (descriptions or {}).get(column.name, "")
-        self._add(fits.BinTableHDU(array), extname, version, update_header)
+        table = structured(extname, version, array) if update_header is no_header_updates else None
+        if table is None:
+            self._add(fits.BinTableHDU(array), extname, version, update_header)
+        else:
+            self._extensions.append(table)
         return TableModel(columns=_with_sources(columns, extname, version))
 
     def _register(self, name: str | None) -> tuple[str, int]:
@@ -257,11 +255,7 @@ class FieldArchive(OutputArchive[PointerModel]):
         return self._wcs_cards
 
     def _add_json(self, tree: ArchiveTree) -> None:
-        texts = [tree.model_dump_json().encode(), *self._targets]
-        hdu = fits.BinTableHDU.from_columns([fits.Column(_JSON, "PB")], nrows=len(texts))
-        for row, text in zip(hdu.data, texts, strict=True):
-            row[_JSON] = np.frombuffer(text, np.byte)
-        self._add(hdu, _JSON, 1)
+        self._extensions.append(texts(_JSON, [tree.model_dump_json().encode(), *self._targets]))
 
 
 def _both(first: HeaderUpdate, second: HeaderUpdate) -> HeaderUpdate:

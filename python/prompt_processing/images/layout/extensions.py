@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +11,11 @@ from astropy.io import fits
 
 from .tiles import ZBLANK, CompressedTiles
 
-__all__ = ["Extension", "index_of", "plain", "tiled", "without_times"]
+__all__ = ["BLOCK", "Extension", "card", "plain", "tiled", "without_times"]
 
-_BLOCK = 2880
+BLOCK = 2880
+"""Bytes of which headers and content of a FITS file are multiples."""
+
 _GZIP = b"\x1f\x8b"
 _GZIP_TIME = slice(4, 8)
 """Bytes of a compressed row that hold the time."""
@@ -58,9 +59,9 @@ def plain(hdu: Any, name: str, version: int, is_compressed: bool = False) -> Ext
     fits.HDUList([primary, hdu]).writeto(file)
     content = file.getvalue()[len(primary.header.tostring()) :]
     length = 0
-    while not any(content[at : at + 8] == b"END     " for at in range(length, length + _BLOCK, 80)):
-        length += _BLOCK
-    length += _BLOCK
+    while not any(content[at : at + 8] == b"END     " for at in range(length, length + BLOCK, 80)):
+        length += BLOCK
+    length += BLOCK
     return Extension(name, version, is_compressed, content[:length], (content[length:],))
 
 
@@ -122,10 +123,10 @@ def tiled(
     values["EXTNAME"] = name
     if version > 1:
         values["EXTVER"] = version
-    cards = "".join(_card(keyword, value) for keyword, value in values.items())
+    cards = "".join(card(keyword, value) for keyword, value in values.items())
     text = f"{cards}{further}{'END':80}"
-    content = (table, *tiles.bands, bytes(-(len(table) + tiles.size) % _BLOCK))
-    return Extension(name, version, True, (text + " " * (-len(text) % _BLOCK)).encode("ascii"), content)
+    content = (table, *tiles.bands, bytes(-(len(table) + tiles.size) % BLOCK))
+    return Extension(name, version, True, (text + " " * (-len(text) % BLOCK)).encode("ascii"), content)
 
 
 def without_times(extension: Extension, rows: int) -> Extension:
@@ -141,38 +142,7 @@ def without_times(extension: Extension, rows: int) -> Extension:
     return replace(extension, parts=(bytes(data),))
 
 
-def index_of(extensions: Sequence[Extension], primary_size: int) -> tuple[fits.BinTableHDU, int]:
-    """Return the table of the HDUs, and the address after the last of them.
-
-    Parameters
-    ----------
-    extensions
-        All but the index.
-    primary_size
-        Bytes of the primary header.
-    """
-    rows: list[tuple[str, int, str, bool, int, int, int]] = [("", 1, "IMAGE", False, 0, primary_size, 0)]
-    start = primary_size
-    for one in extensions:
-        kind = "IMAGE" if one.header.startswith(b"XTENSION= 'IMAGE") else "BINTABLE"
-        data = start + len(one.header)
-        rows.append((one.name, one.version, kind, one.is_compressed, start, data, one.size))
-        start = data + one.size
-    names, versions, kinds, compressed, headers, data_starts, sizes = zip(*rows, strict=True)
-    width = max(len(name) for name in names)
-    columns = [
-        fits.Column("EXTNAME", f"A{width}", array=np.array(names)),
-        fits.Column("EXTVER", "J", array=np.array(versions, np.int32)),
-        fits.Column("XTENSION", "A8", array=np.array(kinds)),
-        fits.Column("ZIMAGE", "L", array=np.array(compressed, bool)),
-        fits.Column("HDRADDR", "K", array=np.array(headers, np.int64)),
-        fits.Column("DATADDR", "K", array=np.array(data_starts, np.int64)),
-        fits.Column("DATSIZE", "K", array=np.array(sizes, np.int64)),
-    ]
-    return fits.BinTableHDU.from_columns(columns), start
-
-
-def _card(keyword: str, value: bool | int | str) -> str:
+def card(keyword: str, value: bool | int | str, comment: str = "") -> str:
     """Return the text of a card; astropy's cards take fifty times as long."""
     if isinstance(value, bool):
         text = f"{'FT'[value]:>20}"
@@ -180,4 +150,6 @@ def _card(keyword: str, value: bool | int | str) -> str:
         text = f"{value:>20}"
     else:
         text = f"'{value:8}'"
+    if comment:
+        text = f"{text:20} / {comment}"
     return f"{f'{keyword:8}= {text}':80}"
