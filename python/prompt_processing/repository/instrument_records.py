@@ -28,7 +28,7 @@ def insert_instrument(butler: Butler, camera: Camera) -> None:
             "instrument",
             universe["instrument"].RecordClass(
                 name=camera.name,
-                detector_max=max(camera.detectors) + 1,
+                detector_max=facts.detector_max or max(camera.detectors) + 1,
                 visit_max=facts.exposure_max,
                 exposure_max=facts.exposure_max,
                 visit_system=facts.visit_system,

@@ -259,6 +259,8 @@ class ButlerDocument(_Document):
 
     class_name: str = "lsst.pipe.base.Instrument"
     exposure_max: int = 7_050_123_199_999
+    detector_max: int | None = None
+    """Recorded bound of the detectors' ids; by default one more than the largest."""
     visit_system: int = Field(default=0, ge=0, le=2)
     """0: each exposure is a visit; 1: by group; 2: by sequence numbers of first and last exposure."""
 
