@@ -34,6 +34,14 @@ def test_controllers_that_counted_for_themselves_have_ids_of_their_own() -> None
     assert translate({**header, "CONTRLLR": "O"}).exposure_id == 2019031900001
 
 
+@pytest.mark.parametrize("prefix", ["", "HIERARCH "])
+def test_corrected_header_is_not_corrected_again(prefix: str) -> None:
+    header = CASES["lsstCam-MC_O_20250415_000228_R10_S20"]["header"]
+    found = translate({**header, f"{prefix}ASTRO METADATA FIX MODIFIED": True})
+    assert found.rotation == pytest.approx(header["ROTPA"])
+    assert found.rotation != pytest.approx(translate(header).rotation)
+
+
 @pytest.mark.parametrize(
     ("day", "sequence", "program", "expected"),
     [("20250415", 228, "BLOCK-417", "BLOCK-T417"), ("20250414", 228, "BLOCK-417", "BLOCK-417")],

@@ -59,6 +59,8 @@ _LIKELY_KEYS = {
     "datetime_begin": "DATE-OBS",
     "exposure_time": "EXPTIME",
 }
+_CORRECTED = "ASTRO METADATA FIX"
+"""Begin of the keywords with which `astro_metadata_translator` marks corrected headers."""
 _LONGEST_READOUT_S = 120.0
 UNKNOWN_EXPOSURE_TIME = -1.0
 """Exposure time in seconds if the header has none, as in the Butler's records."""
@@ -255,8 +257,10 @@ def _translated(values: dict[str, Any], instrument: str) -> Any:
     # Typed as Any: the attributes of `ObservationInfo` are optional, but the required ones are present.
     try:
         return ObservationInfo(
-            # ObservationInfo adds records to the header, so it gets a copy.
-            dict(values),
+            # ObservationInfo adds records to the header, so it gets a copy. A header that says that it is
+            # corrected is not corrected again.
+            values
+            | {f"HIERARCH {key}": value for key, value in values.items() if key.startswith(_CORRECTED)},
             translator_class=translator_for(instrument),
             required=_REQUIRED,
             subset=_REQUIRED | _OPTIONAL,
