@@ -103,8 +103,8 @@ class Projector:
             elif once:
                 self._write([], Batch(), 0, stop)
                 break
-            elif time.monotonic() - self._written > _SIGN_OF_LIFE_S:
-                # Pages show since when the projector is silent.
+            elif time.monotonic() - self._written > _SIGN_OF_LIFE_S and self._source.answers():
+                # Pages show since when outcomes are not read: the projector is silent, or Kafka is down.
                 self._write([], Batch(), 0, stop)
         return totals
 

@@ -10,8 +10,10 @@ import pytest
 from kept_night import EVIL
 from night_messages import START, a_visit, ended
 
+from prompt_processing.board import focal_plane as board_focal_plane
 from prompt_processing.domain.outcome import Status
 from prompt_processing.navigator.layout import column, markup, preview, wrapped_row
+from prompt_processing.navigator.nights import visit_figures
 from prompt_processing.navigator.nights.visit_figures import focal_plane, numbers_of, time_line
 from prompt_processing.navigator.page import held_back, script_addresses
 from prompt_processing.nights.reading import Nights
@@ -115,3 +117,19 @@ def test_scripts_wait_for_the_first_paint() -> None:
     )
     assert script_addresses(tags) == ["static/js/bokeh.min.js?v=1"]
     assert held_back("<script>go()</script>") == '<script type="text/plain" id="start">go()</script>'
+
+
+def test_camera_whose_description_is_unusable_hides_no_visit(
+    detectors: list[Detector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unusable(name: str) -> None:
+        raise LookupError("instrument.yaml is unusable")
+
+    for module in (visit_figures, board_focal_plane):
+        monkeypatch.setattr(module, "load_camera", unusable)
+    visit_figures._places_in_camera.cache_clear()
+    board_focal_plane._camera.cache_clear()
+    svg = svg_of(focal_plane("LSSTCam", detectors, "state", {}, ADDRESSES))
+    assert len(list(svg.iter("a"))) == len(DETECTORS)
+    assert set(board_focal_plane.positions("LSSTCam", DETECTORS)) == set(DETECTORS)
+    board_focal_plane._camera.cache_clear()

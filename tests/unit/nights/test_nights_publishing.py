@@ -14,7 +14,7 @@ from prompt_processing.nights.projector import Projector, Totals, project_folder
 from prompt_processing.nights.publishing import FolderSink, OutcomePublisher, TopicSink, make_publisher
 from prompt_processing.nights.reading import Nights
 from prompt_processing.nights.records import State
-from prompt_processing.nights.sources import FolderSource
+from prompt_processing.nights.sources import Batch, FolderSource
 from prompt_processing.nights.store import NightStore
 from prompt_processing.telemetry.credentials import CredentialMask
 from prompt_processing.transport.kafka import KafkaSettings
@@ -162,3 +162,33 @@ def test_unreachable_broker_only_leaves_a_warning(caplog: pytest.LogCaptureFixtu
 
 def test_nothing_is_published_by_default() -> None:
     assert make_publisher(KafkaSettings(bootstrap_servers="unused:9092"), None, "") is None
+
+
+class QuietSource:
+    """A source without messages, whose projector stops after two turns."""
+
+    def __init__(self, stop: threading.Event, *, answers: bool) -> None:
+        self._stop, self._answers, self._turns = stop, answers, 0
+
+    def read(self, limit: int, seconds: float) -> Batch:
+        self._turns += 1
+        if self._turns == 2:
+            self._stop.set()
+        return Batch()
+
+    def answers(self) -> bool:
+        return self._answers
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_projector_gives_a_sign_of_life_only_while_its_source_answers(
+    answers: bool, store: NightStore, nights: Nights
+) -> None:
+    store.write([ended(a_visit())], {})
+    before = nights.freshness().projected
+    stop = threading.Event()
+    Projector(QuietSource(stop, answers=answers), store).run(stop)
+    assert (nights.freshness().projected > before) is answers

@@ -26,7 +26,7 @@ __all__ = ["NightState", "NightView"]
 _N_NIGHTS = 100
 _N_VISITS = 100
 _POLL_MS = 2500
-_SILENT_AFTER_S = 60.0
+_SILENT_AFTER_S = 30.0
 _COLUMNS = (
     "announced (UTC)", "visit", "filter", "survey", "position", "detectors", "alerts", "DiaSources",
     "pipeline p95 (s)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -19,6 +20,8 @@ from ..colours import CATEGORIES, STATE_MARKERS, STATES
 from ..text import escaped
 
 __all__ = ["STAGES", "STYLE", "focal_plane", "numbers_of", "stage_legend", "time_line"]
+
+_LOG = logging.getLogger("lsst.prompt_processing.navigator")
 
 STAGES = ("queue", "preload", "wait", "ingest", "pipeline", "alerts", "export")
 _ABSENT = "#ffffff"
@@ -144,7 +147,11 @@ def _places(instrument: str, numbers: tuple[int, ...]) -> dict[int, tuple[str, N
     """Return names and corners of the detectors."""
     # The name comes from a message: only those that are described are looked up.
     if instrument in camera_names():
-        return _places_in_camera(instrument, numbers)
+        try:
+            return _places_in_camera(instrument, numbers)
+        except LookupError as error:
+            # A description that cannot be used hides no visit.
+            _LOG.warning("Detectors are shown in a square: %s", error)
     side = max(1, math.ceil(math.sqrt(len(numbers))))
     square = np.array([[0.0, 0.0], [0.9, 0.0], [0.9, 0.9], [0.0, 0.9]])
     return {

@@ -22,6 +22,7 @@ from .cutouts import cutouts_of_images, cutouts_of_packet, picture
 from .export import FORMATS, export
 from .light_curve import LightCurve
 from .search import KINDS, Criteria, SearchError
+from .sky import STYLE, sky_chart, stars_near
 from .tree import tree
 
 __all__ = ["ObjectState", "ObjectView"]
@@ -128,6 +129,8 @@ class ObjectView(View):
             pn.pane.Bokeh(self._curve.figure, sizing_mode="stretch_width"), visible=False
         )
         self._heading, self._cutouts, self._packet, self._table = markup(), markup(), markup(), markup()
+        self._sky = markup()
+        self._sky.stylesheets = [*self._sky.stylesheets, STYLE]
         self._files = wrapped_row(
             markup("Save the table:", sizing_mode=None, margin=(8, 6)),
             *[
@@ -149,6 +152,7 @@ class ObjectView(View):
             self._heading,
             self._curve_pane,
             self._cutouts,
+            self._sky,
             self._remarks.content,
             self._packet,
             self._files,
@@ -199,7 +203,7 @@ class ObjectView(View):
             "<h1>Objects</h1>Search by position, object or visit; the other fields narrow the search."
         )
         self._curve_pane.visible = self._files.visible = self._remarks.content.visible = False
-        self._cutouts.object = self._packet.object = self._table.object = ""
+        self._cutouts.object = self._sky.object = self._packet.object = self._table.object = ""
         apdb = self.sources.apdb()
         wanted = state.object
         if state.source is not None:
@@ -235,12 +239,26 @@ class ObjectView(View):
             ra, dec = float(row["ra"]), float(row["dec"])
             head += f"<p>{sexagesimal(ra, dec)} &nbsp; {ra:.6f} {dec:+.6f} &nbsp; {_outside(ra, dec)}</p>"
             head += facts({name: row[name] for name in _FACTS if name in row})
+            self._show_sky(ra, dec)
         self._heading.object = head
         self._remarks.content.visible = self.sources.remarks.configured
         self._remarks.show("object", subject_of("object", id=wanted), f"object {wanted}")
         self._curve.show(self._found, forced)
         self._curve_pane.visible = bool(len(self._found) or len(forced))
         self._show_cutouts()
+
+    def _show_sky(self, ra: float, dec: float) -> None:
+        """Show the object among stars, if there is a repository that has some."""
+        if self.sources.places.repository is None or self._found.empty:
+            return
+        last = self._found.iloc[0]
+        try:
+            stars, what = stars_near(self.sources, ra, dec, int(last["visit"]), int(last["detector"]))
+        except self.sources.failures as error:
+            self.page.tell(str(error))
+            return
+        positions = [(float(row["ra"]), float(row["dec"])) for _, row in self._found.head(_ROWS).iterrows()]
+        self._sky.object = f"<h2>On the sky</h2>{sky_chart(ra, dec, stars, positions, what)}"
 
     def _show_cutouts(self) -> None:
         """Show the cutouts of the object's last epochs."""
