@@ -184,6 +184,8 @@ def main() -> int:
         f"{options.viewers} viewers of the board: {viewing.n_new} new views, {len(viewing.errors)} errors "
         f"{sorted(set(viewing.errors))}"
     )
+    used = ", ".join(f"{name} {sum(one) / len(one):.2f} s" for name, one in navigator.processor.items())
+    console.print(f"mean time of the server's processor: {used}")
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     console.print(f"{os.cpu_count()} cores, load in the last 1, 5 and 15 minutes: {load}")
     growth = navigator.memory_after / navigator.memory_before

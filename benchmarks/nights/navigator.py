@@ -42,9 +42,10 @@ _EXPIRED_S = 90.0
 
 @dataclass
 class Measured:
-    """Seconds by name, and the memory of the server, bytes."""
+    """Seconds by name, seconds of the server's processor by page, and the memory of the server, bytes."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    processor: dict[str, list[float]] = field(default_factory=dict)
     memory_before: int = 0
     memory_after: int = 0
 
@@ -153,9 +154,10 @@ def measure_navigator(nights: Path, night: int, visit: int, repo: Path, n_repeat
                 ("night page", f"nights?night={night}"),
                 ("visit page", f"visit?visit={visit + number % _N_VISITS}"),
             ):
-                begin = time.perf_counter()
+                begin, used = time.perf_counter(), _processor(process)
                 seen = _go(page, f"{url}/{address}")
                 if number:
+                    measured.processor.setdefault(name, []).append(_processor(process) - used)
                     _note(measured, name, seen)
                     _note(measured, f"{name}, complete", time.perf_counter() - begin)
         _go(page, f"{url}/collections?collection={COLLECTION}&plot={_KIND}")
@@ -163,11 +165,12 @@ def measure_navigator(nights: Path, night: int, visit: int, repo: Path, n_repeat
         page.locator("figure img").wait_for()
         for number in range(n_repeats + 1):
             before = heading.inner_text()
-            begin = time.perf_counter()
+            begin, used = time.perf_counter(), _processor(process)
             page.keyboard.press("n")
             while heading.inner_text() == before:
                 pass
             if number:
+                measured.processor.setdefault("next plot", []).append(_processor(process) - used)
                 _note(measured, "next plot", time.perf_counter() - begin)
         page.close()
         time.sleep(_EXPIRED_S)
@@ -192,6 +195,11 @@ _SEEN = """() => new Promise((done) => {
 """Seconds until heading, tables and figures of a view are painted."""
 _COMPLETE = "() => !document.getElementById('preview') && !!window.Bokeh?.documents?.[0]?.is_idle"
 _PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0].startTime"
+
+
+def _processor(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _note(measured: Measured, name: str, seconds: float) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from broker_process import BrokerProcess
 from chromium import launch_chromium
 from fault_proxy import Proxy
 from kept_night import DETECTORS, OBJECT, VISITS, make_apdb, make_kept_night
@@ -22,12 +23,15 @@ from playwright.sync_api import BrowserContext, expect, sync_playwright
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import ProgrammingError
 
+from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.navigator.objects.search import ApdbReader, Criteria
 from prompt_processing.navigator.remarks.store import RemarkStore, subject_of
+from prompt_processing.nights.publishing import OutcomePublisher, TopicSink
 from prompt_processing.nights.reading import Nights
 from prompt_processing.nights.store import NightStore
 from prompt_processing.services.postgresql import PostgreSql
 from prompt_processing.services.service import free_port
+from prompt_processing.transport.kafka import KafkaSettings
 
 pytestmark = [pytest.mark.integration, pytest.mark.services]
 
@@ -167,6 +171,48 @@ def test_pages_outlive_their_database_and_recover(
             expect(page.get_by_text("2 done").first).to_be_visible(timeout=60_000)
         for page in (*seen[1:], late):
             expect(page.locator(".message")).to_have_count(0, timeout=60_000)
+
+
+def test_pages_say_since_when_kafka_is_down_and_recover(browser: BrowserContext, tmp_path: Path) -> None:
+    topic, port, database = "prompt-outcomes", free_port(), tmp_path / "night.db"
+    kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}")
+    arguments = (tmp_path / "kafka", f"--port={port}", topic)
+    command = [sys.executable, "-m", "prompt_processing", "nights", "project"]
+    environment = {
+        **os.environ,
+        "KAFKA_CLUSTER": kafka.bootstrap_servers,
+        "OUTCOME_TOPIC": topic,
+        "NIGHTS_DATABASE": str(database),
+    }
+    publisher = OutcomePublisher(TopicSink(kafka, topic))
+    with ExitStack() as stack:
+        broker = BrokerProcess(*arguments)
+        stack.callback(lambda: broker.close())
+        projector = subprocess.Popen(command, env=environment)
+        stack.callback(projector.wait)
+        stack.callback(projector.kill)
+        publisher.begin(a_visit(1)).end(Outcome(Status.PROCESSED, "Done."))
+        board = stack.enter_context(serving("board", str(database), "--workers", "1"))
+        navigator = stack.enter_context(serving("navigator", "--nights", str(database)))
+        seen = [browser.new_page() for _ in range(2)]
+        for page, address in zip(seen, (board, f"{navigator}/nights"), strict=True):
+            page.goto(address)
+        expect(seen[0].locator("#tiles .tile.done dd")).to_have_text("1", timeout=60_000)
+        expect(seen[1].get_by_text("1 done").first).to_be_visible(timeout=60_000)
+
+        broker.close()
+        since = re.compile(r"No projector has looked for outcomes since 20\d\d-")
+        expect(seen[0].locator("#notice")).to_have_text(since, timeout=120_000)
+        expect(seen[1].get_by_text(since)).to_be_visible(timeout=120_000)
+        expect(seen[1].get_by_text("1 done").first).to_be_visible()
+
+        broker = BrokerProcess(*arguments)
+        publisher.begin(a_visit(2)).end(Outcome(Status.PROCESSED, "Done."))
+        expect(seen[0].locator("#tiles .tile.done dd")).to_have_text("2", timeout=120_000)
+        expect(seen[0].locator("#notice")).to_have_text("", timeout=60_000)
+        expect(seen[1].get_by_text("2 done").first).to_be_visible(timeout=60_000)
+        expect(seen[1].get_by_text(since)).to_have_count(0, timeout=60_000)
+        publisher.close(10)
 
 
 def test_detector_page_outlives_its_repository_and_recovers(browser: BrowserContext, tmp_path: Path) -> None:
