@@ -188,7 +188,7 @@ def with_nominal_gains(camera: Camera) -> Camera:
 
 
 def _enter_isr_calibrations(butler: Butler, folder: Path, camera: Camera) -> None:
-    """Enter ``ptc``, ``gain_correction`` and ``cti``, which together give the camera's own properties."""
+    """Enter calibrations of ``ip_isr``, which together give the camera's own properties."""
     amplifiers = camera.detector(94).amplifiers
     names = [one.name.replace("Segment", "C") for one in amplifiers]
     many = len(names)
@@ -206,6 +206,9 @@ def _enter_isr_calibrations(butler: Butler, folder: Path, camera: Camera) -> Non
         "gain_correction": [
             Table({"AMP_NAME": names, "GAIN_ADJUSTMENT": [1.02] * many}, meta={"OBSTYPE": "gainCorrection"})
         ],
+        "crosstalk": [
+            Table({"CT_COEFFS": [np.full(many * many, 1e-8)]}, meta={"OBSTYPE": "CROSSTALK"})
+        ],
         "cti": [
             Table(
                 {
@@ -222,7 +225,7 @@ def _enter_isr_calibrations(butler: Butler, folder: Path, camera: Camera) -> Non
             ),
         ],
     }  # fmt: skip
-    storage = {"ptc": "PhotonTransferCurveDataset"}
+    storage = {"ptc": "PhotonTransferCurveDataset", "crosstalk": "CrosstalkCalib"}
     detector = {"instrument": "LSSTCam", "detector": 94}
     butler.collections.register("LSSTCam/calib/DM-1", CollectionType.CALIBRATION)
     for name, content in tables.items():

@@ -27,6 +27,7 @@ from prompt_processing.tasks.calibration_connections import calibration_input, c
 from prompt_processing.tasks.numerics_task import NumericsTask
 from prompt_processing.tasks.stack_calibrations import (
     brighter_fatter_kernel,
+    crosstalk_ratios,
     deferred_charge,
     with_gain_correction,
     with_photon_transfer,
@@ -76,6 +77,9 @@ class IsrConnections(PipelineTaskConnections, dimensions=("instrument", "exposur
         "gain_correction", "Factors of the gains.", "IsrCalib", minimum=0, defer=True
     )
     cti = calibration_input("cti", "Charge that arrives late.", "IsrCalib", minimum=0, defer=True)
+    stack_crosstalk = calibration_input(
+        "crosstalk", "Coefficients of crosstalk.", "CrosstalkCalib", minimum=0, defer=True
+    )
     bfk = calibration_input(
         "bfk", "Kernels of the brighter-fatter effect.", "BrighterFatterKernel", minimum=0, defer=True
     )
@@ -96,6 +100,7 @@ class IsrConnections(PipelineTaskConnections, dimensions=("instrument", "exposur
             (config.doDefect, "defects"),
             (config.doLinearity, "linearity"),
             (config.doCrosstalk, "crosstalk"),
+            (config.doCrosstalk, "stack_crosstalk"),
             (config.doFringe, "fringe"),
             (config.doBrighterFatter, "brighter_fatter"),
             (config.doGains, "ptc"),
@@ -154,6 +159,7 @@ class IsrTask(NumericsTask):
         ptc: Any = None,
         gain_correction: Any = None,
         cti: Any = None,
+        stack_crosstalk: Any = None,
         bfk: Any = None,
         **_: Any,
     ) -> Struct:
@@ -173,7 +179,7 @@ class IsrTask(NumericsTask):
             Corrections of the amplifiers.
         fringe, brighter_fatter
             Fringes relative to the sky; kernel.
-        ptc, gain_correction, cti, bfk
+        ptc, gain_correction, cti, stack_crosstalk, bfk
             Calibrations of the Rubin stack, or handles of them. What cannot be used is left out with a
             warning; the metadata say what was applied.
 
@@ -208,9 +214,12 @@ class IsrTask(NumericsTask):
             kernel = brighter_fatter.image
         elif bfk is not None:
             kernel = self._usable("BFK", lambda: brighter_fatter_kernel(_read(bfk), detector.name))
+        ratios = None if crosstalk is None else crosstalk_of(crosstalk)
+        if crosstalk is None and stack_crosstalk is not None:
+            ratios = self._usable("CROSSTALK", lambda: crosstalk_ratios(_read(stack_crosstalk), detector))
         further = FurtherCalibrations(
             linearity={} if linearity is None else linearity_of(linearity),
-            crosstalk={} if crosstalk is None else crosstalk_of(crosstalk),
+            crosstalk=ratios or {},
             deferred_charge=charge or {},
             fringe=None if fringe is None else fringe.image,
             brighter_fatter=kernel,

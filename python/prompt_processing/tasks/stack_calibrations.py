@@ -11,26 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_processing.images.afw.archive import text_of
-from prompt_processing.images.afw.calibrations import IsrCalibration, PhotonTransfer
+from prompt_processing.images.afw.calibrations import Crosstalk, IsrCalibration, PhotonTransfer
 from prompt_processing.images.afw.camera import segment_name
 from prompt_processing.imaging.errors import UnusableCalibrationError
 from prompt_processing.imaging.isr.deferred_charge import DeferredCharge, SerialTrap
 from prompt_processing.instruments.camera import Amplifier, Detector
 
-__all__ = ["brighter_fatter_kernel", "deferred_charge", "with_gain_correction", "with_photon_transfer"]
+__all__ = [
+    "brighter_fatter_kernel",
+    "crosstalk_ratios",
+    "deferred_charge",
+    "with_gain_correction",
+    "with_photon_transfer",
+]
 
 _LOG = logging.getLogger(__name__)
 
 
 def with_photon_transfer(detector: Detector, ptc: PhotonTransfer) -> Detector:
-    """Return a detector with measured gains and read noise.
+    """Return a detector with measured gains, read noise and, where it is lower, saturation.
 
     Parameters
     ----------
     detector
         With the camera's values, which stay for amplifiers that ``ptc`` calls bad or has not measured.
     ptc
-        Gains (electrons per ADU) and read noise (electrons).
+        Gains (electrons per ADU), read noise (electrons), and turn-off (ADU), above which the variance no
+        longer follows the signal, so that the pixel counts as saturated.
 
     Raises
     ------
@@ -40,6 +47,7 @@ def with_photon_transfer(detector: Detector, ptc: PhotonTransfer) -> Detector:
     bad = frozenset(map(segment_name, ptc.bad))
     gains = {segment_name(name): gain for name, gain in ptc.gain.items()}
     noise = {segment_name(name): value for name, value in ptc.noise.items()}
+    turnoff = {segment_name(name): value for name, value in ptc.turnoff.items()}
     good = {name for name, gain in gains.items() if name not in bad and _is_positive(gain)}
     measured = good & {one.name for one in detector.amplifiers}
     if not measured:
@@ -56,9 +64,13 @@ def with_photon_transfer(detector: Detector, ptc: PhotonTransfer) -> Detector:
         if one.name not in measured:
             return one
         value = noise.get(one.name, math.nan)
-        return _with_gain(
+        found = _with_gain(
             replace(one, read_noise=value if _is_positive(value) else one.read_noise), gains[one.name]
         )
+        level = turnoff.get(one.name, math.nan)
+        if _is_positive(level) and level * found.gain < found.saturation:
+            found = replace(found, saturation=level * found.gain)
+        return found
 
     return replace(detector, amplifiers=tuple(map(of, detector.amplifiers)))
 
@@ -110,6 +122,37 @@ def brighter_fatter_kernel(bfk: IsrCalibration, detector: str) -> NDArray[np.flo
         if kernels:
             return np.asarray(np.mean(kernels, axis=0))
     raise UnusableCalibrationError(f"bfk has no kernel of {detector}, and none of its amplifiers is valid")
+
+
+def crosstalk_ratios(crosstalk: Crosstalk, detector: Detector) -> dict[tuple[str, str], float]:
+    """Return the share of each aggressor's signal (ADU) that appears in each victim, by both names.
+
+    Squares of the signal and signals of other detectors are left out.
+
+    Raises
+    ------
+    UnusableCalibrationError
+        Raised if there is no coefficient for each pair of amplifiers, or their unit is unknown.
+    """
+    amplifiers = detector.amplifiers
+    if crosstalk.coefficients.shape != (len(amplifiers), len(amplifiers)):
+        raise UnusableCalibrationError(
+            f"crosstalk has {crosstalk.coefficients.shape[0]} amplifiers, and {detector.name} has "
+            f"{len(amplifiers)}"
+        )
+    unit = crosstalk.unit.strip().lower()
+    if unit not in {"adu", "electron", "electrons"}:
+        raise UnusableCalibrationError(
+            f"The unit of crosstalk is {crosstalk.unit!r}, neither adu nor electron"
+        )
+    found = {}
+    for victim, row in zip(amplifiers, crosstalk.coefficients, strict=True):
+        for aggressor, coefficient in zip(amplifiers, row, strict=True):
+            if victim is aggressor or not math.isfinite(coefficient) or coefficient == 0:
+                continue
+            scale = 1.0 if unit == "adu" else aggressor.gain / victim.gain
+            found[victim.name, aggressor.name] = float(coefficient) * scale
+    return found
 
 
 def deferred_charge(cti: IsrCalibration) -> dict[str, DeferredCharge]:

@@ -12,6 +12,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from prompt_processing.images.afw.calibrations import (
+    Crosstalk,
     IsrCalibration,
     PhotonTransfer,
     read_isr_calibration,
@@ -22,6 +23,7 @@ from prompt_processing.instruments.camera import load_camera
 from prompt_processing.tasks.isr import IsrConfig, IsrTask
 from prompt_processing.tasks.stack_calibrations import (
     brighter_fatter_kernel,
+    crosstalk_ratios,
     deferred_charge,
     with_gain_correction,
     with_photon_transfer,
@@ -48,7 +50,7 @@ def test_gains_and_noise_are_those_of_ptc_times_the_correction(tmp_path: Path) -
             Table(
                 {
                     "AMPLIFIER_NAME": NAMES, "GAIN": [1.5, np.nan, 1.7], "NOISE": [6.0, 7.0, np.nan],
-                    "PTC_TURNOFF": [9e4] * 3, "BAD_AMPS": [["C12"]] * 3,
+                    "PTC_TURNOFF": [1.2e5] * 3, "BAD_AMPS": [["C12"]] * 3,
                 },
                 meta={"OBSTYPE": "PTC"},
             ),
@@ -74,6 +76,37 @@ def bfk(path: Path, level: str, *tables: Table, **meta: Any) -> IsrCalibration:
     for table in tables:
         table.meta |= {"OBSTYPE": "bfk", "LEVEL": level, "HIERARCH KERNEL_DX": 7, "HIERARCH KERNEL_DY": 7}
     return read(path, *tables)
+
+
+@pytest.mark.parametrize(("turnoff", "lower"), [(5e4, True), (9e9, False), (float("nan"), False)])
+def test_pixels_above_the_turnoff_of_ptc_are_saturated(turnoff: float, *, lower: bool) -> None:
+    before = DETECTOR.amplifier("Segment10")
+    ptc = PhotonTransfer({"C10": 1.5}, {}, {"C10": turnoff}, frozenset(), {})
+    after = with_photon_transfer(DETECTOR, ptc).amplifier("Segment10")
+    level = turnoff if lower else before.saturation / before.gain
+    assert after.saturation / after.gain == pytest.approx(level)
+
+
+def test_crosstalk_is_from_the_columns_to_the_rows_amplifier() -> None:
+    names = [one.name for one in DETECTOR.amplifiers]
+    coefficients = np.zeros((len(names), len(names)))
+    coefficients[0, 3], coefficients[2, 1], coefficients[5, 5] = 1e-4, np.nan, 1.0
+    ratios = crosstalk_ratios(Crosstalk(coefficients, None, {}, "adu", {}), DETECTOR)
+    assert ratios == {(names[0], names[3]): 1e-4}
+
+
+def test_crosstalk_of_electrons_is_scaled_by_the_gains() -> None:
+    detector = with_photon_transfer(DETECTOR, PhotonTransfer({"C11": 3.0}, {}, {}, frozenset(), {}))
+    first, second = detector.amplifiers[:2]
+    coefficients = np.full((len(detector.amplifiers),) * 2, 1e-4)
+    ratios = crosstalk_ratios(Crosstalk(coefficients, None, {}, "electron", {}), detector)
+    assert ratios[first.name, second.name] == pytest.approx(1e-4 * 3.0 / first.gain)
+
+
+@pytest.mark.parametrize(("count", "unit"), [(3, "adu"), (len(DETECTOR.amplifiers), "furlong")])
+def test_crosstalk_of_another_form_is_refused(count: int, unit: str) -> None:
+    with pytest.raises(UnusableCalibrationError, match="crosstalk"):
+        crosstalk_ratios(Crosstalk(np.ones((count, count)), None, {}, unit, {}), DETECTOR)
 
 
 def test_kernel_is_that_of_the_detector(tmp_path: Path) -> None:
