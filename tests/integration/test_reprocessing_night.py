@@ -1,4 +1,4 @@
-"""A simulated night is processed twice with the same software, and is identical."""
+"""A night of the worker is processed again with the same software, and is identical."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from lsst.daf.butler import Butler, CollectionType  # type: ignore[attr-defined]
 from lsst.dax.apdb import Apdb
 
 from prompt_processing.cli.main import run
@@ -25,8 +26,17 @@ def test_night_processed_again_is_identical_and_in_an_apdb_of_its_own(
     ours = ["--repo=repo", "--instrument=LSSTCam", "--night=2025-06-10", "--work=work"]
     # Never processed at night: regions come from the raws.
     assert run("reprocess-night", *ours, "--output=u/me/first", "--no-compare") == 0
-    again = [*ours, "--output=u/me/second", "--first=u/me/first"]
-    first_apdb = str(tmp_path / "work/reprocess-night/u__me__first/apdb.yaml")
+    # The worker keeps images in memory from task to task; those in files have rounded pixels.
+    assert (
+        run("watch", "night/unobserved", "--once", "--repo=repo", "--instrument=LSSTCam", "--work=watched")
+        == 0
+    )
+    with Butler.from_config("repo") as butler:
+        (night,) = butler.collections.query(
+            "LSSTCam/prompt/output-*", collection_types=CollectionType.CHAINED
+        )
+    again = [*ours, "--output=u/me/second", f"--first={night}"]
+    first_apdb = str(tmp_path / "watched/apdb.yaml")
     capsys.readouterr()
     assert run("reprocess-night", *again, f"--first-apdb={first_apdb}") == 0
     shown = capsys.readouterr().out
@@ -34,7 +44,7 @@ def test_night_processed_again_is_identical_and_in_an_apdb_of_its_own(
     folder = tmp_path / "work/reprocess-night/u__me__second"
     pairs = pd.read_parquet(folder / "comparison/pairs.parquet")
     assert len(pairs) > 5
-    assert (pairs["flux_difference"] == 0.0).all()
+    assert pairs["flux_pull"].abs().max() < 1e-5
     assert (folder / "comparison/comparison.png").exists()
     (visit,) = set(pairs["visit"])
     assert Apdb.from_uri(str(folder / "apdb.yaml")).containsVisitDetector(visit, 94)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Container, Iterator
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from .errors import BatchError
@@ -40,9 +41,8 @@ def run_on_dask(context: RunContext, plan: Plan, client: Client) -> Iterator[lis
     """
     from distributed import as_completed
 
-    shared = client.submit(
-        RunContext, context.repo, context.tasks, context.types, context.dimensions, context.new, pure=False
-    )
+    parts = [getattr(context, one.name) for one in fields(context)]
+    shared = client.submit(RunContext, *parts, pure=False)
     futures: dict[int, Future] = {}
     names: dict[str, int] = {}
     for name, group in plan.groups():

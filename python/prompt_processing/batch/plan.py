@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx
@@ -78,11 +78,13 @@ def outcome_of(
     return QuantumOutcome(quantum_id, node["task_label"], dict(node["data_id"].required), state, reason)
 
 
-def run_context(repo: str, graph: PredictedQuantumGraph, new: bool = False) -> RunContext:
-    """Return what all quanta of a run share; ``new`` is explained in `~.quanta.RunContext`."""
+def run_context(
+    repo: str, graph: PredictedQuantumGraph, new: bool = False, held: Iterable[str] = ()
+) -> RunContext:
+    """Return what all quanta of a run share; ``new`` and ``held`` are explained in `~.quanta.RunContext`."""
     pipeline = graph.pipeline_graph
     types = {node.name: node.dataset_type for node in pipeline.dataset_types.values()}
-    return RunContext(repo, dict(pipeline.tasks), types, pipeline.universe, new)
+    return RunContext(repo, dict(pipeline.tasks), types, pipeline.universe, new, tuple(held))
 
 
 def plan_groups(graph: PredictedQuantumGraph, done: set[uuid.UUID], cluster: bool) -> Plan:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import socket
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .outcomes import QuantumOutcome, State
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Quantum, QuantumBackedButler
+
+    from .held import HeldOutputs
 
 __all__ = ["Group", "QuantumToRun", "RunContext", "run_group"]
 
@@ -63,6 +66,8 @@ class RunContext:
     new
         Whether the run had no output when its execution began. Only processes that died since then have left
         any.
+    held
+        Names of the dataset types that a group passes on in memory.
     """
 
     repo: str
@@ -70,6 +75,7 @@ class RunContext:
     types: Mapping[str, Any]
     dimensions: Any
     new: bool = False
+    held: tuple[str, ...] = ()
 
 
 def run_group(context: RunContext, group: Group, *upstream: Sequence[QuantumOutcome]) -> list[QuantumOutcome]:
@@ -82,28 +88,40 @@ def run_group(context: RunContext, group: Group, *upstream: Sequence[QuantumOutc
     *upstream
         Outcomes of the groups that this one depends on.
     """
+    from .held import HeldOutputs
+
     states = {one.quantum_id: one for outcomes in upstream for one in outcomes}
     outcomes = []
-    for quantum in group:
+    held = HeldOutputs(context.held, (one.quantum for one in group)) if context.held else None
+    for number, quantum in enumerate(group):
         before = [states[one] for one in quantum.upstream if one in states]
         missed = next((one for one in before if one.state is not State.SUCCESSFUL), None)
         if missed is not None:
             outcome = quantum.outcome(State.BLOCKED, f"{missed.label} is {missed.state}")
         else:
-            outcome = _run(context, quantum)
+            outcome = _run(context, quantum, held)
+        if held is not None:
+            held.finish(number)
         states[quantum.quantum_id] = outcome
         outcomes.append(outcome)
     return outcomes
 
 
-def _run(context: RunContext, quantum: QuantumToRun) -> QuantumOutcome:
+def _run(context: RunContext, quantum: QuantumToRun, held: HeldOutputs | None) -> QuantumOutcome:
+    from lsst.daf.butler import QuantumBackedButler
     from lsst.pipe.base.single_quantum_executor import SingleQuantumExecutor
 
     from prompt_processing.butler.internals import butler_of_quantum
 
+    from .held import HoldingButler
+
     began = time.monotonic()
     task = context.tasks[quantum.task]
-    with butler_of_quantum(_empty_butler(context), quantum.quantum, context.types) as butler:
+    make: Callable[..., QuantumBackedButler] = QuantumBackedButler
+    if held is not None:
+        written_as = {edge.dataset_type_name: edge.storage_class_name for edge in task.outputs.values()}
+        make = partial(HoldingButler, held=held, storage_classes=written_as)
+    with butler_of_quantum(_empty_butler(context), quantum.quantum, context.types, make) as butler:
         if context.new:
             # A process that died during this execution may have come to the end of the quantum. If not, the
             # same task overwrites its outputs. To look for each of them takes as long as to write one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +76,7 @@ def run(
     dask: str = "",
     processes: int = 1,
     cluster: bool = False,
+    held: Sequence[str] = (),
     on_plan: Callable[[str, Plan], None] = lambda run, plan: None,
     on_outcome: Callable[[QuantumOutcome], None] = lambda outcome: None,
 ) -> RunReport:
@@ -95,6 +96,9 @@ def run(
         Without a scheduler, number of processes of this machine; 1 is this process.
     cluster
         Whether one process executes all quanta of a detector that depend on each other.
+    held
+        Names of dataset types that are passed on in memory, besides being written, from quantum to quantum of
+        a detector; useful with ``cluster``. Tasks then get images without the rounding of their files.
     on_plan
         Called with the name of the run and its plan, before anything is executed.
     on_outcome
@@ -123,7 +127,7 @@ def run(
         on_plan(folder.run, plan)
         try:
             if plan.n_quanta:
-                for outcomes in execute(run_context(request.repo, graph, new), plan):
+                for outcomes in execute(run_context(request.repo, graph, new, held), plan):
                     append_outcomes(folder.outcomes, outcomes)
                     for outcome in outcomes:
                         on_outcome(outcome)

@@ -6,7 +6,7 @@ the installed version, and checks that each part exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any, cast
@@ -103,7 +103,10 @@ def files_of(butler: Butler) -> Butler:
 
 @contextmanager
 def butler_of_quantum(
-    empty: QuantumBackedButler, quantum: Quantum, types: Mapping[str, DatasetType]
+    empty: QuantumBackedButler,
+    quantum: Quantum,
+    types: Mapping[str, DatasetType],
+    make: Callable[..., QuantumBackedButler] = QuantumBackedButler,
 ) -> Iterator[QuantumBackedButler]:
     """Make a Butler for the datasets of one quantum, with the datastore of a Butler that has none.
 
@@ -116,6 +119,8 @@ def butler_of_quantum(
         Butler without datasets. It serves one quantum at a time.
     types
         Dataset types as in the registry, by name.
+    make
+        What makes the Butler, with the arguments of the class.
     """
     datastore = _datastore(empty)
     inputs = [*chain.from_iterable(quantum.inputs.values()), *quantum.initInputs.values()]
@@ -123,7 +128,7 @@ def butler_of_quantum(
     if quantum.datastore_records is not None:
         datastore.import_records(quantum.datastore_records)
     try:
-        yield QuantumBackedButler(
+        yield make(
             [ref.id for ref in inputs],
             [ref.id for ref in outputs],
             empty.dimensions,

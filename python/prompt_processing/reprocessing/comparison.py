@@ -25,6 +25,11 @@ MATCHED_COLUMNS = (
 first; ``flux_pull`` is the difference of fluxes in units of the first error."""
 _NOT_COMPARED = frozenset({"timeProcessedMjdTai", "timeWithdrawnMjdTai", "ssObjectReassocTimeMjdTai"})
 """Columns that say when a source was processed."""
+ROUNDING = 1e-5
+"""Relative difference of numbers up to which they count as the same. Sources are measured in single precision,
+and whether a patch of the template was read whole or in part may change the last bit of a pixel."""
+_ROUNDING_OF_POSITIONS = {"ra": 1e-9, "dec": 1e-9, "trailRa": 1e-9, "trailDec": 1e-9}
+"""Degrees: four microarcseconds."""
 CHANGED_COLUMNS = ("column", "pairs", "largest")
 """Columns of the table of changed columns."""
 
@@ -44,7 +49,8 @@ class Comparison:
     changed
         One row for each column of the sources that is not the same in all pairs, with `CHANGED_COLUMNS`: the
         number of pairs that differ, and the largest difference (NaN if it is no number). A value that only
-        one processing has differs. Only the columns with the time of the processing are left out.
+        one processing has differs; numbers differ if they do by more than `ROUNDING`. Only the columns with
+        the time of the processing are left out.
     """
 
     pairs: pd.DataFrame
@@ -55,7 +61,7 @@ class Comparison:
 
     @property
     def identical(self) -> bool:
-        """Whether both have the same sources with the same values in all columns."""
+        """Whether both have the same sources with the same values in all columns, but for rounding."""
         return self.only_first.empty and self.only_second.empty and self.changed.empty
 
 
@@ -166,6 +172,16 @@ def _pairs(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, columns=list(MATCHED_COLUMNS))
 
 
+def _rounding(name: str, first: pd.Series, second: pd.Series) -> pd.Series | float:
+    """Return the difference up to which numbers of a column are the same, for each pair."""
+    if name.endswith("MjdTai"):
+        return 0.0
+    if name in _ROUNDING_OF_POSITIONS:
+        return _ROUNDING_OF_POSITIONS[name]
+    sizes = np.maximum(first.abs(), second.abs())
+    return ROUNDING * sizes.clip(lower=first.abs().median())
+
+
 def _changed(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """Return the columns in which pairs differ; a column that one table lacks has no value there."""
     rows = []
@@ -177,6 +193,8 @@ def _changed(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
         )
         missing, both = one.isna() != two.isna(), one.notna() & two.notna()
         differs = both & (one != two).fillna(False)
+        if pd.api.types.is_float_dtype(one) and pd.api.types.is_float_dtype(two):
+            differs &= (two - one).abs() > _rounding(name, one, two)
         if not (missing | differs).any():
             continue
         numbers = [

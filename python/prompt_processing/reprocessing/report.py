@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .comparison import Comparison
+from .comparison import ROUNDING, Comparison
 
 __all__ = ["NightComparison", "as_text", "write_tables"]
 
@@ -42,14 +42,15 @@ class NightComparison:
 
     @property
     def identical(self) -> bool:
-        """Whether both processings have the same visit-detectors, sources and metrics."""
-        metrics = self.metrics["difference"]
+        """Whether both processings have the same visit-detectors, sources and metrics, but for rounding."""
+        metrics = self.metrics["difference"].abs()
+        sizes = self.metrics[["first", "second"]].abs().max(axis=1)
         one_only = self.metrics["first"].isna() != self.metrics["second"].isna()
         return (
             self.sources.identical
             and not self.only_first
             and not self.only_second
-            and not metrics.abs().gt(0.0).any()
+            and not metrics.gt(ROUNDING * sizes).any()
             and not one_only.any()
         )
 

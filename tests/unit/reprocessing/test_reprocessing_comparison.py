@@ -104,6 +104,15 @@ def test_any_column_counts_except_time_of_processing() -> None:
     assert "Columns of the sources that differ:" in as_text(night_of(found), "a", "b")
 
 
+def test_rounding_is_no_difference() -> None:
+    first = night().assign(midpointMjdTai=61000.0)
+    rounded = first.assign(psfFlux=first["psfFlux"] * (1 + 1e-6), ra=first["ra"] + 4e-13)
+    assert compare(first, rounded).identical
+    for name, change in (("psfFlux", 0.1), ("ra", 1e-8), ("midpointMjdTai", 1e-7), ("diaSourceId", 1)):
+        changed = compare(first, rounded.assign(**{name: rounded[name] + change})).changed
+        assert changed["column"].tolist() == [name]
+
+
 def test_sources_of_other_visits_or_detectors_are_no_partners() -> None:
     found = compare(night(), pd.concat([night(detector=95), night(visit=8)]))
     assert found.pairs.empty

@@ -153,6 +153,7 @@ def _engine(run: FlowRun, repo: str, folder: Path) -> Execute:
     from prompt_processing.batch import run as batch
     from prompt_processing.batch.outcomes import State
     from prompt_processing.batch.request import RunRequest
+    from prompt_processing.butler.local.repository import HELD_IN_MEMORY
     from prompt_processing.reprocessing.night import PartResult
 
     def execute(part: Part) -> PartResult:
@@ -165,6 +166,8 @@ def _engine(run: FlowRun, repo: str, folder: Path) -> Execute:
             dask=run.place.scheduler,
             processes=run.place.processes,
             cluster=True,
+            # As at night: their files have rounded pixels.
+            held=HELD_IN_MEMORY,
             on_plan=lambda name, plan: counters.append(run.progress(f"quanta of {name}", plan.n_quanta)),
             on_outcome=lambda outcome: counters[-1](),
         )

@@ -23,6 +23,10 @@ HOLE_REACH = 3
 
 MARGIN = 16
 """Margin, pixels, around the needed part of a patch beyond which the spline's edge effects vanish."""
+_PSF_STEPS = 2.0**16
+"""Steps per pixel of the positions where the PSF of a patch is evaluated."""
+_PSF_PRECISION = 2.0**-30
+"""Precision of a PSF's coefficients, beyond that of single precision at its peak."""
 AFFINE_KEYS = ("WARP_XX", "WARP_XY", "WARP_YX", "WARP_YY")
 """Metadata of a warped template: patch pixels along x and y per pixel of the image along x and y."""
 
@@ -123,14 +127,16 @@ def _fill_from(
     """
     if patch.wcs is None:
         raise ValueError("A template patch has no WCS.")
-    px, py = (nodes.reshape(sky[0].shape) for nodes in _to_pixels(patch.wcs, sky[0].ravel(), sky[1].ravel()))
+    from_origin, (x0, y0) = _from_reference(patch.wcs, sky[0].ravel(), sky[1].ravel())
+    u, v = (nodes.reshape(sky[0].shape) for nodes in from_origin)
     factor = 1.0 if patch.photo_calib is None else patch.photo_calib.njy_per_unit
-    part = _needed_part(patch.shape, px, py)
+    part = _needed_part(patch.shape, u + x0, v + y0)
     if part is None:
         return
     rows, columns, (first, last) = part
     source = _prepared(patch, rows, columns)
-    cells = (px - columns.start, py - rows.start)
+    # One addition: the same numbers for the whole patch as for any part of it that holds these pixels.
+    cells = (u + (x0 - columns.start), v + (y0 - rows.start))
     no_data = np.int32(int(Mask.NO_DATA))
 
     def fill(start: int, stop: int) -> None:
@@ -149,6 +155,19 @@ def _to_pixels(
     else:
         x, y = wcs.all_world2pix(ra, dec, 0, quiet=True)
     return np.asarray(x, float), np.asarray(y, float)
+
+
+def _from_reference(
+    wcs: WCS, ra: NDArray[np.float64], dec: NDArray[np.float64]
+) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], tuple[float, float]]:
+    """Convert sky to pixels from the reference pixel; also return that pixel's position."""
+    if wcs.sip is not None:
+        return _to_pixels(wcs, ra, dec), (0.0, 0.0)
+    x0, y0 = (float(value) - 1.0 for value in wcs.wcs.crpix)
+    centred = wcs.deepcopy()
+    centred.wcs.crpix = [0.0, 0.0]
+    u, v = centred.wcs_world2pix(ra, dec, 1)
+    return (np.asarray(u, float), np.asarray(v, float)), (x0, y0)
 
 
 def _needed_part(
@@ -205,7 +224,8 @@ def _affine(patch: Exposure, wcs: WCS, shape: tuple[int, int]) -> list[float]:
     assert patch.wcs is not None
     x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
     ra, dec = wcs.all_pix2world([x - 0.5, x + 0.5, x, x], [y, y, y - 0.5, y + 0.5], 0)
-    px, py = _to_pixels(patch.wcs, ra, dec)
+    # Differences of positions do not depend on the part of the patch that was read either.
+    (px, py), _ = _from_reference(patch.wcs, ra, dec)
     return [float(v) for v in (px[1] - px[0], px[3] - px[2], py[1] - py[0], py[3] - py[2])]
 
 
@@ -255,9 +275,15 @@ def _warped_psf(
     for patch in patches:
         if patch.psf is None or patch.wcs is None:
             continue
-        px, py = (a.reshape(5, -1) for a in _to_pixels(patch.wcs, ra, dec))
+        from_origin, (x0, y0) = _from_reference(patch.wcs, ra, dec)
+        px, py = (a.reshape(5, -1) for a in from_origin)
+        # Without the last bits, the distance from the PSF's centre is exact in any part of the patch.
+        at = (
+            np.round((px[0] + x0) * _PSF_STEPS) / _PSF_STEPS,
+            np.round((py[0] + y0) * _PSF_STEPS) / _PSF_STEPS,
+        )
         for i in np.flatnonzero(~done):
-            x, y = px[0, i], py[0, i]
+            x, y = at[0][i], at[1][i]
             if not (0 <= x < patch.shape[1] and 0 <= y < patch.shape[0]):
                 continue
             affine = 0.5 * np.array(
@@ -308,6 +334,8 @@ def fit_psf(
     terms = polynomial_terms((x - x_centre) / scale, (y - y_centre) / scale, order)
     coefficients, *_ = np.linalg.lstsq(terms, images.reshape(len(images), -1), rcond=None)
     size = images.shape[-1]
+    # The last bits of a fit depend on where its arrays lie in memory.
+    coefficients = np.round(coefficients / _PSF_PRECISION) * _PSF_PRECISION
     return Psf(
         coefficients.reshape(-1, size, size).astype(np.float32), order, x_centre, y_centre, float(scale)
     )

@@ -58,6 +58,19 @@ def test_patches_of_one_coadd_join_without_a_seam(star_image):
     assert np.abs(whole.image - joined.image)[both].max() < 0.2
 
 
+def test_part_of_a_patch_gives_the_same_numbers_as_the_whole(star_image):
+    patch = star_image((600, 700), [(350.0, 300.0, 5e4)], seed=4)
+    target = star_image((160, 200), [], rotation=20.0)
+    target.wcs.wcs.crval = patch.wcs.wcs_pix2world([[371.37, 305.73]], 0)[0]
+    whole = warp_template([patch], target.wcs, target.shape)
+    some = warp_template([patch.part(slice(67, 571), slice(103, 655))], target.wcs, target.shape)
+    assert whole.metadata["COVERAGE"] == 1.0
+    assert whole.metadata == some.metadata
+    assert np.array_equal(whole.image, some.image)
+    assert np.array_equal(whole.variance, some.variance)
+    assert np.array_equal(whole.psf.coefficients, some.psf.coefficients)
+
+
 def test_where_no_patch_reaches_is_no_data(star_image):
     patch = star_image((300, 150), [])
     patch.image[100:110, 50:60] = np.nan
