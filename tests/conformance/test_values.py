@@ -164,7 +164,8 @@ def test_command_lists_what_has_no_counterpart(tmp_path: Path) -> None:
     [
         ("prompt-keda: {worker: {restart: often}}", "worker.restart: 'often'"),
         ("prompt-keda: {keda: {scalingStrategy: custom}}", "the strategies are default"),
-        ("publication: {stateDB: a}", "no counterpart"),
+        ("publication: {stateDB: a}", "prompt-pub has no counterpart"),
+        ("other: {a: 1}", "an application that has no counterpart"),
         ("- a list", "not a mapping"),
         ("a: [", "values.yaml"),
     ],

@@ -48,6 +48,11 @@ _KINDS = {
     "prompt-redis": _Application("prompt-redis", convert_redis, ("redis", "redis-stream-exporter")),
 }
 
+_OTHER_APPLICATIONS = {
+    "publication": "prompt-pub has no counterpart here. Keep Phalanx's: it reads either Butler writer's events."
+}
+"""What to do with values of further applications, by a key that only they have."""
+
 APPLICATIONS = tuple(_KINDS)
 """Applications whose values can be converted."""
 
@@ -112,6 +117,9 @@ def application_of(site: Mapping[str, Any]) -> str:
         If that is not clear.
     """
     found = [name for name, kind in _KINDS.items() if any(mark in site for mark in kind.marks)]
+    for mark, advice in _OTHER_APPLICATIONS.items():
+        if not found and mark in site:
+            raise ValuesError(advice)
     if len(found) != 1:
         raise ValuesError(
             f"These values could be of {', '.join(found) or 'an application that has no counterpart here'}. "
