@@ -49,7 +49,7 @@ _KINDS = {
 }
 
 _OTHER_APPLICATIONS = {
-    "publication": "prompt-pub has no counterpart here. Keep Phalanx's: it reads either Butler writer's events."
+    "publication": "prompt-pub has no counterpart here. Keep Phalanx's: it reads any Butler writer's events."
 }
 """What to do with values of further applications, by a key that only they have."""
 
