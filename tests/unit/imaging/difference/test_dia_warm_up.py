@@ -2,9 +2,9 @@
 
 from prompt_processing.compilation.difference import compile_difference_imaging
 from prompt_processing.imaging import masked_pixels as difference_masks
-from prompt_processing.imaging import psf_flux
+from prompt_processing.imaging import percentiles, psf_flux
 from prompt_processing.imaging.difference import background as difference_background
-from prompt_processing.imaging.difference import model_error
+from prompt_processing.imaging.difference import block_convolution, model_error
 from prompt_processing.imaging.difference import variance as difference_variance
 from prompt_processing.imaging.measurement import (
     dia_centres,
@@ -21,6 +21,7 @@ from prompt_processing.imaging.templates import spline_filter, warp_pixels
 def test_every_entry_point_is_compiled_ahead():
     assert compile_difference_imaging() > 0
     entries = {
+        block_convolution: ("_multiply",),
         dia_centres: ("centre_peaks",),
         dia_companions: ("_search",),
         dia_detection: ("_find_above", "_find_peaks", "_clean"),
@@ -30,6 +31,7 @@ def test_every_entry_point_is_compiled_ahead():
         difference_masks: ("_fill", "_combine", "_find", "_find_wide", "_paint", "_flood", "_blank"),
         difference_variance: ("_bin", "_enlarge"),
         model_error: ("_add",),
+        percentiles: ("_select",),
         psf_flux: ("_forced_fluxes",),
         significance: ("_find_usable", "_normalise"),
         spline_filter: ("_along_rows", "_along_columns"),
