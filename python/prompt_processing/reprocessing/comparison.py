@@ -26,8 +26,8 @@ first; ``flux_pull`` is the difference of fluxes in units of the first error."""
 _NOT_COMPARED = frozenset({"timeProcessedMjdTai", "timeWithdrawnMjdTai", "ssObjectReassocTimeMjdTai"})
 """Columns that say when a source was processed."""
 ROUNDING = 1e-5
-"""Relative difference of numbers up to which they count as the same. Sources are measured in single precision,
-and whether a patch of the template was read whole or in part may change the last bit of a pixel."""
+"""Relative difference up to which numbers count as the same. Sources are measured in single precision, and
+whether a patch of the template was read whole or in part may change the last bit of a pixel."""
 _ROUNDING_OF_POSITIONS = {"ra": 1e-9, "dec": 1e-9, "trailRa": 1e-9, "trailDec": 1e-9}
 """Degrees: four microarcseconds."""
 CHANGED_COLUMNS = ("column", "pairs", "largest")
@@ -178,7 +178,8 @@ def _rounding(name: str, first: pd.Series, second: pd.Series) -> pd.Series | flo
         return 0.0
     if name in _ROUNDING_OF_POSITIONS:
         return _ROUNDING_OF_POSITIONS[name]
-    sizes = np.maximum(first.abs(), second.abs())
+    # Small values of a column, such as moments near zero, have the rounding of the others.
+    sizes = pd.concat([first.abs(), second.abs()], axis=1).max(axis=1)
     return ROUNDING * sizes.clip(lower=first.abs().median())
 
 
