@@ -244,7 +244,8 @@ def test_camera_without_overscan_is_reduced(tmp_path):
 
 
 def test_every_shipped_description_names_only_what_exists():
-    for name in ("DECam", "small", "LSSTCam", "LATISS", "HSC", "LSSTComCam", "LSSTComCamSim"):
+    simulated = ("LSSTCamSim", "LSSTComCamSim", "LSSTCam-imSim")
+    for name in ("DECam", "small", "LSSTCam", "LATISS", "HSC", "LSSTComCam", "LSST-TS8", *simulated):
         instrument = load_instrument(name)
         assert instrument.translator is not None
         assert instrument.document.to_confirm == {}
