@@ -54,5 +54,8 @@ def draw_comparison(path: Path, found: Comparison) -> None:
     bottom = table["both"] + table["only_first"]
     numbers.bar(row, table["only_second"], bottom=bottom, color=_SECOND, hatch="..", label="only second")
     numbers.set(xlabel="visit-detector, in order", ylabel="DiaSources", title="Found by both, by one")
-    numbers.legend()
+    numbers.xaxis.get_major_locator().set_params(integer=True)
+    # Above the bars.
+    numbers.margins(y=0.3)
+    numbers.legend(loc="upper right", ncols=3)
     figure.savefig(path, dpi=100)
