@@ -223,7 +223,8 @@ def _settings(options: dict[str, Any]) -> tuple[DifferenceOptions, ReadOptions, 
         not options["no_align"],
         not options["no_cosmic_rays"],
         SubtractionOptions(minimum_snr=20.0, convolve=options["convolve"]),
-        *psfs,
+        psfs[0],
+        psfs[1],
         ignore_wcs=options["ignore_wcs"],
     )
     return how, readers[0], readers[1]
