@@ -67,6 +67,7 @@ class DetectorView(View):
         self._pending: Any = None
         self._wanted = 0
         self._loading = True
+        self._stretched = False
         self._failed = False
         self._heading, self._details = markup(), markup()
         self._controls = Controls(state, self._open, self._step, self._choose)
@@ -190,10 +191,14 @@ class DetectorView(View):
             self._heading.object = "<h1>Detector</h1>Type a visit and a detector, or choose one of a night."
         else:
             self._describe(state.detector)
-        self._stretch()
         self._place()
+        if self._stretched or pn.state.curdoc is None:
+            self._stretch()
+            self._screen.show(self._screen.read(self._data, state.masks)(), self._data)
+        else:
+            # The page comes first: an image that is read for the first time takes seconds.
+            self._refresh_soon()
         self._mark()
-        self._screen.show(self._screen.read(self._data, state.masks)(), self._data)
         self._show_below()
         self._loading = False
 
@@ -239,7 +244,18 @@ class DetectorView(View):
             return
         self._remarks.show("detector", subject, f"visit {visit}, detector {detector}")
 
+    @staticmethod
+    def _sample(data: DetectorData) -> None:
+        """Read what limits are computed from, which is kept."""
+        for image in data.images.values():
+            try:
+                image.sample()
+            except OSError:
+                # Said when the limits are set.
+                continue
+
     def _stretch(self) -> None:
+        self._stretched = True
         try:
             self._screen.stretch(self._data, self.state.scale, self.state.curve)
         except OSError as error:
@@ -279,9 +295,14 @@ class DetectorView(View):
         self._pending = None
         self._wanted += 1
         wanted, data, region = self._wanted, self._data, self._screen.region
-        tiles = await asyncio.to_thread(self._screen.read(data, self.state.masks))
+        read = self._screen.read(data, self.state.masks)
+        if not self._stretched:
+            await asyncio.to_thread(self._sample, data)
+        tiles = await asyncio.to_thread(read)
         # A view that has moved on is read again by its own callback.
         if wanted == self._wanted and data is self._data:
+            if not self._stretched:
+                self._stretch()
             self._screen.show(tiles, data)
             self._remember(region.x_min, region.x_max, region.y_min, region.y_max)
 

@@ -6,6 +6,7 @@
   const BLINK_MS = 600;
   const readout = document.getElementById("readout");
   let held = null;
+  let last = null;
 
   function valueAt(role, x, y) {
     const source = window.promptModel(`pixels-${role}`);
@@ -31,6 +32,7 @@
   }
 
   function show(event, figure) {
+    last = { event: { x: event.x, y: event.y }, figure };
     const x = Math.round(event.x);
     const y = Math.round(event.y);
     const parts = [`x ${x}  y ${y}`];
@@ -59,6 +61,8 @@
       figure.on_event("mousemove", (event) => show(event, figure));
       figure.document.event_manager.subscribed_models.add(figure);
     }
+    // Pixels may have come after the cursor.
+    if (last && readout.textContent) show(last.event, last.figure);
     // The other layout's figures come when it is chosen.
     window.setTimeout(attach, 1000);
   }

@@ -1,4 +1,4 @@
-"""Whatever an address contains, a page stays up, says what is wrong, and shows it as text."""
+"""Views of a kept night come before their pixels, and stay up whatever an address contains."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import dataclasses
 from typing import Any
 
 import pytest
+from bokeh.document import Document
 from kept_night import DETECTORS, EVIL, OBJECT, VISITS, make_kept_night
+from panel.io.state import set_curdoc
 
 from prompt_processing.navigator.app import view_types
+from prompt_processing.navigator.detector.view import DetectorView
 from prompt_processing.navigator.objects.search import ApdbReader, Criteria, SearchError
 from prompt_processing.navigator.page import Page, View
 from prompt_processing.navigator.sources import Places, Sources
@@ -71,3 +74,14 @@ def test_magnitude_without_a_flux_is_explained(sources: Sources) -> None:
     reader: ApdbReader = sources.apdb()
     with pytest.raises(SearchError, match="magnitude"):
         reader.sources(Criteria(object=OBJECT, brighter=-1e308))
+
+
+def test_page_of_a_session_comes_before_its_pixels(sources: Sources) -> None:
+    state = DetectorView.state_type(**USUAL["detector"])
+    with set_curdoc(Document()):
+        view = DetectorView(Page(), sources, state)
+    assert f"detector {DETECTORS[0]}" in texts(view.content)
+    assert [len(one.source.data["image"]) for one in view._screen.panels.values()] == [0, 0, 0]
+    # A page that no browser shows has them at once.
+    view = DetectorView(Page(), sources, state)
+    assert [len(one.source.data["image"]) for one in view._screen.panels.values()] == [1, 1, 1]
