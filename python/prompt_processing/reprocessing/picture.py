@@ -55,7 +55,7 @@ def draw_comparison(path: Path, found: Comparison) -> None:
     numbers.bar(row, table["only_second"], bottom=bottom, color=_SECOND, hatch="..", label="only second")
     numbers.set(xlabel="visit-detector, in order", ylabel="DiaSources", title="Found by both, by one")
     numbers.xaxis.get_major_locator().set_params(integer=True)
-    # Above the bars.
-    numbers.margins(y=0.3)
+    # Room for the legend above the bars.
+    numbers.set_ylim(top=1.25 * max((bottom + table["only_second"]).max(), 1) if len(table) else None)
     numbers.legend(loc="upper right", ncols=3)
     figure.savefig(path, dpi=100)

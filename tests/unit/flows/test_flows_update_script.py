@@ -1,4 +1,4 @@
-"""The script that puts new code to work on a site takes its steps in order, and stops at the first failure."""
+"""The script that puts new code to work on a site takes its steps in order until one fails."""
 
 from __future__ import annotations
 

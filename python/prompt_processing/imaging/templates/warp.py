@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,8 +26,8 @@ MARGIN = 16
 """Margin, pixels, around the needed part of a patch beyond which the spline's edge effects vanish."""
 _PSF_STEPS = 2.0**16
 """Steps per pixel of the positions where the PSF of a patch is evaluated."""
-_PSF_PRECISION = 2.0**-30
-"""Precision of a PSF's coefficients, beyond that of single precision at its peak."""
+_PSF_BITS = 27
+"""Bits of the largest coefficient of a PSF that are kept: three more than single precision has."""
 AFFINE_KEYS = ("WARP_XX", "WARP_XY", "WARP_YX", "WARP_YY")
 """Metadata of a warped template: patch pixels along x and y per pixel of the image along x and y."""
 
@@ -335,7 +336,10 @@ def fit_psf(
     coefficients, *_ = np.linalg.lstsq(terms, images.reshape(len(images), -1), rcond=None)
     size = images.shape[-1]
     # The last bits of a fit depend on where its arrays lie in memory.
-    coefficients = np.round(coefficients / _PSF_PRECISION) * _PSF_PRECISION
+    peak = float(np.abs(coefficients).max())
+    if math.isfinite(peak) and peak > 0:
+        step = 2.0 ** (math.frexp(peak)[1] - _PSF_BITS)
+        coefficients = np.round(coefficients / step) * step
     return Psf(
         coefficients.reshape(-1, size, size).astype(np.float32), order, x_centre, y_centre, float(scale)
     )
