@@ -10,6 +10,7 @@ from pathlib import Path
 import butler_world as world
 import pytest
 from lsst.daf.butler import Butler
+from lsst.utils.packages import Packages
 from real_central import RealCentral, make_real_central
 
 from prompt_processing.services.object_store import ObjectStore
@@ -67,6 +68,16 @@ def test_second_run_of_a_night_changes_nothing(central: RealCentral) -> None:
     assert (runs, datasets) == content(central)
     assert len(runs) == 4  # Preload products, and three pipelines.
     assert any(name.startswith("packages ") for name in datasets)
+    # Runs whose init-outputs other software wrote are not extended.
+    with Butler.from_config(central.uri, writeable=True, run=runs[-1]) as butler:
+        (ref,) = butler.query_datasets("packages", runs[-1])
+        older = Packages({**butler.get(ref), "numpy": "1.0"})
+        butler.pruneDatasets([ref], unstore=True, purge=True)
+        butler.put(older, "packages")
+    process = start(central)
+    log, _ = process.communicate(timeout=180)
+    assert process.returncode == 1, log
+    assert "numpy: 1.0 vs 2" in log
 
 
 def test_two_at_once_prepare_one_night(central: RealCentral) -> None:

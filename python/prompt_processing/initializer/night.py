@@ -8,10 +8,12 @@ import time
 
 from lsst.daf.butler import Butler, CollectionType  # type: ignore[attr-defined]
 from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.pipe.base.pipeline_graph import PipelineGraph
+from lsst.utils.packages import Packages
 
 from prompt_processing.butler.collections import NO_PIPELINE, Collections
 from prompt_processing.butler.deployment import deployment_id
-from prompt_processing.butler.pipelines.library import PipelineLibrary, ReadyPipeline
+from prompt_processing.butler.pipelines.library import PipelineLibrary
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.clock import night as day_of
 from prompt_processing.settings.worker import Settings
@@ -61,10 +63,14 @@ def initialize_night(settings: InitializerSettings, night: str) -> tuple[str, ..
         library = PipelineLibrary(paths, registered, butler.dimensions, settings.dataset_type_names)
         library.register_for_others(butler)
         runs = [collections.output_run(night, NO_PIPELINE, deployment)]
-        for pipeline in library:
+        graphs = {pipeline: pipeline.to_graph() for pipeline in library}
+        # The search of the whole environment takes longer than all else, and its result is the same for each
+        # pipeline.
+        packages = Packages.fromSystem()
+        for pipeline, graph in graphs.items():
             run = collections.output_run(night, pipeline.stem, deployment)
             butler.collections.register(run)
-            _write_init_outputs(pipeline, butler.clone(run=run))
+            _write_init_outputs(graph, packages, butler.clone(run=run))
             runs.append(run)
             _LOG.info("Wrote init-outputs of %s to %s.", pipeline.path, run)
         butler.collections.register(runs[0])
@@ -103,10 +109,12 @@ class InitializedNights:
             self._night = current
 
 
-def _write_init_outputs(pipeline: ReadyPipeline, butler: Butler) -> None:
+def _write_init_outputs(graph: PipelineGraph, packages: Packages, butler: Butler) -> None:
     for attempts_left in range(_ATTEMPTS - 1, -1, -1):
         try:
-            pipeline.to_graph().init_output_run(butler)
+            graph.write_configs(butler)
+            _write_packages(graph, packages, butler)
+            graph.write_init_outputs(butler)
         except ConflictingDefinitionError:
             # Another job writes the same datasets. The next attempt compares with them.
             if not attempts_left:
@@ -114,3 +122,14 @@ def _write_init_outputs(pipeline: ReadyPipeline, butler: Butler) -> None:
             time.sleep(random.uniform(0.2, 1.0))
         else:
             return
+
+
+def _write_packages(graph: PipelineGraph, packages: Packages, butler: Butler) -> None:
+    ref = butler.find_dataset(graph.packages_dataset_type)
+    if ref is None:
+        butler.put(packages, graph.packages_dataset_type)
+        return
+    changed = packages.difference(butler.get(ref))
+    if changed:
+        versions = "; ".join(f"{name}: {was} vs {now}" for name, (now, was) in changed.items())
+        raise ConflictingDefinitionError(f"Package versions mismatch: ({versions})")
