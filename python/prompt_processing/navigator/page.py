@@ -169,8 +169,9 @@ def make_page(
                     again.stop()
 
             again = pn.state.add_periodic_callback(retry, _RETRY_MS)
+        shown = column(page.messages, content)
         template = _Frame(template=_template(), location=True)
-        template.add_variable("preview", preview(content))
+        template.add_variable("preview", preview(shown))
         template.add_variable("preview_style", PREVIEW_STYLE)
         template.add_variable("script_addresses", script_addresses)
         template.add_variable("held_back", held_back)
@@ -180,9 +181,8 @@ def make_page(
         template.add_variable("key_groups", _groups(view_type.keys))
         template.add_variable("app_favicon", "assets/icon.svg")
         template.add_variable("scripts", view_type.scripts)
-        template.add_panel("messages", page.messages)
         template.add_panel("keys_input", page.keys)
-        template.add_panel("content", content)
+        template.add_panel("content", shown)
         template.title = f"{view_type.title} - Prompt Processing"
         return template
 
