@@ -17,8 +17,12 @@ from .prepare import PreparedImage
 PATTERN_STARS = 300
 """Number of brightest sources of each image that form the patterns."""
 
-NEAR_PIXELS = 20.0
-"""Largest header error considered where stars are few; the shift with most pairs is taken."""
+NEAR_PIXELS, FAR_PIXELS = 20.0, 60.0
+"""Largest header errors considered where stars are few; the shift with most pairs is taken. The second
+one holds if at least `AGREEING` stars agree on it."""
+
+AGREEING = 3
+"""Stars that hardly agree on a shift by chance, where there are few."""
 
 SAME_PIXELS = 1.5
 """Distance within which two sources are the same."""
@@ -111,13 +115,15 @@ def few_common_stars(
     is_ = np.column_stack([one["x"], one["y"]]).astype(float)
     finite = np.isfinite(said).all(axis=1)
     differences = (is_[:, np.newaxis] - said[finite]).reshape(-1, 2)
-    differences = differences[np.hypot(*differences.T) < NEAR_PIXELS]
+    differences = differences[np.hypot(*differences.T) < FAR_PIXELS]
     if not len(differences):
         return None
     tree = cKDTree(differences)
     counts = np.array([len(near) for near in tree.query_ball_point(differences, SAME_PIXELS)])
     # Of shifts that as many stars agree on, the smallest.
     best = np.lexsort((np.hypot(*differences.T), -counts))[0]
+    if np.hypot(*differences[best]) > NEAR_PIXELS and counts[best] < AGREEING:
+        return None
     shift = np.median(differences[tree.query_ball_point(differences[best], SAME_PIXELS)], axis=0)
     distance, partner = cKDTree(is_).query(np.where(finite[:, np.newaxis], said, 1e9) + shift)
     rows = np.flatnonzero(distance < SAME_PIXELS)

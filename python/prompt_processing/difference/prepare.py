@@ -31,6 +31,13 @@ MAX_SOURCES = 20_000
 SHARPEST = 3.0
 """FWHM, pixels, below which stars resemble cosmic rays too much to find those in one image alone."""
 
+SMALLEST_SIDE = 40
+"""Least height and width of an image, pixels: a kernel's and its sources' surroundings."""
+
+MOST_HIT, MOST_HIT_COARSE = 0.06, 0.001
+"""Share of pixels with a cosmic ray's peak; more are noise that is not Gaussian. The second one is of data in
+steps above their noise, such as single photons."""
+
 BRIGHT = 50.0
 """Signal-to-noise ratio of stars that show errors of the PSF."""
 ERROR_STARS, FEWEST_ERROR_STARS = 60, 5
@@ -74,6 +81,8 @@ class PreparedImage:
         Stars of the PSF; pixels marked as cosmic rays.
     sources : `str`
         Summary of the detections, for a message.
+    step : `float`
+        Steps of coarsely quantised data, in the unit of the image; 0 for others.
     detections : `~prompt_processing.imaging.calibration.detection.Detections` or `None`
         Sources that are still to be measured.
     background : `~prompt_processing.images.background.Background` or `None`
@@ -91,6 +100,7 @@ class PreparedImage:
     cosmic_rays: int
     gain_estimated: bool = False
     sources: str = ""
+    step: float = 0.0
     detections: Detections | None = field(default=None, repr=False)
     background: Background | None = field(default=None, repr=False)
 
@@ -126,11 +136,16 @@ def prepare(
         raise DifferenceError(
             f"{opened.name} shows nothing: all of its pixels are {float(seen[0]) * opened.unit:g}."
         )
+    if min(exposure.shape) < SMALLEST_SIDE:
+        raise DifferenceError(
+            f"{opened.name} is {exposure.shape[1]} x {exposure.shape[0]} pixels: a subtraction needs at "
+            f"least {SMALLEST_SIDE} along each side."
+        )
     unknown = ~(exposure.variance > 0) if opened.has_variance else None
     if unknown is not None:
         exposure.mask[unknown] |= int(Mask.NO_DATA)
     try:
-        sky, noise, plain = _subtract_sky(exposure)
+        sky, noise, plain, step = _subtract_sky(exposure)
         if unknown is not None:
             # Single pixels have been filled from their neighbours, and are about as uncertain.
             filled = unknown & ~exposure.has(Mask.NO_DATA)
@@ -145,7 +160,7 @@ def prepare(
         raise DifferenceError(f"{opened.name}: {error}") from error
     prepared = PreparedImage(
         *(opened.name, exposure, Table(), sky.level, noise, float("nan"), gain, found.stars, 0, estimated),
-        *(found.sources, found.detections, sky.background),
+        *(found.sources, step, found.detections, sky.background),
     )
     if found.psf is not None:
         exposure.psf = found.psf
@@ -170,15 +185,19 @@ def finish(image: PreparedImage, cosmic_rays: bool) -> None:
     assert image.detections is not None
     image.fwhm = exposure.psf.fwhm_at()
     if cosmic_rays and image.fwhm > SHARPEST:
+        share = MOST_HIT if image.step < image.noise else MOST_HIT_COARSE
+        most = max(int(share * exposure.image.size), 20)
         try:
-            image.cosmic_rays = find_cosmic_rays(exposure, CosmicRayOptions(sharpness=0.6), sky=0.0)
+            image.cosmic_rays = find_cosmic_rays(
+                exposure, CosmicRayOptions(sharpness=0.6, max_pixels=most), sky=0.0
+            )
         except TooManyCosmicRaysError as error:
             _LOG.warning("%s: cosmic rays stay unmarked: %s", image.name, error)
     image.stars = _measure(exposure, image.detections)
     image.detections = None
 
 
-def _subtract_sky(exposure: Exposure) -> tuple[SkyEstimate, float, NDArray[np.float32] | None]:
+def _subtract_sky(exposure: Exposure) -> tuple[SkyEstimate, float, NDArray[np.float32] | None, float]:
     """Subtract the sky and repair what stands out from it, in place.
 
     Returns
@@ -189,6 +208,8 @@ def _subtract_sky(exposure: Exposure) -> tuple[SkyEstimate, float, NDArray[np.fl
         Noise of a pixel.
     plain : `~numpy.ndarray` of float32, shape (height, width), or `None`
         The image without its steps, if it is coarsely quantised; for code that takes medians.
+    step : `float`
+        These steps; 0 if it is not.
     """
     box = int(np.clip(min(exposure.shape) // 8, 48, 256))
     unusable = exposure.has(UNUSABLE & ~Mask.SAT)
@@ -212,7 +233,7 @@ def _subtract_sky(exposure: Exposure) -> tuple[SkyEstimate, float, NDArray[np.fl
     fill_scattered_holes(exposure, noise)
     if plain is not None:
         plain = dithered(exposure.image, step)
-    return sky, noise, plain
+    return sky, noise, plain, step
 
 
 def _add_variance(opened: OpenedImage, sky: SkyEstimate, noise: float) -> tuple[float | None, bool]:

@@ -15,7 +15,7 @@ from prompt_processing.imaging.errors import AstrometryError, NoTemplateOverlapE
 from prompt_processing.imaging.templates.warp import WarpOptions, warp_template
 
 from ..images import Exposure, Mask, PhotoCalib
-from .common_stars import few_common_stars, pattern_frames, pixel_wcs
+from .common_stars import FAR_PIXELS, few_common_stars, pattern_frames, pixel_wcs
 from .errors import DifferenceError, NoOverlapError, NotAlignedError
 from .hits import ToOther, mark_hits
 from .prepare import PreparedImage
@@ -105,6 +105,14 @@ def register(
         if few is not None:
             science_wcs, offset, common, ratio = few.wcs, few.offset, few.stars, few.flux_ratio
             same_grid = same_grid and offset < ALIGNED_PIXELS
+        elif all(_has_stars(image) for image in (science, template)) and None in (
+            science.exposure.wcs,
+            template.exposure.wcs,
+        ):
+            raise NotAlignedError(
+                f"No star of {science.name} is in {template.name}, within the {FAR_PIXELS:.0f} pixels by "
+                "which they may be misaligned. If they are aligned, --no-align trusts them."
+            )
     if fit is not None:
         stars = science.stars[np.asarray(science.stars["snr"]) > MIN_SNR][fit.source]
         pixel, other = (_pixel_arcsec(wcs) for wcs in (science_wcs, template_wcs))
@@ -172,6 +180,10 @@ def _align(
             f"{template.name} has none."
         )
     return first, second, _fit(science, template, first, second) if align else None
+
+
+def _has_stars(image: PreparedImage) -> bool:
+    return len(image.stars) > 0 and bool((np.asarray(image.stars["snr"]) > MIN_SNR).any())
 
 
 def _mark_hits(

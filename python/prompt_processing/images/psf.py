@@ -10,6 +10,9 @@ from scipy import ndimage
 
 FWHM_PER_SIGMA = 2.3548200450309493
 
+LEAST_SIGMA = 0.6
+"""Sigma, pixels, of the narrowest weight under which sums over pixels measure moments."""
+
 
 def polynomial_terms(x: ArrayLike, y: ArrayLike, order: int) -> NDArray[np.float64]:
     """Evaluate ``x**i * y**j`` for ``i + j <= order``.
@@ -143,7 +146,8 @@ def adaptive_moments(image: NDArray[np.float64], iterations: int = 30) -> tuple[
 
     Notes
     -----
-    Bernstein & Jarvis 2002, AJ 123, 583: the weight has the measured moments.
+    Bernstein & Jarvis 2002, AJ 123, 583: the weight has the measured moments. Below `LEAST_SIGMA` pixels the
+    moments are those of the round Gaussian with the same noise-equivalent area.
     """
     half = image.shape[0] // 2
     rows, columns = np.mgrid[-half : image.shape[0] - half, -half : image.shape[1] - half].astype(float)
@@ -165,4 +169,8 @@ def adaptive_moments(image: NDArray[np.float64], iterations: int = 30) -> tuple[
         ixx, iyy, ixy = new
         if converged:
             break
+    if max(ixx * iyy - ixy**2, 0.0) ** 0.25 < LEAST_SIGMA and (power := float(flat @ flat)) > 0:
+        # The sum over pixels is no integral for so narrow a weight, and the moments vanish with it.
+        ixx = iyy = float(flat.sum()) ** 2 / power / (4 * np.pi)
+        ixy = 0.0
     return float(ixx), float(iyy), float(ixy)

@@ -7,8 +7,10 @@ import pytest
 from astropy.io import fits
 
 from prompt_processing.difference.errors import DifferenceError
+from prompt_processing.difference.find_psf import PsfSettings
 from prompt_processing.difference.prepare import prepare
 from prompt_processing.difference.reading.read import open_image
+from prompt_processing.images import Mask
 from prompt_processing.imaging.calibration.detection import detect
 from prompt_processing.imaging.errors import DetectionError
 
@@ -46,3 +48,17 @@ def test_image_of_one_value_is_refused_with_it(tmp_path):
     fits.writeto(tmp_path / "a.fits", np.full((50, 60), 7.0))
     with pytest.raises(DifferenceError, match=r"a\.fits shows nothing: all of its pixels are 7\."):
         prepare(open_image(tmp_path / "a.fits"), cosmic_rays=False)
+
+
+def test_image_too_small_for_a_subtraction_is_refused_with_its_size(tmp_path):
+    fits.writeto(tmp_path / "a.fits", np.random.default_rng(1).normal(300, 10, (32, 60)))
+    with pytest.raises(DifferenceError, match=r"a\.fits is 60 x 32 pixels: a subtraction needs at least"):
+        prepare(open_image(tmp_path / "a.fits"), cosmic_rays=False)
+
+
+def test_single_photons_are_no_cosmic_rays(tmp_path, caplog):
+    fits.writeto(tmp_path / "a.fits", np.random.default_rng(1).poisson(0.2, (150, 150)).astype(np.int16))
+    prepared = prepare(open_image(tmp_path / "a.fits"), cosmic_rays=True, psf=PsfSettings(seeing=5.0))
+    assert prepared.cosmic_rays == 0
+    assert not prepared.exposure.has(Mask.CR).any()
+    assert "cosmic rays stay unmarked" in caplog.text

@@ -13,8 +13,9 @@ from .kernel import KernelFit
 from .matching import Match, sky_variance, warp_affine
 from .smoothing import NONE
 
-SAME = 0.02
-"""Scatter of the plain difference, in units of its noise, below which images share their noise."""
+SAME, SHARE = 0.3, 0.95
+"""Largest plain difference, in units of its noise, of most pixels of images that share their noise; rounding
+and lossy compression explain it. This share of the pixels of independent images differs by up to 2."""
 
 SAMPLING = 7
 """Step of the compared pixels along each axis."""
@@ -29,7 +30,7 @@ def are_one_image(
     science_image: NDArray[np.float32],
     template_image: NDArray[np.float32],
 ) -> bool:
-    """Return whether two images on one grid differ by much less than their noise, bright pixels included.
+    """Return whether two images on one grid differ by much less than their noise.
 
     Images of two exposures never do.
     """
@@ -41,7 +42,7 @@ def are_one_image(
         return False
     difference = science_image[part][usable] - template_image[part][usable]
     scatter = np.abs(difference - np.median(difference)) / np.sqrt(variance[usable])
-    return bool(np.percentile(scatter, 99) < SAME)
+    return bool(np.quantile(scatter, SHARE) < SAME)
 
 
 def identity_match(science: Exposure, template: Exposure) -> Match:
