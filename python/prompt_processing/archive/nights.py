@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from astropy.time import Time
 
-from prompt_processing.instruments.lsst_translator import LsstTranslator
-from prompt_processing.instruments.translators import translator_for
+from prompt_processing.instruments.translators.lookup import translator_for
+from prompt_processing.instruments.translators.lsst import LsstTranslator
 
 __all__ = ["NightInterval"]
 

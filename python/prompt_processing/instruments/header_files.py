@@ -13,7 +13,7 @@ from prompt_processing.domain.json_text import parse_json
 
 from .description.registry import load_instrument, recognise
 from .errors import HeaderError, RawFileError
-from .translators import instrument_of, translator_for
+from .translators.lookup import instrument_of, translator_for
 
 __all__ = [
     "header_identity",

@@ -19,7 +19,7 @@ from .errors import HeaderError
 from .header_files import plain_header
 from .limits import held_to_limits, require_plain_identifiers
 from .raw_key import RawKey
-from .translators import instrument_of, translator_for
+from .translators.lookup import instrument_of, translator_for
 
 _REQUIRED = {
     "instrument",

@@ -9,7 +9,7 @@ from astro_metadata_translator import cache_translation
 from astropy.coordinates import EarthLocation
 from astropy.time import Time
 
-from .lsst_translator import LsstTranslator
+from .lsst import LsstTranslator
 
 _AUXTEL = EarthLocation.from_geodetic(-70.747698 * u.deg, -30.244728 * u.deg, 2663.0 * u.m)
 _UNKNOWN_EXPOSURE_TIME = -1.0

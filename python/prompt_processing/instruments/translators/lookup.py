@@ -12,8 +12,8 @@ from typing import Any
 
 from astro_metadata_translator import MetadataTranslator
 
-from .description.registry import load_instrument, recognise
-from .errors import HeaderError
+from ..description.registry import load_instrument, recognise
+from ..errors import HeaderError
 
 __all__ = ["instrument_of", "translator_for"]
 

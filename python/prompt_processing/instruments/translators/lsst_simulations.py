@@ -13,9 +13,9 @@ from astropy.coordinates import AltAz, Angle, EarthLocation, SkyCoord
 from astropy.time import Time, TimeDelta
 from astropy.utils.exceptions import AstropyWarning
 
-from .errors import HeaderError
-from .lsst_translator import LsstTranslator
-from .raw_key import detector_number
+from ..errors import HeaderError
+from ..raw_key import detector_number
+from .lsst import LsstTranslator
 
 _STAND_COUNTS_FROM = Time("2023-05-24T23:00:00", format="isot", scale="tai")
 _STAND_ROLLOVER = TimeDelta(8 * 3600, format="sec", scale="tai")

@@ -17,9 +17,9 @@ from astro_metadata_translator import FitsTranslator, cache_translation
 from astropy.coordinates import ICRS, AltAz, Angle, EarthLocation, SkyCoord
 from astropy.time import Time
 
-from .errors import HeaderError
-from .header_corrections import begin_of, correct_header
-from .raw_key import SIMULATED_CONTROLLERS, detector_number, lsst_exposure_id
+from ..errors import HeaderError
+from ..header_corrections import begin_of, correct_header
+from ..raw_key import SIMULATED_CONTROLLERS, detector_number, lsst_exposure_id
 
 _OBS_ID = re.compile(r"[A-Z]{2}_[A-Z]_(\d{8})_(\d{5,6})")
 _SIMONYI = EarthLocation.from_geodetic(-70.749417 * u.deg, -30.244639 * u.deg, 2663.0 * u.m)

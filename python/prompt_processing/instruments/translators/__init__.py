@@ -1,0 +1,1 @@
+"""Header translators, in terms of astro_metadata_translator."""
