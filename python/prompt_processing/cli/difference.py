@@ -288,8 +288,12 @@ def _summary_table(result: DifferenceResult) -> Table:
         f"{after}template "
         f"{'resampled' if s['resampled'] else 'left on its pixels'}, covers {number('coverage'):.0%}",
     )
+    varies = number("fluxVariation")
     table.add_row(
-        "flux scale", f"template x {_digits(number('fluxRatio'))}, kernel sum {number('kernelSum'):.4f}"
+        "flux scale",
+        f"template x {_digits(number('fluxRatio'))}, "
+        + (f"which differs by {varies:.0%} over the image (no flat field?), " if varies else "")
+        + f"kernel sum {number('kernelSum'):.4f}",
     )
     table.add_row(
         "kernel",

@@ -360,6 +360,7 @@ def _summary(
         "offsetPixels": registration.offset,
         "alignmentRmsPixels": registration.rms,
         "fluxRatio": registration.flux_ratio,
+        "fluxVariation": 0.0 if registration.surface is None else registration.surface.variation,
         "resampled": registration.warped,
         "coverage": registration.coverage,
         **metrics,

@@ -17,6 +17,7 @@ from prompt_processing.imaging.templates.warp import WarpOptions, warp_template
 from ..images import Exposure, Mask, PhotoCalib
 from .common_stars import FAR_PIXELS, few_common_stars, pattern_frames, pixel_wcs
 from .errors import DifferenceError, NoOverlapError, NotAlignedError
+from .flux_surface import FluxSurface, fit_flux_surface, scatter
 from .hits import ToOther, mark_hits
 from .prepare import PreparedImage
 
@@ -58,6 +59,8 @@ class Registration:
         Number of stars in both images.
     flux_ratio : `float`
         Factor by which the template was multiplied.
+    surface : `FluxSurface` or `None`
+        Variation of this factor over the image, if there is any.
     warped : `bool`
         Whether it was resampled.
     coverage : `float`
@@ -74,6 +77,7 @@ class Registration:
     warped: bool
     coverage: float
     stars: Table
+    surface: FluxSurface | None = None
 
 
 def register(
@@ -100,6 +104,7 @@ def register(
     science_wcs, template_wcs, fit = _align(science, template, align)
     same_grid = _share_a_grid(science.exposure.shape, template.exposure.shape, science_wcs, template_wcs)
     offset, rms, common, ratio, stars = 0.0, float("nan"), 0, 1.0, science.stars
+    surface = None
     if fit is None and align:
         few = few_common_stars(science, template, science_wcs, template_wcs)
         if few is not None:
@@ -118,7 +123,7 @@ def register(
         pixel, other = (_pixel_arcsec(wcs) for wcs in (science_wcs, template_wcs))
         offset, rms = fit.offset_arcsec / pixel, fit.rms_mas / 1000 / pixel
         common = int(fit.used.sum())
-        ratio, steady = _flux_ratio(science, template, fit, pixel / other)
+        ratio, steady, surface = _flux_ratio(science, template, fit, pixel / other)
         if steady.sum() >= MIN_STEADY:
             stars = stars[steady]
     if cosmic_rays:
@@ -132,7 +137,9 @@ def register(
             science.exposure.wcs,
             moved.psf,
         )
-        return Registration(placed, offset, rms, common, ratio, False, 1.0, stars)
+        if surface is not None:
+            surface.scale(placed)
+        return Registration(placed, offset, rms, common, ratio, False, 1.0, stars, surface)
     patch = template.exposure
     patch.wcs, patch.photo_calib = template_wcs, PhotoCalib(ratio)
     size = 2 * int(np.clip(np.ceil(4 * max(science.fwhm, template.fwhm)), 17, 30)) + 1
@@ -148,8 +155,10 @@ def register(
     except NumericalError as error:
         raise DifferenceError(f"{template.name}: {error}") from error
     warped.wcs, warped.photo_calib = science.exposure.wcs, None
+    if surface is not None:
+        surface.scale(warped)
     coverage = float(warped.metadata["COVERAGE"])
-    return Registration(warped, offset, rms, common, ratio, True, coverage, stars)
+    return Registration(warped, offset, rms, common, ratio, True, coverage, stars, surface)
 
 
 def _align(
@@ -311,8 +320,8 @@ def _coincide(fit: AstrometricFit | None, said: WCS, shape: tuple[int, int]) -> 
 
 def _flux_ratio(
     science: PreparedImage, template: PreparedImage, fit: AstrometricFit, pixels_ratio: float
-) -> tuple[float, NDArray[np.bool_]]:
-    """Return the commonest flux ratio of the common stars, and the stars consistent with it.
+) -> tuple[float, NDArray[np.bool_], FluxSurface | None]:
+    """Return the commonest flux ratio of the common stars, the stars consistent with it, and its variation.
 
     Fluxes are those of apertures that contain the wings: the ratio of PSF fluxes would include that of
     the two models' wings.
@@ -329,18 +338,40 @@ def _flux_ratio(
     clean: NDArray[np.bool_] = np.asarray(rows["clean"], bool) & np.asarray(partners["clean"], bool)
     clean &= (fluxes[0] > 0) & (fluxes[1] > 0)
     if not clean.any():
-        return 1.0, np.ones(len(rows), np.bool_)
+        return 1.0, np.ones(len(rows), np.bool_), None
     ratios = np.log(np.where(clean, fluxes[0], 1.0) / np.where(clean, fluxes[1], 1.0))
     error = np.hypot(errors[0] / np.where(clean, fluxes[0], 1.0), errors[1] / np.where(clean, fluxes[1], 1.0))
     error = np.hypot(error, RATIO_SCATTER)
     best = np.flatnonzero(clean)[:MAX_RATIO_STARS]
+    surface = _flux_surface(rows, partners, clean, science.exposure.shape)
+    if surface is not None:
+        level = ratios - surface.logarithm_at(*(np.asarray(rows[name], float) for name in ("x", "y")))
+        brightest = best[: max(len(best) // 2, 1)]
+        # PSF fluxes also vary where a PSF does that its model does not follow; those of apertures do not.
+        if scatter(level[brightest]) < scatter(ratios[brightest]):
+            ratios = level
+        else:
+            surface = None
     middle = _mode(ratios[best])
     for _ in range(5):
         near = best[np.abs(ratios[best] - middle) < 2.5 * error[best]]
         if near.size:
             middle = float(np.average(ratios[near], weights=error[near] ** -2))
     # Sources that changed between the images do not constrain the PSFs.
-    return float(np.exp(middle)), ~clean | (np.abs(ratios - middle) < 4 * error)
+    return float(np.exp(middle)), ~clean | (np.abs(ratios - middle) < 4 * error), surface
+
+
+def _flux_surface(
+    stars: Table, partners: Table, clean: NDArray[np.bool_], shape: tuple[int, int]
+) -> FluxSurface | None:
+    """Return how the ratio of PSF fluxes varies, which neighbours change less than that of apertures."""
+    fluxes = [np.asarray(table["psfFlux"], float) for table in (stars, partners)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratios = np.log(fluxes[0] / fluxes[1])
+    error = np.hypot(1 / np.asarray(stars["snr"], float), 1 / np.asarray(partners["snr"], float))
+    used = np.flatnonzero(clean & np.isfinite(ratios))[:MAX_RATIO_STARS]
+    x, y = (np.asarray(stars[name], float)[used] for name in ("x", "y"))
+    return fit_flux_surface(x, y, ratios[used], np.hypot(error[used], RATIO_SCATTER), shape)
 
 
 def _mode(values: NDArray[np.float64]) -> float:

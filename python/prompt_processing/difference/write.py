@@ -19,6 +19,7 @@ _KEYWORDS = {
     "templateFwhm": ("TPLFWHM", "[pix] seeing of the template"),
     "binning": ("BINNING", "by which both images were binned first"),
     "fluxRatio": ("FLXRATIO", "by which the template was multiplied"),
+    "fluxVariation": ("FLXVARY", "largest over least such factor, minus 1"),
     "resampled": ("RESAMPLD", "template was resampled"),
     "coverage": ("COVERAGE", "share of the image with a template"),
     "scienceConvolved": ("SCICONV", "kernel was applied to the science image"),
