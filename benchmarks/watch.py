@@ -88,14 +88,13 @@ def measure(folder: Path, images: int, kills: int, rng: np.random.Generator) -> 
         # The last process gets two thirds of the images, to show its memory and latency.
         for _ in range(max(1, images // (3 * kills))):
             next(raws)
-        _wait_for_cpu(process, rng.uniform(_SHORTEST, _LONGEST))
+        _wait_for_cpu(process, rng.uniform(_SHORTEST, _LONGEST), folder)
         process.kill()
         process.wait()
         print(f"kill {kill} of {kills}: {_settled(folder)} images settled", flush=True)
     process, memory = _watch(folder), []
     while process.poll() is None:
-        waiting = sum(1 for _ in (folder / "incoming").iterdir()) - _settled(folder)
-        if waiting <= 0:
+        if _waiting(folder) <= 0:
             memory.append(psutil.Process(process.pid).memory_info().rss / 1e6)
             if next(raws, None) is None:
                 break
@@ -126,13 +125,20 @@ def _raws(folder: Path, images: int) -> Iterator[Path]:
         yield path
 
 
-def _wait_for_cpu(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Wait until a process has used so much CPU time, which does not depend on what else the machine does."""
+def _wait_for_cpu(process: subprocess.Popen[bytes], seconds: float, folder: Path) -> None:
+    """Wait until a process has used so much CPU time, which does not depend on what else the machine does.
+
+    A process that has nothing left to do uses none: it is killed then.
+    """
     while process.poll() is None:
         times = psutil.Process(process.pid).cpu_times()
-        if times.user + times.system >= seconds:
+        if times.user + times.system >= seconds or _waiting(folder) <= 0:
             return
-        time.sleep(0.02)
+        time.sleep(0.1)
+
+
+def _waiting(folder: Path) -> int:
+    return sum(1 for _ in (folder / "incoming").iterdir()) - _settled(folder)
 
 
 def _settled(folder: Path) -> int:
