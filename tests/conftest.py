@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,16 @@ def pytest_collection_finish() -> None:
     """Keep what the collection made out of garbage collections: thousands of tests, and all modules."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Undo what a command does to the log of its process, in which other tests look for messages."""
+    root = logging.getLogger()
+    level, handlers = root.level, [(handler, handler.level) for handler in root.handlers]
+    yield
+    root.setLevel(level)
+    for handler in set(root.handlers) - {one for one, _ in handlers}:
+        root.removeHandler(handler)
+    for handler, its_level in handlers:
+        handler.setLevel(its_level)
