@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..images import Exposure, polynomial_terms
-from ..images.robust import MAD_TO_SIGMA
+from ..images.robust import robust_scatter
 
-__all__ = ["FluxSurface", "fit_flux_surface", "scatter"]
+__all__ = ["FluxSurface", "fit_flux_surface"]
 
 ORDER = 2
 """Degree of the surface: vignetting, a flat field that was not applied, clouds."""
@@ -87,7 +87,7 @@ def fit_flux_surface(
     if len(ratios) < FEWEST_STARS:
         return None
     terms = _terms(x, y, shape)
-    before = scatter(ratios)
+    before = robust_scatter(ratios)
     used = np.abs(ratios - np.median(ratios)) < max(4 * before, LEAST)
     coefficients = np.zeros(terms.shape[1])
     after = before
@@ -100,7 +100,7 @@ def fit_flux_surface(
             terms[used] * weights[:, np.newaxis], ratios[used] * weights, rcond=None
         )[0]
         rest = ratios - terms @ coefficients
-        after = scatter(rest[used])
+        after = robust_scatter(rest[used])
         used = np.abs(rest) < 3 * np.hypot(after, errors)
     smooth = terms[used] @ coefficients
     chance = after * np.sqrt(terms.shape[1] / np.count_nonzero(used))
@@ -116,8 +116,3 @@ def _terms(x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, int
     """Return the terms at pixels, with coordinates from -1 to 1 along the longer side."""
     scale = max(shape) / 2
     return polynomial_terms((x - (shape[1] - 1) / 2) / scale, (y - (shape[0] - 1) / 2) / scale, ORDER)
-
-
-def scatter(values: NDArray[np.float64]) -> float:
-    """Return the robust standard deviation of numbers."""
-    return float(MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))

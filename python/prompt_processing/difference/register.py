@@ -15,9 +15,10 @@ from prompt_processing.imaging.errors import AstrometryError, NoTemplateOverlapE
 from prompt_processing.imaging.templates.warp import WarpOptions, warp_template
 
 from ..images import Exposure, Mask, PhotoCalib
+from ..images.robust import robust_scatter
 from .common_stars import FAR_PIXELS, few_common_stars, pattern_frames, pixel_wcs
 from .errors import DifferenceError, NoOverlapError, NotAlignedError
-from .flux_surface import FluxSurface, fit_flux_surface, scatter
+from .flux_surface import FluxSurface, fit_flux_surface
 from .hits import ToOther, mark_hits
 from .prepare import PreparedImage
 
@@ -348,7 +349,7 @@ def _flux_ratio(
         level = ratios - surface.logarithm_at(*(np.asarray(rows[name], float) for name in ("x", "y")))
         brightest = best[: max(len(best) // 2, 1)]
         # PSF fluxes also vary where a PSF does that its model does not follow; those of apertures do not.
-        if scatter(level[brightest]) < scatter(ratios[brightest]):
+        if robust_scatter(level[brightest]) < robust_scatter(ratios[brightest]):
             ratios = level
         else:
             surface = None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from prompt_processing.images import Defects
-from prompt_processing.images.robust import MAD_TO_SIGMA
+from prompt_processing.images.robust import MAD_TO_SIGMA, robust_scatter
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _smooth(image: NDArray[np.float32]) -> NDArray[np.float32]:
 def _excess(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     excess = np.where(np.isfinite(image), image - _smooth(image), np.inf)
     finite = excess[np.isfinite(excess)]
-    return excess, MAD_TO_SIGMA * float(np.median(np.abs(finite - np.median(finite))))
+    return excess, robust_scatter(finite)
 
 
 def _columns(bad: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from prompt_processing.images.robust import MAD_TO_SIGMA
+from prompt_processing.images.robust import robust_scatter
 
 from .drawing import (
     COLOURS,
@@ -98,8 +98,8 @@ def draw_positions(stars: StarResiduals, shape: tuple[int, int], title: str) -> 
     right.set_aspect("equal")
     right.set_xlabel("east, measured - catalogue (mas)")
     right.set_ylabel("north, measured - catalogue (mas)")
-    scatter = _scatter(stars.east[shown]), _scatter(stars.north[shown])
-    right.set_title(f"robust scatter {scatter[0]:.1f} and {scatter[1]:.1f} mas", fontsize=9)
+    mas = robust_scatter(stars.east[shown]), robust_scatter(stars.north[shown])
+    right.set_title(f"robust scatter {mas[0]:.1f} and {mas[1]:.1f} mas", fontsize=9)
     right.legend(fontsize=8, loc="upper right")
     return figure
 
@@ -131,7 +131,8 @@ def draw_fluxes(stars: StarResiduals, shape: tuple[int, int], band: str, title: 
     left.set_ylabel("measured - catalogue (mag)")
     left.legend(fontsize=8)
     shown = used if used.any() else known
-    left.set_title(f"robust scatter {1000 * _scatter(stars.magnitude_residual[shown]):.1f} mmag", fontsize=9)
+    mmag = 1000 * robust_scatter(stars.magnitude_residual[shown])
+    left.set_title(f"robust scatter {mmag:.1f} mmag", fontsize=9)
     dots = right.scatter(
         stars.x[shown], stars.y[shown], c=1000 * stars.magnitude_residual[shown], s=22, cmap=DIVERGING,
         vmin=-1000 * limit, vmax=1000 * limit, edgecolors="0.5", linewidths=0.4,
@@ -144,7 +145,3 @@ def draw_fluxes(stars: StarResiduals, shape: tuple[int, int], band: str, title: 
 def _mosaic(stamps: NDArray[np.float64]) -> NDArray[np.float64]:
     n, size = stamps.shape[0], stamps.shape[-1]
     return stamps.transpose(0, 2, 1, 3).reshape(n * size, n * size)
-
-
-def _scatter(values: NDArray[np.float64]) -> float:
-    return MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))
