@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from prompt_processing.instruments.camera import camera_names, load_camera
+from prompt_processing.instruments.camera import described_camera
 
 __all__ = ["positions"]
-
-_LOG = logging.getLogger("lsst.prompt_processing.board")
 
 Place = tuple[float, float, str]
 """Position (mm, or columns and rows of a grid) and name."""
@@ -27,8 +24,7 @@ def positions(instrument: str, detectors: Sequence[int]) -> dict[int, Place]:
     detectors
         Ids that must have a place.
     """
-    # The name comes from a message: only those that are described are looked up.
-    known = _camera(instrument) if instrument in camera_names() else {}
+    known = _camera(instrument)
     if known and all(one in known for one in detectors):
         return dict(known)
     columns = max(1, math.ceil(math.sqrt(len(detectors))))
@@ -40,10 +36,7 @@ def positions(instrument: str, detectors: Sequence[int]) -> dict[int, Place]:
 
 @lru_cache(maxsize=16)
 def _camera(instrument: str) -> Mapping[int, Place]:
-    try:
-        camera = load_camera(instrument)
-    except LookupError as error:
-        # A description that cannot be used hides no visit.
-        _LOG.warning("Detectors are shown in a grid: %s", error)
+    camera = described_camera(instrument)
+    if camera is None:
         return {}
     return {one.id: (one.x_mm, one.y_mm, f"{one.name} ({one.id})") for one in camera.detectors.values()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from .description.instrument import InstrumentError
@@ -13,9 +14,12 @@ from .focal_plane import Detector as Detector
 __all__ = [
     "band_of_filter",
     "camera_names",
+    "described_camera",
     "load_camera",
     "nominal_detectors",
 ]
+
+_LOG = logging.getLogger("lsst.prompt_processing.instruments")
 
 
 def camera_names() -> tuple[str, ...]:
@@ -39,6 +43,21 @@ def load_camera(name_or_path: str | Path) -> Camera:
         Raised if the instrument is unknown or its description is unusable.
     """
     return load_instrument(name_or_path).camera
+
+
+def described_camera(name: str) -> Camera | None:
+    """Return the camera of a name that came in a message; `None` without a usable description.
+
+    Only names of described instruments are looked up, and none is taken for a folder. An unusable description
+    is logged: it hides no visit from those who watch a night.
+    """
+    if name not in camera_names():
+        return None
+    try:
+        return load_camera(name)
+    except LookupError as error:
+        _LOG.warning("Detectors are shown without their places: %s", error)
+        return None
 
 
 def band_of_filter(instrument: str, physical_filter: str) -> str | None:

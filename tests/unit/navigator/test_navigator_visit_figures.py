@@ -12,6 +12,7 @@ from night_messages import START, a_visit, ended
 
 from prompt_processing.board import focal_plane as board_focal_plane
 from prompt_processing.domain.outcome import Status
+from prompt_processing.instruments import camera
 from prompt_processing.navigator.layout import column, markup, preview, wrapped_row
 from prompt_processing.navigator.nights import visit_figures
 from prompt_processing.navigator.nights.visit_figures import focal_plane, numbers_of, time_line
@@ -125,8 +126,7 @@ def test_camera_whose_description_is_unusable_hides_no_visit(
     def unusable(name: str) -> None:
         raise LookupError("instrument.yaml is unusable")
 
-    for module in (visit_figures, board_focal_plane):
-        monkeypatch.setattr(module, "load_camera", unusable)
+    monkeypatch.setattr(camera, "load_camera", unusable)
     visit_figures._places_in_camera.cache_clear()
     board_focal_plane._camera.cache_clear()
     svg = svg_of(focal_plane("LSSTCam", detectors, "state", {}, ADDRESSES))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -12,7 +11,7 @@ import numpy as np
 from bokeh.palettes import Viridis256
 from numpy.typing import NDArray
 
-from prompt_processing.instruments.camera import camera_names, load_camera
+from prompt_processing.instruments.camera import described_camera, load_camera
 from prompt_processing.nights.records import Detector
 from prompt_processing.tasks.plots.focal_plane import outline
 
@@ -20,8 +19,6 @@ from ..colours import CATEGORIES, STATE_MARKERS, STATES
 from ..text import escaped
 
 __all__ = ["STAGES", "STYLE", "focal_plane", "numbers_of", "stage_legend", "time_line"]
-
-_LOG = logging.getLogger("lsst.prompt_processing.navigator")
 
 STAGES = ("queue", "preload", "wait", "ingest", "pipeline", "alerts", "export")
 _ABSENT = "#ffffff"
@@ -145,13 +142,8 @@ def _scale(metric: str, low: float, high: float) -> str:
 
 def _places(instrument: str, numbers: tuple[int, ...]) -> dict[int, tuple[str, NDArray[np.float64]]]:
     """Return names and corners of the detectors."""
-    # The name comes from a message: only those that are described are looked up.
-    if instrument in camera_names():
-        try:
-            return _places_in_camera(instrument, numbers)
-        except LookupError as error:
-            # A description that cannot be used hides no visit.
-            _LOG.warning("Detectors are shown in a square: %s", error)
+    if described_camera(instrument) is not None:
+        return _places_in_camera(instrument, numbers)
     side = max(1, math.ceil(math.sqrt(len(numbers))))
     square = np.array([[0.0, 0.0], [0.9, 0.0], [0.9, 0.9], [0.0, 0.9]])
     return {
