@@ -6,7 +6,10 @@ import json
 import math
 from dataclasses import asdict, dataclass
 
-AB_ZERO_POINT_NJY = 10 ** (0.4 * 31.4)
+NJY_ZERO_POINT = 31.4
+"""AB magnitude of 1 nJy."""
+
+AB_ZERO_POINT_NJY = 10 ** (0.4 * NJY_ZERO_POINT)
 """Flux density of AB magnitude 0, nJy."""
 
 
@@ -26,12 +29,12 @@ class PhotoCalib:
     @property
     def zero_point(self) -> float:
         """AB magnitude of one unit of flux."""
-        return 31.4 - 2.5 * math.log10(self.njy_per_unit)
+        return NJY_ZERO_POINT - 2.5 * math.log10(self.njy_per_unit)
 
     @classmethod
     def from_zero_point(cls, zero_point: float, zero_point_err: float = 0.0) -> PhotoCalib:
         """Make a calibration from the AB magnitude of one unit of flux."""
-        factor = 10 ** (-0.4 * (zero_point - 31.4))
+        factor = 10 ** (-0.4 * (zero_point - NJY_ZERO_POINT))
         return cls(factor, factor * zero_point_err * 0.4 * math.log(10))
 
     def to_json(self) -> str:

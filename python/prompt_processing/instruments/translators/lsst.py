@@ -341,7 +341,9 @@ class LsstTranslator(FitsTranslator):
 
     def _sees_sky_by_type(self) -> bool | None:
         kind = self.to_observation_type()
-        return True if kind in {"science", "object"} else False if kind in _BLIND_TYPES else None
+        if kind in _BLIND_TYPES:
+            return False
+        return True if kind in {"science", "object"} else None
 
 
 class LsstCamTranslator(LsstTranslator):

@@ -66,7 +66,21 @@ class ComCamSimTranslator(CamSimTranslator):
         )
 
 
-class ImSimTranslator(CamSimTranslator):
+class _RunTranslator(LsstTranslator):
+    """Exposures that belong to a run, and have no target."""
+
+    @cache_translation
+    def to_science_program(self) -> str:
+        """RUNNUM."""
+        return self._text("RUNNUM") or "unknown"
+
+    @cache_translation
+    def to_object(self) -> str:
+        """Return "UNKNOWN": nothing is named."""
+        return "UNKNOWN"
+
+
+class ImSimTranslator(_RunTranslator, CamSimTranslator):
     """LSSTCam-imSim: images of LSSTCam by imSim, whose headers are its own."""
 
     instrument = "LSSTCam-imSim"
@@ -108,16 +122,6 @@ class ImSimTranslator(CamSimTranslator):
                 version = self._text(key.replace("PKG", "VER", 1))
                 return name if version is None else f"{name}_sim_{version}"
         return name
-
-    @cache_translation
-    def to_science_program(self) -> str:
-        """RUNNUM."""
-        return self._text("RUNNUM") or "unknown"
-
-    @cache_translation
-    def to_object(self) -> str:
-        """Return "UNKNOWN": nothing is named."""
-        return "UNKNOWN"
 
     @cache_translation
     def to_tracking_radec(self) -> SkyCoord | None:
@@ -165,7 +169,7 @@ class ImSimTranslator(CamSimTranslator):
         )
 
 
-class TestStandTranslator(LsstTranslator):
+class TestStandTranslator(_RunTranslator):
     """LSST-TS8: rafts in the laboratory."""
 
     __test__ = False  # Not a test, whatever its name.
@@ -231,16 +235,6 @@ class TestStandTranslator(LsstTranslator):
             return _STAND_FILTERS.get(int(self._number("FILTPOS") or 0), "unknown")
         name = super().to_physical_filter()
         return "unknown" if "unspecified" in name else name
-
-    @cache_translation
-    def to_science_program(self) -> str:
-        """RUNNUM."""
-        return self._text("RUNNUM") or "unknown"
-
-    @cache_translation
-    def to_object(self) -> str:
-        """Return "UNKNOWN": nothing is observed."""
-        return "UNKNOWN"
 
     @cache_translation
     def to_exposure_time(self) -> u.Quantity:

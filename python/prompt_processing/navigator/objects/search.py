@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Engine, MetaData, Select, Table, and_, ins
 
 from prompt_processing.apdb.failures import short_reason
 from prompt_processing.domain.sky_vectors import unit_vectors
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
 from prompt_processing.nights.tables import open_engine
 
 __all__ = ["KINDS", "MOST_ROWS", "ApdbReader", "Criteria", "SearchError", "database_of"]
@@ -28,7 +29,6 @@ KINDS = ("positive", "negative", "dipole", "moving")
 _LARGEST_CONE_ARCSEC = 3600.0
 _MOST_RANGES = 200
 _LARGEST_MAG = 100
-_NJY_ZERO_POINT = 31.4
 _TABLES = ("DiaSource", "DiaObject", "DiaForcedSource", "metadata")
 _DATABASES = ("sqlite:", "postgresql:", "postgresql+")
 _CONFIG = "config:apdb-sql.json"
@@ -157,7 +157,7 @@ class ApdbReader:
         if criteria.brighter is not None:
             if abs(criteria.brighter) > _LARGEST_MAG:
                 raise SearchError(f"A magnitude is between {-_LARGEST_MAG} and {_LARGEST_MAG}.")
-            flux = 10 ** (0.4 * (_NJY_ZERO_POINT - criteria.brighter))
+            flux = 10 ** (0.4 * (NJY_ZERO_POINT - criteria.brighter))
             conditions.append(or_(c.psfFlux >= flux, c.psfFlux <= -flux))
         if criteria.since is not None:
             conditions.append(c.midpointMjdTai >= criteria.since)

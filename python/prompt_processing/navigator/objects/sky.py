@@ -14,6 +14,8 @@ from lsst.daf.butler.registry import MissingCollectionError  # type: ignore[attr
 from lsst.sphgeom import Angle, Circle, LonLat, UnitVector3d
 from numpy.typing import NDArray
 
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
+
 from ..detector.data import instruments, output_chains
 from ..sources import Sources
 from ..text import escaped, sexagesimal
@@ -26,7 +28,6 @@ RADIUS_ARCSEC = 60.0
 _REFCATS = "refcats"
 _MEASURED = "single_visit_star"
 _MOST_STARS = 200
-_NJY_ZERO_POINT = 31.4
 _FAINTEST_MAG = 24.0
 _UNREADABLE = (OSError, ValueError, LookupError, ImportError, AttributeError)
 
@@ -131,7 +132,7 @@ def _inside(table: Any, ra: float, dec: float) -> list[Star]:
     near = np.flatnonzero(np.hypot(x, y) <= RADIUS_ARCSEC)
     values = np.asarray(table[flux], float)[near] if flux else np.full(near.size, math.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mags = np.where(values > 0, _NJY_ZERO_POINT - 2.5 * np.log10(values), math.nan)
+        mags = np.where(values > 0, NJY_ZERO_POINT - 2.5 * np.log10(values), math.nan)
     order = np.argsort(mags)[:_MOST_STARS]
     return [
         Star(float(table["ra"][one]), float(table["dec"][one]), float(mag))
