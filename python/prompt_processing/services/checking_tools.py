@@ -100,17 +100,13 @@ class CheckingTools(Installer):
         argo_cd = self.versions.argo_cd.version
         # The validator is built with types of the same version.
         keda = _required_module("github.com/kedacore/keda/v2")
-        target = self.folder / f"definitions-argo-cd-{argo_cd}-keda-{keda}"
-        with locked(self.folder):
-            if not target.is_dir():
-                go_module_files(
-                    [
-                        ("github.com/argoproj/argo-cd/v3", argo_cd, "manifests/crds/app*-crd.yaml"),
-                        ("github.com/kedacore/keda/v2", keda, "config/crd/bases/keda.sh_scaledjobs.yaml"),
-                    ],
-                    target,
-                )
-        return target
+        files = [
+            ("github.com/argoproj/argo-cd/v3", argo_cd, "manifests/crds/app*-crd.yaml"),
+            ("github.com/kedacore/keda/v2", keda, "config/crd/bases/keda.sh_scaledjobs.yaml"),
+        ]
+        return self._filled(
+            f"definitions-argo-cd-{argo_cd}-keda-{keda}", lambda folder: go_module_files(files, folder)
+        )
 
     def radix_schema(self) -> Path:
         """Return Radix's JSON schema of ``radixconfig.yaml``.
@@ -121,12 +117,9 @@ class CheckingTools(Installer):
             Raised if it is missing and cannot be fetched.
         """
         version = self.versions.radix_operator.version
-        target = self.folder / f"radix-schema-{version}"
-        with locked(self.folder):
-            if not target.is_dir():
-                module = "github.com/equinor/radix-operator"
-                go_module_files([(module, version, "json-schema/radixapplication.json")], target)
-        return target / "radixapplication.json"
+        files = [("github.com/equinor/radix-operator", version, "json-schema/radixapplication.json")]
+        folder = self._filled(f"radix-schema-{version}", lambda folder: go_module_files(files, folder))
+        return folder / "radixapplication.json"
 
 
 def _validator_sources() -> Path:

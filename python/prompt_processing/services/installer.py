@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from .installation import (
@@ -76,19 +77,24 @@ class Installer:
         return Program(target)
 
     def _java_libraries(self, name: str, *artifacts: str) -> Path:
-        """Return a folder of jars, with all that they need; it is filled when it does not exist."""
+        """Return a folder of jars, with all that they need."""
+
+        def fill(target: Path) -> None:
+            self.java()
+            maven_libraries(artifacts, target, self.folder, self.versions.maven_dependency_plugin)
+
+        return self._filled(name, fill)
+
+    def _filled(self, name: str, fill: Callable[[Path], None]) -> Path:
+        """Return a folder below this one, filled by one process when it does not exist."""
         target = self.folder / name
         with locked(self.folder):
             if not target.is_dir():
-                self.java()
-                maven_libraries(artifacts, target, self.folder, self.versions.maven_dependency_plugin)
+                fill(target)
         return target
 
     def _debian(self, package: str, pattern: str) -> Program:
-        target = self.folder / f"debian-{package}"
-        with locked(self.folder):
-            if not target.is_dir():
-                debian_packages(package, target)
+        target = self._filled(f"debian-{package}", lambda folder: debian_packages(package, folder))
         programs = sorted(target.glob(pattern))
         if not programs:
             raise MissingSoftwareError(

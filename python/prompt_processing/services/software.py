@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from .installation import locked, maven_file, npm_program
+from .installation import maven_file, npm_program
 from .installer import Installer
 from .programs import Program, answer_of, has_statistics, postgresql_folders
 from .versions import version_numbers
@@ -94,17 +94,13 @@ class Software(Installer):
             Raised if it is missing and cannot be installed.
         """
         version = self.versions.apicurio.version
-        target = self.folder / f"apicurio-{version}"
-        with locked(self.folder):
-            if not target.is_dir():
-                self.java()
-                maven_file(
-                    f"io.apicurio:apicurio-registry-app:{version}:zip:all",
-                    target,
-                    self.folder,
-                    self.versions.maven_dependency_plugin,
-                )
-        return target / f"apicurio-registry-app-{version}-runner.jar"
+        archive = f"io.apicurio:apicurio-registry-app:{version}:zip:all"
+
+        def fill(target: Path) -> None:
+            self.java()
+            maven_file(archive, target, self.folder, self.versions.maven_dependency_plugin)
+
+        return self._filled(f"apicurio-{version}", fill) / f"apicurio-registry-app-{version}-runner.jar"
 
     def versitygw(self) -> Program:
         """Return the S3 store.
@@ -219,10 +215,7 @@ class Software(Installer):
         if found := shutil.which(name):
             return Program(Path(found))
         version = self.versions.configurable_http_proxy.version
-        target = self.folder / f"{name}-{version}"
-        with locked(self.folder):
-            if not target.is_dir():
-                npm_program(name, version, target)
+        target = self._filled(f"{name}-{version}", lambda folder: npm_program(name, version, folder))
         return Program(target / "node_modules" / ".bin" / name)
 
     def chromium(self) -> Program:
