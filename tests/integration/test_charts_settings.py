@@ -140,6 +140,10 @@ def test_defaults_of_charts_and_code_agree(chart_tree: ChartTree, exactly: Exact
 def test_each_application_in_each_environment_has_settings_that_the_code_takes(
     rendered: dict[tuple[str, str], str], exactly: Exactly, tmp_path: Path
 ) -> None:
+    # Not above, because each process of the tests imports this file and Prefect takes seconds; and before the
+    # environments of charts, because Prefect keeps the settings that it finds when it is imported.
+    from prefect.settings import Settings as PrefectSettings
+
     n_checked = 0
     for application, environment, text in applications(rendered):
         where = f"{application} in {environment}"
@@ -181,9 +185,6 @@ def test_each_application_in_each_environment_has_settings_that_the_code_takes(
                     assert options["address"] == "0.0.0.0", where
                     assert container.ports == {"http": options["port"]}, where
                 case "prefect":
-                    # Each process of the tests imports this file, and Prefect takes seconds.
-                    from prefect.settings import Settings as PrefectSettings
-
                     assert container.command[1:3] == ["worker", "start"], where
                     taken = PrefectSettings()
                     assert taken.api.url is not None, where
