@@ -13,6 +13,7 @@ from prompt_processing.imaging.calibration.background import SkyEstimate, estima
 from prompt_processing.imaging.calibration.defects import fill_pixels, fill_scattered_holes, mark_bad_lines
 from prompt_processing.imaging.calibration.detection import Detections
 from prompt_processing.imaging.calibration.measurement import fit_psf
+from prompt_processing.imaging.calibration.patterns import find_pattern
 from prompt_processing.imaging.calibration.pixel_noise import dithered, pixel_noise, quantum
 from prompt_processing.imaging.errors import NumericalError, TooManyCosmicRaysError
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions, find_cosmic_rays
@@ -145,7 +146,7 @@ def prepare(
     if unknown is not None:
         exposure.mask[unknown] |= int(Mask.NO_DATA)
     try:
-        sky, noise, plain, step = _subtract_sky(exposure)
+        sky, noise, plain, step = _subtract_sky(exposure, opened.name, opened.unit)
         if unknown is not None:
             # Single pixels have been filled from their neighbours, and are about as uncertain.
             filled = unknown & ~exposure.has(Mask.NO_DATA)
@@ -197,7 +198,9 @@ def finish(image: PreparedImage, cosmic_rays: bool) -> None:
     image.detections = None
 
 
-def _subtract_sky(exposure: Exposure) -> tuple[SkyEstimate, float, NDArray[np.float32] | None, float]:
+def _subtract_sky(
+    exposure: Exposure, name: str, unit: float
+) -> tuple[SkyEstimate, float, NDArray[np.float32] | None, float]:
     """Subtract the sky and repair what stands out from it, in place.
 
     Returns
@@ -223,6 +226,18 @@ def _subtract_sky(exposure: Exposure) -> tuple[SkyEstimate, float, NDArray[np.fl
     else:
         step = 0.0
     level = sky.background.image()
+    pattern = find_pattern((exposure.image if plain is None else plain) - level, ~unusable)
+    if pattern is not None:
+        _LOG.warning(
+            "%s: a periodic pattern on the sky (fringes, or interference) with an rms of %.3g is subtracted.",
+            name,
+            float(pattern.std()) * unit,
+        )
+        exposure.image -= pattern
+        if plain is not None:
+            plain = dithered(exposure.image, step)
+        sky = estimate_sky(exposure.image if plain is None else plain, unusable, box)
+        level = sky.background.image()
     noise = pixel_noise((exposure.image if plain is None else plain) - level, ~unusable)
     if not np.isfinite(noise) or noise <= 0:
         noise = sky.noise

@@ -1,0 +1,147 @@
+"""Periodic patterns on the sky of an image: fringes, and interference in the readout."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from prompt_processing.imaging.percentiles import percentiles
+
+BLOCK = 128
+"""Width of the blocks whose spectra are compared, pixels. They overlap by half."""
+
+LONGEST = 3
+"""Fewest periods in a block; the background's mesh follows longer ones."""
+
+EXCESS = 8.0
+"""Mean power above that of other directions on the same scale that makes a pattern. The light of unresolved
+stars seen through an elongated PSF reaches three."""
+
+LOCAL_EXCESS = 9.0
+"""Power in one block, in units of the noise's, that is the pattern's; noise exceeds it once in a thousand
+times."""
+
+LEAST_RMS = 0.1
+"""Least rms of a pattern, in units of the noise, that is worth a correction."""
+
+SAMPLE = 200
+"""Number of blocks that decide whether there is a pattern."""
+
+PASSES = 4
+"""Number of times that the pattern is continued below stars."""
+
+
+def find_pattern(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.float32] | None:
+    """Find a periodic pattern on the sky.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray` of float32, shape (height, width)
+        Image without its sky.
+    usable : `~numpy.ndarray` of bool, shape (height, width)
+        Pixels to use.
+
+    Returns
+    -------
+    pattern : `~numpy.ndarray` of float32, shape (height, width), or `None`
+        The pattern, below the stars too; `None` if there is none.
+
+    Notes
+    -----
+    The power of noise, of stars and of nebulae is about the same in all directions; that of a pattern is
+    in few frequencies. These are found in the mean spectrum of all blocks, and the pattern is then what
+    exceeds the noise there in each block, so that its amplitude and its period may vary over the image.
+    """
+    if min(image.shape) < BLOCK or not usable.any():
+        return None
+    low, middle, high = percentiles(image[usable], (15.865, 50, 84.135))
+    noise = 0.5 * (high - low)
+    image = image - np.float32(middle)
+    sky = usable & ~_sources(image, usable, noise)
+    values = np.where(sky, image, np.float32(0))
+    tiles = _Tiles.of(image.shape)
+    power = tiles.mean_power(values)
+    frequencies, level = _pattern_frequencies(power)
+    if not frequencies.any():
+        return None
+    # Sources leave holes in the spectrum's input.
+    level *= 1 / max(float(np.mean(sky)), 0.05)
+    pattern = np.zeros(image.shape, np.float32)
+    for _ in range(PASSES):
+        pattern = tiles.filtered(np.where(sky, image, pattern), frequencies, LOCAL_EXCESS * level)
+    return pattern if float(np.std(pattern[sky])) > LEAST_RMS * noise else None
+
+
+def _sources(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: float) -> NDArray[np.bool_]:
+    """Return pixels that are too bright or too dark for a pattern, and their surroundings."""
+    filled = np.where(usable, image, np.float32(0))
+    smooth = ndimage.uniform_filter(filled, 3)
+    return np.asarray(
+        ndimage.binary_dilation((np.abs(smooth) > 3 * noise) | (np.abs(filled) > 5 * noise), iterations=3)
+    )
+
+
+def _pattern_frequencies(power: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return which frequencies of a mean spectrum stand out, and the power of the noise at each."""
+    rows, columns = np.fft.fftfreq(BLOCK, 1 / BLOCK), np.fft.rfftfreq(BLOCK, 1 / BLOCK)
+    radius = np.hypot(rows[:, np.newaxis], columns)
+    # The few frequencies beyond the shortest period along the axes are compared with that.
+    ring = np.minimum(np.rint(radius).astype(int), BLOCK // 2 - 1)
+    median = np.array(
+        [np.median(power[np.abs(ring - max(r, LONGEST + 1)) <= 1]) for r in range(int(ring.max()) + 1)]
+    )
+    level = median[ring]
+    out = (power > EXCESS * level) & (radius >= LONGEST)
+    if not out.any():
+        return out, level
+    # The window spreads each frequency over its neighbours.
+    near = ndimage.maximum_filter(out, 3, mode="wrap") & (power > 1.5 * level) & (radius >= LONGEST)
+    return np.asarray(near), level
+
+
+class _Tiles:
+    """Half-overlapping blocks of an image with a mirrored margin, and their spectra."""
+
+    def __init__(self, shape: tuple[int, int], corners: NDArray[np.intp]) -> None:
+        self.shape = shape
+        self.corners = corners
+        wave = np.sin(np.pi * (np.arange(BLOCK) + 0.5) / BLOCK)
+        self.window = np.outer(wave, wave).astype(np.float32)
+
+    @classmethod
+    def of(cls, shape: tuple[int, int]) -> _Tiles:
+        half = BLOCK // 2
+        rows, columns = (np.arange(-(-n // half) + 1) * half for n in shape)
+        return cls(shape, np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2))
+
+    def _padded(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        half = BLOCK // 2
+        widths = [(half, half + -n % half) for n in self.shape]
+        return np.pad(image, widths, mode="reflect")
+
+    def _block(self, padded: NDArray[np.float32], corner: NDArray[np.intp]) -> NDArray[np.float32]:
+        row, column = corner
+        return padded[row : row + BLOCK, column : column + BLOCK]
+
+    def mean_power(self, image: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the mean power spectrum of some blocks."""
+        padded = self._padded(image)
+        chosen = self.corners[:: max(len(self.corners) // SAMPLE, 1)]
+        total = np.zeros((BLOCK, BLOCK // 2 + 1))
+        for corner in chosen:
+            total += np.abs(np.fft.rfft2(self.window * self._block(padded, corner))) ** 2
+        return total / len(chosen)
+
+    def filtered(
+        self, image: NDArray[np.float32], frequencies: NDArray[np.bool_], least: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Return what exceeds some power at some frequencies."""
+        padded = self._padded(image)
+        out = np.zeros_like(padded)
+        for corner in self.corners:
+            spectrum = np.fft.rfft2(self.window * self._block(padded, corner))
+            spectrum *= frequencies & (np.abs(spectrum) ** 2 > least)
+            self._block(out, corner)[...] += self.window * np.fft.irfft2(spectrum, (BLOCK, BLOCK))
+        half = BLOCK // 2
+        return out[half : half + self.shape[0], half : half + self.shape[1]]
