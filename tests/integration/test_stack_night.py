@@ -177,7 +177,7 @@ def test_stars_that_flare_are_alerted_with_the_stacks_inputs(
         for amplifier in night.camera.detector(94).amplifiers:
             assert gains[f"LSST ISR GAIN {amplifier.name.upper()}"] == pytest.approx(amplifier.gain, rel=1e-5)
         done = butler.get(outputs["isr_metadata"])["isr"]
-        for name in ("ptc", "gain_correction", "crosstalk", "deferred_charge"):
+        for name in ("ptc", "gain_correction", "linearity", "crosstalk", "deferred_charge"):
             assert done[f"{name}_applied"]
         assert not done["brighter_fatter_applied"]
         for name in ("template_detector", "post_isr_image"):

@@ -206,6 +206,15 @@ def _enter_isr_calibrations(butler: Butler, folder: Path, camera: Camera) -> Non
         "gain_correction": [
             Table({"AMP_NAME": names, "GAIN_ADJUSTMENT": [1.02] * many}, meta={"OBSTYPE": "gainCorrection"})
         ],
+        "linearizer": [
+            Table(
+                {
+                    "AMPLIFIER_NAME": names, "TYPE": ["Spline"] * many,
+                    "COEFFS": [[0.0, 4e4, 9e4, 0.0, 0.01, 0.02]] * many,
+                },
+                meta={"OBSTYPE": "LINEARIZER", "HAS_LINEARITY": True, "LINEARITY_UNITS": "adu"},
+            )
+        ],
         "crosstalk": [
             Table({"CT_COEFFS": [np.full(many * many, 1e-8)]}, meta={"OBSTYPE": "CROSSTALK"})
         ],
@@ -225,7 +234,7 @@ def _enter_isr_calibrations(butler: Butler, folder: Path, camera: Camera) -> Non
             ),
         ],
     }  # fmt: skip
-    storage = {"ptc": "PhotonTransferCurveDataset", "crosstalk": "CrosstalkCalib"}
+    storage = {"ptc": "PhotonTransferCurveDataset", "crosstalk": "CrosstalkCalib", "linearizer": "Linearizer"}
     detector = {"instrument": "LSSTCam", "detector": 94}
     butler.collections.register("LSSTCam/calib/DM-1", CollectionType.CALIBRATION)
     for name, content in tables.items():

@@ -10,6 +10,7 @@ from astropy.table import Table
 from prompt_processing.imaging.characterization.crosstalk import CrosstalkRatios
 from prompt_processing.imaging.characterization.linearity import LinearityFit
 from prompt_processing.imaging.characterization.photon_transfer import PhotonTransfer
+from prompt_processing.imaging.isr.linearity import Polynomial
 
 SIGNIFICANT = 5.0
 """Least significance of a crosstalk ratio that is applied."""
@@ -33,10 +34,10 @@ def linearity_table(fits: Mapping[str, LinearityFit]) -> Table:
     return table
 
 
-def linearity_of(table: Table) -> dict[str, tuple[float, float]]:
-    """Return the coefficients of the amplifiers that were measured."""
+def linearity_of(table: Table) -> dict[str, Polynomial]:
+    """Return the corrections (ADU) of the amplifiers that were measured."""
     return {
-        str(row["amplifier"]): (float(row["quadratic"]), float(row["cubic"]))
+        str(row["amplifier"]): Polynomial((float(row["quadratic"]), float(row["cubic"])))
         for row in table
         if int(row["n_levels"]) > 0
     }

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions
 from prompt_processing.imaging.isr.isr import FurtherCalibrations, IsrOptions, run_isr
+from prompt_processing.imaging.isr.linearity import Linearity
 from prompt_processing.tasks.amplifier_tables import crosstalk_of, linearity_of
 from prompt_processing.tasks.calibration_connections import calibration_input, camera_input
 from prompt_processing.tasks.numerics_task import NumericsTask
@@ -29,6 +30,7 @@ from prompt_processing.tasks.stack_calibrations import (
     brighter_fatter_kernel,
     crosstalk_ratios,
     deferred_charge,
+    linearity_of_stack,
     with_gain_correction,
     with_photon_transfer,
 )
@@ -80,6 +82,9 @@ class IsrConnections(PipelineTaskConnections, dimensions=("instrument", "exposur
     stack_crosstalk = calibration_input(
         "crosstalk", "Coefficients of crosstalk.", "CrosstalkCalib", minimum=0, defer=True
     )
+    linearizer = calibration_input(
+        "linearizer", "Deviation of the amplifiers from linearity.", "Linearizer", minimum=0, defer=True
+    )
     bfk = calibration_input(
         "bfk", "Kernels of the brighter-fatter effect.", "BrighterFatterKernel", minimum=0, defer=True
     )
@@ -99,6 +104,7 @@ class IsrConnections(PipelineTaskConnections, dimensions=("instrument", "exposur
             (config.doFlat, "flat"),
             (config.doDefect, "defects"),
             (config.doLinearity, "linearity"),
+            (config.doLinearity, "linearizer"),
             (config.doCrosstalk, "crosstalk"),
             (config.doCrosstalk, "stack_crosstalk"),
             (config.doFringe, "fringe"),
@@ -160,6 +166,7 @@ class IsrTask(NumericsTask):
         gain_correction: Any = None,
         cti: Any = None,
         stack_crosstalk: Any = None,
+        linearizer: Any = None,
         bfk: Any = None,
         **_: Any,
     ) -> Struct:
@@ -179,7 +186,7 @@ class IsrTask(NumericsTask):
             Corrections of the amplifiers.
         fringe, brighter_fatter
             Fringes relative to the sky; kernel.
-        ptc, gain_correction, cti, stack_crosstalk, bfk
+        ptc, gain_correction, cti, stack_crosstalk, linearizer, bfk
             Calibrations of the Rubin stack, or handles of them. What cannot be used is left out with a
             warning; the metadata say what was applied.
 
@@ -214,11 +221,14 @@ class IsrTask(NumericsTask):
             kernel = brighter_fatter.image
         elif bfk is not None:
             kernel = self._usable("BFK", lambda: brighter_fatter_kernel(_read(bfk), detector.name))
+        linear: Linearity | None = None if linearity is None else linearity_of(linearity)
+        if linearity is None and linearizer is not None:
+            linear = self._usable("LINEARIZER", lambda: linearity_of_stack(_read(linearizer), detector))
         ratios = None if crosstalk is None else crosstalk_of(crosstalk)
         if crosstalk is None and stack_crosstalk is not None:
             ratios = self._usable("CROSSTALK", lambda: crosstalk_ratios(_read(stack_crosstalk), detector))
         further = FurtherCalibrations(
-            linearity={} if linearity is None else linearity_of(linearity),
+            linearity=linear or {},
             crosstalk=ratios or {},
             deferred_charge=charge or {},
             fringe=None if fringe is None else fringe.image,

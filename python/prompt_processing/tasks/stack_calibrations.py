@@ -11,16 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_processing.images.afw.archive import text_of
-from prompt_processing.images.afw.calibrations import Crosstalk, IsrCalibration, PhotonTransfer
+from prompt_processing.images.afw.calibrations import (
+    Crosstalk,
+    IsrCalibration,
+    Linearizer,
+    PhotonTransfer,
+)
 from prompt_processing.images.afw.camera import segment_name
 from prompt_processing.imaging.errors import UnusableCalibrationError
 from prompt_processing.imaging.isr.deferred_charge import DeferredCharge, SerialTrap
+from prompt_processing.imaging.isr.linearity import AmplifierLinearity, LookupTable, Polynomial, Splines
 from prompt_processing.instruments.camera import Amplifier, Detector
 
 __all__ = [
     "brighter_fatter_kernel",
     "crosstalk_ratios",
     "deferred_charge",
+    "linearity_of_stack",
     "with_gain_correction",
     "with_photon_transfer",
 ]
@@ -193,6 +200,99 @@ def deferred_charge(cti: IsrCalibration) -> dict[str, DeferredCharge]:
             traps.get(name),
         )
     return found
+
+
+def linearity_of_stack(linearizer: Linearizer, detector: Detector) -> dict[str, AmplifierLinearity]:
+    """Return the correction (ADU) of each amplifier that has one.
+
+    Amplifiers whose coefficients are unusable, or of an unknown form, are left out with a warning.
+
+    Raises
+    ------
+    UnusableCalibrationError
+        Raised if it has no amplifier of the detector, or its unit is unknown.
+    """
+    unit = linearizer.unit.strip().lower()
+    if unit not in {"adu", "electron", "electrons"}:
+        raise UnusableCalibrationError(
+            f"The unit of linearizer is {linearizer.unit!r}, neither adu nor electron"
+        )
+    forms = {segment_name(name): name for name in linearizer.kind}
+    if forms.keys().isdisjoint(one.name for one in detector.amplifiers):
+        raise UnusableCalibrationError(f"linearizer has no amplifier of {detector.name}")
+    # A file that says so holds no correction, whatever its rows are.
+    if not linearizer.metadata.get("HAS_LINEARITY", True):
+        return {}
+    missing = [one.name for one in detector.amplifiers if one.name not in forms]
+    if missing:
+        _LOG.warning("linearizer has no amplifier %s of %s.", ", ".join(missing), detector.name)
+    found: dict[str, AmplifierLinearity] = {}
+    for one in detector.amplifiers:
+        if one.name in missing:
+            continue
+        try:
+            correction = _linearity(linearizer, forms[one.name], 1.0 if unit == "adu" else one.gain)
+        except UnusableCalibrationError as error:
+            _LOG.warning("%s of %s is not made linear: %s", one.name, detector.name, error)
+            continue
+        if correction is not None:
+            found[one.name] = correction
+    return found
+
+
+def _linearity(linearizer: Linearizer, name: str, gain: float) -> AmplifierLinearity | None:
+    """Return the correction of one amplifier for ADU, of which ``gain`` make the unit of the coefficients."""
+    kind, values = linearizer.kind[name], linearizer.coefficients[name]
+    # Rows that are shorter than others are filled.
+    while values.size and np.isnan(values[-1]):
+        values = values[:-1]
+    match kind.strip().lower():
+        case "none" | "proportional" | "":
+            return None
+        case "squared" | "polynomial" as form:
+            powers = values[:1] if form == "squared" else values
+            if not powers.size:
+                raise UnusableCalibrationError("it has no finite coefficient")
+            scaled = tuple(float(value) * gain**order for order, value in enumerate(powers, start=1))
+            return Polynomial(scaled) if any(scaled) else None
+        case "spline":
+            signals, corrections = _nodes(values, gain)
+            # A dark pixel is not changed: the correction starts from nothing at no signal.
+            corrections = corrections - corrections[0]
+            if signals[0] != 0:
+                signals, corrections = np.append(0.0, signals), np.append(0.0, corrections)
+            return Splines([(signals, corrections)])
+        case "doublespline":
+            first, second = (int(value) for value in _counts(values))
+            if values.size < 2 + 2 * (first + second):
+                raise UnusableCalibrationError(f"it has too few coefficients for {first} and {second} nodes")
+            rows = values[2 : 2 + 2 * first], values[2 + 2 * first : 2 + 2 * (first + second)]
+            nodes = [_nodes(row, gain) for row in rows if row.size]
+            return Splines(nodes) if nodes else None
+        case "lookuptable":
+            table = linearizer.table
+            row, offset = (float(value) for value in _counts(values))
+            if table is None or not 0 <= row < len(table):
+                raise UnusableCalibrationError(f"there is no row {row:g} in its lookup table")
+            if gain != 1.0:
+                raise UnusableCalibrationError("a lookup table of electrons is not supported")
+            return LookupTable(np.asarray(table[int(row)], float), offset)
+        case _:
+            raise UnusableCalibrationError(f"its form {kind!r} is unknown")
+
+
+def _nodes(values: NDArray[np.float64], gain: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if values.size < 2 or values.size % 2:
+        raise UnusableCalibrationError(f"{values.size} coefficients are no pairs of nodes and values")
+    signals, corrections = np.split(values / gain, 2)
+    return signals, corrections
+
+
+def _counts(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the first two coefficients, which are numbers of nodes, or a row and an offset."""
+    if values.size < 2 or not np.isfinite(values[:2]).all() or values[0] < 0:
+        raise UnusableCalibrationError("its first two coefficients are unusable")
+    return values[:2]
 
 
 def _with_gain(amplifier: Amplifier, gain: float) -> Amplifier:

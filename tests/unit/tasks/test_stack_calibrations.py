@@ -14,17 +14,20 @@ from astropy.table import Table
 from prompt_processing.images.afw.calibrations import (
     Crosstalk,
     IsrCalibration,
+    Linearizer,
     PhotonTransfer,
     read_isr_calibration,
     read_photon_transfer,
 )
 from prompt_processing.imaging.errors import UnusableCalibrationError
+from prompt_processing.imaging.isr.linearity import Polynomial
 from prompt_processing.instruments.camera import load_camera
 from prompt_processing.tasks.isr import IsrConfig, IsrTask
 from prompt_processing.tasks.stack_calibrations import (
     brighter_fatter_kernel,
     crosstalk_ratios,
     deferred_charge,
+    linearity_of_stack,
     with_gain_correction,
     with_photon_transfer,
 )
@@ -101,6 +104,64 @@ def test_crosstalk_of_electrons_is_scaled_by_the_gains() -> None:
     coefficients = np.full((len(detector.amplifiers),) * 2, 1e-4)
     ratios = crosstalk_ratios(Crosstalk(coefficients, None, {}, "electron", {}), detector)
     assert ratios[first.name, second.name] == pytest.approx(1e-4 * 3.0 / first.gain)
+
+
+# In ADU, of a signal of 20 000 ADU, by the formulas that `lsst.ip.isr` documents.
+LINEARIZERS = {
+    "Squared": ([1e-6, np.nan], 400.0),
+    "Polynomial": ([1e-6, -2e-11], 400.0 - 160.0),
+    "Spline": ([1e3, 2e4, 9e4, 7.0, 27.0, 27.0], -20.0),
+    "DoubleSpline": ([2, 2, 0.0, 4e4, 0.0, 40.0, 0.0, 4e4, 0.0, 80.0], -20.0 - 39.96),
+    "LookupTable": ([1, -19_998], 5.0),
+    "Proportional": ([0.0], 0.0),
+    "None": ([0.0], 0.0),
+}
+
+
+def linearizer(kinds: dict[str, str], coefficients: dict[str, list[float]], unit: str = "adu") -> Linearizer:
+    table = np.array([[0.0] * 4, [0.0, 3.0, 5.0, 7.0]])
+    arrays = {name: np.array(values) for name, values in coefficients.items()}
+    return Linearizer(kinds, arrays, unit, table, {"HAS_LINEARITY": True})
+
+
+@pytest.mark.parametrize("form", LINEARIZERS)
+def test_linearizers_of_each_form_are_applied(form: str) -> None:
+    coefficients, added = LINEARIZERS[form]
+    found = linearity_of_stack(linearizer({"C10": form}, {"C10": coefficients}), DETECTOR)
+    signal = np.array([[0.0, 2e4]], np.float32)
+    corrected = found["Segment10"].correct(signal) if added else signal
+    assert found.keys() == ({"Segment10"} if added else set())
+    np.testing.assert_allclose(corrected - signal, [[0.0, added]], atol=0.01)
+
+
+@pytest.mark.parametrize("form", ["Polynomial", "Spline", "DoubleSpline"])
+def test_linearizers_of_electrons_correct_the_same_charge(form: str) -> None:
+    coefficients, added = LINEARIZERS[form]
+    found = linearity_of_stack(linearizer({"C10": form}, {"C10": coefficients}, "electron"), DETECTOR)
+    gain = DETECTOR.amplifier("Segment10").gain
+    signal = np.array([2e4 / gain], np.float32)
+    np.testing.assert_allclose(gain * (found["Segment10"].correct(signal) - signal), [added], atol=0.01)
+
+
+def test_amplifiers_with_unusable_linearizers_are_left_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    bad = {
+        "C10": ("Spline", [np.nan, np.nan]), "C11": ("Spline", [0.0, 1e3, 5.0]), "C12": ("Wavelet", [1.0]),
+        "C13": ("LookupTable", [2, 0]), "C14": ("DoubleSpline", [4, 4, 0.0]),
+        "C15": ("Polynomial", [np.nan, 1.0]), "C16": ("Squared", [2e-6]),
+    }  # fmt: skip
+    kinds, coefficients = ({name: one[k] for name, one in bad.items()} for k in (0, 1))
+    found = linearity_of_stack(linearizer(kinds, coefficients), DETECTOR)
+    assert found == {"Segment16": Polynomial((2e-6,))}
+    for name in list(bad)[:-1]:
+        assert f"Segment{name[1:]} of R22_S11 is not made linear: " in caplog.text
+    assert "linearizer has no amplifier Segment17" in caplog.text
+
+
+def test_linearizers_of_other_detectors_and_units_are_refused() -> None:
+    with pytest.raises(UnusableCalibrationError, match="no amplifier of R22_S11"):
+        linearity_of_stack(linearizer({"A": "Squared"}, {"A": [1e-6]}), DETECTOR)
+    with pytest.raises(UnusableCalibrationError, match="'furlong'"):
+        linearity_of_stack(linearizer({"C10": "Squared"}, {"C10": [1e-6]}, "furlong"), DETECTOR)
 
 
 @pytest.mark.parametrize(("count", "unit"), [(3, "adu"), (len(DETECTOR.amplifiers), "furlong")])

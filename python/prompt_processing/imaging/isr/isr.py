@@ -26,8 +26,9 @@ from .cosmic_rays import CosmicRayOptions, find_cosmic_rays
 from .deferred_charge import DeferredCharge
 from .fringes import subtract_fringes
 from .interpolation import interpolate_bad_columns
+from .linearity import Linearity
 from .overscan import OverscanFit, fit_overscan
-from .segment_corrections import Crosstalk, Linearity, correct_segments
+from .segment_corrections import Crosstalk, correct_segments
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class FurtherCalibrations:
     Attributes
     ----------
     linearity, crosstalk, deferred_charge
-        Corrections of the amplifiers, see `.segment_corrections`.
+        Corrections of the amplifiers, see `.linearity` and `.segment_corrections`.
     fringe : `~numpy.ndarray` of float32, shape (height, width)
         Fringes relative to the sky.
     brighter_fatter : `~numpy.ndarray`, shape (n, n)
@@ -145,9 +146,17 @@ def run_isr(
     segments: Sequence[Segment] = raw.segments
     if further.linearity or further.crosstalk or further.deferred_charge:
         levels = {name: fit.level + np.float32(pedestals[name]) for name, fit in fits.items()}
-        gains = {segment.name: detector.amplifier(segment.name).gain for segment in segments}
+        amplifiers = [detector.amplifier(segment.name) for segment in segments]
         segments = correct_segments(
-            segments, levels, further.linearity, further.crosstalk, further.deferred_charge, gains
+            segments,
+            levels,
+            further.linearity,
+            further.crosstalk,
+            further.deferred_charge,
+            gains={one.name: one.gain for one in amplifiers},
+            saturation={
+                one.name: options.saturation_margin * one.saturation / one.gain for one in amplifiers
+            },
         )
 
     def reduce_one(segment: Segment) -> tuple[str, float, int, int]:

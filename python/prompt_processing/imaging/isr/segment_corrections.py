@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from prompt_processing.instruments.raw_frame import Segment
 
 from .deferred_charge import DeferredCharge, restore_deferred_charge
-
-Linearity = Mapping[str, tuple[float, float]]
-"""Quadratic and cubic coefficient by amplifier: ``true = adu + quadratic * adu^2 + cubic * adu^3``."""
+from .linearity import Linearity
 
 Crosstalk = Mapping[tuple[str, str], float]
 """Ratio of the victim's signal to the aggressor's, by both amplifiers' names."""
@@ -26,6 +24,7 @@ def correct_segments(
     crosstalk: Crosstalk,
     deferred_charge: Mapping[str, DeferredCharge] | None = None,
     gains: Mapping[str, float] | None = None,
+    saturation: Mapping[str, float] | None = None,
 ) -> tuple[Segment, ...]:
     """Remove crosstalk, then make the signals linear, then put deferred charge back.
 
@@ -39,6 +38,9 @@ def correct_segments(
         Corrections by amplifier; amplifiers without one are unchanged.
     gains
         Electrons per ADU by amplifier, for those with deferred charge.
+    saturation
+        Signal, ADU, from which a pixel is saturated, by amplifier; no correction of linearity lowers such a
+        pixel, so that it stays saturated.
 
     Returns
     -------
@@ -63,8 +65,9 @@ def correct_segments(
             for ratio, other in shares:
                 signal -= np.float32(ratio) * other
         if segment.name in linearity:
-            quadratic, cubic = (np.float32(value) for value in linearity[segment.name])
-            signal = signal * (np.float32(1) + signal * (quadratic + cubic * signal))
+            linear = linearity[segment.name].correct(signal)
+            full = np.inf if saturation is None else saturation[segment.name]
+            signal = np.where(signal >= full, np.maximum(signal, linear), linear)
         if deferred_charge and gains and segment.name in deferred_charge:
             electrons = signal * np.float32(gains[segment.name])
             restore_deferred_charge(electrons, deferred_charge[segment.name])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from prompt_processing.images import Exposure
+from prompt_processing.images import Exposure, Mask
 from prompt_processing.imaging.errors import UnusableCalibrationError
 from prompt_processing.imaging.isr.brighter_fatter import correct_brighter_fatter
 from prompt_processing.imaging.isr.deferred_charge import (
@@ -14,6 +16,7 @@ from prompt_processing.imaging.isr.deferred_charge import (
     restore_deferred_charge,
 )
 from prompt_processing.imaging.isr.isr import FurtherCalibrations, IsrOptions, run_isr
+from prompt_processing.imaging.isr.linearity import AmplifierLinearity, LookupTable, Polynomial, Splines
 from prompt_processing.instruments import Amplifier, Detector, RawFrame, Segment
 
 OPTIONS = IsrOptions(cosmic_rays=None, saturation_growth=0)
@@ -51,13 +54,57 @@ def test_crosstalk_and_curvature_are_undone_in_that_order() -> None:
     # The inverse of true = adu + q adu^2.
     bent = {name: (np.sqrt(1 + 4 * quadratic * s) - 1) / (2 * quadratic) for name, s in true.items()}
     bent["B"] = bent["B"] + 1e-3 * bent["A"]
-    further = FurtherCalibrations({"A": (quadratic, 0.0), "B": (quadratic, 0.0)}, {("B", "A"): 1e-3})
+    further = FurtherCalibrations(dict.fromkeys("AB", Polynomial((quadratic, 0.0))), {("B", "A"): 1e-3})
     detector = two_amplifiers()
     image = run_isr(raw_of(bent, detector), detector, options=OPTIONS, further=further)
     np.testing.assert_allclose(image.image, oriented(true), atol=4)
     assert image.metadata["LSST ISR LINEARITY APPLIED"] is True
     assert image.metadata["LSST ISR CROSSTALK APPLIED"] is True
     assert image.metadata["LSST ISR FRINGE APPLIED"] is False
+
+
+@pytest.mark.parametrize(
+    ("correction", "added"),
+    [
+        # Each evaluated by hand.
+        (Polynomial((1e-6, -2e-12)), [0.0, 98.0, 2.4e4]),
+        (Splines([(np.array([0.0, 1e4, 3e4]), np.array([0.0, -50.0, -150.0]))]), [0.0, 50.0, 150.0]),
+        (LookupTable(np.array([0.0, 3.0, 7.0]), 0.5), [0.0, 7.0, 7.0]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_forms_of_linearity(correction: AmplifierLinearity, added: list[float]) -> None:
+    signal = np.array([0.0, 1e4, 2e5], np.float32)
+    np.testing.assert_allclose(correction.correct(signal) - signal, added, atol=0.02)
+
+
+def test_the_second_spline_corrects_what_the_first_leaves() -> None:
+    line = np.array([0.0, 1e3, 2e3])
+    both = Splines([(line, line / 2), (line, line / 10)])
+    np.testing.assert_allclose(both.correct(np.array([1e3], np.float32)), [450.0])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Polynomial((np.nan,)),
+        lambda: Splines([(np.array([0.0, 0.0]), np.zeros(2))]),
+        lambda: Splines([(np.array([0.0, np.inf]), np.zeros(2))]),
+        lambda: LookupTable(np.array([]), 0.0),
+    ],
+)
+def test_unusable_linearity_is_refused(make: Callable[[], AmplifierLinearity]) -> None:
+    with pytest.raises(UnusableCalibrationError, match="linearity"):
+        make()
+
+
+def test_saturated_pixels_stay_saturated_when_the_signal_is_lowered() -> None:
+    detector = two_amplifiers()
+    signals = {name: np.full((ROWS, COLUMNS), 1000.0) for name in "AB"}
+    signals["A"][5, 5] = 100_000
+    further = FurtherCalibrations(dict.fromkeys("AB", Polynomial((-1e-6,))))
+    image = run_isr(raw_of(signals, detector), detector, options=OPTIONS, further=further)
+    assert image.mask[5, 5] & int(Mask.SAT)
 
 
 def test_without_overscan_the_level_of_the_bias_counts() -> None:
@@ -69,7 +116,7 @@ def test_without_overscan_the_level_of_the_bias_counts() -> None:
     bent = {name: (np.sqrt(1 + 4 * quadratic * s) - 1) / (2 * quadratic) for name, s in true.items()}
     bias = Exposure.blank((ROWS, 2 * COLUMNS), metadata={"BUNIT": "adu"})
     bias.image[:] = 900.0
-    further = FurtherCalibrations({"A": (quadratic, 0.0), "B": (quadratic, 0.0)})
+    further = FurtherCalibrations(dict.fromkeys("AB", Polynomial((quadratic, 0.0))))
     image = run_isr(raw_of(bent, detector), detector, bias=bias, options=OPTIONS, further=further)
     np.testing.assert_allclose(image.image, oriented(true), atol=4)
     saturated = run_isr(raw_of(true, detector), detector, bias=bias, options=OPTIONS)
