@@ -7,12 +7,25 @@ Attributes have the names of the observatory's event schema.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import IntEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 
 from prompt_processing.domain.clock import tai_to_utc
 from prompt_processing.domain.errors import InvalidVisitError, MalformedMessageError
@@ -50,7 +63,15 @@ def _blank_if_null(value: Any) -> Any:
     return "" if value is None else value
 
 
+def _default_if_null(value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    # What no step needs stops no visit. Python and Avro write an unknown number as NaN.
+    is_unknown = value is None or (isinstance(value, float) and math.isnan(value))
+    return validate({"dome": Dome.EITHER}.get(info.field_name or "", 0) if is_unknown else value)
+
+
 OptionalText = Annotated[str, BeforeValidator(_blank_if_null)]
+
+_Unneeded = WrapValidator(_default_if_null)
 
 UnixSeconds = Annotated[FiniteFloat, Field(ge=0, lt=2.5e11)]
 """A time that Python's calendar can represent: until the year 9892."""
@@ -71,7 +92,7 @@ class NextVisit(BaseModel):
 
     salIndex: int
     """Script queue; it also names a test group of detectors."""
-    scriptSalIndex: int = 0
+    scriptSalIndex: Annotated[int, _Unneeded] = 0
     """Script that takes the visit."""
     groupId: str = Field(min_length=1)
     """The observatory's id of the visit, the Butler's ``group``."""
@@ -79,7 +100,7 @@ class NextVisit(BaseModel):
     """Coordinate system of ``position``."""
     position: tuple[FiniteFloat, FiniteFloat] | None = None
     """Right ascension and declination if ``coordinateSystem`` is ICRS."""
-    startTime: UnixSeconds = 0.0
+    startTime: Annotated[UnixSeconds, _Unneeded] = 0.0
     """Expected start of the first exposure, TAI."""
     rotationSystem: RotationSystem
     """Reference of ``cameraAngle``."""
@@ -87,20 +108,35 @@ class NextVisit(BaseModel):
     """Angle of the camera; on the sky, the angle of focal-plane +Y, east of north."""
     filters: OptionalText = ""
     """Physical filter; may be empty."""
-    dome: Dome = Dome.EITHER
+    dome: Annotated[Dome, _Unneeded] = Dome.EITHER
     """State of the dome."""
     duration: FiniteFloat = Field(ge=0)
     """Seconds that the script takes; not the exposure time."""
-    nimages: int = Field(ge=0)
+    nimages: Annotated[int, Field(ge=0), _Unneeded]
     """Number of snaps; 0 if not known in advance."""
     instrument: OptionalText = ""
     """Short name of the instrument; empty if the script observes nothing."""
     survey: OptionalText = ""
     """Short name of the survey."""
-    totalCheckpoints: int = 0
+    totalCheckpoints: Annotated[int, _Unneeded] = 0
     """Checkpoints of the script."""
     private_sndStamp: UnixSeconds
     """Time at which the summit published the message, TAI."""
+
+    @field_validator("position", "cameraAngle", mode="wrap")
+    @classmethod
+    def _not_without_its_system(
+        cls, value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        """Accept any value, such as NaN, that its coordinate or rotation system declares to be none."""
+        try:
+            return validate(value)
+        except ValidationError:
+            if info.field_name == "position" and info.data.get("coordinateSystem") is CoordinateSystem.NONE:
+                return None
+            if info.field_name == "cameraAngle" and info.data.get("rotationSystem") is RotationSystem.NONE:
+                return 0.0
+            raise
 
     @classmethod
     def parse(cls, data: object) -> Self:
@@ -236,11 +272,13 @@ class FannedOutVisit(NextVisit):
         Returns
         -------
         entry : `dict` [`str`, `str`]
-            Fields as strings; an unknown position is omitted.
+            Fields as strings. Without a coordinate system, the position is zero, because readers expect one.
         """
+        fields = self.model_dump(mode="json", exclude_none=True)
+        if self.coordinateSystem is CoordinateSystem.NONE:
+            fields.setdefault("position", [0.0, 0.0])
         return {
-            name: value if isinstance(value, str) else json.dumps(value)
-            for name, value in self.model_dump(mode="json", exclude_none=True).items()
+            name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()
         }
 
     @classmethod
@@ -264,10 +302,12 @@ class FannedOutVisit(NextVisit):
         """
         try:
             fields: dict[str, Any] = {_text(name): _text(value) for name, value in entry.items()}
-            if "position" in fields:
-                fields["position"] = parse_json(fields["position"])
         except ValueError as error:
             raise MalformedMessageError(f"The stream entry cannot be read: {error}") from error
+        if "position" in fields:
+            # Whether a position is necessary is decided with the other fields.
+            with suppress(ValueError):
+                fields["position"] = parse_json(fields["position"])
         return cls.parse(fields)
 
 

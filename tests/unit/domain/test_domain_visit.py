@@ -6,7 +6,7 @@ import pytest
 
 from prompt_processing.domain.clock import utc_to_tai
 from prompt_processing.domain.errors import InvalidVisitError, MalformedMessageError
-from prompt_processing.domain.visit import CoordinateSystem, FannedOutVisit, NextVisit, RotationSystem
+from prompt_processing.domain.visit import CoordinateSystem, Dome, FannedOutVisit, NextVisit, RotationSystem
 
 MESSAGE = {
     "salIndex": 2,
@@ -127,8 +127,9 @@ def test_a_stream_entry_holds_strings_and_comes_back():
 
 
 def test_a_stream_entry_without_a_position_comes_back():
-    nowhere = visit(coordinateSystem=1, position=None)
-    assert FannedOutVisit.from_stream_entry(nowhere.to_stream_entry()) == nowhere
+    back = FannedOutVisit.from_stream_entry(visit(coordinateSystem=1, position=None).to_stream_entry())
+    assert back == visit(coordinateSystem=1, position=(0.0, 0.0))
+    assert back.ra is None
 
 
 @pytest.mark.parametrize("broken", [{"position": "[1,"}, {"detector": "x"}, {b"groupId": b"\xff"}])
@@ -169,3 +170,28 @@ def test_what_a_message_leaves_out_is_unknown():
     )
     assert (announced.startTime, announced.cameraAngle, announced.scriptSalIndex) == (0.0, 0.0, 0)
     assert (announced.filters, announced.survey, announced.position) == ("", "", None)
+
+
+@pytest.mark.parametrize("field", ["scriptSalIndex", "startTime", "dome", "nimages", "totalCheckpoints"])
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_what_no_step_needs_may_be_unknown(field, value):
+    assert getattr(NextVisit.parse({**MESSAGE, field: value}), field) in (0, Dome.EITHER)
+
+
+@pytest.mark.parametrize("position", [None, [float("nan")] * 2, [], "[nan, nan]"])
+def test_without_a_coordinate_system_any_position_will_do(position):
+    nowhere = {"coordinateSystem": 1, "position": position, "rotationSystem": 1, "cameraAngle": float("nan")}
+    visit = FannedOutVisit.parse({**MESSAGE, **nowhere, "detector": 3})
+    assert (visit.position, visit.rotation) == (None, None)
+    visit.require_usable()
+    # Their worker needs a position in its stream, and their fan-out writes lists as Python does.
+    entry = visit.to_stream_entry()
+    assert entry["position"] == "[0.0, 0.0]"
+    assert FannedOutVisit.from_stream_entry({**entry, "position": str(position)}).position is None
+
+
+def test_a_position_must_be_one_where_the_system_needs_it():
+    with pytest.raises(MalformedMessageError, match="position"):
+        NextVisit.parse({**MESSAGE, "coordinateSystem": 2, "position": [float("nan")] * 2})
+    with pytest.raises(MalformedMessageError, match="cameraAngle"):
+        NextVisit.parse({**MESSAGE, "rotationSystem": 2, "cameraAngle": None})
