@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
 
-from environments import RefusedError, blocks, run_notebook, uv, write_kernel
+from environments import run_notebook, uv, write_kernel
+from package_lists import RefusedError, blocks
 
 __all__ = ["Outcome", "Trial", "smallest"]
 
@@ -39,6 +40,9 @@ class Trial:
     """
 
     def __init__(self, old: Path, new: Path, folder: Path) -> None:
+        for path in (old, new):
+            if path.suffix == ".conda":
+                raise RefusedError(f"{path.name} lists packages of conda: trials need lists of PyPI (.txt).")
         self._old, self._new = blocks(old), blocks(new)
         self._list = folder / "trial.txt"
         self._share = folder / "jupyter"

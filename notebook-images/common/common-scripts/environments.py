@@ -1,7 +1,7 @@
 """Environments of the notebook images: their lists of packages, frozen or floating, installed by uv.
 
-The scripts beside this file are thin; everything that they share is here. Only PyYAML is needed, and only for
-``*.yml``. Variables:
+The scripts beside this file are thin; everything that they share is here, in
+``package_lists.py`` and in ``conda.py``. Only PyYAML is needed, and only for ``*.yml``. Variables:
 
 ``ENVIRONMENTS_DIR``
     Folder of the environments, ``/opt/environments`` by default: ``<env>/*.yml``, ``*.pip``, ``*.conda``,
@@ -10,6 +10,8 @@ The scripts beside this file are thin; everything that they share is here. Only 
     1 (default): install exactly ``<env>-frozen.txt``. 0: resolve the lists again.
 ``FLOAT_DATE``
     With ``USE_FROZEN=0``: ignore what was published after this date, so that the resolution is repeatable.
+``CONDA_CHANNELS``
+    Channels of conda, separated by blanks, where no ``*.yml`` names one.
 ``COMMON_ENV_DIR``
     Lists that ``install-common`` adds, ``/opt/common-env`` by default.
 """
@@ -28,16 +30,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["Environment", "RefusedError", "blocks", "main", "run_notebook", "sha256_of", "use_frozen", "uv"]
+import conda
+from package_lists import PackageList, RefusedError, blocks, pinned, read_list
+
+__all__ = ["Environment", "environments_dir", "main", "run_notebook", "use_frozen", "uv", "write_kernel"]
 
 LAYERS = "layers.json"
 """In ``venv``: the lists that were added, in order."""
-
-_REQUIREMENT = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
-
-
-class RefusedError(Exception):
-    """Something cannot be done; the message says what and what to do."""
+RESOLVED = "resolved.txt"
+"""In ``venv``: the packages that the lists were resolved to, with hashes."""
+_CELL_SECONDS = 1800
+"""A cell that runs longer fails: a test that waits for ever has no name."""
 
 
 def environments_dir() -> Path:
@@ -51,38 +54,6 @@ def use_frozen() -> bool:
     if value not in ("0", "1"):
         raise RefusedError(f"USE_FROZEN is {value!r}: it is 1 (frozen lists) or 0 (resolve again).")
     return value == "1"
-
-
-def normalised(name: str) -> str:
-    """Return a package's name as indices compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def pinned(path: Path) -> dict[str, str]:
-    """Return the versions of a frozen list, by package."""
-    found = (_REQUIREMENT.match(line) for line in path.read_text(encoding="utf-8").splitlines())
-    return {normalised(match[1]): match[2].rstrip("\\").strip() for match in found if match}
-
-
-def blocks(path: Path) -> dict[str, str]:
-    """Return the entries of a frozen list with their hashes, by package."""
-    found: dict[str, str] = {}
-    name = ""
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if match := _REQUIREMENT.match(line):
-            name = normalised(match[1])
-            found[name] = line
-        elif name and line.startswith(" "):
-            found[name] += line
-    return found
-
-
-def sha256_of(*lists: Path) -> dict[str, list[str]]:
-    """Return the hashes in the first frozen list that exists, by package; none if there is no list."""
-    for path in lists:
-        if path.exists():
-            return {name: re.findall(r"sha256:([0-9a-f]{64})", text) for name, text in blocks(path).items()}
-    return {}
 
 
 class Environment:
@@ -104,6 +75,7 @@ class Environment:
         self.venv = self.folder / "venv"
         self.frozen = self.folder / f"{name}-frozen.txt"
         self.frozen_yml = self.folder / f"{name}-frozen.yml"
+        self.frozen_conda = self.folder / f"{name}-frozen.conda"
 
     @property
     def python(self) -> Path:
@@ -122,66 +94,81 @@ class Environment:
 
         A frozen environment is complete afterwards.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         if use_frozen() and not self.frozen.exists():
             raise RefusedError(
                 f"{self.name} has no {self.frozen.name}: build it once with USE_FROZEN=0, which writes it."
             )
-        if self.venv.exists():
-            shutil.rmtree(self.venv)
-        interpreter = os.environ.get("ENVIRONMENT_PYTHON", sys.executable)
-        uv(self.name, "venv", "--quiet", "--python", interpreter, str(self.venv))
+        layers = [read_list(spec)] if spec is not None and not use_frozen() else []
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if use_frozen() and self.frozen_conda.exists():
+            self._with_conda(conda.create_from, self.frozen_conda)
+        else:
+            self._create_empty()
         self._write_layers([])
         if use_frozen():
-            uv(self.name, "pip", "sync", *self._target(), "--require-hashes", str(self.frozen))
-        elif spec is not None:
-            self.update([spec])
+            self._install_hashed(self.frozen)
+        elif layers:
+            self._install(layers)
         self.install_kernel()
 
     def update(self, specs: Sequence[Path]) -> None:
         """Add lists of packages, resolved together with those that were added before.
 
-        A frozen environment has everything already: nothing happens.
+        A list that was added before is replaced. A frozen environment has everything already.
         """
         self.require()
         if use_frozen():
             return
-        layers = self._layers()
-        for spec in specs:
-            if not spec.is_file():
-                raise RefusedError(f"{spec} does not exist.")
-            layers.append({"file": spec.name, "requirements": requirements_of(spec)})
-        self._write_layers(layers)
-        self._install(layers)
+        added = {layer.file: layer for layer in (*self._layers(), *map(read_list, specs))}
+        self._install(list(added.values()))
 
     def clone_of(self, other: Environment) -> None:
         """Make the environment with the packages of another one, to which further lists are added."""
-        other.require()
         if use_frozen():
             self.create()
             return
-        self.create()
+        other.require()
+        if other.name == self.name:
+            raise RefusedError(f"{self.name} cannot be a clone of itself: give the clone another name.")
         layers = other._layers()
-        self._write_layers(layers)
-        self._install(layers)
+        if not layers and not other.is_resolved() and other.frozen.exists():
+            # A frozen environment keeps no lists: its versions are one.
+            versions = pinned(other.frozen)
+            wanted = tuple(f"{name}=={version}" for name, version in sorted(versions.items()))
+            layers = [PackageList(other.frozen.name, wanted)]
+        self.create()
+        if layers:
+            self._install(layers)
 
     def freeze(self) -> None:
         """Write what is installed: a list with hashes, and a specification that people read."""
         self.require()
-        resolved = self.venv / "resolved.txt"
-        if not resolved.exists():
+        if not self.is_resolved():
             raise RefusedError(f"{self.name} was not resolved: create and update it with USE_FROZEN=0.")
-        shutil.copyfile(resolved, self.frozen)
+        shutil.copyfile(self.venv / RESOLVED, self.frozen)
         versions = pinned(self.frozen)
         date = os.environ.get("FLOAT_DATE") or datetime.now(UTC).date().isoformat()
-        lines = [
-            f"# Frozen {date}; {self.frozen.name} has the hashes.",
-            f"name: {self.name}",
-            "dependencies:",
-        ]
-        lines += [f"  - python={self._python_version()}", "  - pip:"]
-        lines += [f"      - {name}=={version}" for name, version in sorted(versions.items())]
+        lines = [f"# Frozen {date}; {self.frozen.name} has the hashes.", f"name: {self.name}"]
+        self.frozen_conda.unlink(missing_ok=True)
+        if of_conda := conda.installed(self.venv):
+            self.frozen_conda.write_text(conda.explicit_list(self.venv), encoding="utf-8")
+            channels = dict.fromkeys(channel for layer in self._layers() for channel in layer.channels)
+            lines += [
+                "channels:",
+                *(f"  - {one}" for one in channels or _default_channels()),
+                "dependencies:",
+            ]
+            lines += [f"  - {one['name']}={one['version']}={one['build']}" for one in of_conda]
+        else:
+            lines += ["dependencies:", f"  - python={self._python_version()}"]
+        if versions:
+            lines += ["  - pip:"]
+            lines += [f"      - {name}=={version}" for name, version in sorted(versions.items())]
         self.frozen_yml.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def is_resolved(self) -> bool:
+        """Return whether its lists were resolved here; a frozen environment only installs."""
+        return (self.venv / RESOLVED).exists()
 
     def install_kernel(self) -> None:
         """Make the environment a kernel, if it has ipykernel."""
@@ -202,35 +189,76 @@ class Environment:
         lines = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
         return [line for line in lines if line]
 
-    def _install(self, layers: Sequence[dict[str, object]]) -> None:
-        wanted = self.venv / "requirements.in"
-        lines = [
-            line
-            for layer in layers
-            for line in (f"# {layer['file']}", *(str(one) for one in layer["requirements"]))  # type: ignore[attr-defined]
-        ]
-        wanted.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        resolved = self.venv / "resolved.txt"
+    def _create_empty(self) -> None:
+        shutil.rmtree(self.venv, ignore_errors=True)
+        interpreter = os.environ.get("ENVIRONMENT_PYTHON", sys.executable)
+        uv(self.name, "venv", "--quiet", "--python", interpreter, str(self.venv))
+
+    def _with_conda(self, action: Callable[..., None], *arguments: object) -> None:
+        try:
+            action(self.venv, *arguments)
+        except conda.CondaError as error:
+            raise RefusedError(f"{self.name}: {error}") from error
+
+    def _install(self, layers: Sequence[PackageList]) -> None:
+        """Resolve lists together and install what they need; the lists are kept if that succeeds."""
         dated = os.environ.get("FLOAT_DATE")
         newest = ["--exclude-newer", dated] if dated else []
+        of_conda = [layer for layer in layers if layer.conda]
+        if of_conda:
+            names = ", ".join(layer.name for layer in of_conda)
+            if dated:
+                raise RefusedError(
+                    f"{self.name}: FLOAT_DATE is {dated}, but {names} lists packages of conda, which have no "
+                    "dates: build without it, or name packages of PyPI."
+                )
+            channels = list(dict.fromkeys(one for layer in layers for one in layer.channels))
+            packages = [one for layer in of_conda for one in layer.conda]
+            try:
+                self._with_conda(conda.create, channels or _default_channels(), packages)
+            except RefusedError as error:
+                raise RefusedError(f"{error} ({names})") from error
+        lines = [line for layer in layers for line in (f"# {layer.name}", *layer.pip)]
+        wanted = self.venv / "requirements.in"
+        wanted.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if of_conda:
+            newest += self._held_by_conda()
+        resolved = self.venv / f"{RESOLVED}.new"
         uv(
             self.name,
             *("pip", "compile", "--quiet", "--generate-hashes", "--no-annotate", "--no-header", "--upgrade"),
             *("--python", str(self.python), *newest, str(wanted), "--output-file", str(resolved)),
+            lists=[layer.name for layer in layers],
         )
-        uv(self.name, "pip", "sync", *self._target(), "--require-hashes", str(resolved))
+        self._install_hashed(resolved)
+        resolved.replace(self.venv / RESOLVED)
+        self._write_layers(layers)
         self.install_kernel()
 
-    def _target(self) -> list[str]:
-        return ["--quiet", "--python", str(self.python)]
+    def _held_by_conda(self) -> list[str]:
+        """Return options that leave Python packages of conda as they are."""
+        listed = uv(self.name, "pip", "list", "--quiet", "--format", "json", "--python", str(self.python))
+        held = {one["name"]: one["version"] for one in json.loads(listed)}
+        path = self.venv / "held.txt"
+        path.write_text("".join(f"{name}=={version}\n" for name, version in held.items()), encoding="utf-8")
+        return ["--constraint", str(path), *(word for name in held for word in ("--no-emit-package", name))]
 
-    def _layers(self) -> list[dict[str, object]]:
+    def _install_hashed(self, listed: Path) -> None:
+        target = ["--quiet", "--python", str(self.python), "--require-hashes"]
+        if not conda.is_prefix(self.venv):
+            uv(self.name, "pip", "sync", *target, str(listed))
+        elif blocks(listed):
+            # `sync` would remove what conda has installed.
+            uv(self.name, "pip", "install", *target, "--no-deps", "--requirement", str(listed))
+
+    def _layers(self) -> list[PackageList]:
         path = self.venv / LAYERS
-        found: list[dict[str, object]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        return found
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        return [PackageList(**{key: _plain(value) for key, value in one.items()}) for one in found]
 
-    def _write_layers(self, layers: list[dict[str, object]]) -> None:
-        (self.venv / LAYERS).write_text(json.dumps(layers, indent=1), encoding="utf-8")
+    def _write_layers(self, layers: Sequence[PackageList]) -> None:
+        content = [vars(layer) for layer in layers]
+        (self.venv / LAYERS).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def _python_version(self) -> str:
         code = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
@@ -264,6 +292,7 @@ def run_notebook(notebook: Path, kernel: str, share: Path) -> str | None:
     path = os.pathsep.join(filter(None, [str(share), os.environ.get("JUPYTER_PATH", "")]))
     with tempfile.TemporaryDirectory() as folder:
         command = ["-m", "papermill", "--kernel", kernel, "--cwd", str(notebook.parent)]
+        command += ["--execution-timeout", str(_CELL_SECONDS)]
         done = subprocess.run(
             [sys.executable, *command, str(notebook), str(Path(folder) / notebook.name)],
             check=False,
@@ -276,48 +305,24 @@ def run_notebook(notebook: Path, kernel: str, share: Path) -> str | None:
     return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
 
 
-def requirements_of(spec: Path) -> list[str]:
-    """Return the packages that a list names for pip; refuse packages of conda where it is missing."""
-    if spec.suffix == ".pip":
-        lines = (line.strip() for line in spec.read_text(encoding="utf-8").splitlines())
-        return [line for line in lines if line and not line.startswith("#")]
-    if spec.suffix == ".conda":
-        _refuse_conda(spec, "lists packages of conda")
-    if spec.suffix in (".yml", ".yaml"):
-        return _requirements_of_yml(spec)
-    raise RefusedError(f"{spec.name} is neither .yml, .pip nor .conda.")
+def _plain(value: str | list[str]) -> str | tuple[str, ...]:
+    return tuple(value) if isinstance(value, list) else value
 
 
-def _requirements_of_yml(spec: Path) -> list[str]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(spec.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise RefusedError(f"{spec.name} is not YAML: {error}") from error
-    packages: list[str] = []
-    for entry in content.get("dependencies") or []:
-        if isinstance(entry, dict):
-            packages += [str(one) for one in entry.get("pip") or []]
-        elif not re.fullmatch(r"(python|pip)\b.*", str(entry)):
-            _refuse_conda(spec, f"needs {entry!r} of conda")
-    return packages
+def _default_channels() -> list[str]:
+    return os.environ.get("CONDA_CHANNELS", "").split()
 
 
-def _refuse_conda(spec: Path, why: str) -> NoReturn:
-    raise RefusedError(
-        f"{spec.name} {why}. Conda's packages need micromamba and a channel, which this image does not have: "
-        f"name packages of PyPI, in a .pip file or under `pip:`."
-    )
-
-
-def uv(environment: str, *arguments: str) -> None:
-    """Run uv; its message is that of the failure."""
+def uv(environment: str, *arguments: str, lists: Sequence[str] = ()) -> str:
+    """Run uv, and return what it prints; the message of a failure names the environment and its lists."""
     if shutil.which("uv") is None:
         raise RefusedError("uv is missing: install it, or use the image, which has it.")
     done = subprocess.run(["uv", *arguments], check=False, capture_output=True, text=True)
     if done.returncode:
-        raise RefusedError(f"{environment}: uv {arguments[0]} {arguments[1]} failed.\n{done.stderr.strip()}")
+        of = f" ({', '.join(lists)})" if lists else ""
+        what = " ".join(arguments[: 2 if arguments[0] == "pip" else 1])
+        raise RefusedError(f"{environment}: uv {what} failed{of}.\n{done.stderr.strip()}")
+    return done.stdout
 
 
 def main(action: Callable[[Sequence[str]], int | None]) -> NoReturn:

@@ -64,3 +64,15 @@ def test_part_that_cannot_be_installed_is_not_blamed(bisection: ModuleType) -> N
 
     found = bisection.smallest(["a", "core", "b", "c", "plugin"], outcome)
     assert sorted(found) == ["core", "plugin"]
+
+
+def test_notebook_that_never_ran_is_not_blamed_on_a_package(bisection: ModuleType) -> None:
+    class Trial(bisection.Trial):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            pass
+
+        def error(self, notebook: Path, changes: Sequence[str]) -> str | None:
+            return "AssertionError: never"
+
+    with pytest.raises(bisection.RefusedError, match=r"a\.ipynb fails with the old packages, too: .* never"):
+        Trial().cause(Path("a.ipynb"))

@@ -3,117 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import sysconfig
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
-import nbformat
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-
-ROOT = Path(__file__).parents[3] / "notebook-images"
-SCRIPTS = ROOT / "common" / "common-scripts"
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-# uv is installed beside the interpreter, whether or not its environment is activated.
-PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-
-
-def write_wheel(
-    index: Path, name: str, version: str, code: str = "", needs: str = "", path: str = ""
-) -> None:
-    """Write a wheel of one module; `path` is a folder that it adds to the search path."""
-    info = f"{name}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-    metadata += f"Requires-Dist: {needs}\n" if needs else ""
-    with zipfile.ZipFile(index / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-        files = {
-            f"{name}.py": code,
-            f"{info}/METADATA": metadata,
-            f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        }
-        if path:
-            files[f"{name}.pth"] = path + "\n"
-        for file, content in files.items():
-            wheel.writestr(zipfile.ZipInfo(file), content)
-        wheel.writestr(f"{info}/RECORD", "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"]))
-
-
-def write_uv_settings(index: Path) -> Path:
-    """Let uv know this index only."""
-    path = index / "uv.toml"
-    path.write_text(f"no-index = true\nfind-links = ['{index}']\n")
-    return path
-
-
-@pytest.fixture
-def index(tmp_path: Path) -> Path:
-    folder = tmp_path / "index"
-    folder.mkdir()
-    write_wheel(folder, "heron", "1.0", "colour = 'grey'")
-    write_wheel(folder, "heron", "2.0", "colour = 'white'")
-    write_wheel(folder, "marsh", "1.0", "import heron", needs="heron<2")
-    write_wheel(folder, "pond", "1.0", "import missing_reed")
-    # The kernel of the interpreter that runs the test.
-    write_wheel(folder, "hostkernel", "1.0", path=sysconfig.get_path("purelib"))
-    return folder
-
-
-@pytest.fixture
-def environments(tmp_path: Path) -> Path:
-    folder = tmp_path / "environments"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def run(tmp_path: Path, index: Path, environments: Path) -> Run:
-    def run_script(
-        script: str, *arguments: str | Path, status: int = 0, **variables: str
-    ) -> subprocess.CompletedProcess[str]:
-        environment = {
-            **os.environ,
-            "PATH": PATH,
-            "ENVIRONMENTS_DIR": str(environments),
-            "ENVIRONMENT_PYTHON": sys.executable,
-            "UV_CONFIG_FILE": str(write_uv_settings(index)),
-            "UV_CACHE_DIR": str(tmp_path / "cache"),
-            "HOME": str(tmp_path / "home"),
-            "USE_FROZEN": "0",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        done = subprocess.run(
-            [sys.executable, str(SCRIPTS / script), *map(str, arguments)],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**environment, **variables},
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        return done
-
-    return run_script
-
-
-def write_list(folder: Path, name: str, *lines: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_text("".join(f"{line}\n" for line in lines))
-    return path
-
-
-def write_notebook(path: Path, *cells: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    notebook.metadata["kernelspec"] = {"name": "lake", "display_name": "lake", "language": "python"}
-    nbformat.write(notebook, path)
+from notebook_wheels import DatedIndex, Run, write_list, write_notebook, write_wheel
 
 
 def test_two_frozen_builds_are_identical_whatever_is_published_meanwhile(
@@ -176,7 +72,7 @@ def test_a_conflict_names_the_environment_and_the_packages(run: Run, environment
     refused = run(
         "env-update", "lake", write_list(environments / "lake", "more.pip", "marsh"), status=1
     ).stderr
-    assert refused.startswith("env-update: lake: uv pip compile failed.")
+    assert refused.startswith("env-update: lake: uv pip compile failed (lake.pip, more.pip).")
     assert "heron" in refused
     assert "marsh" in refused
 
@@ -201,79 +97,9 @@ def test_broken_imports_and_failing_notebooks_are_named_and_nothing_is_frozen(
     assert not (environments / "lake" / "lake-frozen.txt").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "lines"),
-    [
-        ("lake.conda", ["cfitsio"]),
-        ("lake.yml", ["channels: [conda-forge]", "dependencies:", "  - cfitsio", "  - pip: [heron]"]),
-    ],
-)
-def test_packages_of_conda_are_refused_with_what_to_do(
-    run: Run, environments: Path, name: str, lines: list[str]
-) -> None:
-    refused = run("env-create", "lake", write_list(environments / "lake", name, *lines), status=1).stderr
-    assert name in refused
-    assert "need micromamba and a channel" in refused
-    assert ".pip file" in refused
-
-
 def test_an_environment_without_frozen_list_says_how_to_make_one(run: Run) -> None:
     refused = run("env-create", "lake", status=1, USE_FROZEN="1").stderr
     assert "build it once with USE_FROZEN=0" in refused
-
-
-def test_a_dated_build_asks_for_nothing_newer(run: Run, environments: Path, tmp_path: Path) -> None:
-    real = shutil.which("uv", path=PATH)
-    recorder = tmp_path / "bin" / "uv"
-    recorder.parent.mkdir()
-    recorder.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nexec {real} "$@"\n')
-    recorder.chmod(0o755)
-    spec = write_list(environments / "lake", "lake.pip", "hostkernel")
-    path = f"{recorder.parent}{os.pathsep}{PATH}"
-    # The index of the test has no dates, hence nothing that is old enough for uv.
-    run("env-create", "lake", FLOAT_DATE="2026-06-01", PATH=path)
-    run("env-update", "lake", spec, PATH=path, FLOAT_DATE="")
-    assert "--exclude-newer" not in (tmp_path / "calls").read_text()
-    (tmp_path / "calls").unlink()
-    subprocess.run(
-        [sys.executable, str(SCRIPTS / "env-update"), "lake", str(spec)],
-        check=False,
-        capture_output=True,
-        env={
-            **os.environ,
-            "ENVIRONMENTS_DIR": str(environments),
-            "USE_FROZEN": "0",
-            "FLOAT_DATE": "2026-06-01",
-            "PATH": path,
-            "UV_CONFIG_FILE": str(tmp_path / "index" / "uv.toml"),
-        },
-    )
-    assert "--exclude-newer 2026-06-01" in (tmp_path / "calls").read_text()
-
-
-def test_an_overlay_survives_a_new_image_and_keeps_the_images_versions(
-    run: Run, environments: Path, tmp_path: Path, index: Path
-) -> None:
-    write_wheel(index, "own", "1.0", "import heron", needs="heron")
-    run("env-create", "lake", write_list(environments / "lake", "lake.pip", "heron<2"))
-    run("overlay", "create", "birds", "lake", "own")
-    python = tmp_path / "home" / ".environment-overlays" / "birds" / "venv" / "bin" / "python"
-    code = "import own, heron; print(heron.colour)"
-    assert subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout == "grey\n"
-    kernel = tmp_path / "home/.local/share/jupyter/kernels/mine-birds/kernel.json"
-    assert json.loads(kernel.read_text())["display_name"] == "mine: birds"
-    # Another image has another heron.
-    run("env-create", "lake", write_list(environments / "lake", "lake.pip", "heron"))
-    assert "overlay rebuild" in run("overlay", "list").stdout
-    run("overlay", "rebuild")
-    assert run("overlay", "list").stdout == "birds on lake: own\n"
-    assert (
-        subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout == "white\n"
-    )
-    assert "environment of the image" in run("overlay", "create", "lake", "lake", status=1).stderr
-    run("overlay", "remove", "birds")
-    assert run("overlay", "list").stdout == ""
-    assert not kernel.exists()
 
 
 def test_a_clone_has_the_packages_of_its_base_and_more(run: Run, environments: Path) -> None:
@@ -302,26 +128,119 @@ def test_bill_of_materials_names_every_package_with_its_hashes(run: Run, environ
     assert run("dump-sbom", **variables).stdout == text
 
 
-def freeze(run: Run, environments: Path, name: str, *requirements: str) -> Path:
-    """Return the frozen list of some requirements."""
-    run("env-create", name, write_list(environments / name, f"{name}.pip", "hostkernel", *requirements))
-    run("env-freeze", name)
-    return environments / name / f"{name}-frozen.txt"
+def test_two_builds_of_one_date_are_identical(run: Run, environments: Path, index: Path) -> None:
+    with DatedIndex(index) as dated:
+        dated.publish("heron-1.0", "2026-05-30")
+        dated.publish("heron-2.0", "2026-06-02")
+        spec = write_list(environments / "lake" / "lists", "birds.pip", "heron")
+        found = []
+        for _ in range(2):
+            run("env-create", "lake", FLOAT_DATE="2026-06-01", UV_CONFIG_FILE=str(dated.settings))
+            run("env-update", "lake", spec, FLOAT_DATE="2026-06-01", UV_CONFIG_FILE=str(dated.settings))
+            run("env-freeze", "lake", FLOAT_DATE="2026-06-01")
+            found.append(
+                [(environments / "lake" / f"lake-frozen.{kind}").read_text() for kind in ("txt", "yml")]
+            )
+            write_wheel(index, "heron", "1.5")
+            dated.publish("heron-1.5", "2026-06-03")
+        assert found[0] == found[1]
+        assert "heron==1.0" in found[0][0]
+        run("env-create", "lake", UV_CONFIG_FILE=str(dated.settings))
+        run("env-update", "lake", spec, UV_CONFIG_FILE=str(dated.settings))
+        assert json.loads(run("dump-versions").stdout)["environments"] == {"lake": {"heron": "2.0"}}
 
 
-def test_change_that_broke_a_notebook_is_found_among_others(
-    run: Run, environments: Path, index: Path, tmp_path: Path
+def test_floating_image_passes_with_an_environment_that_is_always_frozen(
+    run: Run, environments: Path
 ) -> None:
-    for version in ("1.0", "2.0"):
-        write_wheel(index, "bittern", version)
-    old = freeze(run, environments, "old", "bittern<2", "heron<2")
-    new = freeze(run, environments, "new", "bittern", "heron")
-    before, since = tmp_path / "before.ipynb", tmp_path / "since.ipynb"
-    write_notebook(before, "assert 1 == 2, 'never'")
-    write_notebook(since, "import bittern, heron", "assert heron.colour == 'grey', heron.colour")
-    shown = run("env-diff", old, new, since, status=1).stdout
-    assert "bittern rose from 1.0 to 2.0, a new major version.\n" in shown
-    why = "heron rose from 1.0 to 2.0, a new major version: AssertionError: white"
-    assert f"since.ipynb is broken, because {why}\n" in shown
-    refused = run("env-diff", old, new, before, status=1).stderr
-    assert "before.ipynb fails with the old packages, too: AssertionError: never" in refused
+    spec = write_list(environments / "night" / "lists", "night.pip", "heron<2")
+    run("env-create", "night", spec)
+    run("env-freeze", "night")
+    frozen = (environments / "night" / "night-frozen.txt").read_text()
+    run("env-create", "night", USE_FROZEN="1")
+    run("env-create", "lake", write_list(environments / "lake" / "lists", "lake.pip", "heron"))
+    run("test-environments")
+    assert (environments / "night" / "night-frozen.txt").read_text() == frozen
+    assert "heron==2.0" in (environments / "lake" / "lake-frozen.txt").read_text()
+    # Its versions can be the begin of another environment.
+    run("env-clone", "night", "sea")
+    assert json.loads(run("dump-versions").stdout)["environments"]["sea"] == {"heron": "1.0"}
+
+
+def test_list_that_was_corrected_replaces_the_one_that_failed(run: Run, environments: Path) -> None:
+    lists = environments / "lake" / "lists"
+    run("env-create", "lake", write_list(lists, "lake.pip", "heron>=2"))
+    run("env-update", "lake", write_list(lists, "more.pip", "marsh", "hostkernel"), status=1)
+    run("env-update", "lake", write_list(lists, "more.pip", "hostkernel"))
+    run("env-update", "lake", write_list(lists, "lake.pip", "heron<2"))
+    found = json.loads(run("dump-versions").stdout)["environments"]["lake"]
+    assert found == {"heron": "1.0", "hostkernel": "1.0"}
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "expected"),
+    [
+        ("env-create", ["my lake"], "'my lake' is not a name of an environment"),
+        ("env-create", ["../lake"], "'../lake' is not a name of an environment"),
+        ("env-create", ["lake", "nowhere.pip"], "nowhere.pip does not exist"),
+        ("env-clone", ["nowhere", "lake"], "The environment nowhere does not exist: create it"),
+        ("env-update", ["nowhere", "a.pip"], "The environment nowhere does not exist: create it"),
+        ("env-freeze", ["nowhere"], "The environment nowhere does not exist: create it"),
+        ("install-common", ["nowhere"], "nowhere: "),
+        ("test-imports", ["nowhere"], "The environment nowhere does not exist: create it"),
+        ("test-notebooks", ["nowhere"], "The environment nowhere does not exist: create it"),
+        ("env-diff", ["old.txt", "new.txt"], "old.txt does not exist"),
+    ],
+)
+def test_what_is_missing_is_named(
+    run: Run, environments: Path, script: str, words: list[str], expected: str
+) -> None:
+    common = environments.parent / "common"
+    common.mkdir()
+    assert expected in run(script, *words, status=1, COMMON_ENV_DIR=str(common)).stderr
+    assert not [path for path in environments.rglob("*") if path.name != ".gitignore"]
+
+
+def test_network_that_is_away_is_named_with_the_environment(
+    run: Run, environments: Path, index: Path
+) -> None:
+    settings = index / "away.toml"
+    settings.write_text("[[index]]\nurl = 'http://127.0.0.1:9/simple'\ndefault = true\n")
+    run("env-create", "lake")
+    spec = write_list(environments / "lake" / "lists", "birds.pip", "heron")
+    variables = {"UV_CONFIG_FILE": str(settings), "UV_HTTP_RETRIES": "0"}
+    refused = run("env-update", "lake", spec, status=1, **variables).stderr
+    assert refused.startswith("env-update: lake: uv pip compile failed (birds.pip).")
+    assert "127.0.0.1:9" in refused
+
+
+def test_common_lists_that_are_missing_are_named(run: Run, environments: Path) -> None:
+    run("env-create", "lake")
+    common = environments.parent / "common"
+    common.mkdir()
+    refused = run("install-common", "lake", status=1, COMMON_ENV_DIR=str(common)).stderr
+    assert f"lake: {common} has no lists of packages" in refused
+
+
+def test_every_module_and_notebook_is_tried_whatever_is_wrong_with_one(run: Run, environments: Path) -> None:
+    run("env-create", "lake", write_list(environments / "lake" / "lists", "lake.pip", "heron"))
+    tests = environments / "lake" / "tests"
+    write_list(tests, "imports", "os; print('no')", "heron")
+    write_list(tests, "notebooks", "nowhere.ipynb")
+    printed = run("test-environments", status=1).stdout
+    assert "FAILED lake: import os; print('no') \"os; print('no')\" is not the name of a module." in printed
+    assert "ok     lake: import heron" in printed
+    assert "FAILED lake: nowhere.ipynb: " in printed
+
+
+def test_module_whose_import_kills_python_is_named(run: Run, environments: Path, index: Path) -> None:
+    write_wheel(index, "crash", "1.0", "import os; os._exit(11)")
+    run("env-create", "lake", write_list(environments / "lake" / "lists", "lake.pip", "crash"))
+    printed = run("test-imports", "lake", "crash", status=1).stdout
+    assert printed == "FAILED lake: import crash exit status 11\n"
+
+
+def test_equal_versions_with_other_files_differ(run: Run, tmp_path: Path) -> None:
+    old = write_list(tmp_path, "old.txt", "heron==2.0 \\", f"    --hash=sha256:{'0' * 64}")
+    new = write_list(tmp_path, "new.txt", "heron==2.0 \\", f"    --hash=sha256:{'1' * 64}")
+    assert run("env-diff", old, new, status=1).stdout == "heron 2.0 has other files.\n"
