@@ -148,7 +148,10 @@ def _line(difference: Exposure, peak: np.void, fwhm: float) -> _Line | None:
     columns = slice(int(peak["x_min"]), int(peak["x_max"]) + 1)
     sign, plane = (1, Mask.DETECTED) if peak["score"] > 0 else (-1, Mask.DETECTED_NEGATIVE)
     labels, _ = ndimage.label(difference.mask[rows, columns] & int(plane), np.ones((3, 3)))
-    at = labels == labels[int(peak["y"]) - rows.start, int(peak["x"]) - columns.start]
+    if not labels.any():
+        return None
+    # Peaks are centred on the light, which may lie beyond their footprint.
+    at = labels == np.argmax(np.bincount(labels[labels > 0]))
     v, u = np.nonzero(at)
     light = np.fmax(sign * difference.image[rows, columns][at].astype(float), 0)
     if len(light) < 3 or not light.sum() > 0:

@@ -100,3 +100,14 @@ def test_two_sources_close_together_stay_two(star_image, separation, fluxes):
     found = sources[np.argsort(sources["x"])]
     np.testing.assert_allclose(found["x"], [120.3, 120.3 + 0.8 * off], atol=0.5)
     np.testing.assert_allclose(found["y"], [130.2, 130.2 + 0.6 * off], atol=0.5)
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(0, 9), (0, -9), (60, 0)])
+def test_trail_is_found_where_a_peak_is_centred_beyond_its_footprint(star_image, dx, dy):
+    image = star_image(SHAPE, line(140, 130, 60, 0, 100.0), seed=1)
+    peaks = detect_dia_sources(image)
+    assert len(peaks) > 1
+    peaks["x"][0] += dx
+    peaks["y"][0] += dy
+    joined = join_long_trails(image, peaks)
+    assert joined["trail_length"].max() == pytest.approx(60, abs=2)
