@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -15,13 +16,18 @@ import pytest
 ROOT = Path(__file__).parents[3] / "notebook-images"
 
 FAKE_ENGINE = """#!/bin/sh
+[ "$1" = version ] && exit "${DAEMON:-0}"
 echo "$1" >> "$CALLS"
+echo "$(basename "$0") $*" >> "$CALLS.words"
 case "$1" in
-image) echo sha256:$(wc -l < "$IMAGES") ;;
-build) echo built >> "$IMAGES" ;;
+image | inspect) echo sha256:$(wc -l < "$IMAGES") ;;
+from) echo working-container ;;
+build) [ "$2" != "$FAIL" ] || exit 3; echo built >> "$IMAGES" ;;
 run) exit "$TESTS" ;;
+push) [ "$2" != "$UNREACHABLE" ] || exit 4 ;;
 esac
 """
+"""Docker, Podman or Buildah, by the name under which it is called."""
 
 
 @pytest.fixture
@@ -44,7 +50,7 @@ def framework(tmp_path: Path) -> Path:
 
 
 def image(
-    framework: Path, command: str, tests: int = 0, aliases: str = ""
+    framework: Path, command: str, tests: int = 0, aliases: str = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
     folder = framework.parents[1]
     environment = {
@@ -55,10 +61,16 @@ def image(
         "TESTS": str(tests),
         "IMAGE_ALIASES": aliases,
         "CONTAINER_ENGINE": "docker",
+        **variables,
     }
     return subprocess.run(
         [str(framework / command)], check=False, capture_output=True, text=True, env=environment
     )
+
+
+def words(framework: Path) -> list[str]:
+    """Return the engine's calls with their arguments."""
+    return (framework.parents[1] / "calls.words").read_text().splitlines()
 
 
 def calls(framework: Path) -> list[str]:
@@ -107,6 +119,9 @@ def test_nothing_is_pushed_that_failed_or_was_not_tested(framework: Path) -> Non
         "# public key: age1\nAGE-SECRET-KEY-1QQQQ\n",
         "-----BEGIN OPENSSH PRIVATE KEY-----\n",
         "password: ENC[AES256_GCM,data:x]\n",
+        "--extra-index-url https://me:hunter2@pypi.example.org/simple\n",
+        "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n",
+        f"token: ghp_{'a' * 36}\n",
     ],
 )
 def test_no_layer_gets_a_secret(framework: Path, content: str) -> None:
@@ -117,6 +132,127 @@ def test_no_layer_gets_a_secret(framework: Path, content: str) -> None:
     # The engine was asked for nothing, and nothing is left for it.
     assert not (framework.parents[1] / "calls").exists()
     assert not (framework / "build/context").exists()
+
+
+def test_secrets_are_found_by_name_and_in_wheels_and_never_printed(framework: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "context"
+    folder.mkdir()
+    (folder / ".netrc").write_text("nothing\n")
+    (folder / "harmless.yaml").write_text(
+        "url: https://USER:...@example.org, s3://bucket, a@b.org, ${X}:{y}@z\n"
+    )
+    with zipfile.ZipFile(folder / "own.whl", "w") as wheel:
+        wheel.writestr("own/settings.py", f"KEY = '{'AKIA' + 'A' * 16}'")
+    found = subprocess.run([framework / "find-secrets", folder], check=False, capture_output=True, text=True)
+    assert found.returncode == 1
+    assert found.stdout.splitlines() == [".netrc", "own.whl"]
+    assert "AKIA" not in found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman", "buildah"])
+def test_each_engine_is_called_as_it_expects(framework: Path, engine: str) -> None:
+    tools = framework.parents[1] / "tools"
+    (tools / "docker").rename(tools / "engine")
+    (tools / engine).symlink_to("engine")
+    done = image(framework, "image-all", CONTAINER_ENGINE=engine, BUILD_OPTIONS="--isolation chroot")
+    assert done.returncode == 0, done.stderr
+    context = framework / "build/context"
+    repository = "localhost/prompt-notebooks"
+    layers = " --layers" if engine == "buildah" else ""
+    said = words(framework)
+    options = f"{engine} build --isolation chroot{layers} --tag"
+    assert (
+        said[0] == f"{options} localhost/notebook-common:latest --file {context}/common/Dockerfile {context}"
+    )
+    assert said[1].startswith(f"{options} {repository}:latest --file {context}/Dockerfile --build-arg ")
+    assert said[1].endswith(f" {context}")
+    script = said[3 if engine == "buildah" else 2].partition(" sh -c ")
+    if engine == "buildah":
+        assert said[2] == f"buildah from {repository}:latest"
+        expected = (
+            f"buildah run --isolation chroot --volume {framework}/build/frozen:/frozen working-container --"
+        )
+        assert "buildah rm working-container" in said
+        looked = "buildah inspect --type image --format {{.FromImageID}} "
+    else:
+        expected = f"{engine} run --rm --volume {framework}/build/frozen:/frozen {repository}:latest"
+        looked = f"{engine} image inspect --format {{{{.Id}}}} "
+    assert script[0] == expected
+    assert script[2].startswith("/opt/environments/test && ")
+    assert [call for call in said if call.startswith(looked)] == [f"{looked}{repository}:latest"] * 2
+    assert said[-1] == f"{engine} push {repository}:latest"
+
+
+def test_engine_without_a_server_is_passed_over(framework: Path) -> None:
+    tools = framework.parents[1] / "tools"
+    (tools / "docker").write_text("#!/bin/sh\nexit 1\n")
+    (tools / "podman").write_text(FAKE_ENGINE)
+    (tools / "podman").chmod(0o755)
+    assert image(framework, "image-all", CONTAINER_ENGINE="").returncode == 0
+    assert words(framework)[-1].startswith("podman push ")
+    refused = image(framework, "image-all", CONTAINER_ENGINE="nerdctl")
+    assert "CONTAINER_ENGINE is nerdctl, which is not installed" in refused.stderr
+
+
+def test_build_that_fails_leaves_nothing_to_push(framework: Path) -> None:
+    assert image(framework, "image-all").returncode == 0
+    before = calls(framework).count("push")
+    failed = image(framework, "image-all", FAIL="--tag")
+    assert failed.returncode == 3
+    assert calls(framework).count("push") == before
+    assert "has not passed image-test" in image(framework, "image-push").stderr
+
+
+def test_push_that_fails_moves_no_further_tag(framework: Path) -> None:
+    repository = "localhost/prompt-notebooks"
+    failed = image(framework, "image-all", aliases="weekly recommended", UNREACHABLE=f"{repository}:weekly")
+    assert failed.returncode == 4
+    assert f"Pushed {repository}:latest." in failed.stdout
+    assert "weekly." not in failed.stdout
+    assert not [call for call in words(framework) if "recommended" in call]
+
+
+def test_frozen_image_has_the_newest_of_its_commit(framework: Path) -> None:
+    date = "2026-06-01T02:03:04Z"
+    identity = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+    variables = {**os.environ, "GIT_COMMITTER_DATE": date, "GIT_AUTHOR_DATE": date}
+    for command in (["init", "--quiet"], [*identity, "commit", "--quiet", "--allow-empty", "-m", "Begin"]):
+        subprocess.run(["git", "-C", framework.parent, *command], check=True, env=variables)
+    for frozen, asked, expected in (("1", "", date), ("1", "2026-05-01", "2026-05-01"), ("0", "", "")):
+        assert image(framework, "image-build", USE_FROZEN=frozen, FLOAT_DATE=asked).returncode == 0
+        build = words(framework)[-1]
+        assert f"--build-arg USE_FROZEN={frozen} --build-arg FLOAT_DATE={expected} " in build
+
+
+def test_floating_image_that_passes_gives_its_lists_to_the_deployment(framework: Path) -> None:
+    # What the tests in the container leave: lists of environments, that of the night among them.
+    engine = framework.parents[1] / "tools" / "docker"
+    lists = f'for one in base prompt; do echo new > "{framework}/build/frozen/$one-frozen.txt"; done'
+    engine.write_text(FAKE_ENGINE.replace("run) ", f"run) {lists}; "))
+    deployed = framework / "deployments/prompt/environments/base/base-frozen.txt"
+    before = deployed.read_text()
+    assert image(framework, "image-build", USE_FROZEN="0").returncode == 0
+    assert image(framework, "image-test", tests=1, USE_FROZEN="0").returncode == 1
+    assert image(framework, "image-test", USE_FROZEN="1").returncode == 0
+    assert deployed.read_text() == before
+    assert image(framework, "image-test", USE_FROZEN="0").returncode == 0
+    assert deployed.read_text() == "new\n"
+    assert not (framework / "deployments/prompt/environments/prompt/prompt-frozen.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        ({"DEPLOYMENT": "nowhere"}, "DEPLOYMENT is nowhere, but there is no folder"),
+        ({"DEPLOYMENT": "a b"}, "DEPLOYMENT is a b, but there is no folder"),
+        ({"USE_FROZEN": "yes"}, "USE_FROZEN is yes: it is 1 or 0."),
+    ],
+)
+def test_wrong_setting_is_refused_by_name(framework: Path, variables: dict[str, str], reason: str) -> None:
+    refused = image(framework, "image-all", **variables)
+    assert refused.returncode == 1
+    assert reason in refused.stderr
+    assert not (framework.parents[1] / "calls").exists()
 
 
 @pytest.mark.parametrize("environment", ["base", "prompt-analysis", "floating"])
