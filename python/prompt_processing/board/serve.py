@@ -73,7 +73,12 @@ class _Gunicorn(BaseApplication):
 
     def load(self) -> Flask:
         nights = Nights(self._options.database, late_after=self._options.late_after)
-        return make_app(nights, self._options.prefix)
+        app = make_app(nights, self._options.prefix)
+        # Read before the processes are forked, at a restart too: each of them has something to show at once,
+        # and no viewer waits for its first reading. Connections must not be forked.
+        app.test_client().get(f"/{self._options.prefix.strip('/')}/_view".replace("//", "/"))
+        nights.close()
+        return app
 
 
 def serve(options: BoardOptions) -> None:

@@ -12,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from night_messages import START, a_visit, announced, began, ended
 
+from prompt_processing.board import serve
 from prompt_processing.board.app import make_app
 from prompt_processing.board.snapshot import Choice, SnapshotReader
 from prompt_processing.board.view import ELEMENTS
@@ -228,3 +229,39 @@ def test_viewers_do_not_wait_for_the_one_who_reads(nights: Nights, store: NightS
     first = reader.read(Choice())
     with reader._lock:
         assert reader.read(Choice()) is first
+
+
+def test_detectors_of_an_unchanged_visit_are_not_read_again(
+    nights: Nights, store: NightStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_night(store)
+    clock = iter(range(0, 1000, 5))
+    reader = SnapshotReader(nights, monotonic=lambda: next(clock))
+    first = reader.read(Choice())
+    asked: list[object] = []
+    ask = nights.detectors
+
+    def count(group: int | str, **given: Any) -> Any:
+        asked.append(group)
+        return ask(group, **given)
+
+    monkeypatch.setattr(nights, "detectors", count)
+    store.write([ended(a_visit(2, 93))], {})
+    second = reader.read(Choice())
+    assert asked == [second.visits[0].group]
+    assert second.detectors[1] is first.detectors[0]
+    store.write([ended(a_visit(1, 92))], {})
+    assert reader.read(Choice()).detectors[1] != first.detectors[0]
+
+
+def test_a_new_process_has_something_to_show_at_once(
+    database: Path, store: NightStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_night(store)
+    monkeypatch.setattr("prompt_processing.board.snapshot._LEAST_S", float("inf"))
+    board = serve._Gunicorn(serve.BoardOptions(str(database), prefix="/board"))
+    # What is forked.
+    client = board.load().test_client()
+    store.close()
+    database.unlink()
+    assert view(client)["heading"] == "LSSTCam 2026-05-31"
