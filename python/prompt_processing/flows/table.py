@@ -45,6 +45,10 @@ FLOWS = {
     "night-report": FlowEntry(
         f"{_HERE}.night_report:night_report", "Write the report of a night as one HTML page."
     ),
+    "run-notebook": FlowEntry(
+        f"{_HERE}.run_notebook:run_notebook",
+        "Run a notebook with parameters, as an HTML page and as figures for the navigator.",
+    ),
     "night-cube": FlowEntry(
         f"{_HERE}.night_cube:night_cube", "Add a night to the statistics of the sky, with maps and trends."
     ),
