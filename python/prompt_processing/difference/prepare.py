@@ -14,7 +14,7 @@ from prompt_processing.imaging.calibration.defects import fill_pixels, fill_scat
 from prompt_processing.imaging.calibration.detection import Detections
 from prompt_processing.imaging.calibration.measurement import fit_psf
 from prompt_processing.imaging.calibration.patterns import find_pattern
-from prompt_processing.imaging.calibration.pixel_noise import dithered, pixel_noise, quantum
+from prompt_processing.imaging.calibration.pixel_noise import dithered, hides_noise, pixel_noise, quantum
 from prompt_processing.imaging.errors import NumericalError, TooManyCosmicRaysError
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions, find_cosmic_rays
 
@@ -241,7 +241,19 @@ def _subtract_sky(
     noise = pixel_noise((exposure.image if plain is None else plain) - level, ~unusable)
     if not np.isfinite(noise) or noise <= 0:
         noise = sky.noise
-    noise = float(np.sqrt(max(noise**2 - step**2 / 12, (0.1 * noise) ** 2)))
+    if plain is not None and hides_noise(exposure.image, ~unusable, step):
+        # The faintest pixels, which measure the noise elsewhere, have one value.
+        noise = sky.noise
+        _LOG.warning(
+            "%s: its values are multiples of %.3g, much more than the sky scatters by. Random numbers within "
+            "these steps stand for the lost noise, %.3g; fainter changes are lost.",
+            name,
+            step * unit,
+            noise * unit,
+        )
+        exposure.image, plain, step = plain, None, 0.0
+    else:
+        noise = float(np.sqrt(max(noise**2 - step**2 / 12, (0.1 * noise) ** 2)))
     exposure.image -= level
     exposure.image[exposure.has(Mask.NO_DATA)] = 0
     mark_bad_lines(exposure, noise)

@@ -17,6 +17,12 @@ FEWEST = 200
 COARSE = 0.2
 """Steps of the data above this fraction of the noise bias modes and medians."""
 
+TWO_VALUES = 0.96
+"""Share of the sky with one of two neighbouring values above which their step hides the noise."""
+
+SKY_STEPS = 5
+"""Steps within which pixels are sky."""
+
 
 def pixel_noise(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
     """Measure the noise of a pixel of sky from the differences of nearby pixels.
@@ -82,6 +88,28 @@ def quantum(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
     multiples = steps / least
     # Floats that are not integers have steps of all sizes.
     return least if np.abs(multiples - np.rint(multiples)).max() < 0.02 else 0.0
+
+
+def hides_noise(image: NDArray[np.float32], usable: NDArray[np.bool_], step: float) -> bool:
+    """Return whether steps are so coarse that two values make up nearly all of the sky.
+
+    Its scatter then depends on where its level lies between two steps, and is up to 4 times smaller than
+    the error of a step. Counts of single photons also have few values, but these hold all information.
+    """
+    values = np.rint(image[usable] / np.float32(step)).astype(np.int64)
+    if not values.size:
+        return False
+    values -= int(np.median(values))
+    counts = np.bincount(values[np.abs(values) <= SKY_STEPS] + SKY_STEPS, minlength=2 * SKY_STEPS + 1)
+    shares = counts / counts.sum()
+    pairs = shares[:-1] + shares[1:]
+    if pairs.max() < TWO_VALUES:
+        return False
+    mode = int(np.argmax(shares))
+    if mode + 2 < len(shares) and shares[:mode].sum() < 1e-4 < shares[mode + 1]:
+        # The next share of a Poisson distribution follows from two.
+        return bool(shares[mode + 2] < 0.3 * shares[mode + 1] ** 2 / (2 * shares[mode]))
+    return True
 
 
 def dithered(image: NDArray[np.float32], step: float) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from prompt_processing.images import UNUSABLE, Exposure, Mask
 from prompt_processing.imaging.calibration.defects import fill_scattered_holes, mark_bad_lines
 from prompt_processing.imaging.calibration.neighbours import subtract_sources
 from prompt_processing.imaging.calibration.parametric_psf import fit_parametric_psf, moffat_psf, round_psf
-from prompt_processing.imaging.calibration.pixel_noise import dithered, pixel_noise, quantum
+from prompt_processing.imaging.calibration.pixel_noise import dithered, hides_noise, pixel_noise, quantum
 from prompt_processing.imaging.calibration.psf_stars import find_stars
 from prompt_processing.imaging.calibration.source_profiles import fwhm_of, measure_profiles
 
@@ -186,3 +186,17 @@ def test_scattered_holes_are_filled_as_the_light_around_them_is():
     assert exposure.has(Mask.NO_DATA)[12:18, 12:18].all()
     assert filled.sum() > 0.6 * (holes.sum() - 100)
     assert np.std(image[filled] - clean[filled]) < 2 * NOISE
+
+
+@pytest.mark.parametrize("level", [10.0, 10.3, 10.5])
+@pytest.mark.parametrize("scatter", [0.05, 0.25, 0.8])
+def test_steps_hide_the_noise_where_the_sky_has_two_values(level, scatter):
+    values = np.rint(np.random.default_rng(2).normal(level, scatter, (200, 200))).astype(np.float32)
+    assert hides_noise(values, np.ones(values.shape, bool), 1.0) == (scatter < 0.5)
+
+
+def test_single_photons_hide_no_noise():
+    for mean in (0.05, 0.2, 0.6):
+        counts = np.random.default_rng(3).poisson(mean, (200, 200)).astype(np.float32)
+        assert not hides_noise(counts, np.ones(counts.shape, bool), 1.0)
+    assert not hides_noise(counts, np.zeros(counts.shape, bool), 1.0)
