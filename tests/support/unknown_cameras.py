@@ -304,6 +304,58 @@ def quadrants(path: Path, kind: str, number: int) -> None:
     fits.HDUList(hdus).writeto(path)
 
 
+@_camera(Expected("r", "r_Gunn", amplifiers=2))
+def outputs(path: Path, kind: str, number: int) -> None:
+    """ESO: two outputs in one image, read from its left and right edges; the time of the end only."""
+    names = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT,LAMP", "science": "OBJECT"}
+    cards = {"INSTRUME": "FOCS", "ESO DPR TYPE": names[kind], "EXPTIME": SECONDS, "ESO DET OUTPUTS": 2}
+    cards |= {"DATE-END": utc(number).replace(":07.25", ":37.25"), "ESO INS FILT1 NAME": "free"}
+    cards |= {"ESO INS FILT2 NAME": "r_Gunn"}
+    for output, corner in ((1, 1), (2, WIDTH)):
+        cards |= {f"ESO DET OUT{output} X": corner, f"ESO DET OUT{output} Y": 1}
+        cards |= {f"ESO DET OUT{output} NX": WIDTH // 2, f"ESO DET OUT{output} NY": HEIGHT}
+        cards |= {f"ESO DET OUT{output} PRSCX": 12, f"ESO DET OUT{output} OVSCX": 20}
+        cards |= {f"ESO DET OUT{output} CONAD": 1.5, f"ESO DET OUT{output} RON": 6.0}
+    before, behind = _overscan((HEIGHT, 12), number), _overscan((HEIGHT, 20), number)
+    whole = adu(kind, number)
+    parts = [before, whole[:, : WIDTH // 2], behind, behind, whole[:, WIDTH // 2 :], before]
+    _write(path, {**cards, **DEGREES}, _unsigned(np.hstack(parts)))
+
+
+@_camera(Expected("r", "r", detectors=2))
+def serial_numbers(path: Path, kind: str, number: int) -> None:
+    """Two detectors with the same sections and names, which their serial numbers tell apart."""
+    cards = {"INSTRUME": "TwinCam", "OBSTYPE": kind, "EXPTIME": SECONDS, "DATE-OBS": utc(number)}
+    cards |= {"RA": "21:34:12.2", "DEC": "-00:14:49.5", "FILTER": "r"}
+    hdus: list[Any] = [fits.PrimaryHDU(header=_header(cards))]
+    for ccd in range(2):
+        pixels = np.hstack([_overscan((HEIGHT, 20), number), adu(kind, number)])
+        image = fits.ImageHDU(_unsigned(pixels), name="IMAGE")
+        image.header.update({"CCDSEC": "[1:160,1:120]", "DATASEC": "[21:180,1:120]", "GAIN": 1.5})
+        image.header.update({"BIASSEC": "[1:20,1:120]", "CCDSERNO": f"ITL-{3802 + ccd}"})
+        hdus.append(image)
+    fits.HDUList(hdus).writeto(path)
+
+
+@_camera(Expected("r", "sdss r'"))
+def backyard(path: Path, kind: str, number: int) -> None:
+    """A clock with its zone, the kind in OBJECT, overscan above the data, a unit in the exposure time."""
+    names = {"bias": "Bias", "dark": "DARK 30s", "flat": "dusk flat", "science": "AT2024abc"}
+    local = utc(number).replace("2024-10-05T02", "2024-10-04T19") + "-07:00"
+    cards = {"TELESCOP": "Backyard C11", "DATE-OBS": local, "EXPOSURE": "30.0 s", "OBJECT": names[kind]}
+    cards |= {"AFILTER": "Open 2", "BFILTER": "sdss r'", "BIASSEC": "[1:160,121:136]"}
+    cards |= {"MNT-RA": "21 34 12.20", "MNT-DEC": "-00 14 49.5"}
+    _write(path, cards, _unsigned(np.vstack([adu(kind, number), _overscan((16, WIDTH), number)])))
+
+
+@_camera(Expected("r", "r"))
+def unix_time(path: Path, kind: str, number: int) -> None:
+    """A program of someone's own: seconds since 1970, a filter in the second of two wheels."""
+    cards = {"CAMERA": "RaspCam", "FRAMETYP": kind, "EXP_MS": int(1e3 * SECONDS)}
+    cards |= {"UNIXTIME": 1728094207.25 + 60 * number, "FILTA": "clear", "FILTB": "r"}
+    _write(path, {**cards, **DEGREES}, _unsigned(adu(kind, number)))
+
+
 @_camera(Expected("B", "Johnson B"))
 def contradictory(path: Path, kind: str, number: int) -> None:
     """DATASEC includes the overscan, TRIMSEC does not; hours of UT as a number."""

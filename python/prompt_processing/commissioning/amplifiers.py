@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from prompt_processing.instruments.description.rules import defined
 
 from .frames import Frame, Image
+from .outputs import outputs_in_header
 from .positions import section_of
 from .sections import FoundSections, packed, sections_in_header, suffixes_in_header, tiles
 
@@ -85,6 +86,12 @@ def find_amplifiers(
     (image,) = images
     header = {**frame.primary, **image.header}
     place = list(frame.images).index(image)
+    outputs = outputs_in_header(header, image)
+    if outputs:
+        return tuple(
+            _amplifier(f"OUT{number}", 0, place, _of_output(header, number), "", sections)
+            for number, sections in outputs.items()
+        ), {}
     suffixes = suffixes_in_header(header)
     if len(suffixes) < 2:
         found = sections_in_header(header, "", image)
@@ -102,13 +109,19 @@ def find_amplifiers(
     return tuple(made), {name: form + "{amplifier}" for name, form in forms.items()}
 
 
+def _of_output(header: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Return a header in which the first output has the values of another."""
+    values = {name: header.get(f"ESO DET OUT{number} {name}") for name in ("CONAD", "RON")}
+    return {**header, **{f"ESO DET OUT1 {name}": value for name, value in values.items()}}
+
+
 def _amplifiers_in_images(
     frame: Frame, images: Sequence[Image], doubts: dict[str, str]
 ) -> tuple[tuple[FoundAmplifier, ...], dict[str, str]]:
     names = _amplifier_names(frame, images)
     each = [sections_in_header(image.header, "", image) for image in images]
     places = targets(images)
-    if any("detector_section" not in one.sections for one in each):
+    if not tiles([section_of(one.sections, "detector_section") for one in each]):
         each = [_whole(one, image) for one, image in zip(each, images, strict=True)]
         sizes = [section_of(one.sections, "data") for one in each]
         if not tiles(places) or any(
@@ -121,7 +134,10 @@ def _amplifiers_in_images(
                 "the pictures of `prompt instrument check`"
             )
         each = [
-            FoundSections({**one.sections, "detector_section": _text(target)}, one.keywords)
+            FoundSections(
+                {**one.sections, "detector_section": _text(target)},
+                {name: keyword for name, keyword in one.keywords.items() if name != "detector_section"},
+            )
             for one, target in zip(each, places, strict=True)
             if target is not None
         ]

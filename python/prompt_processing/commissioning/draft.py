@@ -119,6 +119,9 @@ def describe(frames: Sequence[Frame], name: str) -> tuple[str, dict[str, str], s
     """
     structure = find_structure(frames)
     rules = guess_header(frames)
+    if structure.has_own_files:
+        # That of a file: the detectors of an exposure would have different ones.
+        rules.pop("observation_id", None)
     optics = guess_optics(frames)
     filters = guess_filters(frames, rules["physical_filter"])
     types = guess_types(frames, rules["observation_type"])
@@ -181,7 +184,7 @@ def _write_detectors(writer: _Writer, frames: Sequence[Frame], structure: Struct
         known = next((name for name, one in kinds.items() if _same_layout(one, detector)), None)
         kind_of[detector.id] = known or f"CCD{len(kinds) + 1}" if len(structure.detectors) > 1 else "CCD"
         kinds.setdefault(kind_of[detector.id], detector)
-    brightest = _brightest(frames, structure.detectors[0].amplifiers[0])
+    brightest = _brightest(structure.detectors[0].frames, structure.detectors[0].amplifiers[0])
     writer.blank(
         "Detectors and amplifiers; gain in electrons per ADU, read noise and saturation in electrons"
     )
@@ -206,7 +209,7 @@ def _write_detectors(writer: _Writer, frames: Sequence[Frame], structure: Struct
         rows.append("detector,amplifier,gain,read_noise,saturation")
         for detector in structure.detectors:
             for amplifier in detector.amplifiers:
-                values = _values(frames, amplifier, brightest)
+                values = _values(detector.frames, amplifier, brightest)
                 for key, guess in values.items():
                     if guess.doubt:
                         writer.doubt(f"electronics.{key}", guess.doubt)
@@ -303,7 +306,7 @@ def _write_raw(writer: _Writer, frames: Sequence[Frame], structure: Structure) -
         writer.line("  compressed: true")
     if image.hdu > 0 and not (frame.compressed and len(frame.images) == 1):
         writer.line("  extensions: true")
-    if len(structure.detectors) > 1:
+    if len(structure.detectors) > 1 and not structure.has_own_files:
         writer.line('  detector_extension: "{name}"')
     if structure.section_keywords:
         writer.line(f"  section_keywords: {_flow(dict(structure.section_keywords))}")

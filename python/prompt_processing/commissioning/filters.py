@@ -18,7 +18,7 @@ _KEYWORDS = (
     *("INSFLNAM", "FILTNAM1", "FILTER2", "ESO INS FILT1 NAME", "ESO INS FILT NAME", "ESO INS FILT1 ID"),
 )
 _NO_NAME = re.compile(r"(NUM|POS|STAT|SLOT|WHEEL|TYPE|ENC|CODE|FOC)|FILTERI\d|FILTIN", re.IGNORECASE)
-_WHEEL = re.compile(r"FILTER0?\d|FILTNAM\d")
+_WHEEL = re.compile(r"FILT(ER|NAM|NAME)?[_-]?(0?\d|[A-D])|(0?\d|[A-D])[_-]?FILT(ER)?|ESO INS FILT\d NAME")
 
 _BANDS = (
     r"(?i:sdss|sloan|ps1?|panstarrs|lsst|decam)?[\s_.-]*([ugrizy])(?:[\s_.'-].*|p|prime)?",
@@ -34,7 +34,8 @@ _NARROW = re.compile(
     r"(?<![a-z])(h[\s_-]*(a(lpha)?|b(eta)?)|o[\s_-]*iii|s[\s_-]*ii|n[\s_-]*ii)(?![a-z])", re.IGNORECASE
 )
 _OPEN = re.compile(
-    r"l(um(inance)?)?|c(lear)?|open|air|none|empty|white|w|dia|blank|hole|no[\s_-]*filt(er)?|n/?a",
+    r"(l(um(inance)?)?|c(lear)?|open|air|none|empty|white|w|dia|blank|hole|free|out|no[\s_-]*filt(er)?|n/?a)"
+    r"(([\s_-]*|[\s_-]+pos(ition)?\s*)\d{1,2})?",
     re.IGNORECASE,
 )
 
@@ -55,7 +56,11 @@ def guess_filter_rule(headers: Sequence[Mapping[str, Any]]) -> Guess:
             "no keyword names a filter",
             "the filter, if there is one in front of the camera",
         )
-    wheels = [keyword for keyword in found if _WHEEL.fullmatch(keyword)]
+    wheels = sorted(
+        key
+        for key in {key for header in headers for key in header}
+        if _WHEEL.fullmatch(key) and any(_is_name(header.get(key)) for header in headers)
+    )
     if found[0] not in wheels or len(wheels) == 1:
         return Guess(found[0])
     texts = {
@@ -67,6 +72,10 @@ def guess_filter_rule(headers: Sequence[Mapping[str, Any]]) -> Guess:
         "the first wheel that is not open",
         f"whether {' and '.join(wheels)} are the wheels, and which of their positions are open",
     )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def guess_filters(frames: Sequence[Frame], rule: Guess) -> dict[str, Guess]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from prompt_processing.instruments.errors import RawFileError
 from prompt_processing.instruments.header_files import holds_image, image_shape, plain_header
 
-from .kinds import kind_named, type_keyword
+from .kinds import kind_in_target, kind_named, target_keyword, type_keyword
 
 __all__ = ["Frame", "Image", "read_frame", "read_frames"]
 
@@ -102,9 +102,13 @@ def read_frames(paths: Sequence[Path]) -> list[Frame]:
         Raised if a file is unreadable or has no image of two axes.
     """
     frames = [read_frame(path) for path in paths]
-    keyword = type_keyword([frame.header for frame in frames])
+    headers = [frame.header for frame in frames]
+    keyword = type_keyword(headers)
     if keyword is None:
-        return frames
+        target = target_keyword(headers)
+        if target is None:
+            return frames
+        return [replace(frame, kind=kind_in_target(frame.header, target)) for frame in frames]
     return [replace(frame, kind=kind_named(str(frame.header.get(keyword, "")))) for frame in frames]
 
 

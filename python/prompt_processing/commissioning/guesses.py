@@ -11,7 +11,7 @@ from prompt_processing.instruments.description.rules import defined
 from .filters import guess_filter_rule
 from .frames import Frame
 from .guess import Guess
-from .kinds import kind_named, type_keyword
+from .kinds import CALIBRATION_WORDS, kind_named, target_keyword, type_keyword
 from .pointings import guess_pointing, guess_rotation
 from .times import guess_exposure_time, guess_time
 
@@ -79,6 +79,8 @@ def guess_header(frames: Sequence[Frame]) -> dict[str, Guess]:
 
 def guess_types(frames: Sequence[Frame], rule: Guess) -> dict[str, str]:
     """Return the type of observation of each text in the headers."""
+    if isinstance(rule.value, dict) and "pattern" in rule.value:
+        return {frame.kind: frame.kind for frame in frames if frame.kind is not None}
     if not isinstance(rule.value, str):
         return {}
     texts = {str(frame.header[rule.value]).strip() for frame in frames if defined(frame.header, rule.value)}
@@ -148,6 +150,17 @@ def _type_rule(headers: Sequence[Mapping[str, Any]]) -> Guess:
     keyword = type_keyword(headers)
     if keyword is not None:
         return Guess(keyword)
+    if (target := target_keyword(headers)) is not None:
+        return Guess(
+            {
+                "keyword": target,
+                "pattern": CALIBRATION_WORDS,
+                "values": {"zero": "bias"},
+                "otherwise": "science",
+            },
+            "the name of the target",
+            "whether all bias, dark and flat frames have such a target, and no field that you observe",
+        )
     return Guess(
         {"constant": "science"},
         "no keyword names it",

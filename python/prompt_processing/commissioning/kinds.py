@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prompt_processing.instruments.description.rules import defined
 
-__all__ = ["kind_named", "type_keyword", "usual_types"]
+__all__ = [
+    "CALIBRATION_WORDS",
+    "kind_in_target",
+    "kind_named",
+    "target_keyword",
+    "type_keyword",
+    "usual_types",
+]
 
 _WORDS = (
     ("bias", ("bias", "zero")),
@@ -30,6 +38,10 @@ _KEYWORDS = (
 )
 _ELSEWHERE = ("OBJECT", "TARGET", "OBJNAME", "COMMENT", "HISTORY", "FILENAME", "FILE", "ORIGFILE", "ORIGNAME")
 """Keywords in which a word such as flat does not say that the frame is one."""
+
+_TARGETS = ("OBJECT", "OBJNAME", "TARGET", "TARGNAME")
+CALIBRATION_WORDS = r"(?i)(?:^|[^a-z])(bias|zero|dark|flat)"
+"""A kind of calibration frame in the name of a target."""
 
 _USUAL = {
     "bias": ("bias", "bias frame", "zero"),
@@ -69,7 +81,24 @@ def type_keyword(headers: Sequence[Mapping[str, Any]]) -> str | None:
         found = _named(headers, keyword)
         if len(found) == len(headers) and len(set(found)) > 1:
             return keyword
+    if target_keyword(headers) is not None:
+        return None
     return next((keyword for keyword in _KEYWORDS if any(defined(one, keyword) for one in headers)), None)
+
+
+def target_keyword(headers: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the keyword of the target that names calibration frames, where no keyword has the kind."""
+    for keyword in _TARGETS:
+        kinds = {kind_in_target(header, keyword) for header in headers}
+        if len(kinds - {"science"}) > 1:
+            return keyword
+    return None
+
+
+def kind_in_target(header: Mapping[str, Any], keyword: str) -> str:
+    """Return the kind of frame that the name of its target says; science by default."""
+    match = re.search(CALIBRATION_WORDS, str(header.get(keyword, "")))
+    return (kind_named(match[1]) if match is not None else None) or "science"
 
 
 def _named(headers: Sequence[Mapping[str, Any]], keyword: str) -> list[str]:

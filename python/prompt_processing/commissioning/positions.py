@@ -55,7 +55,11 @@ def positions(detectors: Sequence[FoundDetector], pixel_mm: float) -> list[tuple
         return [(round(x * pixel_mm, 4), round(y * pixel_mm, 4)) for x, y in places]
     centres = [mosaic_position(header) for header in headers]
     if not all(centres):
-        return [(round(number * one.width * pixel_mm, 4), 0.0) for number, one in enumerate(detectors)]
+        # In a row, as nothing says where they are.
+        return [
+            (round((number - (len(detectors) - 1) / 2) * one.data_width * pixel_mm, 4), 0.0)
+            for number, one in enumerate(detectors)
+        ]
     found = np.array([centre for centre in centres if centre is not None])
     found -= (found.min(axis=0) + found.max(axis=0)) / 2
     return [(round(float(x) * pixel_mm, 4), round(float(y) * pixel_mm, 4)) for x, y in found]

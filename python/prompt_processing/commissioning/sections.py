@@ -89,6 +89,7 @@ def sections_in_header(header: Mapping[str, Any], suffix: str, image: Image) -> 
                 sections[name] = _written(box)
                 keywords[name] = stem + suffix
                 break
+    _name_parallel(sections, keywords, image)
     _separate_data(sections, keywords, header, suffix, image)
     if "data" not in sections:
         return FoundSections(_of_widths(header, image) if not suffix else {}, {})
@@ -101,6 +102,21 @@ def sections_in_header(header: Mapping[str, Any], suffix: str, image: Image) -> 
     return FoundSections(sections, keywords)
 
 
+def _name_parallel(sections: dict[str, str], keywords: dict[str, str], image: Image) -> None:
+    """Rename an overscan of rows, above or below the data: the detector is read out along its columns."""
+    overscan = section_of(sections, "overscan")
+    if overscan is None or "parallel_overscan" in sections:
+        return
+    x0, x1, y0, y1 = section_of(sections, "data") or (1, image.width, 1, image.height)
+    columns, rows = sorted(overscan[:2]), sorted(overscan[2:])
+    has_all_columns = columns[0] <= min(x0, x1) and columns[1] >= max(x0, x1)
+    has_all_rows = rows[0] <= min(y0, y1) and rows[1] >= max(y0, y1)
+    if has_all_columns and not has_all_rows:
+        sections["parallel_overscan"] = sections.pop("overscan")
+        if "overscan" in keywords:
+            keywords["parallel_overscan"] = keywords.pop("overscan")
+
+
 def _separate_data(
     sections: dict[str, str],
     keywords: dict[str, str],
@@ -109,7 +125,8 @@ def _separate_data(
     image: Image,
 ) -> None:
     """Correct data that contain the overscan, or that no keyword has."""
-    overscan = section_of(sections, "overscan")
+    name = "overscan" if "overscan" in sections else "parallel_overscan"
+    overscan = section_of(sections, name)
     if overscan is None:
         return
     data = section_of(sections, "data")
@@ -119,18 +136,19 @@ def _separate_data(
     if trimmed is not None and _is_inside(trimmed, image) and not _overlap(trimmed, overscan):
         sections["data"], keywords["data"] = _written(trimmed), "TRIMSEC" + suffix
         return
-    x0, x1, y0, y1 = data or (1, image.width, 1, image.height)
-    first, last = sorted(overscan[:2])
+    box = list(data or (1, image.width, 1, image.height))
+    axis = 0 if name == "overscan" else 2
+    first, last = sorted(overscan[axis : axis + 2])
     # What is left of the image beside the overscan.
-    if first - x0 >= x1 - last:
-        x1 = first - 1
+    if first - box[axis] >= box[axis + 1] - last:
+        box[axis + 1] = first - 1
     else:
-        x0 = last + 1
-    if x1 > x0:
-        sections["data"] = _written((x0, x1, y0, y1))
+        box[axis] = last + 1
+    if box[axis + 1] > box[axis]:
+        sections["data"] = _written(box)
         keywords.pop("data", None)
         # Sections of headers replace those described; these must not.
-        keywords.pop("overscan", None)
+        keywords.pop(name, None)
 
 
 def _of_widths(header: Mapping[str, Any], image: Image) -> dict[str, str]:

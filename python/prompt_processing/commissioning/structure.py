@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from .amplifiers import FoundAmplifier, find_amplifiers, is_apart, is_overscan, targets
 from .frames import Frame, Image
 from .guess import Guess
-from .positions import mosaic_position
+from .own_files import distinguishing_keywords, in_own_files
+from .positions import mosaic_position, section_of
 from .sections import sections_of_pixels, tiles
 
 __all__ = ["FoundAmplifier", "FoundDetector", "Structure", "find_structure"]
@@ -44,6 +45,8 @@ class FoundDetector:
         In the order of the file.
     images
         Its images in the first frame.
+    frames
+        The frames that hold it.
     """
 
     id: int
@@ -52,6 +55,17 @@ class FoundDetector:
     height: int
     amplifiers: tuple[FoundAmplifier, ...]
     images: tuple[Image, ...]
+    frames: tuple[Frame, ...]
+
+    @property
+    def data_width(self) -> int:
+        """Width of the assembled image, pixels, as far as sections tell."""
+        boxes = [
+            section_of(one.sections, "detector_section") or section_of(one.sections, "data")
+            for one in self.amplifiers
+        ]
+        ends = [end for box in boxes if box is not None for end in box[:2]]
+        return max(ends) - min(ends) + 1 if ends else self.width
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +82,15 @@ class Structure:
         Keywords with the sections, by their names in the description.
     doubts
         What was only guessed, by the path in the description.
+    has_own_files
+        Whether each detector has files of its own.
     """
 
     detectors: tuple[FoundDetector, ...]
     rule: Guess
     section_keywords: Mapping[str, str]
     doubts: Mapping[str, str]
+    has_own_files: bool = False
 
 
 def find_structure(frames: Sequence[Frame]) -> Structure:
@@ -90,7 +107,8 @@ def find_structure(frames: Sequence[Frame]) -> Structure:
         Raised if a frame is truncated.
     """
     frame = max(frames, key=lambda one: len(one.images))
-    rule, groups = _by_detector(frame)
+    own_files = in_own_files(frames)
+    rule, groups = _of_files(*own_files) if own_files is not None else _by_detector(frame, frames)
     doubts: dict[str, str] = {}
     others = sorted(
         {(image.width, image.height) for one in frames for image in one.images}
@@ -105,10 +123,11 @@ def find_structure(frames: Sequence[Frame]) -> Structure:
     detectors = []
     keywords: dict[str, str] = {}
     for number, (id_, name, images) in enumerate(groups):
-        amplifiers, found = find_amplifiers(frame, images, doubts)
+        holding = frames if own_files is None else list(own_files[1].values())[number]
+        amplifiers, found = find_amplifiers(frame if own_files is None else holding[0], images, doubts)
         keywords = keywords or found
-        if number == 0 and not amplifiers[0].sections and len(amplifiers) == 1:
-            guessed = sections_of_pixels(frames)
+        if (number == 0 or own_files) and not amplifiers[0].sections and len(amplifiers) == 1:
+            guessed = sections_of_pixels(holding)
             if guessed:
                 amplifiers = (replace(amplifiers[0], sections=guessed),)
                 doubts["amplifier_kinds"] = (
@@ -116,7 +135,9 @@ def find_structure(frames: Sequence[Frame]) -> Structure:
                     "has them"
                 )
         detectors.append(
-            FoundDetector(id_, name, images[0].width, images[0].height, amplifiers, tuple(images))
+            FoundDetector(
+                id_, name, images[0].width, images[0].height, amplifiers, tuple(images), tuple(holding)
+            )
         )
     if any(is_overscan(image, frame) for image in frame.images):
         doubts["amplifier_kinds"] = (
@@ -130,13 +151,19 @@ def find_structure(frames: Sequence[Frame]) -> Structure:
             doubts["detectors"] += (
                 "; these are from DETSEC or a WCS, which may leave out the gaps between detectors"
             )
-    return Structure(tuple(detectors), rule, keywords, doubts)
+    return Structure(tuple(detectors), rule, keywords, doubts, own_files is not None)
 
 
 Group = tuple[int, str, list[Image]]
 
 
-def _by_detector(frame: Frame) -> tuple[Guess, list[Group]]:
+def _of_files(keyword: str, frames: Mapping[str, Sequence[Frame]]) -> tuple[Guess, list[Group]]:
+    """Return rule and groups of detectors that have files of their own."""
+    images = [list(own[0].images) for own in frames.values()]
+    return _by_names(keyword, list(frames), images, f"whether each {keyword} is a detector")
+
+
+def _by_detector(frame: Frame, frames: Sequence[Frame]) -> tuple[Guess, list[Group]]:
     """Return the rule that tells detectors apart, and id, name and images of each."""
     images = [image for image in frame.images if not is_apart(image, frame)]
     one = Guess({"constant": 0}, "one detector")
@@ -164,6 +191,11 @@ def _by_detector(frame: Frame) -> tuple[Guess, list[Group]]:
         if all(names) and len(set(names)) == len(names):
             doubt = f"whether each {keyword} is a detector, not an amplifier of one"
             return _by_names(keyword, names, [[image] for image in images], doubt)
+    for keyword in distinguishing_keywords(frame, images, frames):
+        names = [str(image.header[keyword]).strip() for image in images]
+        return _by_names(
+            keyword, names, [[image] for image in images], f"whether each {keyword} is a detector"
+        )
     return one, [(0, "CCD", images)]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from prompt_processing.instruments.description.rules import TimeRule, defined
+from prompt_processing.instruments.description.rules import TimeRule, defined, number_of
 from prompt_processing.instruments.errors import HeaderError
 
 from .frames import Frame
@@ -20,6 +20,9 @@ _UTC_DATES = ("DATE-BEG", "DATE-UTC", "DATE_UTC", "UTC-OBS", "UTDATE", "UT-DATE"
 _DATES = ("DATE-BEG", "DATE-OBS", "DATE_OBS", "DATEOBS", *_UTC_DATES[1:], "STARTIME", "EXPSTART", "OBSDATE")
 _LATE = re.compile(r"END|STOP|FILE|CREAT|PROC|MOD|LOC|AVG|MID|READ|CAL|HJD|BJD|RJD|HELI", re.IGNORECASE)
 """Keywords whose time is not the begin of the exposure in UTC."""
+_MOMENTS = (("middle", re.compile(r"AVG|MID|MEAN")), ("end", re.compile(r"END|STOP")))
+_UNIX = re.compile(r"UNIX|EPOCH|CTIME|TSTAMP|TIMEST|SECONDS")
+"""Keywords of seconds since 1970."""
 _CLOCKS = (
     *("TIME-OBS", "TIME_OBS", "TIMEOBS", "UTSTART", "UT-STR", "UTC-OBS", "UT-OBS", "UT", "UTC", "TIME-BEG"),
     *("TIME-UTC", "UT-TIME", "UTTIME", "EXPSTART", "TIME"),
@@ -50,7 +53,11 @@ def guess_time(frames: Sequence[Frame]) -> dict[str, Guess]:
     readable = [rule for rule in _candidates(headers) if _times(rule, headers) is not None]
     if is_local:
         # The clock in UTC, if another keyword has it.
-        universal = [rule for rule in readable if rule["keyword"] in _UTC_DATES or "format" in rule]
+        universal = [
+            rule
+            for rule in readable
+            if (rule["keyword"] in _UTC_DATES or "format" in rule) and "moment" not in rule
+        ]
         if universal:
             return {"begin": Guess(_explicit(universal[0]), "TIMESYS says that other clocks are local")}
     if not readable:
@@ -60,6 +67,9 @@ def guess_time(frames: Sequence[Frame]) -> dict[str, Guess]:
     doubt = "whether the clock shows UTC (`add_hours` corrects a local time)"
     if is_local:
         return {"begin": _local(rule, headers)}
+    if "moment" in rule:
+        moment = rule["moment"]
+        return {"begin": Guess(rule, f"the {moment} of the exposure", f"whether it is the {moment}, in UTC")}
     if "format" in rule:
         return {"begin": Guess(rule, "", "whether it is the begin of the exposure, in UTC")}
     why = "date and time of day" if "time_keywords" in rule else ""
@@ -74,7 +84,7 @@ def guess_time(frames: Sequence[Frame]) -> dict[str, Guess]:
                 f"whether {rule['keyword']} is a local time and {shift[1]} is UTC; summer time changes it",
             )
         }
-    doubt = "" if shift is not None else doubt
+    doubt = "" if shift is not None or _names_zone(rule, headers) else doubt
     return {"begin": Guess(rule, why, _twelve_hours(frames, rule["keyword"]) or doubt)}
 
 
@@ -97,17 +107,39 @@ def _candidates(headers: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]
             yield rule if isinstance(header[clock], str) else {**rule, "time_unit": _unit(clock, headers)}
     days = [*_DAYS, *sorted(key for key in header if key not in _DAYS and _may_be_day(key))]
     for keyword in days:
-        try:
-            day = float(header[keyword])
-        except (KeyError, TypeError, ValueError):
-            continue
-        if 30_000 < day < 90_000:
-            yield {"keyword": keyword, "format": "mjd", "scale": "utc"}
-        elif 2_430_000 < day < 2_490_000:
-            yield {"keyword": keyword, "format": "jd", "scale": "utc"}
+        if (format_ := _day_format(header.get(keyword))) is not None:
+            yield {"keyword": keyword, "format": format_, "scale": "utc"}
+    for keyword in sorted(key for key in header if _UNIX.search(key)):
+        value = header[keyword]
+        if isinstance(value, int | float) and 9.4e8 < value < 4e9:
+            yield {"keyword": keyword, "format": "unix", "scale": "utc"}
+    yield from _other_moments(header)
     if defined(header, "DATE") and ":" in str(header["DATE"]):
         # By the standard the time at which the file was written.
         yield {"keyword": "DATE", "scale": "utc"}
+
+
+def _other_moments(header: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield rules for headers that have only the middle or the end of the exposure."""
+    for moment, pattern in _MOMENTS:
+        for keyword in sorted(key for key in header if pattern.search(key)):
+            if re.search(r"DATE|UTC", keyword):
+                if re.search(r"\d+[-/.]\d+[-/.]\d+.*\d\d?:\d\d", str(header[keyword])):
+                    yield {"keyword": keyword, "scale": "utc", "moment": moment}
+            elif (
+                re.search(r"MJD|JD", keyword)
+                and not re.search(r"HJD|BJD|HELI", keyword)
+                and (format_ := _day_format(header[keyword])) is not None
+            ):
+                yield {"keyword": keyword, "format": format_, "scale": "utc", "moment": moment}
+
+
+def _day_format(value: Any) -> str | None:
+    try:
+        day = float(value)
+    except (TypeError, ValueError):
+        return None
+    return "mjd" if 30_000 < day < 90_000 else "jd" if 2_430_000 < day < 2_490_000 else None
 
 
 def _may_be_date(key: str) -> bool:
@@ -171,6 +203,7 @@ def _shift_hours(
         ([other - date for other, date in zip(others, dates, strict=True)], str(one["keyword"]))
         for one in readable
         if ("format" in one or one["keyword"] in _UTC_DATES) and one["keyword"] != rule["keyword"]
+        if "moment" not in one
         if (others := _times(one, headers)) is not None
     ]
     for clock in _UTC_CLOCKS:
@@ -190,6 +223,15 @@ def _shift_hours(
             if abs(rounded) < _MOST_SHIFT_HOURS:
                 return rounded, keyword
     return None
+
+
+def _names_zone(rule: Mapping[str, Any], headers: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether all times name their zone."""
+    keyword = rule.get("time_keywords", [rule["keyword"]])[0]
+    return all(
+        re.search(r":\d\d(\.\d*)?\s*(Z|UTC?|GMT|[+-]\d\d:?(\d\d)?)$", str(header.get(keyword, "")).strip())
+        for header in headers
+    )
 
 
 def _seconds_of_day(value: Any) -> float | None:
@@ -258,7 +300,7 @@ def _numbers(headers: Sequence[Mapping[str, Any]], keyword: str) -> list[float]:
     for header in headers:
         if defined(header, keyword) and not isinstance(header[keyword], bool):
             try:
-                values.append(float(header[keyword]))
+                values.append(number_of(header[keyword]))
             except (TypeError, ValueError):
                 return []
     return values
@@ -267,6 +309,8 @@ def _numbers(headers: Sequence[Mapping[str, Any]], keyword: str) -> list[float]:
 def _unit_of(keyword: str, frames: Sequence[Frame]) -> float:
     """Return the unit in seconds, from a comment, the keyword's name, or another keyword of the same time."""
     comments = {frame.comments.get(keyword, "") for frame in frames}
+    # The unit may be in the value.
+    comments |= {value for frame in frames if isinstance(value := frame.header.get(keyword), str)}
     for pattern, unit in _UNITS:
         if any(pattern.search(comment) for comment in comments):
             return unit

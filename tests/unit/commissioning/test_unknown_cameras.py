@@ -4,15 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.time import Time
 from unknown_cameras import (
     CAMERAS,
     FLAT,
     GAIN,
     HEIGHT,
+    KINDS,
     READ_NOISE,
     SECONDS,
     WIDTH,
+    adu,
     light,
     utc,
     write_frames,
@@ -32,6 +35,25 @@ def camera(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(SEARCH_PATH_VARIABLE, str(root / "cameras"))
         yield CAMERAS[request.param][0], draft.instrument, frames
+
+
+def test_detectors_with_files_of_their_own_are_told_apart(tmp_path, monkeypatch):
+    paths = []
+    for number, kind in enumerate(KINDS):
+        for chip in ("E2V-41", "E2V-42"):
+            cards = {"INSTRUME": "PairCam", "OBSTYPE": kind, "EXPTIME": SECONDS, "DATE-OBS": utc(number)}
+            cards |= {"FILTER": "r", "CHIP": chip, "ORIGNAME": f"{number}{chip}.fits"}
+            pixels = np.clip(np.rint(adu(kind, number)), 0, 65535).astype(np.uint16)
+            paths.append(tmp_path / f"{number}{chip}.fits")
+            fits.PrimaryHDU(pixels, fits.Header(cards)).writeto(paths[-1])
+    instrument = draft_instrument(paths, tmp_path / "cameras" / "Pair").instrument
+    assert [one.name for one in instrument.camera.detectors.values()] == ["E2V-41", "E2V-42"]
+    assert instrument.camera.detector(0).x_mm == -instrument.camera.detector(1).x_mm != 0
+    monkeypatch.setenv(SEARCH_PATH_VARIABLE, str(tmp_path / "cameras"))
+    first, second = (translate(read_detector_headers(path)[chip]) for chip, path in enumerate(paths[-2:]))
+    assert first.exposure_id == second.exposure_id
+    # The name of a file is not that of the exposure.
+    assert instrument.document.header.observation_id is None
 
 
 def test_headers_are_understood(camera):

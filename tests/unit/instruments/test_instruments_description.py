@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from astropy.time import Time, TimeDelta
 from camera_files import MAXIM_HEADER
 from pydantic import ValidationError
 
 from prompt_processing.butler.pipelines.files import pipelines_folder
 from prompt_processing.cli.main import run
 from prompt_processing.instruments import (
+    HeaderError,
     InstrumentError,
     instrument_names,
     load_camera,
@@ -20,6 +22,7 @@ from prompt_processing.instruments import (
     translate,
 )
 from prompt_processing.instruments.description import registry
+from prompt_processing.instruments.description.cards import Identity, described_identity
 from prompt_processing.instruments.description.document import AmplifierDocument, HeaderDocument
 from prompt_processing.instruments.description.rules import AngleRule, KeywordRule, TimeRule, matches
 from prompt_processing.instruments.description.sections import places_of
@@ -162,11 +165,38 @@ HEADER = {
         ({"keywords": ["WHEEL1"], "skip": ["clear"]}, "Clear"),
         ({"keyword": "A", "values": {"X": "light"}}, "light"),
         ({"keyword": "NAME", "pattern": r"_(\d+)\."}, "0042"),
+        ({"keyword": "NAME", "pattern": "(flat)", "otherwise": "science"}, "science"),
+        ({"keyword": "NAME", "pattern": "(IMG)", "values": {"img": "light"}, "otherwise": "flat"}, "light"),
+        ({"keyword": "A", "values": {"Y": "bias"}, "otherwise": "science"}, "science"),
         ("B", None),
     ],
 )
 def test_rule_finds_the_value(rule, value):
     assert KeywordRule.model_validate(rule).find(HEADER) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("30.0 s", 30), ("-.5e1sec.", -5), ("12", 12), ("7 \u00b5m", 7), ("90%", 90)]
+)
+def test_unit_behind_a_number_is_no_error(text, number):
+    assert KeywordRule.model_validate("A").number({"A": text}) == number
+
+
+@pytest.mark.parametrize("text", ["about 30 s", "30 s 5", "s"])
+def test_text_is_no_number(text):
+    with pytest.raises(HeaderError, match="is not a number"):
+        KeywordRule.model_validate("A").number({"A": text})
+
+
+def test_begin_follows_from_another_moment_of_the_exposure(folder):
+    header = yaml.safe_load((SMALL / "instrument.yaml").read_text())["header"]
+    made = folder("Tarot", header={**header, "begin": {"keyword": "DATE-AVG", "moment": "middle"}})
+    begin = Time("2024-08-10T13:20:00", scale="utc")
+    identity = Identity(exposure=1, group="1", begin=begin, end=begin + TimeDelta(30, format="sec"))
+    cards = described_identity(load_instrument(made.name), identity)
+    assert cards["DATE-AVG"] == "2024-08-10T13:20:15.000"
+    observation = translate({**MAXIM_HEADER, "INSTRUME": "TAROT", "EXPTIME": 30.0, **cards})
+    assert observation.begin.utc.isot == begin.isot
 
 
 def test_numbers_are_converted():
@@ -189,6 +219,13 @@ def test_numbers_are_converted():
         ({"keyword": "D", "add_hours": 7}, {"D": "2024-08-10T23:00:00"}, "2024-08-11T06:00:00.000"),
         ({"keyword": "D", "format": "mjd"}, {"D": 56506.5}, "2013-08-02T12:00:00.000"),
         ({"keyword": "D", "format": "jd"}, {"D": 2456507.0}, "2013-08-02T12:00:00.000"),
+        ({"keyword": "D", "format": "unix"}, {"D": 1375444800.5}, "2013-08-02T12:00:00.500"),
+        ({"keyword": "D"}, {"D": "2024-08-10T23:00:00-07:00"}, "2024-08-11T06:00:00.000"),
+        (
+            {"keyword": "D", "time_keywords": ["LT"]},
+            {"D": "2024-08-10", "LT": "13:20:07.5 +0530"},
+            "2024-08-10T07:50:07.500",
+        ),
         ({"keyword": "D"}, {"D": "2024-08-10T13:20:37", "TIMESYS": "TAI"}, "2024-08-10T13:20:00.000"),
     ],
 )

@@ -65,7 +65,7 @@ def described_identity(instrument: Instrument, identity: Identity) -> dict[str, 
     if rules is None:
         raise InstrumentError(f"{instrument.name} has neither rules for headers nor a function of identities")
     cards = rules.exposure_id.cards(identity.exposure) if rules.exposure_id is not None else {}
-    cards |= rules.begin.cards(identity.begin)
+    cards |= rules.begin.cards(identity.begin + rules.begin.share * (identity.end - identity.begin))
     if rules.end is not None:
         cards |= rules.end.cards(identity.end)
     if rules.observation_id is not None:

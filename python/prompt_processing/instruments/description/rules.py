@@ -13,12 +13,12 @@ from astropy.time import Time, TimeDelta
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ..errors import HeaderError
+from .dates import iso_clock, iso_day, without_zone
 
-__all__ = ["AngleRule", "KeywordRule", "RotationRule", "TimeRule", "defined", "matches"]
+__all__ = ["AngleRule", "KeywordRule", "RotationRule", "TimeRule", "defined", "matches", "number_of"]
 
 
-_FIRST_YEAR_OF_1900 = 70
-"""Years of two digits below are of this century."""
+_WITH_UNIT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*[A-Za-z\u00b5\"'%]+\.?")
 
 
 def defined(header: Mapping[str, Any], keyword: str) -> bool:
@@ -27,6 +27,21 @@ def defined(header: Mapping[str, Any], keyword: str) -> bool:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return False
     return not (isinstance(value, str) and not value.strip())
+
+
+def number_of(value: Any) -> float:
+    """Return a number, or that of a text with a unit behind it, such as ``30.0 s``.
+
+    Raises
+    ------
+    ValueError
+        Raised if it is neither.
+    TypeError
+        Raised likewise.
+    """
+    if isinstance(value, str) and (match := _WITH_UNIT.fullmatch(value.strip())):
+        value = match[1]
+    return float(value)
 
 
 def matches(header: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
@@ -96,6 +111,8 @@ class KeywordRule(_Rule):
     """Regular expression; its first group is the value."""
     values: Mapping[str, Any] = Field(default_factory=dict)
     """Values by those in the header, in any case."""
+    otherwise: Any = None
+    """Value for those in the header that neither the pattern nor `values` fits."""
     multiply: float = 1.0
     add: float = 0.0
     """Applied to numbers, in this order."""
@@ -139,10 +156,15 @@ class KeywordRule(_Rule):
         if self.pattern is not None:
             match = re.search(self.pattern, str(value))
             if match is None:
+                if self.otherwise is not None:
+                    return self.otherwise
                 raise HeaderError(keyword, f"{value!r} does not match {self.pattern}.")
             value = match[1]
+        given = value
         known = {name.lower(): item for name, item in self.values.items()}
-        return known.get(str(value).lower(), value)
+        if self.otherwise is not None and known:
+            value = self.otherwise if self.pattern is None else value
+        return known.get(str(given).lower(), value)
 
     def number(self, header: Mapping[str, Any]) -> float | None:
         """Return the value as a number, or `None`.
@@ -156,7 +178,7 @@ class KeywordRule(_Rule):
         if value is None:
             return None
         try:
-            return float(value) * self.multiply + self.add
+            return number_of(value) * self.multiply + self.add
         except (TypeError, ValueError):
             raise HeaderError(self._named(header), f"{value!r} is not a number.") from None
 
@@ -264,14 +286,21 @@ class TimeRule(_Rule):
     """Keywords with the time of day, for dates without it."""
     time_unit: Literal["hours", "seconds"] | None = None
     """Unit of times of day that are numbers since midnight; by default ``hh:mm:ss``."""
-    format: Literal["fits", "mjd", "jd"] = "fits"
-    """``YYYY-MM-DDThh:mm:ss``, or Modified Julian Days, or Julian Days. Dates may also be written as
-    ``YYYY/MM/DD``, ``YYYYMMDD`` or, day first, as ``DD/MM/YY``."""
+    format: Literal["fits", "mjd", "jd", "unix"] = "fits"
+    """``YYYY-MM-DDThh:mm:ss``, or Modified Julian Days, Julian Days, or seconds since 1970. Dates may also be
+    written as ``YYYY/MM/DD``, ``YYYYMMDD`` or, day first, as ``DD/MM/YY``; a zone may follow the time."""
     scale: Literal["utc", "tai", "tt"] = "utc"
     scale_keyword: str | None = "TIMESYS"
     """Keyword that names the scale, where present."""
     add_hours: float = 0.0
     """Correction, for clocks that show a local time."""
+    moment: Literal["begin", "middle", "end"] = "begin"
+    """Moment of the exposure; the begin follows from the exposure time."""
+
+    @property
+    def share(self) -> float:
+        """Part of the exposure that is over at its moment."""
+        return {"begin": 0.0, "middle": 0.5, "end": 1.0}[self.moment]
 
     def time(self, header: Mapping[str, Any]) -> Time | None:
         """Return the time, or `None`.
@@ -288,17 +317,23 @@ class TimeRule(_Rule):
         named = str(header.get(self.scale_keyword, "")).strip().lower() if self.scale_keyword else ""
         if named in ("utc", "tai", "tt"):
             scale = named  # type: ignore[assignment]
+        hours = self.add_hours
         try:
             if self.format == "fits":
-                found = Time(self._date(header, str(value)), format="isot", scale=scale)
+                date, ahead = self._date(header, str(value))
+                hours -= ahead
+                found = Time(date, format="isot", scale=scale)
             else:
-                found = Time(float(value), format=self.format, scale=scale)
+                # Seconds since 1970 are those of UTC.
+                found = Time(
+                    float(value), format=self.format, scale="utc" if self.format == "unix" else scale
+                )
         except (TypeError, ValueError) as error:
             raise HeaderError(keyword, f"{value!r} is not a time: {error}") from error
-        return found + TimeDelta(self.add_hours * 3600, format="sec", scale="tai")
+        return found + TimeDelta(hours * 3600, format="sec", scale="tai")
 
-    def _date(self, header: Mapping[str, Any], text: str) -> str:
-        """Return a date and time in the standard's form."""
+    def _date(self, header: Mapping[str, Any], text: str) -> tuple[str, float]:
+        """Return a date and time in the standard's form, and the hours by which its zone is ahead of UTC."""
         # Some programs write blanks beside the T, or instead of it, or a Z or another name of UTC at the end.
         text = re.sub(r"\s*(Z|UTC?|GMT|\+00:?00)$", "", text.strip())
         day, _, clock = re.sub(r"\s*[T\s]\s*", "T", text).partition("T")
@@ -310,12 +345,13 @@ class TimeRule(_Rule):
                     raise ValueError(f"it has no time of day, and {missing} are missing")
                 raise ValueError("it has no time of day")
             clock = self._clock(header[time])
-        return f"{_iso_day(day)}T{_iso_clock(clock)}"
+        clock, ahead = without_zone(clock)
+        return f"{iso_day(day)}T{iso_clock(clock)}", ahead
 
     def _clock(self, value: Any) -> str:
         if self.time_unit is None:
             # Some keywords repeat the date.
-            return re.split(r"[T\s]+", str(value).strip())[-1].removesuffix("Z")
+            return re.split(r"[T\s]+(?=\d)", str(value).strip())[-1].removesuffix("Z").strip()
         seconds = float(value) * (3600 if self.time_unit == "hours" else 1)
         if not 0 <= seconds < 86400:
             raise ValueError(f"{value!r} is not a time of day in {self.time_unit}")
@@ -335,29 +371,3 @@ class TimeRule(_Rule):
             date, _, clock = scaled.isot.partition("T")
             return {**stamp, self.keywords[0]: date, self.time_keywords[0]: clock}
         return {**stamp, self.keywords[0]: scaled.isot}
-
-
-def _iso_day(day: str) -> str:
-    """Return a date as ``YYYY-MM-DD``; other texts are returned as they are."""
-    if match := re.fullmatch(r"(\d{4})[-/.](\d\d?)[-/.](\d\d?)|(\d{4})(\d\d)(\d\d)", day):
-        year, month, date = (part for part in match.groups() if part is not None)
-        return f"{year}-{int(month):02d}-{int(date):02d}"
-    # The form of the standard before 1999.
-    if match := re.fullmatch(r"(\d\d?)[-/.](\d\d?)[-/.](\d{4}|\d\d)", day):
-        date, month, year = match.groups()
-        if len(year) == 2:
-            year = f"19{year}" if int(year) >= _FIRST_YEAR_OF_1900 else f"20{year}"
-        if int(month) > 12:
-            date, month = month, date
-        return f"{year}-{int(month):02d}-{int(date):02d}"
-    return day
-
-
-def _iso_clock(clock: str) -> str:
-    """Return a time of day with two digits of hours, minutes and seconds."""
-    if match := re.fullmatch(r"(\d\d?):(\d\d?):(\d\d?)(\.\d*)?", clock):
-        hours, minutes, seconds, fraction = match.groups()
-        return f"{int(hours):02d}:{int(minutes):02d}:{int(seconds):02d}{fraction or ''}"
-    if match := re.fullmatch(r"(\d\d)(\d\d)(\d\d(?:\.\d*)?)", clock):
-        return ":".join(match.groups())
-    return clock

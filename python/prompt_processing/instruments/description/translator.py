@@ -100,7 +100,7 @@ class DescribedTranslator(FitsTranslator):
         begin = rule.time(self._header)
         if begin is None:
             raise HeaderError(rule.keywords[0], "is missing.")
-        return begin.tai
+        return begin.tai - rule.share * self.to_exposure_time() if rule.share else begin.tai
 
     @cache_translation
     def to_datetime_end(self) -> Time:
