@@ -260,6 +260,7 @@ def _failures() -> Iterator[None]:
     from prompt_processing.tester.pool import PoolError
     from prompt_processing.tester.publish import PublishError
     from prompt_processing.tester.upload_hsc_rc2 import NoVisitsError
+    from prompt_processing.transport.s3 import UnknownProfileError
     from prompt_processing.transport.schema_registry import SchemaRegistryError
 
     try:
@@ -272,6 +273,7 @@ def _failures() -> Iterator[None]:
         SchemaRegistryError,
         RawError,
         FileNotFoundError,
+        UnknownProfileError,
     ) as error:
         raise click.ClickException(str(error)) from error
     except (BotoCoreError, ClientError) as error:

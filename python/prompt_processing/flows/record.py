@@ -83,20 +83,20 @@ def _write(settings: FlowSettings, name: str, text: str) -> None:
         return
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from prompt_processing.transport.s3 import make_s3_client, split_bucket
+    from prompt_processing.transport.s3 import UnknownProfileError, make_s3_client, split_bucket
 
     profile, address = split_bucket(settings.wm_s3_dest_bucket)
     bucket, _, prefix = address.partition("/")
     key, secret = settings.wm_s3_dest_key, settings.wm_s3_dest_secret
-    client = make_s3_client(
-        settings.wm_s3_dest_url or settings.s3_endpoint_url or None,
-        profile=profile,
-        credentials=(key.get_secret_value(), secret.get_secret_value()) if key and secret else None,
-        region=settings.wm_s3_dest_region or None,
-    )
     try:
+        client = make_s3_client(
+            settings.wm_s3_dest_url or settings.s3_endpoint_url or None,
+            profile=profile,
+            credentials=(key.get_secret_value(), secret.get_secret_value()) if key and secret else None,
+            region=settings.wm_s3_dest_region or None,
+        )
         client.put_object(Bucket=bucket, Key="/".join(filter(None, (prefix, name))), Body=text.encode())
-    except (BotoCoreError, ClientError, OSError) as error:
+    except (BotoCoreError, ClientError, OSError, UnknownProfileError) as error:
         raise FlowError(
             f"the record cannot be written to {bucket}: {error}; check WM_S3_DEST_URL, _BUCKET, _KEY "
             "and _SECRET"

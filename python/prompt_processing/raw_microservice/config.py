@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
 from prompt_processing.instruments.description.registry import night_key_names
+from prompt_processing.settings.buckets import has_known_profile
 from prompt_processing.settings.kafka import KafkaClusterSettings
 
 __all__ = ["MicroserviceSettings"]
@@ -16,8 +17,8 @@ __all__ = ["MicroserviceSettings"]
 class MicroserviceSettings(KafkaClusterSettings):
     """Settings of the service; each is the environment variable of the same name in capitals."""
 
-    image_bucket: str
-    """Bucket in which raw images arrive."""
+    image_bucket: Annotated[str, AfterValidator(has_known_profile)]
+    """Bucket in which raw images arrive, or its URI with a profile: ``s3://profile@bucket``."""
     s3_endpoint_url: str | None = None
     """URL of the S3 store; AWS by default."""
     lsst_disable_bucket_validation: bool = False

@@ -147,12 +147,16 @@ def find_raws(names: Iterable[str]) -> Iterator[ResourcePath]:
     """
     for name in names:
         uri = ResourcePath(name, forceAbsolute=True)
-        if uri.isdir():
-            for folder, _, found in uri.walk():
-                yield from (folder.join(one) for one in sorted(found) if one.lower().endswith(RAW_ENDINGS))
-        elif uri.exists():
+        if not uri.isdir() and uri.exists():
             yield uri
-        else:
+            continue
+        # Object stores have no folders: there it is the beginning of names, with or without the last slash.
+        root = ResourcePath(name, forceAbsolute=True, forceDirectory=True)
+        exists = root.exists()
+        for folder, _, found in root.walk():
+            exists = True
+            yield from (folder.join(one) for one in sorted(found) if one.lower().endswith(RAW_ENDINGS))
+        if not exists:
             raise FileNotFoundError(f"{uri} does not exist.")
 
 

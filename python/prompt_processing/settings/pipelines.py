@@ -90,7 +90,7 @@ class BinaryMap:
         Parameters
         ----------
         path : `str`
-            The file.
+            Path or URI of the file.
 
         Returns
         -------
@@ -104,9 +104,12 @@ class BinaryMap:
         """
         # Imported late: few configurations have a map.
         from astropy_healpix import HEALPix
+        from lsst.resources import ResourcePath
 
         try:
-            with fits.open(path, memmap=False) as hdus:
+            with ResourcePath(path, forceDirectory=False).as_local() as local:
+                hdus = fits.open(local.ospath, memmap=False)
+            with hdus:
                 table = next(hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU))
                 header, rows = table.header, table.data
             explicit = str(header.get("INDXSCHM", "IMPLICIT")).strip() == "EXPLICIT"

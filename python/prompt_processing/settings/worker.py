@@ -14,6 +14,7 @@ from prompt_processing.domain.selection import PipelineSelection
 from prompt_processing.domain.yaml_text import parse_yaml
 from prompt_processing.instruments.camera import camera_names, load_camera
 from prompt_processing.settings.alerts import AlertSettings
+from prompt_processing.settings.buckets import has_known_profile
 from prompt_processing.settings.kafka import (
     CaFile,
     KafkaClusterSettings,
@@ -170,8 +171,8 @@ class Settings(PlatformSettings, OutcomeSettings, AlertSettings, KafkaClusterSet
     repo_retry_delay: NonNegative = 30.0
     """Mean delay in seconds before a failed call to a repository is repeated."""
 
-    image_bucket: str
-    """Bucket in which raw images arrive."""
+    image_bucket: Annotated[str, AfterValidator(has_known_profile)]
+    """Bucket in which raw images arrive, or its URI with a profile: ``s3://profile@bucket``."""
     s3_endpoint_url: str | None = None
     """URL of the S3 store; AWS by default."""
     lsst_disable_bucket_validation: bool = False

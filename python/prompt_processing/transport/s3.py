@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ProfileNotFound
 from botocore.handlers import validate_bucket_name
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+__all__ = ["UnknownProfileError", "make_s3_client", "require_profile", "split_bucket"]
+
+_PROFILE_VARIABLE = "LSST_RESOURCES_S3_PROFILE_"
+"""Start of the variables of `lsst.resources` that hold a profile: ``https://<key id>:<key>@<host>``."""
+
+
+class UnknownProfileError(ValueError):
+    """The profile of a bucket is configured nowhere, or its configuration is malformed."""
+
+
+def require_profile(address: str) -> str:
+    """Return the address of a bucket, if its profile is known.
+
+    Raises
+    ------
+    UnknownProfileError
+        Raised if it is unknown.
+    """
+    profile, _ = split_bucket(address)
+    if profile is not None:
+        _open_session(profile, *_endpoint_of(profile, None)[1:])
+    return address
 
 
 def split_bucket(address: str) -> tuple[str | None, str]:
@@ -47,12 +73,13 @@ def make_s3_client(
     Parameters
     ----------
     endpoint_url : `str`, optional
-        URL of the store; AWS by default.
+        URL of the store, which may hold credentials; AWS by default.
     validate_bucket_names : `bool`, optional
         Whether to refuse non-standard names, such as Ceph's tenant buckets
         (``tenant:bucket``).
     profile : `str`, optional
-        Profile of the shared credentials file.
+        Profile of ``LSST_RESOURCES_S3_PROFILE_<profile>``, whose store then replaces ``endpoint_url``, or of
+        the shared credentials file, as `lsst.resources` has it.
     credentials : `tuple` [`str`, `str`], optional
         Access key and secret key, if they do not come from the environment.
     region : `str`, optional
@@ -66,6 +93,11 @@ def make_s3_client(
     -------
     client : ``S3Client``
         The client.
+
+    Raises
+    ------
+    UnknownProfileError
+        Raised if the profile is unknown.
     """
     options: dict[str, Any] = {
         "connect_timeout": connect_timeout,
@@ -75,14 +107,49 @@ def make_s3_client(
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
     }
-    access_key, secret_key = credentials or (None, None)
-    session = boto3.session.Session(
-        profile_name=profile,
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-        region_name=region,
-    )
+    if credentials is None:
+        endpoint_url, *found = _endpoint_of(profile, endpoint_url)
+    else:
+        found = list(credentials)
+    session = _open_session(profile, *found, region=region)
     client = session.client("s3", endpoint_url=endpoint_url, config=Config(**options))
     if not validate_bucket_names:
         client.meta.events.unregister("before-parameter-build.s3", validate_bucket_name)
     return client
+
+
+def _endpoint_of(profile: str | None, endpoint_url: str | None) -> tuple[str | None, str | None, str | None]:
+    """Return the URL of a store without credentials, and the access key and secret key that it held."""
+    variable = f"{_PROFILE_VARIABLE}{profile}"
+    own = os.environ.get(variable) if profile is not None else None
+    url = own or endpoint_url
+    if not url:
+        return None, None, None
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    held, at, host = host.rpartition("@")
+    key, colon, secret = held.partition(":")
+    if at and not (key and colon and secret and ":" not in secret):
+        # Not the value: it holds a secret.
+        name = variable if own else "S3_ENDPOINT_URL"
+        raise UnknownProfileError(f"{name} is not of the form https://<key id>:<key>@<host>")
+    place = f"{scheme}{separator}{host}{slash}{path}"
+    return (place, unquote(key), unquote(secret)) if at else (place, None, None)
+
+
+def _open_session(
+    profile: str | None, access_key: str | None, secret_key: str | None, *, region: str | None = None
+) -> boto3.session.Session:
+    try:
+        return boto3.session.Session(
+            # With credentials of its own, a profile needs no entry in the shared file.
+            profile_name=None if access_key else profile,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            region_name=region,
+        )
+    except ProfileNotFound as error:
+        raise UnknownProfileError(
+            f"the profile {profile} is neither in {_PROFILE_VARIABLE}{profile} nor in the shared credentials "
+            "file (AWS_SHARED_CREDENTIALS_FILE, ~/.aws/credentials by default)"
+        ) from error

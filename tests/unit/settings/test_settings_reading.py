@@ -16,6 +16,7 @@ READERS_OF_THE_ENVIRONMENT = {
     "telemetry/metrics.py": "PROMETHEUS_MULTIPROC_DIR is the client library's",
     "telemetry/running_version.py": "the image's commit, the same for every process",
     "telemetry/credentials.py": "masks every secret of the environment, whoever reads it",
+    "transport/s3.py": "LSST_RESOURCES_S3_PROFILE_<profile>, which lsst.resources reads as well",
     "butler/types.py": "the search path of the Butler, set before it is loaded",
     "operators/settings_in_force.py": "reports where settings come from",
     "cli/night/worker.py": "threads of BLAS, set before it is loaded",
