@@ -75,8 +75,15 @@ def make_server(
         # Panel warns of optional packages that it does not find.
         warnings.simplefilter("ignore")
         import panel as pn
+    from bokeh.server.urls import per_app_patterns
+
+    from .early import EarlyHandler
 
     pn.extension(notifications=False, loading_indicator=False)
+    # As Panel does with its own handlers.
+    per_app_patterns[:] = [
+        (route, EarlyHandler if route == "/?" else handler) for route, handler in per_app_patterns
+    ]
     chosen = tuple(views) if views is not None else view_types()
     pages = {f"/{one.name}": make_page(one, chosen, sources) for one in chosen}
     return pn.io.server.get_server(
@@ -107,19 +114,29 @@ class _Headers(tornado.web.OutputTransform):
     Styles are allowed inline because Bokeh sets them on each element; other scripts and ``eval`` are not.
     """
 
+    def __init__(self, request: tornado.httputil.HTTPServerRequest) -> None:
+        super().__init__(request)
+        self._nonce = secrets.token_urlsafe(16)
+        self._is_page = False
+
     def transform_first_chunk(
         self, status_code: int, headers: tornado.httputil.HTTPHeaders, chunk: bytes, finishing: bool
     ) -> tuple[int, tornado.httputil.HTTPHeaders, bytes]:
-        nonce = secrets.token_urlsafe(16)
-        if headers.get("Content-Type", "").startswith("text/html"):
-            chunk = _INLINE_SCRIPT.sub(b'<script nonce="' + nonce.encode() + b'"', chunk)
-            if "Content-Length" in headers:
-                headers["Content-Length"] = str(len(chunk))
+        self._is_page = headers.get("Content-Type", "").startswith("text/html")
+        chunk = self.transform_chunk(chunk, finishing)
+        if "Content-Length" in headers and self._is_page:
+            headers["Content-Length"] = str(len(chunk))
         headers["Content-Security-Policy"] = (
-            f"default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; "
+            f"default-src 'self'; script-src 'self' 'nonce-{self._nonce}'; style-src 'self' 'unsafe-inline'; "
             "img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; "
             "frame-ancestors 'none'"
         )
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "no-referrer"
         return status_code, headers, chunk
+
+    def transform_chunk(self, chunk: bytes, finishing: bool) -> bytes:
+        # Each chunk is one part of a page, which no script crosses.
+        if not self._is_page:
+            return chunk
+        return _INLINE_SCRIPT.sub(b'<script nonce="' + self._nonce.encode() + b'"', chunk)

@@ -27,7 +27,7 @@ a { color: #0b5cad; }
 a:focus-visible { outline: 3px solid #e69f00; }
 table { border-collapse: collapse; margin: 8px 0; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: 2px 0; }
-.scrolled { overflow-x: auto; }
+.scrolled { overflow-x: auto; content-visibility: auto; contain-intrinsic-size: auto 400px; }
 .scrolled table { min-width: max-content; }
 .scrolled td { max-width: 60ch; overflow-wrap: anywhere; }
 .scrolled:focus-visible { outline: 3px solid #e69f00; }

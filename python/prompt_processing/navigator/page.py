@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,9 @@ from urllib.parse import urlencode
 import panel as pn
 from panel.io.resources import parse_template
 
+from .early import send_head
 from .layout import PREVIEW_STYLE, column, markup, preview
+from .live import while_watched
 from .sources import Sources
 from .text import escaped
 from .url_state import State, from_query, to_query
@@ -162,28 +165,31 @@ def make_page(
             page.keys.param.watch(react, "value")
             return True
 
-        if not show() and pn.state.curdoc is not None:
+        if not show():
 
             def retry() -> None:
                 if show():
                     again.stop()
 
-            again = pn.state.add_periodic_callback(retry, _RETRY_MS)
+            again = while_watched(retry, _RETRY_MS)
         shown = column(page.messages, content)
-        template = _Frame(template=_template(), location=True)
-        template.add_variable("preview", preview(shown))
-        template.add_variable("preview_style", PREVIEW_STYLE)
+        head = _template("head.html").render(
+            title=view_type.title,
+            views=[(one.name, one.title) for one in views],
+            current=view_type.name,
+            style=_style(),
+            preview=preview(shown),
+            preview_style=PREVIEW_STYLE,
+        )
+        template = _Frame(template=_template("page.html"), location=True)
+        template.add_variable("head", "" if send_head(head) else head)
         template.add_variable("script_addresses", script_addresses)
         template.add_variable("held_back", held_back)
-        template.add_variable("views", [(one.name, one.title) for one in views])
-        template.add_variable("current", view_type.name)
         template.add_variable("keys", dict(view_type.keys))
         template.add_variable("key_groups", _groups(view_type.keys))
-        template.add_variable("app_favicon", "assets/icon.svg")
-        template.add_variable("scripts", view_type.scripts)
+        template.add_variable("scripts", [_address(one) for one in ("navigator.js", *view_type.scripts)])
         template.add_panel("keys_input", page.keys)
         template.add_panel("content", shown)
-        template.title = f"{view_type.title} - Prompt Processing"
         return template
 
     return make
@@ -209,9 +215,21 @@ class _Frame(pn.Template):
 
 
 @cache
-def _template() -> Any:
-    """Return the compiled template."""
-    return parse_template((STATIC_FOLDER / "page.html").read_text("utf-8"))
+def _template(name: str) -> Any:
+    """Return a compiled template."""
+    return parse_template((STATIC_FOLDER / name).read_text("utf-8"))
+
+
+@cache
+def _style() -> str:
+    """Return the pages' style, which is written into them: nothing is painted before it is there."""
+    return (STATIC_FOLDER / "navigator.css").read_text("utf-8")
+
+
+@cache
+def _address(script: str) -> str:
+    """Return the address of a script, which changes with its content, so that browsers may keep it."""
+    return f"assets/{script}?v={hashlib.sha256((STATIC_FOLDER / script).read_bytes()).hexdigest()[:16]}"
 
 
 _SCRIPT = re.compile(r'<script[^>]*\ssrc="([^"]+)"[^>]*></script>')

@@ -21,6 +21,7 @@ from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain import night_folder
 from prompt_processing.domain.errors import PromptError
 from prompt_processing.nights.reading import Nights, NightsUnavailableError
+from prompt_processing.nights.records import Freshness
 
 from .collections.shelf import PlotDefaults, PlotShelf
 from .detector.pixels import ArrayCache, TiledImage
@@ -36,6 +37,8 @@ _LOG = logging.getLogger("lsst.prompt_processing.navigator")
 _PIXEL_CACHE_BYTES = 400_000_000
 """Pixels that are kept for all sessions together: two detectors' images at full resolution."""
 _MOST_IMAGES = 200
+_FRESH_S = 1.0
+"""Time for which all sessions share one answer about the age of the database of nights."""
 _RETRY_S = 5.0
 """Time after which something that could not be opened is tried again."""
 
@@ -131,8 +134,11 @@ class Sources:
     def __init__(self, places: Places) -> None:
         self.places = places
         self._lock = threading.RLock()
+        # Of its own: the repository takes longest, and other pages do not wait for it.
+        self._butler_lock = threading.RLock()
         self._butler: Butler | None = None
         self._nights: Nights | None = None
+        self._freshness: tuple[float, Freshness] | None = None
         self._failed: dict[str, tuple[float, str]] = {}
         self._apdb: ApdbReader | None = None
         self._packets: PacketFolder | None = None
@@ -157,7 +163,7 @@ class Sources:
         uri = self.places.repository
         if uri is None:
             raise UnavailableError("No repository is configured: start the navigator with --repo URI.")
-        with self._lock:
+        with self._butler_lock:
             self._raise_if_just_failed("repository")
             try:
                 if self._butler is None:
@@ -189,6 +195,23 @@ class Sources:
                 return self._nights
             except (SQLAlchemyError, OSError) as error:
                 raise self._failure("nights", "The database of nights cannot be read", error) from error
+
+    def freshness(self) -> Freshness:
+        """Return how recent the database of nights was within the last second.
+
+        Raises
+        ------
+        UnavailableError
+            Raised if there is no database.
+        NightsUnavailableError
+            Raised if it cannot be read.
+        """
+        known = self._freshness
+        if known is not None and time.monotonic() < known[0] + _FRESH_S:
+            return known[1]
+        found = self.nights().freshness()
+        self._freshness = time.monotonic(), found
+        return found
 
     def apdb(self) -> ApdbReader:
         """Return the APDB.

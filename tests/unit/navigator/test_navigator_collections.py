@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import plot_repository as world
 import pytest
@@ -14,6 +17,7 @@ from lsst.daf.butler import Butler
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from prompt_processing.navigator.collections import shelf as shelf_module
 from prompt_processing.navigator.collections.pictures import compare, figure, figures, only_in_one
 from prompt_processing.navigator.collections.shelf import PlotDefaults, PlotShelf, Which
 from prompt_processing.navigator.collections.state import CollectionsState, chosen_kinds, stepped
@@ -128,6 +132,44 @@ def test_answers_and_pictures_are_kept(repository: Path) -> None:
     assert shelf.plots(which, kinds, places[0]) == [one]
     assert shelf.picture("main", one) == picture
     assert lender.times == asked
+
+
+def test_figures_of_the_next_place_are_read_before_they_are_asked_for(repository: Path) -> None:
+    lender = Lender(repository)
+    shelf = PlotShelf(lender, PlotDefaults("main"))
+    which = Which("main", "u/a")
+    kinds = shelf.content(which).kinds
+    place = shelf.places(which, kinds)[1]
+    shelf.prepare(which, kinds, [place])
+    shelf._pool.submit(lambda: None).result(60)
+    before = lender.times
+    assert all(shelf.picture("main", one)[0] for one in shelf.plots(which, kinds, place))
+    assert lender.times == before
+    shelf.close()
+
+
+def test_an_old_answer_is_shown_while_a_new_one_is_asked_for(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lender = Lender(repository)
+    shelf = PlotShelf(lender, PlotDefaults("main"))
+    known = shelf.collections("main")
+    clock = time.monotonic() + shelf_module._LIFETIME_S + 1
+    monkeypatch.setattr(shelf_module, "time", SimpleNamespace(monotonic=lambda: clock))
+    before = lender.times
+    held = threading.Event()
+    # The thread that asks waits for this one.
+    shelf._pool.submit(held.wait, 60)
+    assert shelf.collections("main") == known
+    assert shelf.collections("main") == known
+    assert lender.times == before
+    held.set()
+    shelf._pool.submit(lambda: None).result(60)
+    assert lender.times == before + 1
+    clock += shelf_module._MOST_LIFETIMES * shelf_module._LIFETIME_S + 1
+    shelf.collections("main")
+    assert lender.times == before + 2
+    shelf.close()
 
 
 def test_pictures_that_are_kept_have_a_limit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ from prompt_processing.repository.plots.summary import (
     read_summary,
     summary_path,
 )
+from prompt_processing.telemetry.handover import in_this_context
 
 __all__ = ["PlotDefaults", "PlotShelf", "Which"]
 
@@ -39,6 +41,10 @@ _LIFETIME_S = 20.0
 """Age at which an answer is asked for again, so that new figures appear."""
 _PLACES_LIFETIME_S = 60.0
 """The same for lists of places, which take longest: half a second a kind in 100 000 figures."""
+_MOST_LIFETIMES = 3
+"""Lifetimes after which nobody is shown an answer before it has been asked for again."""
+_MOST_PREPARED = 12
+"""Figures of a place that are read before somebody asks for them."""
 _MOST_ANSWERS = 500
 _PICTURE_BYTES = 150_000_000
 _MOST_REPOSITORIES = 4
@@ -97,6 +103,8 @@ class PlotShelf:
         self._answers: OrderedDict[Hashable, tuple[float, object]] = OrderedDict()
         self._pictures: OrderedDict[tuple[str, uuid.UUID], tuple[bytes, str]] = OrderedDict()
         self._picture_bytes = 0
+        self._pool = ThreadPoolExecutor(1, "figures")
+        self._asked: set[Hashable] = set()
 
     def repositories(self) -> list[str]:
         """Return the names of the known repositories, the default one first."""
@@ -181,6 +189,17 @@ class PlotShelf:
                 self._picture_bytes -= len(content)
         return found
 
+    def prepare(self, which: Which, kinds: Sequence[PlotKind], places: Iterable[Place]) -> None:
+        """Read the figures of places that may be asked for next, without waiting for them."""
+        chosen = tuple(places)
+
+        def read() -> None:
+            for place in chosen:
+                for ref in self.plots(which, kinds, place)[:_MOST_PREPARED]:
+                    self.picture(which.repository, ref)
+
+        self._later("prepare", read)
+
     @contextmanager
     def butler(self, repository: str) -> Iterator[Butler]:
         """Lend the read-only Butler of a known repository to one thread at a time.
@@ -198,6 +217,7 @@ class PlotShelf:
 
     def close(self) -> None:
         """Close the repositories."""
+        self._pool.shutdown(cancel_futures=True)
         with self._lock:
             while self._butlers:
                 self._butlers.popitem()[1].close()
@@ -240,8 +260,15 @@ class PlotShelf:
         now = time.monotonic()
         with self._lock:
             when, answer = self._answers.get(key, (-math.inf, None))
-            if now - when < lifetime_s:
+            if now - when < _MOST_LIFETIMES * lifetime_s:
+                if now - when > lifetime_s:
+                    # Nobody waits; whoever asks next gets the new answer.
+                    self._later(key, lambda: self._remember(key, ask))
                 return answer  # type: ignore[return-value]
+        return self._remember(key, ask)
+
+    def _remember[T](self, key: Hashable, ask: Callable[[], T]) -> T:
+        now = time.monotonic()
         found = ask()
         with self._lock:
             self._answers[key] = (now, found)
@@ -249,3 +276,18 @@ class PlotShelf:
             while len(self._answers) > _MOST_ANSWERS:
                 self._answers.popitem(last=False)
         return found
+
+    def _later(self, key: Hashable, do: Callable[[], object]) -> None:
+        """Do something in another thread, unless the same waits already."""
+
+        def work() -> None:
+            try:
+                do()
+            finally:
+                self._asked.discard(key)
+
+        with self._lock:
+            if key not in self._asked:
+                self._asked.add(key)
+                # What fails is asked again by the page that needs it, which shows the reason.
+                self._pool.submit(in_this_context(work))

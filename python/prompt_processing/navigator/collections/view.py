@@ -310,6 +310,15 @@ class CollectionsView(View):
         ]
         columns = 1 if state.plot and len(shown) == 1 else state.columns
         self._figures.object = figures(shown, columns)
+        self._prepare_neighbours(place)
+
+    def _prepare_neighbours(self, place: Place) -> None:
+        """Have the figures of the next and the previous place read, once those of this one are sent."""
+        kinds = [one for one in self._kinds if not self.state.plot or one.name == self.state.plot]
+        around = [found for by in (1, -1) if (found := stepped(self._places, place, by)) is not None]
+        prepare = partial(self._shelf.prepare, self._which, kinds, around)
+        if pn.state.curdoc is not None:
+            pn.state.curdoc.add_next_tick_callback(prepare)
 
     def _title(self, n_plots: int, place: Place) -> str:
         state = self.state

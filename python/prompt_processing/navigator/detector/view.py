@@ -10,6 +10,7 @@ import bokeh.io
 import panel as pn
 
 from ..layout import column, markup
+from ..live import while_watched
 from ..page import Page, View, link
 from ..remarks.panel import RemarkPanel
 from ..remarks.store import RemarkError, subject_of
@@ -88,8 +89,7 @@ class DetectorView(View):
             self._details,
         )
         self._load()
-        if pn.state.curdoc is not None:
-            pn.state.add_periodic_callback(self._retry, _RETRY_MS)
+        while_watched(self._retry, _RETRY_MS)
 
     @property
     def content(self) -> Any:

@@ -13,6 +13,7 @@ from prompt_processing.domain.clock import day_text
 from prompt_processing.nights.records import Freshness, Night, Visit
 
 from ..layout import checkbox, column, markup, wrapped_row
+from ..live import while_watched
 from ..page import Page, View, link
 from ..sources import Sources
 from ..text import escaped, number, sexagesimal, table, utc
@@ -87,8 +88,8 @@ class NightView(View):
             self._more,
         )
         self._refresh()
-        if sources.places.nights is not None and pn.state.curdoc is not None:
-            pn.state.add_periodic_callback(self._poll, _POLL_MS)
+        if sources.places.nights is not None:
+            while_watched(self._poll, _POLL_MS)
 
     @property
     def content(self) -> Any:
@@ -116,7 +117,7 @@ class NightView(View):
     def _poll(self) -> None:
         """Draw again if the database has changed; say since when it is old if it cannot be read."""
         try:
-            fresh = self.sources.nights().freshness()
+            fresh = self.sources.freshness()
             if fresh.cursor != self._cursor:
                 self._refresh()
             self._show_age(fresh)
@@ -140,7 +141,7 @@ class NightView(View):
             self._show_repository()
             return
         nights = self.sources.nights()
-        freshness = nights.freshness()
+        freshness = self.sources.freshness()
         self._cursor = freshness.cursor
         self._show_age(freshness)
         rows = nights.nights(_N_NIGHTS, instrument=self.state.instrument or None).rows

@@ -12,6 +12,7 @@ from prompt_processing.domain.clock import day_text
 from prompt_processing.nights.records import Detector, Visit
 
 from ..layout import column, grid, markup, wrapped_row
+from ..live import while_watched
 from ..page import Page, View, link
 from ..sources import Sources
 from ..text import escaped, facts, number, sexagesimal, table, utc
@@ -80,8 +81,8 @@ class VisitView(View):
             self._table,
         )
         self._refresh()
-        if sources.places.nights is not None and pn.state.curdoc is not None:
-            pn.state.add_periodic_callback(self._poll, _POLL_MS)
+        if sources.places.nights is not None:
+            while_watched(self._poll, _POLL_MS)
 
     @property
     def content(self) -> Any:
@@ -124,7 +125,7 @@ class VisitView(View):
     def _poll(self) -> None:
         """Draw again if the database has changed."""
         try:
-            fresh = self.sources.nights().freshness()
+            fresh = self.sources.freshness()
             self._seen = fresh.projected
             if fresh.cursor != self._cursor:
                 self._refresh()
@@ -146,7 +147,7 @@ class VisitView(View):
             self._show_repository()
             return
         nights = self.sources.nights()
-        fresh = nights.freshness()
+        fresh = self.sources.freshness()
         self._cursor, self._seen = fresh.cursor, fresh.projected
         key: int | str = int(visit) if visit.isascii() and visit.isdecimal() and len(visit) < 19 else visit
         instrument = self.state.instrument or None
