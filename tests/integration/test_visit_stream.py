@@ -115,6 +115,16 @@ def test_visit_of_a_dead_worker_is_another_workers_when_its_claim_is_old(world: 
     assert other.acknowledge(again)
 
 
+def test_visit_of_a_dead_worker_is_found_behind_those_of_many_busy_ones(world: World) -> None:
+    busy, other = world.worker(), world.worker()
+    *_, last = (world.add(detector=str(number)) for number in range(35))
+    while busy.read(0.01) is not None:
+        pass
+    assert other.claim() is None
+    world.age(last)
+    assert taken(other.claim()).id == last
+
+
 def test_claim_is_refreshed_while_a_visit_is_held_and_that_is_no_delivery(world: World) -> None:
     world.add()
     one, other = world.worker(claim_idle=0.6), world.worker()

@@ -42,6 +42,8 @@ redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'IDLE', ARGV[4], 'RE
 return 1
 """
 
+_FIRST = "0-0"
+
 _LEAVE = """
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
 if not pending[1] then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
@@ -138,12 +140,17 @@ class VisitStream:
         """
 
         def claim() -> StreamEntry | None:
-            answer: Any = self._redis.xautoclaim(
-                self._stream, self._group, self._consumer, int(self._claim_idle * 1000), count=1
-            )
-            for identifier, fields in answer[1]:
-                return StreamEntry(identifier, fields or {}, self._deliveries(identifier))
-            return None
+            begin = _FIRST
+            # One command looks at ten claims only, and the first ten may be those of busy workers.
+            while True:
+                answer: Any = self._redis.xautoclaim(
+                    self._stream, self._group, self._consumer, int(self._claim_idle * 1000), begin, count=1
+                )
+                for identifier, fields in answer[1]:
+                    return StreamEntry(identifier, fields or {}, self._deliveries(identifier))
+                begin = answer[0]
+                if begin == _FIRST:
+                    return None
 
         return self._ask(claim)
 
