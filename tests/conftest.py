@@ -21,7 +21,7 @@ for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 # Pipelines name their tasks by module, so those of tests need one that can be imported.
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
-pytest_plugins = ["file_costs", "real_services"]
+pytest_plugins = ["file_costs", "real_services", "shared_servers"]
 
 # Before any test module is imported: the middleware reads this when it is loaded, and most unit tests never
 # load it.

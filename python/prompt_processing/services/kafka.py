@@ -59,7 +59,12 @@ auto.create.topics.enable=true
 log.retention.hours=24
 message.max.bytes=10485760
 replica.fetch.max.bytes=10485760
+metadata.max.idle.interval.ms=0
+broker.heartbeat.interval.ms=10000
+broker.session.timeout.ms=60000
+log.cleaner.dedupe.buffer.size=4194304
 """
+"""The last four suit one small node: an idle one takes half the processor time and less memory."""
 
 
 class Kafka(Service):
@@ -162,7 +167,7 @@ class Kafka(Service):
     def command(self, software: Software) -> ServerCommand:
         """Return the command that starts the server."""
         # Full optimisation costs more than it saves for a server that runs for minutes.
-        java = self._java(software, "-Xmx512m", "-XX:TieredStopAtLevel=1")
+        java = self._java(software, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
         return ServerCommand([*java, "kafka.Kafka", str(self.folder / "server.properties")], self.folder)
 
     def ready(self) -> bool:
