@@ -21,6 +21,8 @@ __all__ = ["Arrival", "Folder"]
 
 _QUIET_SECONDS = 0.2
 """Seconds without change after which a file of full length is complete: some programs allocate it first."""
+_FRESH_SECONDS = 5.0
+"""Seconds after its last change for which a file that is not complete yet is looked at again at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class Folder:
         self.path = path
         self._patience = patience
         self._now = now
-        self._incomplete: dict[Path, tuple[int, int]] = {}
+        self._folders: dict[Path, int] = {}
+        self._has_fresh = False
 
     def look(self, known: Callable[[Path, int, int], bool]) -> Iterator[Arrival]:
         """Yield the complete files, oldest first.
@@ -69,27 +72,50 @@ class Folder:
             Returns whether a file of a path, size and time of modification is of no interest any more.
         """
         found = []
-        for path in _files(self.path):
+        self._folders, self._has_fresh = {}, False
+        for path in _files(self.path, self._folders):
             try:
                 status = path.stat()
             except OSError:
                 # It was renamed: the next look finds it under its new name.
                 continue
             if not known(path, status.st_size, status.st_mtime_ns):
-                found.append((status.st_mtime_ns, path, status.st_size))
-        for modified_ns, path, size in sorted(found):
+                # A file that was renamed or got its times set after the last write is not written any more.
+                is_final = status.st_ctime_ns > status.st_mtime_ns
+                found.append((status.st_mtime_ns, path, status.st_size, is_final))
+        for modified_ns, path, size, is_final in sorted(found):
             quiet = self._now() - modified_ns / 1e9
-            if quiet < _QUIET_SECONDS:
+            if quiet < _QUIET_SECONDS and not is_final:
+                self._has_fresh = True
                 continue
             problem = _problem(path, size)
             if problem is None:
                 yield Arrival(path, size, modified_ns)
             elif quiet > self._patience:
                 yield Arrival(path, size, modified_ns, problem)
+            elif quiet < _FRESH_SECONDS:
+                self._has_fresh = True
+
+    def has_news(self) -> bool:
+        """Return whether another look may find more than the last one: it costs little to ask.
+
+        A folder's time of modification changes with each file that appears in it. Where a network file system
+        shows an old one, the next regular look finds the file.
+        """
+        return self._has_fresh or any(_modified(folder) != then for folder, then in self._folders.items())
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files whose names end like those of raws."""
+def _modified(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _files(folder: Path, folders: dict[Path, int]) -> Iterator[Path]:
+    """Yield the files whose names end like those of raws, and enter when their folders were modified."""
+    # Before the files are listed, so that one that appears meanwhile is news.
+    folders[folder] = _modified(folder)
     try:
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
@@ -100,7 +126,7 @@ def _files(folder: Path) -> Iterator[Path]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from _files(Path(entry.path))
+            yield from _files(Path(entry.path), folders)
         elif entry.name.lower().endswith(RAW_ENDINGS):
             yield Path(entry.path).absolute()
 

@@ -29,6 +29,8 @@ _log = logging.getLogger("lsst.watch.service")
 MOST_ATTEMPTS = 20
 """Number of times that an image is tried, restarts of a killed process included."""
 
+_GLANCE_SECONDS = 0.05
+"""Time between two glances at the folder's time of modification."""
 _FIRST_DELAY, _LONGEST_DELAY = 5.0, 300.0
 """Seconds before an image is tried again; the delay doubles each time. The last is after about 70 minutes."""
 
@@ -127,7 +129,7 @@ class Watch:
         stop
             Set to end after the current image.
         interval
-            Seconds between two looks into the folder.
+            Seconds between two looks into the folder, at most.
         once
             Whether to end when all files that are there now are settled.
 
@@ -141,8 +143,16 @@ class Watch:
             if once and not found and not self._later:
                 break
             if not found:
-                stop.wait(interval)
+                self._wait(stop, interval)
         return self.totals
+
+    def _wait(self, stop: Event, interval: float) -> None:
+        """Wait for the next look, or until the folder has changed."""
+        end = time.monotonic() + interval
+        while not stop.is_set() and (rest := end - time.monotonic()) > 0:
+            stop.wait(min(_GLANCE_SECONDS, rest))
+            if self._folder.has_news():
+                return
 
     def _pass(self, stop: Event) -> int:
         number = 0

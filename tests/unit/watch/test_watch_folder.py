@@ -118,6 +118,33 @@ def test_a_file_that_is_still_written_is_waited_for(incoming: Path) -> None:
     assert len(watch(incoming, processor)) == 1
 
 
+def test_a_renamed_file_needs_no_silence(incoming: Path) -> None:
+    raw = write(incoming / "raw.fits")
+    modified = time.time() - 1e-3
+    # As if it were written now and renamed a moment later.
+    os.utime(raw, (modified, modified))
+    folder = Folder(incoming, now=lambda: modified)
+    assert [one.path for one in folder.look(lambda *_: False)] == [raw]
+    assert not folder.has_news()
+
+
+def test_whatever_may_be_new_in_a_folder_is_news(incoming: Path) -> None:
+    (incoming / "sub").mkdir()
+    folder = Folder(incoming)
+    list(folder.look(lambda *_: False))
+    assert not folder.has_news()
+    whole = write(incoming.parent / "whole.fits").read_bytes()
+    growing = incoming / "sub" / "growing.fits"
+    growing.write_bytes(whole[:9000])
+    assert folder.has_news()
+    # What is still written is news until it is complete, or has not grown for a while.
+    assert list(folder.look(lambda *_: False)) == []
+    assert folder.has_news()
+    aged(growing, 10)
+    assert list(folder.look(lambda *_: False)) == []
+    assert not folder.has_news()
+
+
 def test_bad_files_are_set_aside_with_the_reason(incoming: Path) -> None:
     whole = write(incoming.parent / "whole.fits").read_bytes()
     (incoming / "truncated.fits").write_bytes(whole[:9000])
