@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import yaml
+from lsst.dax.apdb.apdbIndex import ApdbIndex
 from lsst.dax.apdb.cassandra.exceptions import CassandraMissingError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -55,14 +57,31 @@ def configuration_problem(uri: str, error: Exception) -> str | None:
             f"The APDB of {uri} is in Cassandra, and the driver is not installed. What to do: "
             "pip install 'prompt-processing[cassandra]'."
         )
-    if uri.startswith("label:") and isinstance(
-        error, RuntimeError | ValueError | TypeError | FileNotFoundError
-    ):
+    named = _named_by_label(uri)
+    if uri.startswith("label:") and named is None:
+        if isinstance(error, RuntimeError | ValueError | TypeError | FileNotFoundError | yaml.YAMLError):
+            return (
+                f"The APDB {uri} cannot be looked up: {short_reason(error)}. What to do: name the index of "
+                "APDBs in DAX_APDB_INDEX_URI, and one of its labels in CONFIG_APDB."
+            )
+        return None
+    file = uri if named is None else f"{named}, which {uri} stands for,"
+    culprit = "CONFIG_APDB" if named is None else "the index of APDBs (DAX_APDB_INDEX_URI)"
+    if named is not None and isinstance(error, FileNotFoundError):
+        return f"{file} does not exist. What to do: correct {culprit}, or make the APDB."
+    if isinstance(error, LookupError | TypeError | yaml.YAMLError):
         return (
-            f"The APDB {uri} cannot be looked up: {short_reason(error)}. What to do: name the index of "
-            "APDBs in DAX_APDB_INDEX_URI, and one of its labels in CONFIG_APDB."
+            f"{file} is not the configuration of an APDB: {short_reason(error)}. What to do: check {culprit}."
         )
-    if isinstance(error, LookupError | TypeError):
-        reason = short_reason(error)
-        return f"{uri} is not the configuration of an APDB: {reason}. What to do: check CONFIG_APDB."
     return None
+
+
+def _named_by_label(uri: str) -> str | None:
+    """Return the file that the index of APDBs has for a label; `None` if it is no label, or has none."""
+    if not uri.startswith("label:"):
+        return None
+    try:
+        return str(ApdbIndex().get_apdb_uri(uri.removeprefix("label:")))
+    # Whatever is wrong with the index is what the caller's error says.
+    except Exception:  # noqa: BLE001
+        return None

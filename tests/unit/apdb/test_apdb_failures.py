@@ -46,13 +46,25 @@ def test_label_without_an_index_names_the_variable(monkeypatch: pytest.MonkeyPat
     both("label:prod", "DAX_APDB_INDEX_URI is not set. What to do")
 
 
-def test_index_that_is_none(index: Path) -> None:
-    index.write_text("- dev\n")
-    both("label:dev", "not in expected format")
+@pytest.mark.parametrize(
+    ("content", "words"), [("- dev\n", "not in expected format"), ("{[", "cannot be looked up: .*INDEX_URI")]
+)
+def test_index_that_is_none(index: Path, content: str, words: str) -> None:
+    index.write_text(content)
+    both("label:dev", words)
+
+
+def test_label_of_an_unusable_file_names_the_file(index: Path, tmp_path: Path) -> None:
+    both("label:dev", "nowhere/apdb.yaml, which label:dev stands for, does not exist.*correct the index")
+    (tmp_path / "apdb.yaml").write_text("{[")
+    index.write_text(f"dev: {tmp_path}/apdb.yaml\n")
+    both("label:dev", "apdb.yaml, which label:dev stands for, is not the configuration of an APDB")
 
 
 def test_file_that_is_no_configuration(tmp_path: Path) -> None:
     (tmp_path / "apdb.yaml").write_text("a: 1\n")
+    both(str(tmp_path / "apdb.yaml"), "is not the configuration of an APDB: .*CONFIG_APDB")
+    (tmp_path / "apdb.yaml").write_text("{[")
     both(str(tmp_path / "apdb.yaml"), "is not the configuration of an APDB: .*CONFIG_APDB")
 
 
