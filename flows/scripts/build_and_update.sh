@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Puts the present code to work on a site: builds and pushes the image, registers the flows, and restarts the Dask
-# cluster and the Prefect worker with it. A cluster whose versions differ from those of this client is refused.
+# Puts the present code to work on a site: builds and pushes the image, restarts the Dask cluster with it, and
+# registers the flows, whose next runs use the image. A cluster whose versions differ from those of this client is
+# refused.
 #
 #   flows/scripts/build_and_update.sh SCHEDULES.yaml [POOL]
 #
 # WM_DATA_PIPELINE_IMAGE   image to build, such as registry.example.org/prompt-flows:2026-11-28
-# WM_DASK_SCHEDULER        cluster to check at the end, such as tcp://dask:8786
+# WM_DASK_SCHEDULER        cluster to check before flows are registered, such as tcp://dask:8786
 # DASK_SWARM_HOSTS         blank-separated hosts, reached by SSH, each with infra/dask/compose.yaml in ~/prompt-dask;
 #                          default: this machine
 # PREFECT_API_URL, WM_RUN_CONFIG_TYPE   as for register_flows.sh

@@ -9,6 +9,8 @@ from collections.abc import Container, Iterable, Iterator
 from lsst.daf.butler import Butler, DatasetRef, QuantumBackedButler
 from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 
+from .records import butler_without_database
+
 __all__ = ["files_of_run", "known_datasets", "outputs", "stored_quanta"]
 
 
@@ -63,11 +65,9 @@ def known_datasets(butler: Butler, types: Iterable[str], run: str) -> set[uuid.U
 def files_of_run(repo: str, graph: PredictedQuantumGraph, refs: Iterable[DatasetRef]) -> QuantumBackedButler:
     """Return a Butler for files of a run that the registry does not know yet."""
     pipeline = graph.pipeline_graph
-    return QuantumBackedButler.from_predicted(
-        config=repo,
-        predicted_inputs=[ref.id for ref in refs],
-        predicted_outputs=[],
-        dimensions=pipeline.universe,
-        datastore_records={},
-        dataset_types={node.name: node.dataset_type for node in pipeline.dataset_types.values()},
+    return butler_without_database(
+        repo,
+        pipeline.universe,
+        inputs=[ref.id for ref in refs],
+        types={node.name: node.dataset_type for node in pipeline.dataset_types.values()},
     )

@@ -107,7 +107,12 @@ def local_cluster(processes: int) -> LocalCluster:
     _silence()
     # One thread a process: the numerics are not all thread-safe, and hold the interpreter's lock.
     return LocalCluster(
-        n_workers=processes, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.ERROR
+        n_workers=processes,
+        threads_per_worker=1,
+        dashboard_address=":0",
+        silence_logs=logging.ERROR,
+        # A profile of each worker's stack, every 10 ms, would cost more than the middleware.
+        config={"distributed.worker.profile.enabled": False},
     )
 
 

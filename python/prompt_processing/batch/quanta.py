@@ -147,9 +147,11 @@ _made: list[tuple[RunContext, Any]] = []
 
 
 def _empty_butler(context: RunContext) -> QuantumBackedButler:
-    from lsst.daf.butler import ButlerConfig, QuantumBackedButler
+    from lsst.daf.butler import ButlerConfig
+
+    from .records import butler_without_database
 
     if not _made or _made[0][0] is not context:
-        empty = QuantumBackedButler.from_predicted(ButlerConfig(context.repo), [], [], context.dimensions, {})
+        empty = butler_without_database(ButlerConfig(context.repo), context.dimensions)
         _made[:] = [(context, empty)]
     return _made[0][1]

@@ -9,15 +9,17 @@ import pytest
 from lsst.daf.butler import Butler, DatasetRef, DatasetType, FileDataset
 from lsst.images import MaskedImage
 
-from prompt_processing.butler.conversions import processed_exposure_of
+from prompt_processing.butler.conversions import field_kernel_of, kernel_of, processed_exposure_of
 from prompt_processing.butler.detector_image import DetectorImage
 from prompt_processing.butler.field_types import field_dataset
 from prompt_processing.butler.formatters import OWN_FORMATTERS
 from prompt_processing.butler.types import use_butler_types
-from prompt_processing.images import Exposure
+from prompt_processing.images import Exposure, MatchingKernel
 from prompt_processing.images.fits import write_exposure
 from prompt_processing.images.layout.identity import Identity
+from prompt_processing.images.layout.parts import read_part, write_part
 from prompt_processing.instruments import RawFrame
+from prompt_processing.instruments.camera import load_camera
 
 use_butler_types()
 OURS = "prompt_processing.butler.formatters.ExposureFormatter"
@@ -87,3 +89,20 @@ def test_raws_and_images_are_images_of_a_detector() -> None:
 def test_raw_is_not_taken_for_a_processed_image() -> None:
     with pytest.raises(TypeError, match="signature removal"):
         processed_exposure_of(RawFrame({}, "I", 0, ()))
+
+
+def test_a_kernel_has_the_box_of_its_image_however_it_is_written(tmp_path: Path) -> None:
+    # At night its file is written from our type, by day from the type that the registry has.
+    detector = load_camera("LSSTCam").detector(94)
+    height, width = detector.height, detector.width
+    kernel = MatchingKernel(
+        np.ones((1, 3, 3)), np.array([[1.0, 0.1, -0.2]]), 1, (width - 1) / 2, (height - 1) / 2, width / 2
+    )
+    described = field_kernel_of(kernel)
+    assert described.bounds.bbox.shape == (height, width)
+    write_part(tmp_path / "kernel.fits", kernel, Identity("difference_kernel", "LSSTCam", 94))
+    at_night = read_part(tmp_path / "kernel.fits")
+    assert isinstance(at_night, MatchingKernel)
+    for back in (at_night, kernel_of(described)):
+        assert (back.x_centre, back.y_centre) == (kernel.x_centre, kernel.y_centre)
+        np.testing.assert_allclose(back.weights_at(100, 3000), kernel.weights_at(100, 3000), rtol=1e-12)
