@@ -222,7 +222,7 @@ def _settings(options: dict[str, Any]) -> tuple[DifferenceOptions, ReadOptions, 
         options["threshold"],
         not options["no_align"],
         not options["no_cosmic_rays"],
-        SubtractionOptions(minimum_snr=20.0, convolve=options["convolve"]),
+        SubtractionOptions(minimum_snr=20.0, convolve=options["convolve"], from_psfs=True),
         psfs[0],
         psfs[1],
         ignore_wcs=options["ignore_wcs"],
@@ -297,8 +297,13 @@ def _summary_table(result: DifferenceResult) -> Table:
     )
     table.add_row(
         "kernel",
-        f"on the {'science image' if s['scienceConvolved'] else 'template'}, {s['kernelStampsUsed']} of "
-        f"{s['kernelStamps']} sources used, chi2/dof {number('kernelChi2'):.2f}",
+        f"on the {'science image' if s['scienceConvolved'] else 'template'}, "
+        + (
+            "between the PSF models: too few sources are in both images"
+            if s["kernelFromPsfs"]
+            else f"{s['kernelStampsUsed']} of {s['kernelStamps']} sources used, "
+            f"chi2/dof {number('kernelChi2'):.2f}"
+        ),
     )
     table.add_row(
         "residual / noise",

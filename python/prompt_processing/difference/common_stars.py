@@ -27,6 +27,11 @@ AGREEING = 3
 SAME_PIXELS = 1.5
 """Distance within which two sources are the same."""
 
+HEADER_PIXELS = 6.0
+"""Usual error of headers; larger shifts need ..."""
+HEADER_BONUS = 2
+"""... this many more stars where cosmic rays may outnumber the stars."""
+
 MIN_SNR = 10.0
 """Least signal-to-noise ratio of the compared stars."""
 
@@ -97,9 +102,22 @@ def _positions(image: PreparedImage) -> NDArray[np.float64]:
 
 
 def few_common_stars(
-    science: PreparedImage, template: PreparedImage, science_wcs: WCS, template_wcs: WCS
+    science: PreparedImage,
+    template: PreparedImage,
+    science_wcs: WCS,
+    template_wcs: WCS,
+    agreeing: int = 1,
 ) -> FewStars | None:
     """Compare the stars of two images that have too few for an astrometric solution.
+
+    Parameters
+    ----------
+    science, template : `PreparedImage`
+        The images.
+    science_wcs, template_wcs : `~astropy.wcs.WCS`
+        On a common sky.
+    agreeing : `int`, optional
+        Least number of stars that must agree on a shift. Several may do so less exactly than one.
 
     Returns
     -------
@@ -119,14 +137,21 @@ def few_common_stars(
     if not len(differences):
         return None
     tree = cKDTree(differences)
-    counts = np.array([len(near) for near in tree.query_ball_point(differences, SAME_PIXELS)])
+    same = SAME_PIXELS if agreeing == 1 else 2 * SAME_PIXELS
+    counts = np.array([len(near) for near in tree.query_ball_point(differences, same)])
+    if agreeing > 1:
+        # Cosmic rays agree by chance under any shift, stars under the header's own.
+        counts -= HEADER_BONUS * (np.hypot(*differences.T) > HEADER_PIXELS)
     # Of shifts that as many stars agree on, the smallest.
     best = np.lexsort((np.hypot(*differences.T), -counts))[0]
-    if np.hypot(*differences[best]) > NEAR_PIXELS and counts[best] < AGREEING:
+    if agreeing > 1:
+        # Where there are many, some agree by chance.
+        agreeing += int(3 * len(differences) * (same / FAR_PIXELS) ** 2)
+    if counts[best] < (agreeing if np.hypot(*differences[best]) < NEAR_PIXELS else max(agreeing, AGREEING)):
         return None
-    shift = np.median(differences[tree.query_ball_point(differences[best], SAME_PIXELS)], axis=0)
+    shift = np.median(differences[tree.query_ball_point(differences[best], same)], axis=0)
     distance, partner = cKDTree(is_).query(np.where(finite[:, np.newaxis], said, 1e9) + shift)
-    rows = np.flatnonzero(distance < SAME_PIXELS)
+    rows = np.flatnonzero(distance < same)
     if not len(rows):
         return None
     wcs = science_wcs.deepcopy()

@@ -83,7 +83,9 @@ class DifferenceOptions:
     threshold: float = 5.0
     align: bool = True
     cosmic_rays: bool = True
-    subtraction: SubtractionOptions = field(default_factory=lambda: SubtractionOptions(minimum_snr=20.0))
+    subtraction: SubtractionOptions = field(
+        default_factory=lambda: SubtractionOptions(minimum_snr=20.0, from_psfs=True)
+    )
     science_psf: PsfSettings = field(default_factory=PsfSettings)
     template_psf: PsfSettings = field(default_factory=PsfSettings)
     ignore_wcs: bool = False

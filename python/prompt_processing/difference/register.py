@@ -28,6 +28,11 @@ ALIGNED_PIXELS = 0.25
 MIN_STARS = 6
 """Minimum number of common stars that constrains the alignment."""
 
+SPARSE = 40
+"""Number of sources below which a few stars may align images that have too few for a solution ..."""
+AGREEING_SPARSE = 4
+"""... if this many agree on a shift."""
+
 MIN_SNR = 10.0
 """Least signal-to-noise ratio of the compared stars."""
 
@@ -107,11 +112,15 @@ def register(
     offset, rms, common, ratio, stars = 0.0, float("nan"), 0, 1.0, science.stars
     surface = None
     if fit is None and align:
-        few = few_common_stars(science, template, science_wcs, template_wcs)
+        # Without a solution where both images have stars enough for one, chance must be excluded.
+        chance = min(_stars(science), _stars(template)) >= 2 * MIN_STARS
+        few = few_common_stars(science, template, science_wcs, template_wcs, AGREEING_SPARSE if chance else 1)
+        if few is None and chance:
+            raise NotAlignedError(_apart_stars(science, template, "Too few stars are common to both"))
         if few is not None:
             science_wcs, offset, common, ratio = few.wcs, few.offset, few.stars, few.flux_ratio
             same_grid = same_grid and offset < ALIGNED_PIXELS
-        elif all(_has_stars(image) for image in (science, template)) and None in (
+        elif min(_stars(science), _stars(template)) > 0 and None in (
             science.exposure.wcs,
             template.exposure.wcs,
         ):
@@ -192,8 +201,16 @@ def _align(
     return first, second, _fit(science, template, first, second) if align else None
 
 
-def _has_stars(image: PreparedImage) -> bool:
-    return len(image.stars) > 0 and bool((np.asarray(image.stars["snr"]) > MIN_SNR).any())
+def _stars(image: PreparedImage) -> int:
+    return int(np.count_nonzero(np.asarray(image.stars["snr"]) > MIN_SNR)) if len(image.stars) else 0
+
+
+def _apart_stars(science: PreparedImage, template: PreparedImage, reason: str) -> str:
+    return (
+        f"The stars of {science.name} and {template.name} do not coincide within "
+        f"{MAX_OFFSET_PIXELS:.0f} pixels; are both of the same field, and is the WCS right? {reason}. "
+        "If it is wrong, --ignore-wcs aligns the images by the pattern of their stars."
+    )
 
 
 def _mark_hits(
@@ -284,6 +301,8 @@ def _fit(
     error = np.where(stars["clean"], np.asarray(stars["xErr"], float), np.inf)
     options = AstrometryOptions(
         max_offset_arcsec=MAX_OFFSET_PIXELS * pixel,
+        # Images that are further apart are aligned by their stars before.
+        by_patterns=False,
         min_matches=MIN_STARS,
         matches_per_term=10,
         floor_mas=20 * pixel,
@@ -303,11 +322,10 @@ def _fit(
             options,
         )
     except AstrometryError as error_:
-        raise NotAlignedError(
-            f"The stars of {science.name} and {template.name} do not coincide within "
-            f"{MAX_OFFSET_PIXELS:.0f} pixels; are both of the same field, and is the WCS right? {error_}. "
-            "If it is wrong, --ignore-wcs aligns the images by the pattern of their stars."
-        ) from error_
+        if min(len(stars), len(others)) < SPARSE:
+            # Cosmic rays may outnumber the stars.
+            return None
+        raise NotAlignedError(_apart_stars(science, template, str(error_))) from error_
 
 
 def _coincide(fit: AstrometricFit | None, said: WCS, shape: tuple[int, int]) -> bool:

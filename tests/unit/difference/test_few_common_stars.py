@@ -41,3 +41,13 @@ def test_few_stars_show_the_shift_and_the_flux_ratio(stars, shift):
 
 def test_far_shift_of_two_stars_is_chance():
     assert compared(2, np.array([33.0, -21.0])) is None
+
+
+def test_stars_among_more_cosmic_rays_agree_near_the_place_in_the_headers():
+    hits = np.random.default_rng(5).uniform(20, 180, (2, 10, 2))
+    wcs = pixel_wcs(SHAPE)
+    science = image(np.vstack([PLACES + np.array([2.0, -1.0]), hits[0]]), 3000.0)
+    template = image(np.vstack([PLACES, hits[1]]), 1000.0)
+    few = few_common_stars(science, template, wcs, wcs, agreeing=4)
+    assert few.offset == pytest.approx(np.hypot(2.0, 1.0), abs=0.5)
+    assert few_common_stars(image(hits[0], 3000.0), template, wcs, wcs, agreeing=4) is None

@@ -9,7 +9,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from prompt_processing.images import UNUSABLE, Exposure, Mask
+from prompt_processing.images import UNUSABLE, Exposure, Mask, Psf
 from prompt_processing.imaging.errors import TooFewKernelStarsError
 
 from .block_convolution import kernel_spectra
@@ -213,6 +213,23 @@ def cut_stamps(
         source_variance[good],
         correlation[middle, middle],
     )
+
+
+def rendered_stars(
+    psf: Psf, x: NDArray[np.int64], y: NDArray[np.int64], flux: float, shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Return an image of stars without noise; they are centred on pixels, and may overlap."""
+    image = np.zeros(shape, np.float32)
+    half = psf.size // 2
+    for column, row in zip(x, y, strict=True):
+        rows = slice(max(row - half, 0), min(row + half + 1, shape[0]))
+        columns = slice(max(column - half, 0), min(column + half + 1, shape[1]))
+        stamp = psf.image_at(float(column), float(row))
+        image[rows, columns] += flux * stamp[
+            rows.start - row + half : rows.stop - row + half,
+            columns.start - column + half : columns.stop - column + half,
+        ].astype(np.float32)
+    return image
 
 
 def stamp_width(window: int, half: int) -> int:

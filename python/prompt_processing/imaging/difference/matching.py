@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Table
@@ -15,7 +15,7 @@ from prompt_processing.imaging.templates.warp import AFFINE_KEYS, warped_noise_c
 
 from .decorrelation import DifferenceFilters
 from .kernel import KernelFit, Stamps, fit_kernel, make_basis
-from .kernel_stamps import StampFilters, choose_positions, cut_stamps, stamp_width
+from .kernel_stamps import StampFilters, choose_positions, cut_stamps, rendered_stars, stamp_width
 from .options import SubtractionOptions
 from .smoothing import Smoothing, least_widening
 
@@ -32,6 +32,11 @@ TRIAL_WIDTH = 128
 FEW_STARS = 20
 """Number of stars below which those near the edges are used as well."""
 
+MODEL_STARS = 5
+"""Stars along each axis that are rendered with the PSF models, where the images have too few ..."""
+MODEL_SNR = 1000.0
+"""... and their peak, in units of the sky's noise."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
@@ -42,11 +47,14 @@ class Match:
     fit : `KernelFit`
     smoothing : `Smoothing`
     filters : `DifferenceFilters`
+    from_psfs : `bool`
+        Whether the kernel is that between the PSF models, because too few sources are in both images.
     """
 
     fit: KernelFit
     smoothing: Smoothing
     filters: DifferenceFilters
+    from_psfs: bool = False
 
 
 def match_psfs(
@@ -76,6 +84,47 @@ def match_psfs(
     BadKernelError
         Raised if the kernel's sum shows that the flux scales disagree.
     """
+    try:
+        return _match_stars(science, template, images, stars, options)
+    except TooFewKernelStarsError:
+        if not options.from_psfs or template.psf is None:
+            raise
+    return _match_models(science, template, options)
+
+
+def _match_models(science: Exposure, template: Exposure, options: SubtractionOptions) -> Match:
+    """Fit the kernel between two images of stars that are rendered with the PSF models."""
+    assert science.psf is not None
+    assert template.psf is not None
+    height, width = science.shape
+    places = (np.arange(MODEL_STARS) + 0.5) / MODEL_STARS
+    x, y = (a.ravel().astype(np.int64) for a in np.meshgrid(places * width, places * height))
+    noise = np.sqrt(max(sky_variance(science.variance), sky_variance(template.variance)))
+    flux = float(MODEL_SNR * noise / science.psf.image_at(width / 2, height / 2).max())
+    plain = [
+        Exposure(
+            rendered_stars(psf, x, y, flux, science.shape),
+            np.zeros_like(exposure.mask),
+            np.full_like(exposure.variance, sky_variance(exposure.variance)),
+            psf=psf,
+            metadata=exposure.metadata,
+        )
+        for exposure, psf in ((science, science.psf), (template, template.psf))
+    ]
+    stars = Table({"x": x, "y": y, "snr": np.full(len(x), MODEL_SNR)})
+    images = plain[0].image, plain[1].image
+    match = _match_stars(plain[0], plain[1], images, stars, options)
+    return replace(match, from_psfs=True)
+
+
+def _match_stars(
+    science: Exposure,
+    template: Exposure,
+    images: tuple[NDArray[np.float32], NDArray[np.float32]],
+    stars: Table | None,
+    options: SubtractionOptions,
+) -> Match:
+    """Choose which image to convolve, and fit the kernel on common sources."""
     assert science.psf is not None
     height, width = science.shape
     centre = ((width - 1) / 2, (height - 1) / 2)

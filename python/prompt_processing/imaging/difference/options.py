@@ -89,6 +89,8 @@ class SubtractionOptions:
         below, the less noisy one is. The axis along which a kernel widens least decides.
     convolve : {"science", "template"} or `None`
         Image to convolve with the fitted kernel, overriding that rule.
+    from_psfs : `bool`
+        Whether the kernel is that between the two PSF models where too few sources are in both images.
     """
 
     kernel: KernelOptions = field(default_factory=KernelOptions)
@@ -103,3 +105,4 @@ class SubtractionOptions:
     sharpening_sigma: float = 0.6
     blurry_sigma: float = 0.8
     convolve: Literal["science", "template"] | None = None
+    from_psfs: bool = False

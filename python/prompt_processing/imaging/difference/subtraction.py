@@ -131,6 +131,7 @@ def subtract(
         "kernelSize": kernel.size,
         "kernelStamps": len(fit.used),
         "kernelStampsUsed": int(fit.used.sum()),
+        "kernelFromPsfs": match.from_psfs,
         "kernelChi2": float(np.median(fit.chi2[fit.used])),
         "kernelCondition": fit.condition,
         "kernelSum": float(ratios.mean()),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from prompt_processing.images import UNUSABLE, Exposure, Mask
+from prompt_processing.imaging.difference.options import SubtractionOptions
 from prompt_processing.imaging.difference.subtraction import subtract
 from prompt_processing.imaging.errors import BadKernelError, TooFewKernelStarsError
 from prompt_processing.imaging.psf_flux import forced_psf_flux
@@ -90,6 +91,20 @@ def test_images_without_stars_are_refused(star_image):
     empty = star_image((300, 300), [])
     with pytest.raises(TooFewKernelStarsError):
         subtract(empty, star_image((300, 300), [], seed=2), None)
+
+
+def test_psf_models_match_two_images_of_one_star(star_image):
+    star, new = (96.0, 96.0, 40_000.0), (200.0, 160.0, 3_000.0)
+    science, template = star_image((300, 300), [star, new], 2.2), star_image((300, 300), [star], 1.7, seed=2)
+    with pytest.raises(TooFewKernelStarsError):
+        subtract(science, template, None)
+    result = subtract(science, template, None, SubtractionOptions(from_psfs=True))
+    assert result.metrics["kernelFromPsfs"]
+    normal = result.difference.image / np.sqrt(result.difference.variance)
+    assert robust_sigma(normal) == pytest.approx(1.0, abs=0.03)
+    assert np.abs(normal[94:99, 94:99]).max() < 6
+    flux, err, _ = forced_psf_flux(result.difference, np.array([200.0]), np.array([160.0]))
+    assert flux[0] == pytest.approx(3_000, abs=4 * err[0])
 
 
 def test_disagreeing_flux_scales_are_refused(subtracted):
