@@ -15,6 +15,7 @@ import pytest
 from astropy.io import fits
 
 from prompt_processing.demo.alerts import decode_alert, read_alerts
+from prompt_processing.navigator.nights.quality import QUALITY
 from prompt_processing.nights.reading import Nights
 from prompt_processing.nights.records import State
 
@@ -146,6 +147,8 @@ def test_night_is_left_as_a_database_for_pages(output: Path, result: dict[str, A
             visit["visit"] for visit in result["visits"]
         }
         assert night.n_alerts > 0
+        # The names of metrics that pages show first.
+        assert all(QUALITY.keys() <= one.metrics.keys() for one in nights.visits(night.night).rows)
 
 
 def test_nothing_is_left_running_or_lying_about(output: Path) -> None:

@@ -57,5 +57,5 @@ class EarlyHandler(DocHandler):
     def _send(self, html: str) -> None:
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.write(html)
-        # Nobody waits until it has arrived; what follows does.
+        # Not awaited here: the rest of the page is written behind it.
         self.flush()

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bokeh.models import Range1d
 from small_exposure import an_exposure
 
 from prompt_processing.images import Mask
 from prompt_processing.images.fits import read_exposure, write_exposure
 from prompt_processing.images.layout.sections import ImageSections
-from prompt_processing.navigator.detector.panels import mask_colours
+from prompt_processing.navigator.detector.panels import Overlays, add_overlays, image_figure, mask_colours
 from prompt_processing.navigator.detector.pixels import ArrayCache, Region, TiledImage, binned
 from prompt_processing.navigator.detector.stretch import CURVES, SCALES, Curve, Scale, greys, limits
 
@@ -134,3 +135,11 @@ def test_greys_rise_from_black_to_white(curve: Curve, symmetric: bool) -> None:
     shades = [int(colour[1:3], 16) for colour in greys(curve, symmetric=symmetric)]
     assert shades == sorted(shades)
     assert (shades[0], shades[-1]) == (0, 255)
+
+
+def test_selected_source_is_not_drawn_in_the_colour_of_a_bright_star() -> None:
+    made = image_figure("one", Range1d(0, 1), Range1d(0, 1))
+    add_overlays(made, Overlays())
+    (drawn,) = [one for one in made.renderers if one.name == "dia-sources"]
+    assert drawn.selection_glyph.line_color != "#ffffff"
+    assert drawn.selection_glyph.size > drawn.glyph.size

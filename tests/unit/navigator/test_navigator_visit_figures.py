@@ -15,6 +15,7 @@ from prompt_processing.domain.outcome import Status
 from prompt_processing.instruments import camera
 from prompt_processing.navigator.layout import column, markup, preview, wrapped_row
 from prompt_processing.navigator.nights import visit_figures
+from prompt_processing.navigator.nights.quality import quality_first
 from prompt_processing.navigator.nights.visit_figures import focal_plane, numbers_of, time_line
 from prompt_processing.navigator.page import held_back, script_addresses
 from prompt_processing.nights.reading import Nights
@@ -96,6 +97,14 @@ def test_reasons_are_text_in_figures(detectors: list[Detector]) -> None:
     shown = focal_plane("LSSTCam", detectors, "state", {}, ADDRESSES)
     assert "<script" not in shown
     assert any(EVIL in one.get("data-words", "") for one in svg_of(shown).iter("a"))
+
+
+def test_metrics_of_the_image_come_before_others() -> None:
+    assert quality_first(["isr.a", "buildTemplate.coverage", "calibrateImage.seeing_fwhm_arcsec"]) == [
+        "calibrateImage.seeing_fwhm_arcsec",
+        "buildTemplate.coverage",
+        "isr.a",
+    ]
 
 
 def test_numbers_of_detectors_have_names(detectors: list[Detector]) -> None:

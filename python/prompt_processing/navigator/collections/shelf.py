@@ -42,9 +42,9 @@ _LIFETIME_S = 20.0
 _PLACES_LIFETIME_S = 60.0
 """The same for lists of places, which take longest: half a second a kind in 100 000 figures."""
 _MOST_LIFETIMES = 3
-"""Lifetimes after which nobody is shown an answer before it has been asked for again."""
+"""Lifetimes after which an answer is too old to be shown while a new one is asked for."""
 _MOST_PREPARED = 12
-"""Figures of a place that are read before somebody asks for them."""
+"""Most figures of a place that are read ahead."""
 _MOST_ANSWERS = 500
 _PICTURE_BYTES = 150_000_000
 _MOST_REPOSITORIES = 4
@@ -190,7 +190,7 @@ class PlotShelf:
         return found
 
     def prepare(self, which: Which, kinds: Sequence[PlotKind], places: Iterable[Place]) -> None:
-        """Read the figures of places that may be asked for next, without waiting for them."""
+        """Read the figures of places that may be asked for next, in another thread."""
         chosen = tuple(places)
 
         def read() -> None:
@@ -262,7 +262,7 @@ class PlotShelf:
             when, answer = self._answers.get(key, (-math.inf, None))
             if now - when < _MOST_LIFETIMES * lifetime_s:
                 if now - when > lifetime_s:
-                    # Nobody waits; whoever asks next gets the new answer.
+                    # The next request gets the new answer.
                     self._later(key, lambda: self._remember(key, ask))
                 return answer  # type: ignore[return-value]
         return self._remember(key, ask)

@@ -36,6 +36,10 @@ _MOST_FIGURES = 48
 _MOST_COLUMNS = 6
 _ALL = "(all)"
 _NONE = "(none)"
+_NO_PLOTS = (
+    "<h1>Collections</h1><p>The repository has no collection with plots. The flow "
+    "<code>draw-night</code> draws those of a night.</p>"
+)
 _MODES = {
     "beside each other": "side",
     "blinking": "blink",
@@ -221,7 +225,7 @@ class CollectionsView(View):
             first = default if default in known else next(iter(known), "")
             state = with_changes(state, collection=first)
         if not state.collection:
-            self._heading.object = "<h1>Collections</h1><p>The repository has no collection with plots.</p>"
+            self._heading.object = _NO_PLOTS
             self._figures.object = ""
             # Other repositories may have plots.
             self._inputs.visible, self._remarks.content.visible = len(repositories) > 1, False

@@ -145,10 +145,11 @@ def load_detector(
         table = _read(butler, refs, _SOURCES, data) if catalogues else None
     if table is not None:
         data.sources = _brightest(table)
+    missing: list[str] = []
     for role, types in IMAGES.items():
         type_name = next((one for one in types if one in refs), None)
         if type_name is None:
-            data.problems.append(f"There is no {types[0]}.")
+            missing.append(types[0])
             continue
         try:
             data.images[role] = _open_image(sources, uris[type_name])
@@ -160,6 +161,10 @@ def load_detector(
         data.collection = data.collection or refs[type_name].run
         if "band" in data_id.dimensions and data_id.hasFull():
             data.band, data.filter = str(data_id["band"]), str(data_id["physical_filter"])
+    if missing:
+        *others, last = missing
+        before = f"{', no '.join(others)} and no " if others else ""
+        data.problems.append(f"There is no {before}{last}.")
     for image in data.images.values():
         if "CTYPE1" in image.sections.header:
             data.wcs = WCS(image.sections.header)

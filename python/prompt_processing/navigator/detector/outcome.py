@@ -8,6 +8,7 @@ from statistics import median
 from prompt_processing.nights.reading import NightsUnavailableError
 from prompt_processing.nights.records import Detector
 
+from ..nights.quality import quality_first
 from ..sources import Sources, UnavailableError
 from ..text import escaped, facts, number, table, utc
 
@@ -37,7 +38,8 @@ def describe_outcome(sources: Sources, visit: int | str, detector: int, instrume
     sentence = f"{one.state.value}: {one.reason}" if one.reason else f"{one.state.value}."
     stages = facts({**{f"{name} (s)": seconds for name, seconds in one.stages.items()}})
     rows = []
-    for name, value in sorted(one.metrics.items()):
+    for name in quality_first(one.metrics):
+        value = one.metrics[name]
         rows.append([escaped(name), escaped(number(value)), *_beside(name, value, earlier)])
     attempts = [
         [

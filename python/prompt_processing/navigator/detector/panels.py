@@ -169,7 +169,7 @@ def image_figure(name: str, x_range: Range1d, y_range: Range1d) -> Any:
 def add_overlays(made: Any, overlays: Overlays) -> None:
     """Draw masks and DiaSources in a figure."""
     made.image_rgba("image", x="x", y="y", dw="dw", dh="dh", source=overlays.mask)
-    made.scatter(
+    drawn = made.scatter(
         "x",
         "y",
         source=overlays.sources,
@@ -179,10 +179,10 @@ def add_overlays(made: Any, overlays: Overlays) -> None:
         line_color="colour",
         line_width=2,
         nonselection_line_alpha=0.8,
-        selection_line_color="#ffffff",
-        selection_line_width=4,
         name="dia-sources",
     )
+    # Around the others' size, and of a colour that neither they nor a bright star have.
+    drawn.selection_glyph = drawn.glyph.clone(size=30, line_color="#ff7f0e", line_width=3)
 
 
 class StampPanel:

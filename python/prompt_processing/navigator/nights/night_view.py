@@ -20,6 +20,7 @@ from ..text import escaped, number, sexagesimal, table, utc
 from ..url_state import to_query, with_changes
 from .calendar import months
 from .from_repository import KeptNight, kept_nights, kept_visits
+from .quality import QUALITY
 from .states import state_bar
 
 __all__ = ["NightState", "NightView"]
@@ -32,7 +33,7 @@ _COLUMNS = (
     "announced (UTC)", "visit", "filter", "survey", "position", "detectors", "alerts", "DiaSources",
     "pipeline p95 (s)",
 )  # fmt: skip
-_METRICS = {"calibrateImage.seeing_fwhm_arcsec": "seeing (″)", "calibrateImage.zeropoint_mag": "zero point"}
+_METRICS = dict(list(QUALITY.items())[:3])
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from prompt_processing.tasks.plots.focal_plane import outline
 
 from ..colours import CATEGORIES, STATE_MARKERS, STATES
 from ..text import escaped
+from .quality import quality_first
 
 __all__ = ["STAGES", "STYLE", "focal_plane", "numbers_of", "stage_legend", "time_line"]
 
@@ -57,7 +58,7 @@ def numbers_of(detectors: Sequence[Detector]) -> dict[str, dict[int, float]]:
         for name, value in values.items():
             if value is not None and math.isfinite(value):
                 found.setdefault(name, {})[one.detector] = float(value)
-    return dict(sorted(found.items()))
+    return {name: found[name] for name in quality_first(found)}
 
 
 def focal_plane(

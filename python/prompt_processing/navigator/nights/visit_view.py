@@ -18,6 +18,7 @@ from ..sources import Sources
 from ..text import escaped, facts, number, sexagesimal, table, utc
 from ..url_state import with_changes
 from .from_repository import kept_detectors
+from .quality import QUALITY
 from .states import chip, state_bar
 from .visit_figures import STAGES, STYLE, focal_plane, numbers_of, stage_legend, time_line
 
@@ -176,7 +177,9 @@ class VisitView(View):
                     "rotation (deg)": visit.rotation,
                     "alerts": visit.n_alerts,
                     "DiaSources": visit.n_sources,
-                    **{f"median {name}": value for name, value in list(visit.metrics.items())[:6]},
+                    **{
+                        label: visit.metrics[name] for name, label in QUALITY.items() if name in visit.metrics
+                    },
                 }
             )
         )
@@ -214,10 +217,17 @@ class VisitView(View):
             chip(one.state.value),
             escaped(one.reason, 160),
             str(one.n_alerts),
-            str(one.n_sources),
+            self._sources_of(one),
             *(number(one.stages.get(name), 3) for name in STAGES),
             *value,
         ]
+
+    def _sources_of(self, one: Detector) -> str:
+        """Return the number of DiaSources, which leads to them where there is an APDB."""
+        if self.sources.places.apdb is None or one.visit is None or not one.n_sources:
+            return str(one.n_sources)
+        address = link("object", visit=one.visit, detector=one.detector)
+        return f'<a href="{escaped(address)}">{one.n_sources}</a>'
 
     def _address(self, detector: int) -> str:
         visit: int | str = self.state.visit

@@ -48,7 +48,7 @@ class LightCurve:
         )
         self.figure.xaxis.formatter.use_scientific = False
         # On a narrow screen, more dates would overlap.
-        self.figure.xaxis.ticker.desired_num_ticks = 4
+        self.figure.xaxis.ticker.desired_num_ticks = 3
         self.figure.yaxis.formatter.use_scientific = False
         for source, fill, size in ((self.forced, 0.0, 14), (self.detected, 0.9, 8)):
             self.figure.segment("mjd", "low", "mjd", "high", source=source, line_color="colour")
@@ -72,6 +72,18 @@ class LightCurve:
             color="colour",
             fill_alpha=0.0,
         )
+
+    @property
+    def legend(self) -> str:
+        """Meaning of the symbols, as HTML."""
+        drawn = (self.detected, self.forced, self.limit)
+        bands = sorted(
+            {band for source in drawn for band in source.data["band"]} & set(BANDS), key=list(BANDS).index
+        )
+        chips = " &nbsp; ".join(
+            f'<span class="chip" style="background:{BANDS[band]}">&nbsp;</span>{band}' for band in bands
+        )
+        return f"{chips} &nbsp; filled: DiaSources, open: forced photometry, ▽: {_LIMIT_SNR:g} σ limits"
 
     def show(self, detected: pd.DataFrame, forced: pd.DataFrame) -> None:
         """Show an object's history."""

@@ -125,8 +125,9 @@ class ObjectView(View):
                 # Enter in a field searches too.
                 one.param.watch(lambda event: self._on_search(), "enter_pressed")
         self._curve = LightCurve()
+        self._curve_legend = markup()
         self._curve_pane = column(
-            pn.pane.Bokeh(self._curve.figure, sizing_mode="stretch_width"), visible=False
+            self._curve_legend, pn.pane.Bokeh(self._curve.figure, sizing_mode="stretch_width"), visible=False
         )
         self._heading, self._cutouts, self._packet, self._table = markup(), markup(), markup(), markup()
         self._sky = markup()
@@ -244,6 +245,7 @@ class ObjectView(View):
         self._remarks.content.visible = self.sources.remarks.configured
         self._remarks.show("object", subject_of("object", id=wanted), f"object {wanted}")
         self._curve.show(self._found, forced)
+        self._curve_legend.object = f"<small>{self._curve.legend}</small>"
         self._curve_pane.visible = bool(len(self._found) or len(forced))
         self._show_cutouts()
 
