@@ -169,6 +169,10 @@ COMMANDS = {
     "refcat import": Entry(
         "Enter a downloaded catalogue of stars into a repository.", target=f"{_CLI}.refcat.import_:main"
     ),
+    "refcat of-image": Entry(
+        "Make reference stars of a raw image, where neither catalogue nor templates exist.",
+        target=f"{_CLI}.refcat.of_image:main",
+    ),
     "refcat of-templates": Entry(
         "Make reference stars of the templates, where no catalogue exists.",
         target=f"{_CLI}.refcat.of_templates:main",

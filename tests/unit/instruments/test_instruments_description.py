@@ -252,6 +252,11 @@ def test_angle_is_read_and_written(rule, value, degrees):
         assert found.degrees(found.cards(degrees)) == pytest.approx(degrees, abs=1e-6)
 
 
+def test_angle_of_headers_without_one_is_the_constant():
+    rule = AngleRule.model_validate({"keyword": "R", "constant": 339.267})
+    assert (rule.degrees({}), rule.degrees({"R": 12.0})) == (339.267, 12.0)
+
+
 def test_conditions_on_headers():
     assert matches({"I": "ZWO Cam "}, {"I": ["other", "zwo cam"]})
     assert matches({"I": "ZWO Cam"}, {"I": {"matches": "zwo.*"}, "J": {"defined": False}})

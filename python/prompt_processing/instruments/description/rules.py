@@ -233,6 +233,8 @@ class AngleRule(_Rule):
     """Unit of numbers and of text."""
     number_unit: Literal["deg", "hours"] | None = None
     """Unit of numbers, if another."""
+    constant: float | None = None
+    """Degrees where no keyword has a value: for headers without a position."""
 
     def degrees(self, header: Mapping[str, Any]) -> float | None:
         """Return the angle in degrees, or `None`.
@@ -244,7 +246,7 @@ class AngleRule(_Rule):
         """
         keyword = self.keyword_in(header)
         if keyword is None:
-            return None
+            return self.constant
         value = header[keyword]
         try:
             number = float(value)

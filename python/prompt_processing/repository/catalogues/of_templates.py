@@ -59,13 +59,13 @@ def stars_of_templates(butler: Butler, collections: str) -> Table:
         found = template_stars(butler.get(ref, storageClass="ExposureF"))
         _LOG.info("%d stars on the template %s.", len(found), ref.dataId)
         measured.setdefault(str(ref.dataId["band"]), []).append(found)
-    stars = _by_position(measured)
+    stars = joined_by_position(measured)
     if len(stars) == 0:
         raise CatalogueError(f"The templates in {collections} have no stars.")
     return stars
 
 
-def _by_position(measured: dict[str, list[Table]]) -> Table:
+def joined_by_position(measured: dict[str, list[Table]]) -> Table:
     """Join the bands' measurements of a star, and those on overlapping patches."""
     bands = sorted(measured)
     rows = [
