@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from prompt_processing.imaging.calibration.background import estimate_sky
 from prompt_processing.imaging.calibration.detection import detect
-from prompt_processing.imaging.calibration.star_patterns import match_patterns
+from prompt_processing.imaging.calibration.star_patterns import match_field
 from prompt_processing.instruments import Camera, Detector, detector_wcs
 
 __all__ = ["Solution", "find_stars", "solution_of_wcs", "solve"]
 
 _MOST_STARS = 150
 _FWHM_PIXELS = 3.0
-_REACHES = (0.6, 1.0)
-"""Radii within which reference stars are tried, in diagonals of the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,31 +117,12 @@ def solve(
     tangent.wcs.set()
     # In pixels of the camera, x to the east and y to the north of the centre.
     plane = tangent.all_world2pix(catalogue[within], 0) - tangent.all_world2pix([near], 0)
-    for reach in _REACHES:
-        for shift in _shifts(diagonal):
-            chosen = plane[np.hypot(*(plane - shift).T) < reach * diagonal][: 2 * _MOST_STARS]
-            match = match_patterns(stars, chosen, float(height * width)) if len(chosen) > 3 else None
-            if match is not None:
-                to_sky = np.linalg.inv(match.matrix)
-                return _solution(
-                    camera,
-                    detector,
-                    to_sky,
-                    -to_sky @ match.offset,
-                    tangent,
-                    near,
-                    len(match.first),
-                    match.rms,
-                )
-    return None
-
-
-def _shifts(diagonal: float) -> list[NDArray[np.float64]]:
-    """Return the centres to try: the predicted one, then its neighbours."""
-    ring = [
-        0.6 * diagonal * np.array([math.cos(angle), math.sin(angle)]) for angle in np.arange(8) * math.pi / 4
-    ]
-    return [np.zeros(2), *ring]
+    match = match_field(stars, plane, shape)
+    if match is None:
+        return None
+    to_sky = np.linalg.inv(match.matrix)
+    offset = -to_sky @ match.offset
+    return _solution(camera, detector, to_sky, offset, tangent, near, len(match.first), match.rms)
 
 
 def _solution(

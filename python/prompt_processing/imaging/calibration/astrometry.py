@@ -13,6 +13,11 @@ from prompt_processing.images.tan_sip import gnomonic, sky_of_gnomonic, tan_sip_
 from prompt_processing.imaging.errors import AstrometryError
 
 from .star_matching import match_nearest, rotation_matrix, vote_offset
+from .star_patterns import match_field
+
+_MOST_IN_PATTERNS = 150
+_SAME_SCALE = 0.02
+"""Largest difference of scales that the fits after a match of patterns correct."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +26,10 @@ class AstrometryOptions:
 
     Attributes
     ----------
-    max_offset_arcsec : `float`
-        Largest error of the pointing.
-    max_rotation_deg : `float`
-        Largest error of the rotation.
+    max_offset_arcsec, max_rotation_deg : `float`
+        Largest errors of pointing and rotation that the vote finds.
+    by_patterns : `bool`
+        Whether larger errors are found too, by a pattern of stars that no chance alignment would have.
     n_bright : `int`
         Number of bright stars of the image used to vote on the offset.
     min_matches : `int`
@@ -46,6 +51,7 @@ class AstrometryOptions:
 
     max_offset_arcsec: float = 45.0
     max_rotation_deg: float = 0.6
+    by_patterns: bool = True
     n_bright: int = 150
     min_matches: int = 6
     min_significance: float = 6.0
@@ -129,7 +135,7 @@ def fit_wcs(
     Notes
     -----
     The steps work in the plane tangent to the sky at the predicted middle of
-    the image: a vote on shift and rotation, affine fits with a shrinking
+    the image: a vote on shift and rotation, or else a match of patterns, affine fits with a shrinking
     radius, then a polynomial correction to the prediction. The camera's
     distortion is thus kept when too few stars constrain it.
     """
@@ -145,16 +151,24 @@ def fit_wcs(
     radius = float(np.hypot(*corner_plane.T).max())
     reach = radius + options.max_offset_arcsec
     reference = gnomonic(np.column_stack([ref_ra, ref_dec]), tangent)
-    near = np.flatnonzero(np.hypot(*reference.T) < reach)
+    everywhere, near = reference, np.flatnonzero(np.hypot(*reference.T) < reach)
     if min(len(x), len(near)) < options.min_matches:
         raise AstrometryError(
             "Too few stars for an astrometric solution",
             sources=len(x), references=len(near), needed=options.min_matches,
         )  # fmt: skip
     reference = reference[near]
-    affine, offset, turn = _register(
-        plane, flux, reference, ref_flux[near], radius, arcsec_per_pixel, options
-    )
+    try:
+        affine, offset, turn = _register(
+            plane, flux, reference, ref_flux[near], radius, arcsec_per_pixel, options
+        )
+    except AstrometryError as error:
+        if not options.by_patterns:
+            raise
+        affine, offset, turn = _register_by_patterns(
+            plane, flux, everywhere, ref_flux, shape, arcsec_per_pixel, error
+        )
+        reference, near = everywhere, np.arange(len(everywhere))
     moved = _apply(affine, plane)
     source, partner = match_nearest(moved, reference, max(1.0, 3 * arcsec_per_pixel))
     correction, used, order = _fit_correction(
@@ -226,6 +240,40 @@ def _register(
         affine = _fit_affine(plane[rows][source], reference[partner], len(source) >= 12)
     turn = float(np.arctan2(affine[1, 1] - affine[2, 0], affine[1, 0] + affine[2, 1]))
     return affine, float(np.hypot(*affine[0])), turn
+
+
+def _register_by_patterns(
+    plane: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    reference: NDArray[np.float64],
+    ref_flux: NDArray[np.float64],
+    shape: tuple[int, int],
+    arcsec_per_pixel: float,
+    error: AstrometryError,
+) -> tuple[NDArray[np.float64], float, float]:
+    """Find the affine map, its shift and rotation where these are larger than expected, by patterns of stars.
+
+    Mounts without encoders point arcminutes off, and a camera that was taken off the telescope is rotated.
+    """
+    brightest = np.argsort(-flux)[:_MOST_IN_PATTERNS]
+    by_flux = np.argsort(-ref_flux)
+    match = match_field(plane[brightest] / arcsec_per_pixel, reference[by_flux] / arcsec_per_pixel, shape)
+    if match is None:
+        raise error
+    if match.mirrored:
+        raise AstrometryError(
+            "The image is mirrored: parity_flipped_x in the instrument's description is wrong",
+            matches=len(match.first),
+        )
+    if abs(match.scale - 1) > _SAME_SCALE:
+        raise AstrometryError(
+            "The image has another scale: plate_scale_arcsec_per_mm in the instrument's description is wrong",
+            matches=len(match.first), factor=1 / match.scale,
+        )  # fmt: skip
+    to_sky = np.linalg.inv(match.matrix)
+    shift = -to_sky @ match.offset * arcsec_per_pixel
+    affine = np.vstack([shift, to_sky.T])
+    return affine, float(np.hypot(*shift)), float(np.arctan2(to_sky[1, 0], to_sky[0, 0]))
 
 
 def _apply(affine: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:

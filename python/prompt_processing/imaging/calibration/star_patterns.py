@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -26,6 +26,12 @@ MOST_TRIALS = 3000
 
 CHANCE = 1e-4
 """Largest expected number of chance alignments with as many coincident stars."""
+
+FIELD_REACHES = (0.6, 1.0)
+"""Radii within which stars of a field are tried, in diagonals of the image."""
+
+MOST_OF_FIELD = 300
+"""Number of stars of a field that are tried at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +113,40 @@ def match_patterns(
         return None
     best = _refined(first, second, best, tolerance)
     return best if _is_no_chance(best, first, second, area, tolerance) else None
+
+
+def match_field(
+    stars: NDArray[np.float64], field: NDArray[np.float64], shape: tuple[float, float]
+) -> PatternMatch | None:
+    """Match an image's stars to those of a larger field around it.
+
+    Parameters
+    ----------
+    stars : `~numpy.ndarray`, shape (n, 2)
+        Positions ``x, y`` in the image, pixels, brightest first.
+    field : `~numpy.ndarray`, shape (m, 2)
+        Positions on the sky in pixels of about the same size, from the predicted middle of the image,
+        brightest first.
+    shape
+        Height and width of the image, pixels.
+
+    Returns
+    -------
+    match : `PatternMatch` or `None`
+        Its second rows are those of ``field``. `None` if no pattern is common to both.
+    """
+    height, width = shape
+    diagonal = float(np.hypot(height, width))
+    angles = np.arange(8) * np.pi / 4
+    ring = 0.6 * diagonal * np.column_stack([np.cos(angles), np.sin(angles)])
+    distance = [np.hypot(*(field - shift).T) for shift in (np.zeros(2), *ring)]
+    for reach in FIELD_REACHES:
+        for apart in distance:
+            chosen = np.flatnonzero(apart < reach * diagonal)[:MOST_OF_FIELD]
+            match = match_patterns(stars, field[chosen], height * width) if len(chosen) > 3 else None
+            if match is not None:
+                return replace(match, second=chosen[match.second])
+    return None
 
 
 def _triangles(points: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:

@@ -63,6 +63,28 @@ def test_wrong_pointing_is_found_and_removed(east: float, north: float, turn: fl
     assert fit.used.sum() > 180
 
 
+@pytest.mark.parametrize(("east", "north", "turn"), [(110.0, -60.0, 0.0), (20.0, 10.0, 4.0)])
+def test_larger_errors_are_found_by_the_pattern_of_the_stars(east: float, north: float, turn: float) -> None:
+    sky = Sky()
+    fit = sky.fit(sky.wcs(east, north, turn))
+    assert sky.error_mas(fit.wcs) < 8
+    assert fit.offset_arcsec > 20
+    assert abs(fit.rotation_deg) == pytest.approx(turn, abs=0.1)
+
+
+def test_wrong_parity_and_scale_are_named() -> None:
+    # Near the boresight: elsewhere, a mirrored detector is on another part of the sky.
+    sky = Sky(detector=94)
+    mirrored = sky.wcs()
+    mirrored.wcs.cd = mirrored.wcs.cd * [[-1], [1]]
+    with pytest.raises(AstrometryError, match="mirrored: parity_flipped_x"):
+        sky.fit(mirrored)
+    larger = sky.wcs()
+    larger.wcs.cd = larger.wcs.cd * 1.1
+    with pytest.raises(AstrometryError, match=r"plate_scale_arcsec_per_mm .* is wrong .*factor=0\.9"):
+        sky.fit(larger)
+
+
 def test_rotation_of_half_a_degree_about_the_detector_is_found() -> None:
     sky = Sky(detector=94)
     fit = sky.fit(sky.wcs(25, -15, 0.5))
@@ -88,9 +110,10 @@ def test_solution_goes_both_ways() -> None:
 
 
 def test_another_part_of_the_sky_does_not_match() -> None:
-    sky = Sky()
+    sky, other = Sky(), Sky(seed=2)
+    sky.x, sky.y, sky.flux, sky.error = other.x, other.y, other.flux, other.error
     with pytest.raises(AstrometryError, match="No offset") as error:
-        sky.fit(sky.wcs(300, 300, 0))
+        sky.fit(sky.wcs())
     assert error.value.metadata["votes"] < 10
 
 
