@@ -15,8 +15,8 @@ from astropy.table import Table
 
 from prompt_processing.imaging.difference.options import SubtractionOptions
 from prompt_processing.imaging.difference.residuals import Residuals, flux_scatter, measure_residuals
-from prompt_processing.imaging.difference.subtraction import subtract
-from prompt_processing.imaging.errors import NumericalError
+from prompt_processing.imaging.difference.subtraction import Subtraction, subtract
+from prompt_processing.imaging.errors import BadKernelError, NumericalError
 from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
 from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
 from prompt_processing.imaging.measurement.dia_filters import FilterOptions, filter_dia_sources
@@ -51,6 +51,12 @@ MOST_SCATTER = 0.05
 
 PSF_ERRORS = 3.0
 """Misfit of a change beyond the filters' limits, in units of that of constant stars, that is still chance."""
+
+COMMON = (3, 9)
+"""Numbers of common stars that show the flux scale, yet may be fewer than the sources of one image alone."""
+
+MOST_NEW = 30
+"""Sources that may be new, or gone, between an image and one that shows none."""
 
 BINNED_FWHM = 6.0
 """FWHM, pixels, above which stars need no better sampling; images of wider ones are binned."""
@@ -257,7 +263,9 @@ def _subtract_opened(
         image.exposure.wcs = pixel_wcs(image.exposure.shape)
     begin, cpu = time.perf_counter(), time.process_time()
     try:
-        result = subtract(image.exposure, registration.template, registration.stars, options.subtraction)
+        # Where only one of two images shows many stars, the other's exposure failed.
+        empty = starless is not None and max(len(i.stars) for i in (image, reference)) <= MOST_NEW
+        result = _subtract(image, registration, options.subtraction, starless is None or empty, empty)
     except (NumericalError, ValueError) as error:
         if starless is not None:
             raise NoStarsError(no_psf_message(starless.name, starless.sources)) from error
@@ -302,6 +310,33 @@ def _subtract_opened(
         residuals,
         summary,
         opened[0].header,
+    )
+
+
+def _subtract(
+    image: PreparedImage,
+    registration: Registration,
+    options: SubtractionOptions,
+    from_psfs: bool,
+    empty: bool,
+) -> Subtraction:
+    """Subtract; with the PSF models alone if the images have few stars in common, or one is empty."""
+    options = replace(options, from_psfs=options.from_psfs and from_psfs)
+    try:
+        return subtract(image.exposure, registration.template, registration.stars, options)
+    except BadKernelError:
+        if not (empty or COMMON[0] <= registration.common_stars <= COMMON[1]):
+            raise
+    _LOG.warning(
+        "%s and the template have %d stars in common, fewer than other sources; the PSF models are matched, "
+        "and the template's flux scale is %s.",
+        image.name,
+        registration.common_stars,
+        "taken to be the same" if empty else "that of these stars",
+    )
+    # No source is that significant.
+    return subtract(
+        image.exposure, registration.template, registration.stars, replace(options, minimum_snr=math.inf)
     )
 
 

@@ -231,6 +231,22 @@ def test_image_without_stars_is_refused(simulated, write_pair):
         difference_images(files.science, files.template)
 
 
+def test_first_stars_of_an_empty_field_are_changes(tmp_path):
+    rng = np.random.default_rng(6)
+    rows, columns = np.indices((240, 260))
+    places = [(60.0, 50.0), (190.0, 70.0), (90.0, 180.0), (205.0, 190.0), (130.0, 120.0)]
+    stars = sum(300 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 7.0) for x, y in places)
+    for name, light in (("science", stars), ("template", 0.0)):
+        image = rng.normal(800, 20, rows.shape) + light
+        fits.PrimaryHDU(image.astype(np.float32)).writeto(tmp_path / f"{name}.fits")
+    result = difference_images(tmp_path / "science.fits", tmp_path / "template.fits")
+    assert result.summary["kernelFromPsfs"]
+    near = np.hypot(
+        *(np.array(places)[:, np.newaxis] - np.column_stack([result.sources["x"], result.sources["y"]])).T
+    )
+    assert (near.min(axis=0) < 1).all()
+
+
 def test_other_shape_without_wcs_is_refused_if_stars_are_others(same_grid, simulated, write_pair, tmp_path):
     other = write_pair(simulated, wcs=False).template.rename(tmp_path / "other.fits")
     files = write_pair(same_grid, wcs=False)

@@ -113,7 +113,7 @@ def _match_models(science: Exposure, template: Exposure, options: SubtractionOpt
     ]
     stars = Table({"x": x, "y": y, "snr": np.full(len(x), MODEL_SNR)})
     images = plain[0].image, plain[1].image
-    match = _match_stars(plain[0], plain[1], images, stars, options)
+    match = _match_stars(plain[0], plain[1], images, stars, replace(options, minimum_snr=0.0))
     return replace(match, from_psfs=True)
 
 
