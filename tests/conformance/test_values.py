@@ -166,6 +166,12 @@ def test_command_lists_what_has_no_counterpart(tmp_path: Path) -> None:
         ("prompt-keda: {keda: {scalingStrategy: custom}}", "the strategies are default"),
         ("publication: {stateDB: a}", "prompt-pub has no counterpart"),
         ("other: {a: 1}", "an application that has no counterpart"),
+        ("prompt-keda: text", "prompt-keda: .text. cannot"),
+        ("prompt-keda: {initializer: {retries: many}}", "initializer.retries: 'many'"),
+        ("prompt-keda: {cache: {baseSize: .inf}}", "cache.baseSize: inf"),
+        ("{detectorConfig: {HSC: all}, instruments: HSC}", "detectorConfig.HSC: 'all'"),
+        ("{detectorConfig: [], instruments: HSC, knative: {maxMessages: [1]}}", "knative.maxMessages"),
+        ("redis: {resources: {limits: {memory: much}}}", "redis.resources.limits.memory: 'much'"),
         ("- a list", "not a mapping"),
         ("a: [", "values.yaml"),
     ],
@@ -175,6 +181,35 @@ def test_values_that_cannot_be_converted_are_named(tmp_path: Path, text: str, pr
     file.write_text(text)
     with pytest.raises(ValuesError, match=problem.replace("'", ".")):
         convert_files([file])
+
+
+def test_anchors_nulls_and_empty_texts_are_those_of_helm(tmp_path: Path) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text(
+        "common: &resources {limits: {cpu: 1}}\n"
+        "prompt-keda:\n"
+        "  worker: {restart: '', timeout: null}\n"
+        "  keda: null\n"
+        "  resources: {<<: *resources}\n"
+        "  tolerations: [&one {key: a, operator: Exists}, *one]\n"
+    )
+    converted = convert_files([file])
+    new = yaml.safe_load(converted.text)["prompt-keda"]
+    assert new["resources"] == {"limits": {"cpu": 1}}
+    assert new["tolerations"] == [{"key": "a", "operator": "Exists"}] * 2
+    assert "restartFrequency" not in new.get("worker", {})
+    assert "common" in converted.remarks
+
+
+@pytest.mark.parametrize(
+    ("limit", "megabytes"), [("4Gi", 3072), ("512M", 366), (134217728, 96), ("128974848", 92), ("1e9", 715)]
+)
+def test_memory_of_redis_is_any_quantity_of_kubernetes(
+    tmp_path: Path, limit: str | int, megabytes: int
+) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump({"redis": {"resources": {"limits": {"memory": limit}}}}))
+    assert yaml.safe_load(convert_files([file]).text)["prompt-redis"]["maxMemory"] == f"{megabytes}mb"
 
 
 def test_a_file_is_not_overwritten_by_its_conversion(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from .rules import Conversion, ValuesError, merge_values
+from .rules import UNKNOWN, Conversion, ValuesError, changed, merge_values
 from .services import convert_fan_out, convert_redis, convert_writer
 from .worker import convert_worker
 
@@ -97,7 +97,13 @@ def convert_files(files: Sequence[Path], application: str | None = None) -> Conv
     name = application or application_of(site)
     kind = _KINDS[name]
     # An application has a chart's values below the chart's name; the chart's own file has them at the top.
-    conversion = kind.convert(site.get("prompt-keda", site) if name == "prompt-keda" else site)
+    beside: dict[str, Any] = {}
+    if name == "prompt-keda" and name in site:
+        # What all charts share, such as `global`, is Argo CD's and YAML's.
+        beside = {key: value for key, value in site.items() if key not in (name, "global")}
+        site = changed(name, site[name], dict)
+    conversion = kind.convert(site)
+    conversion.remarks |= {str(key): UNKNOWN for key in beside}
     head = f"# Converted from {', '.join(file.name for file in files)} of {name}.\n"
     text = head + yaml.dump({kind.chart: conversion.values}, Dumper=_Dumper, sort_keys=False, width=110)
     return Converted(name, text, conversion.remarks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,7 +18,9 @@ __all__ = [
     "words",
 ]
 
-_UNITS_MIB = {"Ki": 1 / 1024, "Mi": 1.0, "Gi": 1024.0, "Ti": 1024.0**2}
+_BYTES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
+    f"{name}i": 1024.0**power for power, name in enumerate("KMGT", start=1)
+}
 
 
 def flag(value: Any) -> bool:
@@ -36,6 +39,8 @@ def number(value: Any) -> float | int:
     if isinstance(value, bool):
         raise ValueError("not a number")
     exact = float(value)
+    if not math.isfinite(exact):
+        raise ValueError("not a finite number")
     return int(exact) if exact.is_integer() else exact
 
 
@@ -82,11 +87,11 @@ def redis_memory(limit: Any) -> str:
     limit
         Quantity of Kubernetes, such as ``4Gi``.
     """
-    match = re.fullmatch(r"([0-9.]+)([KMGT]i)", str(limit))
+    match = re.fullmatch(r"(\d+(?:\.\d*)?(?:e\d{1,2})?)([KMGT]i|[kMGT]|)", str(limit))
     if match is None:
         raise ValueError("not a quantity such as 512Mi")
     # Buffers of clients and the rewriting of the file take the rest.
-    return f"{max(1, int(0.75 * float(match[1]) * _UNITS_MIB[match[2]]))}mb"
+    return f"{max(1, int(0.75 * float(match[1]) * _BYTES[match[2]] / 1024**2))}mb"
 
 
 def further_ports(addresses: Iterable[Any], allowed: Sequence[int]) -> list[int]:

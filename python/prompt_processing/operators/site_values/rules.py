@@ -7,7 +7,28 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Conversion", "Left", "Rule", "To", "ValuesError", "convert_tree", "merge_values", "value_at"]
+from .forms import number, whole
+
+__all__ = [
+    "UNKNOWN",
+    "Conversion",
+    "Left",
+    "Rule",
+    "To",
+    "ValuesError",
+    "changed",
+    "convert_tree",
+    "merge_values",
+    "value_at",
+]
+
+UNKNOWN = (
+    "Unknown here. Look for a counterpart in the chart's README, or set the process's environment variable "
+    "with `env`."
+)
+"""Remark on a value that no rule knows."""
+
+_OF_NUMBERS = (number, whole)
 
 Tree = dict[str, Any]
 
@@ -123,6 +144,31 @@ def value_at(tree: Mapping[str, Any], path: str, default: Any = None) -> Any:
     return node
 
 
+def changed[T](path: str, value: Any, change: Callable[[Any], T]) -> T:
+    """Return a value in its new form.
+
+    Parameters
+    ----------
+    path
+        Where it is.
+    value
+        The old value.
+    change
+        Makes the new one.
+
+    Raises
+    ------
+    ValuesError
+        If the value has a form that it cannot have there.
+    """
+    try:
+        return change(value)
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        text = repr(value)
+        shown = text if len(text) < 80 else f"{text[:77]}..."
+        raise ValuesError(f"{path}: {shown} cannot be converted: {error}") from error
+
+
 def convert_tree(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> Conversion:
     """Convert values one by one.
 
@@ -147,18 +193,14 @@ def convert_tree(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> Conver
     for path, value in _ruled(values, rules):
         match rules.get(path):
             case To(target, change):
-                try:
-                    conversion.put(target, change(value))
-                except (ValueError, TypeError, AttributeError) as error:
-                    raise ValuesError(f"{path}: {value!r} cannot be converted: {error}") from error
+                # An empty text is how a chart writes that nothing is set.
+                if value != "" or change not in _OF_NUMBERS:
+                    conversion.put(target, changed(path, value, change))
             case Left(why, unless):
                 if not any(value is one or value == one for one in unless):
                     conversion.remarks[path] = why
             case None:
-                conversion.remarks[path] = (
-                    "Unknown here. Look for a counterpart in the chart's README, or set the process's "
-                    "environment variable with `env`."
-                )
+                conversion.remarks[path] = UNKNOWN
     return conversion
 
 

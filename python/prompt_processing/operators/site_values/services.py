@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .forms import flag, further_ports, number, ranges, redis_memory, whole, without_scraping, words
-from .rules import Conversion, Left, Rule, To, convert_tree, merge_values, value_at
+from .rules import Conversion, Left, Rule, To, changed, convert_tree, merge_values, value_at
 
 __all__ = ["FAN_OUT", "REDIS", "WRITER", "convert_fan_out", "convert_redis", "convert_writer"]
 
@@ -149,17 +149,20 @@ def convert_fan_out(site: Mapping[str, Any]) -> Conversion:
     values = merge_values(_FAN_OUT_DEFAULTS, site)
     conversion = _converted(values, FAN_OUT)
     if value_at(values, "knative.maxMessages", "") != "":
-        conversion.put("maxMessages", whole(value_at(values, "knative.maxMessages")))
+        most = value_at(values, "knative.maxMessages")
+        conversion.put("maxMessages", changed("knative.maxMessages", most, whole))
     if value_at(values, "resources"):
         conversion.put("resources", value_at(values, "resources"))
-    if flag(value_at(values, "kafka.summitSasquatchAuth")):
+    login = value_at(values, "kafka.summitSasquatchAuth")
+    if changed("kafka.summitSasquatchAuth", login, flag):
         conversion.put("kafka.mechanism", value_at(values, "kafka.saslMechamism"))
         conversion.put("kafka.securityProtocol", value_at(values, "kafka.securityProtocol"))
         conversion.remarks["kafka.summitSasquatchAuth"] = (
             "Set `kafka.username` to the user, and add its password to the Secret as `kafka_password`."
         )
-    for name, detectors in (value_at(values, "detectorConfig") or {}).items():
-        active = {int(one): flag(on) for one, on in (detectors or {}).items()}
+    configured = changed("detectorConfig", value_at(values, "detectorConfig") or {}, dict)
+    for name, detectors in configured.items():
+        active = changed(f"detectorConfig.{name}", detectors or {}, _active)
         conversion.values.setdefault("detectors", {})[name] = ranges(active)
         conversion.values.setdefault("inactiveDetectors", {})[name] = sorted(
             one for one, on in active.items() if not on
@@ -223,8 +226,12 @@ def convert_redis(site: Mapping[str, Any]) -> Conversion:
     conversion = _converted(site, REDIS)
     limit = value_at(site, "redis.resources.limits.memory")
     if limit is not None:
-        conversion.put("maxMemory", redis_memory(limit))
+        conversion.put("maxMemory", changed("redis.resources.limits.memory", limit, redis_memory))
     return conversion
+
+
+def _active(detectors: Mapping[Any, Any]) -> dict[int, bool]:
+    return {int(one): flag(on) for one, on in detectors.items()}
 
 
 def _converted(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> Conversion:

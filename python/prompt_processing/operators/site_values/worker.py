@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .forms import flag, further_ports, number, whole, without_scraping
-from .rules import Conversion, Left, Rule, To, convert_tree, merge_values, value_at
+from .rules import Conversion, Left, Rule, To, changed, convert_tree, merge_values, value_at
 
 __all__ = ["RULES", "convert_worker"]
 
@@ -162,8 +162,8 @@ def convert_worker(site: Mapping[str, Any]) -> Conversion:
     values = merge_values(_DEFAULTS, site)
     conversion = convert_tree(values, RULES)
     # Theirs limits one attempt, ours all of them together.
-    attempts = 1 + whole(value_at(values, "initializer.retries", 6))
-    conversion.put("initializer.deadline", whole(value_at(values, "initializer.timeout", 300)) * attempts)
+    attempts = 1 + _whole_at(values, "initializer.retries", 6)
+    conversion.put("initializer.deadline", _whole_at(values, "initializer.timeout", 300) * attempts)
     conversion.put("secretKeys", dict(_SECRET_KEYS))
     addresses = [
         value_at(values, path)
@@ -188,6 +188,11 @@ def convert_worker(site: Mapping[str, Any]) -> Conversion:
     return conversion
 
 
+def _whole_at(values: Mapping[str, Any], path: str, default: int) -> int:
+    value = value_at(values, path)
+    return default if value in (None, "") else changed(path, value, whole)
+
+
 def _remark(conversion: Conversion, values: Mapping[str, Any]) -> None:
     conversion.remarks["secret db-auth_file"] = (
         "Add the key `db_auth`, the content of that file as JSON. The Butler refuses the file itself, as "
@@ -201,8 +206,7 @@ def _remark(conversion: Conversion, values: Mapping[str, Any]) -> None:
         conversion.remarks["keda.redisStreams.pendingEntriesCount"] = (
             "Counts with `keda.strategy: default` only; the other strategies follow the lag."
         )
-    zone = value_at(values, "initializer.cron.day_obs_tz", -12)
-    if whole(zone) != -12:
+    if _whole_at(values, "initializer.cron.day_obs_tz", -12) != -12:
         conversion.remarks["initializer.cron.day_obs_tz"] = (
             "Sets the hours of `initializer.schedule`, but day_obs changes at 12:00 UTC here: check them."
         )
