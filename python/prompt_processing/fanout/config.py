@@ -10,6 +10,7 @@ from pydantic_settings import NoDecode
 from prompt_processing.settings.environment import problems_of
 from prompt_processing.settings.kafka import KafkaClusterSettings, SchemaRegistrySettings
 from prompt_processing.settings.outcomes import OutcomeSettings
+from prompt_processing.settings.platform import Platform
 
 from ..domain.addresses import split_address
 from ..domain.visit import NextVisit
@@ -44,7 +45,7 @@ class FanOutSettings(OutcomeSettings, KafkaClusterSettings, SchemaRegistrySettin
     from the topic."""
     retry_knative_requests: bool = False
     """Whether to send a visit again after an answer of 503, or after no answer."""
-    platform: Literal["knative", "keda"] = "knative"
+    platform: Platform = "knative"
     """Destination of visits: the services under ``knative-urls``, or the streams under ``redis-streams``."""
     redis_host: str = ""
     """``host`` or ``host:port`` of the Redis server; required with ``PLATFORM=keda``."""

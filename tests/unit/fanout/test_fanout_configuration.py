@@ -5,6 +5,7 @@ import pytest
 from prompt_processing.domain.visit import NextVisit
 from prompt_processing.fanout.config import ConfigurationError, DetectorMap, FanOutSettings
 from prompt_processing.settings.environment import SettingsError
+from prompt_processing.settings.platform import PlatformSettings
 
 CONFIGURATION = """
 detectors:
@@ -140,3 +141,11 @@ def test_file_that_is_no_configuration_is_refused_by_name(tmp_path: Path, text: 
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=r"instruments\.yaml"):
         DetectorMap.load(path)
+
+
+@pytest.mark.parametrize("platform", ["keda", "KEDA", "Knative"])
+def test_platform_is_written_in_any_case(environment: pytest.MonkeyPatch, platform: str) -> None:
+    environment.setenv("REDIS_HOST", "redis")
+    environment.setenv("PLATFORM", platform)
+    assert FanOutSettings.load().platform == platform.lower()
+    assert PlatformSettings.load().platform == platform.lower()
