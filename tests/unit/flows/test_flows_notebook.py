@@ -64,6 +64,7 @@ def test_figures_of_a_notebook_are_shown_by_the_navigator(tmp_path: Path) -> Non
     text = page.read_text()
     assert "<h1>How many &lt;birds&gt;</h1>" in text
     assert "7 of herons" in text
+    assert 'alt="How many &lt;birds&gt;"' in text
     with Butler.from_config(repo) as butler:
         assert "notebooks/bird_count" in collections_with_plots(butler)
         (kind,) = collection_content(butler, "notebooks/bird_count").kinds

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 import logging
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import ArchiveError
 from ..manifest import write_whole
@@ -83,6 +85,7 @@ def write_report(
         content = nbformat.read(done, as_version=4)
         if keep is not None:
             keep.write_bytes(done.read_bytes())
+    _describe_figures(content)
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True)
     exporter.exclude_output_prompt = True
     body, _ = exporter.from_notebook_node(content)
@@ -93,3 +96,15 @@ def write_report(
     )
     with write_whole(path) as partial:
         partial.write_text(page, encoding="utf-8")
+
+
+def _describe_figures(notebook: Any) -> None:
+    """Give figures that have no alternative text the heading above them."""
+    heading = ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (found := re.findall(r"^#+ +(.+)", cell.source, re.MULTILINE)):
+            heading = found[-1].strip()
+        for shown in cell.get("outputs", []):
+            for kind in shown.get("data", {}):
+                if kind.startswith("image/") and heading:
+                    shown["metadata"].setdefault(kind, {}).setdefault("alt", heading)
