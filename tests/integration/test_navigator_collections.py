@@ -124,7 +124,7 @@ def test_tabs_and_names_choose_plots(address: str, browser_page: Page) -> None:
     page.goto(f"{address}/collections?collection=u/a&tab=tract")
     expect(page.locator("figure figcaption")).to_have_text("depth_plot")
     page.goto(f"{address}/collections?collection=u/a&names=(a%2B)%2B(")
-    expect(page.get_by_text("no regular expression")).to_be_visible()
+    expect(page.get_by_text("not a regular expression")).to_be_visible()
     expect(page.locator("figure")).to_have_count(2)
     page.goto(f"{address}/collections?repo=/etc&collection=u/a")
     expect(page.get_by_text("No repository '/etc' is known")).to_be_visible()

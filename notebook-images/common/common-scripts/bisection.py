@@ -129,7 +129,7 @@ def smallest(changes: Sequence[str], outcome: Callable[[Sequence[str]], Outcome]
     changes
         Changes that fail together.
     outcome
-        Returns what becomes of part of them; an unclear outcome is no failure.
+        Returns what becomes of part of them; an unclear outcome is not a failure.
     """
     left = list(changes)
     parts = 2

@@ -77,7 +77,7 @@ def configuration_problem(uri: str, error: Exception) -> str | None:
 
 
 def _named_by_label(uri: str) -> str | None:
-    """Return the file that the index of APDBs has for a label; `None` if it is no label, or has none."""
+    """Return the file that the index of APDBs has for a label; `None` if it is not a label, or has none."""
     if not uri.startswith("label:"):
         return None
     try:

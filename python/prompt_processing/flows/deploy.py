@@ -69,7 +69,7 @@ def read_schedules(path: Path) -> dict[str, Schedule]:
     Raises
     ------
     FlowError
-        Raised if the file is no such file, or names a flow or a parameter that does not exist.
+        Raised if the file is not a file of schedules, or names a flow or a parameter that does not exist.
     """
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))

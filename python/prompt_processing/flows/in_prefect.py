@@ -23,7 +23,7 @@ __all__ = ["prefect_flow", "require_server"]
 
 _DEPLOYED = "prompt_processing.flows.deployed"
 _MOST_ROWS = 1000
-"""Rows of a table that Prefect keeps: more is no page to look at."""
+"""Most rows of a table that Prefect keeps: more does not fit on a page."""
 
 
 def require_server() -> None:

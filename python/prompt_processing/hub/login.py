@@ -70,7 +70,7 @@ class EdgeAuthenticator(Authenticator):
 class GafaelfawrAuthenticator(EdgeAuthenticator):
     """Accept the person whose delegated token Gafaelfawr confirms.
 
-    Notebook servers reach the hub without going through the ingress, so a name in a header is no proof.
+    Notebook servers reach the hub without going through the ingress, so a name in a header proves nothing.
     """
 
     user_info_url = Unicode(

@@ -170,7 +170,7 @@ def adaptive_moments(image: NDArray[np.float64], iterations: int = 30) -> tuple[
         if converged:
             break
     if max(ixx * iyy - ixy**2, 0.0) ** 0.25 < LEAST_SIGMA and (power := float(flat @ flat)) > 0:
-        # The sum over pixels is no integral for so narrow a weight, and the moments vanish with it.
+        # For so narrow a weight the sum over pixels is not an integral, and the moments vanish with it.
         ixx = iyy = float(flat.sum()) ** 2 / power / (4 * np.pi)
         ixy = 0.0
     return float(ixx), float(iyy), float(ixy)

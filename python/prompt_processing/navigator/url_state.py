@@ -88,7 +88,7 @@ def read_id(text: str) -> int:
     Raises
     ------
     ValueError
-        Raised if the text is no such number; the message says what is expected.
+        Raised if the text is not such a number; the message says what is expected.
     """
     # int() also reads other alphabets' digits and underscores.
     digits = text.removeprefix("-")

@@ -48,7 +48,7 @@ class Comparison:
         One row for each visit and detector: numbers, medians and extremes.
     changed
         One row for each column of the sources that is not the same in all pairs, with `CHANGED_COLUMNS`: the
-        number of pairs that differ, and the largest difference (NaN if it is no number). A value that only
+        number of pairs that differ, and the largest difference (NaN if it is not a number). A value that only
         one processing has differs; numbers differ if they do by more than `ROUNDING`. Only the columns with
         the time of the processing are left out.
     """

@@ -67,7 +67,7 @@ def test_empty_file_overrides_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["- a list", "text", "{", "datastore: 3", "datastore: [a]"])
 def test_file_that_is_no_configuration_is_refused_by_name(tmp_path: Path, text: str) -> None:
-    with pytest.raises(LocalOverridesError, match=r"overrides\.yaml is no Butler configuration"):
+    with pytest.raises(LocalOverridesError, match=r"overrides\.yaml is not a Butler configuration"):
         read_overrides(write(tmp_path, text))
 
 

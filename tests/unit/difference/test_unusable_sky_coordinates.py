@@ -87,7 +87,7 @@ def has_an_unknown_unit(header):
         (has_no_projection, "does not name a projection"),
         (has_unknown_projection, "XYZ"),
         (lacks_the_strings_of_tnx, "TNX distortion cannot be used: WAT1_001 is missing"),
-        (has_an_impossible_declination, "CRVAL2 = 102.2 is no latitude"),
+        (has_an_impossible_declination, "CRVAL2 = 102.2 is not a latitude"),
         (has_an_unknown_unit, "CUNIT1 = 'degreees' is not a unit of angle"),
         (lacks_types, "CTYPE1 and CTYPE2 are missing"),
     ],

@@ -130,5 +130,5 @@ def test_nights_that_are_none_are_refused() -> None:
             nights_between(wrong)
     assert day_of("2026-01-10") == NIGHT
     for wrong_day in ("2026-13-01", "yesterday", ""):
-        with pytest.raises(FlowError, match="is no day YYYY-MM-DD"):
+        with pytest.raises(FlowError, match="is not a day, YYYY-MM-DD"):
             day_of(wrong_day)

@@ -23,7 +23,7 @@ _FIXED = ("cls", "root", "datastores", "templates", "records", "table")
 
 
 class LocalOverridesError(ValueError):
-    """The overrides are missing, or are no Butler configuration."""
+    """The overrides are missing, or are not a Butler configuration."""
 
 
 def read_overrides(uri: str) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def read_overrides(uri: str) -> dict[str, Any]:
         except FileNotFoundError as error:
             raise LocalOverridesError(f"{uri} does not exist") from error
         except (yaml.YAMLError, TypeError, KeyError, ValueError, RuntimeError) as error:
-            raise LocalOverridesError(f"{uri} is no Butler configuration: {_first_line(error)}") from error
+            raise LocalOverridesError(f"{uri} is not a Butler configuration: {_first_line(error)}") from error
     if "datastore" in overrides:
         overrides["datastore"] = dict(_usable(overrides["datastore"], uri))
     return overrides

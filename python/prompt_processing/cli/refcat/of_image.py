@@ -16,7 +16,7 @@ from prompt_processing.cli.options import INSTRUMENT, log_to_stderr
     examples="""
     prompt refcat of-image ngc7331/1.fits --repo central_repo --instrument OrionG3 --position 339.267 34.416
     """,
-    statuses={1: "the file is no image of the camera, or has no position or no stars"},
+    statuses={1: "the file is not an image of the camera, or has no position or no stars"},
 )
 @click.argument(
     "raw", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A good science exposure."

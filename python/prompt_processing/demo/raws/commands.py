@@ -33,7 +33,7 @@ class CommandLine:
     words
         Words after ``prompt``; a word with ``*`` stands for the files that it matches.
     fails_with
-        Exit statuses that are no failure, besides 0.
+        Exit statuses, besides 0, that are not failures.
     """
 
     words: tuple[str, ...]

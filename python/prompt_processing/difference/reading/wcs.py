@@ -144,7 +144,7 @@ def _check_linear_part(cards: dict[str, Any], shape: tuple[int, int]) -> None:
             raise UnusableWcsError(f"CUNIT{axis} = {name!r} is not a unit of angle that FITS knows")
         degrees = cards[f"CRVAL{axis}"] / _ANGLES[name.lower()]
         if axis_type(cards, axis) not in ("RA", "GLON", "ELON", "SLON") and abs(degrees) > 90.0001:
-            raise UnusableWcsError(f"CRVAL{axis} = {cards[f'CRVAL{axis}']:.8g} is no latitude")
+            raise UnusableWcsError(f"CRVAL{axis} = {cards[f'CRVAL{axis}']:.8g} is not a latitude")
     for axis in (1, 2):
         if "-" not in str(cards[f"CTYPE{axis}"]):
             raise UnusableWcsError(f"CTYPE{axis} = {cards[f'CTYPE{axis}']!r} does not name a projection")

@@ -34,12 +34,12 @@ def day_of(night: str) -> int:
     Raises
     ------
     FlowError
-        Raised if it is no day.
+        Raised if it is not a day.
     """
     try:
         return int(date.fromisoformat(night).strftime("%Y%m%d"))
     except ValueError as error:
-        raise FlowError(f"night {night!r} is no day YYYY-MM-DD") from error
+        raise FlowError(f"night {night!r} is not a day, YYYY-MM-DD") from error
 
 
 def noon_of(day: int) -> float:
@@ -53,7 +53,7 @@ def time_of(text: str | None, name: str) -> Time | None:
     Raises
     ------
     FlowError
-        Raised, with the parameter's name, if it is no time.
+        Raised, with the parameter's name, if it is not a time.
     """
     if text is None:
         return None
@@ -62,7 +62,7 @@ def time_of(text: str | None, name: str) -> Time | None:
     try:
         return Time(text, scale="utc").tai
     except ValueError as error:
-        raise FlowError(f"{name} {text!r} is no time such as 2026-09-10T12:00:00") from error
+        raise FlowError(f"{name} {text!r} is not a time such as 2026-09-10T12:00:00") from error
 
 
 def timestamp() -> str:

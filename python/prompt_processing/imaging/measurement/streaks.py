@@ -34,7 +34,7 @@ class StreakOptions:
     maximum_half_width : `int`
         Largest half width of the masked band, pixels.
     step : `float`
-        Difference of the levels on both sides, in units of the line's height, above which it is no streak
+        Difference of the levels on both sides, in units of the line's height, above which it is not a streak
         but a step between amplifiers.
     """
 

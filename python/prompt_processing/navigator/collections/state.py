@@ -59,7 +59,10 @@ def chosen_kinds(content: CollectionContent, state: CollectionsState) -> tuple[l
     try:
         names = set(matching([one.name for one in kinds], state.names))
     except PatternError as error:
-        return kinds, f"All names are shown, because {state.names[:60]!r} is no regular expression: {error}."
+        return (
+            kinds,
+            f"All names are shown, because {state.names[:60]!r} is not a regular expression: {error}.",
+        )
     return [one for one in kinds if one.name in names], ""
 
 

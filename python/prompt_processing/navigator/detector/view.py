@@ -175,7 +175,7 @@ class DetectorView(View):
         self._load()
 
     def _select(self, source: int | None) -> None:
-        # Loading a detector replaces the marks, which is no selection by a user.
+        # Loading a detector replaces the marks, which is not a selection by a user.
         if not self._loading and source != self.state.source:
             self.go(with_changes(self.state, source=source))
             self._show_selected()

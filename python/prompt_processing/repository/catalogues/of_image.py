@@ -71,7 +71,7 @@ def stars_of_image(
     Raises
     ------
     CatalogueError
-        Raised if the file is no science image of the camera, has no position, or no stars.
+        Raised if the file is not a science image of the camera, or has no position or no stars.
     """
     measured = []
     try:

@@ -90,7 +90,7 @@ def metrics_at(
 
 
 def parse_bundle(content: bytes, name: str) -> dict[str, MetricValue]:
-    """Return the values of a file of metrics, by their names; those that are no numbers are left out.
+    """Return the values of a file of metrics, by their names; those that are not numbers are left out.
 
     Raises
     ------

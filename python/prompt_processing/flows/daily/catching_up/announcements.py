@@ -125,7 +125,7 @@ def announced_visits(
     night: int,
     detectors_of: Callable[[NextVisit], Iterable[int]],
 ) -> list[Announced]:
-    """Return the announced visits of a night; others are left out, and what is no visit is logged.
+    """Return the announced visits of a night; others are left out, and what is not a visit is logged.
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ def raws_in_folder(folder: Path, instrument: str, night: int) -> list[Arrived]:
         Raised if there is no such folder.
     """
     if not folder.is_dir():
-        raise FlowError(f"{folder} is no folder")
+        raise FlowError(f"{folder} is not a folder")
     found = []
     for path in sorted(folder.rglob("*")):
         if not path.name.lower().endswith(RAW_ENDINGS) or not path.is_file():
