@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from prompt_processing.navigator.collections import shelf as shelf_module
+from prompt_processing.navigator.collections.choice import usable
 from prompt_processing.navigator.collections.pictures import compare, figure, figures, only_in_one
 from prompt_processing.navigator.collections.shelf import PlotDefaults, PlotShelf, Which
 from prompt_processing.navigator.collections.state import CollectionsState, chosen_kinds, stepped
@@ -201,6 +202,18 @@ def test_a_page_opens_only_known_repositories(
         with pytest.raises(LookupError, match="known"):
             shelf.collections(name)
     shelf.close()
+
+
+def test_address_of_nothing_leads_to_what_there_is(repository: Path) -> None:
+    shelf = PlotShelf(Lender(repository), PlotDefaults("main"))
+    asked = CollectionsState("main", "u/none", other="../../etc", columns=5)
+    state, known, notes = usable(shelf, ["main"], asked)
+    assert (state.collection, state.other, state.columns) == ("u/a", "", 5)
+    assert known == ["u/a", "u/b"]
+    assert [one.rpartition(" ")[2] for one in notes] == ["u/none.", "../../etc."]
+    state, _, notes = usable(shelf, ["main"], CollectionsState("/etc/passwd", "u/b", place="visit=1"))
+    assert (state.repo, state.collection, state.place) == ("main", "u/a", "")
+    assert "'/etc/passwd'" in notes[0]
 
 
 def test_a_summary_is_read_in_place_of_the_registry(repository: Path, tmp_path: Path) -> None:

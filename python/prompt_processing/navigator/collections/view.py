@@ -26,6 +26,7 @@ from ..remarks.store import Remark, RemarkError, SubjectKind, subject_of
 from ..sources import Sources
 from ..text import escaped
 from ..url_state import to_query, with_changes
+from .choice import usable, words_of
 from .pictures import STYLE, Compared, compare, figure, figures, metric_table, only_in_one
 from .shelf import Which
 from .state import CollectionsState, chosen_kinds, stepped
@@ -189,7 +190,7 @@ class CollectionsView(View):
         try:
             self._load()
         except self.sources.failures as error:
-            self.page.tell(_words(error))
+            self.page.tell(words_of(error))
 
     def _step(self, by: int) -> None:
         try:
@@ -218,24 +219,20 @@ class CollectionsView(View):
                 "No repository is configured: start the navigator with --repo URI, or give a repository "
                 "index (DAF_BUTLER_REPOSITORY_INDEX)."
             )
-        state = with_changes(state, repo=state.repo or repositories[0])
-        known = self._shelf.collections(state.repo)
-        if not state.collection:
-            default = self._shelf.defaults.collection
-            first = default if default in known else next(iter(known), "")
-            state = with_changes(state, collection=first)
+        state, known, notes = usable(self._shelf, repositories, state)
         if not state.collection:
             self._heading.object = _NO_PLOTS
             self._figures.object = ""
             # Other repositories may have plots.
             self._inputs.visible, self._remarks.content.visible = len(repositories) > 1, False
+            self._say(notes)
             return
         self._inputs.visible = True
         self.state = state
         self._content = self._shelf.content(self._which)
         self._kinds, problem = chosen_kinds(self._content, state)
         if problem:
-            self.page.tell(problem)
+            notes.append(problem)
         one = [kind for kind in self._kinds if kind.name == state.plot]
         # Two runs may have metrics, and no plots.
         others = [kind for kind in self._content.metrics if kind.tab == state.tab]
@@ -244,7 +241,7 @@ class CollectionsView(View):
         try:
             place = read_place(state.place)
         except ValueError as error:
-            self.page.tell(f"The address has an unusable place: {error}.")
+            notes.append(f"The address has an unusable place: {error}.")
             place = ()
         if not place and self._places:
             place = self._places[0]
@@ -252,7 +249,13 @@ class CollectionsView(View):
             state, place=place_text(place), columns=min(max(state.columns, 1), _MOST_COLUMNS)
         )
         self._show_inputs(repositories, known)
+        self._say(notes)
         self._draw()
+
+    def _say(self, notes: Sequence[str]) -> None:
+        # An earlier message stays if there is nothing to say.
+        if notes:
+            self.page.tell(*notes)
 
     def _show_inputs(self, repositories: Sequence[str], known: Sequence[str]) -> None:
         state = self.state
@@ -389,8 +392,3 @@ def _some(pair: Compared) -> PlotRef:
     ref = pair[0] or pair[1]
     assert ref is not None
     return ref
-
-
-def _words(error: BaseException) -> str:
-    # The text of a KeyError is quoted.
-    return str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)
