@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from prompt_processing.instruments.errors import RawFileError
 from prompt_processing.instruments.header_files import holds_image, image_shape, plain_header
 
-from .kinds import kind_in_target, kind_named, target_keyword, type_keyword
+from .kinds import kind_in_target, kind_named, kinds_in_paths, target_keyword, type_keyword
 
 __all__ = ["Frame", "Image", "read_frame", "read_frames"]
 
@@ -107,7 +107,8 @@ def read_frames(paths: Sequence[Path]) -> list[Frame]:
     if keyword is None:
         target = target_keyword(headers)
         if target is None:
-            return frames
+            kinds = kinds_in_paths(paths)
+            return [replace(frame, kind=kind) for frame, kind in zip(frames, kinds, strict=True)]
         return [replace(frame, kind=kind_in_target(frame.header, target)) for frame in frames]
     return [replace(frame, kind=kind_named(str(frame.header.get(keyword, "")))) for frame in frames]
 

@@ -164,5 +164,6 @@ def _type_rule(headers: Sequence[Mapping[str, Any]]) -> Guess:
     return Guess(
         {"constant": "science"},
         "no keyword names it",
-        "how to tell bias, dark and flat frames from science frames",
+        "how to tell bias, dark and flat frames from science frames; where no keyword does, "
+        "`prompt repo import-raws --type` says it for a folder",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from prompt_processing.instruments.description.rules import defined
@@ -12,6 +13,7 @@ __all__ = [
     "CALIBRATION_WORDS",
     "kind_in_target",
     "kind_named",
+    "kinds_in_paths",
     "target_keyword",
     "type_keyword",
     "usual_types",
@@ -99,6 +101,15 @@ def kind_in_target(header: Mapping[str, Any], keyword: str) -> str:
     """Return the kind of frame that the name of its target says; science by default."""
     match = re.search(CALIBRATION_WORDS, str(header.get(keyword, "")))
     return (kind_named(match[1]) if match is not None else None) or "science"
+
+
+def kinds_in_paths(paths: Sequence[Path]) -> list[str | None]:
+    """Return the kinds of frames that names of files and their folders say; `None` where they do not."""
+    found: list[str | None] = []
+    for path in paths:
+        match = re.search(CALIBRATION_WORDS, path.name) or re.search(CALIBRATION_WORDS, path.parent.name)
+        found.append(kind_named(match[1]) if match is not None else None)
+    return found
 
 
 def _named(headers: Sequence[Mapping[str, Any]], keyword: str) -> list[str]:

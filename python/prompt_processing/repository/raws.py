@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lsst.daf.butler import Butler, DatasetRef, DimensionRecord, FileDataset
@@ -39,7 +39,11 @@ class _Central:
 
 
 def import_raws(
-    butler: Butler, files: Iterable[ResourcePath], run: str | None = None, padding_arcsec: float = 30.0
+    butler: Butler,
+    files: Iterable[ResourcePath],
+    run: str | None = None,
+    padding_arcsec: float = 30.0,
+    kind: str | None = None,
 ) -> int:
     """Import raws, and define a visit for each exposure.
 
@@ -53,6 +57,8 @@ def import_raws(
         Run for the raws, ``<INSTRUMENT>/raw/all`` by default.
     padding_arcsec
         Padding of the detectors' regions, arcsec.
+    kind
+        Type of the observations, such as ``dark``, in place of what their headers say.
 
     Returns
     -------
@@ -73,6 +79,8 @@ def import_raws(
             path = Path(local.ospath)
             check_complete(path)
             observations = [translate(header, str(file)) for header in read_detector_headers(path).values()]
+            if kind is not None:
+                observations = [replace(one, observation_type=kind) for one in observations]
             instrument = observations[0].instrument
             if instrument not in ingesters:
                 ingesters[instrument] = _ingester(butler, instrument, padding_arcsec)

@@ -13,6 +13,7 @@ from camera_files import MAXIM_HEADER, NINA_HEADER, write_decam, write_single
 from prompt_processing.cli.main import run
 from prompt_processing.commissioning.check import check_frames
 from prompt_processing.commissioning.draft import DraftError, draft_instrument
+from prompt_processing.commissioning.kinds import kinds_in_paths
 from prompt_processing.commissioning.pointing import find_stars, solve
 from prompt_processing.instruments import (
     RawFileError,
@@ -183,6 +184,11 @@ def test_unusable_names_are_refused(tmp_path, frames, name):
 def test_full_folder_is_left_alone(tmp_path, frames):
     with pytest.raises(DraftError, match="is not empty"):
         draft_instrument(frames, frames[0].parent, "cam")
+
+
+def test_names_of_files_and_folders_say_what_headers_do_not():
+    paths = [Path(one) for one in ("BIAS/img1.fits", "m31/Dark_30s.fits", "flats/1.fits", "m31/run_bias.fits")]
+    assert kinds_in_paths([*paths, Path("light/starflats.fits")]) == ["bias", "dark", "flat", "bias", None]
 
 
 def test_colour_image_is_refused(tmp_path):

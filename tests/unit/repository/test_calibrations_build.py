@@ -161,3 +161,15 @@ def test_dry_run_of_the_flow_lists_quanta_and_their_cost_and_writes_nothing(
     assert all(row["core hours"] and row["output bytes"] for row in quanta.values()), quanta
     assert sorted(Path(repo[0]).rglob("*")) == files
     assert not (tmp_path / "work").exists()
+
+
+def test_kind_of_raws_whose_headers_do_not_say_it_is_named(
+    repo: tuple[str, testcam.SmallCamera, str], tmp_path: Path
+) -> None:
+    root, camera, _ = repo
+    raw = camera.write(tmp_path / "raw.fits", "engineering", 0.0, 60.0, 200.0)
+    arguments = [root, str(raw), "--type", "dark", "--run", "further"]
+    assert CliRunner().invoke(import_raws, arguments, catch_exceptions=False).exit_code == 0
+    with Butler.from_config(root) as butler:
+        (ref,) = butler.query_datasets("raw", "further", with_dimension_records=True)
+    assert ref.dataId.exposure.observation_type == "dark"

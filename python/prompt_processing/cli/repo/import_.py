@@ -62,13 +62,20 @@ def exports(repo: str, folders: tuple[Path, ...], transfer: str) -> int:
     examples="""
     prompt repo import-raws hsc_repo night/unobserved
     prompt repo import-raws hsc_repo s3://bucket/HSC --run HSC/raw/test
+    prompt repo import-raws central_repo night/darks --type dark
     """,
     statuses={1: "a file is not a raw, or the repository is unusable"},
 )
 @click.argument("repo", help="The repository: path, URI or alias.")
 @click.argument("raws", nargs=-1, required=True, metavar="RAW...", help="Files or folders, s3:// too.")
 @click.option("--run", help="Run for the raws.  [default: <INSTRUMENT>/raw/all]")
-def import_raws(repo: str, raws: tuple[str, ...], run: str | None) -> int:
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["bias", "dark", "flat", "fringe", "science"]),
+    help="What the raws are, where their headers do not say.",
+)
+def import_raws(repo: str, raws: tuple[str, ...], run: str | None, kind: str | None) -> int:
     """Copy raws into a repository, and define their exposures and visits."""
     from lsst.daf.butler import Butler
 
@@ -82,7 +89,7 @@ def import_raws(repo: str, raws: tuple[str, ...], run: str | None) -> int:
     try:
         files = list(find_raws(raws))
         with Butler.from_config(repo, writeable=True) as butler:
-            number = import_raws(butler, files, run)
+            number = import_raws(butler, files, run, kind=kind)
     except (RepositoryProblemError, RawError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{number} of {len(files)} raws are new to {repo}.")
