@@ -116,6 +116,29 @@ def test_photometric_calibration_is_read_from_archive_or_header(tmp_path: Path, 
     assert exposure.photo_calib.njy_per_unit_err == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"), [("cat_archive", None), ("place", "has no cat.archive in its index")]
+)
+def test_index_of_an_archive_may_be_of_the_first_version(
+    tmp_path: Path, name: str, problem: str | None
+) -> None:
+    archive = ArchiveWriter()
+    row = {"flags": [True], "calibrationMean": 0.5, "calibrationErr": 0.01, "field": 0, "version": 1}
+    identity = archive.add("PhotoCalib", [row])
+    path = tmp_path / "old.fits"
+    written(path, archive, PHOTOCALIB_ID=identity)
+    with fits.open(path, mode="update") as hdus:
+        (index,) = (hdu for hdu in hdus if hdu.header.get("EXTTYPE") == "ARCHIVE_INDEX")
+        index.columns.change_name("cat.archive", name)
+    if problem is None:
+        calibration = read_exposure(path).photo_calib
+        assert calibration is not None
+        assert calibration.njy_per_unit == 0.5
+    else:
+        with pytest.raises(StackFileError, match=problem):
+            read_exposure(path)
+
+
 def test_varying_photometric_calibration_has_its_mean_on_the_image(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

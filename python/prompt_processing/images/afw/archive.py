@@ -75,6 +75,9 @@ class Stored:
         return next(iter(self.tables[table]))
 
 
+_INDEX = ("id", "cat.persistable", "cat.archive", "row0", "nrows", "name", "module")
+
+
 class Archive:
     """Objects by their numbers, as an index in the same file lists them.
 
@@ -130,9 +133,14 @@ class Archive:
     def _entries(self) -> dict[int, list[tuple[int, int, int, int, str, str]]]:
         entries: dict[int, list[tuple[int, int, int, int, str, str]]] = {}
         data = self._index.data
-        columns = [data[name] for name in ("id", "cat.persistable", "cat.archive", "row0", "nrows")]
+        # The first versions of the stack's tables had underscores where later ones have points.
+        named = {name.replace("cat_", "cat."): data[name] for name in self._index.columns.names}
+        if missing := [name for name in _INDEX if name not in named]:
+            raise StackFileError(
+                f"The archive of {self._hdus.filename()} has no {', '.join(missing)} in its index."
+            )
         for identity, place, number, first, rows, name, module in zip(
-            *columns, data["name"], data["module"], strict=True
+            *(named[name] for name in _INDEX), strict=True
         ):
             entries.setdefault(int(identity), []).append(
                 (int(place), int(number), int(first), int(rows), text_of(name), text_of(module))
