@@ -7,11 +7,12 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 import pyarrow.parquet as pq
-from astropy.table import Table
+import pytest
+from astropy.table import QTable, Table
 from lsst.daf.butler import Butler, DatasetType
 from lsst.daf.butler.formatters.parquet import ParquetFormatter, astropy_to_arrow
 
-from prompt_processing.butler.formatters_tables import _TypedOnce
+from prompt_processing.butler.formatters_tables import _is_ordinary, _to_arrow
 from prompt_processing.butler.types import use_butler_types
 
 
@@ -45,7 +46,38 @@ def test_file_is_that_of_the_middleware_and_recorded_as_its_own(tmp_path: Path) 
     assert back["flux"].unit == u.nJy
 
 
-def test_type_of_the_rows_is_found_once() -> None:
-    table = _TypedOnce(a_table(), copy=False)
-    assert table.dtype is table.dtype
-    assert table.dtype == a_table().dtype
+def various_tables() -> dict[str, Table]:
+    described = a_table()
+    described["share"] = np.ones(4) * u.dimensionless_unscaled
+    described["share"].info.format = ".3f"
+    described["flag"] = described["id"] > 1
+    described["flag"].description = "yes: 'true' # or no"
+    described.meta.update({"list": [1, 2], "mapping": {"b": 2.5, "a": "x" * 150}})
+    bare = a_table()
+    bare.meta.clear()
+    return {"described": described, "without rows": described[:0], "without a description": bare}
+
+
+@pytest.mark.parametrize("name", various_tables())
+def test_remembered_description_of_columns_is_astropys(name: str) -> None:
+    table = various_tables()[name]
+    assert _is_ordinary(table)
+    for _ in range(2):
+        ours, theirs = _to_arrow(table), astropy_to_arrow(table)
+        assert ours.equals(theirs, check_metadata=True)
+        assert ours.schema.metadata == theirs.schema.metadata
+
+
+def test_columns_that_differ_in_unit_are_described_apart() -> None:
+    first, second = a_table(), a_table()
+    second["flux"].unit = u.mJy
+    assert _to_arrow(first).schema.metadata != _to_arrow(second).schema.metadata
+    assert _to_arrow(second).schema.metadata == astropy_to_arrow(second).schema.metadata
+
+
+def test_other_kinds_of_columns_are_left_to_the_middleware() -> None:
+    table = a_table()
+    assert not _is_ordinary(Table(table, masked=True))
+    assert not _is_ordinary(QTable(table))
+    assert not _is_ordinary(Table({"object": np.array([{}, None])}))
+    assert not _is_ordinary(Table())
