@@ -22,6 +22,12 @@ def _pattern(value: Any) -> Any:
         raise ValueError(f"not a regular expression: {error}") from error
 
 
+def _level(value: Any) -> Any:
+    # The names that Python's logging knows besides its own levels', in any case.
+    name = value.upper() if isinstance(value, str) else value
+    return {"WARN": "WARNING", "FATAL": "CRITICAL", "NOTSET": "TRACE"}.get(name, name)
+
+
 class WriterSettings(KafkaClusterSettings):
     """Settings of the writer; each is the environment variable of the same name in capitals."""
 
@@ -41,7 +47,9 @@ class WriterSettings(KafkaClusterSettings):
     another run is left behind."""
     output_dataset_list_directory: str
     """URI of the directory for lists of entered datasets."""
-    writer_debug_level: Literal["TRACE", "VERBOSE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    writer_debug_level: Annotated[
+        Literal["TRACE", "VERBOSE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_level)
+    ] = "INFO"
     """Level of the service's log."""
     metrics_port: int = Field(default=0, ge=0, lt=65536)
     """Port of the Prometheus metrics; 0 serves none."""

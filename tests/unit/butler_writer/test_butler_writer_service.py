@@ -270,3 +270,11 @@ def test_pattern_of_runs_that_is_none_is_reported(monkeypatch: pytest.MonkeyPatc
     assert not chosen.output_run_regexp.fullmatch("u/any/run")
     with pytest.raises(SettingsError, match="OUTPUT_RUN_REGEXP: not a regular expression"):
         usable_settings(monkeypatch, OUTPUT_RUN_REGEXP="(")
+
+
+@pytest.mark.parametrize(("named", "level"), [("debug", "DEBUG"), ("WARN", "WARNING"), ("FATAL", "CRITICAL")])
+def test_levels_have_the_names_that_python_knows(
+    monkeypatch: pytest.MonkeyPatch, named: str, level: str
+) -> None:
+    settings = usable_settings(monkeypatch, WRITER_DEBUG_LEVEL=named)
+    assert settings.writer_debug_level == level
