@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lsst.daf.butler import QuantumBackedButler
+from lsst.daf.butler.datastore import DatastoreTransaction
 from lsst.daf.butler.registry.bridge.ephemeral import EphemeralDatastoreRegistryBridge
 from lsst.daf.butler.registry.interfaces import (
     DatastoreRegistryBridge,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import uuid
 
     from lsst.daf.butler import ButlerConfig, DatasetType, DimensionUniverse
-    from lsst.daf.butler.datastore import DatastoreTransaction
     from lsst.daf.butler.ddl import TableSpec
 
 __all__ = ["RecordTable", "butler_without_database"]
@@ -180,11 +180,8 @@ class _Bridge(EphemeralDatastoreRegistryBridge):
     """The datasets that a datastore has."""
 
     def moveToTrash(self, refs: Iterable[Any], transaction: DatastoreTransaction | None) -> None:  # noqa: N802
-        here = [ref for ref in refs if ref in self]
-        if transaction is None:
-            self._trashedIds.update(ref.id for ref in here)
-        else:
-            super().moveToTrash(here, transaction)
+        # The base class needs a transaction; one that nobody ends undoes nothing.
+        super().moveToTrash([ref for ref in refs if ref in self], transaction or DatastoreTransaction())
 
 
 class _Bridges(DatastoreRegistryBridgeManager):

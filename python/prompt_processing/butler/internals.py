@@ -23,6 +23,7 @@ from lsst.daf.butler import (
     QuantumBackedButler,
 )
 from lsst.daf.butler.datastore import FileTransferMap
+from lsst.daf.butler.datastore.record_data import DatastoreRecordData
 from lsst.resources import ResourcePath
 
 from prompt_processing.domain.internals import internal
@@ -111,7 +112,8 @@ def butler_of_quantum(
     """Make a Butler for the datasets of one quantum, with the datastore of a Butler that has none.
 
     A datastore of its own would take as long to make as a short quantum takes to execute. The records of the
-    quantum are removed at the end.
+    quantum are removed at the end. What its task takes as a type of ours is read as at night: the classes of
+    ``lsst-images`` take longer, and derive a WCS that differs in its last digits.
 
     Parameters
     ----------
@@ -126,7 +128,7 @@ def butler_of_quantum(
     inputs = [*chain.from_iterable(quantum.inputs.values()), *quantum.initInputs.values()]
     outputs = [*chain.from_iterable(quantum.outputs.values())]
     if quantum.datastore_records is not None:
-        datastore.import_records(quantum.datastore_records)
+        datastore.import_records(_with_own_readers(quantum.datastore_records, inputs))
     try:
         yield make(
             [ref.id for ref in inputs],
@@ -138,6 +140,29 @@ def butler_of_quantum(
         )
     finally:
         datastore.forget([*inputs, *outputs])
+
+
+def _with_own_readers(
+    recorded: Mapping[str, DatastoreRecordData], refs: Iterable[DatasetRef]
+) -> dict[str, DatastoreRecordData]:
+    """Return the records of files, with our readers for those that are wanted as types of ours."""
+    wanted = {ref.id: ref.datasetType.storageClass_name for ref in refs}
+
+    def reader(identity: DatasetId, info: Any) -> Any:
+        own, _ = own_record(info.storageClass.name, str(info.formatter))
+        return _read_here(info) if own == wanted.get(identity) else info
+
+    return {
+        name: DatastoreRecordData(
+            records={
+                identity: {
+                    table: [reader(identity, info) for info in infos] for table, infos in tables.items()
+                }
+                for identity, tables in data.records.items()
+            }
+        )
+        for name, data in recorded.items()
+    }
 
 
 class _FilesOf:

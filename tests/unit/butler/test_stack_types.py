@@ -6,16 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lsst.daf.butler import Butler, DatasetRef, DatasetType, FileDataset
+from astropy.wcs import WCS
+from lsst.daf.butler import Butler, DatasetRef, DatasetType, FileDataset, Quantum, QuantumBackedButler
 from lsst.images import MaskedImage
 
 from prompt_processing.butler.conversions import field_kernel_of, kernel_of, processed_exposure_of
 from prompt_processing.butler.detector_image import DetectorImage
-from prompt_processing.butler.field_types import field_dataset
+from prompt_processing.butler.field_types import FIELD_FORMATTER, field_dataset
 from prompt_processing.butler.formatters import OWN_FORMATTERS
+from prompt_processing.butler.internals import butler_of_quantum
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.images import Exposure, MatchingKernel
-from prompt_processing.images.fits import write_exposure
+from prompt_processing.images.fits import read_exposure, write_exposure
 from prompt_processing.images.layout.identity import Identity
 from prompt_processing.images.layout.parts import read_part, write_part
 from prompt_processing.instruments import RawFrame
@@ -89,6 +91,36 @@ def test_raws_and_images_are_images_of_a_detector() -> None:
 def test_raw_is_not_taken_for_a_processed_image() -> None:
     with pytest.raises(TypeError, match="signature removal"):
         processed_exposure_of(RawFrame({}, "I", 0, ()))
+
+
+def test_a_quantum_reads_images_as_the_worker_does_at_night(butler: Butler, tmp_path: Path) -> None:
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval, wcs.wcs.crpix = [320.6, -17.9], [1295.5, 279.5]
+    wcs.wcs.cd = np.array([[-0.6, 0.8], [0.8, 0.6]]) * 0.2 / 3600
+    pixels = np.ones((40, 50), np.float32)
+    image = Exposure(pixels, np.zeros((40, 50), np.int32), pixels, wcs)
+    path = tmp_path / "coadd.fits"
+    write_exposure(path, image, Identity("coadd"))
+    registered = DatasetType("coadd", ("instrument",), "MaskedImageV2", universe=butler.dimensions)
+    butler.registry.registerDatasetType(registered)
+    ref = DatasetRef(registered, butler.registry.expandDataId(instrument="I"), "outputs")
+    butler.ingest(FileDataset(str(path), [ref], formatter=FIELD_FORMATTER), transfer="direct")
+    records = butler._datastore.export_records([ref])
+    wanted = ref.overrideStorageClass("ExposureF")
+    quantum = Quantum(inputs={wanted.datasetType: [wanted]}, datastore_records=records)
+    empty = QuantumBackedButler.from_predicted(butler._config, [], [], butler.dimensions, {})
+    with butler_of_quantum(empty, quantum, {"coadd": registered}) as of_quantum:
+        found = of_quantum.get(wanted).wcs
+    at_night = read_exposure(path).wcs
+    assert at_night is not None
+    # From a projection of the stack it would differ in its last digits.
+    assert found.wcs.cd.tolist() == at_night.wcs.cd.tolist()
+    assert found.wcs.crpix.tolist() == at_night.wcs.crpix.tolist()
+    # A task of others that wants their type gets what their reader makes.
+    theirs = Quantum(inputs={registered: [ref]}, datastore_records=records)
+    with butler_of_quantum(empty, theirs, {"coadd": registered}) as of_quantum:
+        assert type(of_quantum.get(ref)) is MaskedImage
 
 
 def test_a_kernel_has_the_box_of_its_image_however_it_is_written(tmp_path: Path) -> None:
