@@ -14,7 +14,13 @@ from prompt_processing.imaging.calibration.defects import fill_pixels, fill_scat
 from prompt_processing.imaging.calibration.detection import Detections
 from prompt_processing.imaging.calibration.measurement import fit_psf
 from prompt_processing.imaging.calibration.patterns import find_pattern
-from prompt_processing.imaging.calibration.pixel_noise import dithered, hides_noise, pixel_noise, quantum
+from prompt_processing.imaging.calibration.pixel_noise import (
+    dithered,
+    hides_noise,
+    pixel_noise,
+    quantum,
+    unclipped,
+)
 from prompt_processing.imaging.errors import NumericalError, TooManyCosmicRaysError
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions, find_cosmic_rays
 
@@ -216,6 +222,14 @@ def _subtract_sky(
     """
     box = int(np.clip(min(exposure.shape) // 8, 48, 256))
     unusable = exposure.has(UNUSABLE & ~Mask.SAT)
+    full = unclipped(exposure.image, ~unusable)
+    if full is not None:
+        _LOG.warning(
+            "%s: its sky is clipped at %.4g. Random numbers stand for the noise; fainter sources are lost.",
+            name,
+            float(exposure.image[~unusable].min()) * unit,
+        )
+        exposure.image = full
     sky = estimate_sky(exposure.image, unusable, box)
     step = quantum(exposure.image, ~unusable)
     plain: NDArray[np.float32] | None = None

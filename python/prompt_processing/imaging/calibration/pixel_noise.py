@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
+
+NORMAL = NormalDist()
 
 FAINTEST = 0.25
 """Share of the pairs of pixels to compare, faintest first."""
@@ -16,6 +21,12 @@ FEWEST = 200
 
 COARSE = 0.2
 """Steps of the data above this fraction of the noise bias modes and medians."""
+
+CLIPPED = 0.1
+"""Share of pixels with exactly the lowest value above which the sky is clipped there."""
+
+MOST_CLIPPED = 0.7
+"""Larger shares leave too little of the sky to measure its noise."""
 
 TWO_VALUES = 0.96
 """Share of the sky with one of two neighbouring values above which their step hides the noise."""
@@ -88,6 +99,41 @@ def quantum(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
     multiples = steps / least
     # Floats that are not integers have steps of all sizes.
     return least if np.abs(multiples - np.rint(multiples)).max() < 0.02 else 0.0
+
+
+def unclipped(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.float32] | None:
+    """Return an image with normal noise in place of a sky that is clipped from below.
+
+    Returns `None` if it is not clipped: at most `CLIPPED` of the pixels have the lowest value, or these are
+    not scattered like noise, or are those without a photon. Medians, modes and scatters of a clipped sky are
+    all wrong.
+    """
+    values = image[usable]
+    if values.size < FEWEST:
+        return None
+    floor = values.min()
+    at_floor = usable & (image == floor)
+    share = np.count_nonzero(at_floor) / values.size
+    together = np.count_nonzero(at_floor[:, 1:] & at_floor[:, :-1]) / np.count_nonzero(at_floor)
+    if not CLIPPED < share < MOST_CLIPPED or together > 0.5 * (1 + share):
+        return None
+    first, second, third = np.unique(values, return_counts=True)[1][:3].astype(float)
+    if first * third < second**2:
+        # In a Poisson distribution the product is half of the square.
+        return None
+    # Two percentiles of what is left, as far below the stars as possible.
+    low = share + 0.1 * (1 - share)
+    high = share + 0.6 * (1 - share)
+    values_at = np.quantile(values, [low, high])
+    z_floor, z_low, z_high = (NORMAL.inv_cdf(q) for q in (share, low, high))
+    scatter = float(values_at[1] - values_at[0]) / (z_high - z_low)
+    if not scatter > 0:
+        return None
+    level = float(values_at[0]) - z_low * scatter
+    random = np.random.default_rng(20_251_128).random(np.count_nonzero(at_floor)) * NORMAL.cdf(z_floor)
+    out = image.copy()
+    out[at_floor] = np.minimum(level + scatter * ndtri(np.maximum(random, 1e-6)), floor)
+    return out
 
 
 def hides_noise(image: NDArray[np.float32], usable: NDArray[np.bool_], step: float) -> bool:

@@ -8,7 +8,13 @@ from prompt_processing.images import UNUSABLE, Exposure, Mask
 from prompt_processing.imaging.calibration.defects import fill_scattered_holes, mark_bad_lines
 from prompt_processing.imaging.calibration.neighbours import subtract_sources
 from prompt_processing.imaging.calibration.parametric_psf import fit_parametric_psf, moffat_psf, round_psf
-from prompt_processing.imaging.calibration.pixel_noise import dithered, hides_noise, pixel_noise, quantum
+from prompt_processing.imaging.calibration.pixel_noise import (
+    dithered,
+    hides_noise,
+    pixel_noise,
+    quantum,
+    unclipped,
+)
 from prompt_processing.imaging.calibration.psf_stars import find_stars
 from prompt_processing.imaging.calibration.source_profiles import fwhm_of, measure_profiles
 
@@ -196,7 +202,26 @@ def test_steps_hide_the_noise_where_the_sky_has_two_values(level, scatter):
 
 
 def test_single_photons_hide_no_noise():
-    for mean in (0.05, 0.2, 0.6):
+    for mean in (0.05, 0.2, 0.6, 1.5):
         counts = np.random.default_rng(3).poisson(mean, (200, 200)).astype(np.float32)
         assert not hides_noise(counts, np.ones(counts.shape, bool), 1.0)
+        assert unclipped(counts, np.ones(counts.shape, bool)) is None
     assert not hides_noise(counts, np.zeros(counts.shape, bool), 1.0)
+
+
+@pytest.mark.parametrize("floor", [-0.8, 0.0, 0.4])
+def test_clipped_sky_gets_its_noise_back(floor):
+    sky = np.random.default_rng(4).normal(0, 1, (300, 300)).astype(np.float32)
+    full = unclipped(np.maximum(sky, np.float32(floor)), np.ones(sky.shape, bool))
+    assert np.mean(full) == pytest.approx(0, abs=0.03)
+    assert np.std(full) == pytest.approx(1, abs=0.03)
+    assert (full[sky > floor] == sky[sky > floor]).all()
+    counts = np.maximum(np.rint(4 * sky + 3), 0).astype(np.float32)
+    assert np.std(unclipped(counts, np.ones(sky.shape, bool))) == pytest.approx(4, abs=0.2)
+
+
+def test_blank_parts_and_plain_skies_are_not_clipped():
+    sky = np.random.default_rng(4).normal(0, 1, (300, 300)).astype(np.float32)
+    assert unclipped(sky, np.ones(sky.shape, bool)) is None
+    sky[:, :90] = -10
+    assert unclipped(sky, np.ones(sky.shape, bool)) is None
