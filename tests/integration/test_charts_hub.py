@@ -143,6 +143,19 @@ def test_menu_offers_the_recommended_image_the_weekly_and_those_of_nights() -> N
         assert f"{size['mem_limit'][:-1]} GiB" in choice["display_name"]
 
 
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_idle_servers_stop_home_folders_stay_and_nodes_have_the_images(environment: str) -> None:
+    values = values_of(environment)["jupyterhub"]
+    assert values["cull"]["enabled"]
+    assert values["cull"]["every"] < values["cull"]["timeout"] < values["cull"]["maxAge"]
+    # Volumes outlive servers: those that are claimed for a name, which is the default.
+    assert values["singleuser"]["storage"]["homeMountPath"] == "/home/jovyan"
+    assert values["singleuser"]["storage"].get("type", "dynamic") == "dynamic"
+    assert values["prePuller"]["continuous"]["enabled"]
+    # The continuous puller looks at the menu, whose tags move.
+    assert values["singleuser"]["image"]["pullPolicy"] == "Always"
+
+
 def test_argo_cd_may_make_what_jupyterhub_needs_and_keeps_what_it_draws(
     rendered: dict[tuple[str, str], str],
 ) -> None:
