@@ -117,8 +117,8 @@ def unclipped(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[
     together = np.count_nonzero(at_floor[:, 1:] & at_floor[:, :-1]) / np.count_nonzero(at_floor)
     if not CLIPPED < share < MOST_CLIPPED or together > 0.5 * (1 + share):
         return None
-    first, second, third = np.unique(values, return_counts=True)[1][:3].astype(float)
-    if first * third < second**2:
+    counts = np.unique(values, return_counts=True)[1][:3].astype(float)
+    if len(counts) < 3 or counts[0] * counts[2] < counts[1] ** 2:
         # In a Poisson distribution the product is half of the square.
         return None
     # Two percentiles of what is left, as far below the stars as possible.

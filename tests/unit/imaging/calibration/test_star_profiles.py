@@ -223,5 +223,6 @@ def test_clipped_sky_gets_its_noise_back(floor):
 def test_blank_parts_and_plain_skies_are_not_clipped():
     sky = np.random.default_rng(4).normal(0, 1, (300, 300)).astype(np.float32)
     assert unclipped(sky, np.ones(sky.shape, bool)) is None
+    assert unclipped(np.sign(sky), np.ones(sky.shape, bool)) is None
     sky[:, :90] = -10
     assert unclipped(sky, np.ones(sky.shape, bool)) is None
