@@ -16,6 +16,7 @@ from typing import Any
 
 from dash import ClientsideFunction, Dash, Input, Output
 from dash.development.base_component import Component
+from dash.exceptions import DependencyException
 from flask import Flask, Response, request
 
 from prompt_processing.nights.reading import Nights
@@ -217,6 +218,10 @@ def _guard(server: Flask, prefix: str, policy: str) -> None:
             return "The board only reads.\n", 405
         # Dash answers there for callbacks on the server, of which there are none.
         return ("Not found.\n", 404) if request.path.startswith(unused) else None
+
+    @server.errorhandler(DependencyException)
+    def unknown_file(error: DependencyException) -> tuple[str, int]:
+        return "Not found.\n", 404
 
     @server.after_request
     def protect(response: Response) -> Response:

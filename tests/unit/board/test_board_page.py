@@ -159,6 +159,13 @@ def test_nothing_can_be_sent_to_the_board(client: FlaskClient, path: str) -> Non
     assert client.post(path, json={}).status_code == 405
 
 
+@pytest.mark.parametrize(
+    "path", ["../../etc/passwd", "dash/../../x", "no_such_library/x.js", "dash/no_such.js"]
+)
+def test_file_that_is_not_of_the_page_is_not_found(client: FlaskClient, path: str) -> None:
+    assert client.get(f"/board/_dash-component-suites/{path}").status_code == 404
+
+
 def test_without_database_the_page_is_up_and_recovers(
     client: FlaskClient, database: Path, clock: Clock
 ) -> None:
