@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import astropy.units as u
 import numpy as np
 import pytest
 import small_camera as testcam
+from astropy.time import Time
 from click.testing import CliRunner
 from lsst.daf.butler import Butler
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.cli.calibrations.build import main as build
+from prompt_processing.cli.refcat.of_image import main as of_image
 from prompt_processing.cli.repo.import_ import import_raws
 from prompt_processing.cli.repo.make import main as make
 from prompt_processing.flows.engine import execute
 from prompt_processing.flows.flow import load_flow
 from prompt_processing.flows.place import Place
 from prompt_processing.flows.run import Silent
+from prompt_processing.instruments import read_header, translate
+from prompt_processing.repository.catalogues.of_image import calibrations_of
 from prompt_processing.tasks.isr import IsrConfig, IsrTask
 
 CURVE = 6e-7
@@ -173,3 +179,25 @@ def test_kind_of_raws_whose_headers_do_not_say_it_is_named(
     with Butler.from_config(root) as butler:
         (ref,) = butler.query_datasets("raw", "further", with_dimension_records=True)
     assert ref.dataId.exposure.observation_type == "dark"
+
+
+def test_stars_of_a_raw_serve_where_there_is_no_catalogue(
+    repo: tuple[str, testcam.SmallCamera, str], tmp_path: Path
+) -> None:
+    root, camera, _ = repo
+    light = np.full((testcam.HEIGHT, testcam.WIDTH), 400.0)
+    yy, xx = np.mgrid[: testcam.HEIGHT, : testcam.WIDTH]
+    for number in range(25):
+        x, y = 30 + 60 * (number % 5) + 3 * (number // 5), 30 + 45 * (number // 5)
+        light += 7000 * np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / 4.5)
+    raw = camera.write(tmp_path / "raw.fits", "object", light, 30.0, 300.0, FILTNAM="red", ROTATOR=0.0)
+    arguments = [str(raw), "--repo", root, "--instrument", testcam.NAME, "--position", "150", "2"]
+    entered = CliRunner().invoke(of_image, arguments, catch_exceptions=False)
+    assert entered.exit_code == 0, entered.output
+    assert int(entered.output.split("Entered ")[1].split()[0]) > 12
+    with Butler.from_config(root) as butler:
+        begin = Time("2026-03-04T05:00:00", scale="utc")
+        observation = replace(translate(read_header(raw)), begin=begin, end=begin + 30 * u.s)
+        found = calibrations_of(butler, f"{testcam.NAME}/calib", observation)
+    assert set(found) == {"bias", "dark", "flat", "defects"}
+    assert found["bias"].shape == light.shape

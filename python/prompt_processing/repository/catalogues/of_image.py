@@ -131,5 +131,6 @@ def calibrations_of(butler: Butler, collections: str, observation: Observation) 
         if ref is None:
             _LOG.warning("%s has no %s of detector %d.", collections, kind, observation.detector)
         else:
-            found[kind] = butler.get(ref)
+            # Whatever form the repository's types have.
+            found[kind] = butler.get(ref, storageClass="Defects" if kind == "defects" else "ExposureF")
     return found
