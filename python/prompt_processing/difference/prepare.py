@@ -19,6 +19,7 @@ from prompt_processing.imaging.calibration.pixel_noise import (
     hides_noise,
     pixel_noise,
     quantum,
+    random_numbers,
     unclipped,
 )
 from prompt_processing.imaging.errors import NumericalError, TooManyCosmicRaysError
@@ -37,6 +38,11 @@ MAX_SOURCES = 20_000
 
 SHARPEST = 3.0
 """FWHM, pixels, below which stars resemble cosmic rays too much to find those in one image alone."""
+
+NOISE_FREE = 3e-6
+"""Noise over the highest pixel below which an image has none; bright stars of deep stacks reach 1e-5 ..."""
+SMALL_NOISE = 1e-4
+"""... and the noise that it gets then."""
 
 SMALLEST_SIDE = 40
 """Least height and width of an image, pixels: a kernel's and its sources' surroundings."""
@@ -255,7 +261,18 @@ def _subtract_sky(
     noise = pixel_noise((exposure.image if plain is None else plain) - level, ~unusable)
     if not np.isfinite(noise) or noise <= 0:
         noise = sky.noise
-    if plain is not None and hides_noise(exposure.image, ~unusable, step):
+    peak = float((exposure.image - level)[~unusable].max())
+    if noise < NOISE_FREE * peak:
+        noise = SMALL_NOISE * peak
+        _LOG.warning(
+            "%s: its sky has no noise (simulated, or smoothed?). Random numbers of %.3g stand for it.",
+            name,
+            noise * unit,
+        )
+        exposure.image += random_numbers(exposure.image).normal(0, noise, exposure.shape).astype(np.float32)
+        sky = estimate_sky(exposure.image, unusable, box)
+        plain, step, level = None, 0.0, sky.background.image()
+    elif plain is not None and hides_noise(exposure.image, ~unusable, step):
         # The faintest pixels, which measure the noise elsewhere, have one value.
         noise = sky.noise
         _LOG.warning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from statistics import NormalDist
 
 import numpy as np
@@ -130,7 +131,7 @@ def unclipped(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[
     if not scatter > 0:
         return None
     level = float(values_at[0]) - z_low * scatter
-    random = np.random.default_rng(20_251_128).random(np.count_nonzero(at_floor)) * NORMAL.cdf(z_floor)
+    random = random_numbers(image).random(np.count_nonzero(at_floor)) * NORMAL.cdf(z_floor)
     out = image.copy()
     out[at_floor] = np.minimum(level + scatter * ndtri(np.maximum(random, 1e-6)), floor)
     return out
@@ -158,10 +159,15 @@ def hides_noise(image: NDArray[np.float32], usable: NDArray[np.bool_], step: flo
     return True
 
 
+def random_numbers(image: NDArray[np.float32]) -> np.random.Generator:
+    """Return random numbers that are the same each time for an image, and others for every other image."""
+    return np.random.default_rng(zlib.crc32(np.ascontiguousarray(image[::5, ::5]).data))
+
+
 def dithered(image: NDArray[np.float32], step: float) -> NDArray[np.float32]:
     """Return quantised values spread evenly over their steps, so that modes and medians are unbiased.
 
     The random numbers are the same each time.
     """
-    offsets = np.random.default_rng(20_251_128).random(image.shape, np.float32)
+    offsets = random_numbers(image).random(image.shape, np.float32)
     return np.asarray(image + np.float32(step) * (offsets - np.float32(0.5)))
