@@ -234,7 +234,7 @@ def _without_information(plane: Plane, values: NDArray[np.signedinteger], image:
     bad = every
     if common := int(np.bitwise_and.reduce(values, axis=None)):
         _LOG.warning(
-            "%s: %d is set on every pixel, which distinguishes none: it is not used.", plane.name, common
+            "%s: %d is set on every pixel, so it distinguishes none and is not used.", plane.name, common
         )
         bad &= ~common
         values = values & ~values.dtype.type(common)

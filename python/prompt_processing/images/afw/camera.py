@@ -94,7 +94,7 @@ class _Transforms:
         self._ids: dict[tuple[str, str, str], int] = {}
         table = archive[identity].tables[0]
         if "fromSysName" not in table.columns:
-            raise StackFileError("The camera's transforms are of a version that is not read.")
+            raise StackFileError("The camera's transforms have an unsupported version.")
         for row in table:
             systems = [text_of(row[column]) for column in ("fromSysName", "toSysName", "toSysDetectorName")]
             self._ids[systems[0], systems[1], systems[2]] = int(row["transform"])

@@ -161,7 +161,7 @@ def _lanczos(length: int, step: float) -> NDArray[np.float64]:
 def _coadd(archive: Archive, stored: Stored) -> _Model:
     """Return the weighted mean of the inputs' PSFs, each warped to the coadd's pixels."""
     if len(stored.tables) != 2:
-        raise StackFileError(f"CoaddPsf {stored.id} is of a version that is not read.")
+        raise StackFileError(f"CoaddPsf {stored.id} has an unsupported version.")
     to_sky = PointTransform(archive[int(stored.row(0)["coaddwcs"])])
     inputs = [_CoaddInput(archive, row) for row in stored.tables[1]]
 

@@ -105,6 +105,8 @@ def _existing(butler: Butler, run: str) -> dict[int, DatasetRef]:
 def _merged(old: Table, new: Table, run: str) -> Table:
     if set(old.colnames) != set(new.colnames):
         differing = ", ".join(sorted(set(old.colnames) ^ set(new.colnames)))
-        raise CatalogueError(f"{run} has other columns than these stars: {differing}. Choose another name.")
+        raise CatalogueError(
+            f"The columns of {run} differ from those of these stars: {differing}. Choose another name."
+        )
     kept = old[~np.isin(np.asarray(old["id"]), np.asarray(new["id"]))]
     return vstack([kept, new], metadata_conflicts="silent")
