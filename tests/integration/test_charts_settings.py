@@ -64,13 +64,13 @@ SERVICES: dict[str, tuple[str, str, type[EnvironmentSettings], set[str]]] = {
         "charts/prompt-proto-service",
         "Service",
         Settings,
-        ALIASES | STREAMS | {"PORT", "ALERT_KEEP_DIR", "OUTCOME_DIR"},
+        ALIASES | STREAMS | {"PORT", "WORKER_COUNT", "ALERT_KEEP_DIR", "OUTCOME_DIR"},
     ),
     "keda": (
         "charts/prompt-keda",
         "ScaledJob",
         Settings,
-        ALIASES | {"PORT", "WEB_CONCURRENCY", "ALERT_KEEP_DIR", "OUTCOME_DIR"},
+        ALIASES | {"PORT", "WEB_CONCURRENCY", "WORKER_COUNT", "ALERT_KEEP_DIR", "OUTCOME_DIR"},
     ),
     "fan-out": (
         "charts/next-visit-fan-out",

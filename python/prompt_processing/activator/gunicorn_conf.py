@@ -69,7 +69,7 @@ _OWN_FOLDER_PREFIX = "prompt-metrics-"
 
 wsgi_app = "prompt_processing.activator.app:create_app()"
 bind = f"0.0.0.0:{_settings.port}"
-workers = _settings.web_concurrency
+workers = _settings.processes
 worker_class = "prompt_processing.activator.request_worker.RequestWorker"
 # WORKER_TIMEOUT ends a visit with an answer. This limit is for a visit that does not react to it.
 timeout = int(_settings.worker_timeout + _MARGIN)

@@ -262,6 +262,13 @@ class Settings(PlatformSettings, OutcomeSettings, AlertSettings, KafkaClusterSet
     """Port on which ``/metrics`` and ``/health`` answer while all workers are busy; 0 for none."""
     web_concurrency: int = Field(default=1, ge=1)
     """Number of worker processes; each processes one visit at a time."""
+    worker_count: int | None = Field(default=None, ge=1)
+    """The same, under the name that it has in the observatory's worker; it overrides ``WEB_CONCURRENCY``."""
+
+    @property
+    def processes(self) -> int:
+        """Number of worker processes."""
+        return self.worker_count or self.web_concurrency
 
     writer_variables: ClassVar[KafkaVariables] = KafkaVariables(
         "butler_writer_kafka_cluster",

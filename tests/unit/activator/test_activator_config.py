@@ -224,3 +224,17 @@ def test_worker_does_not_start_without_the_tables_that_a_setting_names(environme
     context = ProcessContext(Settings.load())
     with pytest.raises(SettingsError, match=r"CENTRAL_IERS_CACHE: .*absent\.zip does not exist"):
         context.warm()
+
+
+def test_number_of_workers_may_have_the_name_of_the_observatorys(environment):
+    assert Settings.load().processes == 1
+    environment(WEB_CONCURRENCY="2")
+    assert Settings.load().processes == 2
+    environment(WORKER_COUNT="3")
+    assert Settings.load().processes == 3
+
+
+def test_profile_of_the_bucket_must_be_known(environment, monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    environment(IMAGE_BUCKET="s3://embargo@raws")
+    assert "LSST_RESOURCES_S3_PROFILE_embargo" in problems()["IMAGE_BUCKET"]
