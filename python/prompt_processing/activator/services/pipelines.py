@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from lsst.daf.butler import (
     Butler,
@@ -19,7 +19,6 @@ from lsst.daf.butler.logging import ButlerLogRecords
 from lsst.pipe.base import (
     ExecutionResources,
     InvalidQuantumError,
-    Pipeline,
     RepeatableQuantumError,
     TaskMetadata,
 )
@@ -170,15 +169,6 @@ class _WatchedExecutor(SingleQuantumExecutor):
         return result
 
 
-def _builder_for_empty_run(*args: Any, **kwargs: Any) -> AllDimensionsQuantumGraphBuilder:
-    """Make a quantum graph builder for a run that holds nothing of the visit yet."""
-    builder = AllDimensionsQuantumGraphBuilder(*args, **kwargs)
-    # The builder has found the night's init-outputs by now. Queries for the other outputs would find nothing
-    # and take a third of the time.
-    builder.output_run_exists = False
-    return builder
-
-
 class PipelineRun:
     """One pipeline, built for one visit.
 
@@ -201,9 +191,6 @@ class PipelineRun:
         self._connections = connections
         self._release = release
         self._pipeline = pipeline
-        self._executor = SeparablePipelineExecutor(
-            butler, clobber_output=False, skip_existing_in=None, raise_on_partial_outputs=True
-        )
         self._graph: PredictedQuantumGraph | None = None
 
     @property
@@ -226,13 +213,7 @@ class PipelineRun:
         """
         where, bind = data.for_pipeline(self._pipeline)
         try:
-            graph = self._executor.build_quantum_graph(
-                cast(Pipeline, self._pipeline),
-                where=where,
-                bind=bind,
-                # The annotation asks for a class, but any callable works.
-                builder_class=cast(Any, _builder_for_empty_run),
-            )
+            graph = self._graph_of(where, bind)
         except NOT_BUILDABLE as error:
             _LOG.info("Pipeline %s cannot be built: %s", self._pipeline.path, error)
             return False
@@ -244,6 +225,25 @@ class PipelineRun:
             return False
         self._graph = graph
         return True
+
+    def _graph_of(self, where: str, bind: Mapping[str, Any]) -> PredictedQuantumGraph:
+        """Return the quantum graph as `SeparablePipelineExecutor` builds it.
+
+        The executor's clone of the butler infers the default data ID, by a query for each collection.
+        """
+        builder = AllDimensionsQuantumGraphBuilder(
+            self._pipeline.to_graph(), self._butler, where=where, bind=bind
+        )
+        # The builder has found the night's init-outputs by now. Queries for the other outputs would find
+        # nothing and take a third of the time.
+        builder.output_run_exists = False
+        metadata = {
+            "skip_existing_in": [],
+            "skip_existing": False,
+            "retained_dataset_types": None,
+            "data_query": where,
+        }
+        return builder.finish(metadata=metadata, attach_datastore_records=False).assemble()
 
     def execute(self, provenance: DatasetRef | None = None) -> PipelineResult:
         """Run the quantum graph in this process.
@@ -276,7 +276,11 @@ class PipelineRun:
         is_known = True
         runner = MPGraphExecutor(num_proc=1, timeout=_THIRTY_DAYS, quantum_executor=watched, fail_fast=True)
         try:
-            self._executor.run_pipeline(self._graph, graph_executor=runner, provenance_dataset_ref=provenance)
+            if provenance is None:
+                runner.execute(self._graph)
+            else:
+                executor = SeparablePipelineExecutor(self._butler)
+                executor.run_pipeline(self._graph, graph_executor=runner, provenance_dataset_ref=provenance)
         # The executor wraps whatever a task raised; the first failure is the one to report.
         except Exception as error:
             if watched.failure is not None:
