@@ -70,6 +70,16 @@ class Collections:
         """
         return f"{self.instrument}/prompt/output-{night}"
 
+    def plots_chain(self, night: str) -> str:
+        """Return the chain of the plots that were drawn of a night's outputs by day.
+
+        Parameters
+        ----------
+        night : `str`
+            Day of observation of the processing, ``YYYY-MM-DD``.
+        """
+        return f"{self.instrument}/plots/{night}"
+
     def output_run(self, night: str, pipeline: str, deployment: str) -> str:
         """Return the run of a night's outputs of one pipeline.
 

@@ -22,6 +22,7 @@ from prompt_processing.nights.store import NightStore
 VISIT = world.VISITS[0]
 CHAIN = "LSSTCam/prompt/output-2025-06-09"
 RUN = f"{CHAIN}/ApPipe/x"
+DRAWN_BY_DAY = "LSSTCam/plots/2025-06-09"
 EVIL = "<script>window.evil=1</script>"
 
 
@@ -38,16 +39,17 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         world.put(butler, "calibrateImage_log", place, "ButlerLogRecords", lines, RUN, **place)
         # Drawn by day, into a run of its own.
         world.put_plot(butler, "psf_plot", f"{CHAIN}/plots", **place)
+        world.put_plot(butler, "kernel_plot", DRAWN_BY_DAY, **{**place, "visit": world.VISITS[1]})
         butler.collections.register(CHAIN, CollectionType.CHAINED)
         butler.collections.redefine_chain(CHAIN, [RUN, f"{CHAIN}/plots"])
     return repo
 
 
-def shown(repository: Path, what: Any, detector: int = 94) -> str:
+def shown(repository: Path, what: Any, detector: int = 94, visit: int = VISIT) -> str:
     sources = Sources(Places(repository=str(repository)))
     panel = BelowImages(sources, "", lambda choice: None)
     data = DetectorData(instrument=world.INSTRUMENT, collection=RUN, chain=CHAIN)
-    panel.show(data, VISIT, detector, what)
+    panel.show(data, visit, detector, what)
     assert panel.choice.value == what
     return str(panel.content.objects[-1].object)
 
@@ -70,6 +72,8 @@ def test_plots_of_the_whole_night_are_found(repository: Path) -> None:
     assert "psf_plot" in plots
     assert 'src="data:image/png;base64,' in plots
     assert "collections?collection=" in plots
+    # Where the flow draw-night puts them.
+    assert "kernel_plot" in shown(repository, "plots", visit=world.VISITS[1])
     assert "no plots" in shown(repository, "plots", detector=95)
     assert shown(repository, "") == ""
 

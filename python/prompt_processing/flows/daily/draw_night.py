@@ -71,7 +71,7 @@ def draw_night(
 
     use_butler_types()
     collections = Collections(instrument)
-    chain = output or f"{instrument}/plots/{night}"
+    chain = output or collections.plots_chain(night)
     where = f"instrument = '{instrument}'"
     if visits:
         where += f" AND visit IN ({', '.join(map(str, visits))})"

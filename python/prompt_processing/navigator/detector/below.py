@@ -11,6 +11,7 @@ import panel as pn
 from lsst.daf.butler import Butler, MissingDatasetTypeError
 from lsst.daf.butler.registry import MissingCollectionError  # type: ignore[attr-defined]
 
+from prompt_processing.butler.collections import Collections
 from prompt_processing.repository.plots.kinds import Place, place_text
 
 from ..collections.shelf import Which
@@ -82,10 +83,13 @@ class BelowImages:
         repository = self._sources.places.repository or ""
         place: Place = (("instrument", data.instrument), ("visit", visit), ("detector", detector))
         figures = []
-        # Figures that were drawn by day are in a run of their own, in the night's chain.
-        for collection in dict.fromkeys((data.chain or data.collection, data.collection)):
+        for collection in self._collections_of_plots(data):
             which = Which(repository, collection, data.instrument)
-            kinds = [kind for kind in shelf.content(which).kinds if kind.tab == "detector"]
+            try:
+                kinds = [kind for kind in shelf.content(which).kinds if kind.tab == "detector"]
+            except LookupError:
+                # Nothing has been drawn into it yet.
+                continue
             for ref in shelf.plots(which, kinds, place)[:_MOST_PLOTS] if kinds else ():
                 address = link("collections", collection=collection, place=place_text(place), plot=ref.kind)
                 content, media_type = shelf.picture(repository, ref)
@@ -100,6 +104,17 @@ class BelowImages:
             draw = "<code>prompt flow run draw-night</code> draws them"
             return f"<p>There are no plots of this detector: {draw}.</p>"
         return f'<h2>Plots</h2><div class="plots">{"".join(figures)}</div>'
+
+    def _collections_of_plots(self, data: DetectorData) -> list[str]:
+        """Return where plots of an image may be: its night's outputs, those of the day, and the default."""
+        collections = Collections(data.instrument)
+        found = [data.chain or data.collection, data.collection]
+        night = data.chain.removeprefix(collections.output_chain(""))
+        if night and night != data.chain:
+            found.append(collections.plots_chain(night))
+        if default := self._sources.plots.defaults.collection:
+            found.append(default)
+        return list(dict.fromkeys(found))
 
     def _log(self, data: DetectorData, visit: int, detector: int) -> str:
         lines: list[tuple[float, list[str]]] = []
