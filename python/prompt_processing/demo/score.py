@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from prompt_processing.domain.sky_vectors import unit_vectors
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
 
 __all__ = [
     "CHANGED_SNR",
@@ -111,7 +112,7 @@ class StarScore:
 def magnitude(flux_njy: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the AB magnitude of the absolute value of fluxes (nJy)."""
     with np.errstate(divide="ignore"):
-        return 31.4 - 2.5 * np.log10(np.abs(flux_njy))
+        return NJY_ZERO_POINT - 2.5 * np.log10(np.abs(flux_njy))
 
 
 def match_positions(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
 from prompt_processing.instruments import load_instrument
 
 from .point_spread import PointSpread
@@ -53,7 +54,7 @@ class ObservingConditions:
     @property
     def electrons_per_njy(self) -> float:
         """Electrons per nJy in the exposure."""
-        return float(10 ** (0.4 * (self.zero_point - 31.4)) * self.exposure_time)
+        return float(10 ** (0.4 * (self.zero_point - NJY_ZERO_POINT)) * self.exposure_time)
 
     def sky_electrons(self, pixel_arcsec: float) -> float:
         """Return the sky's electrons in a pixel at the boresight."""

@@ -25,6 +25,7 @@ from astropy.table import Table
 from astropy.time import Time
 from numpy.typing import NDArray
 
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
 from prompt_processing.instruments import Camera, detector_centre, load_camera, load_instrument
 from prompt_processing.instruments.raw_frame import Segment
 
@@ -295,6 +296,6 @@ def _write_catalogue(
     table = Table({"objID": stars["id"], "raMean": stars["ra"], "decMean": stars["dec"]})
     for band in "griz":
         flux, error = np.asarray(stars[f"{band}_flux"]), np.asarray(stars[f"{band}_fluxErr"])
-        table[f"{band}MeanPSFMag"] = np.round(31.4 - 2.5 * np.log10(flux), 4)
+        table[f"{band}MeanPSFMag"] = np.round(NJY_ZERO_POINT - 2.5 * np.log10(flux), 4)
         table[f"{band}MeanPSFMagErr"] = np.round(2.5 / np.log(10) * error / flux, 5)
     table.write(path, format="ascii.csv")

@@ -11,6 +11,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from prompt_processing.images import Exposure, Mask, PhotoCalib, Psf, VisitInfo, polynomial_terms
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
 
 from .conditions import ObservingConditions, draw_conditions
 from .point_spread import PointSpread
@@ -256,7 +257,12 @@ def draw_scene(
     per_njy = conditions.electrons_per_njy
     sources = drawable(truth, frame, conditions.psf, per_njy)
     noise = np.sqrt(conditions.sky_electrons(frame.pixel_arcsec) + 20.0)
-    draw(image, sources, 0.01 * noise, galsim_flux=per_njy * 10 ** (-0.4 * (_GALSIM_MAGNITUDE - 31.4)))
+    draw(
+        image,
+        sources,
+        0.01 * noise,
+        galsim_flux=per_njy * 10 ** (-0.4 * (_GALSIM_MAGNITUDE - NJY_ZERO_POINT)),
+    )
 
 
 def known_psf(psfs: Sequence[PointSpread], frame: Frame, order: int = 2, size: int = 41) -> Psf:

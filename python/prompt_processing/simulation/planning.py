@@ -9,6 +9,7 @@ from astropy import units as u
 from astropy.time import Time
 
 from prompt_processing.domain.clock import day_obs
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
 from prompt_processing.instruments import Camera, Detector, load_instrument, lsst_exposure_id
 from prompt_processing.instruments.raw_key import has_night_keys
 
@@ -171,7 +172,7 @@ def five_sigma_magnitude(conditions: ObservingConditions, pixel_arcsec: float, r
     noise = np.sqrt(area * (conditions.sky_electrons(pixel_arcsec) + read_noise**2))
     # Near the limit, the source's photon noise matters too.
     electrons = 12.5 + np.sqrt(12.5**2 + 25 * noise**2)
-    return float(31.4 - 2.5 * np.log10(electrons / conditions.electrons_per_njy))
+    return float(NJY_ZERO_POINT - 2.5 * np.log10(electrons / conditions.electrons_per_njy))
 
 
 def density_for(camera: Camera, detector: Detector, conditions: ObservingConditions) -> SkyDensity:

@@ -10,6 +10,8 @@ from astropy.table import Table, vstack
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
+
 from .colours import band_index
 from .point_spread import PointSpread
 from .rendering import DrawableSources
@@ -90,7 +92,7 @@ def gnomonic(
 
 def njy(mag: NDArray[Any]) -> NDArray[np.float64]:
     """Return the flux density of AB magnitudes, nJy."""
-    return 10 ** (-0.4 * (np.asarray(mag, float) - 31.4))
+    return 10 ** (-0.4 * (np.asarray(mag, float) - NJY_ZERO_POINT))
 
 
 def truth_of(

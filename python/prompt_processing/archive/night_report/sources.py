@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
+
 __all__ = ["CLASSES", "brightest", "classify", "movers"]
 
 CLASSES = ("solar system", "trail", "dipole", "doubtful", "negative", "seen before", "new")
@@ -12,7 +14,6 @@ CLASSES = ("solar system", "trail", "dipole", "doubtful", "negative", "seen befo
 
 _TRAIL_SNR = 5.0
 _TRAIL_ARCSEC = 1.0
-_AB_NJY = 31.4
 
 
 def classify(sources: pd.DataFrame, previous: pd.Series | None = None, reliable: float = 0.5) -> pd.Series:
@@ -106,7 +107,7 @@ def brightest(sources: pd.DataFrame, classes: pd.Series, number: int) -> pd.Data
 
 def magnitude(flux: float) -> float:
     """Return the AB magnitude of a flux in nJy; NaN if it is not positive."""
-    return float(_AB_NJY - 2.5 * np.log10(flux)) if flux > 0.0 else float("nan")
+    return float(NJY_ZERO_POINT - 2.5 * np.log10(flux)) if flux > 0.0 else float("nan")
 
 
 def _values(table: pd.DataFrame, name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

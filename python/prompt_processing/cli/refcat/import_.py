@@ -188,10 +188,12 @@ def _numbered(parts: list[StandardCatalogue]) -> bool:
 def _describe(stars: Table) -> None:
     import numpy as np
 
+    from prompt_processing.images.photo_calib import NJY_ZERO_POINT
+
     click.echo(f"{len(stars)} stars.")
     for name in stars.colnames:
         if name.endswith("_flux"):
-            magnitude = 31.4 - 2.5 * np.log10(np.asarray(stars[name], float))
+            magnitude = NJY_ZERO_POINT - 2.5 * np.log10(np.asarray(stars[name], float))
             known = magnitude[np.isfinite(magnitude)]
             if len(known):
                 low, middle, high = np.percentile(known, [1, 50, 99])

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from prompt_processing.butler.opening import open_repository
 from prompt_processing.demo.pictures import draw_magnitudes
 from prompt_processing.images import Exposure
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
 from prompt_processing.repository.figures_page import binned
 
 from .score import WayScore, alert_files
@@ -84,7 +85,7 @@ def _draw_template(butler: Butler) -> Figure | None:
     _show(left, figure, np.arcsinh(binned(best.image) / noise), "template: arcsinh(flux / noise)")
     area = 1.0 if best.psf is None else best.psf.effective_area_at(best.shape[1] / 2, best.shape[0] / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        depth = 31.4 - 2.5 * np.log10(5 * np.sqrt(binned(best.variance) * area))
+        depth = NJY_ZERO_POINT - 2.5 * np.log10(5 * np.sqrt(binned(best.variance) * area))
     _show(right, figure, np.where(np.isfinite(depth), depth, np.nan), "5-sigma depth (mag)")
     return figure
 

@@ -13,6 +13,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from prompt_processing.images import UNUSABLE, Background, Exposure, Mask, PhotoCalib
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
 from prompt_processing.imaging.errors import NoReferenceStarsError, TooManyCosmicRaysError
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions, find_cosmic_rays
 from prompt_processing.imaging.isr.snaps import combine_snaps
@@ -302,7 +303,7 @@ def _summary(
         "n_photometry_stars": int(zero_point.used.sum()),
         "background_electrons": sky.level,
         "background_noise_electrons": sky.noise,
-        "limiting_magnitude_5sigma": float(31.4 - 2.5 * np.log10(depth)),
+        "limiting_magnitude_5sigma": float(NJY_ZERO_POINT - 2.5 * np.log10(depth)),
         "astrometric_rms_mas": astrometry.rms_mas,
         "n_astrometry_stars": int(astrometry.used.sum()),
         "pointing_offset_arcsec": astrometry.offset_arcsec,

@@ -16,6 +16,8 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
+
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -23,7 +25,6 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
     ast.Pow: operator.pow,
 }
-_ZERO_POINT = 31.4
 _STEP = 1e-3
 
 
@@ -94,14 +95,14 @@ class ColourTerm:
                 else np.zeros_like(flux)
             )
             with np.errstate(all="ignore"):
-                magnitudes[band] = np.where(flux > 0, _ZERO_POINT - 2.5 * np.log10(flux), np.nan)
+                magnitudes[band] = np.where(flux > 0, NJY_ZERO_POINT - 2.5 * np.log10(flux), np.nan)
                 errors[band] = 2.5 / np.log(10) * np.nan_to_num(error) / flux
         value = self.magnitude(magnitudes)
         variance = np.zeros_like(value)
         for band in self.bands:
             moved = self.magnitude({**magnitudes, band: magnitudes[band] + _STEP})
             variance += ((moved - value) / _STEP * errors[band]) ** 2
-        flux = 10 ** (0.4 * (_ZERO_POINT - value))
+        flux = 10 ** (0.4 * (NJY_ZERO_POINT - value))
         return flux, flux * np.sqrt(variance) * np.log(10) / 2.5
 
     def _tree(self) -> ast.expr:

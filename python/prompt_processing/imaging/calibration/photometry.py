@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_processing.images import PhotoCalib
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
 from prompt_processing.images.robust import MAD_TO_SIGMA
 from prompt_processing.imaging.errors import PhotometryError
 
@@ -108,7 +109,7 @@ def fit_zero_point(
             stars=n_candidates, matches=int(np.count_nonzero(ok)), needed=options.min_stars,
         )  # fmt: skip
     difference = np.full(len(flux), np.nan)
-    difference[bright] = -2.5 * np.log10(ref_flux[bright] / flux[bright]) + 31.4
+    difference[bright] = -2.5 * np.log10(ref_flux[bright] / flux[bright]) + NJY_ZERO_POINT
     ref_err = np.where(np.isfinite(ref_flux_err), ref_flux_err, 0.0)
     error = np.full(len(flux), np.inf)
     error[bright] = _MAG * np.hypot(1 / snr[bright], ref_err[bright] / ref_flux[bright])

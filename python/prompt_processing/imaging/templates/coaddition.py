@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from prompt_processing.images import Exposure, Mask, PhotoCalib, Psf
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
 from prompt_processing.images.psf import FWHM_PER_SIGMA
 from prompt_processing.imaging.errors import NoTemplateOverlapError
 
@@ -262,7 +263,7 @@ def _summary(
         area = coadd.psf.effective_area_at(x, y)
         summary["seeing_fwhm_arcsec"] = coadd.psf.fwhm_at(x, y) * scale
         depth = 5 * summary["noise_njy"] * np.sqrt(area)
-        summary["limiting_magnitude_5sigma"] = float(31.4 - 2.5 * np.log10(depth))
+        summary["limiting_magnitude_5sigma"] = float(NJY_ZERO_POINT - 2.5 * np.log10(depth))
     return summary
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from astropy.table import Table
 from lsst.daf.butler import Butler, MissingCollectionError, MissingDatasetTypeError, Timespan
 
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
 from prompt_processing.imaging.templates.stars import template_stars
 from prompt_processing.instruments import (
     Camera,
@@ -35,8 +36,6 @@ __all__ = ["calibrations_of", "stars_of_image"]
 _LOG = logging.getLogger(__name__)
 
 _KINDS = ("bias", "dark", "flat", "defects")
-_NANOJANSKY_MAG = 31.4
-"""AB magnitude of one nanojansky."""
 
 Calibrations = Callable[[Observation], Mapping[str, Any]]
 
@@ -82,7 +81,7 @@ def stars_of_image(
             place = position or _position(observation, path)
             image = IsrTask().run(raw, camera, **calibrations(observation)).image
             wcs = detector_wcs(camera, camera.detector(detector), *place, observation.rotation or 0.0)
-            scale = 10 ** (0.4 * (_NANOJANSKY_MAG - zero_point)) / observation.exposure_time
+            scale = 10 ** (0.4 * (NJY_ZERO_POINT - zero_point)) / observation.exposure_time
             found = template_stars(replace(image, wcs=wcs))
             for name in ("flux", "fluxErr"):
                 found[name] *= scale

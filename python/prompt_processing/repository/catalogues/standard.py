@@ -13,6 +13,8 @@ from astropy.table import Table
 from astropy.time import Time
 from numpy.typing import NDArray
 
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
+
 from .errors import CatalogueError
 from .layouts import MOTION, Layout
 
@@ -22,7 +24,6 @@ BRIGHTEST, FAINTEST = -5.0, 40.0
 FASTEST_MAS_PER_YEAR = 12_000.0
 """Credible proper motion; that of Barnard's star is 10 400 mas/yr."""
 
-_ZERO_POINT = 31.4
 _MAG = 2.5 / np.log(10)
 _UNITS: dict[str, u.UnitBase] = {
     "ra": u.deg,
@@ -112,7 +113,7 @@ def standardise(
         raise CatalogueError(
             f"No row has a credible magnitude in {', '.join(layout.bands)}: check the columns and units."
         )
-    magnitudes = np.stack([_ZERO_POINT - 2.5 * np.log10(flux) for flux, _ in fluxes.values()])
+    magnitudes = np.stack([NJY_ZERO_POINT - 2.5 * np.log10(flux) for flux, _ in fluxes.values()])
     with np.errstate(invalid="ignore"):
         within = np.any((magnitudes <= faint) & (magnitudes >= bright), axis=0)
     keep = np.ones(len(table), np.bool_)
@@ -247,7 +248,7 @@ def _fluxes(
             if layout.zero_is_missing:
                 bad |= values == 0
             magnitude = np.where(bad, np.nan, magnitude)
-            flux = 10 ** (0.4 * (_ZERO_POINT - magnitude))
+            flux = 10 ** (0.4 * (NJY_ZERO_POINT - magnitude))
             flux_error = flux * error / _MAG
     else:
         try:
@@ -277,7 +278,7 @@ def _derive_from_gaia(
     if not set(gaia) <= set(fluxes):
         return ()
     derived = tuple(band for band in GAIA_TO_SDSS if band not in fluxes)
-    g, bp, rp = (_ZERO_POINT - 2.5 * np.log10(fluxes[band][0]) - offsets.get(band, 0.0) for band in gaia)
+    g, bp, rp = (NJY_ZERO_POINT - 2.5 * np.log10(fluxes[band][0]) - offsets.get(band, 0.0) for band in gaia)
     colour = bp - rp
     with np.errstate(invalid="ignore"):
         relative = np.nan_to_num(fluxes["gaia_G"][1] / fluxes["gaia_G"][0])
@@ -285,7 +286,7 @@ def _derive_from_gaia(
             coefficients, (bluest, reddest), scatter = GAIA_TO_SDSS[band]
             inside = (colour >= bluest) & (colour <= reddest)
             magnitude = np.where(inside, g - np.polynomial.polynomial.polyval(colour, coefficients), np.nan)
-            flux = 10 ** (0.4 * (_ZERO_POINT - magnitude))
+            flux = 10 ** (0.4 * (NJY_ZERO_POINT - magnitude))
             fluxes[band] = flux, flux * np.hypot(relative, scatter / _MAG)
     return derived
 

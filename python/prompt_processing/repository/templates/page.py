@@ -11,6 +11,7 @@ import numpy as np
 from lsst.daf.butler import Butler
 
 from prompt_processing.images import Exposure
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
 from prompt_processing.repository.figures_page import MOST_PICTURES, binned, picture, table, write_html
 
 from .build import Patch, TemplateBuild
@@ -104,7 +105,7 @@ def _picture(patch: Patch, coadd: Exposure) -> str:
     left.imshow(image, origin="lower", cmap=grey, vmin=low, vmax=max(high, low + 1e-6))
     left.set_title("template")
     area = 1.0 if coadd.psf is None else coadd.psf.effective_area_at(coadd.shape[1] / 2, coadd.shape[0] / 2)
-    depth = 31.4 - 2.5 * np.log10(5 * np.sqrt(binned(coadd.variance) * area))
+    depth = NJY_ZERO_POINT - 2.5 * np.log10(5 * np.sqrt(binned(coadd.variance) * area))
     shown = right.imshow(depth, origin="lower", cmap=depths, vmin=np.nanpercentile(depth, 1))
     right.set_title("5-sigma depth, mag")
     figure.colorbar(shown, ax=right)

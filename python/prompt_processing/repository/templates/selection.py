@@ -20,6 +20,7 @@ from lsst.sphgeom import ConvexPolygon
 
 from prompt_processing.domain.errors import RepositoryProblemError
 from prompt_processing.images import UNUSABLE, Exposure, SkyMap
+from prompt_processing.images.photo_calib import NJY_ZERO_POINT
 
 __all__ = ["Candidate", "Limits", "select_images"]
 
@@ -204,4 +205,4 @@ def _depth(exposure: Exposure, area: float, njy_per_unit: float) -> float:
     if not variance.size:
         return float("nan")
     noise = 5 * np.sqrt(float(np.median(variance)) * area) * njy_per_unit
-    return float(31.4 - 2.5 * np.log10(noise))
+    return float(NJY_ZERO_POINT - 2.5 * np.log10(noise))
