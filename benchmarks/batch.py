@@ -1,7 +1,7 @@
 """Measure what `prompt run` adds to the time of the tasks themselves, beside plain Dask in the same run.
 
 python benchmarks/batch.py             200 quanta of 0.2 s on two processes, and as many plain Dask futures
-python benchmarks/batch.py --growth    graphs of 2 000 and 20 000 quanta: build, run and transfer
+python benchmarks/batch.py --growth 2000 20000    graphs of so many quanta: build, run and transfer
 
 The tasks do nothing but sleep, so that everything else is overhead. Unlike the wall clock, the
 processor seconds of the workers do not depend on what else the machine does.
@@ -100,17 +100,22 @@ def main() -> None:
     parser.add_argument("--quanta", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=0.2)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--growth", type=int, nargs="+", metavar="QUANTA")
     options = parser.parse_args()
     print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     if options.growth:
-        for quanta in (2_000, 20_000):
+        for quanta in options.growth:
+            before = time.process_time()
             stages = ours(quanta, 0.0, 1)
+            used = 1000 * (time.process_time() - before) / quanta
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             text = ", ".join(
                 f"{name} {1000 * value / quanta:.2f}" for name, value in stages.items() if "per" not in name
             )
-            print(f"{quanta} quanta: {text} ms a quantum; peak memory {peak:.0f} MiB")
+            print(
+                f"{quanta} quanta: {text} ms a quantum, processor {used:.1f}; peak memory {peak:.0f} MiB",
+                flush=True,
+            )
         return
     plain, plain_used = plain_dask(options.quanta, options.seconds, options.processes)
     stages = ours(options.quanta, options.seconds, options.processes)

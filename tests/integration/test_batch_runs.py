@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import batch_pipeline
@@ -91,7 +91,7 @@ class World:
         ]
 
     def wait_for_executions(self, number: int) -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while self.executed().total() < number:
             assert time.monotonic() < deadline, "nothing is executed"
             time.sleep(0.05)
@@ -218,9 +218,16 @@ def test_a_killed_command_is_continued_by_the_next(world: World) -> None:
     assert "double" in report.stdout
 
 
+@dataclass(frozen=True)
+class Scheduler:
+    """A Dask scheduler, as a site runs it."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+
+
 @pytest.fixture
-def scheduler(world: World, tmp_path: Path) -> Iterator[str]:
-    """Start a Dask scheduler, as a site runs it, and return its address."""
+def scheduler(world: World, tmp_path: Path) -> Iterator[Scheduler]:
     address = tmp_path / "scheduler.json"
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
     process = subprocess.Popen(
@@ -231,18 +238,18 @@ def scheduler(world: World, tmp_path: Path) -> Iterator[str]:
         while not address.exists() or not address.read_text().strip():
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        yield json.loads(address.read_text())["address"]
+        yield Scheduler(process, json.loads(address.read_text())["address"])
     finally:
         process.kill()
         process.wait()
 
 
-def start_worker(world: World, scheduler: str) -> subprocess.Popen[bytes]:
+def start_worker(world: World, scheduler: Scheduler) -> subprocess.Popen[bytes]:
     command = [
         sys.executable,
         "-m",
         "distributed.cli.dask_worker",
-        scheduler,
+        scheduler.address,
         "--nthreads",
         "1",
         "--no-dashboard",
@@ -250,24 +257,53 @@ def start_worker(world: World, scheduler: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*command, "--no-nanny"], env=world.environment, stderr=subprocess.DEVNULL)
 
 
-def test_a_worker_that_dies_is_replaced_by_another(world: World, scheduler: str) -> None:
+def test_a_worker_that_dies_is_replaced_by_another(world: World, scheduler: Scheduler) -> None:
     with pytest.raises(BatchError, match="has no worker"):
-        batch.run(world.request, world.work, dask=scheduler)
+        batch.run(world.request, world.work, dask=scheduler.address)
 
     workers = [start_worker(world, scheduler) for _ in range(2)]
     try:
         command = subprocess.Popen(
-            world.command("--dask", scheduler, "-c", "double:seconds=0.2"), env=world.environment
+            world.command("--dask", scheduler.address, "-c", "double:seconds=0.2"), env=world.environment
         )
         world.wait_for_executions(4)
         workers[0].kill()
-        assert command.wait(120) == 0
+        assert command.wait(300) == 0
         (request,) = world.work.glob("*/request.json")
         assert world.totals(request.parent.name.replace("__", "/")) == TOTALS
     finally:
         for worker in workers:
             worker.kill()
             worker.wait()
+
+
+def test_what_a_lost_scheduler_leaves_is_executed_by_the_next_command(
+    world: World, scheduler: Scheduler
+) -> None:
+    worker = start_worker(world, scheduler)
+    try:
+        slow = ("-c", "double:seconds=0.2")
+        command = subprocess.Popen(
+            world.command("--dask", scheduler.address, *slow),
+            env=world.environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        world.wait_for_executions(4)
+        scheduler.process.kill()
+        _, errors = command.communicate(timeout=300)
+        assert command.returncode == 1
+        assert "the Dask scheduler was lost" in errors
+    finally:
+        worker.kill()
+        worker.wait()
+    before = world.executed().total()
+    assert before < N_QUANTA
+    subprocess.run(world.command(*slow), env=world.environment, check=True)
+    (request,) = world.work.glob("*/request.json")
+    assert world.totals(request.parent.name.replace("__", "/")) == TOTALS
+    # At most what the worker had in hand was executed twice.
+    assert world.executed().total() <= N_QUANTA + 1
 
 
 def test_requests_that_cannot_be_carried_out_say_why(world: World) -> None:

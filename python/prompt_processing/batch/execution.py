@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["connect", "local_cluster", "run_here", "run_on_dask"]
 
+_SCHEDULER_LOST = (
+    "the Dask scheduler was lost. Outputs that exist are kept: repeat the command to execute the rest"
+)
+
 _DISTRIBUTIONS = ("prompt-processing", "lsst-daf-butler", "lsst-pipe-base")
 
 
@@ -56,8 +60,11 @@ def run_on_dask(context: RunContext, plan: Plan, client: Client) -> Iterator[lis
         for future in as_completed(list(futures.values()), loop=client.loop):
             if future.status == "finished":
                 yield future.result()
-            else:
+            elif future.status == "error":
                 lost.add(names[future.key])
+            else:
+                # Nobody cancels them but the client, when it cannot reach the scheduler any more.
+                raise BatchError(_SCHEDULER_LOST)
         for name in plan.order:
             if name in lost:
                 yield _outcomes_of_lost(plan, name, lost, futures[name])
@@ -177,9 +184,7 @@ def _scheduler_must_live() -> Iterator[None]:
     try:
         yield
     except (CommClosedError, CancelledError, FutureCancelledError, OSError) as error:
-        raise BatchError(
-            "the Dask scheduler was lost. Outputs that exist are kept: repeat the command to execute the rest"
-        ) from error
+        raise BatchError(_SCHEDULER_LOST) from error
 
 
 def _outcomes_of_lost(plan: Plan, name: int, lost: Container[int], future: Future) -> list[QuantumOutcome]:
