@@ -1,7 +1,7 @@
 """Make reference stars of one raw image, where neither a catalogue nor templates exist.
 
-Other images of the field are then calibrated relative to it: positions as its header, or whoever enters the
-stars, says; fluxes on a scale that is as good as the zero point given.
+Other images of the field are then calibrated relative to it. Their positions are as good as that of the
+image, and their fluxes as the zero point.
 """
 
 from __future__ import annotations
