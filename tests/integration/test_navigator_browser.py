@@ -162,7 +162,7 @@ def test_detector_is_moved_and_changed_by_keys(browser: Browser) -> None:
 
 def test_missing_images_come_with_the_reason(browser: Browser) -> None:
     browser.open(f"detector?visit={VISITS[1]}&detector={DETECTORS[1]}")
-    expect(browser.page.get_by_text("There is no difference_image.")).to_be_visible()
+    expect(browser.page.get_by_text("no difference_image.")).to_be_visible()
 
 
 def test_object_shows_its_epochs_and_saves_a_table(browser: Browser) -> None:
