@@ -55,7 +55,7 @@ def s3(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3Client
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    # Whoever loses the profile finds neither store nor credentials.
+    # A reader that loses the profile finds neither store nor credentials.
     monkeypatch.setenv("S3_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("LSST_RESOURCES_S3_PROFILE_site", f"http://key:secret@{server}")
     client = boto3.client(
