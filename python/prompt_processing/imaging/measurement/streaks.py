@@ -275,8 +275,12 @@ def _mask_line(
     usable = np.where(weights > 0, weights, 1.0)
     profile = (weight * across)[reach:] + (weight * across)[reach::-1]
     profile /= usable
+    # Streaks that cross this one add light at all distances.
+    profile -= max(float(np.percentile(profile[reach // 2 :], 25)), 0.0)
     seen = np.flatnonzero(profile > 3 / np.sqrt(usable) + 0.02 * profile[0])
-    outermost = int(seen.max()) if len(seen) else 3
+    # Beyond a gap is something else: a star, or another streak that crosses this one.
+    ends_at = np.flatnonzero(np.diff(np.concatenate([[0], seen, [2 * reach + GAP]])) > GAP)[0]
+    outermost = int(seen[ends_at - 1]) if ends_at > 0 else 3
     # The faintest part of the profile is invisible but would affect a matched filter.
     half_width = min(outermost + 3, reach)
     edge = 6 * options.bin_size
@@ -294,6 +298,9 @@ def _mask_line(
     pixels = int(result[0])
     return Streak(x0, y0, x1, y1, half_width, float(result[1]) / max(pixels, 1), pixels)
 
+
+GAP = 4
+"""Invisible distances, pixels, that end a streak's profile; the middle of one out of focus may be darker."""
 
 SIDES = slice(6, 30)
 """Distances from a line, pixels, at which its sides' levels are compared."""

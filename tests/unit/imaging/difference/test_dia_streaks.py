@@ -72,6 +72,15 @@ def test_two_streaks_are_two(star_image):
     assert sorted(round(s.angle) for s in mask_streaks(image)) == [25, 110]
 
 
+def test_crossing_streaks_do_not_widen_each_other(star_image):
+    image = star_image((400, 400), [], seed=5)
+    away = np.min([draw_streak(image, 200, 200, angle, 20.0) for angle in (20, 75, 140)], axis=0)
+    assert len(mask_streaks(image)) == 3
+    masked = image.has(Mask.STREAK)
+    assert masked[away < 5].mean() > 0.98
+    assert masked[away > 16].mean() < 0.02
+
+
 def test_negative_streak_of_the_template_is_masked(star_image):
     image = star_image((800, 900), [], seed=6)
     draw_streak(image, 430, 390, 45, -3.0)
