@@ -63,7 +63,7 @@ def run_on_dask(context: RunContext, plan: Plan, client: Client) -> Iterator[lis
             elif future.status == "error":
                 lost.add(names[future.key])
             else:
-                # Nobody cancels them but the client, when it cannot reach the scheduler any more.
+                # Only the client cancels them, when it can no longer reach the scheduler.
                 raise BatchError(_SCHEDULER_LOST)
         for name in plan.order:
             if name in lost:

@@ -180,7 +180,7 @@ class _Bridge(EphemeralDatastoreRegistryBridge):
     """The datasets that a datastore has."""
 
     def moveToTrash(self, refs: Iterable[Any], transaction: DatastoreTransaction | None) -> None:  # noqa: N802
-        # The base class needs a transaction; one that nobody ends undoes nothing.
+        # The base class needs a transaction; one that is never ended undoes nothing.
         super().moveToTrash([ref for ref in refs if ref in self], transaction or DatastoreTransaction())
 
 

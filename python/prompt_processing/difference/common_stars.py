@@ -117,7 +117,7 @@ def few_common_stars(
     science_wcs, template_wcs : `~astropy.wcs.WCS`
         On a common sky.
     agreeing : `int`, optional
-        Least number of stars that must agree on a shift. Several may do so less exactly than one.
+        Minimum number of stars that must agree on a shift. Several may do so less exactly than one.
 
     Returns
     -------
