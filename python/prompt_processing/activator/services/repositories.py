@@ -16,7 +16,7 @@ from prompt_processing.butler.deployment import deployment_id
 from prompt_processing.butler.errors import passing
 from prompt_processing.butler.export import Exporter
 from prompt_processing.butler.ingest import Ingester
-from prompt_processing.butler.local.held_images import FreedMemory, reuse_freed_memory
+from prompt_processing.butler.local.held_images import reuse_freed_memory
 from prompt_processing.butler.local.overrides import LocalOverridesError, read_overrides
 from prompt_processing.butler.local.repository import LocalRepository
 from prompt_processing.butler.pipelines.library import PipelineLibrary
@@ -88,7 +88,6 @@ class Repositories:
         )
         self.initialized_runs: set[str] = set()
         self.visited = False
-        self.freed_memory = FreedMemory()
         self._input_collections = settings.input_collections
         self.further_inputs: tuple[DatasetType, ...] = ()
         self._night = ""

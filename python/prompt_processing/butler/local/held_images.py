@@ -14,7 +14,7 @@ from lsst.sphgeom import Region
 
 from prompt_processing.images import Exposure
 
-__all__ = ["FreedMemory", "HeldImages", "return_freed_memory", "reuse_freed_memory"]
+__all__ = ["HeldImages", "return_freed_memory", "reuse_freed_memory"]
 
 _LOG = logging.getLogger("lsst.activator.storage.held_images")
 
@@ -23,10 +23,6 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 _LARGEST_BLOCK, _ANY_SIZE = 2**30, 2**31 - 1
 """Bytes: larger blocks than the first are returned when freed; the second is the largest that it accepts."""
-
-VISITS_PER_RETURN = 8
-"""Visits after which freed memory is returned to the operating system: often enough that gaps between
-blocks in use do not add up."""
 
 
 class HeldImages:
@@ -80,13 +76,13 @@ class HeldImages:
             self._held[identity] = ref, region if of_sky else None
 
     def release(self, refs: Iterable[DatasetRef]) -> None:
-        """Release coadds that no task will read again; the next visit uses the calibrations too.
-
-        The planes of the difference take their memory.
-        """
+        """Release coadds that no task will read again; the next visit uses the calibrations too."""
+        before = len(self._held)
         for ref in refs:
             if "patch" in ref.datasetType.dimensions and self._held.pop(ref.id, None) is not None:
                 self._memory.remove(ref)
+        if len(self._held) < before:
+            return_freed_memory()
 
     def forget(self, identities: Iterable[UUID]) -> None:
         """Forget datasets that were removed from the repository."""
@@ -103,28 +99,6 @@ class HeldImages:
             np.broadcast_to(np.float32(0), image.shape),
             metadata=self._files.get(ref.makeComponentRef("metadata")),
         )
-
-
-class FreedMemory:
-    """Memory that visits have freed: the next visits reuse it, and it is returned after every few.
-
-    The system clears returned memory before anyone gets it again, which took 0.6 processor seconds a visit.
-    """
-
-    def __init__(self) -> None:
-        self._visits = 0
-
-    def end_visit(self, *, is_first: bool) -> None:
-        """Count a visit; return freed memory if it is time.
-
-        Parameters
-        ----------
-        is_first : `bool`
-            Whether the visit imported and compiled much, which frees memory that no other visit needs.
-        """
-        self._visits += 1
-        if is_first or self._visits % VISITS_PER_RETURN == 0:
-            return_freed_memory()
 
 
 def reuse_freed_memory() -> None:
