@@ -1,6 +1,6 @@
 """Packages of conda, where micromamba and a channel exist.
 
-An environment with packages of conda is a prefix that micromamba fills, Python included; uv adds packages of PyPI.
+An environment with packages of conda is a prefix that micromamba fills, Python included; uv adds PyPI's.
 """
 
 from __future__ import annotations

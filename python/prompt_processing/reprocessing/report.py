@@ -30,7 +30,7 @@ class NightComparison:
     both
         Number of visit-detectors that both have.
     times
-        Seconds of the tasks of both, as from `~.times.compare_times`. They are not a difference of the results.
+        Seconds of the tasks of both, as from `~.times.compare_times`; no difference of the results.
     """
 
     sources: Comparison

@@ -187,7 +187,7 @@ def test_full_folder_is_left_alone(tmp_path, frames):
 
 
 def test_names_of_files_and_folders_say_what_headers_do_not():
-    paths = [Path(one) for one in ("BIAS/img1.fits", "m31/Dark_30s.fits", "flats/1.fits", "m31/run_bias.fits")]
+    paths = [Path(one) for one in ("BIAS/img1.fits", "m31/Dark_30s.fits", "flats/1.fits", "m31/bias.fits")]
     assert kinds_in_paths([*paths, Path("light/starflats.fits")]) == ["bias", "dark", "flat", "bias", None]
 
 
