@@ -14,9 +14,9 @@ from scipy import ndimage
 from prompt_processing.imaging.calibration.detection import Detections, detect
 from prompt_processing.imaging.calibration.measurement import fit_psf
 from prompt_processing.imaging.calibration.neighbours import subtract_sources
-from prompt_processing.imaging.calibration.parametric_psf import fit_parametric_psf, round_psf
-from prompt_processing.imaging.calibration.psf_model import PsfModel, PsfOptions, model_psf
-from prompt_processing.imaging.calibration.psf_stars import StarWidths, find_stars, isolated
+from prompt_processing.imaging.calibration.psf.model import PsfModel, PsfOptions, model_psf
+from prompt_processing.imaging.calibration.psf.parametric import fit_parametric_psf, round_psf
+from prompt_processing.imaging.calibration.psf.stars import StarWidths, find_stars, isolated
 from prompt_processing.imaging.calibration.source_profiles import measure_profiles
 from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError
 

@@ -15,7 +15,7 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from prompt_processing.imaging.calibration.measured_psf import measure_psf
+from prompt_processing.imaging.calibration.psf.measured import measure_psf
 from prompt_processing.imaging.errors import NumericalError
 from prompt_processing.imaging.templates.warp import warp_template
 from prompt_processing.tasks.numerics_task import NumericsTask

@@ -22,7 +22,7 @@ from prompt_processing.imaging.calibration.calibrate import CalibrateOptions, ca
 from prompt_processing.imaging.calibration.colour_terms import ColourTerm
 from prompt_processing.imaging.calibration.nearest_band import nearest_band
 from prompt_processing.imaging.calibration.photometry import PhotometryOptions
-from prompt_processing.imaging.calibration.psf_model import PsfOptions
+from prompt_processing.imaging.calibration.psf.model import PsfOptions
 from prompt_processing.imaging.calibration.reference_epoch import at_epoch
 from prompt_processing.imaging.errors import NoReferenceStarsError
 from prompt_processing.tasks.numerics_task import NumericsTask

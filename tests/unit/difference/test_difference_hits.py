@@ -7,7 +7,7 @@ from prompt_processing.difference.hits import mark_hits
 from prompt_processing.difference.prepare import PreparedImage
 from prompt_processing.images import Exposure, Mask
 from prompt_processing.imaging.calibration.neighbours import subtract_sources
-from prompt_processing.imaging.calibration.parametric_psf import round_psf
+from prompt_processing.imaging.calibration.psf.parametric import round_psf
 
 STARS = np.array([[30.0, 25.0], [60.4, 70.5], [80.0, 20.0]])
 

@@ -28,7 +28,7 @@ from .astrometry import AstrometricFit, AstrometryOptions, fit_wcs
 from .background import SkyEstimate, estimate_sky
 from .detection import Detections, detect
 from .photometry import PhotometryOptions, ZeroPoint, fit_zero_point
-from .psf_model import PsfModel, PsfOptions, model_psf
+from .psf.model import PsfModel, PsfOptions, model_psf
 from .star_catalogue import StarMeasurements, measure_stars, star_table
 from .star_selection import StarCandidates, select_stars
 

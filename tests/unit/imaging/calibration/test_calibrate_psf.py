@@ -3,7 +3,7 @@ import pytest
 
 from prompt_processing.images import Exposure, Mask, Psf
 from prompt_processing.imaging.calibration.measurement import fit_psf
-from prompt_processing.imaging.calibration.psf_model import PsfOptions, model_psf, spread_stars
+from prompt_processing.imaging.calibration.psf.model import PsfOptions, model_psf, spread_stars
 from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from prompt_processing.imaging.calibration.psf_wings import elliptical_radius, mean_wings, shape_variation
+from prompt_processing.imaging.calibration.psf.wings import elliptical_radius, mean_wings, shape_variation
 
 SIZE, FWHM = 41, 4.5
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prompt_processing.images import Exposure, Mask
-from prompt_processing.imaging.calibration.measured_psf import measure_psf
+from prompt_processing.imaging.calibration.psf.measured import measure_psf
 from prompt_processing.imaging.errors import NumericalError
 
 

@@ -7,7 +7,6 @@ from scipy import ndimage
 from prompt_processing.images import UNUSABLE, Exposure, Mask
 from prompt_processing.imaging.calibration.defects import fill_scattered_holes, mark_bad_lines
 from prompt_processing.imaging.calibration.neighbours import subtract_sources
-from prompt_processing.imaging.calibration.parametric_psf import fit_parametric_psf, moffat_psf, round_psf
 from prompt_processing.imaging.calibration.pixel_noise import (
     dithered,
     hides_noise,
@@ -15,7 +14,8 @@ from prompt_processing.imaging.calibration.pixel_noise import (
     quantum,
     unclipped,
 )
-from prompt_processing.imaging.calibration.psf_stars import find_stars
+from prompt_processing.imaging.calibration.psf.parametric import fit_parametric_psf, moffat_psf, round_psf
+from prompt_processing.imaging.calibration.psf.stars import find_stars
 from prompt_processing.imaging.calibration.source_profiles import fwhm_of, measure_profiles
 
 NOISE = 5.0

@@ -15,8 +15,8 @@ from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError
 from prompt_processing.imaging.psf_stamps import SplinePsf, shifted_stamp, spline_at
 from prompt_processing.imaging.row_bands import in_bands
 
-from .measurement import fit_psf
-from .psf_wings import elliptical_radius, mean_wings, shape_variation
+from ..measurement import fit_psf
+from .wings import elliptical_radius, mean_wings, shape_variation
 
 MIN_MISMATCH = 0.06
 """Stars that differ from the model by less than this fraction of their flux are never rejected."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from prompt_processing.images import Exposure, Psf
 from prompt_processing.images.psf import FWHM_PER_SIGMA, adaptive_moments
 
-from .measurement import fit_psf
+from ..measurement import fit_psf
 
 BETAS = (2.2, 3.0, 4.0, 6.0)
 """Exponents to try, from heavy wings to almost a Gaussian."""

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from prompt_processing.images import Mask
 
-from .source_profiles import fwhm_of
+from ..source_profiles import fwhm_of
 
 SHARPEST_SIGMA = 0.5
 """Least sigma of a star along its narrower axis, pixels, set by the pixels themselves. Only cosmic rays and

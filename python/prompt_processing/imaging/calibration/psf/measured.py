@@ -9,10 +9,10 @@ import numpy as np
 from prompt_processing.images import UNUSABLE, Exposure, Psf
 from prompt_processing.imaging.row_bands import subtract_background
 
-from .background import estimate_sky
-from .detection import detect
-from .psf_model import PsfOptions, model_psf
-from .star_selection import select_stars
+from ..background import estimate_sky
+from ..detection import detect
+from ..star_selection import select_stars
+from .model import PsfOptions, model_psf
 
 __all__ = ["measure_psf"]
 

@@ -1,0 +1,1 @@
+"""Models of the point-spread function: from stars, in a form, with wings."""
