@@ -38,6 +38,7 @@ from .lines import reject_lines
 from .prepare import PreparedImage, finish, prepare, psf_error, restore
 from .reading.read import OpenedImage, ReadOptions, open_image
 from .register import Registration, register
+from .summary import summarize
 from .units import scale_exposure, scale_fluxes, scale_summary
 from .write import write_difference
 
@@ -57,6 +58,9 @@ COMMON = (3, 9)
 
 MOST_NEW = 30
 """Sources that may be new, or gone, between an image and one that shows none."""
+
+MOST_LEFT = 2.0
+"""Residuals of stars, in units of the noise, above which a PSF from a single star is not trusted."""
 
 BINNED_FWHM = 6.0
 """FWHM, pixels, above which stars need no better sampling; images of wider ones are binned."""
@@ -219,6 +223,7 @@ def difference_images(
         options = replace(options, science_psf=psf, template_psf=template_psf)
         try:
             result = _subtract_opened(opened, options, tell)
+            _require_credible(result, opened)
         except DifferenceError as failure:
             message = f"{error.measured}, and binned by {factor} the images cannot be subtracted: {failure}"
             raise NoStarsError(message) from error
@@ -227,6 +232,16 @@ def difference_images(
         result.summary = unbinned_summary(result.summary, factor)
     result.summary["seconds"] = time.perf_counter() - start
     return result
+
+
+def _require_credible(result: DifferenceResult, images: tuple[OpenedImage, OpenedImage]) -> None:
+    """Raise an error if stars are left in the difference, and one of the PSFs is that of a single star."""
+    for name, image in zip(("science", "template"), images, strict=True):
+        if result.summary[f"{name}PsfStars"] == 1 and result.residuals.stars > MOST_LEFT:
+            raise DifferenceError(
+                f"the PSF of {image.name} is that of a single star, and what is left of the stars is "
+                f"{result.residuals.stars:.1f} times the noise"
+            )
 
 
 def _subtract_opened(
@@ -285,7 +300,7 @@ def _subtract_opened(
     kept, rejected = reject_lines(*filter_dia_sources(detections, limits))
     kept["reliability"] = ReliabilityModel.load().score(kept)
     residuals = measure_residuals(result.difference, registration.stars)
-    summary = _summary(image, reference, registration, result.metrics, residuals)
+    summary = summarize(image, reference, registration, result.metrics, residuals)
     summary |= {
         "fluxScatter": scatter,
         "sources": len(kept),
@@ -370,38 +385,3 @@ def _lend_psf(science: PreparedImage, template: PreparedImage, cosmic_rays: bool
         finish(image, cosmic_rays)
         return image
     return None
-
-
-def _summary(
-    science: PreparedImage,
-    template: PreparedImage,
-    registration: Registration,
-    metrics: dict[str, float | int | bool],
-    residuals: Residuals,
-) -> dict[str, float | int | str | bool]:
-    out: dict[str, float | int | str | bool] = {}
-    for name, image in (("science", science), ("template", template)):
-        out |= {
-            f"{name}File": Path(image.name).name,
-            f"{name}Fwhm": image.fwhm,
-            f"{name}Sky": image.sky,
-            f"{name}Noise": image.noise,
-            f"{name}PsfStars": image.psf_stars,
-            f"{name}CosmicRayPixels": image.cosmic_rays,
-        }
-        if image.gain is not None:
-            out[f"{name}Gain"] = image.gain
-            out[f"{name}GainEstimated"] = image.gain_estimated
-    return out | {
-        "commonStars": registration.common_stars,
-        "offsetPixels": registration.offset,
-        "alignmentRmsPixels": registration.rms,
-        "fluxRatio": registration.flux_ratio,
-        "fluxVariation": 0.0 if registration.surface is None else registration.surface.variation,
-        "resampled": registration.warped,
-        "coverage": registration.coverage,
-        **metrics,
-        "residualSky": residuals.sky,
-        "residualStars": residuals.stars,
-        "residualBrightStars": residuals.bright_stars,
-    }

@@ -1,5 +1,8 @@
 """Images whose stars are too wide for the fits are binned, and results are in the files' pixels."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -7,7 +10,8 @@ from astropy.wcs import WCS
 
 from prompt_processing.difference import difference_images
 from prompt_processing.difference.binning import binned_image, binned_wcs
-from prompt_processing.difference.errors import NoStarsError
+from prompt_processing.difference.difference import _require_credible
+from prompt_processing.difference.errors import DifferenceError, NoStarsError
 from prompt_processing.difference.reading.read import OpenedImage
 from prompt_processing.images import Exposure, Mask
 
@@ -112,3 +116,16 @@ def test_binned_wcs_with_distortion_names_the_same_sky():
     x, y = np.array([0.0, 30, 333]), np.array([10.0, 470, 222])
     coarse = binned_wcs(fine, 4).all_pix2world((x - 1.5) / 4, (y - 1.5) / 4, 0)
     assert np.allclose(coarse, fine.all_pix2world(x, y, 0), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("psf_stars", "left", "refused"), [(1, 2.2, True), (1, 1.2, False), (12, 2.2, False)]
+)
+def test_psf_of_a_single_wide_star_is_trusted_only_if_it_removes_stars(psf_stars, left, refused):
+    result = SimpleNamespace(
+        summary={"sciencePsfStars": 12, "templatePsfStars": psf_stars}, residuals=SimpleNamespace(stars=left)
+    )
+    images = SimpleNamespace(name="a.fits"), SimpleNamespace(name="b.fits")
+    refusal = pytest.raises(DifferenceError, match=r"PSF of b\.fits is that of a single star.*2\.2 times")
+    with refusal if refused else nullcontext():
+        _require_credible(result, images)
