@@ -270,7 +270,7 @@ def test_flow_makes_the_same_templates_and_its_dry_run_none(
             theirs = butler.get(
                 "template_coadd", ref.dataId, collections=f"{TEMPLATES}/one", storageClass="ExposureF"
             )
-            # The command reads images by the classes of lsst-images, quanta by the worker's readers: positions
+            # The command reads images by the classes of lsst-images, quanta by the worker's readers: places
             # differ by 1e-14 degrees, and with them the random numbers by which files round their pixels.
             noise = np.sqrt(theirs.variance)
             np.testing.assert_array_equal(np.isnan(mine.image), np.isnan(theirs.image))
