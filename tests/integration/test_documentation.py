@@ -81,7 +81,7 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=840,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
