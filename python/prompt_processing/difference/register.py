@@ -14,12 +14,13 @@ from prompt_processing.imaging.calibration.astrometry import AstrometricFit, Ast
 from prompt_processing.imaging.errors import AstrometryError, NoTemplateOverlapError, NumericalError
 from prompt_processing.imaging.templates.warp import WarpOptions, warp_template
 
-from ..images import Exposure, Mask, PhotoCalib
+from ..images import Exposure, PhotoCalib
 from ..images.robust import robust_scatter
 from .common_stars import FAR_PIXELS, few_common_stars, pattern_frames, pixel_wcs
 from .errors import DifferenceError, NoOverlapError, NotAlignedError
 from .flux_surface import FluxSurface, fit_flux_surface
 from .hits import ToOther, mark_hits
+from .overlap import common_data, overlap, share_a_grid
 from .prepare import PreparedImage
 
 ALIGNED_PIXELS = 0.25
@@ -108,7 +109,7 @@ def register(
         Raised if their stars do not coincide, or one lacks a WCS and the shapes differ.
     """
     science_wcs, template_wcs, fit = _align(science, template, align)
-    same_grid = _share_a_grid(science.exposure.shape, template.exposure.shape, science_wcs, template_wcs)
+    same_grid = share_a_grid(science.exposure.shape, template.exposure.shape, science_wcs, template_wcs)
     offset, rms, common, ratio, stars = 0.0, float("nan"), 0, 1.0, science.stars
     surface = None
     if fit is None and align:
@@ -191,9 +192,9 @@ def _align(
                 "and their stars have no common pattern."
             )
     first, second = _common_frame(science, template)
-    if _overlap(first, second, *shapes) == 0:
+    if overlap(first, second, *shapes) == 0:
         raise NoOverlapError(_apart(science, template, first, second))
-    if not _common_data(science.exposure, template.exposure, first, second):
+    if not common_data(science.exposure, template.exposure, first, second):
         raise NoOverlapError(
             f"No part of the sky has data in both images: where {science.name} has pixels, "
             f"{template.name} has none."
@@ -227,21 +228,6 @@ def _mark_hits(
     mark_hits(template, science, to(template_wcs, science_wcs), 1 / scale)
 
 
-def _share_a_grid(
-    shape: tuple[int, int], template_shape: tuple[int, int], science: WCS, template: WCS
-) -> bool:
-    """Return whether the headers place both images on the same pixel grid."""
-    if shape != template_shape:
-        return False
-    height, width = shape
-    x, y = np.array([0.0, width - 1, 0, width - 1]), np.array([0.0, 0, height - 1, height - 1])
-    try:
-        back = template.all_world2pix(*science.all_pix2world(x, y, 0), 0)
-    except (ValueError, RuntimeError):
-        return False
-    return bool(np.hypot(back[0] - x, back[1] - y).max() < 0.02)
-
-
 def _common_frame(science: PreparedImage, template: PreparedImage) -> tuple[WCS, WCS]:
     """Return the WCS of each; if one is missing, a shared one of one arcsecond per pixel."""
     first, second = science.exposure.wcs, template.exposure.wcs
@@ -253,31 +239,6 @@ def _common_frame(science: PreparedImage, template: PreparedImage) -> tuple[WCS,
 
 def _pixel_arcsec(wcs: WCS) -> float:
     return float(np.sqrt(abs(np.linalg.det(wcs.pixel_scale_matrix)))) * 3600
-
-
-def _overlap(science: WCS, template: WCS, shape: tuple[int, int], template_shape: tuple[int, int]) -> float:
-    """Return the fraction of the science image that the template covers, from the headers."""
-    y, x = (a.ravel() for a in np.mgrid[0 : shape[0] - 1 : 24j, 0 : shape[1] - 1 : 24j])
-    ra, dec = science.all_pix2world(x, y, 0)
-    if template.sip is None:
-        px, py = template.wcs_world2pix(ra, dec, 0)
-    else:
-        px, py = template.all_world2pix(ra, dec, 0, quiet=True)
-    inside = (px > -0.5) & (px < template_shape[1] - 0.5) & (py > -0.5) & (py < template_shape[0] - 0.5)
-    return float(np.mean(inside & np.isfinite(px) & np.isfinite(py)))
-
-
-def _common_data(science: Exposure, template: Exposure, first: WCS, second: WCS) -> bool:
-    """Return whether any place has data in both images, as far as a grid of 100 x 100 places shows."""
-    height, width = science.shape
-    y, x = (np.unique(np.linspace(0, size - 1, 100).round().astype(int)) for size in (height, width))
-    rows, columns = np.meshgrid(y, x, indexing="ij")
-    here = ~science.has(Mask.NO_DATA)[rows, columns]
-    px, py = second.all_world2pix(*first.all_pix2world(columns[here], rows[here], 0), 0, quiet=True)
-    with np.errstate(invalid="ignore"):
-        inside = (px > -0.5) & (px < template.shape[1] - 0.5) & (py > -0.5) & (py < template.shape[0] - 0.5)
-    there = ~template.has(Mask.NO_DATA)
-    return bool(there[np.rint(py[inside]).astype(int), np.rint(px[inside]).astype(int)].any())
 
 
 def _apart(science: PreparedImage, template: PreparedImage, first: WCS, second: WCS) -> str:
