@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import socket
+import socketserver
 import ssl
 import threading
 import time
@@ -20,12 +21,12 @@ import tornado.netutil
 import tornado.web
 import tornado.websocket
 from edge_login import PAGE, log_in
+from pydantic import SecretStr
 from real_services import required
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from prompt_processing.edge import Edge, Pages
-from prompt_processing.services.service import free_port
 from prompt_processing.services.software import Software
 
 pytestmark = [pytest.mark.integration, pytest.mark.services]
@@ -40,6 +41,7 @@ ROUTES = (
     "/flows/api",
 )
 VALIDITY = 30
+HUB_TOKEN = "0123456789abcdef-of-the-hub"
 
 
 class _Echo(tornado.web.RequestHandler):
@@ -75,14 +77,34 @@ def page() -> Iterator[int]:
     thread.join()
 
 
+class _Broken(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        # To the end of the headers, so that the connection is closed and not reset.
+        request = b"".join(iter(self.rfile.readline, b"\r\n"))
+        if b"/broken" in request:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\na part")
+
+
 @pytest.fixture(scope="module")
-def edge(page: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+def broken_hub() -> Iterator[int]:
+    """Port of a hub that answers nothing, and a part of ``/broken``."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Broken) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def edge(page: int, broken_hub: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     here = f"127.0.0.1:{page}"
-    # The hub is not served: its address answers nothing.
-    pages = Pages(board=here, navigator=here, flows=here, hub=f"127.0.0.1:{free_port()}")
+    pages = Pages(board=here, navigator=here, flows=here, hub=f"127.0.0.1:{broken_hub}")
     required("the edge", Software().install_edge)
     folder = tmp_path_factory.mktemp("edge")
-    with Edge(folder, pages, validity_seconds=VALIDITY, renew_seconds=1.0) as started:
+    with Edge(
+        folder, pages, validity_seconds=VALIDITY, renew_seconds=1.0, hub_token=SecretStr(HUB_TOKEN)
+    ) as started:
         yield started
 
 
@@ -235,6 +257,15 @@ def test_no_secret_reaches_a_log_or_another_user(edge: Edge, operator: requests.
         assert file.stat().st_mode & 0o077 == 0, file
         secrets.append(file.read_text())
     assert len(secrets) >= 3
+    secrets.append(HUB_TOKEN)
+    # The edge says that the page broke off, with the request.
+    with pytest.raises(requests.exceptions.RequestException):
+        operator.get(edge.url + "/hub/broken", headers=PAGE)
+    log = edge.folder / "caddy.log"
+    deadline = time.monotonic() + 60
+    while "aborting with incomplete response" not in _of(log):
+        assert time.monotonic() < deadline, "the edge says nothing of a page that broke off"
+        time.sleep(0.1)
     text = "".join(log.read_text(errors="replace") for log in edge.folder.glob("*.log"))
     assert "/navigator/" in text
     for secret in secrets:

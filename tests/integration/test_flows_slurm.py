@@ -20,8 +20,9 @@ SCRIPT = Path(__file__).parents[2] / "infra" / "dask" / "start_slurm.py"
 SBATCH = """\
 #!/bin/sh
 cp "$1" {folder}/job.sh
+# The copy is run, as by SLURM: the script that was submitted is removed at once.
 # A job has a session of its own, whose leader's number is the job's.
-setsid sh "$1" >{folder}/job.log 2>&1 </dev/null &
+setsid sh {folder}/job.sh >{folder}/job.log 2>&1 </dev/null &
 echo "Submitted batch job $!"
 """
 
