@@ -231,6 +231,7 @@ def test_headers_that_cannot_be_decoded_are_refused_in_our_words(tmp_path, text)
         (b"XISF0100", "save it as FITS"),
         (b"hello", "not a FITS image"),
         (b"SIMPLE  =                    T" + bytes(2850), "damaged"),
+        (b"SIMPLE  =                    F" + bytes(2850), "SIMPLE = F"),
         (gzip.compress(b"", mtime=0), "unpacks to 0 bytes"),
         (gzip.compress(bytes(257) + b"ustar" + bytes(3000), mtime=0), "a tar archive; unpack it"),
         (b"PK\3\4" + bytes(3000), "a zip archive"),

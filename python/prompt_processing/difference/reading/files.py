@@ -159,6 +159,11 @@ def check_file(file: str, shown: str) -> None:
     for signature, what in _SIGNATURES:
         if start.startswith(signature):
             raise UnreadableImageError(f"{shown} is not a FITS image but {what}.")
+    if re.match(rb"SIMPLE *= *F\b", start):
+        raise UnreadableImageError(
+            f"{shown} declares that it is not standard FITS (SIMPLE = F). If its pixels are as BITPIX and NAXIS say, "
+            "write SIMPLE = T."
+        )
 
 
 def find_image(hdus: fits.HDUList, file: str, extension: str | None, plane: int | None = None) -> Any:
