@@ -161,8 +161,8 @@ def check_file(file: str, shown: str) -> None:
             raise UnreadableImageError(f"{shown} is not a FITS image but {what}.")
     if re.match(rb"SIMPLE *= *F\b", start):
         raise UnreadableImageError(
-            f"{shown} declares that it is not standard FITS (SIMPLE = F). If its pixels are as BITPIX and NAXIS say, "
-            "write SIMPLE = T."
+            f"{shown} declares that it is not standard FITS (SIMPLE = F). If its pixels are as BITPIX and "
+            "NAXIS say, write SIMPLE = T."
         )
 
 
