@@ -64,8 +64,11 @@ def _blank_if_null(value: Any) -> Any:
 
 
 def _default_if_null(value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-    # What no step needs stops no visit. Python and Avro write an unknown number as NaN.
-    is_unknown = value is None or (isinstance(value, float) and math.isnan(value))
+    # What no step needs stops no visit. Python and Avro write an unknown number as NaN, streams as its name.
+    is_nan = (
+        value.lower() == "nan" if isinstance(value, str) else isinstance(value, float) and math.isnan(value)
+    )
+    is_unknown = value is None or is_nan
     return validate({"dome": Dome.EITHER}.get(info.field_name or "", 0) if is_unknown else value)
 
 

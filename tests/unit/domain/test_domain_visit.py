@@ -178,6 +178,12 @@ def test_what_no_step_needs_may_be_unknown(field, value):
     assert getattr(NextVisit.parse({**MESSAGE, field: value}), field) in (0, Dome.EITHER)
 
 
+def test_what_no_step_needs_may_be_unknown_in_a_stream():
+    entry = NextVisit.parse(MESSAGE).for_detector(94).to_stream_entry()
+    unknown = dict.fromkeys(("scriptSalIndex", "startTime", "dome", "nimages", "totalCheckpoints"), "nan")
+    assert FannedOutVisit.from_stream_entry({**entry, **unknown}).startTime == 0.0
+
+
 @pytest.mark.parametrize("position", [None, [float("nan")] * 2, [], "[nan, nan]"])
 def test_without_a_coordinate_system_any_position_will_do(position):
     nowhere = {"coordinateSystem": 1, "position": position, "rotationSystem": 1, "cameraAngle": float("nan")}
