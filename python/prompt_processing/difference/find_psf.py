@@ -149,15 +149,18 @@ def find_psf(
             break
         fwhm = float(np.clip(found.fwhm, 1.5, 20.0))
     told = found.describe()
-    _compare_seeing(seen, settings.seeing, name)
+    _compare_seeing(seen, settings.seeing, name, "is the named seeing right")
     if settings.image is not None:
-        return FoundPsf(_given_psf(settings.image), 0, detections, told)
+        psf = _given_psf(settings.image)
+        _compare_seeing(seen, psf.fwhm_at(), name, "is the named PSF that of this image")
+        return FoundPsf(psf, 0, detections, told)
     if settings.stars is not None:
         x, y = given_stars(settings.stars)
         profiles = measure_profiles(exposure.image, exposure.mask, x, y, noise, int(UNUSABLE))
         if not profiles["good"].any():
             raise NoStarsError(f"{name}: none of the {len(x)} named stars has a measurable width.")
         psf, n = _few_stars(exposure, profiles[profiles["good"]])
+        _compare_seeing(seen, psf.fwhm_at(), name, "are the named stars stars")
         return FoundPsf(psf, n, detections, told)
     if not found.stars.any():
         if settings.seeing is not None:
@@ -188,15 +191,15 @@ def _of_seeing(found: StarWidths, seeing: float | None) -> StarWidths:
     return StarWidths(stars, seeing, found.widths, found.sharp)
 
 
-def _compare_seeing(seen: StarWidths, seeing: float | None, name: str) -> None:
-    """Warn if many stars have another width than the user's seeing."""
+def _compare_seeing(seen: StarWidths, seeing: float | None, name: str, question: str) -> None:
+    """Warn if many stars have another width than what the user names."""
     stars = int(np.count_nonzero(seen.stars))
     if seeing is None or stars < CONTRADICTING or not seen.fwhm > 0:
         return
     if not 1 / SEEING_RATIO < seen.fwhm / seeing < SEEING_RATIO:
         _LOG.warning(
-            "%s: %d sources look like stars of %.1f pixels, not %.1f; is the named seeing right?",
-            *(name, stars, seen.fwhm, seeing),
+            "%s: %d sources look like stars of %.1f pixels, not %.1f; %s?",
+            *(name, stars, seen.fwhm, seeing, question),
         )
 
 

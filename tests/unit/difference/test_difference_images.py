@@ -83,13 +83,14 @@ def test_aligned_images_without_wcs_are_left_on_their_pixels(same_grid, write_pa
     assert share > 0.9
 
 
-def test_changes_are_kept_where_the_psf_is_wrong(same_grid, write_pair):
-    """A PSF half too wide is unlike all stars, and no reason to reject what resembles them."""
+def test_changes_are_kept_where_the_psf_is_wrong(same_grid, write_pair, caplog):
+    """A PSF half too wide is unlike all stars: a warning says so, and changes are not rejected for it."""
     files = write_pair(same_grid)
     rows, columns = np.mgrid[-30:31, -30:31]
     alpha = 1.5 * same_grid.science.psf.fwhm_at() / (2 * np.sqrt(2 ** (1 / 3) - 1))
     wide = PsfSettings(image=(1 + (rows**2 + columns**2) / alpha**2) ** -3.0)
     result = difference_images(files.science, files.template, DifferenceOptions(science_psf=wide))
+    assert "is the named PSF that of this image?" in caplog.text
     share, number = found(result.sources, same_grid.truth, result.difference.shape, minimum_snr=20.0)
     assert number >= 10
     assert share > 0.8
