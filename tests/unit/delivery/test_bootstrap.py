@@ -1,4 +1,4 @@
-"""bin/_bootstrap finds a supported Python wherever a machine keeps it, and else says what to install."""
+"""bin/_python finds a supported Python wherever a machine keeps it, and else says what to install."""
 
 import os
 import shlex
@@ -11,6 +11,8 @@ import pytest
 
 PROJECT = Path(__file__).parents[3]
 TOOLS = ("bash", "basename", "dirname", "sed", "sort", "env", "cat", "uname")
+
+FAIL = """fail() { printf '%s\\n' "$1" >&2; exit 1; }"""
 
 
 class Machine:
@@ -44,11 +46,10 @@ class Machine:
 
     def find(self, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Return what ``find_python`` finds."""
-        # The functions alone: the last lines install the environment.
-        source = (PROJECT / "bin/_bootstrap").read_text("utf-8").rpartition("\nbootstrap\n")[0]
+        source = (PROJECT / "bin/_python").read_text("utf-8")
         script = self.folder / "project" / "bin" / "find"
         script.parent.mkdir(parents=True, exist_ok=True)
-        script.write_text(f"{source}\nfind_python\n")
+        script.write_text(f"set -euo pipefail\n{FAIL}\n{source}\nfind_python\n")
         merged = {**self.environment, **environment}
         return subprocess.run(
             [self.bin / "bash", script], env=merged, capture_output=True, text=True, check=False
@@ -155,7 +156,7 @@ def test_uv_is_asked_for_a_build_of_its_own(machine: Machine) -> None:
 
 def test_this_machines_own_python_is_found() -> None:
     done = subprocess.run(
-        ["bash", "-c", "source <(sed '/^bootstrap$/,$d' bin/_bootstrap); find_python"],
+        ["bash", "-c", f"{FAIL}; source bin/_python; find_python"],
         cwd=PROJECT,
         env=dict(os.environ),
         capture_output=True,

@@ -35,6 +35,8 @@ def framework(tmp_path: Path) -> Path:
     """Return a copy of the framework beside a small project."""
     root = tmp_path / "project"
     shutil.copytree(ROOT, root / "notebook-images", ignore=shutil.ignore_patterns("build", "setup-env"))
+    (root / "bin").mkdir()
+    shutil.copy(ROOT.parent / "bin/_python", root / "bin")
     (root / "notebooks").mkdir()
     (root / "requirements.lock").write_text("heron==2.0 \\\n    --hash=sha256:00\n")
     extras = "".join(f'{name} = ["heron"]\n' for name in ("demo", "flows", "notebooks", "pages"))
@@ -42,7 +44,7 @@ def framework(tmp_path: Path) -> Path:
     (root / "pyproject.toml").write_text(project + extras)
     tools = tmp_path / "tools"
     tools.mkdir()
-    for name, text in (("docker", FAKE_ENGINE), ("uv", "#!/bin/sh\nexit 0\n")):
+    for name, text in (("docker", FAKE_ENGINE), ("uv", '#!/bin/sh\necho "$@" >"$CALLS.uv"\n')):
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
     (tmp_path / "images").touch()
@@ -83,6 +85,9 @@ def test_image_all_builds_tests_and_pushes_in_this_order(framework: Path) -> Non
     assert [call for call in calls(framework) if call != "image"] == ["build", "build", "run", "push"]
     dockerfile = (framework / "build/context/Dockerfile").read_text()
     assert dockerfile.index("env-create prompt") < dockerfile.index("USER jovyan")
+    # With a Python that the project supports, not the machine's default or one that uv would download.
+    python = re.search(r"--python (\S+)", (framework.parents[1] / "calls.uv").read_text())
+    assert python is not None and Path(python[1]).is_file()
     lock = framework.parent / "requirements.lock"
     prompt = framework / "build/context/deployment/environments/prompt/prompt-frozen.txt"
     assert prompt.read_text() == lock.read_text()
