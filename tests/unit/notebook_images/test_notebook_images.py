@@ -87,7 +87,8 @@ def test_image_all_builds_tests_and_pushes_in_this_order(framework: Path) -> Non
     assert dockerfile.index("env-create prompt") < dockerfile.index("USER jovyan")
     # With a Python that the project supports, not the machine's default or one that uv would download.
     python = re.search(r"--python (\S+)", (framework.parents[1] / "calls.uv").read_text())
-    assert python is not None and Path(python[1]).is_file()
+    assert python is not None
+    assert Path(python[1]).is_file()
     lock = framework.parent / "requirements.lock"
     prompt = framework / "build/context/deployment/environments/prompt/prompt-frozen.txt"
     assert prompt.read_text() == lock.read_text()
