@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy
 import sqlalchemy.exc
-from lsst.dax.apdb import Apdb, ApdbConfig, IncompatibleVersionError
+from lsst.dax.apdb import Apdb, IncompatibleVersionError
 from lsst.dax.apdb.apdbSchema import ApdbSchema, ApdbTables
 from lsst.dax.apdb.sql import ApdbSql, ApdbSqlConfig
 from lsst.dax.apdb.sql.apdbMetadataSql import ApdbMetadataSql
@@ -20,7 +20,8 @@ from lsst.utils.db_auth import DbAuth, DbAuthNotFoundError
 
 from prompt_processing.domain.errors import RepositoryProblemError
 
-from .failures import configuration_problem
+from .config_files import read_config
+from .failures import configuration_problem, short_reason
 
 DEVELOPMENT_KEY = "prompt_processing:development"
 """Key in the APDB's own metadata. Only a database that has it may be emptied by `reset`."""
@@ -243,12 +244,12 @@ def _absolute(database: str) -> str:
 
 def _load(config_uri: str) -> ApdbSqlConfig:
     try:
-        config = ApdbConfig.from_uri(config_uri)
+        config = read_config(config_uri)
     # Each part of a configuration has exceptions of its own.
     except Exception as error:
         problem = configuration_problem(config_uri, error)
         raise RepositoryProblemError(
-            problem or f"{config_uri} is not a configuration of an APDB: {error}"
+            problem or f"{config_uri} is not a configuration of an APDB: {short_reason(error)}"
         ) from error
     if not isinstance(config, ApdbSqlConfig):
         raise OtherDatabaseError(f"The APDB of {config_uri} is not in an SQL database: use apdb-cli.")

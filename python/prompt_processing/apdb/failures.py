@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import yaml
 from lsst.dax.apdb.apdbIndex import ApdbIndex
 from lsst.dax.apdb.cassandra.exceptions import CassandraMissingError
-from sqlalchemy.exc import SQLAlchemyError
+from pydantic import ValidationError
+from sqlalchemy.exc import ArgumentError, NoSuchTableError, SQLAlchemyError
 
 from prompt_processing.transport.refusals import explain_refusal
 
-__all__ = ["ApdbConfigurationError", "configuration_problem", "database_failures", "short_reason"]
+__all__ = [
+    "ApdbConfigurationError",
+    "came_from_outside",
+    "configuration_problem",
+    "database_failures",
+    "short_reason",
+]
 
 
 class ApdbConfigurationError(Exception):
@@ -37,7 +45,11 @@ def database_failures(*others: type[Exception]) -> tuple[type[Exception], ...]:
 
 
 def short_reason(error: BaseException) -> str:
-    """Return a failure in one line, without any statement that a driver quotes."""
+    """Return a failure in one line, without any statement or value that it quotes."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()).lstrip(
+            ": "
+        )
     reason = explain_refusal(error) or str(error).partition("\n")[0].strip()
     return reason.rstrip(".") or type(error).__name__
 
@@ -50,7 +62,7 @@ def configuration_problem(uri: str, error: Exception) -> str | None:
     uri
         URI of the configuration, or ``label:`` and a name in the index.
     error
-        Exception of `lsst.dax.apdb.Apdb.from_uri`.
+        Exception of `.config_files.read_config` or `lsst.dax.apdb.Apdb.from_config`.
     """
     if isinstance(error, CassandraMissingError):
         return (
@@ -69,19 +81,36 @@ def configuration_problem(uri: str, error: Exception) -> str | None:
     culprit = "CONFIG_APDB" if named is None else "the index of APDBs (DAX_APDB_INDEX_URI)"
     if named is not None and isinstance(error, FileNotFoundError):
         return f"{file} does not exist. What to do: correct {culprit}, or make the APDB."
+    if isinstance(error, NoSuchTableError):
+        return (
+            f"The database of {file} has no APDB: it has no table {error}. What to do: correct `db_url` or "
+            "`namespace` in this file, or make the APDB."
+        )
     if isinstance(error, LookupError | TypeError | yaml.YAMLError):
         return (
             f"{file} is not the configuration of an APDB: {short_reason(error)}. What to do: check {culprit}."
         )
+    if isinstance(error, ValueError | ImportError | ArgumentError) and not came_from_outside(error):
+        return (
+            f"{file} cannot be used as the configuration of an APDB: {short_reason(error)}. "
+            f"What to do: correct this file, or {culprit}."
+        )
     return None
+
+
+def came_from_outside(error: Exception) -> bool:
+    """Return whether an error was caused by a store that did not answer, which may hold a schema."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
 
 
 def _named_by_label(uri: str) -> str | None:
     """Return the file that the index of APDBs has for a label; `None` if it is not a label, or has none."""
     if not uri.startswith("label:"):
         return None
-    try:
-        return str(ApdbIndex().get_apdb_uri(uri.removeprefix("label:")))
+    label = uri.removeprefix("label:")
     # Whatever is wrong with the index is what the caller's error says.
-    except Exception:  # noqa: BLE001
-        return None
+    for form in ("yaml", "pex_config"):
+        with suppress(Exception):
+            return str(ApdbIndex().get_apdb_uri(label, form))
+    return None

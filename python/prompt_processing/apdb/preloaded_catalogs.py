@@ -18,7 +18,8 @@ from prompt_processing.domain.errors import NonRetriableError, RetriableError
 from prompt_processing.domain.sky_vectors import ARCSEC, unit_vectors
 from prompt_processing.transport.refusals import explain_refusal
 
-from .failures import configuration_problem, database_failures
+from .config_files import read_config
+from .failures import came_from_outside, configuration_problem, database_failures, short_reason
 from .internals import sql_engine
 from .tables import ApdbSchemas
 
@@ -53,7 +54,7 @@ def open_apdb(uri: str) -> Apdb:
         If the configuration is unusable.
     """
     try:
-        apdb = Apdb.from_uri(uri)
+        apdb = Apdb.from_config(read_config(uri))
         if not isinstance(apdb, ApdbSql):
             # Cassandra's client connects at the first query.
             apdb.containsVisitDetector(0, 0)
@@ -61,9 +62,9 @@ def open_apdb(uri: str) -> Apdb:
     except Exception as exc:
         if (problem := configuration_problem(uri, exc)) is not None:
             raise NonRetriableError(problem, "useless") from exc
-        if not isinstance(exc, database_failures(OSError)):
+        if not (isinstance(exc, database_failures(OSError)) or came_from_outside(exc)):
             raise
-        why = explain_refusal(exc) or type(exc).__name__
+        why = explain_refusal(exc) or f"{type(exc).__name__}: {short_reason(exc)}"
         raise RetriableError(f"The APDB of {uri} cannot be opened: {why}.") from exc
     if isinstance(apdb, ApdbSql):
         _leave_types_of_nulls_to_the_database(apdb)

@@ -6,6 +6,7 @@ import logging
 
 from lsst.dax.apdb import Apdb, IncompatibleVersionError
 
+from .config_files import read_config
 from .failures import ApdbConfigurationError, configuration_problem, short_reason
 
 __all__ = ["ApdbVersionError", "check_apdb_version"]
@@ -35,7 +36,7 @@ def check_apdb_version(config_uri: str) -> None:
     """
     try:
         # Cassandra's client connects, and reads the version, at the first query.
-        Apdb.from_uri(config_uri).containsVisitDetector(0, 0)
+        Apdb.from_config(read_config(config_uri)).containsVisitDetector(0, 0)
     except IncompatibleVersionError as error:
         raise ApdbVersionError(
             f"The APDB of {config_uri} does not match this software: {error}. What to do: run a release "
