@@ -24,6 +24,7 @@ from .collections import Collections
 from .errors import passing, try_twice
 from .local.repository import Certified
 from .opening import open_repository
+from .recorded_storage_classes import know_storage_classes_of
 
 _LOG = logging.getLogger("lsst.activator.storage.central_repository")
 _T = TypeVar("_T")
@@ -75,6 +76,7 @@ class CentralRepository:
         with passing(f"Opening the central repository {output_repo}"):
             config = ButlerConfig(output_repo)
             writer = Butler.from_config(config, writeable=True)
+            know_storage_classes_of(writer)
         # One connection serves both, except in SQLite, where a writer locks out all readers.
         shared = input_repo == output_repo and not _is_sqlite(config)
         with passing(f"Opening the central repository {input_repo}"):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from prompt_processing.domain.errors import RepositoryProblemError
 
+from .recorded_storage_classes import know_storage_classes_of
+
 # The middleware is loaded by the first repository: a command that only shows its help does not wait for it.
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler, ButlerConfig
@@ -46,7 +48,9 @@ def open_repository(repo: ResourcePathExpression | ButlerConfig, *, writeable: b
     database = _sqlite_file(config)
     if database is not None:
         roll_back_killed_writer(database)
-    return Butler.from_config(config, writeable=writeable)
+    butler = Butler.from_config(config, writeable=writeable)
+    know_storage_classes_of(butler)
+    return butler
 
 
 def roll_back_killed_writer(database: Path) -> None:

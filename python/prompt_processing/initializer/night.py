@@ -13,6 +13,7 @@ from lsst.utils.packages import Packages
 
 from prompt_processing.butler.collections import NO_PIPELINE, Collections
 from prompt_processing.butler.deployment import deployment_id
+from prompt_processing.butler.opening import open_repository
 from prompt_processing.butler.pipelines.library import PipelineLibrary
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.domain.clock import night as day_of
@@ -58,7 +59,7 @@ def initialize_night(settings: InitializerSettings, night: str) -> tuple[str, ..
     collections = Collections(settings.rubin_instrument)
     deployment = deployment_id(paths, settings.config_apdb, settings.dataset_type_names)
     chain = collections.output_chain(night)
-    with Butler.from_config(settings.central_repo, writeable=True) as butler:
+    with open_repository(settings.central_repo, writeable=True) as butler:
         registered = {known.name: known for known in butler.registry.queryDatasetTypes()}
         library = PipelineLibrary(paths, registered, butler.dimensions, settings.dataset_type_names)
         library.register_for_others(butler)

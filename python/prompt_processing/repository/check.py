@@ -305,6 +305,13 @@ def _dataset_types(
         yield Finding(
             Severity.WARNING, f"dataset type {name}", str(other), "DATASET_TYPE_NAMES, for names of your own"
         )
+    for name, difference in needed.unread.items():
+        yield Finding(
+            Severity.WARNING,
+            f"dataset type {name}",
+            f"{difference}: visits go without it",
+            "DATASET_TYPE_NAMES, to read it under another name",
+        )
     for name, difference in needed.differing.items():
         yield Finding(Severity.PROBLEM, f"dataset type {name}", difference, "see prompt repo dataset-types")
     if needed.missing:

@@ -9,7 +9,7 @@ from lsst.daf.butler import Butler, DatasetType
 
 from prompt_processing.butler.field_types import field_type
 from prompt_processing.butler.pipelines.library import PipelineLibrary
-from prompt_processing.butler.pipelines.output_names import OtherType, fits
+from prompt_processing.butler.pipelines.output_names import OtherType, fits, outputs_of
 from prompt_processing.domain.errors import RepositoryProblemError
 
 from .central import INPUT_DATASET_TYPES
@@ -30,12 +30,16 @@ class NeededDatasetTypes:
     renamed
         Outputs whose names the repository has for something else, by these names, and the names that the
         worker uses instead. They are not among the differing ones.
+    unread
+        Difference of inputs that visits go without, because no task reads the type that the repository has.
+        They are not among the differing ones.
     """
 
     present: tuple[str, ...]
     missing: tuple[DatasetType, ...]
     differing: Mapping[str, str]
     renamed: Mapping[str, OtherType]
+    unread: Mapping[str, str]
 
 
 def compare_dataset_types(
@@ -88,11 +92,17 @@ def compare_dataset_types(
         for name, wanted in needed.items()
         if name in known and not _fits(wanted, known[name])
     }
+    necessary = {
+        name for pipeline in library for name in (*pipeline.needed_inputs(), *outputs_of([pipeline.graph]))
+    }
+    unread = {name: one for name, one in differing.items() if name not in necessary}
+    differing = {name: one for name, one in differing.items() if name in necessary}
     return NeededDatasetTypes(
-        tuple(sorted(name for name in needed if name in known and name not in differing)),
+        tuple(sorted(name for name in needed if name in known and name not in differing | unread)),
         tuple(sorted(one for name, one in needed.items() if name not in known)),
         differing,
         library.others,
+        unread,
     )
 
 

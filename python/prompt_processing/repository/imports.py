@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import sqlalchemy.exc
 import yaml
 from lsst.daf.butler import (  # type: ignore[attr-defined]
     Butler,
+    ButlerUserError,
     CollectionType,
     DatasetRef,
     MissingCollectionError,
@@ -23,6 +25,7 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
 from lsst.daf.butler.registry import ConflictingDefinitionError
 
 from prompt_processing.butler.recorded_formatters import know_formatters
+from prompt_processing.butler.recorded_storage_classes import know_storage_classes
 from prompt_processing.domain.errors import RepositoryProblemError
 
 from .chains import add_to_chain
@@ -75,19 +78,24 @@ def import_export(butler: Butler, folder: Path, transfer: str = "copy") -> Impor
     """
     if not (folder / EXPORT_FILE).is_file():
         raise RepositoryProblemError(f"{folder} is not an export: it has no {EXPORT_FILE}.")
-    document = yaml.safe_load((folder / EXPORT_FILE).read_text())
-    _check_universe(butler, document, folder)
-    # Names of formatters that are not installed stay as they are, for the stack that has them.
-    know_formatters(_formatters(document["data"]))
     imported = Imported()
-    document["data"] = _without_present(butler, folder, document["data"], imported)
+    with _well_formed(folder / CONTENTS_FILE):
+        chains = _chains(folder)
+    with _well_formed(folder / EXPORT_FILE):
+        document = yaml.safe_load((folder / EXPORT_FILE).read_text())
+        _check_universe(butler, document, folder)
+        # Names that are not installed stay as they are, for the stack that has them.
+        know_formatters(_formatters(document["data"]))
+        know_storage_classes(_storage_classes(document["data"]))
+        document["data"] = _without_present(butler, folder, document["data"], imported)
     try:
-        butler.import_(
-            directory=str(folder),
-            filename=io.StringIO(yaml.dump(document)),
-            format=".yaml",
-            transfer=transfer,
-        )
+        with _well_formed(folder / EXPORT_FILE):
+            butler.import_(
+                directory=str(folder),
+                filename=io.StringIO(yaml.dump(document)),
+                format=".yaml",
+                transfer=transfer,
+            )
     except ConflictingDefinitionError as error:
         raise RepositoryProblemError(
             f"{folder} contradicts the repository's content; nothing was imported: {error}"
@@ -97,11 +105,32 @@ def import_export(butler: Butler, folder: Path, transfer: str = "copy") -> Impor
             f"{folder} refers to records that are neither in it nor in the repository; nothing was "
             f"imported: {str(error).partition(chr(10))[0]}"
         ) from error
-    for chain, members in _chains(folder).items():
+    for chain, members in chains.items():
         if added := add_to_chain(butler, chain, members):
             imported.chains[chain] = added
     _LOG.info("Read %d datasets from %s.", sum(imported.datasets.values()), folder)
     return imported
+
+
+@contextmanager
+def _well_formed(file: Path) -> Iterator[None]:
+    """Report a file that does not have the form of an export."""
+    try:
+        yield
+    except ConflictingDefinitionError:
+        raise
+    except (
+        yaml.YAMLError,
+        ButlerUserError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise RepositoryProblemError(
+            f"{file} is damaged or not of an export; nothing was imported: {type(error).__name__}: {reason}"
+        ) from error
 
 
 def _check_universe(butler: Butler, document: dict[str, Any], folder: Path) -> None:
@@ -117,6 +146,10 @@ def _check_universe(butler: Butler, document: dict[str, Any], folder: Path) -> N
 def _formatters(data: Iterable[dict[str, Any]]) -> set[str]:
     records = (record for item in data if item["type"] == "dataset" for record in item["records"])
     return {str(record["formatter"]) for record in records if record.get("formatter")}
+
+
+def _storage_classes(data: Iterable[dict[str, Any]]) -> set[str]:
+    return {str(item["storage_class"]) for item in data if item["type"] == "dataset_type"}
 
 
 def _without_present(
@@ -213,4 +246,6 @@ def _chains(folder: Path) -> dict[str, list[str]]:
         _LOG.warning("%s has no %s: its collections were not added to any chain.", folder, CONTENTS_FILE)
         return {}
     chains: dict[str, list[str]] = json.loads(path.read_text())["chains"]
+    if not all(isinstance(members, list) for members in chains.values()):
+        raise TypeError("members of a chain are a list")
     return chains

@@ -15,7 +15,8 @@ from lsst.pipe.base.pipeline_graph import PipelineGraph
 
 from ..field_types import field_type, own_types
 from .files import PipelineError, read_prompt_pipeline
-from .output_names import outputs_of, rename, types_in_the_way
+from .output_names import OtherType, outputs_of, rename, types_in_the_way
+from .unread_inputs import UnreadInput, unread_inputs
 
 _LOG = logging.getLogger("lsst.activator.storage.pipeline_library")
 
@@ -119,6 +120,8 @@ class PipelineLibrary:
     ----------
     others : `dict` [`str`, `OtherType`]
         Outputs that have other names in the repository, because it has another type of their name.
+    unread : `dict` [`str`, `UnreadInput`]
+        Inputs that visits go without, because no task reads the type that the repository has.
     missing : `dict` [`str`, `str`]
         Reason for each pipeline whose file does not exist. A selection may name such files; visits then use
         the next pipeline of their node.
@@ -152,9 +155,11 @@ class PipelineLibrary:
         graphs = [graph for _, graph in read.values()]
         known = dataset_types if registered is None else registered
         self.others = types_in_the_way(graphs, known, universe, names or {})
-        for name, other in self.others.items():
+        self.unread = unread_inputs(graphs, dataset_types, universe, names or {})
+        in_the_way: dict[str, OtherType | UnreadInput] = {**self.others, **self.unread}
+        for name, other in in_the_way.items():
             _LOG.warning("The repository has another %s: %s.", name, other)
-        new_names = {**{name: other.name for name, other in self.others.items()}, **(names or {})}
+        new_names = {**{name: other.name for name, other in in_the_way.items()}, **(names or {})}
         # Outputs are of the types that the tasks define; `.field_types` has those of the repository.
         outputs = {new_names.get(name, name) for name in outputs_of(graphs)}
         inputs = {name: one for name, one in own_types(dataset_types).items() if name not in outputs}

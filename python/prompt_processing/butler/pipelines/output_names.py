@@ -11,10 +11,10 @@ from lsst.pipe.base.pipeline_graph import Edge, PipelineGraph, TaskInitNode, Tas
 
 from ..field_types import field_storage_class
 
-__all__ = ["OtherType", "fits", "outputs_of", "rename", "types_in_the_way"]
+__all__ = ["OWN_NAME", "OtherType", "fits", "outputs_of", "rename", "types_in_the_way", "words_for"]
 
-_OWN = "prompt_{}"
-"""Name of an output whose usual name is taken."""
+OWN_NAME = "prompt_{}"
+"""Name of a dataset type of ours whose usual name is taken."""
 
 _OF_VISITS = frozenset({"ExposureF", "VisitImage", "DifferenceImage"})
 _IMAGES = {
@@ -98,7 +98,7 @@ def types_in_the_way(
                     isCalibration=theirs.isCalibration(),
                 )
                 if not fits(ours, theirs):
-                    found[name] = OtherType(*_described(ours, theirs), _OWN.format(name))
+                    found[name] = OtherType(*words_for(ours, theirs), OWN_NAME.format(name))
     return found
 
 
@@ -148,11 +148,14 @@ def fits(ours: DatasetType, theirs: DatasetType) -> bool:
     if known == ours.storageClass_name:
         return True
     factory = StorageClassFactory()
+    if known not in factory:
+        return False
     candidates = (factory.getStorageClass(one) for one in (storage_class, ours.storageClass_name))
     return any(theirs.storageClass.can_convert(one) for one in candidates)
 
 
-def _described(ours: DatasetType, theirs: DatasetType) -> tuple[str, str]:
+def words_for(ours: DatasetType, theirs: DatasetType) -> tuple[str, str]:
+    """Return the storage classes of two dataset types, with their dimensions if these differ."""
     words = []
     for one in (ours, theirs):
         dimensions = (

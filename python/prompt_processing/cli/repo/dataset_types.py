@@ -73,6 +73,8 @@ def _compare(
         click.echo(f"  differs  {name}: {difference}")
     for name, other in needed.renamed.items():
         click.echo(f"  renamed  {name}: {other}")
+    for name, difference in needed.unread.items():
+        click.echo(f"  unread   {name}: {difference}")
     for missing in needed.missing:
         dimensions = ", ".join(missing.dimensions.required) or "no dimensions"
         click.echo(f"  missing  {missing.name}: {missing.storageClass_name} by {dimensions}")
