@@ -173,6 +173,11 @@ def test_command_lists_what_has_no_counterpart(tmp_path: Path) -> None:
         ("{detectorConfig: [], instruments: HSC, knative: {maxMessages: [1]}}", "knative.maxMessages"),
         ("redis: {resources: {limits: {memory: much}}}", "redis.resources.limits.memory: 'much'"),
         ("- a list", "not a mapping"),
+        ("{detectorConfig: {HSC: [0, 1]}, instruments: HSC}", "a list does not belong there"),
+        ("prompt-keda: {logLevel: [timer=DEBUG]}", "a list does not belong there"),
+        ("prompt-keda: &site {worker: *site}", "values.yaml: values are nested too deeply, or an anchor"),
+        ("prompt-keda: {resources: " + "[" * 5000 + "]" * 5000 + "}", "values.yaml: .*nested too deeply"),
+        ("prompt-keda: {image: {tag: 2025-13-45}}", "values.yaml: .*not what it looks like"),
         ("a: [", "values.yaml"),
     ],
 )

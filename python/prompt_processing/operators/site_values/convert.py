@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from prompt_processing.domain.yaml_text import parse_yaml
+
 from .rules import UNKNOWN, Conversion, ValuesError, changed, merge_values
 from .services import convert_fan_out, convert_redis, convert_writer
 from .worker import convert_worker
@@ -91,6 +93,16 @@ def convert_files(files: Sequence[Path], application: str | None = None) -> Conv
     ValuesError
         If a file is not a mapping in YAML, or a value cannot be converted.
     """
+    try:
+        return _converted(files, application)
+    except RecursionError as error:
+        named = ", ".join(map(str, files))
+        raise ValuesError(
+            f"{named}: values are nested too deeply, or an anchor is part of itself."
+        ) from error
+
+
+def _converted(files: Sequence[Path], application: str | None) -> Converted:
     site: dict[str, Any] = {}
     for file in files:
         site = merge_values(site, _read(file))
@@ -136,8 +148,8 @@ def application_of(site: Mapping[str, Any]) -> str:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = parse_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ValuesError(f"{file}: {error}") from error
     if content is None:
         return {}

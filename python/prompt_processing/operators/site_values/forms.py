@@ -11,6 +11,7 @@ __all__ = [
     "flag",
     "further_ports",
     "number",
+    "one_line",
     "ranges",
     "redis_memory",
     "whole",
@@ -52,6 +53,13 @@ def whole(value: Any) -> int:
     return exact
 
 
+def one_line(value: Any) -> str:
+    """Return the words of a text in one line."""
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return " ".join(value.split())
+
+
 def words(value: Any) -> list[str]:
     """Return the words of a text, or the list itself."""
     return value.split() if isinstance(value, str) else list(value)
@@ -59,7 +67,8 @@ def words(value: Any) -> list[str]:
 
 def without_scraping(annotations: Mapping[str, str]) -> dict[str, str]:
     """Return annotations without those that the charts set themselves."""
-    return {name: str(value) for name, value in annotations.items() if not name.startswith("prometheus.io/")}
+    texts = {str(name): str(value) for name, value in annotations.items()}
+    return {name: value for name, value in texts.items() if not name.startswith("prometheus.io/")}
 
 
 def ranges(numbers: Iterable[int]) -> list[int | str]:

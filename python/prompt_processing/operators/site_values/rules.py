@@ -29,6 +29,15 @@ UNKNOWN = (
 """Remark on a value that no rule knows."""
 
 _OF_NUMBERS = (number, whole)
+_KINDS = {
+    dict: "a mapping",
+    list: "a list",
+    str: "a text",
+    int: "a number",
+    float: "a number",
+    bool: "a switch",
+    bytes: "binary data",
+}
 
 Tree = dict[str, Any]
 
@@ -166,7 +175,13 @@ def changed[T](path: str, value: Any, change: Callable[[Any], T]) -> T:
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         text = repr(value)
         shown = text if len(text) < 80 else f"{text[:77]}..."
-        raise ValuesError(f"{path}: {shown} cannot be converted: {error}") from error
+        # What Python misses in a value of another type says nothing to its reader.
+        why = (
+            error
+            if isinstance(error, ValueError)
+            else f"{_KINDS.get(type(value), 'it')} does not belong there"
+        )
+        raise ValuesError(f"{path}: {shown} cannot be converted: {why}") from error
 
 
 def convert_tree(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> Conversion:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .forms import flag, further_ports, number, whole, without_scraping
+from .forms import flag, further_ports, number, one_line, whole, without_scraping
 from .rules import Conversion, Left, Rule, To, changed, convert_tree, merge_values, value_at
 
 __all__ = ["RULES", "convert_worker"]
@@ -90,7 +90,7 @@ RULES: dict[str, Rule] = {
     "alerts.server": To("alerts.server"),
     "alerts.topic": To("alerts.topic"),
     "registry.centralRepoFile": To("repository.files", flag),
-    "logLevel": To("worker.logLevels", lambda text: " ".join(str(text).split())),
+    "logLevel": To("worker.logLevels", one_line),
     "sasquatch.endpointUrl": To("sasquatch.url"),
     "sasquatch.namespace": To("sasquatch.namespace"),
     "sasquatch.auth_env": To("sasquatch.token", flag),
