@@ -8,6 +8,7 @@ import io
 import json
 import struct
 from typing import Any
+from urllib.parse import quote
 
 import fastavro
 import requests
@@ -19,6 +20,7 @@ __all__ = ["MAGIC_BYTE", "SchemaRegistry", "SchemaRegistryError", "UnknownSchema
 
 MAGIC_BYTE = 0
 _HEADER = struct.Struct(">bI")
+_MOST_REFERENCES = 100
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 
 
@@ -27,7 +29,7 @@ class SchemaRegistryError(RuntimeError):
 
 
 class UnknownSchemaError(ValueError):
-    """The registry has no schema with this id; the message can never be read."""
+    """The registry has no Avro schema with this id; the message can never be read."""
 
 
 def frame(schema_id: int, datum: bytes) -> bytes:
@@ -105,23 +107,59 @@ class SchemaRegistry:
         Raises
         ------
         UnknownSchemaError
-            If the registry answers that the schema does not exist.
+            If the schema does not exist, or is not a valid Avro schema.
         SchemaRegistryError
-            If the registry does not answer, or answers with an error or without a valid schema.
+            If the registry does not answer, or answers with an error or without a schema.
         """
         if schema_id not in self._schemas:
-            response = self._request("GET", f"/schemas/ids/{schema_id}")
-            if response.status_code == 404:
-                raise UnknownSchemaError(f"schema {schema_id} is not registered")
-            if response.status_code in (401, 403):
-                raise SchemaRegistryError(
-                    f"schema registry answered {response.status_code}: check "
-                    "KAFKA_SCHEMA_REGISTRY_USERNAME and KAFKA_SCHEMA_REGISTRY_PASSWORD"
-                )
-            if response.status_code != 200:
-                raise SchemaRegistryError(f"schema registry answered {response.status_code}")
-            self._schemas[schema_id] = _parse(response.content)
+            what = f"schema {schema_id}"
+            answer = self._find(f"/schemas/ids/{schema_id}", what)
+            named: dict[str, Any] = {}
+            self._read_references(answer, named, set(), what)
+            self._schemas[schema_id] = _parse(answer, named, what)
         return self._schemas[schema_id]
+
+    def _find(self, path: str, what: str) -> dict[str, Any]:
+        """Return the registry's description of a schema, which holds its text."""
+        response = self._request("GET", path)
+        if response.status_code == 404:
+            raise UnknownSchemaError(f"{what} is not registered")
+        if response.status_code in (401, 403):
+            raise SchemaRegistryError(
+                f"schema registry answered {response.status_code}: check "
+                "KAFKA_SCHEMA_REGISTRY_USERNAME and KAFKA_SCHEMA_REGISTRY_PASSWORD"
+            )
+        if response.status_code != 200:
+            raise SchemaRegistryError(f"schema registry answered {response.status_code}")
+        try:
+            answer = parse_json(response.content)
+        except ValueError as error:
+            raise SchemaRegistryError(f"schema registry returned no JSON: {error!r:.200}") from error
+        if not isinstance(answer, dict) or not isinstance(answer.get("schema"), str):
+            raise SchemaRegistryError("schema registry returned no schema")
+        return answer
+
+    def _read_references(
+        self, answer: dict[str, Any], named: dict[str, Any], seen: set[str], what: str
+    ) -> None:
+        """Add the named types of other subjects that a schema refers to."""
+        references = answer.get("references") or []
+        try:
+            paths = [
+                f"/subjects/{quote(one['subject'], safe='')}/versions/{int(one['version'])}"
+                for one in references
+            ]
+        except (LookupError, TypeError, ValueError) as error:
+            raise SchemaRegistryError("schema registry returned unusable references") from error
+        for path in paths:
+            if path in seen:
+                continue
+            seen.add(path)
+            if len(seen) > _MOST_REFERENCES:
+                raise UnknownSchemaError(f"{what} refers to more than {_MOST_REFERENCES} others")
+            referred = self._find(path, f"{what}, or what it refers to,")
+            self._read_references(referred, named, seen, what)
+            _parse(referred, named, what)
 
     def register(self, subject: str, schema: dict[str, Any]) -> int:
         """Register a schema under a subject, unless it exists, and return its id."""
@@ -150,9 +188,14 @@ class SchemaRegistry:
             raise ValueError(f"datum does not follow schema {schema_id}: {error!r}") from error
 
 
-def _parse(answer: bytes) -> Any:
+def _parse(answer: dict[str, Any], named: dict[str, Any], what: str) -> Any:
+    """Return a parsed schema, and add its named types."""
+    # Registries of the first versions have Avro only, and do not say so.
+    kind = answer.get("schemaType") or "AVRO"
+    if kind != "AVRO":
+        raise UnknownSchemaError(f"{what} is of the type {kind!r:.40}, not Avro")
     try:
-        return fastavro.parse_schema(parse_json(parse_json(answer)["schema"]))
+        return fastavro.parse_schema(parse_json(answer["schema"]), named_schemas=named)
     except (SchemaParseException, UnknownType, LookupError, TypeError, ValueError, AttributeError) as error:
         # The exception of fastavro depends on the error in the schema.
-        raise SchemaRegistryError(f"schema registry returned no valid schema: {error!r:.200}") from error
+        raise UnknownSchemaError(f"{what} is not a valid Avro schema: {error!r:.200}") from error

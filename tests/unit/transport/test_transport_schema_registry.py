@@ -25,6 +25,8 @@ SCHEMA = {
 
 class Server(ThreadingHTTPServer):
     schemas: dict[int, str]
+    answers: dict[str, dict[str, Any]]
+    """Whole answers by path, which take precedence over the schemas."""
     requests: list[str]
     failing: int | None = None
     """Status that every request is answered with; `None` for correct answers."""
@@ -42,6 +44,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.requests.append(self.path)
+        if self.path in self.server.answers:
+            self.answer(200, self.server.answers[self.path])
+            return
         schema = self.server.schemas.get(int(self.path.rsplit("/", 1)[1]))
         if schema is None:
             self.answer(404, {"error_code": 40403})
@@ -62,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server(("127.0.0.1", 0), Handler) as server:
-        server.schemas, server.requests = {}, []
+        server.schemas, server.answers, server.requests = {}, {}, []
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
@@ -124,3 +129,47 @@ def test_failing_registry_is_asked_again_and_its_status_is_reported(
         registry.register("s", SCHEMA)
     server.failing = None
     assert registry.decode(encoded(schema_id))["groupId"] == "g"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"schemaType": "JSON", "schema": "{}"}, "is of the type 'JSON', not Avro"),
+        ({"schemaType": "PROTOBUF", "schema": 'syntax = "proto3";'}, "is of the type 'PROTOBUF'"),
+        ({"schema": "{}"}, "not a valid Avro schema"),
+        ({"schema": '{"type": "other.thing"}'}, "not a valid Avro schema: .*other.thing"),
+        ({"schema": "[["}, "not a valid Avro schema"),
+    ],
+)
+def test_schema_that_can_never_be_used_is_not_waited_for(
+    registry: SchemaRegistry, server: Server, answer: dict[str, Any], reason: str
+) -> None:
+    server.answers["/schemas/ids/5"] = answer
+    with pytest.raises(UnknownSchemaError, match=f"schema 5 .*{reason}"):
+        registry.decode(encoded(5))
+
+
+@pytest.mark.parametrize("answer", [{}, {"schema": None}, {"schema": "{}", "references": [1]}])
+def test_answer_without_a_schema_may_be_better_later(
+    registry: SchemaRegistry, server: Server, answer: dict[str, Any]
+) -> None:
+    server.answers["/schemas/ids/5"] = answer
+    with pytest.raises(SchemaRegistryError, match="schema registry returned"):
+        registry.decode(encoded(5))
+
+
+def test_types_of_other_subjects_are_read(registry: SchemaRegistry, server: Server) -> None:
+    group = {"type": "record", "name": "sal.group", "fields": [{"name": "id", "type": "sal.text"}]}
+    whole = {"type": "record", "name": "sal.visit", "fields": [{"name": "group", "type": "sal.group"}]}
+    text = {"type": "enum", "name": "sal.text", "symbols": ["a", "b"]}
+
+    def answer(schema: dict[str, Any], *subjects: str) -> dict[str, Any]:
+        references = [{"name": "any", "subject": subject, "version": 2} for subject in subjects]
+        return {"schema": json.dumps(schema), "schemaType": "AVRO", "references": references}
+
+    server.answers["/schemas/ids/5"] = answer(whole, "sal/group", "text")
+    server.answers["/subjects/sal%2Fgroup/versions/2"] = answer(group, "text")
+    server.answers["/subjects/text/versions/2"] = answer(text, "sal/group")
+    for _ in range(2):
+        assert registry.decode(frame(5, b"\x02")) == {"group": {"id": "b"}}
+    assert len(server.requests) == 3
