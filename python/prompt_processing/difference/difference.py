@@ -22,7 +22,7 @@ from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
 from prompt_processing.imaging.measurement.dia_filters import FilterOptions, filter_dia_sources
 from prompt_processing.imaging.measurement.reliability import ReliabilityModel
 
-from ..images import Exposure, Psf
+from ..images import Exposure
 from .binning import binned_image, binned_settings, can_bin, unbin_catalogue, unbinned_summary
 from .catalogue import candidates_table, write_catalogue
 from .common_stars import pixel_wcs
@@ -35,7 +35,8 @@ from .errors import (
 )
 from .find_psf import PsfSettings, no_psf_message
 from .lines import reject_lines
-from .prepare import PreparedImage, finish, prepare, psf_error, restore
+from .pair_psf import OtherSeeingError, lend_psf, require_common_psf
+from .prepare import PreparedImage, prepare, psf_error, restore
 from .reading.read import OpenedImage, ReadOptions, open_image
 from .register import Registration, register
 from .summary import summarize
@@ -198,15 +199,20 @@ def difference_images(
     tell = progress or (lambda text: None)
     start = time.perf_counter()
     tell("reading the images")
-    opened = (
-        science if isinstance(science, OpenedImage) else open_image(science, science_options),
-        template if isinstance(template, OpenedImage) else open_image(template, template_options),
-    )
-    if options.ignore_wcs:
-        for image in opened:
-            image.exposure.wcs = None
+    reading = (science, science_options), (template, template_options)
+    opened = _open_both(reading, options)
+    # Images that were open already have been modified by now, and cannot be read again.
+    again = not isinstance(science, OpenedImage) and not isinstance(template, OpenedImage)
     try:
-        result = _subtract_opened(opened, options, tell)
+        try:
+            result = _subtract_opened(opened, options, tell, again)
+        except OtherSeeingError as found:
+            if found.science is not None:
+                options = replace(options, science_psf=PsfSettings(found.science, named=False))
+            if found.template is not None:
+                options = replace(options, template_psf=PsfSettings(found.template, named=False))
+            opened = _open_both(reading, options)
+            result = _subtract_opened(opened, options, tell)
     except StarsTooWideError as error:
         factor = math.ceil(error.fwhm / BINNED_FWHM)
         psfs = options.science_psf, options.template_psf
@@ -234,6 +240,17 @@ def difference_images(
     return result
 
 
+def _open_both(
+    images: tuple[tuple[str | Path | OpenedImage, ReadOptions | None], ...], options: DifferenceOptions
+) -> tuple[OpenedImage, OpenedImage]:
+    first, second = (
+        image if isinstance(image, OpenedImage) else open_image(image, settings) for image, settings in images
+    )
+    if options.ignore_wcs:
+        first.exposure.wcs = second.exposure.wcs = None
+    return first, second
+
+
 def _require_credible(result: DifferenceResult, images: tuple[OpenedImage, OpenedImage]) -> None:
     """Raise an error if stars are left in the difference, and one of the PSFs is that of a single star."""
     for name, image in zip(("science", "template"), images, strict=True):
@@ -245,12 +262,17 @@ def _require_credible(result: DifferenceResult, images: tuple[OpenedImage, Opene
 
 
 def _subtract_opened(
-    opened: tuple[OpenedImage, OpenedImage], options: DifferenceOptions, tell: Progress
+    opened: tuple[OpenedImage, OpenedImage],
+    options: DifferenceOptions,
+    tell: Progress,
+    compare: bool = False,
 ) -> DifferenceResult:
     """Subtract one read image from the other; both are modified.
 
     Raises
     ------
+    OtherSeeingError
+        Raised, with ``compare``, if the PSF of an image is that of sources that the other does not have.
     StarsTooWideError
         Raised if the stars of either image are too wide; both have their sky again.
     """
@@ -265,7 +287,7 @@ def _subtract_opened(
         if image.background is not None:
             restore(opened[0], image.background)
         raise
-    starless = _lend_psf(image, reference, options.cosmic_rays)
+    starless = lend_psf(image, reference, options.cosmic_rays)
     tell("aligning the template")
     try:
         registration = register(image, reference, options.align, options.cosmic_rays)
@@ -273,6 +295,8 @@ def _subtract_opened(
         if starless is None:
             raise
         raise NoStarsError(no_psf_message(starless.name, starless.sources)) from error
+    if compare and starless is None:
+        require_common_psf((image, options.science_psf), (reference, options.template_psf), registration)
     tell("matching the PSFs and subtracting")
     if image.exposure.wcs is None:
         image.exposure.wcs = pixel_wcs(image.exposure.shape)
@@ -353,35 +377,3 @@ def _subtract(
     return subtract(
         image.exposure, registration.template, registration.stars, replace(options, minimum_snr=math.inf)
     )
-
-
-def _lend_psf(science: PreparedImage, template: PreparedImage, cosmic_rays: bool) -> PreparedImage | None:
-    """Use the other image's PSF for an image that shows no star, in place, and return that image.
-
-    Raises
-    ------
-    NoStarsError
-        Raised if neither image shows a star.
-    """
-    for image, other in ((science, template), (template, science)):
-        if image.exposure.psf is not None:
-            continue
-        psf = other.exposure.psf
-        if psf is None:
-            raise NoStarsError(no_psf_message(image.name, image.sources))
-        _LOG.warning(
-            "%s: no star shows the PSF (%s); that of %s is used.", image.name, image.sources, other.name
-        )
-        height, width = image.exposure.shape
-        # The mean PSF: how the corners of the two images correspond is not known yet.
-        middle = psf.image_at(psf.x_centre, psf.y_centre)
-        image.exposure.psf = Psf(
-            middle[np.newaxis].astype(np.float32),
-            0,
-            (width - 1) / 2,
-            (height - 1) / 2,
-            max(width, height) / 2,
-        )
-        finish(image, cosmic_rays)
-        return image
-    return None

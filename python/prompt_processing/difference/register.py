@@ -74,6 +74,9 @@ class Registration:
         Fraction of the science image that the template covers.
     stars : `~astropy.table.Table`
         Sources of the science image that the template also shows; all sources if that is unknown.
+    pairs : `tuple` of `~astropy.table.Table` or `None`
+        Rows of the science image's and of the template's ``stars`` that belong together, whether their flux
+        is steady or not; `None` if that is unknown.
     """
 
     template: Exposure
@@ -85,6 +88,7 @@ class Registration:
     coverage: float
     stars: Table
     surface: FluxSurface | None = None
+    pairs: tuple[Table, Table] | None = None
 
 
 def register(
@@ -111,7 +115,7 @@ def register(
     science_wcs, template_wcs, fit = _align(science, template, align)
     same_grid = share_a_grid(science.exposure.shape, template.exposure.shape, science_wcs, template_wcs)
     offset, rms, common, ratio, stars = 0.0, float("nan"), 0, 1.0, science.stars
-    surface = None
+    surface, pairs = None, None
     if fit is None and align:
         # Without a solution where both images have stars enough for one, chance must be excluded.
         chance = min(_stars(science), _stars(template)) >= 2 * MIN_STARS
@@ -130,7 +134,8 @@ def register(
                 "which they may be misaligned. If they are aligned, --no-align trusts them."
             )
     if fit is not None:
-        stars = science.stars[np.asarray(science.stars["snr"]) > MIN_SNR][fit.source]
+        stars, others = (i.stars[np.asarray(i.stars["snr"]) > MIN_SNR] for i in (science, template))
+        pairs = stars, _ = stars[fit.source], others[fit.reference]
         pixel, other = (_pixel_arcsec(wcs) for wcs in (science_wcs, template_wcs))
         offset, rms = fit.offset_arcsec / pixel, fit.rms_mas / 1000 / pixel
         common = int(fit.used.sum())
@@ -150,7 +155,7 @@ def register(
         )
         if surface is not None:
             surface.scale(placed)
-        return Registration(placed, offset, rms, common, ratio, False, 1.0, stars, surface)
+        return Registration(placed, offset, rms, common, ratio, False, 1.0, stars, surface, pairs)
     patch = template.exposure
     patch.wcs, patch.photo_calib = template_wcs, PhotoCalib(ratio)
     size = 2 * int(np.clip(np.ceil(4 * max(science.fwhm, template.fwhm)), 17, 30)) + 1
@@ -169,7 +174,7 @@ def register(
     if surface is not None:
         surface.scale(warped)
     coverage = float(warped.metadata["COVERAGE"])
-    return Registration(warped, offset, rms, common, ratio, True, coverage, stars, surface)
+    return Registration(warped, offset, rms, common, ratio, True, coverage, stars, surface, pairs)
 
 
 def _align(

@@ -16,7 +16,7 @@ from prompt_processing.imaging.calibration.pixel_noise import (
 )
 from prompt_processing.imaging.calibration.psf.parametric import fit_parametric_psf, moffat_psf, round_psf
 from prompt_processing.imaging.calibration.psf.stars import find_stars
-from prompt_processing.imaging.calibration.source_profiles import fwhm_of, measure_profiles
+from prompt_processing.imaging.calibration.source_profiles import PROFILE, fwhm_of, measure_profiles
 
 NOISE = 5.0
 
@@ -55,6 +55,18 @@ def test_few_stars_among_many_galaxies_set_the_width():
     assert found.fwhm == pytest.approx(2.3548 * 2.9**0.5, rel=0.05)
     assert set(np.flatnonzero(found.stars)) <= set(range(0, 81, 9))
     assert found.stars.sum() >= 7
+
+
+def test_foot_of_the_stars_widths_in_a_crowded_field_is_not_taken_for_them():
+    """Neighbours make a few stars look narrow, by less than would set them apart."""
+    rng = np.random.default_rng(4)
+    widths = np.concatenate([5 * np.exp(rng.normal(0, 0.05, 130)), rng.uniform(3.8, 4.5, 12)])
+    profiles = np.zeros(len(widths), PROFILE)
+    profiles["xx"] = profiles["yy"] = (widths / 2.3548) ** 2
+    profiles["good"] = True
+    found = find_stars(profiles, np.full(len(widths), 100.0))
+    assert found.fwhm == pytest.approx(5, rel=0.02)
+    assert found.stars[:130].mean() > 0.8
 
 
 def test_hot_pixels_and_tracks_are_no_stars_however_many():

@@ -27,7 +27,10 @@ SHARE = 0.3
 """A window with this share of the fullest one's sources is a separate peak ..."""
 
 ENOUGH = 8
-"""... and so is a window with this many."""
+"""... and so is a window with this many, ..."""
+
+STEEP = 3
+"""... unless one that begins within its width has so many times more: then it is the foot of that peak."""
 
 BRIGHTEST = 150
 """Number of sources from which the stars' width is measured."""
@@ -132,6 +135,9 @@ def _smallest_peak(
     least = max(min(3, len(widths)), min(SHARE * counts.max(), ENOUGH))
     enough = np.flatnonzero(counts >= least)
     first = int(enough[0]) if len(enough) else int(np.argmax(counts))
+    near = counts[first : last[first]]
+    if near.max() > STEEP * near[0]:
+        first += int(np.argmax(near))
     middle = float(np.median(widths[first : last[first]]))
     for _ in range(20):
         near = np.abs(widths - middle) < 0.8 * WINDOW
