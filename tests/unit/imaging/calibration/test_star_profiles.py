@@ -60,7 +60,7 @@ def test_few_stars_among_many_galaxies_set_the_width():
 def test_foot_of_the_stars_widths_in_a_crowded_field_is_not_taken_for_them():
     """Neighbours make a few stars look narrow, by less than would set them apart."""
     rng = np.random.default_rng(4)
-    widths = np.concatenate([5 * np.exp(rng.normal(0, 0.05, 130)), rng.uniform(3.8, 4.5, 12)])
+    widths = np.concatenate([5 * np.exp(rng.normal(0, 0.03, 130)), rng.uniform(3.8, 4.3, 12)])
     profiles = np.zeros(len(widths), PROFILE)
     profiles["xx"] = profiles["yy"] = (widths / 2.3548) ** 2
     profiles["good"] = True
