@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import sqlalchemy.exc
 from lsst.daf.butler import (
@@ -48,6 +48,8 @@ _FAULTS_OF_A_MESSAGE: tuple[type[Exception], ...] = (
     LookupError,
     TypeError,
     ValueError,
+    # Numbers that no column holds.
+    ArithmeticError,
 )
 
 
@@ -139,7 +141,8 @@ class CentralButler:
         by_element: dict[str, dict[object, DimensionRecord]] = {}
         for one in outputs:
             for simple in one.dimension_records:
-                record = DimensionRecord.from_simple(simple, universe=universe)
+                with _faults_of_its_form():
+                    record = DimensionRecord.from_simple(simple, universe=universe)
                 # Each detector's message has the records of the whole visit.
                 by_element.setdefault(record.definition.name, {}).setdefault(record.dataId, record)
         for element in universe.elements:
@@ -157,7 +160,8 @@ class CentralButler:
             for simple in one.dataset_types:
                 if simple.storageClass is not None:
                     know_storage_class(simple.storageClass)
-                dataset_type = DatasetType.from_simple(simple, universe=self._butler.dimensions)
+                with _faults_of_its_form():
+                    dataset_type = DatasetType.from_simple(simple, universe=self._butler.dimensions)
                 known = self._known_type(dataset_type.name)
                 if known is None:
                     self._butler.registry.registerDatasetType(dataset_type)
@@ -190,9 +194,10 @@ class CentralButler:
             path = ResourcePath(simple.path, forceAbsolute=False, forceDirectory=False)
             if path.isabs() or ".." in simple.path.split("/"):
                 raise ValueError(f"{simple.path} is not a path below the root of the datastore.")
-            dataset = FileDataset.from_simple(
-                simple, dataset_type_loader=load, universe=self._butler.dimensions
-            )
+            with _faults_of_its_form():
+                dataset = FileDataset.from_simple(
+                    simple, dataset_type_loader=load, universe=self._butler.dimensions
+                )
             if simple.formatter is not None:
                 dataset.formatter = formatter_named(simple.formatter)
             datasets.append(dataset)
@@ -222,6 +227,15 @@ class CentralButler:
                 self._butler, self._butler, Collections(instrument), self._retry_delay
             )
         self._repositories[instrument].add_run(run, match["chain"])
+
+
+@contextmanager
+def _faults_of_its_form() -> Iterator[None]:
+    """Report what is wrong with the form of a message, such as of a region, as a wrong value."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -149,7 +149,10 @@ class WriterService:
             problems = error.errors(include_input=False, include_url=False, include_context=False)
             shown = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in problems[:5])
             self._leave_behind(where, f"not a message of outputs: {shown}")
-            return None
+        # The Butler's types decode some values themselves, and raise whatever occurs.
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            self._leave_behind(where, f"not a message of outputs: {type(error).__name__}: {error!s:.200}")
+        return None
 
     def _enter(self, received: Sequence[_Received], stop: threading.Event) -> list[_Received]:
         """Enter all messages except the rejected ones; return those that were entered."""

@@ -6,10 +6,11 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from lsst.daf.butler import Butler, DatasetRef, DatasetType, FileDataset
+from lsst.daf.butler import Butler, DatasetRef, DatasetType, FileDataset, SerializedDimensionRecord
 
 from prompt_processing.butler.messages import VisitOutputs
 from prompt_processing.butler_writer.central import CentralButler, RejectedOutputsError
@@ -158,3 +159,27 @@ def test_record_has_the_type_of_the_file_where_the_repository_has_another(
     with sqlite3.connect(repository / "gen3.sqlite3") as database:
         rows = dict(database.execute("SELECT path, storage_class FROM file_datastore_records").fetchall())
     assert rows[message.datasets[0].path] == "ArrowAstropy"
+
+
+@pytest.mark.parametrize(
+    ("element", "values"),
+    [
+        ("day_obs", {"id": 2**63}),
+        ("day_obs", {"id": 20260101, "timespan": (0, 2**63)}),
+        ("visit", {"id": 1, "name": "1", "region": "00"}),
+        ("visit", {"id": 1, "name": "1", "region": "no number"}),
+        ("detector", {"id": "three", "full_name": "R22_S11"}),
+        ("detector", {"id": 3, "full_name": {"a": 1}}),
+        ("nothing", {"id": 1}),
+    ],
+)
+def test_record_with_a_value_that_no_column_takes_is_refused(
+    butler: Butler, element: str, values: dict[str, Any]
+) -> None:
+    message = outputs(butler, f"{RUN}/records")
+    record = SerializedDimensionRecord.model_construct(
+        definition=element, record={"instrument": "LSSTCam", **values}
+    )
+    damaged = message.model_copy(update={"dimension_records": [*message.dimension_records, record]})
+    with pytest.raises(RejectedOutputsError):
+        CentralButler(butler, 0.0).enter([damaged])

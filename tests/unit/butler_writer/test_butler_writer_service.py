@@ -151,7 +151,21 @@ def test_conflicting_message_is_left_behind_and_all_others_go_in(
     assert [text for text in told if "outputs[0]@7 " in text]
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"type": "other"}', b"\xff\xfe", b"null"])
+NO_TIMESPANS: list[object] = [{"a": 1}, [], [1], {"begin": {}}]
+
+
+def with_timespan(timespan: object) -> bytes:
+    record = {"definition": "day_obs", "record": {"instrument": "LSSTCam", "id": 1, "timespan": timespan}}
+    return json.dumps({"dimension_records": [record], "datasets": []}).encode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(b"", b"{", b"[]", b'{"type": "other"}', b"\xff\xfe", b"null"),
+        *map(with_timespan, NO_TIMESPANS),
+    ],
+)
 def test_malformed_message_is_told_and_passed_over(tmp_path: Path, value: bytes) -> None:
     topics, metrics = run(FakeCentral(), [outputs(1), value, outputs(2)], tmp_path)
     assert topics.commits[0][0] == [0, 1, 2]
