@@ -125,6 +125,11 @@ def test_regions_that_are_no_boxes_are_refused(tmp_path: Path) -> None:
         read_defects(write_table(tmp_path / "circle.fits", circle))
     with pytest.raises(StackFileError, match="it has flux"):
         read_defects(write_table(tmp_path / "other.fits", Table({"flux": [1.0]})))
+    # Such as the archive of an image, which has no defects because it is not of defects.
+    with pytest.raises(StackFileError, match="it has row0"):
+        read_defects(write_table(tmp_path / "empty.fits", Table({"row0": np.zeros(0, int)})))
+    nothing = {name: np.zeros(0, int) for name in ("x0", "y0", "width", "height")}
+    assert len(read_defects(write_table(tmp_path / "none.fits", Table(nothing))).boxes) == 0
 
 
 def test_linearizer_is_read_by_amplifier(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def read_defects(path: str | Path) -> Defects:
     if {"SHAPE", "X", "Y", "R"} <= set(table.colnames):
         rows = [_box(row, str(path)) for row in table]
         return Defects(np.array(rows, np.int32).reshape(-1, 4))
-    if len(table) == 0:
+    if not table.colnames:
         return Defects(np.zeros((0, 4), np.int32))
     raise StackFileError(
         f"{path} is not a table of defects: it has {', '.join(table.colnames)} instead of x0, y0, width, "
