@@ -94,6 +94,9 @@ def test_report_has_every_visit_detector_of_the_night(database: str) -> None:
         "alerts sent": 40,
         "DiaSources in the APDB": 0,
         "solar-system objects": 0,
+        "median seeing (arcsec)": "0.89",
+        "median seconds from image to last alert": "11.0",
+        "... within 60 s": "100 %",
     }
     assert tables.failures(report).iloc[0].tolist()[:3] == ["failed", "<b>No template</b>", 2]
     latency = tables.latency_percentiles(report).set_index("stage")

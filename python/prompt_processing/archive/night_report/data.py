@@ -19,7 +19,7 @@ from ..apdb_rows import ApdbRows
 from ..nights import NightInterval
 from .sources import brightest, classify
 
-__all__ = ["METRICS", "STAGES", "NightReport", "read_night"]
+__all__ = ["GOAL_S", "METRICS", "STAGES", "NightReport", "read_night"]
 
 METRICS = {
     "seeing": ("calibrateImage.seeing_fwhm_arcsec", "seeing (arcsec)"),
@@ -31,6 +31,8 @@ METRICS = {
 """Metrics of an image: column, metric of the outcome, and label."""
 STAGES = ("queue", "preload", "wait", "ingest", "pipeline", "alerts", "export", "arrival_to_alert")
 """Stages of a visit-detector, in order of time, and the time from the image's arrival to its last alert."""
+GOAL_S = 60.0
+"""Seconds from an image's arrival within which its alerts are to be sent."""
 
 _PAGE = 500
 _COLUMNS = [

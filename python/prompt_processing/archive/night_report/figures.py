@@ -11,7 +11,7 @@ import pandas as pd
 
 from prompt_processing.alerts.reading import CUTOUTS
 
-from .data import METRICS, STAGES, NightReport
+from .data import GOAL_S, METRICS, STAGES, NightReport
 from .sources import CLASSES
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ __all__ = ["classes_figure", "coverage_figure", "cutouts_figure", "latency_figur
 # Distinguishable with any kind of colour vision; markers and hatches repeat what colours say.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _MARKERS = ("o", "s", "^", "v", "D", "P")
-_GOAL_S = 60.0
 _COLUMNS = 4
+_HOUR = 1 / 24
+"""On an axis of days."""
 
 
 def weather_figure(report: NightReport) -> Figure:
@@ -51,7 +52,10 @@ def weather_figure(report: NightReport) -> Figure:
         if len(values):
             # Hours cannot be written on an axis without ticks.
             _in_hours(panel)
-            panel.legend(title="filter")
+    if drawn := [panel for panel in axes.flat if panel.get_legend_handles_labels()[0]]:
+        # Within a panel, it would hide visits.
+        handles = drawn[0].get_legend_handles_labels()
+        figure.legend(*handles, title="filter", loc="outside right upper")
     return figure
 
 
@@ -67,8 +71,8 @@ def latency_figure(report: NightReport) -> Figure:
     _or_nothing(stages, sum(len(one) for one in times))
     alert = report.detectors["arrival_to_alert"].dropna()
     if len(alert):
-        total.hist(alert, bins=30, color=_COLOURS[0])
-        total.axvline(_GOAL_S, color="0.3", ls="--", label=f"{_GOAL_S:.0f} s")
+        total.hist(alert, bins=np.linspace(0, max(float(alert.max()), GOAL_S), 41), color=_COLOURS[0])
+        total.axvline(GOAL_S, color="0.3", ls="--", label=f"{GOAL_S:.0f} s")
         total.legend()
     total.set(xlabel="seconds from the image's arrival to its last alert", ylabel="visit-detectors")
     _in_numbers(total)
@@ -109,31 +113,34 @@ def coverage_figure(report: NightReport) -> Figure:
             label=str(band),
         )
     panel.set(ylabel=METRICS["coverage"][1], ylim=(-0.05, 1.05))
-    if len(values):
-        panel.legend(title="filter")
     _or_nothing(panel, len(values))
     if len(values):
+        figure.legend(title="filter", loc="outside right upper")
         _in_hours(panel)
     return figure
 
 
 def cutouts_figure(report: NightReport) -> Figure:
-    """Draw science, template and difference of the brightest transients that have cutouts."""
+    """Draw science, template and difference of the brightest transients that have cutouts.
+
+    Their numbers are those of the rows of `~.tables.transients_table`.
+    """
     top = report.brightest if len(report.brightest) else pd.DataFrame(columns=["diaSourceId", "diaObjectId"])
     shown = top[top["diaSourceId"].isin(list(report.cutouts))]
     rows = max(-(-len(shown) // _COLUMNS), 1)
     figure, axes = _figure(rows, 3 * _COLUMNS, (11, 1.1 * rows + 0.2))
     for panel in axes.flat:
         panel.axis("off")
-    identities = zip(shown["diaSourceId"].tolist(), shown["diaObjectId"].tolist(), strict=True)
-    for number, (source, found) in enumerate(identities):
+    ranks = (np.flatnonzero(top["diaSourceId"].isin(list(report.cutouts))) + 1).tolist()
+    for number, (rank, source) in enumerate(zip(ranks, shown["diaSourceId"].tolist(), strict=True)):
         files = report.cutouts[int(source)]
         row, column = divmod(number, _COLUMNS)
         for place, name in enumerate(CUTOUTS):
             panel = axes[row, 3 * column + place]
             _draw_cutout(panel, files, name)
             if place == 0:
-                panel.set_title(f"{found}", fontsize=7, loc="left", pad=2)
+                # The row of the table.
+                panel.set_title(f"{rank}", fontsize=9, loc="left", pad=2)
     return figure
 
 
@@ -155,11 +162,12 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure,
 
 
 def _in_hours(panel: Axes) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.dates import AutoDateLocator, DateFormatter
 
-    locator = AutoDateLocator(minticks=3, maxticks=7)
-    panel.xaxis.set_major_locator(locator)
-    panel.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz="UTC", show_offset=False))
+    panel.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=7))
+    first, last = panel.get_xlim()
+    # Few visits span minutes; a tick that is labelled with its seconds alone says little.
+    panel.xaxis.set_major_formatter(DateFormatter("%H:%M" if last - first > _HOUR else "%H:%M:%S", tz="UTC"))
     panel.set_xlabel("UTC")
 
 
