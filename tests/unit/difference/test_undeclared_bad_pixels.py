@@ -109,3 +109,18 @@ def test_round_top_of_a_star_without_wings_is_left_alone():
     image[100:103, 100:103] = 65535
     image[200:210, 50:57] = 65535
     assert not found(image).any()
+
+
+def test_sky_without_noise_is_no_blank_area_and_blank_areas_in_it_are_found():
+    rows, columns = np.indices((200, 240))
+    image = np.full(rows.shape, 800.0)
+    rng = np.random.default_rng(3)
+    for x, y, height in zip(
+        rng.uniform(0, 240, 25), rng.uniform(0, 200, 25), rng.uniform(200, 9000, 25), strict=True
+    ):
+        distance = np.hypot(columns - x, rows - y)
+        image += np.where(distance < 20, height * (1 + (distance / 3) ** 2) ** -3.5, 0)
+    assert not found(image).any()
+    image[:, :30] = 0
+    assert np.array_equal(np.flatnonzero(found(image).all(axis=0)), np.arange(30))
+    assert not found(image)[:, 30:].any()

@@ -27,6 +27,13 @@ ALONE_SIGMA = 150.0
 ALONE_SHARE = 0.02
 """Least share of a pixel's height in any neighbour: no telescope's PSF is sharper."""
 
+SMALL_NOISE = 1e-4
+"""Noise over the height of stars that stands for that of a sky without noise."""
+
+FLOOR, BELOW, SMOOTH = 0.05, 0.001, 0.7
+"""Least share of pixels at the level of such a sky, largest share below it, and largest ratio of second to
+first differences of the others: 1.7 for white noise, 0.6 for noise smoothed over four pixels."""
+
 SMALLEST_TOP, LARGEST_TOP = 3, 15
 """Widths, pixels, of a saturated top that is recognised as a star without its wings."""
 
@@ -46,12 +53,15 @@ class SkyStatistics:
         Interval between neighbouring values of a quantised image; 0 if the image is not quantised.
     repeat : `float`
         Probability that two pixels of the sky have the same value.
+    noiseless : `bool`
+        Whether the sky has no noise: most of its pixels have its level.
     """
 
     level: float
     scatter: float
     step: float
     repeat: float
+    noiseless: bool = False
 
 
 def sky_statistics(image: NDArray[np.float32], most: int = 400_000) -> SkyStatistics:
@@ -69,6 +79,10 @@ def sky_statistics(image: NDArray[np.float32], most: int = 400_000) -> SkyStatis
     values = sample[np.isfinite(sample)]
     # A fill value covers much of some images; it carries no information on the sky.
     kinds, counts = np.unique(values, return_counts=True)
+    floor = _noiseless_sky(sample, values, kinds, counts)
+    if floor is not None:
+        bright = float(np.percentile(values[values > floor], 90)) - floor
+        return SkyStatistics(floor, SMALL_NOISE * bright, 0.0, 0.0, noiseless=True)
     quantised = len(kinds) < 0.5 * len(values)
     common = kinds[counts > 0.2 * len(values)]
     kept = values[~np.isin(values, common)] if len(common) else values
@@ -89,6 +103,30 @@ def sky_statistics(image: NDArray[np.float32], most: int = 400_000) -> SkyStatis
     if quantised and len(near) < 6:
         repeat = max(repeat, float(counts.max()) / max(len(values), 1))
     return SkyStatistics(float(level), scatter, step, repeat)
+
+
+def _noiseless_sky(
+    sample: NDArray[np.float64],
+    values: NDArray[np.float64],
+    kinds: NDArray[np.float64],
+    counts: NDArray[np.intp],
+) -> float | None:
+    """Return the level of a sky without noise: common, below all else, and left without a jump."""
+    common = int(counts.max()) if len(values) else 0
+    # The light of stars is different in each pixel; quantised noise is not.
+    if common < max(FLOOR * len(values), 2) or len(kinds) < 0.1 * (len(values) - common):
+        return None
+    level = float(kinds[np.argmax(counts)])
+    # Blank areas may be lower.
+    if counts[(kinds < level) & (counts < FLOOR * len(values))].sum() > BELOW * len(values):
+        return None
+    first = np.diff(sample, axis=1)
+    second = np.abs(np.diff(first, axis=1))
+    first = np.abs(first[:, 1:])
+    seen = (first > 0) & (second > 0)
+    if not seen.any() or np.median(second[seen]) > SMOOTH * np.median(first[seen]):
+        return None
+    return level
 
 
 def _is_grid(values: NDArray[np.float64], sample: int) -> bool:
@@ -144,6 +182,8 @@ def _constant_areas(
             runs |= _runs(image, axis, length) & ~far
     if sky.repeat == 0:
         _leave_clipped(image, runs)
+        if sky.noiseless:
+            runs &= image != np.float32(sky.level)
     bad |= runs
 
 
