@@ -186,6 +186,10 @@ def main() -> int:
     )
     used = ", ".join(f"{name} {sum(one) / len(one):.2f} s" for name, one in navigator.processor.items())
     console.print(f"mean time of the server's processor: {used}")
+    for name, costs in navigator.browser.items():
+        means = {what: sum(one[what] for one in costs) / len(costs) for what in costs[0]}
+        words = ", ".join(f"{what} {mean:.3f} s" for what, mean in means.items())
+        console.print(f"mean cost of the {name} in the browser: {words}")
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     console.print(f"{os.cpu_count()} cores, load in the last 1, 5 and 15 minutes: {load}")
     growth = navigator.memory_after / navigator.memory_before

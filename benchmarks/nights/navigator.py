@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 from lsst.daf.butler import Butler, DataCoordinate, DatasetRef, DatasetType, FileDataset
 from matplotlib.figure import Figure
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.images import Exposure, PhotoCalib, Psf, VisitInfo
@@ -27,6 +27,8 @@ from prompt_processing.images.layout.sections import ImageSections
 from prompt_processing.navigator.detector.pixels import ArrayCache, Region, TiledImage
 from prompt_processing.services.service import free_port
 from prompt_processing.services.software import Software
+
+from .database import N_DETECTORS
 
 __all__ = ["Measured", "make_plots", "measure_navigator", "time_tiles"]
 
@@ -45,10 +47,23 @@ _EXPIRED_S = 80.0
 
 @dataclass
 class Measured:
-    """Seconds by name, seconds of the server's processor by page, and the memory of the server, bytes."""
+    """Times of pages, and the memory of the server.
+
+    Attributes
+    ----------
+    seconds
+        By name.
+    processor
+        Seconds of the server's processor, by page.
+    browser
+        What Chromium counted of each opening of a page, seconds by name, by page.
+    memory_before, memory_after
+        Bytes.
+    """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     processor: dict[str, list[float]] = field(default_factory=dict)
+    browser: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     memory_before: int = 0
     memory_after: int = 0
 
@@ -153,15 +168,21 @@ def measure_navigator(nights: Path, night: int, visit: int, repo: Path, n_repeat
         page = _opened(browser, f"{url}/nights?night={night}")
         _note(measured, "cold first paint", page.evaluate(_PAINT) / 1000)
         _note(measured, "cold page", time.perf_counter() - begin)
+        debugger = page.context.new_cdp_session(page)
+        debugger.send("Performance.enable")
+        day = f"{night // 10_000}-{night // 100 % 100:02d}-{night % 100:02d}"
         for number in range(n_repeats + 1):
-            for name, address in (
-                ("night page", f"nights?night={night}"),
-                ("visit page", f"visit?visit={visit + number % _N_VISITS}"),
+            shown = visit + number % _N_VISITS
+            for name, address, parts in (
+                ("night page", f"nights?night={night}", (day, "#region-visits tbody tr", _N_VISITS)),
+                ("visit page", f"visit?visit={shown}", (str(shown), ".plane path", N_DETECTORS)),
             ):
+                before = _costs(debugger)
                 begin, used = time.perf_counter(), _processor(process)
-                seen = _go(page, f"{url}/{address}")
+                seen = _go(page, f"{url}/{address}", parts)
                 if number:
                     measured.processor.setdefault(name, []).append(_processor(process) - used)
+                    measured.browser.setdefault(name, []).append(_since(before, _costs(debugger)))
                     _note(measured, name, seen)
                     _note(measured, f"{name}, complete", time.perf_counter() - begin)
         _go(page, f"{url}/collections?collection={COLLECTION}&plot={_KIND}")
@@ -178,23 +199,26 @@ def measure_navigator(nights: Path, night: int, visit: int, repo: Path, n_repeat
         time.sleep(_EXPIRED_S)
         measured.memory_before = process.memory_info().rss
         for _ in range(_SESSIONS):
-            _opened(browser, f"{url}/visit?visit={visit}").close()
+            _opened(browser, f"{url}/collections?collection={COLLECTION}&plot={_KIND}").close()
         time.sleep(_EXPIRED_S)
         measured.memory_after = process.memory_info().rss
         browser.close()
     return measured
 
 
-_SEEN = """() => new Promise((done) => {
+_SEEN = """([words, parts, number]) => new Promise((done) => {
+  const drawn = (one) => { const box = one.getBoundingClientRect(); return box.width > 0 && box.height > 0; };
   function look() {
-    const preview = document.getElementById("preview");
-    const there = preview ? preview.offsetHeight > 80 : document.getElementById("live") !== null;
-    if (there) requestAnimationFrame(() => setTimeout(() => done(performance.now() / 1000)));
-    else setTimeout(look, 5);
+    const heading = document.querySelector("h1")?.textContent ?? "";
+    const found = [...document.querySelectorAll(parts)];
+    if (heading.includes(words) && found.length >= number && found.every(drawn)) {
+      // The frame that has them has been painted when the next task runs.
+      requestAnimationFrame(() => setTimeout(() => done(performance.now() / 1000)));
+    } else setTimeout(look, 5);
   }
   look();
 })"""
-"""Seconds until heading, tables and figures of a view are painted."""
+"""Seconds from the request until the heading and all parts of a view are in their places and painted."""
 _NEXT = """() => new Promise((done) => {
   const find = (root) => root.querySelector("h1") ? root
     : [...root.querySelectorAll("*")].map((one) => one.shadowRoot && find(one.shadowRoot)).find(Boolean);
@@ -204,7 +228,7 @@ _NEXT = """() => new Promise((done) => {
   const before = heading.querySelector("h1").textContent;
   const begin = performance.now();
   function look() {
-    if (heading.querySelector("h1").textContent !== before && picture(document)?.complete) {
+    if (heading.querySelector("h1").textContent !== before && picture(document)?.naturalWidth > 0) {
       requestAnimationFrame(() => setTimeout(() => done((performance.now() - begin) / 1000)));
     } else requestAnimationFrame(look);
   }
@@ -212,13 +236,28 @@ _NEXT = """() => new Promise((done) => {
   look();
 })"""
 """Seconds from the key until the next heading and its picture are painted."""
-_COMPLETE = "() => !document.getElementById('preview') && !!window.Bokeh?.documents?.[0]?.is_idle"
+_COMPLETE = (
+    "() => document.readyState === 'complete' && (document.getElementById('view') !== null || "
+    "!document.getElementById('preview') && !!window.Bokeh?.documents?.[0]?.is_idle)"
+)
+_COSTS = ("ScriptDuration", "LayoutDuration", "RecalcStyleDuration", "TaskDuration")
+"""What Chromium counts of a page, seconds."""
 _PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0].startTime"
 
 
 def _processor(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
+
+
+def _costs(debugger: CDPSession) -> dict[str, float]:
+    found = debugger.send("Performance.getMetrics")["metrics"]
+    return {one["name"]: one["value"] for one in found if one["name"] in _COSTS}
+
+
+def _since(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    # Chromium begins at zero where it opens a page in another process.
+    return {name: value - before[name] if value >= before[name] else value for name, value in after.items()}
 
 
 def _note(measured: Measured, name: str, seconds: float) -> None:
@@ -232,10 +271,16 @@ def _opened(browser: Browser, address: str) -> Page:
     return page
 
 
-def _go(page: Page, address: str) -> float:
-    """Open an address, wait until all of it works, and return the time until its content was painted."""
+def _go(page: Page, address: str, parts: tuple[str, str, int] = ("", "h1", 1)) -> float:
+    """Open an address, wait until all of it works, and return the time until its content was painted.
+
+    Parameters
+    ----------
+    parts
+        Words of the heading; selector of what the view is about, and its number.
+    """
     page.goto(address, wait_until="commit")
-    seen = float(page.evaluate(_SEEN))
+    seen = float(page.evaluate(_SEEN, list(parts))) if parts[0] else 0.0
     # The page forbids eval, which Playwright's wait_for_function needs.
     while not page.evaluate(_COMPLETE):
         time.sleep(0.01)

@@ -36,7 +36,8 @@ class Browser:
         self.page.goto(f"{self.url}/{address}")
         deadline = time.monotonic() + 90
         # The page forbids eval, which Playwright's wait_for_function needs.
-        while not self.page.evaluate("() => !!window.Bokeh?.documents?.[0]?.is_idle"):
+        works = "() => !!document.getElementById('view') || !!window.Bokeh?.documents?.[0]?.is_idle"
+        while not self.page.evaluate(works):
             assert time.monotonic() < deadline, self.console
             time.sleep(0.05)
 

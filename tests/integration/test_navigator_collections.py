@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import plot_repository as world
@@ -100,6 +101,29 @@ def test_a_plot_is_kept_from_place_to_place(address: str, browser_page: Page) ->
     expect(page.get_by_text("There is no next place.")).to_be_visible()
     page.keyboard.press("g")
     expect(page.locator("figure")).to_have_count(2)
+
+
+def test_a_key_shows_the_next_figure_before_the_server_answers(address: str, browser_page: Page) -> None:
+    page = browser_page
+    page.goto(f"{address}/collections?collection=u/a&plot=kernel_plot")
+    expect(page.locator("h1")).to_have_text(FIRST)
+    deadline = time.monotonic() + 60
+    while not page.evaluate("() => !!window.promptModel?.('ahead')?.tags?.[0]?.n"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # Within one task of the browser nothing can have arrived.
+    shown = page.locator("h1").evaluate(
+        """(heading) => {
+          const parent = heading.parentNode;
+          window.dispatchEvent(new KeyboardEvent("keydown", { key: "n", cancelable: true }));
+          return parent.querySelector("h1").textContent;
+        }"""
+    )
+    assert shown == SECOND
+    # The server has the key as well.
+    expect(page).to_have_url(re.compile("place=.*detector%3D95"))
+    expect(page.locator("h1")).to_have_text(SECOND)
+    expect(page.locator("figure.large img")).to_have_count(1)
 
 
 def test_two_collections_are_compared(address: str, browser_page: Page) -> None:

@@ -23,6 +23,7 @@ from prompt_processing.nights.reading import Nights
 from prompt_processing.telemetry import page_routes
 from prompt_processing.telemetry.health import Health
 from prompt_processing.telemetry.pages import Pages
+from prompt_processing.telemetry.paths import is_usual_path
 
 from .layout import page
 from .snapshot import Choice, Snapshot, SnapshotReader
@@ -123,7 +124,7 @@ class _Views:
     def __init__(self, reader: SnapshotReader, now: Callable[[], float]) -> None:
         self._reader = reader
         self._now = now
-        self._lock = threading.Lock()
+        self._making = threading.Lock()
         self._kept: OrderedDict[Choice, tuple[object, _Body]] = OrderedDict()
         self.database_answers = True
 
@@ -148,21 +149,28 @@ class _Views:
 
     def _body(self, snapshot: Snapshot) -> _Body:
         now = self._now()
-        view = None
         # What the view depends on, apart from the time of its last reading.
         silent = is_silent(snapshot, now)
         key = (snapshot.cursor, snapshot.problem, silent, snapshot.night, int(now // 10), snapshot.read > 0)
-        with self._lock:
+        before, body = self._kept.get(snapshot.choice, (None, None))
+        if body is not None and before == key:
+            return body
+        # One thread makes the new view. The others do not wait for it, unless they have nothing to show.
+        if not self._making.acquire(blocking=body is None):
+            assert body is not None
+            return body
+        try:
             before, body = self._kept.get(snapshot.choice, (None, None))
             if body is not None and before == key:
                 return body
-            view = view_of(snapshot, now)
-            body = _encode(view, current=not (snapshot.problem or silent))
+            body = _encode(view_of(snapshot, now), current=not (snapshot.problem or silent))
             self._kept[snapshot.choice] = key, body
             self._kept.move_to_end(snapshot.choice)
             while len(self._kept) > _MOST_KEPT:
                 self._kept.popitem(last=False)
             return body
+        finally:
+            self._making.release()
 
 
 def _encode(view: dict[str, Any], *, current: bool) -> _Body:
@@ -217,7 +225,8 @@ def _guard(server: Flask, prefix: str, policy: str) -> None:
         if request.method not in ("GET", "HEAD"):
             return "The board only reads.\n", 405
         # Dash answers there for callbacks on the server, of which there are none.
-        return ("Not found.\n", 404) if request.path.startswith(unused) else None
+        missing = request.path.startswith(unused) or not is_usual_path(request.path)
+        return ("Not found.\n", 404) if missing else None
 
     @server.errorhandler(DependencyException)
     def unknown_file(error: DependencyException) -> tuple[str, int]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +15,16 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 
 from prompt_processing.nights.reading import Nights
+from prompt_processing.telemetry.handover import in_this_context
 
 from .app import make_app
 
 __all__ = ["BoardOptions", "following", "serve"]
+
+_LONGEST_READING_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,36 @@ class BoardOptions:
     late_after: float = 300.0
 
 
+class _Arbiter(Arbiter):
+    """Start a process only after the last one can answer, so that a restart stops the old ones last."""
+
+    readiness: tuple[socket.socket, socket.socket]
+
+    def spawn_worker(self) -> int:
+        """Start a process and wait until it is ready; only the parent returns."""
+        number = int(super().spawn_worker())
+        ours, its = self.readiness
+        its.close()
+        # Readable when the process is ready, and when it has died.
+        select.select([ours], [], [], self.cfg.graceful_timeout)
+        ours.close()
+        return number
+
+
+def _before_fork(arbiter: Any, worker: Any) -> None:
+    arbiter.readiness = worker.readiness = socket.socketpair()
+
+
+def _after_fork(worker: Any) -> None:
+    """Read the night, so that nobody waits for a new process, or sees what its parent read long ago."""
+    reading = threading.Thread(target=in_this_context(worker.app.read_night), daemon=True)
+    reading.start()
+    # A database that does not answer keeps no page away.
+    reading.join(_LONGEST_READING_S)
+    for one in worker.readiness:
+        one.close()
+
+
 class _Gunicorn(BaseApplication):
     def __init__(self, options: BoardOptions) -> None:
         self._options = options
@@ -57,8 +94,10 @@ class _Gunicorn(BaseApplication):
             "workers": self._options.workers,
             "worker_class": "gthread",
             "threads": 8,
-            # Imported once; the database is connected by the first request, after the fork.
+            # Imported once; each process connects the database, after the fork.
             "preload_app": True,
+            "pre_fork": _before_fork,
+            "post_worker_init": _after_fork,
             "timeout": 30,
             "graceful_timeout": 10,
             "keepalive": 30,
@@ -73,12 +112,18 @@ class _Gunicorn(BaseApplication):
 
     def load(self) -> Flask:
         nights = Nights(self._options.database, late_after=self._options.late_after)
-        app = make_app(nights, self._options.prefix)
-        # Read before the processes are forked, at a restart too: each of them has something to show at once,
-        # and no viewer waits for its first reading. Connections must not be forked.
-        app.test_client().get(f"/{self._options.prefix.strip('/')}/_view".replace("//", "/"))
-        nights.close()
-        return app
+        return make_app(nights, self._options.prefix)
+
+    def read_night(self) -> None:
+        """Answer a request of nobody, so that the next ones find an answer."""
+        self.wsgi().test_client().get(f"/{self._options.prefix.strip('/')}/_view".replace("//", "/"))
+
+    def run(self) -> None:
+        """Serve until asked to stop."""
+        try:
+            _Arbiter(self).run()
+        except RuntimeError as error:
+            sys.exit(f"Error: {error}")
 
 
 def serve(options: BoardOptions) -> None:

@@ -30,6 +30,8 @@ _LEAST_S = 1.0
 """Seconds for which a snapshot is used without asking."""
 _MOST_S = 10.0
 """Seconds after which it is read again although nothing has changed: waiting detectors become late."""
+_PATIENCE_S = 1.0
+"""Most seconds for which a viewer waits for another's reading, if the last one is older than that."""
 _MOST_KEPT = 16
 
 
@@ -121,8 +123,11 @@ class SnapshotReader:
             What to show.
         """
         known = self._kept.get(choice)
-        # One reader at a time. The others do not wait for it, unless they have nothing to show.
-        if not self._lock.acquire(blocking=known is None):
+        # One reader at a time. The others do not wait for it, unless what they could show is missing or old:
+        # nobody may have looked for hours.
+        age = float("inf") if known is None else self._monotonic() - known[0]
+        patience = -1.0 if known is None else _PATIENCE_S if age > _MOST_S else 0.0
+        if not (self._lock.acquire(timeout=patience) if patience else self._lock.acquire(blocking=False)):
             return known[2] if known is not None else Snapshot(choice=choice)
         try:
             asked, full, kept = self._kept.get(

@@ -8,11 +8,18 @@ import secrets
 import warnings
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import tornado.httputil
+import tornado.routing
 import tornado.web
 
-from .page import STATIC_FOLDER, View, make_page
+from prompt_processing.telemetry.paths import is_usual_path
+
+from .frame import STATIC_FOLDER
+from .page import View, make_page
+from .plain import PlainView
+from .plain_pages import plain_routes
 from .sources import Sources
 
 __all__ = ["make_server", "view_types"]
@@ -22,7 +29,7 @@ _TOKEN_LIFETIME_S = 600
 _INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)(?=[\s>])")
 
 
-def view_types() -> tuple[type[View], ...]:
+def view_types() -> tuple[type[View | PlainView], ...]:
     """Return the views, in the order of the heading."""
     from .collections.view import CollectionsView
     from .detector.view import DetectorView
@@ -39,7 +46,7 @@ def make_server(
     prefix: str = "",
     origins: Sequence[str] = (),
     address: str | None = None,
-    views: Sequence[type[View]] | None = None,
+    views: Sequence[type[View | PlainView]] | None = None,
 ) -> Any:
     """Make the server, which does not run yet.
 
@@ -85,9 +92,12 @@ def make_server(
         (route, EarlyHandler if route == "/?" else handler) for route, handler in per_app_patterns
     ]
     chosen = tuple(views) if views is not None else view_types()
-    pages = {f"/{one.name}": make_page(one, chosen, sources) for one in chosen}
-    return pn.io.server.get_server(
-        {"/": pages[f"/{chosen[0].name}"], **pages},
+    titles = [(one.name, one.title) for one in chosen]
+    pages = {f"/{one.name}": make_page(one, titles, sources) for one in chosen if issubclass(one, View)}
+    plain = [one for one in chosen if issubclass(one, PlainView)]
+    server = pn.io.server.get_server(
+        pages,
+        extra_patterns=plain_routes(plain, titles, sources),
         port=port,
         address=address or "127.0.0.1",
         websocket_origin=list(origins) or None,
@@ -96,7 +106,7 @@ def make_server(
         liveness="health/live",
         show=False,
         start=False,
-        title=dict.fromkeys(("/", *pages), "Prompt Processing"),
+        title=dict.fromkeys(pages, "Prompt Processing"),
         use_index=False,
         # Only this header of the browser's request is kept, and only where the site trusts it.
         include_headers=[sources.places.user_header] if sources.places.user_header else [],
@@ -106,6 +116,21 @@ def make_server(
         check_unused_sessions_milliseconds=_SESSION_TIMEOUT_MS // 4,
         transforms=[_Headers],
     )
+    # Before all routes, those of Bokeh and Panel too.
+    server._tornado.default_router.rules.insert(0, tornado.routing.Rule(_Unusual(), _NotFound))
+    return server
+
+
+class _Unusual(tornado.routing.Matcher):
+    """Requests whose path no route has."""
+
+    def match(self, request: tornado.httputil.HTTPServerRequest) -> dict[str, Any] | None:
+        return None if is_usual_path(unquote(request.path)) else {}
+
+
+class _NotFound(tornado.web.RequestHandler):
+    def prepare(self) -> None:
+        raise tornado.web.HTTPError(404)
 
 
 class _Headers(tornado.web.OutputTransform):
@@ -122,7 +147,10 @@ class _Headers(tornado.web.OutputTransform):
     def transform_first_chunk(
         self, status_code: int, headers: tornado.httputil.HTTPHeaders, chunk: bytes, finishing: bool
     ) -> tuple[int, tornado.httputil.HTTPHeaders, bytes]:
-        self._is_page = headers.get("Content-Type", "").startswith("text/html")
+        # Pages that are packed already have no inline scripts.
+        self._is_page = (
+            headers.get("Content-Type", "").startswith("text/html") and "Content-Encoding" not in headers
+        )
         chunk = self.transform_chunk(chunk, finishing)
         if "Content-Length" in headers and self._is_page:
             headers["Content-Length"] = str(len(chunk))

@@ -6,6 +6,8 @@ from typing import Any
 
 import panel as pn
 
+from .frame import CONTENT_STYLE
+
 __all__ = ["BUTTON", "FIT", "PREVIEW_STYLE", "checkbox", "column", "grid", "markup", "preview", "wrapped_row"]
 
 # Panel asks for the sum of the widths of all that is inside, which a narrow screen does not have.
@@ -14,46 +16,6 @@ FIT = ":host { min-width: 0 !important; max-width: 100%; }"
 _WRAP = ":host { flex-wrap: wrap; align-items: flex-start; }"
 BUTTON = ".bk-btn { border: 1px solid #b8c0c8 !important; border-radius: 4px; background: #fff; }"
 """Style of small buttons, which are bare otherwise."""
-
-_STYLE = """
-:host {
-  font: 14px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif;
-  color: #1b1f24;
-}
-h1 { font-size: 20px; font-weight: 600; margin: 6px 0; }
-h2 { font-size: 16px; font-weight: 600; margin: 14px 0 4px; }
-p { margin: 4px 0; }
-a { color: #0b5cad; }
-a:focus-visible { outline: 3px solid #e69f00; }
-table { border-collapse: collapse; margin: 8px 0; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding: 2px 0; }
-.scrolled { overflow-x: auto; content-visibility: auto; contain-intrinsic-size: auto 400px; }
-.scrolled table { min-width: max-content; }
-.scrolled td { max-width: 60ch; overflow-wrap: anywhere; }
-.scrolled:focus-visible { outline: 3px solid #e69f00; }
-th, td { text-align: left; padding: 3px 12px 3px 0; border-bottom: 1px solid #e4e8ec; vertical-align: top; }
-th { font-weight: 600; color: #45505c; }
-tr:hover td { background: #f3f7fb; }
-dl.facts { display: flex; flex-wrap: wrap; gap: 4px 22px; margin: 6px 0; }
-dl.facts div { display: flex; flex-direction: column; }
-dl.facts dt { font-size: 12px; color: #5b6875; }
-dl.facts dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-.message { border-left: 5px solid #e69f00; background: #fff7e6; padding: 4px 10px; overflow-wrap: anywhere; }
-small { color: #5b6875; }
-.months { display: flex; flex-wrap: wrap; gap: 4px 28px; }
-table.month td, table.month th { border: 0; padding: 1px 6px; text-align: right; color: #5b6875; }
-td.night a { display: block; padding: 0 4px; border-radius: 3px; background: #dcebf9; font-weight: 600; }
-td.night a { text-decoration: none; }
-td.night a[aria-current] { background: #0b5cad; color: #fff; }
-.epochs { display: flex; flex-wrap: wrap; gap: 10px 18px; }
-figure { margin: 0; }
-figure img { margin-right: 2px; background: #16202a; }
-figcaption { font-size: 12px; }
-ul { margin: 2px 0 2px 18px; padding: 0; }
-details summary { cursor: pointer; }
-.chip { display: inline-block; min-width: 12px; padding: 0 5px; border-radius: 3px; margin-right: 6px; }
-"""
-
 
 PREVIEW_STYLE = (
     ":host { display: block; } .row { display: flex; flex-wrap: wrap; align-items: flex-start; } "
@@ -82,7 +44,7 @@ def grid(*items: Any, narrowest: int = 300) -> pn.Row:
 def markup(text: str = "", **options: Any) -> pn.pane.HTML:
     """Return a pane of HTML, whose text from data the caller has escaped, in the pages' style."""
     return pn.pane.HTML(
-        text, **{"sizing_mode": "stretch_width", "stylesheets": [_STYLE], "margin": (2, 6)} | options
+        text, **{"sizing_mode": "stretch_width", "stylesheets": [CONTENT_STYLE], "margin": (2, 6)} | options
     )
 
 

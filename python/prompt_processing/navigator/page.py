@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import urlencode
 
 import panel as pn
 from panel.io.resources import parse_template
 
 from .early import send_head
+from .frame import STATIC_FOLDER, bottom, head, script_address
 from .layout import PREVIEW_STYLE, column, markup, preview
 from .live import while_watched
 from .sources import Sources
 from .text import escaped
 from .url_state import State, from_query, to_query
 
-__all__ = ["STATIC_FOLDER", "Page", "View", "link", "make_page"]
+__all__ = ["Page", "View", "make_page"]
 
 _LOG = logging.getLogger("lsst.prompt_processing.navigator")
 
-STATIC_FOLDER = Path(__file__).parent / "static"
 _LONGEST_MESSAGE = 600
 _RETRY_MS = 5000
-
-
-def link(view: str, **parameters: Any) -> str:
-    """Return the relative address of a view with some parameters; those that are `None` are left out."""
-    given = {name: value for name, value in parameters.items() if value is not None}
-    return f"{view}?{urlencode(given)}" if given else view
 
 
 class View:
@@ -97,6 +89,7 @@ class Page:
 
     def __init__(self) -> None:
         self._messages = column(css_classes=["messages"])
+        self._n_keys = 0
         self._keys = pn.widgets.TextInput(css_classes=["keys"], visible=False)
 
     @property
@@ -106,8 +99,28 @@ class Page:
 
     @property
     def keys(self) -> pn.widgets.TextInput:
-        """Invisible input, which the page's script sets to ``<number> <key>`` at each key."""
+        """Invisible input, which the page's script sets at each key: see `pressed`."""
         return self._keys
+
+    def pressed(self, text: str) -> list[str]:
+        """Return the keys that have been pressed since the last call.
+
+        Panel passes only the last of several changes that follow each other closely, so the script sends the
+        last keys each time.
+
+        Parameters
+        ----------
+        text
+            Number of the last key and the last keys, as a list in JSON: ``[3, "n", "n", "p"]``.
+        """
+        try:
+            last, *keys = json.loads(text)
+            n_new = min(max(int(last) - self._n_keys, 0), len(keys))
+            self._n_keys = max(int(last), self._n_keys)
+        except (ValueError, TypeError, OverflowError):
+            # Not by the page's script.
+            return []
+        return [str(one) for one in keys[len(keys) - n_new :]]
 
     def tell(self, *sentences: str) -> None:
         """Replace the messages above the view; text is shown as it is, without markup."""
@@ -123,7 +136,7 @@ class Page:
 
 
 def make_page(
-    view_type: type[View], views: Sequence[type[View]], sources: Sources
+    view_type: type[View], titles: Sequence[tuple[str, str]], sources: Sources
 ) -> Callable[[], pn.Template]:
     """Return the function that makes a page for each browser session.
 
@@ -131,8 +144,8 @@ def make_page(
     ----------
     view_type
         The view.
-    views
-        All views, for the heading.
+    titles
+        Names and titles of all views, for the heading.
     sources
         What all sessions share.
     """
@@ -158,9 +171,9 @@ def make_page(
                 return False
 
             def react(event: Any) -> None:
-                key = str(event.new).partition(" ")[2]
-                if key in view.keys:
-                    view.on_key(key)
+                for key in page.pressed(str(event.new)):
+                    if key in view.keys:
+                        view.on_key(key)
 
             page.keys.param.watch(react, "value")
             return True
@@ -173,35 +186,23 @@ def make_page(
 
             again = while_watched(retry, _RETRY_MS)
         shown = column(page.messages, content)
-        head = _template("head.html").render(
-            title=view_type.title,
-            views=[(one.name, one.title) for one in views],
-            current=view_type.name,
-            style=_style(),
-            preview=preview(shown),
-            preview_style=PREVIEW_STYLE,
+        before = head(view_type.title, view_type.name, titles)
+        before += (
+            f'<div id="preview"><template shadowrootmode="closed"><style>{PREVIEW_STYLE}</style>'
+            f"{preview(shown)}</template></div>"
         )
-        template = _Frame(template=_template("page.html"), location=True)
-        template.add_variable("head", "" if send_head(head) else head)
+        template = _Frame(template=_layout(), location=True)
+        template.add_variable("head", "" if send_head(before) else before)
+        template.add_variable("bottom", bottom(view_type.keys))
         template.add_variable("script_addresses", script_addresses)
         template.add_variable("held_back", held_back)
-        template.add_variable("keys", dict(view_type.keys))
-        template.add_variable("key_groups", _groups(view_type.keys))
-        template.add_variable("scripts", [_address(one) for one in ("navigator.js", *view_type.scripts)])
+        scripts = ("navigator.js", *view_type.scripts)
+        template.add_variable("scripts", [script_address(one) for one in scripts])
         template.add_panel("keys_input", page.keys)
         template.add_panel("content", shown)
         return template
 
     return make
-
-
-def _groups(keys: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return how the keys are called, by their meaning."""
-    arrows = {"ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓"}
-    groups: dict[str, list[str]] = {}
-    for key, meaning in keys.items():
-        groups.setdefault(meaning, []).append(arrows.get(key, key))
-    return groups
 
 
 class _Frame(pn.Template):
@@ -215,21 +216,10 @@ class _Frame(pn.Template):
 
 
 @cache
-def _template(name: str) -> Any:
-    """Return a compiled template."""
-    return parse_template((STATIC_FOLDER / name).read_text("utf-8"))
-
-
-@cache
-def _style() -> str:
-    """Return the pages' style, which is written into them: nothing is painted before it is there."""
-    return (STATIC_FOLDER / "navigator.css").read_text("utf-8")
-
-
-@cache
-def _address(script: str) -> str:
-    """Return the address of a script, which changes with its content, so that browsers may keep it."""
-    return f"assets/{script}?v={hashlib.sha256((STATIC_FOLDER / script).read_bytes()).hexdigest()[:16]}"
+def _layout() -> Any:
+    """Return the template of pages with models."""
+    # Not by `frame.template`: Panel completes it with its own macros.
+    return parse_template((STATIC_FOLDER / "page.html").read_text("utf-8"))
 
 
 _SCRIPT = re.compile(r'<script[^>]*\ssrc="([^"]+)"[^>]*></script>')

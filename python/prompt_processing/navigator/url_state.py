@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 from urllib.parse import parse_qsl, urlencode
 
-__all__ = ["State", "from_query", "read_id", "to_query", "with_changes"]
+__all__ = ["State", "from_query", "link", "read_id", "to_query", "with_changes"]
 
 _LONGEST = 2000
 """Characters of a value that are read; what is longer was not written by a page."""
@@ -75,6 +75,12 @@ def to_query(state: State) -> str:
         if value != field.default:
             pairs.append((field.name, _write(value)))
     return "?" + urlencode(pairs) if pairs else ""
+
+
+def link(view: str, **parameters: Any) -> str:
+    """Return the relative address of a view with some parameters; those that are `None` are left out."""
+    given = {name: value for name, value in parameters.items() if value is not None}
+    return f"{view}?{urlencode(given)}" if given else view
 
 
 def with_changes[S: State](state: S, **changes: Any) -> S:

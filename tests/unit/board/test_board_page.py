@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from night_messages import START, a_visit, announced, began, ended
 
 from prompt_processing.board import serve
-from prompt_processing.board.app import make_app
-from prompt_processing.board.snapshot import Choice, SnapshotReader
+from prompt_processing.board.app import _Views, make_app
+from prompt_processing.board.snapshot import Choice, Snapshot, SnapshotReader
 from prompt_processing.board.view import ELEMENTS
 from prompt_processing.domain.outcome import Status
 from prompt_processing.instruments.camera import load_camera
@@ -231,11 +235,29 @@ def test_snapshots_of_many_choices_do_not_pile_up(nights: Nights, store: NightSt
 
 def test_viewers_do_not_wait_for_the_one_who_reads(nights: Nights, store: NightStore) -> None:
     a_night(store)
-    ticks = iter(range(0, 10_000, 100))
+    ticks = iter(range(0, 10_000, 3))
     reader = SnapshotReader(nights, now=lambda: START + 60, monotonic=lambda: float(next(ticks)))
     first = reader.read(Choice())
     with reader._lock:
         assert reader.read(Choice()) is first
+
+
+def test_a_viewer_after_hours_waits_for_the_one_who_reads(
+    nights: Nights, store: NightStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_night(store)
+    monkeypatch.setattr("prompt_processing.board.snapshot._PATIENCE_S", 60.0)
+    hours = iter(range(0, 100_000, 3600))
+    reader = SnapshotReader(nights, now=lambda: START + 60, monotonic=lambda: float(next(hours)))
+    old = reader.read(Choice())
+    store.write([ended(a_visit(2, 93))], {})
+    found: list[Snapshot] = []
+    with reader._lock:
+        other = threading.Thread(target=lambda: found.append(reader.read(Choice())))
+        other.start()
+        assert not found
+    other.join(60)
+    assert found[0].cursor != old.cursor
 
 
 def test_detectors_of_an_unchanged_visit_are_not_read_again(
@@ -261,14 +283,35 @@ def test_detectors_of_an_unchanged_visit_are_not_read_again(
     assert reader.read(Choice()).detectors[1] != first.detectors[0]
 
 
-def test_a_new_process_has_something_to_show_at_once(
-    database: Path, store: NightStore, monkeypatch: pytest.MonkeyPatch
+def test_viewers_do_not_wait_for_the_one_who_draws(
+    nights: Nights, store: NightStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_night(store)
-    monkeypatch.setattr("prompt_processing.board.snapshot._LEAST_S", float("inf"))
+    views = _Views(SnapshotReader(nights, clock, clock), clock)
+    with Flask("board").test_request_context("/_view"):
+        first = views.answer().get_data()
+        clock.time += 30
+        with views._making:
+            assert views.answer().get_data() == first
+        assert views.answer().get_data() != first
+
+
+def test_a_restarted_process_shows_the_night_of_now(
+    database: Path, store: NightStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    least = "prompt_processing.board.snapshot._LEAST_S"
+    monkeypatch.setattr(least, -1.0)
     board = serve._Gunicorn(serve.BoardOptions(str(database), prefix="/board"))
-    # What is forked.
-    client = board.load().test_client()
+    # The master makes the application once; each of its processes reads the night before it is ready.
+    client = board.wsgi().test_client()
+    for number in (1, 2):
+        store.write([ended(a_visit(number))], {})
+        worker = SimpleNamespace(app=board, readiness=socket.socketpair())
+        serve._after_fork(worker)
+        assert [one.fileno() for one in worker.readiness] == [-1, -1]
     store.close()
     database.unlink()
-    assert view(client)["heading"] == "LSSTCam 2026-05-31"
+    monkeypatch.setattr(least, float("inf"))
+    text = json.dumps(view(client)["visits"])
+    assert "2026053100101" in text
+    assert "2026053100102" in text

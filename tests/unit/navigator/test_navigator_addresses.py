@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from prompt_processing.navigator.detector.state import DetectorState
 from prompt_processing.navigator.nights.night_view import NightState
 from prompt_processing.navigator.objects.view import ObjectState
-from prompt_processing.navigator.page import link
-from prompt_processing.navigator.url_state import from_query, to_query
+from prompt_processing.navigator.url_state import from_query, link, to_query
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 IDS = st.none() | st.integers(-(2**63) + 1, 2**63 - 1)

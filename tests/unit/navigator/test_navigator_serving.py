@@ -14,10 +14,10 @@ import pytest
 from bokeh.document import Document
 from panel.io.state import set_curdoc
 
-from prompt_processing.navigator import page
+from prompt_processing.navigator import frame, page
 from prompt_processing.navigator.app import make_server
+from prompt_processing.navigator.collections.view import CollectionsView
 from prompt_processing.navigator.live import while_watched
-from prompt_processing.navigator.nights.night_view import NightView
 from prompt_processing.navigator.sources import Places, Sources
 from prompt_processing.nights.reading import Nights
 from prompt_processing.nights.records import Freshness
@@ -28,11 +28,11 @@ _DEADLINE_S = 120
 
 async def answer_in_two_parts(places: Places, between: threading.Event) -> tuple[str, str]:
     """Return what a browser gets of a page before an event is set, and what it gets afterwards."""
-    server = make_server(Sources(places), port=0, views=(NightView,))
+    server = make_server(Sources(places), port=0, views=(CollectionsView,))
     server.start()
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(b"GET /nights HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        writer.write(b"GET /collections HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         async with asyncio.timeout(_DEADLINE_S):
             first = await reader.readuntil(b"</template></div>")
             between.set()
@@ -68,8 +68,8 @@ def test_content_is_sent_before_the_models_are_made(monkeypatch: pytest.MonkeyPa
 def test_address_of_a_script_changes_with_its_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "STATIC_FOLDER", tmp_path)
-    address = page._address.__wrapped__
+    monkeypatch.setattr(frame, "STATIC_FOLDER", tmp_path)
+    address = frame.script_address.__wrapped__
     (tmp_path / "one.js").write_text("1")
     before = address("one.js")
     (tmp_path / "one.js").write_text("2")

@@ -45,6 +45,8 @@ _MOST_LIFETIMES = 3
 """Lifetimes after which an answer is too old to be shown while a new one is asked for."""
 _MOST_PREPARED = 12
 """Most figures of a place that are read ahead."""
+_MOST_WAITING = 32
+"""Questions that wait for the thread; more of what may be asked for next is not read ahead."""
 _MOST_ANSWERS = 500
 _PICTURE_BYTES = 150_000_000
 _MOST_REPOSITORIES = 4
@@ -189,16 +191,32 @@ class PlotShelf:
                 self._picture_bytes -= len(content)
         return found
 
-    def prepare(self, which: Which, kinds: Sequence[PlotKind], places: Iterable[Place]) -> None:
-        """Read the figures of places that may be asked for next, in another thread."""
+    def prepare(
+        self,
+        which: Which,
+        kinds: Sequence[PlotKind],
+        places: Iterable[Place],
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Read the figures of places that may be asked for next, in another thread.
+
+        Parameters
+        ----------
+        which, kinds, places
+            The figures.
+        then
+            Called in that thread when they are there.
+        """
         chosen = tuple(places)
 
         def read() -> None:
             for place in chosen:
                 for ref in self.plots(which, kinds, place)[:_MOST_PREPARED]:
                     self.picture(which.repository, ref)
+            if then is not None:
+                then()
 
-        self._later("prepare", read)
+        self._later(("prepare", which, tuple(kinds), chosen, then), read)
 
     @contextmanager
     def butler(self, repository: str) -> Iterator[Butler]:
@@ -287,7 +305,7 @@ class PlotShelf:
                 self._asked.discard(key)
 
         with self._lock:
-            if key not in self._asked:
+            if key not in self._asked and len(self._asked) < _MOST_WAITING:
                 self._asked.add(key)
                 # What fails is asked again by the page that needs it, which shows the reason.
                 self._pool.submit(in_this_context(work))

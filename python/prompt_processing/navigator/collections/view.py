@@ -24,16 +24,16 @@ from ..page import Page, View
 from ..remarks.panel import RemarkPanel, badges
 from ..remarks.store import Remark, RemarkError, SubjectKind, subject_of
 from ..sources import Sources
-from ..text import escaped
 from ..url_state import to_query, with_changes
+from .ahead import Ahead, Part
 from .choice import usable, words_of
+from .headings import MOST_FIGURES, heading, label_of, part_of
 from .pictures import STYLE, Compared, compare, figure, figures, metric_table, only_in_one
 from .shelf import Which
 from .state import CollectionsState, chosen_kinds, stepped
 
 __all__ = ["CollectionsView"]
 
-_MOST_FIGURES = 48
 _MOST_COLUMNS = 6
 _ALL = "(all)"
 _NONE = "(none)"
@@ -58,6 +58,7 @@ class CollectionsView(View):
     name = "collections"
     title = "Collections"
     state_type = CollectionsState
+    scripts: ClassVar[tuple[str, ...]] = ("collections.js",)
     keys: ClassVar[Mapping[str, str]] = {
         "n": "next place",
         "p": "previous place",
@@ -80,6 +81,7 @@ class CollectionsView(View):
         self._kinds: list[PlotKind] = []
         self._places: list[Place] = []
         self._quiet = False
+        self._ahead = Ahead()
         self._heading = markup()
         self._figures = markup()
         self._figures.stylesheets = [*self._figures.stylesheets, STYLE]
@@ -90,7 +92,8 @@ class CollectionsView(View):
             wrapped_row(self._tab, self._instrument, self._skymap, self._names, self._columns),
             wrapped_row(self._previous, self._place, self._next),
         )
-        self._layout = column(self._inputs, self._heading, self._figures, self._remarks.content)
+        shown = (self._heading, self._figures, self._remarks.content, self._ahead.content)
+        self._layout = column(self._inputs, *shown)
         self._load()
 
     @property
@@ -290,7 +293,8 @@ class CollectionsView(View):
             kinds = [one for one in kinds if not state.plot or one.name == state.plot]
             which = Which(state.repo, state.other, state.instrument, state.skymap)
             pairs = compare(refs, self._shelf.plots(which, kinds, place))
-        self._heading.object = self._title(len(pairs), place)
+        self._heading.object = heading(self.name, state, len(pairs), self._label(place))
+        self._ahead.clear()
         self._show_remarks(pairs, place)
         remarks = self._remarks_on(pairs)
         mode = state.mode if state.other else "single"
@@ -313,7 +317,7 @@ class CollectionsView(View):
                 badge=badges(remarks.get(self._subject(_some(pair)), ())),
                 large=bool(state.plot),
             )
-            for pair in pairs[:_MOST_FIGURES]
+            for pair in pairs[:MOST_FIGURES]
         ]
         columns = 1 if state.plot and len(shown) == 1 else state.columns
         self._figures.object = figures(shown, columns)
@@ -321,30 +325,29 @@ class CollectionsView(View):
 
     def _prepare_neighbours(self, place: Place) -> None:
         """Have the figures of the next and the previous place read, once those of this one are sent."""
-        kinds = [one for one in self._kinds if not self.state.plot or one.name == self.state.plot]
-        around = [found for by in (1, -1) if (found := stepped(self._places, place, by)) is not None]
-        prepare = partial(self._shelf.prepare, self._which, kinds, around)
-        if pn.state.curdoc is not None:
-            pn.state.curdoc.add_next_tick_callback(prepare)
+        state, which, document = self.state, self._which, pn.state.curdoc
+        if document is None:
+            return
+        kinds = [one for one in self._kinds if not state.plot or one.name == state.plot]
+        steps = {key: stepped(self._places, place, by) for key, by in (("n", 1), ("p", -1))}
+        around = {key: found for key, found in steps.items() if found is not None}
+        labels = {key: self._label(one) for key, one in around.items()}
+        send = None
+        if state.plot and not state.other:
 
-    def _title(self, n_plots: int, place: Place) -> str:
-        state = self.state
-        back = ""
-        if state.plot:
-            address = f"{self.name}{to_query(with_changes(state, plot=''))}"
-            back = f' <a href="{escaped(address, 4000)}">all plots of this place</a>'
-        cut = f", the first {_MOST_FIGURES} are shown: narrow the names" if n_plots > _MOST_FIGURES else ""
-        what = escaped(state.plot or f"{n_plots} plot{'' if n_plots == 1 else 's'}{cut}")
-        return f"<h1>{escaped(self._label(place) or state.collection)}</h1><p>{what}{back}</p>"
+            def make() -> dict[str, Part]:
+                found = {key: self._shelf.plots(which, kinds, one) for key, one in around.items()}
+                return {
+                    key: part_of(self.name, state, found[key], one, labels[key], self._picture)
+                    for key, one in around.items()
+                }
+
+            send = self._ahead.send_from(document, make)
+        prepare = partial(self._shelf.prepare, which, kinds, list(around.values()), send)
+        document.add_next_tick_callback(prepare)
 
     def _label(self, place: Place) -> str:
-        """Return a place for people, without the only instrument or sky map of the collection."""
-        obvious = set()
-        if len(self._content.instruments) <= 1:
-            obvious.add("instrument")
-        if len(self._content.skymaps) <= 1:
-            obvious.add("skymap")
-        return ", ".join(f"{name} {value}" for name, value in place if name not in obvious)
+        return label_of(place, self._content)
 
     def _address(self, ref: PlotRef) -> str:
         return f"{self.name}{to_query(with_changes(self.state, plot=ref.kind))}"

@@ -16,9 +16,9 @@ from prompt_processing.repository.plots.kinds import Place, place_text
 
 from ..collections.shelf import Which
 from ..layout import column, markup
-from ..page import link
 from ..sources import Sources
 from ..text import escaped, table, utc
+from ..url_state import link
 from .data import DetectorData
 
 __all__ = ["Below", "BelowImages"]

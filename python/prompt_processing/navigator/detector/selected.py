@@ -11,8 +11,8 @@ from bokeh.models import LinearColorMapper
 from numpy.typing import NDArray
 
 from ..layout import column, markup, wrapped_row
-from ..page import link
 from ..text import escaped, facts, sexagesimal
+from ..url_state import link
 from .data import DetectorData
 from .panels import ImagePanel, StampPanel
 from .pixels import Region, Tile

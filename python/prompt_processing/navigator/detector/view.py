@@ -11,12 +11,12 @@ import panel as pn
 
 from ..layout import column, markup
 from ..live import while_watched
-from ..page import Page, View, link
+from ..page import Page, View
 from ..remarks.panel import RemarkPanel
 from ..remarks.store import RemarkError, subject_of
 from ..sources import Sources
 from ..text import escaped, facts
-from ..url_state import with_changes
+from ..url_state import link, with_changes
 from .below import Below, BelowImages
 from .controls import Controls
 from .data import DetectorData, find_neighbour, load_detector

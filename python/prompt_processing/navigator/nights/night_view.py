@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import panel as pn
+from typing import ClassVar
 
 from prompt_processing.domain.clock import day_text
-from prompt_processing.nights.records import Freshness, Night, Visit
+from prompt_processing.nights.records import Night, Visit
 
-from ..layout import checkbox, column, markup, wrapped_row
-from ..live import while_watched
-from ..page import Page, View, link
+from ..plain import Content, PlainView, typed
 from ..sources import Sources
 from ..text import escaped, number, sexagesimal, table, utc
-from ..url_state import to_query, with_changes
+from ..url_state import link, to_query, with_changes
 from .calendar import months
-from .from_repository import KeptNight, kept_nights, kept_visits
+from .from_repository import KeptNight, KeptVisit, kept_nights, kept_visits
 from .quality import QUALITY
 from .states import state_bar
 
@@ -27,8 +22,6 @@ __all__ = ["NightState", "NightView"]
 
 _N_NIGHTS = 100
 _N_VISITS = 100
-_POLL_MS = 2500
-_SILENT_AFTER_S = 30.0
 _COLUMNS = (
     "announced (UTC)", "visit", "filter", "survey", "position", "detectors", "alerts", "DiaSources",
     "pipeline p95 (s)",
@@ -58,7 +51,7 @@ class NightState:
     after: str = ""
 
 
-class NightView(View):
+class NightView(PlainView):
     """Nights, and the visits of one."""
 
     name = "nights"
@@ -66,147 +59,107 @@ class NightView(View):
     state_type = NightState
     keys: ClassVar[Mapping[str, str]] = {"n": "next night", "p": "previous night"}
 
-    def __init__(self, page: Page, sources: Sources, state: NightState) -> None:
-        super().__init__(page, sources, state)
-        self.state: NightState = state
-        self._cursor: int | None = None
-        self._failed = False
-        self._calendar, self._heading, self._visits, self._more = markup(), markup(), markup(), markup()
-        self._fresh = markup()
-        self._seen = "–"
-        self._nights: list[int] = []
-        self._filter = pn.widgets.TextInput(label="Filter", value=state.filter, width=110, margin=(2, 6))
-        self._survey = pn.widgets.TextInput(label="Survey", value=state.survey, width=140, margin=(2, 6))
-        self._problems = checkbox("only visits with failures", state.problems, margin=(24, 6, 2, 6))
-        for widget in (self._filter, self._survey, self._problems):
-            widget.param.watch(self._on_filter, "value")
-        self._layout = column(
-            self._calendar,
-            self._heading,
-            self._fresh,
-            wrapped_row(self._filter, self._survey, self._problems),
-            self._visits,
-            self._more,
-        )
-        self._refresh()
-        if sources.places.nights is not None:
-            while_watched(self._poll, _POLL_MS)
-
-    @property
-    def content(self) -> Any:
-        """The page."""
-        return self._layout
-
-    def on_key(self, key: str) -> None:
-        """Show the next or previous night."""
-        earlier_first = sorted(self._nights)
-        if self.state.night in earlier_first:
-            place = earlier_first.index(self.state.night) + (1 if key == "n" else -1)
-            if 0 <= place < len(earlier_first):
-                self.go(with_changes(self.state, night=earlier_first[place], after=""))
-                self._refresh()
-
-    def _on_filter(self, event: Any) -> None:
-        changes = {
-            "filter": self._filter.value.strip(),
-            "survey": self._survey.value.strip(),
-            "problems": bool(self._problems.value),
-        }
-        self.go(with_changes(self.state, after="", **changes))
-        self._refresh()
-
-    def _poll(self) -> None:
-        """Draw again if the database has changed; say since when it is old if it cannot be read."""
-        try:
-            fresh = self.sources.freshness()
-            if fresh.cursor != self._cursor:
-                self._refresh()
-            self._show_age(fresh)
-            if self._failed:
-                self._failed = False
-                self.page.tell()
-        except self.sources.failures as error:
-            self._failed = True
-            self.page.tell(f"{error} What is shown is of {self._seen}.")
-
-    def _show_age(self, fresh: Freshness) -> None:
-        self._seen = f"{utc(fresh.projected)} UTC"
-        silent = time.time() - fresh.projected > _SILENT_AFTER_S
-        words = (
-            f"No projector has looked for outcomes since {self._seen}." if silent else f"As of {self._seen}."
-        )
-        self._fresh.object = f"<small>{'▲ ' if silent else ''}{words}</small>"
-
-    def _refresh(self) -> None:
-        if self.sources.places.nights is None:
-            self._show_repository()
-            return
-        nights = self.sources.nights()
-        freshness = self.sources.freshness()
-        self._cursor = freshness.cursor
-        self._show_age(freshness)
-        rows = nights.nights(_N_NIGHTS, instrument=self.state.instrument or None).rows
-        self._nights = sorted({row.night for row in rows})
-        chosen = self.state.night or (rows[0].night if rows else None)
+    @staticmethod
+    def content(sources: Sources, state: NightState) -> Content:
+        """Return the calendar, and the visits of the chosen or the newest night."""
+        if sources.places.nights is None:
+            return _of_repository(sources, state)
+        nights = sources.nights()
+        instrument = state.instrument or None
+        rows = nights.nights(_N_NIGHTS, instrument=instrument).rows
+        # Not in the addresses of the filters: the newest night of tomorrow is another one.
+        chosen = state.night or (rows[0].night if rows else None)
         if chosen is None:
-            self._heading.object = "<h1>Nights</h1>The database has no nights yet."
-            return
-        # Not written into the address: the newest night of tomorrow is another one.
-        self.state = with_changes(self.state, night=chosen)
-        self._calendar.object = months(_notes(rows), chosen, self._address)
-        self._heading.object = "".join(
-            [
-                f"<h1>Night {day_text(chosen)}</h1>",
-                *(
-                    f"<p>{escaped(row.instrument)}: {row.n_visits} visits, {state_bar(row.states)}, "
-                    f"{row.n_alerts} alerts, {row.n_sources} DiaSources, {utc(row.first, '%H:%M')} to "
-                    f"{utc(row.last, '%H:%M')} UTC</p>"
-                    for row in rows
-                    if row.night == chosen
-                ),
-            ]
-        )
+            return Content({"heading": "<h1>Nights</h1>The database has no nights yet."})
         found = nights.visits(
             chosen,
             _N_VISITS,
-            instrument=self.state.instrument or None,
-            filter=self.state.filter or None,
-            survey=self.state.survey or None,
-            problems=self.state.problems,
-            after=self.state.after or None,
+            instrument=instrument,
+            filter=state.filter or None,
+            survey=state.survey or None,
+            problems=state.problems,
+            after=state.after or None,
         )
         head = (*_COLUMNS, *_METRICS.values())
-        self._visits.object = (
-            table(head, [_row(visit) for visit in found.rows]) if found.rows else "No visits."
+        more = escaped(NightView.name + to_query(with_changes(state, night=chosen, after=found.next or "")))
+        return Content(
+            {
+                "calendar": months(_notes(rows), chosen, lambda night: _address(state, night)),
+                "heading": _heading(chosen, rows),
+                "fields": _fields(state),
+                "visits": table(head, [_row(one) for one in found.rows]) if found.rows else "No visits.",
+                "more": f'<a href="{more}">Earlier visits</a>' if found.next else "",
+            },
+            _neighbours(state, chosen, {row.night for row in rows}),
         )
-        more = with_changes(self.state, after=found.next or "")
-        self._more.object = (
-            f'<a href="{escaped(self.name + to_query(more))}">Earlier visits</a>' if found.next else ""
-        )
-
-    def _show_repository(self) -> None:
-        """Show what the repository has."""
-        with self.sources.butler() as butler:
-            nights = kept_nights(butler)
-            self._nights = sorted({one.night for one in nights})
-            chosen = self.state.night or (nights[0].night if nights else None)
-            shown = {one: kept_visits(butler, one) for one in nights if one.night == chosen}
-        if chosen is None:
-            self._heading.object = "<h1>Nights</h1>The repository has no outputs of prompt processing."
-            return
-        self.state = with_changes(self.state, night=chosen)
-        self._calendar.object = months({one.night: one.chain for one in nights}, chosen, self._address)
-        self._heading.object = (
-            f"<h1>Night {day_text(chosen)}</h1><p>There is no database of nights: these are the visits with "
-            "difference images in the repository.</p>"
-        )
-        self._visits.object = "".join(_kept_table(night, visits) for night, visits in shown.items())
-
-    def _address(self, night: int) -> str:
-        return self.name + to_query(with_changes(self.state, night=night, after=""))
 
 
-def _kept_table(night: KeptNight, visits: Any) -> str:
+def _heading(chosen: int, rows: Sequence[Night]) -> str:
+    lines = (
+        f"<p>{escaped(row.instrument)}: {row.n_visits} visits, {state_bar(row.states)}, "
+        f"{row.n_alerts} alerts, {row.n_sources} DiaSources, {utc(row.first, '%H:%M')} to "
+        f"{utc(row.last, '%H:%M')} UTC</p>"
+        for row in rows
+        if row.night == chosen
+    )
+    return f"<h1>Night {day_text(chosen)}</h1>" + "".join(lines)
+
+
+def _fields(state: NightState) -> str:
+    """Return the filters; the fields without a label keep what the address says besides."""
+    kept = {"night": state.night, "instrument": state.instrument}
+    hidden = "".join(
+        f'<input type="hidden" name="{name}" value="{escaped(value, 2000)}">'
+        for name, value in kept.items()
+        if value
+    )
+    checked = " checked" if state.problems else ""
+    return (
+        f'<form class="fields">{hidden}{typed("Filter", "filter", state.filter, 110)}'
+        f"{typed('Survey', 'survey', state.survey, 140)}"
+        f'<label class="check"><input type="checkbox" name="problems" value="1"{checked}>'
+        "only visits with failures</label></form>"
+    )
+
+
+def _of_repository(sources: Sources, state: NightState) -> Content:
+    """Return what the repository has."""
+    with sources.butler() as butler:
+        nights = kept_nights(butler)
+        chosen = state.night or (nights[0].night if nights else None)
+        shown = {one: kept_visits(butler, one) for one in nights if one.night == chosen}
+    if chosen is None:
+        return Content({"heading": "<h1>Nights</h1>The repository has no outputs of prompt processing."})
+    notes = {one.night: one.chain for one in nights}
+    heading = (
+        f"<h1>Night {day_text(chosen)}</h1><p>There is no database of nights: these are the visits with "
+        "difference images in the repository.</p>"
+    )
+    return Content(
+        {
+            "calendar": months(notes, chosen, lambda night: _address(state, night)),
+            "heading": heading,
+            "visits": "".join(_kept_table(night, visits) for night, visits in shown.items()),
+        },
+        _neighbours(state, chosen, set(notes)),
+    )
+
+
+def _address(state: NightState, night: int) -> str:
+    return NightView.name + to_query(with_changes(state, night=night, after=""))
+
+
+def _neighbours(state: NightState, chosen: int, nights: set[int]) -> dict[str, str]:
+    """Return the addresses of the nights after and before one, by key."""
+    later = [one for one in nights if one > chosen]
+    earlier = [one for one in nights if one < chosen]
+    found = {"n": min(later)} if later else {}
+    if earlier:
+        found["p"] = max(earlier)
+    return {key: _address(state, night) for key, night in found.items()}
+
+
+def _kept_table(night: KeptNight, visits: Sequence[KeptVisit]) -> str:
     rows = []
     for one in visits:
         address = escaped(link("visit", visit=one.visit, instrument=night.instrument))
@@ -214,9 +167,8 @@ def _kept_table(night: KeptNight, visits: Any) -> str:
     return table(("visit", "detectors with a difference image"), rows, f"{night.instrument}: {night.chain}")
 
 
-def _notes(rows: Any) -> dict[int, str]:
+def _notes(rows: Sequence[Night]) -> dict[int, str]:
     notes: dict[int, str] = {}
-    row: Night
     for row in rows:
         before = notes.get(row.night)
         note = f"{row.instrument}: {row.n_visits} visits, {row.n_alerts} alerts"

@@ -12,12 +12,12 @@ import pandas as pd
 import panel as pn
 
 from ..layout import BUTTON, column, markup, wrapped_row
-from ..page import Page, View, link
+from ..page import Page, View
 from ..remarks.panel import RemarkPanel
 from ..remarks.store import subject_of
 from ..sources import Sources
 from ..text import escaped, facts, number, sexagesimal, table
-from ..url_state import read_id, with_changes
+from ..url_state import link, read_id, with_changes
 from .cutouts import cutouts_of_images, cutouts_of_packet, picture
 from .export import FORMATS, export
 from .light_curve import LightCurve

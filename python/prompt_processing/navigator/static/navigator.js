@@ -3,6 +3,7 @@
 
 (() => {
   let presses = 0;
+  let pressed = [];
   const footer = document.getElementById("keys");
   const meanings = footer ? JSON.parse(footer.dataset.keys) : {};
 
@@ -38,16 +39,18 @@
     script.textContent = held.textContent;
     document.body.append(script);
   }
-  start().catch(() => {
-    document.getElementById("connection").textContent = "Scripts are missing: load the page again.";
-  });
+  if (document.getElementById("scripts")) {
+    start().catch(() => {
+      document.getElementById("connection").textContent = "Scripts are missing: load the page again.";
+    });
+  }
 
   // The preview goes when everything that it shows is there.
   function settle() {
     if (window.Bokeh?.documents?.[0]?.is_idle) document.getElementById("preview")?.remove();
     else window.setTimeout(settle, 20);
   }
-  settle();
+  if (document.getElementById("preview")) settle();
 
   // What the cursor is on, at the bottom of the page.
   const readout = document.getElementById("readout");
@@ -71,11 +74,14 @@
     event.preventDefault();
     const handled = !window.dispatchEvent(new CustomEvent("prompt-key", { detail: event.key, cancelable: true }));
     const keys = model("keys_input");
-    if (!handled && keys) keys.value = `${++presses} ${event.key}`;
+    if (handled || !keys) return;
+    // The server may get only the last of several values that follow each other closely.
+    pressed = [...pressed.slice(-19), event.key];
+    keys.value = JSON.stringify([++presses, ...pressed]);
   });
 
-  // Back and forward: each address is a view of its own.
-  window.addEventListener("popstate", () => window.location.reload());
+  // Back and forward: each address is a view of its own. Pages of HTML alone have a way of their own.
+  if (!document.getElementById("view")) window.addEventListener("popstate", () => window.location.reload());
 
   // Says so when the server is gone, and comes back with the same address when it answers again.
   const status = document.getElementById("connection");
