@@ -34,6 +34,7 @@ from .recorded_formatters import local_formatter
 __all__ = [
     "TESTED_VERSION",
     "butler_of_quantum",
+    "butler_without_datasets",
     "datastore_parts",
     "end_with_process",
     "enter_datasets",
@@ -100,6 +101,17 @@ def files_of(butler: Butler) -> Butler:
     nothing uses it here.
     """
     return cast(Butler, _FilesOf(butler))
+
+
+def butler_without_datasets(butler: Butler) -> QuantumBackedButler:
+    """Return a Butler for the files of the same repository that knows none of them yet.
+
+    `butler_of_quantum` serves the datasets of a quantum with it.
+    """
+    config = internal(butler, "_config", _DISTRIBUTION)
+    return QuantumBackedButler.from_predicted(
+        config, predicted_inputs=(), predicted_outputs=(), dimensions=butler.dimensions, datastore_records={}
+    )
 
 
 @contextmanager

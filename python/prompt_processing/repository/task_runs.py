@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Protocol
 
 from lsst.daf.butler import Butler
 from lsst.pipe.base import PipelineTask
+from lsst.pipe.base.quantum_graph import PredictedQuantumGraph
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
+from lsst.pipe.base.single_quantum_executor import SingleQuantumExecutor
+
+from prompt_processing.butler.internals import butler_of_quantum, butler_without_datasets
 
 __all__ = ["TaskRun", "TaskRunner", "run_here"]
 
@@ -50,16 +55,39 @@ class TaskRunner(Protocol):
 
 
 def run_here(butler: Butler, wanted: TaskRun) -> int:
-    """Run a task in this process, one quantum after the other."""
+    """Run a task in this process, one quantum after the other.
+
+    Files are read as at night, and as in the quanta of ``prompt run``: the outputs are the same.
+    """
     config: Any = wanted.task.ConfigClass()
     for name, value in wanted.config.items():
         setattr(config, name, value)
     own = butler.clone(collections=list(wanted.inputs), run=wanted.run)
-    executor = SimplePipelineExecutor.from_task_class(
-        wanted.task, config, wanted.label, where=wanted.where, butler=own
-    )
-    n_quanta = len(executor.predicted)
-    if n_quanta:
-        executor.run(register_dataset_types=True, save_versions=False)
+    graph = SimplePipelineExecutor.from_task_class(
+        wanted.task, config, wanted.label, where=wanted.where, butler=own, attach_datastore_records=True
+    ).predicted
+    if len(graph):
+        _execute(own, graph)
         butler.registry.refresh()
-    return n_quanta
+    return len(graph)
+
+
+def _execute(butler: Butler, graph: PredictedQuantumGraph) -> None:
+    """Execute the quanta of a graph, and enter the outputs of each, of a failed one too."""
+    graph.pipeline_graph.register_dataset_types(butler)
+    graph.write_configs(butler, compare_existing=False)
+    graph.write_init_outputs(butler, skip_existing=False)
+    types = {node.name: node.dataset_type for node in graph.pipeline_graph.dataset_types.values()}
+    files = butler_without_datasets(butler)
+    for quantum_id, quantum in graph.build_execution_quanta().items():
+        task = graph.pipeline_graph.tasks[graph.quantum_only_xgraph.nodes[quantum_id]["task_label"]]
+        outputs = [
+            ref.overrideStorageClass(types[ref.datasetType.name].storageClass_name)
+            for ref in chain.from_iterable(quantum.outputs.values())
+        ]
+        with butler_of_quantum(files, quantum, types) as limited:
+            try:
+                SingleQuantumExecutor(butler=limited).execute(task, quantum, quantum_id)
+            finally:
+                written = [ref for ref, there in limited.stored_many(outputs).items() if there]
+                butler.transfer_from(limited, written, transfer="auto", transfer_dimensions=False)
