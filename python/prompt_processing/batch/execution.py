@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from .quanta import RunContext, run_group
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
 
-__all__ = ["connect", "local_cluster", "run_here", "run_on_dask"]
+__all__ = ["as_they_end", "connect", "error_of", "local_cluster", "run_here", "run_on_dask"]
 
 _SCHEDULER_LOST = (
     "the Dask scheduler was lost. Outputs that exist are kept: repeat the command to execute the rest"
@@ -43,8 +43,6 @@ def run_on_dask(context: RunContext, plan: Plan, client: Client) -> Iterator[lis
     BatchError
         Raised if the scheduler is lost.
     """
-    from distributed import as_completed
-
     parts = [getattr(context, one.name) for one in fields(context)]
     shared = client.submit(RunContext, *parts, pure=False)
     futures: dict[int, Future] = {}
@@ -56,18 +54,32 @@ def run_on_dask(context: RunContext, plan: Plan, client: Client) -> Iterator[lis
         futures[name] = future
         names[future.key] = name
     lost: set[int] = set()
+    for future, outcomes in as_they_end(client, futures.values()):
+        if future.status == "error":
+            lost.add(names[future.key])
+        else:
+            yield outcomes
+    for name in plan.order:
+        if name in lost:
+            yield _outcomes_of_lost(plan, name, lost, futures[name])
+
+
+def as_they_end(client: Client, futures: Iterable[Future]) -> Iterator[tuple[Future, Any]]:
+    """Yield futures as they end, each with its result, which is `None` after an error.
+
+    Raises
+    ------
+    BatchError
+        Raised if the scheduler is lost.
+    """
+    from distributed import as_completed
+
     with _scheduler_must_live():
-        for future in as_completed(list(futures.values()), loop=client.loop):
-            if future.status == "finished":
-                yield future.result()
-            elif future.status == "error":
-                lost.add(names[future.key])
-            else:
+        for future in as_completed(list(futures), loop=client.loop):
+            if future.status not in ("finished", "error"):
                 # Only the client cancels them, when it can no longer reach the scheduler.
                 raise BatchError(_SCHEDULER_LOST)
-        for name in plan.order:
-            if name in lost:
-                yield _outcomes_of_lost(plan, name, lost, futures[name])
+            yield future, future.result() if future.status == "finished" else None
 
 
 @contextlib.contextmanager
@@ -187,6 +199,18 @@ def _scheduler_must_live() -> Iterator[None]:
         raise BatchError(_SCHEDULER_LOST) from error
 
 
+def error_of(future: Future) -> BaseException:
+    """Return the error of a future, that of its process in words."""
+    from distributed.scheduler import KilledWorker
+
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        return BatchError(
+            "its process died each time that it was tried; look for exhausted memory on the workers"
+        )
+    return error
+
+
 def _outcomes_of_lost(plan: Plan, name: int, lost: Container[int], future: Future) -> list[QuantumOutcome]:
     """Return the outcomes of a group that Dask could not finish."""
     if any(one in lost for one in plan.upstream[name]):
@@ -195,11 +219,6 @@ def _outcomes_of_lost(plan: Plan, name: int, lost: Container[int], future: Futur
             plan.outcome(one, State.BLOCKED, "the process of a quantum before it died")
             for one in plan.members[name]
         ]
-    from distributed.scheduler import KilledWorker
-
-    error = future.exception()
-    if isinstance(error, KilledWorker):
-        reason = "its process died each time that it was tried; look for exhausted memory on the workers"
-    else:
-        reason = f"{type(error).__name__}: {error}"
+    error = error_of(future)
+    reason = str(error) if isinstance(error, BatchError) else f"{type(error).__name__}: {error}"
     return [plan.outcome(one, State.UNKNOWN, reason) for one in plan.members[name]]

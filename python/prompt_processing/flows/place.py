@@ -51,27 +51,36 @@ class Place:
     ) -> Iterator[tuple[_Item, _Result]]:
         """Apply a function to each item, and yield item and result as they come.
 
-        On a cluster, an item whose worker dies is given to another worker. An error of the function is raised
-        here; items that are not done then are left.
+        On a cluster, an item whose worker dies is given to another worker; after three deaths that is an
+        error. An error of the function is raised here; items that are not done then are left.
 
         Parameters
         ----------
         function
             A function of a module, which the workers import. It may be called twice for an item.
+
+        Raises
+        ------
+        BatchError
+            Raised if the scheduler is lost, or an item's worker died each time.
         """
         if not self.scheduler and self.processes == 1:
             for item in items:
                 yield item, function(item)
             return
-        from distributed import as_completed
-
-        from prompt_processing.batch.execution import connect
+        from prompt_processing.batch.errors import BatchError
+        from prompt_processing.batch.execution import as_they_end, connect, error_of
 
         with connect(self.scheduler, self.processes) as client, contextlib.ExitStack() as stack:
             futures = {client.submit(function, item, pure=False, retries=0): item for item in items}
             stack.callback(client.cancel, list(futures))
-            for future in as_completed(list(futures), loop=client.loop):
-                yield futures[future], future.result()
+            for future, result in as_they_end(client, futures):
+                if future.status == "error":
+                    error = error_of(future)
+                    if isinstance(error, BatchError):
+                        error = BatchError(f"{futures[future]} was not done: {error}")
+                    raise error
+                yield futures[future], result
 
 
 def process_of(_: object) -> str:
