@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from prompt_processing.images.robust import MAD_TO_SIGMA
 
+from .damaged_files import naming_the_file
 from .exposure import Exposure, box_around, shifted_parts
 from .layout.content import (
     description_of,
@@ -140,6 +141,7 @@ def write_exposure(path: str | Path, exposure: Exposure, identity: Identity | No
         archive.write(path, tree)
 
 
+@naming_the_file("an image")
 def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
     """Read an exposure in the layout of ``lsst-images``, or in the one that this package wrote before.
 
@@ -171,6 +173,7 @@ def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
     )
 
 
+@naming_the_file("an image")
 def read_plane(path: str | Path, plane: str) -> NDArray[Any]:
     """Read the ``image``, ``mask`` or ``variance`` of an exposure; shape (height, width)."""
     content = _content_of(path)
@@ -179,6 +182,7 @@ def read_plane(path: str | Path, plane: str) -> NDArray[Any]:
     return _with_own_bits(values, content.bits) if plane == "mask" else values
 
 
+@naming_the_file("an image")
 def read_exposure_parts(path: str | Path) -> dict[str, Any]:
     """Read all parts of an exposure except its pixels: wcs, psf, photo_calib, visit_info, metadata."""
     return _content_of(path).own_parts()

@@ -13,8 +13,9 @@ from astropy.io import fits
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from ..damaged_files import naming_the_file
 from .archive import text_of
-from .errors import StackFileError
+from .errors import StackFileError, UnreadableTypeError
 
 __all__ = [
     "Crosstalk",
@@ -121,6 +122,7 @@ class Crosstalk:
     metadata: Mapping[str, Any]
 
 
+@naming_the_file("a calibration of the stack", StackFileError, UnreadableTypeError)
 def read_isr_calibration(path: str | Path) -> IsrCalibration:
     """Read the tables and keywords of any calibration.
 
@@ -145,6 +147,7 @@ def read_isr_calibration(path: str | Path) -> IsrCalibration:
     return IsrCalibration(str(metadata.get("OBSTYPE", "")).strip(), metadata, tables)
 
 
+@naming_the_file("a calibration of the stack", StackFileError, UnreadableTypeError)
 def read_linearizer(path: str | Path) -> Linearizer:
     """Read a linearizer.
 
@@ -167,6 +170,7 @@ def read_linearizer(path: str | Path) -> Linearizer:
     )
 
 
+@naming_the_file("a calibration of the stack", StackFileError, UnreadableTypeError)
 def read_photon_transfer(path: str | Path) -> PhotonTransfer:
     """Read the results of photon transfer curves.
 
@@ -193,6 +197,7 @@ def read_photon_transfer(path: str | Path) -> PhotonTransfer:
     )
 
 
+@naming_the_file("a calibration of the stack", StackFileError, UnreadableTypeError)
 def read_crosstalk(path: str | Path) -> Crosstalk:
     """Read crosstalk coefficients.
 

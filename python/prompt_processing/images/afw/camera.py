@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from prompt_processing.instruments.camera import Amplifier, Camera, Detector, camera_names, load_camera
 
+from ..damaged_files import naming_the_file
 from .archive import Archive, Rows, Stored, text_of
-from .errors import StackFileError
+from .errors import StackFileError, UnreadableTypeError
 from .transforms import PointTransform
 
 __all__ = ["read_camera", "segment_name"]
@@ -44,6 +45,7 @@ class _Optics:
     distortion_bound: float
 
 
+@naming_the_file("a camera of the stack", StackFileError, UnreadableTypeError)
 def read_camera(path: str | Path) -> Camera:
     """Read a camera.
 

@@ -10,12 +10,14 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from ..damaged_files import naming_the_file
 from ..defects import Defects
-from .errors import StackFileError
+from .errors import StackFileError, UnreadableTypeError
 
 __all__ = ["read_defects"]
 
 
+@naming_the_file("a table of defects", StackFileError, UnreadableTypeError)
 def read_defects(path: str | Path) -> Defects:
     """Read defects from a table of boxes, or of regions in FITS's own form.
 

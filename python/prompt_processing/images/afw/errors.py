@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ..damaged_files import DamagedFileError
+
 __all__ = ["StackFileError", "UnreadableTypeError"]
 
 
-class StackFileError(ValueError):
-    """A file is not what its type requires; the message names the file and the reason."""
+class StackFileError(DamagedFileError):
+    """A file of the stack is not what its type requires; the message names the file and the reason."""
 
 
 class UnreadableTypeError(TypeError):

@@ -15,12 +15,13 @@ from astropy.time import Time
 from lsst.sphgeom import Region
 from numpy.typing import NDArray
 
+from ..damaged_files import naming_the_file
 from ..exposure import Exposure, box_around, shifted_parts
 from ..mask import Mask, renumbered
 from ..photo_calib import AB_ZERO_POINT_NJY, PhotoCalib
 from ..visit_info import VisitInfo
 from .archive import Archive, Stored, kind_of, text_of
-from .errors import StackFileError
+from .errors import StackFileError, UnreadableTypeError
 from .psf import read_psf
 from .transforms import sky_wcs, wcs_of_header
 
@@ -42,6 +43,7 @@ _VARIES = 1e-3
 """Relative variation of a photometric calibration over an image above which a warning is logged."""
 
 
+@naming_the_file("an image of the stack", StackFileError, UnreadableTypeError)
 def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
     """Read an exposure.
 
@@ -73,6 +75,7 @@ def read_exposure(path: str | Path, region: Region | None = None) -> Exposure:
     return Exposure(image, mask, variance, **parts)
 
 
+@naming_the_file("an image of the stack", StackFileError, UnreadableTypeError)
 def read_plane(path: str | Path, plane: str) -> NDArray[Any]:
     """Read the ``image``, ``mask`` (bits of `Mask`) or ``variance``; shape (height, width).
 
@@ -106,6 +109,7 @@ def _values(
     return renumbered(values, {bit: int(ours[name]) for name, bit in bits.items() if name in ours})
 
 
+@naming_the_file("an image of the stack", StackFileError, UnreadableTypeError)
 def read_exposure_parts(path: str | Path) -> dict[str, Any]:
     """Read all parts of an exposure except its pixels: wcs, psf, photo_calib, visit_info, metadata."""
     with warnings.catch_warnings():
@@ -136,6 +140,7 @@ def read_exposure_parts(path: str | Path) -> dict[str, Any]:
             }
 
 
+@naming_the_file("a photometric calibration of the stack", StackFileError, UnreadableTypeError)
 def read_photo_calib(path: str | Path) -> PhotoCalib:
     """Read a photometric calibration from a file of its own; of one that varies, the mean of its field.
 

@@ -10,8 +10,9 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from ..damaged_files import naming_the_file
 from .archive import text_of
-from .errors import StackFileError
+from .errors import StackFileError, UnreadableTypeError
 
 __all__ = ["StackCatalogue", "read_catalogue", "read_reference_catalogue"]
 
@@ -31,6 +32,7 @@ class StackCatalogue(Table):
     """
 
 
+@naming_the_file("a catalogue of the stack", StackFileError, UnreadableTypeError)
 def read_catalogue(path: str | Path) -> StackCatalogue:
     """Read a catalogue, such as a ``SourceCatalog``.
 
@@ -75,6 +77,7 @@ def read_catalogue(path: str | Path) -> StackCatalogue:
     return table
 
 
+@naming_the_file("a catalogue of the stack", StackFileError, UnreadableTypeError)
 def read_reference_catalogue(path: str | Path) -> StackCatalogue:
     """Read a shard of a reference catalogue (``SimpleCatalog``), such as ``the_monster_20250219``.
 

@@ -12,6 +12,7 @@ from lsst.images.convolution_kernels import ConvolutionKernel
 from lsst.images.serialization import open_archive
 
 from prompt_processing.images.background import Background
+from prompt_processing.images.damaged_files import naming_the_file
 from prompt_processing.images.kernel import MatchingKernel
 from prompt_processing.images.photo_calib import PhotoCalib
 from prompt_processing.instruments.camera import load_camera
@@ -72,13 +73,18 @@ def read_part(path: str | Path) -> Part:
     TypeError
         Raised if it has no counterpart here.
     """
-    with open_archive(str(path)) as reader:
-        described, metadata = reader.read(), reader.metadata
+    described, metadata = _stored(path)
     if isinstance(described, ConvolutionKernel):
         return kernel_of(described, convolves_science=bool(metadata.get(_CONVOLVES_SCIENCE, False)))
     if isinstance(described, BackgroundMap):
         return background_of(described)
     return photo_calib_of(described, float(metadata.get(_ERROR) or 0.0))
+
+
+@naming_the_file("of the layout of lsst-images")
+def _stored(path: str | Path) -> tuple[Any, Any]:
+    with open_archive(str(path)) as reader:
+        return reader.read(), reader.metadata
 
 
 def _shape(identity: Identity) -> tuple[int, int]:
