@@ -159,4 +159,8 @@ def require_sane_visit(metrics: Mapping[str, float], limits: VisitLimits | None 
     if limits.maximum_negative_share and count >= 100 and negative > limits.maximum_negative_share:
         found["negativeShare"] = negative
     if found:
-        raise AbsurdVisitError("The visit is absurd; nothing was written to the APDB", **found)
+        raise AbsurdVisitError(
+            "The visit is absurd by the limits in the configuration of associateApdb; nothing was "
+            "written to the APDB",
+            **found,
+        )

@@ -52,7 +52,7 @@ def mark_hits(image: PreparedImage, other: PreparedImage, to_other: ToOther, sca
         exposure, image=exposure.image.copy(), mask=exposure.mask.copy(), variance=exposure.variance.copy()
     )
     try:
-        find_cosmic_rays(trial, CosmicRayOptions(sharpness=0.6), sky=0.0)
+        find_cosmic_rays(trial, CosmicRayOptions(sharpness=0.6, spare_stars=False), sky=0.0)
     except TooManyCosmicRaysError as error:
         _LOG.warning("%s: cosmic rays stay unmarked: %s", image.name, error)
         return 0

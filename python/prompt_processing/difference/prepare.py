@@ -202,7 +202,7 @@ def finish(image: PreparedImage, cosmic_rays: bool) -> None:
         most = max(int(share * exposure.image.size), 20)
         try:
             image.cosmic_rays = find_cosmic_rays(
-                exposure, CosmicRayOptions(sharpness=0.6, max_pixels=most), sky=0.0
+                exposure, CosmicRayOptions(sharpness=0.6, max_pixels=most, spare_stars=False), sky=0.0
             )
         except TooManyCosmicRaysError as error:
             _LOG.warning("%s: cosmic rays stay unmarked: %s", image.name, error)

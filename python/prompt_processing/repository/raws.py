@@ -81,6 +81,12 @@ def import_raws(
             observations = [translate(header, str(file)) for header in read_detector_headers(path).values()]
             if kind is not None:
                 observations = [replace(one, observation_type=kind) for one in observations]
+            elif observations[0].observation_type == "unknown":
+                _LOG.warning(
+                    "The header of %s does not say what kind of frame it is: import it with --type, or see "
+                    "header.observation_type in instrument.yaml.",
+                    file,
+                )
             instrument = observations[0].instrument
             if instrument not in ingesters:
                 ingesters[instrument] = _ingester(butler, instrument, padding_arcsec)

@@ -16,13 +16,15 @@ from lsst.pipe.base import (
 )
 
 from prompt_processing.imaging.calibration.psf.measured import measure_psf
-from prompt_processing.imaging.errors import NumericalError
+from prompt_processing.imaging.errors import NoTemplateOverlapError, NumericalError
 from prompt_processing.imaging.templates.warp import warp_template
 from prompt_processing.tasks.numerics_task import NumericsTask
 
 from ..images import Exposure, SkyMap
 
 _VISIT = ("instrument", "visit", "detector")
+_USUAL_MARGIN_ARCSEC = 30.0
+"""Default of the worker's setting `preload_padding`."""
 
 
 class BuildTemplateConnections(PipelineTaskConnections, dimensions=(*_VISIT, "skymap")):
@@ -108,7 +110,13 @@ class BuildTemplateTask(NumericsTask):
             for place in sorted(by_place)
             if not sky_map.patch_region(*place).isDisjointFrom(footprint)
         ]
-        template = warp_template(patches, image.wcs, image.shape)
+        try:
+            template = warp_template(patches, image.wcs, image.shape)
+        except NoTemplateOverlapError as error:
+            if not (remark := _pointing_of(image)):
+                raise
+            told = f"No template patch reaches the image.{remark}"
+            raise NoTemplateOverlapError(told, **error.numbers) from error
         if template.psf is None:
             # Coadds of other stacks may have a PSF of a kind that is not read.
             fwhm = 4.0 if image.psf is None else image.psf.fwhm_at()
@@ -123,5 +131,20 @@ class BuildTemplateTask(NumericsTask):
         self.metadata["patches"] = len(patches)
         if coverage < self.config.minimumCoverage:
             minimum = self.config.minimumCoverage
-            raise NoWorkFound(f"The template covers {coverage:.1%} of the image; {minimum:.1%} are needed.")
+            covered = f"The template covers {coverage:.1%} of the image; {minimum:.1%} are needed."
+            raise NoWorkFound(f"{covered}{_pointing_of(image)}")
+        if coverage < 1 and (remark := _pointing_of(image)):
+            self.log.warning("The template covers %.1f%% of the image.%s", 100 * coverage, remark)
         return Struct(template=template)
+
+
+def _pointing_of(image: Exposure) -> str:
+    """Return what is wrong with an image's announced position; empty if it is within the usual margin."""
+    offset = float(image.metadata.get("pointing_offset_arcsec") or 0.0)
+    if not offset > _USUAL_MARGIN_ARCSEC:
+        return ""
+    return (
+        f" The image is {offset:.0f} arcsec from where it was announced, and templates were loaded for that "
+        f"place with a margin (PRELOAD_PADDING, by default {_USUAL_MARGIN_ARCSEC:.0f} arcsec): correct the "
+        "pointing, or set a larger margin."
+    )

@@ -50,7 +50,12 @@ IN_APDB = "APDB holds this visit already"
 _NO_SURVEY = "(outputs of images that are in the APDB)"
 _NO_SKY_MAP = "no-sky-map"
 """Name where the repository has none yet: no template is found, and images are only calibrated."""
-_SUMMARY = ("seeing_fwhm_arcsec", "zero_point_mag", "limiting_magnitude_5sigma")
+_SUMMARY = (
+    "seeing_fwhm_arcsec",
+    "zero_point_mag",
+    "limiting_magnitude_5sigma",
+    "pointing_offset_arcsec",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +99,15 @@ class ProcessedImage:
     outcome
         The worker's outcome.
     summary
-        Seeing (arcsec), zero point and depth (mag), where known.
+        Seeing (arcsec), zero point and depth (mag), distance from the announced position (arcsec), where
+        known.
+    margin_arcsec
+        Margin around the announced position for which templates and reference stars were loaded.
     """
 
     outcome: Outcome
     summary: dict[str, float]
+    margin_arcsec: float = float("inf")
 
 
 class _NoNotices:
@@ -217,7 +226,8 @@ class WatchContext:
         if outcome.status is Status.FAILED and IN_APDB in outcome.reason:
             outcome = self._export_outputs(visit, exposure, outcome)
         values = task_metrics(self._metadata(), "calibrateImage")
-        return ProcessedImage(outcome, {name: float(values[name]) for name in _SUMMARY if name in values})
+        summary = {name: float(values[name]) for name in _SUMMARY if name in values}
+        return ProcessedImage(outcome, summary, self._settings.preload_padding)
 
     def _export_outputs(self, visit: FannedOutVisit, exposure: int, before: Outcome) -> Outcome:
         """Export the outputs of an image whose process died between the APDB and the export.

@@ -31,6 +31,12 @@ def line(report: Report) -> str:
     if "numAlertsSent" in counts:
         parts.append(f"{int(counts['numAlertsSent'])} alerts")
     parts.append(f"{report.seconds:.1f} s")
+    margin = report.image.margin_arcsec
+    if (offset := values.get("pointing_offset_arcsec", 0.0)) > margin:
+        parts.append(
+            f'{offset:.0f}" from where the header says: templates were loaded for {margin:.0f}" around it, '
+            "correct the pointing or set PRELOAD_PADDING"
+        )
     if entry.state is not FileState.DONE:
         parts.append(f"{entry.state}: {entry.reason}")
     elif IN_APDB in entry.reason:

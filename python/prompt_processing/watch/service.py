@@ -224,6 +224,11 @@ class Watch:
         """Return the state of an image that is not to be processed, with the reason."""
         if observation.instrument != self._instrument:
             return FileState.SET_ASIDE, f"It is from {observation.instrument}, not {self._instrument}."
+        if observation.observation_type == "unknown":
+            return FileState.SET_ASIDE, (
+                "Its header does not say what kind of frame it is: see header.observation_type in "
+                "instrument.yaml, where constant: science is the kind of headers without one."
+            )
         if observation.observation_type != "science":
             return FileState.SKIPPED, f"It is a {observation.observation_type} exposure."
         same = self._journal.settled_exposure(observation.exposure_id, observation.detector)

@@ -51,6 +51,15 @@ def test_imports_of_a_pipeline_are_expanded(tmp_path: Path) -> None:
     assert "isr" in set(read_pipeline(str(own)).task_labels)
 
 
+def test_every_pipeline_of_every_camera_is_readable() -> None:
+    files = sorted(PACKAGE.glob("instruments/cameras/*/pipelines/*.yaml"))
+    assert files
+    for file in files:
+        # Analysis.yaml needs packages of its own.
+        if file.stem != "Analysis":
+            assert read_pipeline(str(file)).task_labels, file
+
+
 def test_child_processes_inherit_the_folder() -> None:
     expand_path(AP_PIPE)
     assert Path(os.environ["PROMPT_PROCESSING_DIR"]) == PACKAGE

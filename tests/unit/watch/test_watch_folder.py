@@ -235,6 +235,24 @@ def test_a_failure_sets_the_image_aside(incoming: Path) -> None:
     assert report.entry.state is FileState.DONE
 
 
+def test_a_header_without_the_kind_of_frame_is_set_aside_and_says_where_to_enter_it(incoming: Path) -> None:
+    write(incoming / "a.fits", kind=" ")
+    (report,) = watch(incoming, processor := Processor())
+    assert not processor.seen
+    assert report.entry.state is FileState.SET_ASIDE
+    assert "header.observation_type" in report.entry.reason
+
+
+def test_a_line_says_if_an_image_is_outside_of_what_was_loaded(incoming: Path) -> None:
+    write(incoming / "a.fits")
+    (report,) = watch(incoming, Processor())
+    assert report.image is not None
+    for offset, told in ((29.0, False), (95.4, True)):
+        image = replace(report.image, summary={"pointing_offset_arcsec": offset}, margin_arcsec=30.0)
+        shown = line(replace(report, image=image))
+        assert ('95" from where the header says' in shown and "PRELOAD_PADDING" in shown) is told
+
+
 def test_lines_have_quality_changes_and_seconds(incoming: Path) -> None:
     write(incoming / "a.fits")
     reports: list[Report] = []

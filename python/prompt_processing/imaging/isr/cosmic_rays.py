@@ -12,6 +12,8 @@ from prompt_processing.images import Exposure, Mask, Psf
 from prompt_processing.imaging.errors import TooManyCosmicRaysError
 from prompt_processing.imaging.row_bands import in_bands
 
+from .star_cores import sharp_star_ratios
+
 _CR = int(Mask.CR)
 _UNSEEN = int(Mask.BAD | Mask.SAT | Mask.NO_DATA)
 _STRIP = 64
@@ -44,6 +46,9 @@ class CosmicRayOptions:
         Rounds of growth.
     max_pixels : `int`
         With more pixels the result is implausible and nothing is marked.
+    spare_stars : `bool`
+        Whether the sharpness of the image's own stars counts where it exceeds that of the PSF or of
+        `min_fwhm`.
     """
 
     min_fwhm: float = 2.6
@@ -54,6 +59,7 @@ class CosmicRayOptions:
     halo_significance: float = 1.0
     iterations: int = 4
     max_pixels: int = 400_000
+    spare_stars: bool = True
 
     @classmethod
     def for_pixels(cls, scale: float) -> CosmicRayOptions:
@@ -225,6 +231,24 @@ def _psf_ratios(psf: Psf) -> NDArray[np.float64]:
     return np.asarray(np.clip(np.min(ratios, axis=0), 0.05, 0.98))
 
 
+def _search(
+    exposure: Exposure, sky: float, ratios: NDArray[np.float64], options: CosmicRayOptions
+) -> NDArray[np.int32]:
+    """Return row and column of the pixels that are sharper than ratios say, shape (n, 2)."""
+    parts: dict[int, NDArray[np.int32]] = {}
+
+    def search(start: int, stop: int) -> None:
+        found = np.empty((options.max_pixels + 1, 2), np.int32)
+        n = _find_in_rows(
+            exposure.image, exposure.variance, exposure.mask, sky, ratios,
+            options.significance, options.contrast_significance, start, stop, found,
+        )  # fmt: skip
+        parts[start] = found[: min(n, found.shape[0])]
+
+    in_bands(search, exposure.shape[0])
+    return np.concatenate([parts[start] for start in sorted(parts)])
+
+
 def find_cosmic_rays(
     exposure: Exposure, options: CosmicRayOptions | None = None, sky: float | None = None
 ) -> int:
@@ -256,6 +280,9 @@ def find_cosmic_rays(
     The test is that of R. Lupton's Photo: a pixel is hit if, in any of four
     directions, its two neighbours are fainter than those of the sharpest
     star. Vectorised L.A.Cosmic takes tens of seconds on a full detector.
+
+    Stars that are sharper than expected, as after a jump of the mount or in unexpectedly good focus, are
+    recognised by their halos, and set the limit (`star_cores`).
     """
     options = options or CosmicRayOptions()
     image, variance, mask = exposure.image, exposure.variance, exposure.mask
@@ -265,18 +292,13 @@ def find_cosmic_rays(
         sky = float(np.median(usable)) if usable.size else 0.0
     ratios = neighbour_ratios(options.min_fwhm) if exposure.psf is None else _psf_ratios(exposure.psf)
     ratios = ratios * options.sharpness
-    parts: dict[int, NDArray[np.int32]] = {}
-
-    def search(start: int, stop: int) -> None:
-        found = np.empty((options.max_pixels + 1, 2), np.int32)
-        n = _find_in_rows(
-            image, variance, mask, sky, ratios,
-            options.significance, options.contrast_significance, start, stop, found,
-        )  # fmt: skip
-        parts[start] = found[: min(n, found.shape[0])]
-
-    in_bands(search, image.shape[0])
-    pixels = np.concatenate([parts[start] for start in sorted(parts)])
+    pixels = _search(exposure, sky, ratios, options)
+    of_stars = None
+    if options.spare_stars and len(pixels) <= options.max_pixels:
+        of_stars = sharp_star_ratios(image, variance, mask, sky, pixels)
+    if of_stars is not None:
+        ratios = np.minimum(ratios, of_stars * options.sharpness)
+        pixels = _search(exposure, sky, ratios, options)
     if len(pixels) > options.max_pixels:
         raise TooManyCosmicRaysError("Too many pixels are sharper than a star", limit=options.max_pixels)
     everything = []

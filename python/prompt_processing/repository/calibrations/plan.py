@@ -72,6 +72,7 @@ def select_exposures(
     """
     found: dict[str, list[int]] = {}
     first: Time | None = None
+    others: set[str] = set()
     kinds = (*KINDS, "science") if science else KINDS
     for record in butler.query_dimension_records(
         "exposure", instrument=instrument, explain=False, limit=None
@@ -79,6 +80,7 @@ def select_exposures(
         if nights is not None and not nights[0] <= record.day_obs <= nights[1]:
             continue
         if record.observation_type not in kinds:
+            others.add(record.observation_type)
             continue
         found.setdefault(record.observation_type, []).append(int(record.id))
         begin = record.timespan.begin
@@ -88,9 +90,18 @@ def select_exposures(
         raise RepositoryProblemError(
             f"The repository has no bias, dark or flat exposures of {instrument}"
             + ("" if nights is None else f" between {nights[0]} and {nights[1]}")
-            + ": import them with prompt repo import-raws."
+            + f": import them with prompt repo import-raws{_other_kinds(others)}."
         )
     return Selection({kind: tuple(sorted(ids)) for kind, ids in found.items()}, tuple(detectors), first)
+
+
+def _other_kinds(others: set[str]) -> str:
+    if not others:
+        return ""
+    return (
+        f", with --type bias, dark or flat for each folder if the headers do not say so "
+        f"(it has {', '.join(sorted(others))} exposures)"
+    )
 
 
 @dataclass(frozen=True, slots=True)

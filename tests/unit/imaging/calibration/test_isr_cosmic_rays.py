@@ -56,6 +56,42 @@ def test_no_star_on_coarse_pixels_is_taken_for_a_cosmic_ray(star_field) -> None:
     assert find_cosmic_rays(field.exposure(), CosmicRayOptions.for_pixels(0.2)) > 20
 
 
+def test_cores_of_stars_after_a_jump_of_the_mount_are_no_cosmic_rays() -> None:
+    exposure = sky()
+    rng = np.random.default_rng(9)
+    rows, columns = np.mgrid[:300, :300]
+    places = rng.uniform(20, 280, (25, 2))
+    for x, y in places:
+        for dx, dy, fwhm, flux in ((0, 0, 1.7, 9e4), (1.2, 2.3, 1.7, 3e4), (0.2, 0.3, 5.0, 1.5e5)):
+            sigma = fwhm / 2.3548
+            square = (columns - x - dx) ** 2 + (rows - y - dy) ** 2
+            exposure.image += flux / (2 * np.pi * sigma**2) * np.exp(-square / (2 * sigma**2))
+    exposure.variance[:] = np.maximum(exposure.image, 800) + 36
+    exposure.image += rng.normal(0, np.sqrt(exposure.variance - 836))
+    hit = add_tracks(exposure)
+    find_cosmic_rays(exposure)
+    found = exposure.has(Mask.CR)
+    near = np.zeros(exposure.shape, bool)
+    for x, y in places:
+        near |= (columns - x) ** 2 + (rows - y) ** 2 < 81
+    assert found[near & ~ndimage.binary_dilation(hit, np.ones((5, 5)))].sum() <= 3
+    assert found[hit & ~near].mean() > 0.9
+
+
+def test_hits_on_and_around_stars_and_galaxies_are_still_found(star_field) -> None:
+    exposure = star_field(fwhm=4.0, flux_range=(3e3, 3e5), n_stars=150).exposure()
+    rows, columns = np.mgrid[: exposure.shape[0], : exposure.shape[1]]
+    galaxy = 4000 * np.exp(-np.hypot(columns - 150, rows - 150) / 40)
+    exposure.image += galaxy
+    exposure.variance += galaxy
+    hit = np.zeros(exposure.shape, bool)
+    rng = np.random.default_rng(3)
+    hit[rng.integers(20, 280, 200), rng.integers(20, 280, 200)] = True
+    exposure.image[hit] += 40 * np.sqrt(exposure.variance[hit]) + 0.5 * exposure.image[hit]
+    find_cosmic_rays(exposure)
+    assert exposure.has(Mask.CR)[hit].mean() > 0.9
+
+
 def test_sharper_test_with_the_psf_finds_blurred_hits(star_field) -> None:
     field = star_field(fwhm=5.0)
     exposure = field.exposure()
