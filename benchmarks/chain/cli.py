@@ -29,7 +29,7 @@ from .peers import Stages, detect_changes, missing_programs, prepare
 from .results import Outcome, RegimeResult
 from .scenes import REGIMES, REPORT_SEEDS, SKY_ELECTRONS, Scene, make_scene
 from .score import grown, score_catalogue, score_pixels
-from .subtractors import SUBTRACTORS, peers_python, subtract_with
+from .subtractors import SUBTRACTORS, PeerUnavailableError, peers_python, subtract_with
 from .tables import classic_table, detector_table, peers_table, quality_table
 from .wall import WallTimes, measure_wall
 
@@ -130,7 +130,10 @@ def check_peers(packages: Sequence[str]) -> None:
     if missing:
         sys.exit(f"Not installed: {', '.join(missing)}. apt-get install {' '.join(missing)}, or --no-peers.")
     for name in packages:
-        peers_python(name)
+        try:
+            peers_python(name)
+        except PeerUnavailableError as error:
+            print(f"{name}: {error}", flush=True)
 
 
 def tables(

@@ -16,6 +16,9 @@ import numpy as np
 SUBTRACTORS = ("sfft", "ois", "properimage", "stdpipe")
 WORKER = Path(__file__).with_name("subtract_worker.py")
 
+_UNAVAILABLE: dict[str, str] = {}
+"""Peers that this run could not install, and why."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PeerSubtraction:
@@ -37,17 +40,23 @@ class PeerSubtraction:
     remark: str
 
 
-def cache_folder() -> Path:
-    """Return the folder of the peers' environments, kept between runs."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "prompt-processing" / "peers"
+class PeerUnavailableError(Exception):
+    """A peer cannot be installed; the message says why."""
 
 
 def peers_python(name: str) -> Path:
-    """Return the Python of an environment with a peer, created by the first call (minutes)."""
-    # stdpipe bundles its own sep, which would overwrite properimage's.
-    alone = name == "stdpipe"
-    folder = cache_folder().with_name("peers-stdpipe") if alone else cache_folder()
+    """Return the Python of an environment with a peer, created by the first call and kept (a minute).
+
+    Raises
+    ------
+    PeerUnavailableError
+        Raised if it cannot be installed. Another attempt is made by the next run only.
+    """
+    if name in _UNAVAILABLE:
+        raise PeerUnavailableError(_UNAVAILABLE[name])
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    # One for each: stdpipe bundles its own sep, which would overwrite properimage's.
+    folder = Path(base) / "prompt-processing" / "peers" / name
     python = folder / "bin" / "python"
     done = folder / "complete"
     if done.exists():
@@ -55,13 +64,16 @@ def peers_python(name: str) -> Path:
     print(f"Making an environment for {name} in {folder} ...", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if alone:
-        subprocess.run([*install, "stdpipe"], check=True)
-    else:
-        subprocess.run([*install, "numpy", "setuptools", "wheel", "cython"], check=True)
-        subprocess.run([*install, "sfft", "properimage"], check=True)
+    steps = [[name]]
+    if name == "ois":
         # The setup of ois 0.2 imports numpy without declaring it.
-        subprocess.run([*install, "--no-build-isolation", "ois"], check=True)
+        steps = [["numpy", "setuptools", "wheel", "cython"], ["--no-build-isolation", "ois"]]
+    for packages in steps:
+        made = subprocess.run([*install, *packages], capture_output=True, text=True, check=False)
+        if made.returncode:
+            errors = [line.strip() for line in made.stderr.splitlines() if "rror" in line]
+            _UNAVAILABLE[name] = f"cannot be installed: {(errors or ['pip failed'])[-1][:160]}"
+            raise PeerUnavailableError(_UNAVAILABLE[name])
     done.write_text(subprocess.run([python, "-m", "pip", "freeze"], capture_output=True, text=True).stdout)
     return python
 
@@ -98,11 +110,15 @@ def subtract_with(
     out.unlink(missing_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONPATH": ""}
     gave_up = f"gave up after {seconds:.0f} s"
+    try:
+        python = peers_python(name)
+    except PeerUnavailableError as error:
+        return PeerSubtraction(float("nan"), float("nan"), None, str(error))
     start = time.perf_counter()
     try:
         done = subprocess.run(
             # -P: no module of this folder may stand in for one of theirs.
-            [peers_python(name), "-P", WORKER, name, folder / "pair.npz", out, str(seconds)], cwd=folder,
+            [python, "-P", WORKER, name, folder / "pair.npz", out, str(seconds)], cwd=folder,
             # Allows for compilation and a busy machine.
             env=environment, capture_output=True, text=True, timeout=4 * seconds + 300, check=False,
         )  # fmt: skip

@@ -166,6 +166,8 @@ def measure_navigator(nights: Path, night: int, visit: int, repo: Path, n_repeat
         )
         begin = time.perf_counter()
         page = _opened(browser, f"{url}/nights?night={night}")
+        # A page may be complete before its first paint is recorded.
+        page.wait_for_function("() => performance.getEntriesByName('first-contentful-paint').length")
         _note(measured, "cold first paint", page.evaluate(_PAINT) / 1000)
         _note(measured, "cold page", time.perf_counter() - begin)
         debugger = page.context.new_cdp_session(page)
