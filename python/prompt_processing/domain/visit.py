@@ -126,6 +126,15 @@ class NextVisit(BaseModel):
     private_sndStamp: UnixSeconds
     """Time at which the summit published the message, TAI."""
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch(cls, value: Any) -> Any:
+        """Refuse true and false, which Python takes for the numbers 1 and 0."""
+        parts = value if isinstance(value, list | tuple) else (value,)
+        if any(isinstance(part, bool) for part in parts):
+            raise ValueError("true and false are neither numbers nor texts")
+        return value
+
     @field_validator("position", "cameraAngle", mode="wrap")
     @classmethod
     def _not_without_its_system(

@@ -64,6 +64,11 @@ def test_what_is_no_object_is_malformed(data):
         ("duration", float("inf")),
         ("detector", "front"),
         ("detector", -1),
+        ("detector", True),
+        ("coordinateSystem", True),
+        ("position", [True, 2.0]),
+        ("dome", True),
+        ("survey", False),
     ],
 )
 def test_a_field_of_the_wrong_kind_is_named(field, value):
