@@ -17,6 +17,8 @@ _KEYWORDS = (
     *("FILTER", "FILTNAM", "FILTNAME", "FILTERNA", "FILT", "FILTERS", "FILTER1", "FILTER01", "FILTERID"),
     *("INSFLNAM", "FILTNAM1", "FILTER2", "ESO INS FILT1 NAME", "ESO INS FILT NAME", "ESO INS FILT1 ID"),
 )
+_SELDOM = ("WHEEL", "FWHEEL", "FW", "BAND", "PASSBAND", "COLOR", "COLOUR")
+"""Keywords that count if none has the word filter, and the value is no number."""
 _NO_NAME = re.compile(r"(NUM|POS|STAT|SLOT|WHEEL|TYPE|ENC|CODE|FOC)|FILTERI\d|FILTIN", re.IGNORECASE)
 _WHEEL = re.compile(r"FILT(ER|NAM|NAME)?[_-]?(0?\d|[A-D])|(0?\d|[A-D])[_-]?FILT(ER)?|ESO INS FILT\d NAME")
 
@@ -50,6 +52,8 @@ def guess_filter_rule(headers: Sequence[Mapping[str, Any]]) -> Guess:
             for key, value in header.items()
             if "FILT" in key.upper() and isinstance(value, str) and value.strip() and not _NO_NAME.search(key)
         )
+    if not found:
+        found = [key for key in _SELDOM if any(_is_name(header.get(key)) for header in headers)]
     if not found:
         return Guess(
             {"constant": "Clear"},

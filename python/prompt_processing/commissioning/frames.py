@@ -108,6 +108,9 @@ def read_frames(paths: Sequence[Path]) -> list[Frame]:
         target = target_keyword(headers)
         if target is None:
             kinds = kinds_in_paths(paths)
+            if any(kinds):
+                # The other folders have the names of targets.
+                kinds = [kind or "science" for kind in kinds]
             return [replace(frame, kind=kind) for frame, kind in zip(frames, kinds, strict=True)]
         return [replace(frame, kind=kind_in_target(frame.header, target)) for frame in frames]
     return [replace(frame, kind=kind_named(str(frame.header.get(keyword, "")))) for frame in frames]

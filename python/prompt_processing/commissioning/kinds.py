@@ -42,7 +42,7 @@ _ELSEWHERE = ("OBJECT", "TARGET", "OBJNAME", "COMMENT", "HISTORY", "FILENAME", "
 """Keywords in which a word such as flat does not say that the frame is one."""
 
 _TARGETS = ("OBJECT", "OBJNAME", "TARGET", "TARGNAME")
-CALIBRATION_WORDS = r"(?i)(?:^|[^a-z])(bias|zero|dark|flat)"
+CALIBRATION_WORDS = r"(?i)(?:^|[^a-z])(?:dome|sky|twi(?:light)?)?(bias|zero|dark|flat)"
 """A kind of calibration frame in the name of a target."""
 
 _USUAL = {

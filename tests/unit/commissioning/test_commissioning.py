@@ -13,6 +13,8 @@ from camera_files import MAXIM_HEADER, NINA_HEADER, write_decam, write_single
 from prompt_processing.cli.main import run
 from prompt_processing.commissioning.check import check_frames
 from prompt_processing.commissioning.draft import DraftError, draft_instrument
+from prompt_processing.commissioning.filters import guess_filter_rule
+from prompt_processing.commissioning.frames import read_frames
 from prompt_processing.commissioning.kinds import kinds_in_paths
 from prompt_processing.commissioning.pointing import find_stars, solve
 from prompt_processing.instruments import (
@@ -25,6 +27,7 @@ from prompt_processing.instruments import (
 )
 from prompt_processing.instruments.description.instrument import read_instrument
 from prompt_processing.instruments.description.registry import SEARCH_PATH_VARIABLE
+from prompt_processing.instruments.description.rules import KeywordRule
 
 GAIN, READ_NOISE, LEVEL = 1.6, 9.0, 800
 SHAPE = (240, 320)
@@ -189,6 +192,27 @@ def test_full_folder_is_left_alone(tmp_path, frames):
 def test_names_of_files_and_folders_say_what_headers_do_not():
     paths = [Path(one) for one in ("BIAS/img1.fits", "m31/Dark_30s.fits", "flats/1.fits", "m31/bias.fits")]
     assert kinds_in_paths([*paths, Path("light/starflats.fits")]) == ["bias", "dark", "flat", "bias", None]
+    assert kinds_in_paths([Path("domeflat/1.fits"), Path("SkyFlat_2.fits")]) == ["flat", "flat"]
+
+
+def test_frames_beside_folders_of_calibrations_are_of_the_sky(tmp_path):
+    for name in ("zero", "domeflat", "m31"):
+        (tmp_path / name).mkdir()
+        fits.PrimaryHDU(np.full((20, 20), 800, np.uint16)).writeto(tmp_path / name / "1.fits")
+    paths = [tmp_path / name / "1.fits" for name in ("zero", "domeflat", "m31")]
+    assert [frame.kind for frame in read_frames(paths)] == ["bias", "flat", "science"]
+
+
+@pytest.mark.parametrize(
+    ("header", "keyword"),
+    [
+        ({"WHEEL": "r' SDSS"}, "WHEEL"),
+        ({"BAND": "V", "WHEEL": 3}, "BAND"),
+        ({"FILTER": "r", "BAND": "x"}, "FILTER"),
+    ],
+)
+def test_wheels_and_bands_name_the_filter_where_no_keyword_has_the_word(header, keyword):
+    assert KeywordRule.model_validate(guess_filter_rule([header]).value).keywords == (keyword,)
 
 
 def test_colour_image_is_refused(tmp_path):
