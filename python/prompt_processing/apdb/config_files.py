@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import os.path
 from typing import Any
 
 from lsst.dax.apdb import ApdbConfig
 
 __all__ = ["read_config"]
 
-_STACK_FOLDERS = ("${SDM_SCHEMAS_DIR}/yml/", "$SDM_SCHEMAS_DIR/yml/", "eups://sdm_schemas/yml/")
+_STACK_FOLDERS = ("${SDM_SCHEMAS_DIR}/yml/", "$SDM_SCHEMAS_DIR/yml/")
 _PACKAGE = "resource://lsst.sdm.schemas/"
 
 
@@ -30,12 +30,11 @@ def read_config(uri: str) -> ApdbConfig:
         Any of many kinds; `.failures.configuration_problem` explains those that waiting does not mend.
     """
     config = ApdbConfig.from_uri(uri)
-    if "SDM_SCHEMAS_DIR" in os.environ:
-        return config
     changes: dict[str, Any] = {}
     for field in ("schema_file", "ss_schema_file"):
         place: str = getattr(config, field)
+        is_set = "$" not in os.path.expandvars(place)
         for folder in _STACK_FOLDERS:
-            if place.startswith(folder):
+            if place.startswith(folder) and not is_set:
                 changes[field] = _PACKAGE + place.removeprefix(folder)
     return config.model_copy(update=changes)

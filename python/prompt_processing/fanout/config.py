@@ -1,10 +1,11 @@
 """Settings of the fan-out: environment variables, and the file of detectors and destinations."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import NoDecode
 
 from prompt_processing.settings.environment import problems_of
@@ -17,6 +18,9 @@ from ..domain.visit import NextVisit
 from ..domain.yaml_text import parse_yaml
 
 __all__ = ["ConfigurationError", "DetectorMap", "FanOutSettings"]
+
+
+_URL = re.compile(r"https?://[^/]", re.IGNORECASE)
 
 
 class ConfigurationError(Exception):
@@ -85,15 +89,23 @@ class FanOutSettings(OutcomeSettings, KafkaClusterSettings, SchemaRegistrySettin
         return self
 
 
+def _empty_if_null(value: Any) -> Any:
+    # A section without entries, such as that of the other platform.
+    return {} if value is None else value
+
+
+Destinations = Annotated[Mapping[str, str], BeforeValidator(_empty_if_null)]
+
+
 class DetectorMap(BaseModel):
     """Active detectors of each instrument, and destinations of their visits."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
 
-    detectors: Mapping[str, Mapping[int, bool]]
+    detectors: Mapping[str, Mapping[Annotated[int, Field(ge=0)], bool]]
     """Active detectors of each instrument, and of test groups as ``<INSTRUMENT>-TEST-<salIndex>``."""
-    knative_urls: Mapping[str, str] = Field(default={}, alias="knative-urls")
-    redis_streams: Mapping[str, str] = Field(default={}, alias="redis-streams")
+    knative_urls: Destinations = Field(default={}, alias="knative-urls")
+    redis_streams: Destinations = Field(default={}, alias="redis-streams")
 
     @classmethod
     def load(cls, path: Path) -> "DetectorMap":
@@ -113,12 +125,12 @@ class DetectorMap(BaseModel):
             raise ConfigurationError(f"{path}: {error}") from error
 
     def check(self, settings: FanOutSettings) -> None:
-        """Check that each supported instrument has detectors and a destination.
+        """Check that each supported instrument has detectors and a usable destination.
 
         Raises
         ------
         ConfigurationError
-            If any is missing; the message names all of them.
+            If any is missing or unusable; the message names all of them.
         """
         destinations = self.knative_urls if settings.platform == "knative" else self.redis_streams
         section = "knative-urls" if settings.platform == "knative" else "redis-streams"
@@ -127,6 +139,12 @@ class DetectorMap(BaseModel):
             for name in sorted(settings.supported_instruments)
             for where, entries in (("detectors", self.detectors), (section, destinations))
             if name not in entries
+        ]
+        problems += [
+            f"{section}.{name} is {destination!r}, not an address"
+            for name, destination in sorted(destinations.items())
+            if name in settings.supported_instruments
+            and not (destination if section == "redis-streams" else _URL.match(destination))
         ]
         if problems:
             raise ConfigurationError(f"{settings.instrument_config_file}: {'; '.join(problems)}")

@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,34 @@ def test_supported_instrument_without_destination_is_refused(
         detectors.check(FanOutSettings.load())
 
 
-@pytest.mark.parametrize("text", ["", "[]", "detectors: 3", "detectors: {HSC: {zero: true}}", "{"])
+@pytest.mark.parametrize(
+    ("platform", "sections", "problem"),
+    [
+        ("keda", "knative-urls:\nredis-streams: {HSC: instrument:hsc}", None),
+        ("keda", "knative-urls: {HSC: ''}\nredis-streams: {HSC: instrument:hsc}", None),
+        ("keda", "redis-streams: {HSC: ''}", "redis-streams.HSC is '', not an address"),
+        ("keda", "redis-streams:", "no HSC under redis-streams"),
+        ("knative", "knative-urls: {HSC: http://hsc/next-visit}\nredis-streams: null", None),
+        ("knative", "knative-urls: {HSC: hsc/next-visit}", "knative-urls.HSC is 'hsc/next-visit', not an"),
+        ("knative", "knative-urls: {HSC: 'http://'}", "knative-urls.HSC is 'http://', not an address"),
+    ],
+)
+def test_only_destinations_of_the_platform_need_to_be_usable(
+    environment: pytest.MonkeyPatch, tmp_path: Path, platform: str, sections: str, problem: str | None
+) -> None:
+    environment.setenv("SUPPORTED_INSTRUMENTS", "HSC")
+    environment.setenv("PLATFORM", platform)
+    environment.setenv("REDIS_HOST", "redis")
+    path = tmp_path / "instruments.yaml"
+    path.write_text(f"detectors: {{HSC: {{0: true}}}}\n{sections}\n")
+    expected = nullcontext() if problem is None else pytest.raises(ConfigurationError, match=problem)
+    with expected:
+        DetectorMap.load(path).check(FanOutSettings.load())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "detectors: 3", "detectors: {HSC: {zero: true}}", "detectors: {HSC: {-1: true}}", "{"]
+)
 def test_file_that_is_no_configuration_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "instruments.yaml"
     path.write_text(text)
