@@ -7,6 +7,7 @@ import gzip
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from kept_night import EVIL
@@ -16,13 +17,13 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from prompt_processing.domain.outcome import Status
 from prompt_processing.navigator.app import make_server
 from prompt_processing.navigator.nights.night_view import NightState, NightView
-from prompt_processing.navigator.nights.visit_view import VisitState, VisitView
+from prompt_processing.navigator.nights.visit_view import VisitView
 from prompt_processing.navigator.plain import Content, PlainView, Reader
 from prompt_processing.navigator.sources import Places, Sources
+from prompt_processing.nights.reading import Nights
 from prompt_processing.nights.store import NightStore
 
 VIEWS = (NightView, VisitView)
-FIRST, SECOND = 2026053100101, 2026053100102
 UNUSUAL = (
     "/nav/assets/%00",
     "/nav/assets/navigator.js%00",
@@ -52,6 +53,12 @@ def database(tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+def visits(database: str) -> list[str]:
+    """Return parameters of addresses that name the visits, newest first."""
+    with Nights(database) as nights:
+        return [urlencode({"visit": one.visit or one.group}) for one in nights.latest().rows]
+
+
 def answers(
     places: Places, addresses: Sequence[str], headers: Mapping[str, str] | None = None
 ) -> list[HTTPResponse]:
@@ -79,20 +86,21 @@ def answers(
 
 
 def test_a_page_is_whole_before_any_script_runs(database: str) -> None:
-    night, visit = answers(Places(nights=database), ("/nav/", f"/nav/visit?visit={SECOND}"))
+    second, first = visits(database)
+    night, visit = answers(Places(nights=database), ("/nav/", f"/nav/visit?{second}"))
     assert [one.code for one in (night, visit)] == [200, 200]
     assert "Night 2026-05-31" in night.body.decode()
-    assert f"visit={FIRST}" in night.body.decode()
+    assert f'href="visit?{first}&amp;' in night.body.decode()
     text = visit.body.decode()
     # In their places, by state, each with its reason and a link.
-    assert text.count('href="detector?visit=2026053100102') >= 4
+    assert text.count(f'href="detector?{second}') == 4
     assert "&lt;script&gt;window.evil=1" in text
     assert "<script>" not in text
     assert "bokeh" not in text
 
 
 def test_a_browser_gets_only_what_is_new(database: str) -> None:
-    address = f"/nav/parts/visit?visit={SECOND}"
+    address = f"/nav/parts/visit?{visits(database)[0]}"
     (first,) = answers(Places(nights=database), (address,))
     found = json.loads(first.body)
     assert {"heading", "fields", "figures", "detectors"} <= found["regions"].keys()
@@ -155,8 +163,9 @@ def test_content_that_is_kept_has_a_limit(database: str) -> None:
 
 def test_keys_lead_to_neighbours(database: str) -> None:
     sources = Sources(Places(nights=database))
-    addresses = VisitView.content(sources, VisitState(visit=str(FIRST))).addresses
-    assert f"visit={SECOND}" in addresses["n"]
+    second, first = visits(database)
+    addresses = Reader(sources).read(VisitView, first).content.addresses
+    assert second in addresses["n"]
     assert "p" not in addresses
     assert "metric=" in addresses["m"]
     assert NightView.content(sources, NightState()).addresses == {}
