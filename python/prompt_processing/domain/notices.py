@@ -43,13 +43,14 @@ def parse_notices(message: bytes | str) -> list[ArrivalNotice]:
     -------
     notices : `list` [`ArrivalNotice`]
         Notices in the order of the records; empty for the store's test event
-        and for records that create nothing.
+        and for records that create nothing. Malformed records beside others
+        are left out.
 
     Raises
     ------
     MalformedMessageError
-        Raised if the message is not an S3 event, or if a record that creates
-        an object does not name it.
+        Raised if the message is not an S3 event, or if none of its records
+        can be used because one that creates an object does not name it.
     """
     try:
         event = parse_json(message)
@@ -62,7 +63,18 @@ def parse_notices(message: bytes | str) -> list[ArrivalNotice]:
     records = event.get("Records")
     if not isinstance(records, list):
         raise MalformedMessageError("The notice has no Records.")
-    return [notice for record in records if (notice := _parse_record(record)) is not None]
+    notices: list[ArrivalNotice] = []
+    problem: MalformedMessageError | None = None
+    for record in records:
+        try:
+            notice = _parse_record(record)
+        except MalformedMessageError as error:
+            problem = problem or error
+        else:
+            notices += [] if notice is None else [notice]
+    if problem is not None and not notices:
+        raise problem
+    return notices
 
 
 def _parse_record(record: Any) -> ArrivalNotice | None:

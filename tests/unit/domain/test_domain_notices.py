@@ -58,3 +58,12 @@ def test_a_notice_without_a_time_is_as_good():
 def test_what_is_no_event_is_malformed(message):
     with pytest.raises(MalformedMessageError):
         parse_notices(message)
+
+
+@pytest.mark.parametrize(
+    "broken", [None, {}, {"eventName": "ObjectCreated:Put", "s3": {"object": {"key": 3}}}]
+)
+def test_malformed_record_does_not_hide_the_others(broken):
+    good = {"eventName": "ObjectCreated:Put", "s3": {"object": {"key": "a"}}}
+    for records in ([broken, good], [good, broken]):
+        assert [one.keys for one in parse_notices(json.dumps({"Records": records}))] == [("a",)]
