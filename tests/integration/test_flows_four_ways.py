@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +20,10 @@ import pytest
 import small_camera as testcam
 import yaml
 from click.testing import CliRunner
+from distributed import Client
 from lsst.daf.butler import Butler
 
+from prompt_processing.batch.errors import BatchError
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.cli.repo.import_ import import_raws
 from prompt_processing.cli.repo.make import main as make_repository
@@ -118,7 +122,24 @@ def test_cluster_of_separate_processes(repo: str, expected: dict[str, str], tmp_
         assert "[2, 1, 0, 1]" in smallest
         assert "'this one': False" in smallest
         processes.run(processes.prompt(*WORDS, "--repo", repo), environment, tmp_path)
+        lose_scheduler(address)
     assert checksums(repo) == expected
+
+
+def lose_scheduler(address: str) -> None:
+    """Kill a Dask scheduler while a flow works there: the flow ends with what happened."""
+    place = Place(address)
+    # An error of the work itself is not taken for that of a connection.
+    with pytest.raises(FileNotFoundError, match="absent"):
+        list(place.map(os.listdir, ["absent"]))
+    with Client(address, set_as_default=False) as client:
+        scheduler = client.run_on_scheduler(os.getpid)
+    # The second item has begun, or waits.
+    done = place.map(time.sleep, [0.0, 3600.0])
+    assert next(done) == (0.0, None)
+    os.kill(scheduler, signal.SIGKILL)
+    with pytest.raises(BatchError, match="the Dask scheduler was lost"):
+        next(done)
 
 
 def test_deployment_of_a_prefect_server(repo: str, expected: dict[str, str], tmp_path: Path) -> None:
@@ -127,6 +148,7 @@ def test_deployment_of_a_prefect_server(repo: str, expected: dict[str, str], tmp
     schedules.write_text(yaml.safe_dump({FLOW: plan}))
     with processes.prefect_server(tmp_path) as server:
         environment = processes.flow_environment(**server)
+        killed = kill_a_run(server, environment, tmp_path)
         deploy = [str(ROOT / "flows/prefect/register_flows.sh"), str(schedules), "tests"]
         assert f"{FLOW}/{FLOW}: runs in pool tests" in processes.run(deploy, environment, tmp_path)
         prefect = [processes.sys.executable, "-m", "prefect"]
@@ -137,25 +159,54 @@ def test_deployment_of_a_prefect_server(repo: str, expected: dict[str, str], tmp
         runs = ask(
             server, "flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED"]}}}}
         )
+        # The server waits for 90 s, for the most part while the deployment ran.
+        processes.wait_for(lambda: state_of(server, killed) != "RUNNING", "the killed run runs for ever")
+        assert state_of(server, killed) == "CRASHED"
     assert [one["state_type"] for one in runs] == ["COMPLETED"]
     assert {"Exposures", "Checks"} <= {one["description"] for one in artifacts if one["type"] == "table"}
     assert "progress" in {one["type"] for one in artifacts}
-    # A run whose worker died with it does not stay in the state Running.
+    # Also a run whose worker died with it is ended.
     (watch,) = watches
     assert watch["actions"][0]["state"] == "CRASHED"
     assert watch["trigger"]["within"] <= 120
+    # The runs of others may send heartbeats less often.
+    assert watch["trigger"]["match_related"]["prefect.resource.id"] == "prefect.tag.prompt-processing"
     assert checksums(repo) == expected
 
 
-def ask(server: dict[str, str], path: str, question: dict[str, Any]) -> list[dict[str, Any]]:
+def kill_a_run(server: dict[str, str], environment: dict[str, str], folder: Path) -> str:
+    """Kill a flow that runs from the command line, and return the id of its run."""
+    script = [processes.sys.executable, str(Path(processes.__file__).with_name("waiting_flow.py"))]
+    heartbeat = {"event": {"name": ["prefect.flow-run.heartbeat"]}}
+    found: list[str] = []
+
+    def heard() -> bool:
+        assert flow.poll() is None, (folder / "killed.log").read_text()
+        events = ask(server, "events/filter", {"filter": heartbeat})["events"]
+        found.extend(event["resource"]["prefect.resource.id"].rpartition(".")[2] for event in events)
+        return bool(found)
+
+    with processes.started(script, environment, folder / "killed.log") as flow:
+        processes.wait_for(heard, "the run sends no heartbeat")
+        flow.send_signal(signal.SIGKILL)
+        flow.wait()
+    assert state_of(server, found[0]) == "RUNNING"
+    return found[0]
+
+
+def state_of(server: dict[str, str], run: str) -> str:
+    (found,) = ask(server, "flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+    return str(found["state_type"])
+
+
+def ask(server: dict[str, str], path: str, question: dict[str, Any]) -> Any:
     request = urllib.request.Request(
         f"{server['PREFECT_API_URL']}/{path}",
         json.dumps(question).encode(),
         {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
-        found: list[dict[str, Any]] = json.load(answer)
-    return found
+        return json.load(answer)
 
 
 def test_a_killed_flow_is_continued_by_the_next(repo: str, expected: dict[str, str], tmp_path: Path) -> None:

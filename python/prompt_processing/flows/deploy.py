@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from prompt_processing.domain.yaml_text import parse_yaml
 from prompt_processing.settings.environment import problems_of
 
+from .deaths import HEARTBEAT_FREQUENCY, HEARTBEAT_S, TAG, ensure_watch
 from .errors import FlowError
 from .flow import load_flow
 from .in_prefect import prefect_flow, require_server
@@ -29,11 +29,6 @@ _POOL_TYPES = {"local": "process", "docker": "docker", "kubernetes": "kubernetes
 _PASSED_ON = ("WM_", "FLOW_", "PREFECT_API_URL")
 _CREDENTIALS = ("WM_S3_DEST_KEY", "WM_S3_DEST_SECRET")
 """The server shows what deployments pass on: workers need these in their own environment."""
-
-
-_HEARTBEAT_S = "30"
-_SILENCE_S = 90
-_WATCH = "Runs that died are crashed"
 
 
 class Schedule(BaseModel):
@@ -112,7 +107,7 @@ def deploy(
     if not dry_run:
         require_server()
         _ensure_pool(pool, _POOL_TYPES[kind], _job_variables(settings))
-        _ensure_watch()
+        ensure_watch()
     for name, plan in plans.items():
         when = f"at {plan.cron!r} {plan.timezone}" if plan and plan.cron else "when asked"
         if not dry_run:
@@ -133,6 +128,7 @@ def deployment_of(name: str, plan: Schedule, pool: str, settings: FlowSettings) 
         description=FLOWS[name].summary,
         schedule=Cron(plan.cron, timezone=plan.timezone) if plan.cron else None,
         parameters=plan.parameters,
+        tags=[TAG],
         work_pool_name=pool,
         job_variables=_job_variables(settings),
         entrypoint_type=EntrypointType.MODULE_PATH,
@@ -146,7 +142,7 @@ def _job_variables(settings: FlowSettings) -> dict[str, Any]:
         for key, value in os.environ.items()
         if key.startswith(_PASSED_ON) and key not in _CREDENTIALS
     }
-    variables: dict[str, Any] = {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": _HEARTBEAT_S, **environment}}
+    variables: dict[str, Any] = {"env": {HEARTBEAT_FREQUENCY: str(HEARTBEAT_S), **environment}}
     if settings.wm_run_config_type == "local":
         variables["working_dir"] = str(Path.cwd())
     elif settings.wm_data_pipeline_image:
@@ -216,29 +212,3 @@ def _ensure_pool(name: str, kind: str, variables: Mapping[str, Any]) -> None:
     # A pool that was made elsewhere may have no template before its first worker.
     if found.base_job_template:
         check_job_template(found.base_job_template, kind, variables)
-
-
-def _ensure_watch() -> None:
-    """Let the server end runs whose process and worker died: no such run may count as running for long."""
-    from prefect.automations import Automation
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.objects import StateType
-    from prefect.events import EventTrigger, Posture
-    from prefect.events.actions import ChangeFlowRunState
-
-    with get_client(sync_client=True) as client:
-        if client.read_automations_by_name(_WATCH):
-            return
-    ends = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
-    trigger = EventTrigger(
-        match={"prefect.resource.id": "prefect.flow-run.*"},
-        after={"prefect.flow-run.heartbeat"},
-        expect={"prefect.flow-run.heartbeat", *ends},
-        for_each={"prefect.resource.id"},
-        posture=Posture.Proactive,
-        threshold=1,
-        within=timedelta(seconds=_SILENCE_S),
-    )
-    message = f"No sign of its process for {_SILENCE_S} s. Run it again: it does only the rest."
-    action = ChangeFlowRunState(state=StateType.CRASHED, message=message)
-    Automation(name=_WATCH, trigger=trigger, actions=[action]).create()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from .deaths import ensure_watch, watched
 from .errors import FlowError
 from .flow import Flow
 from .record import run_recorded
@@ -19,7 +20,7 @@ from .settings import FlowSettings
 if TYPE_CHECKING:
     from prefect import Flow as PrefectFlow
 
-__all__ = ["prefect_flow", "require_server"]
+__all__ = ["prefect_flow", "require_server", "run_in_prefect"]
 
 _DEPLOYED = "prompt_processing.flows.deployed"
 _MOST_ROWS = 1000
@@ -83,6 +84,20 @@ def prefect_flow(flow: Flow, settings: FlowSettings | None = None) -> PrefectFlo
     signature.__signature__ = inspect.Signature(keywords)
     # Its results are in the repository; Prefect keeps only that it ran.
     return PrefectFlow(run, name=flow.name, persist_result=False)
+
+
+def run_in_prefect(flow: Flow, parameters: Mapping[str, Any], settings: FlowSettings) -> None:
+    """Run a flow in this process, and record it at the Prefect server, also its death.
+
+    Raises
+    ------
+    FlowError
+        Raised if no server is named or none answers.
+    """
+    require_server()
+    ensure_watch()
+    with watched():
+        prefect_flow(flow, settings)(**parameters)
 
 
 class _Reporter:

@@ -238,6 +238,8 @@ def test_credentials_are_not_passed_on_to_the_server(monkeypatch: pytest.MonkeyP
     made = deployment_of("count-stars", plan, "day", FlowSettings.load())
     assert made.entrypoint == "prompt_processing.flows.deployed.count_stars"
     assert made.job_variables["env"]["WM_DASK_SCHEDULER"] == "tcp://dask:8786"
+    # By the tag, the server tells our runs, whose silence means death, from those of others.
+    assert made.tags == ["prompt-processing"]
     assert not [name for name in made.job_variables["env"] if "S3_DEST" in name]
     assert "very secret" not in made.model_dump_json()
 

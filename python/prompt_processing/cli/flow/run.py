@@ -16,7 +16,6 @@ from prompt_processing.flows.table import FLOWS
 
 if TYPE_CHECKING:
     from prompt_processing.flows.flow import Flow, Parameter
-    from prompt_processing.flows.settings import FlowSettings
 
 _WHERE = "Where it runs"
 _SHORT = {str: "TEXT", int: "N", float: "X", Path: "PATH"}
@@ -147,7 +146,9 @@ def _run(flow: Flow, options: Mapping[str, Any]) -> int:
     try:
         settings = FlowSettings.load(**_overrides(options))
         if options["flow_prefect"]:
-            _run_in_prefect(flow, {**parameters, "dry_run": options["dry_run"]}, settings)
+            from prompt_processing.flows.in_prefect import run_in_prefect
+
+            run_in_prefect(flow, {**parameters, "dry_run": options["dry_run"]}, settings)
             return 0
         with TerminalReporter() as reporter:
             reporter.say(f"{flow.name} {settings.place}{', dry run' if options['dry_run'] else ''}")
@@ -171,10 +172,3 @@ def _overrides(options: Mapping[str, Any]) -> dict[str, Any]:
         "flow_work": "flow_work",
     }
     return {setting: options[name] for name, setting in names.items() if options[name] is not None}
-
-
-def _run_in_prefect(flow: Flow, parameters: dict[str, Any], settings: FlowSettings) -> None:
-    from prompt_processing.flows.in_prefect import prefect_flow, require_server
-
-    require_server()
-    prefect_flow(flow, settings)(**parameters)
