@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 
 import yaml
+from botocore.exceptions import BotoCoreError, ClientError
 from lsst.dax.apdb.apdbIndex import ApdbIndex
 from lsst.dax.apdb.cassandra.exceptions import CassandraMissingError
 from pydantic import ValidationError
@@ -14,12 +15,17 @@ from sqlalchemy.exc import ArgumentError, NoSuchTableError, SQLAlchemyError
 from prompt_processing.transport.refusals import explain_refusal
 
 __all__ = [
+    "STORE_FAILURES",
     "ApdbConfigurationError",
     "came_from_outside",
     "configuration_problem",
     "database_failures",
     "short_reason",
 ]
+
+
+STORE_FAILURES = (OSError, BotoCoreError, ClientError)
+"""Failures of the store that has the configuration, or a schema that it names."""
 
 
 class ApdbConfigurationError(Exception):
@@ -101,7 +107,7 @@ def configuration_problem(uri: str, error: Exception) -> str | None:
 def came_from_outside(error: Exception) -> bool:
     """Return whether an error was caused by a store that did not answer, which may hold a schema."""
     cause = error.__cause__
-    return isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
+    return isinstance(cause, STORE_FAILURES) and not isinstance(cause, FileNotFoundError)
 
 
 def _named_by_label(uri: str) -> str | None:

@@ -19,7 +19,13 @@ from prompt_processing.domain.sky_vectors import ARCSEC, unit_vectors
 from prompt_processing.transport.refusals import explain_refusal
 
 from .config_files import read_config
-from .failures import came_from_outside, configuration_problem, database_failures, short_reason
+from .failures import (
+    STORE_FAILURES,
+    came_from_outside,
+    configuration_problem,
+    database_failures,
+    short_reason,
+)
 from .internals import sql_engine
 from .tables import ApdbSchemas
 
@@ -62,7 +68,7 @@ def open_apdb(uri: str) -> Apdb:
     except Exception as exc:
         if (problem := configuration_problem(uri, exc)) is not None:
             raise NonRetriableError(problem, "useless") from exc
-        if not (isinstance(exc, database_failures(OSError)) or came_from_outside(exc)):
+        if not (isinstance(exc, database_failures(*STORE_FAILURES)) or came_from_outside(exc)):
             raise
         why = explain_refusal(exc) or f"{type(exc).__name__}: {short_reason(exc)}"
         raise RetriableError(f"The APDB of {uri} cannot be opened: {why}.") from exc

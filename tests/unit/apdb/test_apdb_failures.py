@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from lsst.dax.apdb import Apdb, ApdbConfig
 from lsst.dax.apdb.cassandra.exceptions import CassandraMissingError
 from lsst.resources import ResourcePath
@@ -15,7 +16,7 @@ from prompt_processing.apdb.config_files import read_config
 from prompt_processing.apdb.connection import ApdbConnection
 from prompt_processing.apdb.failures import ApdbConfigurationError
 from prompt_processing.apdb.version import check_apdb_version
-from prompt_processing.domain.errors import NonRetriableError
+from prompt_processing.domain.errors import NonRetriableError, RetriableError
 from prompt_processing.repository.check import Severity
 from prompt_processing.repository.check_apdb import check_apdb
 
@@ -101,6 +102,29 @@ def test_schema_that_is_missing_is_named(tmp_path: Path) -> None:
     config.write_text(f"{config.read_text()}schema_file: /nowhere/schema.yaml\n")
     with pytest.raises(ApdbConfigurationError, match=r"/nowhere/schema\.yaml.*What to do: correct this file"):
         check_apdb_version(str(config))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url="https://store"),
+        ClientError({"Error": {"Code": "503"}}, "GetObject"),
+        ConnectionResetError(),
+    ],
+)
+@pytest.mark.parametrize("is_schema", [False, True])
+def test_store_that_does_not_answer_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, is_schema: bool
+) -> None:
+    def fail(uri: str) -> ApdbConfig:
+        if is_schema:
+            raise ValueError("Error reading resource from 's3://bucket/apdb.yaml'") from error
+        raise error
+
+    monkeypatch.setattr(ApdbConfig, "from_uri", fail)
+    check_apdb_version("s3://bucket/config.yaml")
+    with pytest.raises(RetriableError, match=r"The APDB of s3://bucket/config\.yaml cannot be opened"):
+        ApdbConnection().get("s3://bucket/config.yaml")
 
 
 def test_database_without_an_apdb_is_named(tmp_path: Path) -> None:
