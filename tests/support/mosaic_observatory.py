@@ -33,7 +33,7 @@ _SKY, _DARK = 11.0, 0.02
 _SECONDS = 100.0
 _FIELD_DEG = 0.13
 _N_STARS = 1700
-_N_CHANGES = 24
+_N_CHANGES = 110
 _EDGE, _APART = 25.0, 12.0
 """Least distances of changes from the edges and from each other, pixels."""
 
