@@ -16,6 +16,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from prompt_processing.domain.outcome import Status
 from prompt_processing.navigator.app import make_server
+from prompt_processing.navigator.collections.view import CollectionsView
 from prompt_processing.navigator.nights.night_view import NightState, NightView
 from prompt_processing.navigator.nights.visit_view import VisitView
 from prompt_processing.navigator.plain import Content, PlainView, Reader
@@ -65,7 +66,7 @@ def answers(
     """Return what a server answers, redirects as they are."""
 
     async def ask() -> list[HTTPResponse]:
-        server = make_server(Sources(places), port=0, prefix="/nav", views=VIEWS)
+        server = make_server(Sources(places), port=0, prefix="/nav", views=(*VIEWS, CollectionsView))
         server.start()
         try:
             client = AsyncHTTPClient(force_instance=True)
