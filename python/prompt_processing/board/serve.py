@@ -74,7 +74,7 @@ def _before_fork(arbiter: Any, worker: Any) -> None:
 
 
 def _after_fork(worker: Any) -> None:
-    """Read the night, so that nobody waits for a new process, or sees what its parent read long ago."""
+    """Read the night, so that viewers neither wait for a process nor see what its parent read long ago."""
     reading = threading.Thread(target=in_this_context(worker.app.read_night), daemon=True)
     reading.start()
     # A database that does not answer keeps no page away.
@@ -115,7 +115,7 @@ class _Gunicorn(BaseApplication):
         return make_app(nights, self._options.prefix)
 
     def read_night(self) -> None:
-        """Answer a request of nobody, so that the next ones find an answer."""
+        """Answer a first request, so that those of viewers find the night read."""
         self.wsgi().test_client().get(f"/{self._options.prefix.strip('/')}/_view".replace("//", "/"))
 
     def run(self) -> None:

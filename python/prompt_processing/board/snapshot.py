@@ -124,7 +124,7 @@ class SnapshotReader:
         """
         known = self._kept.get(choice)
         # One reader at a time. The others do not wait for it, unless what they could show is missing or old:
-        # nobody may have looked for hours.
+        # the last viewer may have left hours ago.
         age = float("inf") if known is None else self._monotonic() - known[0]
         patience = -1.0 if known is None else _PATIENCE_S if age > _MOST_S else 0.0
         if not (self._lock.acquire(timeout=patience) if patience else self._lock.acquire(blocking=False)):

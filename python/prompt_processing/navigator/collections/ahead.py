@@ -30,7 +30,7 @@ class Ahead:
 
     @property
     def content(self) -> Any:
-        """What Panel sends, and nobody sees."""
+        """The invisible item of the layout that Panel sends."""
         return self._content
 
     def clear(self) -> None:
