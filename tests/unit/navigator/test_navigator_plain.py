@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 from kept_night import EVIL
-from night_messages import a_visit, ended
+from night_messages import START, a_visit, ended
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from prompt_processing.domain.outcome import Status
@@ -48,8 +48,9 @@ UNUSUAL = (
 def database(tmp_path: Path) -> str:
     path = tmp_path / "night.db"
     store = NightStore(path)
-    failed = ended(a_visit(2, 95), status=Status.FAILED, reason=EVIL)
-    store.write([ended(a_visit(1, 94)), ended(a_visit(2, 94)), failed], {})
+    later = START + 40
+    failed = ended(a_visit(2, 95, later), status=Status.FAILED, reason=EVIL)
+    store.write([ended(a_visit(1, 94)), ended(a_visit(2, 94, later)), failed], {})
     store.close()
     return f"sqlite:///{path}"
 
