@@ -49,7 +49,6 @@ _FLAT_SECONDS = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 """Two flats of each: pairs for the gain, and the range that linearity requires."""
 _FULL_FLAT = 0.7
 """Brightest flat, as a share of the full well or of the converter's range."""
-_SHARE_OF_TRANSIENTS = 0.5
 _DAYS_BETWEEN = 2
 _DITHER_MINUTES = 6.0
 
@@ -164,8 +163,6 @@ def simulate_observatory(
     for frame in _calibration_frames(sensor, earlier[0], seed):
         _write(observatory.calibration / frame.name, frame.header, frame.segments)
     density = density_for(camera, detector, tonight[0].conditions)
-    # In a field full of changes, many are blends of two.
-    density = replace(density, transients=density.transients * _SHARE_OF_TRANSIENTS)
     sky = SkyCatalogue(seed, density, tonight[len(tonight) // 2].mid_mjd_tai)
     variance = expected_variance([each.conditions for each in earlier], camera.pixel_scale_arcsec)
     for planned_exposures, where, static in (
