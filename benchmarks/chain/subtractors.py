@@ -71,7 +71,8 @@ def peers_python(name: str) -> Path:
     for packages in steps:
         made = subprocess.run([*install, *packages], capture_output=True, text=True, check=False)
         if made.returncode:
-            errors = [line.strip() for line in made.stderr.splitlines() if "rror" in line]
+            lines = [line.strip() for line in made.stderr.splitlines()]
+            errors = [line for line in lines if "rror" in line and not line.startswith(("note:", "hint:"))]
             _UNAVAILABLE[name] = f"cannot be installed: {(errors or ['pip failed'])[-1][:160]}"
             raise PeerUnavailableError(_UNAVAILABLE[name])
     done.write_text(subprocess.run([python, "-m", "pip", "freeze"], capture_output=True, text=True).stdout)
