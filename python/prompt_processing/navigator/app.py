@@ -14,6 +14,7 @@ import tornado.httputil
 import tornado.routing
 import tornado.web
 
+from prompt_processing.domain.internals import internal
 from prompt_processing.telemetry.paths import is_usual_path
 
 from .frame import STATIC_FOLDER
@@ -117,7 +118,8 @@ def make_server(
         transforms=[_Headers],
     )
     # Before all routes, those of Bokeh and Panel too.
-    server._tornado.default_router.rules.insert(0, tornado.routing.Rule(_Unusual(), _NotFound))
+    routes = internal(server, "_tornado", "bokeh").default_router
+    routes.rules.insert(0, tornado.routing.Rule(_Unusual(), _NotFound))
     return server
 
 
