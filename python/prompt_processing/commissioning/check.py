@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,12 +33,12 @@ from prompt_processing.instruments import (
 from .assembled import assembled, draw_detectors, preview
 from .pointing import Solution, find_stars, solution_of_wcs, solve
 
-__all__ = ["CheckedFrame", "check_frames"]
+__all__ = ["CheckedFrame", "check_frames", "pointing_remark"]
 
 _MOST_STARS_OF_CATALOGUE = 200_000
 _SAME_ROTATION_DEG = 1.0
 _SAME_SCALE = 0.005
-_SAME_POINTING_ARCSEC = 60.0
+_SAME_POINTING_ARCSEC = 30.0
 
 
 @dataclass(slots=True, eq=False)
@@ -315,8 +316,17 @@ def _compare(instrument: Instrument, observation: Observation, found: Solution, 
     if observation.ra is not None and observation.dec is not None:
         predicted = SkyCoord(observation.ra, observation.dec, unit=u.deg)
         east, north = predicted.spherical_offsets_to(SkyCoord(found.ra, found.dec, unit=u.deg))
-        distance = float(np.hypot(east.arcsec, north.arcsec))
-        if distance > _SAME_POINTING_ARCSEC:
-            one.remarks.append(
-                f"the pointing is off by {east.arcsec:.0f} arcsec east and {north.arcsec:.0f} north"
-            )
+        if remark := pointing_remark(float(east.arcsec), float(north.arcsec)):
+            one.remarks.append(remark)
+
+
+def pointing_remark(east: float, north: float) -> str:
+    """Return what to do about a pointing that is off by so many arcsec; empty if templates cover it."""
+    distance = math.hypot(east, north)
+    if distance <= _SAME_POINTING_ARCSEC:
+        return ""
+    margin = 10 * math.ceil(distance / 8)
+    return (
+        f"the pointing is off by {east:.0f} arcsec east and {north:.0f} north: correct it, or load templates "
+        f"for a larger margin: PRELOAD_PADDING={margin}"
+    )

@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 from camera_files import MAXIM_HEADER, NINA_HEADER, write_decam, write_single
 
 from prompt_processing.cli.main import run
-from prompt_processing.commissioning.check import check_frames
+from prompt_processing.commissioning.check import check_frames, pointing_remark
 from prompt_processing.commissioning.draft import DraftError, draft_instrument
 from prompt_processing.commissioning.filters import guess_filter_rule
 from prompt_processing.commissioning.frames import read_frames
@@ -234,6 +234,12 @@ def test_check_draws_the_detectors_of_a_file_in_one_picture(tmp_path):
     assert (checked.problems, checked.detectors) == ([], (25, 32))
     assert checked.picture == tmp_path / "pictures" / "raw.png"
     assert any("detector S1 has 40 x 30 pixels, not 2048 x 4096" in remark for remark in checked.remarks)
+
+
+def test_check_names_the_margin_that_covers_a_wrong_pointing():
+    assert pointing_remark(-20.0, 15.0) == ""
+    assert "off by -50 arcsec east and 8 north" in pointing_remark(-50.0, 8.0)
+    assert pointing_remark(-50.0, 8.0).endswith("PRELOAD_PADDING=70")
 
 
 def test_check_finds_frames_with_the_same_id(drafted, frames, tmp_path):

@@ -92,5 +92,12 @@ def import_raws(repo: str, raws: tuple[str, ...], run: str | None, kind: str | N
             number = import_raws(butler, files, run, kind=kind)
     except (RepositoryProblemError, RawError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{number} of {len(files)} raws are new to {repo}.")
+    # A raw may have several detectors.
+    of_detectors = number > len(files)
+    new = (
+        f"{number} images of detectors, in {len(files)} raws,"
+        if of_detectors
+        else f"{number} of {len(files)} raws"
+    )
+    click.echo(f"{new} are new to {repo}.")
     return 0
