@@ -7,6 +7,7 @@ process id.
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -84,6 +85,9 @@ def _serve(statuses: Path) -> None:
     import fault_worker
 
     fault_worker.prepare()
+    # A collection in a fork would look at all that was imported, and so copy its memory.
+    gc.collect()
+    gc.freeze()
 
     def bury(number: int, frame: FrameType | None) -> None:
         with suppress(ChildProcessError):

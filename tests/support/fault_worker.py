@@ -139,12 +139,15 @@ def _set_gates() -> None:
 
 
 def prepare() -> None:
-    """Import the workers' modules once for all forks of this process."""
+    """Import the workers' modules and find their versions once for all forks of this process."""
+    from lsst.utils.packages import Packages
+
     from prompt_processing.alerts.packets import AlertEncoder
     from prompt_processing.tasks import load_dia_catalogs, standardize_dia_source
 
     small_camera()
     AlertEncoder()
+    Packages.fromSystem(include_all=True)
     assert load_dia_catalogs
     assert standardize_dia_source
 
