@@ -63,7 +63,8 @@ def main(
             detectors or [central.id],
             visits,
             seed,
-            workers=os.cpu_count() or 1,
+            # Further processes would take longer to start than small detectors take.
+            workers=1 if small else os.cpu_count() or 1,
             miniature=_SMALL if small else None,
             n_template=0 if small else 4,
         )
