@@ -172,7 +172,8 @@ def _make_night(options: DemoOptions, folders: Folders) -> Night:
         options.detectors,
         options.n_visits,
         options.seed,
-        workers=os.cpu_count() or 1,
+        # Further processes would take longer to start than small detectors take.
+        workers=1 if options.miniature else os.cpu_count() or 1,
         miniature=options.miniature,
     )
 
