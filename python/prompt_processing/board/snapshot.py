@@ -125,10 +125,13 @@ class SnapshotReader:
         known = self._kept.get(choice)
         # One reader at a time. The others do not wait for it, unless what they could show is missing or old:
         # the last viewer may have left hours ago.
-        age = float("inf") if known is None else self._monotonic() - known[0]
-        patience = -1.0 if known is None else _PATIENCE_S if age > _MOST_S else 0.0
-        if not (self._lock.acquire(timeout=patience) if patience else self._lock.acquire(blocking=False)):
-            return known[2] if known is not None else Snapshot(choice=choice)
+        if known is None:
+            self._lock.acquire()
+        elif self._monotonic() - known[0] > _MOST_S:
+            if not self._lock.acquire(timeout=_PATIENCE_S):
+                return known[2]
+        elif not self._lock.acquire(blocking=False):
+            return known[2]
         try:
             asked, full, kept = self._kept.get(
                 choice, (float("-inf"), float("-inf"), Snapshot(choice=choice))

@@ -50,11 +50,6 @@ ALONE = 0.15
 CONTRADICTING, SEEING_RATIO = 10, 1.4
 """Number of stars, and ratio of their FWHM to the user's, above which the user is warned."""
 
-NEGATIVE = 0.03
-"""Negative part of a PSF above which the sky around its stars is lower than elsewhere ..."""
-RING = (2.0, 3.0)
-"""... and the radii in FWHM between which it is measured then."""
-
 MAX_PSF_SIZE = 61
 """Width of a PSF's image, pixels."""
 
@@ -234,12 +229,6 @@ def _from_stars(
         area = np.pi * (2 * found.fwhm) ** 2
         if share > ALONE and len(detections) * area > CROWDED * exposure.image.size:
             model = _without_neighbours(exposure, model.psf, x, y, light, rows, found.fwhm, options)
-        if -float(np.minimum(model.psf.coefficients[0], 0).sum()) > NEGATIVE:
-            # Isolated stars of a crowded field lie where faint ones are fewer, which the sky includes.
-            level = _level(exposure, x[rows], y[rows], found.fwhm)
-            model = model_psf(
-                *(level, x[rows], y[rows], light[rows], found.fwhm, detections.segmentation, labels, options)
-            )
     except (TooFewStarsError, BadPsfError):
         return _few_stars(exposure, profiles[rows])
     return model.psf, int(model.used.sum())
@@ -273,21 +262,6 @@ def _choose(
                     if len(alone) >= enough:
                         return alone, share
     return np.flatnonzero(found.stars), 1.0
-
-
-def _level(exposure: Exposure, x: NDArray[np.float64], y: NDArray[np.float64], fwhm: float) -> Exposure:
-    """Return a copy of an image in which the sky around each of some stars is zero."""
-    image = exposure.image.copy()
-    bad = exposure.has(UNUSABLE)
-    reach = int(np.ceil(4 * fwhm))
-    for column, row in zip(np.rint(x).astype(int), np.rint(y).astype(int), strict=True):
-        part = np.s_[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
-        rows, columns = np.indices(image[part].shape)
-        radius = np.hypot(rows - row + part[0].start, columns - column + part[1].start)
-        ring = (radius > RING[0] * fwhm) & (radius < RING[1] * fwhm) & ~bad[part]
-        if ring.any():
-            image[part][radius < 4 * fwhm] -= np.median(exposure.image[part][ring])
-    return Exposure(image, exposure.mask, exposure.variance)
 
 
 def _without_neighbours(

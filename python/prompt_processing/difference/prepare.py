@@ -29,6 +29,7 @@ from ..images import UNUSABLE, Exposure, Mask
 from ..images.background import Background
 from .errors import DifferenceError, StarsTooWideError
 from .find_psf import PsfSettings, find_psf
+from .reading.bad_pixels import SMALL_NOISE
 from .reading.read import OpenedImage
 
 _LOG = logging.getLogger(__name__)
@@ -40,9 +41,7 @@ SHARPEST = 3.0
 """FWHM, pixels, below which stars resemble cosmic rays too much to find those in one image alone."""
 
 NOISE_FREE = 3e-6
-"""Noise over the highest pixel below which an image has none; bright stars of deep stacks reach 1e-5 ..."""
-SMALL_NOISE = 1e-4
-"""... and the noise that it gets then."""
+"""Noise over the highest pixel below which an image has none; bright stars of deep stacks reach 1e-5."""
 
 SMALLEST_SIDE = 40
 """Least height and width of an image, pixels: a kernel's and its sources' surroundings."""

@@ -11,7 +11,16 @@ from lsst.pipe.base.pipeline_graph import Edge, PipelineGraph, TaskInitNode, Tas
 
 from ..field_types import field_storage_class
 
-__all__ = ["OWN_NAME", "OtherType", "fits", "outputs_of", "rename", "types_in_the_way", "words_for"]
+__all__ = [
+    "OWN_NAME",
+    "OtherType",
+    "fits",
+    "outputs_of",
+    "rename",
+    "type_of",
+    "types_in_the_way",
+    "words_for",
+]
 
 OWN_NAME = "prompt_{}"
 """Name of a dataset type of ours whose usual name is taken."""
@@ -59,6 +68,16 @@ def outputs_of(graphs: Iterable[PipelineGraph]) -> set[str]:
     }
 
 
+def type_of(edge: Edge, universe: DimensionUniverse, *, is_calibration: bool) -> DatasetType:
+    """Return the dataset type of an input or output of a pipeline that need not be resolved."""
+    return DatasetType(
+        edge.parent_dataset_type_name,
+        universe.conform(edge.raw_dimensions),
+        edge.storage_class_name,
+        isCalibration=is_calibration,
+    )
+
+
 def types_in_the_way(
     graphs: Iterable[PipelineGraph],
     registered: Mapping[str, DatasetType],
@@ -91,12 +110,7 @@ def types_in_the_way(
                 theirs = registered.get(name)
                 if theirs is None or name in names or name in found or not _is_connection(task, edge):
                     continue
-                ours = DatasetType(
-                    name,
-                    universe.conform(edge.raw_dimensions),
-                    edge.storage_class_name,
-                    isCalibration=theirs.isCalibration(),
-                )
+                ours = type_of(edge, universe, is_calibration=theirs.isCalibration())
                 if not fits(ours, theirs):
                     found[name] = OtherType(*words_for(ours, theirs), OWN_NAME.format(name))
     return found

@@ -9,7 +9,7 @@ from lsst.daf.butler import DatasetType, DimensionUniverse, StorageClassFactory
 from lsst.pipe.base.pipeline_graph import PipelineGraph, ReadEdge
 
 from ..field_types import own_type
-from .output_names import OWN_NAME, outputs_of, words_for
+from .output_names import OWN_NAME, outputs_of, type_of, words_for
 
 __all__ = ["UnreadInput", "unread_inputs"]
 
@@ -73,12 +73,7 @@ def unread_inputs(
         # The repository chooses the pixels of catalogues of the sky.
         if theirs is None or name in made_here or name in names or "skypix" in edge.raw_dimensions:
             continue
-        ours = DatasetType(
-            name,
-            universe.conform(edge.raw_dimensions),
-            edge.storage_class_name,
-            isCalibration=edge.is_calibration,
-        )
+        ours = type_of(edge, universe, is_calibration=edge.is_calibration)
         if not _is_read(ours, theirs):
             found[name] = UnreadInput(*words_for(ours, theirs), OWN_NAME.format(name))
     return {name: one for name, one in found.items() if name not in needed}

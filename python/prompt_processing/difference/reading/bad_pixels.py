@@ -28,7 +28,7 @@ ALONE_SHARE = 0.02
 """Least share of a pixel's height in any neighbour: no telescope's PSF is sharper."""
 
 SMALL_NOISE = 1e-4
-"""Noise over the height of stars that stands for that of a sky without noise."""
+"""Noise, over the brightness of stars, that stands for that of a sky without any."""
 
 FLOOR, BELOW, SMOOTH = 0.05, 0.001, 0.7
 """Least share of pixels at the level of such a sky, largest share below it, and largest ratio of second to

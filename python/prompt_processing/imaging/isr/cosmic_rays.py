@@ -12,12 +12,9 @@ from prompt_processing.images import Exposure, Mask, Psf
 from prompt_processing.imaging.errors import TooManyCosmicRaysError
 from prompt_processing.imaging.row_bands import in_bands
 
-from .star_cores import sharp_star_ratios
+from .star_cores import STRIP, UNSEEN, may_have_peak, sharp_star_ratios
 
 _CR = int(Mask.CR)
-_UNSEEN = int(Mask.BAD | Mask.SAT | Mask.NO_DATA)
-_STRIP = 64
-"""Pixels of a row that are skipped together."""
 _BEST_SEEING_ARCSEC = 0.6
 _FEWEST_PIXELS = 1.6
 """Seeing of the sharpest images of coarse pixels: arcsec, and in pixels at least."""
@@ -88,7 +85,7 @@ def _is_sharp(image, variance, mask, x, y, sky, ratio, significance, contrast): 
         dy = 0 if direction == 0 else (-1 if direction == 3 else 1)
         if not (0 < x < width - 1 and 0 < y < height - 1):
             continue
-        if (mask[y + dy, x + dx] | mask[y - dy, x - dx]) & _UNSEEN:
+        if (mask[y + dy, x + dx] | mask[y - dy, x - dx]) & UNSEEN:
             continue
         pair = 0.5 * (image[y + dy, x + dx] + image[y - dy, x - dx]) - sky
         pair_variance = 0.25 * (variance[y + dy, x + dx] + variance[y - dy, x - dx])
@@ -104,25 +101,16 @@ def _find_in_rows(image, variance, mask, sky, ratio, significance, contrast, sta
     n = 0
     height, width = image.shape
     limit = significance * significance
-    # In float32, and lower than the test itself by more than the rounding of both.
-    below = np.float32(sky - 1e-6 * abs(sky))
-    lower = np.float32(0.999 * limit)
     for y in range(max(start, 1), min(stop, height - 1)):
-        for first in range(1, width - 1, _STRIP):
-            last = min(first + _STRIP, width - 1)
-            # Most strips are sky. Without branches, for the processor's vector instructions.
-            strip, noise = image[y, first:last], variance[y, first:last]
-            some = False
-            for i in range(last - first):
-                above = strip[i] - below
-                some |= (above > 0) & (above * above > lower * noise[i])
-            if not some:
+        for first in range(1, width - 1, STRIP):
+            last = min(first + STRIP, width - 1)
+            if not may_have_peak(image[y, first:last], variance[y, first:last], sky, significance):
                 continue
             for x in range(first, last):
                 pixel = image[y, x] - sky
                 if pixel <= 0 or pixel * pixel <= limit * variance[y, x]:
                     continue
-                if mask[y, x] & (_UNSEEN | _CR):
+                if mask[y, x] & (UNSEEN | _CR):
                     continue
                 if _is_sharp(image, variance, mask, x, y, sky, ratio, significance, contrast):
                     if n < found.shape[0]:
@@ -145,7 +133,7 @@ def _repair(image, variance, mask, pixels, fallback):  # type: ignore[no-untyped
             n = 0
             for yy in range(max(y - reach, 0), min(y + reach + 1, height)):
                 for xx in range(max(x - reach, 0), min(x + reach + 1, width)):
-                    if not mask[yy, xx] & (_UNSEEN | _CR):
+                    if not mask[yy, xx] & (UNSEEN | _CR):
                         values[n] = image[yy, xx]
                         noises[n] = variance[yy, xx]
                         n += 1
@@ -168,7 +156,7 @@ def _grow(image, variance, mask, pixels, sky, ratio, significance):  # type: ign
         for dy in range(-1, 2):
             for dx in range(-1, 2):
                 y, x = pixels[k, 0] + dy, pixels[k, 1] + dx
-                if not (0 < y < height - 1 and 0 < x < width - 1) or mask[y, x] & (_UNSEEN | _CR):
+                if not (0 < y < height - 1 and 0 < x < width - 1) or mask[y, x] & (UNSEEN | _CR):
                     continue
                 if _is_sharp(image, variance, mask, x, y, sky, ratio, significance, significance):
                     mask[y, x] |= _CR
@@ -188,13 +176,13 @@ def _halo(image, variance, mask, pixels, significance):  # type: ignore[no-untyp
         for dy in range(-1, 2):
             for dx in range(-1, 2):
                 y, x = pixels[k, 0] + dy, pixels[k, 1] + dx
-                if not (0 <= y < height and 0 <= x < width) or mask[y, x] & (_UNSEEN | _CR):
+                if not (0 <= y < height and 0 <= x < width) or mask[y, x] & (UNSEEN | _CR):
                     continue
                 n = 0
                 for yy in range(max(y - 3, 0), min(y + 4, height)):
                     for xx in range(max(x - 3, 0), min(x + 4, width)):
                         far = abs(yy - y) > 1 or abs(xx - x) > 1
-                        if far and not mask[yy, xx] & (_UNSEEN | _CR):
+                        if far and not mask[yy, xx] & (UNSEEN | _CR):
                             values[n] = image[yy, xx]
                             n += 1
                 if n < 8:
@@ -288,7 +276,7 @@ def find_cosmic_rays(
     image, variance, mask = exposure.image, exposure.variance, exposure.mask
     if sky is None:
         sample, sample_mask = image[::16, ::16], mask[::16, ::16]
-        usable = sample[(sample_mask & _UNSEEN) == 0]
+        usable = sample[(sample_mask & UNSEEN) == 0]
         sky = float(np.median(usable)) if usable.size else 0.0
     ratios = neighbour_ratios(options.min_fwhm) if exposure.psf is None else _psf_ratios(exposure.psf)
     ratios = ratios * options.sharpness

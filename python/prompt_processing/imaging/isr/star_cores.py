@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from prompt_processing.images import Mask
 
-_UNSEEN = int(Mask.BAD | Mask.SAT | Mask.NO_DATA)
-_STRIP = 64
+UNSEEN = int(Mask.BAD | Mask.SAT | Mask.NO_DATA)
+"""Planes of pixels that say nothing of a peak."""
+STRIP = 64
 """Pixels of a row that are skipped together."""
 _SIGNIFICANCE = 30.0
 """Of a peak whose halo can be seen above the noise."""
@@ -29,6 +30,20 @@ _QUANTILE = 10.0
 
 
 @numba.njit(cache=True, nogil=True)
+def may_have_peak(strip, noise, sky, significance):  # type: ignore[no-untyped-def]
+    """Return whether any pixel may be significant. Most strips are sky, and have none."""
+    # In float32, and lower than the test itself by more than the rounding of both.
+    below = np.float32(sky - 1e-6 * abs(sky))
+    lower = np.float32(0.999 * significance * significance)
+    some = False
+    # Without branches, for the processor's vector instructions.
+    for i in range(strip.shape[0]):
+        above = strip[i] - below
+        some |= (above > 0) & (above * above > lower * noise[i])
+    return some
+
+
+@numba.njit(cache=True, nogil=True)
 def _has_halo(image, variance, mask, x, y, sky):  # type: ignore[no-untyped-def]
     """Return whether light surrounds a peak on all sides, and falls outwards."""
     height, width = image.shape
@@ -40,7 +55,7 @@ def _has_halo(image, variance, mask, x, y, sky):  # type: ignore[no-untyped-def]
     for dy in range(-7, 8):
         for dx in range(-7, 8):
             square = dx * dx + dy * dy
-            if mask[y + dy, x + dx] & _UNSEEN:
+            if mask[y + dy, x + dx] & UNSEEN:
                 continue
             if 3 <= square <= 10:
                 octant = int((np.arctan2(dy, dx) + np.pi) / (0.25 * np.pi)) % 8
@@ -81,7 +96,7 @@ def _any_has_halo(image, variance, mask, sky, significance, candidates):  # type
 def _is_highest(image, mask, x, y):  # type: ignore[no-untyped-def]
     for dy in range(-2, 3):
         for dx in range(-2, 3):
-            if image[y + dy, x + dx] > image[y, x] or mask[y + dy, x + dx] & _UNSEEN:
+            if image[y + dy, x + dx] > image[y, x] or mask[y + dy, x + dx] & UNSEEN:
                 return False
     return True
 
@@ -92,21 +107,14 @@ def _ratios_of_stars(image, variance, mask, sky, significance, found):  # type: 
     height, width = image.shape
     n = 0
     limit = significance * significance
-    level, lower = np.float32(sky), np.float32(0.999 * limit)
     for y in range(7, height - 7):
-        for first in range(7, width - 7, _STRIP):
-            last = min(first + _STRIP, width - 7)
-            # Most strips have no star. Without branches, for the processor's vector instructions.
-            strip, noise = image[y, first:last], variance[y, first:last]
-            some = False
-            for i in range(last - first):
-                above = strip[i] - level
-                some |= (above > 0) & (above * above > lower * noise[i])
-            if not some:
+        for first in range(7, width - 7, STRIP):
+            last = min(first + STRIP, width - 7)
+            if not may_have_peak(image[y, first:last], variance[y, first:last], sky, significance):
                 continue
             for x in range(first, last):
                 pixel = image[y, x] - sky
-                if pixel <= 0 or pixel * pixel <= limit * variance[y, x] or mask[y, x] & _UNSEEN:
+                if pixel <= 0 or pixel * pixel <= limit * variance[y, x] or mask[y, x] & UNSEEN:
                     continue
                 if not _is_highest(image, mask, x, y) or not _has_halo(image, variance, mask, x, y, sky):
                     continue
