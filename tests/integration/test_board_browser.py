@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from accessibility import barriers, width_of
-from chromium import launch_chromium
+from chromium import Heard, launch_chromium
 from night_messages import a_visit, announced, began, ended
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -36,14 +36,6 @@ class Board:
     folder: Path
     sink: FolderSink
     process: subprocess.Popen[bytes]
-
-
-@dataclass
-class Heard:
-    """What a browser says and asks."""
-
-    console: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +81,7 @@ def page(board: Board) -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def heard(page: Page, board: Board) -> Heard:
     heard = Heard()
-    page.on("console", lambda message: heard.console.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: heard.console.append(f"error: {error}"))
-    page.on("request", lambda request: heard.requests.append(request.url))
+    heard.listen_to(page)
     page.goto(board.url)
     expect(page.locator("#tiles .tile.done dd")).to_have_text("180", timeout=60_000)
     return heard

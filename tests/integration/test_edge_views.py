@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from chromium import launch_chromium
+from chromium import Heard, launch_chromium
 from kept_night import DETECTORS, OBJECT, VISITS, make_kept_night, source_id
 from playwright.sync_api import Page, expect, sync_playwright
 from real_services import required
@@ -36,14 +36,12 @@ VIEWS = {
 """A path, and what its heading has."""
 
 
-@dataclass
-class Person:
+@dataclass(kw_only=True)
+class Person(Heard):
     """A page of a browser, and what it said and asked."""
 
     page: Page
     url: str
-    console: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
 
 
 def serve(stack: ExitStack, command: list[str], log: Path, ready: str) -> None:
@@ -88,14 +86,12 @@ def scientist(edge: Edge) -> Iterator[Person]:
         page = context.new_page()
         page.set_default_timeout(90_000)
         expect.set_options(timeout=90_000)
-        made = Person(page, edge.url)
+        made = Person(page=page, url=edge.url)
         page.goto(f"{edge.url}/navigator/")
         page.locator("input[name=sub]").fill("scientist")
         page.locator("input[name=sub]").press("Enter")
         page.wait_for_url(f"{edge.url}/navigator/")
-        page.on("console", lambda one: made.console.append(f"{one.type}: {one.text}"))
-        page.on("pageerror", lambda one: made.console.append(f"error: {one}"))
-        page.on("request", lambda one: made.requests.append(one.url))
+        made.listen_to(page)
         yield made
         chromium.close()
 

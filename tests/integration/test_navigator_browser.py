@@ -7,12 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.request import urlopen
 
 import pytest
 from accessibility import barriers, width_of
-from chromium import launch_chromium
+from chromium import Heard, launch_chromium
 from kept_night import DETECTORS, EVIL, OBJECT, VISITS, make_kept_night, source_id
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -23,14 +23,12 @@ pytestmark = [pytest.mark.integration, pytest.mark.services]
 PREFIX = "/nav"
 
 
-@dataclass
-class Browser:
+@dataclass(kw_only=True)
+class Browser(Heard):
     """A page of a browser, and what it said and asked."""
 
     page: Page
     url: str
-    console: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
 
     def open(self, address: str) -> None:
         self.page.goto(f"{self.url}/{address}")
@@ -88,10 +86,8 @@ def browser(server: str) -> Iterator[Browser]:
         page = chromium.new_page(viewport={"width": 1300, "height": 1000})
         page.set_default_timeout(60_000)
         expect.set_options(timeout=30_000)
-        made = Browser(page, server)
-        page.on("console", lambda one: made.console.append(f"{one.type}: {one.text}"))
-        page.on("pageerror", lambda one: made.console.append(f"error: {one}"))
-        page.on("request", lambda one: made.requests.append(one.url))
+        made = Browser(page=page, url=server)
+        made.listen_to(page)
         yield made
         chromium.close()
 
