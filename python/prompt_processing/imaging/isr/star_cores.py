@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from prompt_processing.images import Mask
 
 UNSEEN = int(Mask.BAD | Mask.SAT | Mask.NO_DATA)
-"""Planes of pixels that say nothing of a peak."""
+"""Planes of pixels whose values are unusable."""
 STRIP = 64
 """Pixels of a row that are skipped together."""
 _SIGNIFICANCE = 30.0
