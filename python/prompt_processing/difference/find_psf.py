@@ -38,8 +38,10 @@ ISOLATION = ((3.0, 0.03), (2.5, 0.1), (2.0, 0.2), (1.5, 0.3))
 STAR_SNR = (80.0, 40.0, 20.0, 8.0)
 """Least significance of a star of the PSF, best first; the first one reveals compact galaxies."""
 
-ENOUGH = ((60, 3, 3), (25, 4, 3), (12, 4, 4), (3, 4, 4), (1, 4, 4))
-"""Numbers of stars for a PSF, and how many radii and significances to try to reach each; best first."""
+ENOUGH = ((25, 3, 1), (60, 3, 3), (25, 4, 3), (12, 4, 4), (3, 4, 4), (1, 4, 4))
+"""Numbers of stars for a PSF, and how many radii and significances to try to reach each; best first.
+
+Two dozen of the brightest precede larger numbers with fainter stars, among which compact galaxies remain."""
 
 CROWDED = 0.15
 """Mean number of sources within 2 FWHM of a star above which neighbours are subtracted ..."""

@@ -1,0 +1,39 @@
+"""The stars that make the PSF of an image."""
+
+import numpy as np
+import pytest
+
+from prompt_processing.difference.find_psf import PsfSettings, find_psf
+from prompt_processing.images import Exposure
+
+SHAPE, SKY_NOISE = (600, 600), 10.0
+
+
+def add_gaussians(image, x, y, flux, sigma):
+    rows, columns = np.indices((31, 31)) - 15
+    for px, py, light in zip(x, y, flux, strict=True):
+        i, j = round(px), round(py)
+        square = (columns - (px - i)) ** 2 + (rows - (py - j)) ** 2
+        image[j - 15 : j + 16, i - 15 : i + 16] += (
+            light / (2 * np.pi * sigma**2) * np.exp(-square / 2 / sigma**2)
+        )
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_bright_stars_make_the_psf_although_compact_galaxies_would_add_to_their_number(seed):
+    rng = np.random.default_rng(seed)
+    y, x = (axis.ravel() + rng.uniform(-4, 4, axis.size) for axis in np.mgrid[30:580:50, 30:580:50] * 1.0)
+    order = rng.permutation(len(x))
+    stars, galaxies = order[:36], order[36:]
+    image = rng.normal(0, SKY_NOISE, SHAPE).astype(np.float32)
+    # The noise of a star of FWHM 4.2 is that of 40 pixels of sky.
+    noise = SKY_NOISE * np.sqrt(4 * np.pi * 1.8**2)
+    add_gaussians(image, x[stars], y[stars], rng.uniform(150, 300, len(stars)) * noise, 1.8)
+    add_gaussians(image, x[galaxies], y[galaxies], rng.uniform(50, 75, len(galaxies)) * noise, 1.95)
+    exposure = Exposure(image, np.zeros(SHAPE, np.int32), np.full(SHAPE, SKY_NOISE**2, np.float32))
+
+    found = find_psf(exposure, np.full(SHAPE, SKY_NOISE, np.float32), SKY_NOISE, "night.fits", PsfSettings())
+
+    assert 30 <= found.stars <= 36
+    assert found.psf is not None
+    assert found.psf.fwhm_at() == pytest.approx(2.355 * 1.8, rel=0.01)
