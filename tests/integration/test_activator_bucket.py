@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -75,6 +76,13 @@ def visit(**changes):
             **changes,
         }
     )
+
+
+def named_at(seconds):
+    """Return the name of a group of a time, in seconds from now."""
+    return datetime.fromtimestamp(utc_to_tai(time.time() + seconds), UTC).isoformat(timespec="milliseconds")[
+        :-6
+    ]
 
 
 def raw_key(sequence, detector=94, instrument="LSSTCam"):
@@ -158,14 +166,30 @@ def test_a_full_night_is_not_read_again_for_every_visit(client, bucket):
     assert len(calls) <= 4
 
 
-def test_raws_from_long_before_the_visit_end_the_search(client, bucket):
+@pytest.mark.parametrize("group", ["an hour later", named_at(3600.0), "2025-06-31T00:00:00"])
+def test_raws_from_long_before_the_visit_end_the_search(client, bucket, group):
     for sequence in range(1, 30):
-        put(client, raw_key(sequence))
+        put(client, raw_key(sequence), group=group)
     calls = []
     client.meta.events.register("before-call.s3", lambda model, **_: calls.append(model.name))
-    later = visit(private_sndStamp=utc_to_tai(time.time()) + 3600.0, nimages=0)
+    later = visit(groupId=group, private_sndStamp=utc_to_tai(time.time()) + 3600.0, nimages=0)
     assert find(bucket, later) == []
     assert "GetObject" not in calls
+
+
+def test_raws_of_a_replayed_visit_are_found_in_the_folder_of_their_night(client, bucket):
+    group = named_at(0.0)
+    raws = [
+        put(client, raw_key(sequence), group=group if sequence == 2 else "other") for sequence in (1, 2, 3)
+    ]
+    in_two_days = time.time() + 2 * 86400.0
+    replayed = visit(
+        groupId=group,
+        private_sndStamp=utc_to_tai(in_two_days),
+        startTime=utc_to_tai(in_two_days) + 2.0,
+    )
+    (image,) = bucket.find(replayed, in_two_days)
+    assert image.exposure == raws[1].exposure
 
 
 def test_hsc_raws_are_found_by_their_key(client, bucket):

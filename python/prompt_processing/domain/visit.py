@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Any, Self
 
@@ -82,6 +83,8 @@ UnixSeconds = Annotated[FiniteFloat, Field(ge=0, lt=2.5e11)]
 _UNUSABLE_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/]|\A\.{1,2}\Z")
 _LONGEST_GROUP = 64
 """Longest name of the Butler's dimension ``group``."""
+_TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?")
+"""The observatory names groups after a time, TAI."""
 
 
 class NextVisit(BaseModel):
@@ -222,6 +225,18 @@ class NextVisit(BaseModel):
             Age, seconds.
         """
         return now_unix_utc - tai_to_utc(self.private_sndStamp)
+
+    @property
+    def group_time(self) -> float | None:
+        """When the group was named, Unix seconds, TAI; `None` if its name is not a time.
+
+        A replayed visit has a new `private_sndStamp`, and the group of its night.
+        """
+        if _TIME.fullmatch(self.groupId) is None:
+            return None
+        with suppress(ValueError):
+            return datetime.fromisoformat(f"{self.groupId}+00:00").timestamp()
+        return None
 
     def require_usable(self) -> None:
         """Refuse a visit with unusable fields.

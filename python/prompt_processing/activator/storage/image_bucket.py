@@ -83,14 +83,19 @@ class ImageBucket:
         RetriableError
             Raised if the bucket does not answer.
         """
-        nights = {day_obs(now_unix_utc), day_obs(tai_to_utc(visit.private_sndStamp))}
+        # The announcement of a replayed visit is new; its group and its images are those of the night.
+        planned = min(visit.private_sndStamp, visit.group_time or visit.private_sndStamp)
+        nights = {
+            day_obs(now_unix_utc),
+            *(day_obs(tai_to_utc(at)) for at in (visit.private_sndStamp, planned)),
+        }
         if visit.startTime > 0:
             nights.add(day_obs(tai_to_utc(visit.startTime)))
         prefixes = visit_prefixes(
             visit.instrument, visit.detector, visit.groupId, sorted(nights, reverse=True)
         )
         # An image that arrived long before the announcement belongs to another visit.
-        oldest = tai_to_utc(visit.private_sndStamp) - _CLOCK_MARGIN
+        oldest = tai_to_utc(planned) - _CLOCK_MARGIN
         return self._ask(
             lambda: [image for prefix in prefixes for image in self._search(visit, prefix, oldest)]
         )
