@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,22 @@ from .quanta import RunContext, run_group
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
 
-__all__ = ["as_they_end", "connect", "error_of", "local_cluster", "run_here", "run_on_dask"]
+__all__ = [
+    "as_they_end",
+    "connect",
+    "error_of",
+    "local_cluster",
+    "prepare_workers",
+    "run_here",
+    "run_on_dask",
+]
 
 _SCHEDULER_LOST = (
     "the Dask scheduler was lost. Outputs that exist are kept: repeat the command to execute the rest"
 )
+
+_PREPARATIONS = 4
+"""Attempts to reach all workers of a cluster, some of which may die."""
 
 _DISTRIBUTIONS = ("prompt-processing", "lsst-daf-butler", "lsst-pipe-base")
 
@@ -113,10 +125,33 @@ def connect(address: str, processes: int) -> Iterator[Client]:
         else:
             client = Client(stack.enter_context(local_cluster(processes)), set_as_default=False)
         stack.enter_context(client)
-        _check_software(client)
-        # Workers that join later get it too.
-        client.register_plugin(_plugin(), name="prompt-processing-types")
+        prepare_workers(client)
         yield client
+
+
+def prepare_workers(client: Client, pause: float = 1.0) -> None:
+    """Check the software of all workers, and let them use this package's types.
+
+    A worker that dies meanwhile is left out: its scheduler forgets it within ``pause`` seconds.
+
+    Raises
+    ------
+    BatchError
+        Raised if the cluster has no worker, if its workers have other software, or if the scheduler is lost.
+    """
+    with _scheduler_must_live():
+        for _ in range(_PREPARATIONS - 1):
+            with contextlib.suppress(OSError):
+                _prepare(client)
+                return
+            time.sleep(pause)
+        _prepare(client)
+
+
+def _prepare(client: Client) -> None:
+    _check_software(client)
+    # Workers that join later get it too.
+    client.register_plugin(_plugin(), name="prompt-processing-types")
 
 
 def local_cluster(processes: int) -> LocalCluster:
@@ -141,6 +176,8 @@ def _silence() -> None:
     for name in logging.root.manager.loggerDict:
         if name.startswith("distributed."):
             logging.getLogger(name).setLevel(logging.ERROR)
+    # It logs the traceback of each error that it raises.
+    logging.getLogger("distributed.utils").setLevel(logging.CRITICAL)
 
 
 def software() -> dict[str, str]:
