@@ -109,9 +109,7 @@ def masked_image_of(exposure: Exposure) -> MaskedImage:
 
 def field_kernel_of(kernel: MatchingKernel) -> ConvolutionKernel:
     """Convert to a kernel of ``lsst.images``, on the box of the image that it was fitted to."""
-    # The centre of the polynomials is that of the image.
-    height, width = (round(2 * centre) + 1 for centre in (kernel.y_centre, kernel.x_centre))
-    return fields.field_kernel(kernel, (height, width) if min(height, width) > 1 else _NOMINAL_SHAPE)
+    return fields.field_kernel(kernel, fields.fitted_shape(kernel) or _NOMINAL_SHAPE)
 
 
 def kernel_of(kernel: ConvolutionKernel) -> MatchingKernel:

@@ -123,9 +123,13 @@ def test_a_quantum_reads_images_as_the_worker_does_at_night(butler: Butler, tmp_
         assert type(of_quantum.get(ref)) is MaskedImage
 
 
-def test_a_kernel_has_the_box_of_its_image_however_it_is_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("miniature", [None, (127, 500)])
+def test_a_kernel_has_the_box_of_its_image_however_it_is_written(
+    miniature: tuple[int, int] | None, tmp_path: Path
+) -> None:
     # At night its file is written from our type, by day from the type that the registry has.
-    detector = load_camera("LSSTCam").detector(94)
+    camera = load_camera("LSSTCam")
+    detector = (camera.miniature(*miniature) if miniature else camera).detector(94)
     height, width = detector.height, detector.width
     kernel = MatchingKernel(
         np.ones((1, 3, 3)), np.array([[1.0, 0.1, -0.2]]), 1, (width - 1) / 2, (height - 1) / 2, width / 2

@@ -23,6 +23,7 @@ __all__ = [
     "field_background",
     "field_kernel",
     "field_photo_calib",
+    "fitted_shape",
     "kernel_of",
     "photo_calib_of",
 ]
@@ -46,6 +47,15 @@ def field_kernel(kernel: MatchingKernel, shape: tuple[int, int]) -> ImageBasisCo
         np.asarray(kernel.basis, float),
         [ChebyshevField(bbox, _to_chebyshev(kernel, weights, shape)) for weights in kernel.coefficients],
     )
+
+
+def fitted_shape(kernel: MatchingKernel) -> tuple[int, int] | None:
+    """Return height and width of the image that a kernel was fitted to; `None` if it does not vary.
+
+    The centre of the polynomials is that of the image.
+    """
+    height, width = (round(2 * centre) + 1 for centre in (kernel.y_centre, kernel.x_centre))
+    return (height, width) if min(height, width) > 1 else None
 
 
 def kernel_of(kernel: ConvolutionKernel, *, convolves_science: bool = False) -> MatchingKernel:

@@ -23,6 +23,7 @@ from .fields import (
     field_background,
     field_kernel,
     field_photo_calib,
+    fitted_shape,
     kernel_of,
     photo_calib_of,
 )
@@ -51,7 +52,8 @@ def write_part(path: str | Path, part: Part, identity: Identity) -> None:
     metadata: dict[str, Any] = {}
     shape = _shape(identity)
     if isinstance(part, MatchingKernel):
-        described: Any = field_kernel(part, shape)
+        # Images of miniature cameras, and cut images, are smaller than the detector.
+        described: Any = field_kernel(part, fitted_shape(part) or shape)
         metadata[_CONVOLVES_SCIENCE] = part.convolves_science
     elif isinstance(part, Background):
         described = field_background(part)
