@@ -13,6 +13,7 @@ from real_services import (
     schema_registry,
     service_stack,
 )
+from warm_commands import warm_programs, warm_start
 
 __all__ = [
     "butler_worker",
@@ -32,4 +33,6 @@ __all__ = [
     "rendered",
     "schema_registry",
     "service_stack",
+    "warm_programs",
+    "warm_start",
 ]

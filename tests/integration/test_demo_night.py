@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 from astropy.io import fits
+from warm_commands import WarmCommands
 
 from prompt_processing.demo.alerts import decode_alert, read_alerts
 from prompt_processing.navigator.nights.quality import QUALITY
 from prompt_processing.nights.reading import Nights
 from prompt_processing.nights.records import State
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_start")]
 
 N_VISITS = 3
 
@@ -151,10 +152,11 @@ def test_night_is_left_as_a_database_for_pages(output: Path, result: dict[str, A
         assert all(QUALITY.keys() <= one.metrics.keys() for one in nights.visits(night.night).rows)
 
 
-def test_nothing_is_left_running_or_lying_about(output: Path) -> None:
+def test_nothing_is_left_running_or_lying_about(output: Path, warm_start: WarmCommands) -> None:
     assert not (output / "work").exists()
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(output) not in listed
+    assert warm_start.running() == []
 
 
 def test_foreign_folder_is_not_emptied(tmp_path: Path) -> None:
