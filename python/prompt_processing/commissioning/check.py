@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ from .pointing import Solution, find_stars, solution_of_wcs, solve
 __all__ = ["CheckedFrame", "check_frames", "pointing_remark"]
 
 _MOST_STARS_OF_CATALOGUE = 200_000
+_ENDING = re.compile(r"(?i)(\.fi?ts?)?(\.fz|\.gz)?$")
+"""End of a frame's name, which its picture lacks: points before it may precede a number."""
 _SAME_ROTATION_DEG = 1.0
 _SAME_SCALE = 0.005
 _SAME_POINTING_ARCSEC = 30.0
@@ -167,7 +170,7 @@ def _check(
         image = assembled(frame, detector)
         images[number] = preview(image) if len(headers) > 1 else image
     if images:
-        one.picture = _unused(pictures, path.name.partition(".")[0], taken)
+        one.picture = _unused(pictures, _ENDING.sub("", path.name), taken)
         shown = one.observation
         title = (
             path.name if shown is None else f"{path.name}: {shown.observation_type}, {shown.physical_filter}"

@@ -41,6 +41,9 @@ _UNITS = (
     (re.compile(r"(?i)\bmin(utes?)?\b"), 60.0),
 )
 _LOCAL = ("local", "lt", "loc", "localtime", "local time", "civil")
+_SCALES = ("utc", "ut", "tai", "tt")
+_SAYS_LOCAL = re.compile(r"(?i)\blocal\b|\bcivil\b|\bL\.?T\b")
+"""Comments of a clock that shows local time."""
 _SAME_HOURS = 0.1
 _LEAST_SHIFT_HOURS, _MOST_SHIFT_HOURS = 0.9, 14.1
 
@@ -49,9 +52,12 @@ def guess_time(frames: Sequence[Frame]) -> dict[str, Guess]:
     """Guess the rule for the begin of the exposure."""
     headers = [frame.header for frame in frames]
     scale = str(headers[0].get("TIMESYS", "")).strip().lower()
-    is_local = scale in _LOCAL
     readable = [rule for rule in _candidates(headers) if _times(rule, headers) is not None]
-    if is_local:
+    # DATE is when the file was written, at best.
+    others = [rule for rule in readable if rule["keyword"] != "DATE" and not _says_local(rule, frames)]
+    is_local = scale in _LOCAL or (not others and any(_says_local(rule, frames) for rule in readable[:1]))
+    readable = others or readable
+    if scale in _LOCAL:
         # The clock in UTC, if another keyword has it.
         universal = [
             rule
@@ -71,10 +77,9 @@ def guess_time(frames: Sequence[Frame]) -> dict[str, Guess]:
         moment = rule["moment"]
         return {"begin": Guess(rule, f"the {moment} of the exposure", f"whether it is the {moment}, in UTC")}
     if "format" in rule:
-        return {"begin": Guess(rule, "", "whether it is the begin of the exposure, in UTC")}
+        clock = scale.upper() if scale in _SCALES else "UTC"
+        return {"begin": Guess(rule, "", f"whether it is the begin of the exposure, in {clock}")}
     why = "date and time of day" if "time_keywords" in rule else ""
-    if scale in ("utc", "ut", "tai", "tt"):
-        return {"begin": Guess(rule, why, _twelve_hours(frames, rule["keyword"]))}
     shift = _shift_hours(rule, readable, headers)
     if shift is not None and shift[0] != 0:
         return {
@@ -84,8 +89,17 @@ def guess_time(frames: Sequence[Frame]) -> dict[str, Guess]:
                 f"whether {rule['keyword']} is a local time and {shift[1]} is UTC; summer time changes it",
             )
         }
-    doubt = "" if shift is not None or _names_zone(rule, headers) else doubt
+    doubt = "" if scale in _SCALES or shift is not None or _names_zone(rule, headers) else doubt
     return {"begin": Guess(rule, why, _twelve_hours(frames, rule["keyword"]) or doubt)}
+
+
+def _says_local(rule: Mapping[str, Any], frames: Sequence[Frame]) -> bool:
+    """Return whether the comments of a rule's keywords say that they are in local time."""
+    return any(
+        _SAYS_LOCAL.search(frame.comments.get(keyword, ""))
+        for frame in frames
+        for keyword in (rule["keyword"], *rule.get("time_keywords", ()))
+    )
 
 
 def _candidates(headers: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -187,7 +201,7 @@ def _local(rule: Mapping[str, Any], headers: Sequence[Mapping[str, Any]]) -> Gue
     hours = -round(((longitudes[0] + 180) % 360 - 180) / 15) if longitudes else 0
     return Guess(
         {**rule, "add_hours": float(hours)},
-        "TIMESYS says local time",
+        "a local time",
         "the hours between this clock and UTC (`add_hours`)",
     )
 

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from astropy.io import fits
 from astropy.table import Table
+from astropy.time import Time
 from astropy.wcs import WCS
 from camera_files import MAXIM_HEADER, NINA_HEADER, write_decam, write_single
 
@@ -109,6 +110,25 @@ def test_clock_of_twelve_hours_is_noticed(tmp_path):
     with fits.open(path, "update") as hdus:
         hdus[0].header.comments["SIMPLE"] = "C# FITS: 9/17/2021 10:09:41 PM"
     assert "twelve hours" in draft_instrument([path], tmp_path / "orion").to_confirm["header.begin"]
+
+
+def test_clock_that_says_local_in_its_comment_gives_way_to_another(tmp_path, monkeypatch):
+    when = Time("2026-11-03T03:10:00")
+    cards = {"DATE-OBS": "2026-11-02", "TIME-OBS": "23:10:00", "MJD-OBS": when.tai.mjd, "TIMESYS": "TAI"}
+    path = write_single(tmp_path / "light.fits", MAXIM_HEADER, np.full(SHAPE, 900), **cards)
+    with fits.open(path, "update") as hdus:
+        hdus[0].header.comments["TIME-OBS"] = "local time at start, CLT (UT-4)"
+    draft = draft_instrument([path], tmp_path / "cameras" / "Orion")
+    assert "in TAI" in draft.to_confirm["header.begin"]
+    monkeypatch.setenv(SEARCH_PATH_VARIABLE, str(tmp_path / "cameras"))
+    assert abs(translate(read_header(path)).begin.unix - when.unix) < 0.01
+
+
+def test_clock_that_is_hours_from_that_of_its_scale_is_doubted(tmp_path):
+    cards = {"DATE-OBS": "2026-11-02T23:10:00", "MJD-OBS": 61347.1323727, "TIMESYS": "TAI"}
+    path = write_single(tmp_path / "light.fits", MAXIM_HEADER, np.full(SHAPE, 900), **cards)
+    draft = draft_instrument([path], tmp_path / "orion")
+    assert "MJD-OBS is UTC" in draft.to_confirm["header.begin"]
 
 
 def test_overscan_is_seen_in_a_flat(tmp_path):
@@ -226,6 +246,13 @@ def test_check_reports_each_frame(drafted, frames, tmp_path):
     assert [one.problems for one in checked] == [[]] * len(frames)
     assert all(one.picture is not None and one.picture.is_file() for one in checked)
     assert len({one.picture for one in checked}) == len(frames)
+
+
+def test_picture_has_the_name_of_its_frame(drafted, frames, tmp_path):
+    path = tmp_path / "mg261103.0030.fits"
+    path.write_bytes(frames[0].read_bytes())
+    (checked,) = check_frames(drafted.instrument, [path], tmp_path / "pictures")
+    assert checked.picture == tmp_path / "pictures" / "mg261103.0030.png"
 
 
 def test_check_draws_the_detectors_of_a_file_in_one_picture(tmp_path):

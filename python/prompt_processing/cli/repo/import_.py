@@ -84,7 +84,8 @@ def import_raws(repo: str, raws: tuple[str, ...], run: str | None, kind: str | N
     from prompt_processing.instruments.errors import RawError
     from prompt_processing.repository.raws import find_raws, import_raws
 
-    log_to_stderr(logging.INFO)
+    # The middleware would log a line for each file.
+    log_to_stderr()
     use_butler_types()
     try:
         files = list(find_raws(raws))
