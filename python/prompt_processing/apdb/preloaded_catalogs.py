@@ -85,7 +85,7 @@ def open_apdb(uri: str) -> Apdb:
 def _keep_few_statements(apdb: ApdbSql) -> None:
     """Limit the compiled statements that are kept.
 
-    The middleware writes with pandas, which describes the table anew for each write. SQLAlchemy would keep
+    The middleware writes with pandas, which describes the table again for each write. SQLAlchemy would keep
     up to 750 of these statements, each with a table of a hundred columns: a process would grow by 0.9 MB for
     each of its first 200 visits.
     """
