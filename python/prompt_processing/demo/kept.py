@@ -44,14 +44,17 @@ def keep_outputs(world: World) -> int:
         count = len(refs)
         refs += _refs(central, collections.unbounded_calib, "camera")
         refs += _refs(central, collections.skymaps, "skyMap")
+        # Plots compare stars with it.
+        refs += _refs(central, collections.refcats)
         kept.transfer_from(
             central, refs, transfer="copy", register_dataset_types=True, transfer_dimensions=True
         )
-        kept.collections.register(chain, CollectionType.CHAINED)
         runs = {ref.run for ref in refs}
-        kept.collections.redefine_chain(
-            chain, [run for run in central.collections.query(chain, flatten_chains=True) if run in runs]
-        )
+        for one in (chain, collections.refcats):
+            kept.collections.register(one, CollectionType.CHAINED)
+            kept.collections.redefine_chain(
+                one, [run for run in central.collections.query(one, flatten_chains=True) if run in runs]
+            )
     _keep_apdb(world)
     return count
 

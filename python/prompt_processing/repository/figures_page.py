@@ -30,7 +30,11 @@ figure { display: inline-block; margin: .5em; } figcaption { font-size: 13px; }
 
 def write_html(path: Path, title: str, parts: Iterable[str]) -> None:
     """Write a page of parts, each of which is HTML."""
-    head = f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>"
+    head = (
+        '<!doctype html><html lang="en"><meta charset=utf-8>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
+    )
     path.write_text(head + "\n".join(parts), encoding="utf-8")
 
 

@@ -13,6 +13,7 @@ from night_messages import a_visit, ended
 
 from prompt_processing.flows import flow as flow_module
 from prompt_processing.flows.daily import dawn as module
+from prompt_processing.flows.daily.dawn_page import write_dawn_page
 from prompt_processing.flows.daily.demo_night import DemoNight, find_demo_night, in_environment
 from prompt_processing.flows.engine import execute
 from prompt_processing.flows.errors import FlowError
@@ -88,6 +89,13 @@ def test_a_part_that_fails_does_not_keep_the_others_from_running(
     page = night.folder / "dawn" / "index.html"
     assert page.exists() is not dry_run
     assert dry_run or "no ink &lt;here&gt;" in page.read_text()
+
+
+@pytest.mark.parametrize(("n_gaps", "said"), [(0, "no gaps"), (1, "1 gap"), (2, "2 gaps")])
+def test_page_has_the_number_of_gaps(n_gaps: int, said: str, night: DemoNight, tmp_path: Path) -> None:
+    row = {"flow": "catch-up", "outcome": "done", "seconds": 1.0, "reason": ""}
+    write_dawn_page(tmp_path / "index.html", night, [row], tmp_path / "comparison", n_gaps)
+    assert f"<td>{said}</td>" in (tmp_path / "index.html").read_text()
 
 
 def test_night_is_the_one_of_the_camera_and_of_the_kept_outputs(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def map_figure(statistics: pd.DataFrame, order: int, title: str) -> Figure:
         here = values[values["band"] == band]
         corners, middle = _corners(here["cell"].to_numpy(np.int64), order)
         for panel, name in zip(panels[row], _MAPPED, strict=True):
-            _draw_map(panel, corners, middle, here[name].to_numpy(float))
+            _draw_map(panel, corners, middle, here[name].to_numpy(float), counts=name == "visits")
             panel.set_title(f"{band}: {DERIVED[name]}", fontsize=9)
     if not bands:
         for panel in panels.flat:
@@ -121,8 +121,9 @@ def _corners(cells: NDArray[np.int64], order: int) -> tuple[NDArray[np.float64],
     return np.stack([turned, dec], axis=-1), middle
 
 
-def _draw_map(panel: Axes, corners: NDArray[np.float64], middle: float, values: Any) -> None:
+def _draw_map(panel: Axes, corners: NDArray[np.float64], middle: float, values: Any, *, counts: bool) -> None:
     from matplotlib.collections import PolyCollection
+    from matplotlib.ticker import MaxNLocator
 
     known = np.isfinite(values)
     cells = PolyCollection(list(corners[known]), array=values[known], cmap="cividis", edgecolors="none")
@@ -137,3 +138,8 @@ def _draw_map(panel: Axes, corners: NDArray[np.float64], middle: float, values: 
     if known.any():
         bar = panel.figure.colorbar(cells, ax=panel, shrink=0.8)
         bar.ax.tick_params(labelsize=8)
+        if counts:
+            bar.locator = MaxNLocator(integer=True)
+            bar.update_ticks()
+        # Narrow ranges would otherwise be written as offsets from a number.
+        bar.ax.ticklabel_format(axis="y", useOffset=False)

@@ -48,6 +48,8 @@ def weather_figure(report: NightReport) -> Figure:
                 label=str(band),
             )
         panel.set(ylabel=METRICS[name][1])
+        # Zero points that differ by a few mmag would otherwise be written as offsets from a number.
+        panel.ticklabel_format(axis="y", useOffset=False)
         _or_nothing(panel, len(values))
         if len(values):
             # Hours cannot be written on an axis without ticks.

@@ -8,15 +8,21 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ArchiveError
 from ..manifest import write_whole
+
+if TYPE_CHECKING:
+    from traitlets.config import Config
 
 __all__ = ["NOTEBOOK", "write_report"]
 
 NOTEBOOK = Path(__file__).with_name("night_report.ipynb")
 """The notebook of the package."""
+
+_LONGEST_SOCKET = 90
+"""Characters of the path of a kernel; those of its sockets have about ten more, and 107 at most."""
 
 _STYLE = """
 body { font: 15px/1.45 sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em; color: #1a1a1a; }
@@ -76,6 +82,7 @@ def write_report(
                 kernel_name="python3",
                 progress_bar=False,
                 cwd=str(Path.cwd()),
+                config=_private_kernel(Path(scratch)),
             )
         except papermill.PapermillExecutionError as error:
             raise ArchiveError(
@@ -96,6 +103,19 @@ def write_report(
     )
     with write_whole(path) as partial:
         partial.write_text(page, encoding="utf-8")
+
+
+def _private_kernel(folder: Path) -> Config:
+    """Return the options of a kernel whose sockets are files of a private folder.
+
+    Other users of the machine could read the outputs from its TCP ports.
+    """
+    from traitlets.config import Config
+
+    file = folder / "kernel.json"
+    # Paths of sockets are short.
+    transport = "ipc" if len(str(file)) < _LONGEST_SOCKET else "tcp"
+    return Config(KernelManager={"transport": transport, "connection_file": str(file)})
 
 
 def _describe_figures(notebook: Any) -> None:

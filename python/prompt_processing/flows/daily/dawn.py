@@ -80,7 +80,8 @@ def dawn(run: FlowRun, *, demo: Path, to: Path | None = None) -> None:
         from .dawn_page import write_dawn_page
 
         page = folder / "index.html"
-        write_dawn_page(page, night, rows, _comparison(run, again))
+        n_gaps = sum(len(table.rows) for table in run.tables if table.title == "Gaps")
+        write_dawn_page(page, night, rows, _comparison(run, again), n_gaps)
         run.say(f"Look at {page}.")
     if failed := [str(row["flow"]) for row in rows if row["outcome"] == "failed"]:
         raise FlowError(f"{', '.join(failed)} failed; the table has the reasons")

@@ -20,6 +20,11 @@ _PAGES = {
     "build-templates": ("templates.html", "the templates"),
     "export-night": ("archive/", "the archive"),
 }
+_SECTIONS = {
+    "reprocess-night": ("again", "the comparison"),
+    "night-cube": ("sky", "the maps"),
+    "draw-night": ("plots", "plots of the last visit"),
+}
 _STYLE = """
 body { font: 16px/1.5 sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em; color: #1a1a1a; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 1.8em; border-bottom: 1px solid #ccc; padding-bottom: .2em; }
@@ -39,7 +44,7 @@ _SYMBOLS = {"done": "✓ done", "failed": "✗ failed", "left out": "– left ou
 
 
 def write_dawn_page(
-    path: Path, night: DemoNight, rows: Sequence[Mapping[str, object]], comparison: Path
+    path: Path, night: DemoNight, rows: Sequence[Mapping[str, object]], comparison: Path, n_gaps: int
 ) -> None:
     """Write the page, and the pictures that it shows into a folder beside it.
 
@@ -53,13 +58,15 @@ def write_dawn_page(
         Name, outcome, seconds and reason of each flow.
     comparison
         Folder of the comparison with the second processing.
+    n_gaps
+        Number of gaps that were found.
     """
     pictures = path.parent / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir()
     done = {str(row["flow"]) for row in rows if row["outcome"] == "done"}
     title = f"The day after the night {night.reported}, {night.instrument}"
-    parts = [f"<h1>{html.escape(title)}</h1>", *_flows(path.parent, rows)]
+    parts = [f"<h1>{html.escape(title)}</h1>", *_flows(path.parent, rows, n_gaps)]
     if "reprocess-night" in done and comparison.is_dir():
         parts += _compared(comparison, pictures)
     if "night-cube" in done:
@@ -74,7 +81,7 @@ def write_dawn_page(
     path.write_text(text, encoding="utf-8")
 
 
-def _flows(folder: Path, rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
+def _flows(folder: Path, rows: Sequence[Mapping[str, object]], n_gaps: int) -> Iterator[str]:
     yield '<table><thead><tr><th scope="col">flow</th><th scope="col">outcome</th>'
     yield '<th scope="col">seconds</th><th scope="col">result</th></tr></thead><tbody>'
     for row in rows:
@@ -82,8 +89,13 @@ def _flows(folder: Path, rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
         reason = str(row["reason"])
         result = html.escape(reason[:_LONGEST_REASON] + ("…" if len(reason) > _LONGEST_REASON else ""))
         link, text = _PAGES.get(name, ("", ""))
+        section, title = _SECTIONS.get(name, ("", ""))
         if row["outcome"] == "done" and link and (folder / link).exists():
             result = f'<a href="{link}">{text}</a>'
+        elif row["outcome"] == "done" and section:
+            result = f'<a href="#{section}">{title}</a>'
+        elif row["outcome"] == "done" and name == "catch-up":
+            result = f"{n_gaps or 'no'} gap{'s' * (n_gaps != 1)}"
         yield f'<tr><th scope="row">{html.escape(name)}</th><td>{_SYMBOLS[str(row["outcome"])]}</td>'
         yield f'<td class="number">{row["seconds"]}</td><td>{result}</td></tr>'
     yield "</tbody></table>"
@@ -92,7 +104,8 @@ def _flows(folder: Path, rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
 def _compared(comparison: Path, pictures: Path) -> Iterator[str]:
     text = (comparison / "comparison.txt").read_text(encoding="utf-8")
     shutil.copy(comparison / "comparison.png", pictures / "comparison.png")
-    yield "<h2>The night processed again</h2><p>The same software must find the same.</p>"
+    yield '<h2 id="again">The night processed again</h2>'
+    yield "<p>The same software must find the same sources.</p>"
     yield f"<pre>{html.escape(text.partition('By visit and detector:')[0].strip())}</pre>"
     yield '<img src="pictures/comparison.png" alt="Differences between both processings.">'
 
@@ -100,7 +113,7 @@ def _compared(comparison: Path, pictures: Path) -> Iterator[str]:
 def _mapped(folder: Path, night: DemoNight, pictures: Path) -> Iterator[str]:
     """Copy the maps of the night."""
     shutil.copy(folder / f"map-night-{night.reported}.png", pictures / "map.png")
-    yield "<h2>The night on the sky</h2>"
+    yield '<h2 id="sky">The night on the sky</h2>'
     yield '<img src="pictures/map.png" alt="Maps of visits, seeing, depth and spurious rate by band.">'
 
 
@@ -109,7 +122,8 @@ def _drawn(night: DemoNight, pictures: Path) -> Iterator[str]:
     from prompt_processing.repository.plots.find import read_plot, ref_of
     from prompt_processing.repository.plots.kinds import kind_of
 
-    yield '<h2>Plots of the last visit</h2><p><code>prompt navigator</code> shows all.</p><div class="plots">'
+    yield '<h2 id="plots">Plots of the last visit</h2>'
+    yield '<p><code>prompt navigator</code> shows the plots of all visits.</p><div class="plots">'
     chain = f"{night.instrument}/plots/{night.night}"
     with open_repository(str(night.repository)) as butler:
         kinds = []

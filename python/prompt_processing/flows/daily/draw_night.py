@@ -116,7 +116,7 @@ def draw_night(
 
 def _defaults(repo: str, collections: Collections) -> tuple[str, ...]:
     """Return the inputs of all pipelines, or what a repository of outputs has of them."""
-    wanted = (collections.unbounded_calib, collections.skymaps)
+    wanted = (collections.unbounded_calib, collections.skymaps, collections.refcats)
     with open_repository(repo) as butler:
         known = set(butler.collections.query("*"))
     if collections.defaults in known:

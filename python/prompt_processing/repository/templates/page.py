@@ -35,7 +35,9 @@ def write_page(path: Path, butler: Butler, build: TemplateBuild, candidates: Seq
         The images that were chosen or left out.
     """
     parts = [f"<h1>Templates of {html.escape(build.instrument)}</h1><p>{html.escape(build.run)}</p>"]
-    parts.append("<h2>Patches</h2>" + table(_HEADINGS, map(_row, build.patches)))
+    parts.append("<h2>Patches</h2>" + table(_HEADINGS, map(_row, build.made)))
+    if missing := len(build.patches) - len(build.made):
+        parts.append(f"<p>{missing} more {_PATCHES[missing > 1]} too few visits for a template.</p>")
     for number, patch in enumerate(build.made):
         parts.append(f"<h2>{html.escape(patch.name)}</h2>")
         if number < MOST_PICTURES and patch.ref is not None:
@@ -59,12 +61,14 @@ _HEADINGS = (
 )  # fmt: skip
 
 
+_PATCHES = ("patch has", "patches have")
+
+
 def _row(patch: Patch) -> tuple[str, ...]:
     figures = patch.figures
-    if patch.ref is None:
-        return (patch.name, str(int(figures.get("visits", 0))), "not made: too few visits", *[""] * 5)
     return (
-        patch.name,
+        # On one line.
+        patch.name.replace(" ", "\N{NO-BREAK SPACE}"),
         str(int(figures["visits"])),
         f"{figures['epochs_most']:.0f}, {figures['epochs_median']:g}",
         _shown(figures.get("seeing_fwhm_arcsec"), ".2f"),
