@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 from chart_fixtures import PROJECT, only, references
@@ -62,6 +61,9 @@ def test_environments_have_values_that_are_documented(environment: str) -> None:
     ]
     assert [value.name for value in documented if not value.description] == []
     # Here no other key is accepted: those of its chart that we do not set are unknown.
+    # It compiles grammars while it is imported, which each process of tests would do to collect them.
+    import jsonschema
+
     schema = jsonschema.Draft202012Validator(values_schema(documented))
     values = values_of(environment)["jupyterhub"]
     assert list(schema.iter_errors({"jupyterhub": values})) == []

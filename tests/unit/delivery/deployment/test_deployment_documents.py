@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from prompt_delivery.deployment.chart_values import ChartValuesError, read_values
@@ -97,6 +96,9 @@ def test_file_that_cannot_be_understood_is_named(tmp_path: Path, text: str) -> N
 def test_schema_refuses_wrong_types_and_unknown_keys(tmp_path: Path, values: object, place: str) -> None:
     (tmp_path / "values.yaml").write_text(VALUES)
     schema = values_schema(read_values(tmp_path / "values.yaml"))
+    # It compiles grammars while it is imported, which each process of tests would do to collect them.
+    import jsonschema
+
     validator = jsonschema.Draft202012Validator(schema)
     validator.validate({"worker": {"timeout": 0.5, "enabled": False}, "env": {}, "global": {"host": "h"}})
     (error,) = validator.iter_errors(values)

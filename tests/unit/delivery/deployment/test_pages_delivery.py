@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 from real_services import required
@@ -35,6 +34,9 @@ def radix_errors(configuration: Any) -> list[str]:
     schema = strict(json.loads(required("Radix's schema", CheckingTools().radix_schema).read_text("utf-8")))
     # Of metadata the schema names nothing.
     schema["properties"]["metadata"] = {"required": ["name"]}
+    # It compiles grammars while it is imported, which each process of tests would do to collect them.
+    import jsonschema
+
     return [one.message for one in jsonschema.Draft7Validator(schema).iter_errors(configuration)]
 
 
