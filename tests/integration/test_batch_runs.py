@@ -15,6 +15,7 @@ from pathlib import Path
 
 import batch_pipeline
 import pytest
+from distributed import Client
 from lsst.daf.butler import Butler
 
 from prompt_processing.batch import run as batch
@@ -25,7 +26,7 @@ from prompt_processing.batch.plan import plan_groups, run_context
 from prompt_processing.batch.quanta import run_group
 from prompt_processing.batch.request import RunRequest
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_start")]
 
 EXPOSURES, DETECTORS = 3, 4
 N_QUANTA = EXPOSURES * (2 * DETECTORS + 1)
@@ -257,12 +258,18 @@ def start_worker(world: World, scheduler: Scheduler) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*command, "--no-nanny"], env=world.environment, stderr=subprocess.DEVNULL)
 
 
+def wait_for_workers(scheduler: Scheduler, number: int) -> None:
+    with Client(scheduler.address, set_as_default=False) as client:
+        client.wait_for_workers(number, timeout=300)
+
+
 def test_a_worker_that_dies_is_replaced_by_another(world: World, scheduler: Scheduler) -> None:
     with pytest.raises(BatchError, match="has no worker"):
         batch.run(world.request, world.work, dask=scheduler.address)
 
     workers = [start_worker(world, scheduler) for _ in range(2)]
     try:
+        wait_for_workers(scheduler, 2)
         command = subprocess.Popen(
             world.command("--dask", scheduler.address, "-c", "double:seconds=0.2"), env=world.environment
         )
@@ -282,6 +289,7 @@ def test_what_a_lost_scheduler_leaves_is_executed_by_the_next_command(
 ) -> None:
     worker = start_worker(world, scheduler)
     try:
+        wait_for_workers(scheduler, 1)
         slow = ("-c", "double:seconds=0.2")
         command = subprocess.Popen(
             world.command("--dask", scheduler.address, *slow),

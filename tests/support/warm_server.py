@@ -32,7 +32,7 @@ from lsst.daf.butler import StorageClassFactory
 
 _IMPORTED = (
     *("astropy.coordinates", "astropy.io.fits", "astropy.table", "astropy.time", "astropy.wcs"),
-    *("boto3", "botocore.session", "click", "confluent_kafka", "fastavro", "flask", "httpx", "jsonschema"),
+    *("boto3", "botocore.session", "click", "confluent_kafka", "fastavro", "flask", "httpx"),
     *("lsst.daf.butler.cli.butler", "lsst.daf.butler.registry.sql_registry", "lsst.dax.apdb"),
     *("lsst.daf.butler.datastores.fileDatastore", "lsst.pipe.base", "lsst.resources.s3"),
     *("numba", "pandas", "pyarrow.parquet", "pydantic", "redis.asyncio", "requests", "rich.console"),
