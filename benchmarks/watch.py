@@ -2,17 +2,19 @@
 
 python benchmarks/watch.py                          200 raws, ten SIGKILLs at random moments
 python benchmarks/watch.py --images 40 --kills 4    shorter
+python benchmarks/watch.py --pairs 20               the latency beside that of a worker, with real pipelines
 
 The pipeline costs little: what is measured is the command, not the processing of pixels. Raws arrive one
 by one while the process runs. The report has the images that were lost or doubled in the APDB, the alerts
-and the repository; the memory of the last process over its images; and the ratio of the time from the closed
-file to the outcome and the time of the worker's own stages (preload, ingest, pipeline, alerts, export) in it.
+and the repository, and the memory of the last process over its images.
+
+With `--pairs`, `prompt watch` and a worker of the service process the same images of the small camera in
+turn, so that what else the machine does slows both. `--night` keeps the simulated images for the next time.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sqlite3
 import subprocess
@@ -33,13 +35,13 @@ import fault_pipeline  # noqa: E402
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 from lsst.daf.butler import Butler  # noqa: E402
+from watching.pairs import measure_pairs  # noqa: E402
 
 from prompt_processing.butler.types import use_butler_types  # noqa: E402
 from prompt_processing.watch.journal import FileState, Journal  # noqa: E402
 
 _SHORTEST, _LONGEST = 5.0, 25.0
 """CPU seconds of a process before it is killed; starting takes about eight of them."""
-_STAGES = ("preload", "ingest", "pipeline", "alerts", "export")
 _PROGRAM = """
 import signal, sys
 from pathlib import Path
@@ -70,7 +72,13 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pairs", type=int, metavar="IMAGES", help="compare with a worker on so many images")
+    parser.add_argument("--night", type=Path, metavar="FOLDER", help="simulated images, made if missing")
     options = parser.parse_args()
+    if options.pairs:
+        with tempfile.TemporaryDirectory() as folder:
+            measure_pairs(Path(folder), options.pairs, options.night)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         return measure(Path(folder), options.images, options.kills, np.random.default_rng(options.seed))
 
@@ -185,28 +193,7 @@ def _report(folder: Path, images: int, memory: Sequence[float]) -> int:
         f"memory of the last process: {memory[0]:.0f} MB before the first of {len(memory) - 1} images, "
         f"{max(memory[:half]):.0f} MB at most in the first half, {max(memory[half:]):.0f} MB in the second"
     )
-    ratios = _ratios(folder)
-    print(
-        f"closed file to outcome / the worker's stages: median {np.median(ratios):.2f}, "
-        f"90 % below {np.percentile(ratios, 90):.2f} ({len(ratios)} images)"
-    )
     return 1 if lost or doubled else 0
-
-
-def _ratios(folder: Path) -> list[float]:
-    """Return the ratios of the images of the last process that arrived while it was idle."""
-    newest = max((folder / "work" / "outcomes").rglob("*.jsonl"), key=lambda path: path.stat().st_mtime)
-    ratios = []
-    previous = 0.0
-    for text in newest.read_text().splitlines():
-        event = json.loads(text)
-        if event["event"] != "ended":
-            continue
-        stages = sum(event["stages"].get(stage, 0.0) for stage in _STAGES)
-        if event["image_arrival"] is not None and event["image_arrival"] > previous > 0 and stages:
-            ratios.append((event["at"] - event["image_arrival"]) / stages)
-        previous = event["at"]
-    return ratios
 
 
 if __name__ == "__main__":

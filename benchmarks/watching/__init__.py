@@ -1,0 +1,1 @@
+"""Compare `prompt watch` with a worker of the service."""
