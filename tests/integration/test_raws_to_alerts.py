@@ -20,7 +20,7 @@ from lsst.daf.butler import Butler
 from prompt_processing.instruments import read_header
 from prompt_processing.instruments.description.registry import recognise
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_start")]
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
