@@ -132,6 +132,8 @@ NIGHT = _Night()
 def log_to_stderr(level: int = logging.WARNING, form: str = "%(levelname)s: %(message)s") -> None:
     """Log to standard error, for a person at a terminal."""
     logging.basicConfig(level=level, stream=sys.stderr, format=form)
+    # It warns of converters to types of other stacks, which no command needs.
+    logging.getLogger("lsst.daf.butler._storage_class").setLevel(logging.ERROR)
 
 
 def parse_type_names(text: str | None) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """What holds for every command."""
 
+import io
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -222,3 +224,22 @@ def test_worker_of_an_unknown_platform_does_not_start(monkeypatch, capsys):
     monkeypatch.setenv("PLATFORM", "cron")
     assert run("worker") == 3
     assert "PLATFORM" in capsys.readouterr().err
+
+
+def test_commands_do_not_warn_of_types_of_other_stacks() -> None:
+    from lsst.daf.butler import StorageClass
+
+    from prompt_processing.cli.options import log_to_stderr
+
+    log = logging.getLogger("lsst.daf.butler._storage_class")
+    before, said = log.level, io.StringIO()
+    handler = logging.StreamHandler(said)
+    log.addHandler(handler)
+    try:
+        log_to_stderr()
+        foreign = StorageClass("Foreign", dict, converters={"elsewhere.Image": "builtins.dict"})
+        assert not foreign.can_convert(StorageClass("Text", str))
+        assert said.getvalue() == ""
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
