@@ -66,6 +66,8 @@ def write_pipeline(path: Path, pipelines: Sequence[str], apdb: str) -> list[str]
             merged.addConfigOverride(label, "apdb_config_uri", apdb)
     if "associateApdb" in labels:
         merged.addConfigOverride("associateApdb", "produce_alerts", False)
+        # A process may die between its write and the files that say so.
+        merged.addConfigOverride("associateApdb", "continue_writes", True)
     path.parent.mkdir(parents=True, exist_ok=True)
     merged.write_to_uri(str(path))
     return labels

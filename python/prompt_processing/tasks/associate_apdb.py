@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from astropy.table import Table
 from astropy.time import Time
+from lsst.dax.apdb import Apdb
 from lsst.pex.config import Field
 from lsst.pipe.base import (
     InputQuantizedConnection,
@@ -22,8 +23,9 @@ from lsst.pipe.base import (
 from prompt_processing.alerts.files import AlertFile, write_underway
 from prompt_processing.alerts.packets import PreparedAlerts, newest_encoder
 from prompt_processing.alerts.sender import AlertsOnDemand, send_alerts
+from prompt_processing.apdb.claim import was_committed
 from prompt_processing.apdb.tables import ApdbSchemas
-from prompt_processing.apdb.write import require_not_in_apdb, write_visit_detector
+from prompt_processing.apdb.write import AlreadyInApdbError, require_not_in_apdb, write_visit_detector
 from prompt_processing.association.associate_visit import PreloadedCatalogs, associate_visit
 from prompt_processing.association.visit_quality import (
     VisitLimits,
@@ -54,6 +56,11 @@ class AssociateApdbConfig(PipelineTaskConfig, pipelineConnections=AssociateApdbC
         doc="Whether to measure forced fluxes at the DiaObjects on the image.", default=True
     )
     produce_alerts = Field[bool](doc="Whether to create and send alerts.", default=True)
+    continue_writes = Field[bool](
+        doc="Whether a write of the same DiaSources, by an attempt whose process died since, counts as done. "
+        "Only without alerts, which may have been sent.",
+        default=False,
+    )
     minimum_alert_reliability = Field[float](
         doc="Sources of lower reliability are written to the APDB without an alert.", default=0.0
     )
@@ -161,7 +168,8 @@ class AssociateApdbTask(ApdbTask):
         metrics = visit_metrics(science.metadata, difference.metadata, dia_sources)
         require_sane_visit(metrics, self.config.visit_limits())
         apdb = self.open_apdb(self.config.apdb_config_uri)
-        require_not_in_apdb(apdb, visit, detector)
+        if not self._continues_writes:
+            require_not_in_apdb(apdb, visit, detector)
         schemas = ApdbSchemas.of(apdb)
         processed = Time.now()
         preloaded = PreloadedCatalogs(
@@ -211,6 +219,12 @@ class AssociateApdbTask(ApdbTask):
                 associated.sources,
                 associated.forced_sources,
             )
+        except AlreadyInApdbError as exc:
+            written = self._continues_writes and _is_own_write(apdb, exc, associated.sources)
+            if not written:
+                if alert_file is not None:
+                    alert_file.judge(exc)
+                raise
         except BaseException as exc:
             # Also if the visit's time runs out: the file must record whether the APDB committed.
             if alert_file is not None:
@@ -247,6 +261,10 @@ class AssociateApdbTask(ApdbTask):
             prepared_alerts=prepared,
             alert_file=alert_file,
         )
+
+    @property
+    def _continues_writes(self) -> bool:
+        return self.config.continue_writes and not self.config.produce_alerts
 
     def send(
         self,
@@ -294,6 +312,12 @@ class AssociateApdbTask(ApdbTask):
         self.metadata["numAlertsKept"] = kept
         # Metadata cannot hold null: 0 means that nothing was acknowledged.
         self.metadata["alertsLastAckUnix"] = 0.0 if last_acknowledged is None else last_acknowledged
+
+
+def _is_own_write(apdb: Apdb, present: AlreadyInApdbError, sources: pd.DataFrame) -> bool:
+    """Return whether the APDB's rows are of these DiaSources, which have the time of their measurement."""
+    times = sources["timeProcessedMjdTai"]
+    return len(times) > 0 and was_committed(apdb, present.visit, present.detector, float(times.iloc[0]))
 
 
 def _visit_info(difference: Exposure, science: Exposure) -> VisitInfo:

@@ -24,7 +24,7 @@ from prompt_processing.apdb.write import AlreadyInApdbError, write_visit_detecto
 from prompt_processing.association.associate_visit import PreloadedCatalogs, associate_visit
 from prompt_processing.association.ephemerides import no_ephemerides
 from prompt_processing.domain.errors import NonRetriableError, RetriableError
-from prompt_processing.tasks.associate_apdb import AssociateApdbTask
+from prompt_processing.tasks.associate_apdb import AssociateApdbConfig, AssociateApdbTask
 
 
 @pytest.fixture(autouse=True)
@@ -255,6 +255,27 @@ def test_alerts_are_on_the_disk_before_the_write_and_leave_with_it(
     with pytest.raises(AlreadyInApdbError):
         connected(AssociateApdbTask()).write(**inputs)
     assert underway_files(tmp_path / "kept") == []
+
+
+def test_own_write_of_an_attempt_that_died_counts_as_done_where_no_alerts_are_sent(
+    dia_field, apdb, tmp_path
+) -> None:
+    inputs = _inputs(dia_field, apdb, 0, *dia_field.grid(4), [3000.0] * 4)
+    config = AssociateApdbConfig()
+    config.continue_writes, config.produce_alerts = True, False
+    first, second = (connected(AssociateApdbTask(config=config)).run(**inputs) for _ in range(2))
+    assert second.marker["apdbWritten"] is first.marker["apdbWritten"] is True
+    columns = ["diaSourceId", "diaObjectId", "ra", "dec", "psfFlux"]
+    assert second.associated_sources[columns].equals(first.associated_sources[columns])
+    # Those of another measurement are another write.
+    inputs["dia_sources"]["timeProcessedMjdTai"] += 1e-6
+    with pytest.raises(AlreadyInApdbError):
+        connected(AssociateApdbTask(config=config)).run(**inputs)
+    # What was alerted is not repeated.
+    config.produce_alerts = True
+    inputs["dia_sources"]["timeProcessedMjdTai"] -= 1e-6
+    with pytest.raises(AlreadyInApdbError):
+        connected(AssociateApdbTask(config=config)).run(**inputs)
 
 
 def test_alerts_of_another_write_of_the_visit_are_not_sent(dia_field, apdb, tmp_path, monkeypatch) -> None:
