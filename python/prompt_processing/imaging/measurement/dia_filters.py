@@ -28,7 +28,7 @@ class FilterOptions:
         Largest second moment along a source's narrowest axis, in units of the PSF's, of a source that is
         sharper than the PSF ...
     sharp_misfit : `float`
-        ... and its least misfit.
+        ... and its least misfit, which the noise of chi squared must not explain.
     contrast : `float`
         Changes smaller than this fraction of the light at their position are
         attributed to errors of the subtraction.
@@ -50,12 +50,15 @@ def _is_unlike_psf(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
     excess = _excess(table, "psfChi2", "psfNdata")
     trail = _excess(table, "trailChi2", "trailNdata")
     best = np.fmin(excess, np.where(np.isfinite(trail), trail, np.inf))
-    snr = np.asarray(table["pixelSnr" if "pixelSnr" in table.colnames else "snr"], float)
-    return np.asarray(best > options.misfit * snr**2)
+    return np.asarray(best > options.misfit * _pixel_snr(table) ** 2)
 
 
 SHARP_SIGNIFICANCE = 6.0
 """Least product of what the moment lacks and the signal-to-noise ratio: three times its standard error."""
+
+
+CHI2_NOISE = 0.5
+"""Least excess of chi squared of a source sharper than the PSF, in standard deviations of its noise."""
 
 
 def _is_sharper_than_psf(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
@@ -64,7 +67,10 @@ def _is_sharper_than_psf(table: Table, options: FilterOptions) -> NDArray[np.boo
     measured = ~np.asarray(table["shape_flag"], bool) & np.isfinite(ratio)
     significance = (1 - ratio) * np.abs(np.asarray(table["snr"], float))
     sharp = (ratio < options.sharpness) & (significance > SHARP_SIGNIFICANCE)
-    return np.asarray(measured & sharp & (np.asarray(table["misfit"], float) > options.sharp_misfit))
+    # Of a faint source, chi squared of the many pixels of a wide PSF is mostly noise.
+    noise = CHI2_NOISE * np.sqrt(2 * np.asarray(table["psfNdata"], float))
+    noise /= np.maximum(_pixel_snr(table) ** 2, 1)
+    return np.asarray(measured & sharp & (np.asarray(table["misfit"], float) > options.sharp_misfit + noise))
 
 
 def _narrowest(table: Table, of: str) -> NDArray[np.float64]:
@@ -82,6 +88,11 @@ def _is_cosmic_ray(table: Table, options: FilterOptions) -> NDArray[np.bool_]:
         np.asarray(table["misfit"], float) < options.sharp_misfit
     )
     return np.asarray(table["pixelFlags_crCenter"], bool) & ~vanished
+
+
+def _pixel_snr(table: Table) -> NDArray[np.float64]:
+    """Return the signal-to-noise ratio for white noise, which chi squared assumes too, if it is known."""
+    return np.asarray(table["pixelSnr" if "pixelSnr" in table.colnames else "snr"], float)
 
 
 def _excess(table: Table, chi2: str, n_data: str) -> NDArray[np.float64]:

@@ -267,3 +267,19 @@ def test_units_do_not_change_the_reliability(star_image):
         image.variance *= np.float32(unit**2)
         scores.append(ReliabilityModel.load().score(measured(image)))
     assert scores[0] == pytest.approx(scores[1], abs=0.02)
+
+
+@pytest.mark.parametrize(("excess", "reason"), [(1.7, ""), (4.0, "sharper than the PSF")])
+def test_narrow_sources_are_rejected_only_if_noise_does_not_explain_their_misfit(star_image, excess, reason):
+    sources = measured(star_image((100, 100), [(50.0, 50.0, 16 * NOISE_OF_A_POINT_SOURCE)], seed=3))
+    for name in ("ixx", "iyy"):
+        sources[name] = 0.5 * sources[f"{name}PSF"]
+    sources["ixy"] = 0.0
+    sources["psfNdata"] = 361
+    noise = np.sqrt(2 * 361)
+    sources["psfChi2"] = 361 + excess * noise
+    sources["misfit"] = excess * noise / sources["pixelSnr"] ** 2
+    assert sources["misfit"][0] > 0.12
+    kept, rejected = filter_dia_sources(sources)
+    assert len(kept) == (not reason)
+    assert list(rejected["reason"]) == [reason] * bool(reason)
