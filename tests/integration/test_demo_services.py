@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from warm_commands import WarmCommands
 
-pytestmark = [pytest.mark.integration, pytest.mark.services]
+pytestmark = [pytest.mark.integration, pytest.mark.services, pytest.mark.usefixtures("warm_start")]
 
 N_VISITS = 2
 
@@ -118,8 +119,11 @@ def test_stream_worker_does_the_same(over_redis: Night) -> None:
     assert over_redis.result["datasets"]["dia_source_apdb"] == 1
 
 
-def test_nothing_is_left_running_or_lying_about(over_http: Night, over_redis: Night) -> None:
+def test_nothing_is_left_running_or_lying_about(
+    over_http: Night, over_redis: Night, warm_start: WarmCommands
+) -> None:
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     for night in (over_http, over_redis):
         assert not (night.output / "work").exists()
         assert str(night.output) not in listed
+    assert warm_start.running() == []

@@ -48,6 +48,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("warm_start")
 @pytest.mark.parametrize("page", runnable(), ids=lambda page: page.stem)
 def test_commands_of_a_page_run_as_written(page: Path, checkout: Path) -> None:
     environment = {
