@@ -58,9 +58,8 @@ def installed(
 
     def install(*extras: str) -> InstalledWheel:
         if extras not in made:
-            made[extras] = InstalledWheel(
-                tmp_path_factory.mktemp("installed") / "x", distributions[0], extras
-            )
+            folder = tmp_path_factory.mktemp("installed") / "x"
+            made[extras] = InstalledWheel(folder, distributions[0], extras, install() if extras else None)
         return made[extras]
 
     return install

@@ -8,7 +8,8 @@ import sys
 import sysconfig
 import venv
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -43,6 +44,12 @@ def build_distributions(folder: Path) -> tuple[Path, Path]:
     return wheel, sdist
 
 
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    """Return the distributions of each module: it looks into all of them."""
+    return metadata.packages_distributions()
+
+
 class InstalledWheel:
     """An environment with the wheel and the other packages that it or its extras require.
 
@@ -54,9 +61,13 @@ class InstalledWheel:
         The wheel.
     extras
         Extras to install.
+    installed
+        An environment whose installation of the wheel is copied, with what Python has compiled since.
     """
 
-    def __init__(self, folder: Path, wheel: Path, extras: Iterable[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, wheel: Path, extras: Iterable[str] = (), installed: "InstalledWheel | None" = None
+    ) -> None:
         self.folder = folder
         self.home = folder / "home"
         self.home.mkdir(parents=True)
@@ -65,6 +76,12 @@ class InstalledWheel:
         needed = needed_distributions(extras)
         (self.site,) = (folder / "venv" / "lib").glob("python3*/site-packages")
         self._borrow(needed)
+        if installed is None:
+            self._install(wheel)
+        else:
+            self._copy(installed)
+
+    def _install(self, wheel: Path) -> None:
         pip = [sys.executable, "-m", "pip", "--python", str(self.python), "--disable-pip-version-check"]
         subprocess.run(
             [*pip, "install", "--quiet", "--no-deps", "--no-index", "--no-compile", str(wheel)],
@@ -72,6 +89,16 @@ class InstalledWheel:
             capture_output=True,
             text=True,
         )
+
+    def _copy(self, installed: "InstalledWheel") -> None:
+        for entry in installed.site.glob("prompt_*"):
+            shutil.copytree(entry, self.site / entry.name)
+        for script in installed.python.parent.glob("prompt*"):
+            text = script.read_text()
+            assert str(installed.python) in text, script
+            copy = self.python.with_name(script.name)
+            copy.write_text(text.replace(str(installed.python), str(self.python)))
+            copy.chmod(0o755)
 
     def environment(self) -> dict[str, str]:
         """Return the variables of a process that is independent of the checkout."""
@@ -108,7 +135,7 @@ class InstalledWheel:
     def _borrow(self, needed: set[str]) -> None:
         borrowed = self.folder / "packages"
         borrowed.mkdir()
-        owners = metadata.packages_distributions()
+        owners = _owners()
         for packages in {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}:
             for entry in packages.iterdir():
                 module, _, ending = entry.name.partition(".")
