@@ -32,7 +32,7 @@ from prompt_processing.flows.flow import load_flow
 from prompt_processing.flows.place import Place
 from prompt_processing.flows.run import Silent
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("warm_start")]
 
 ROOT = Path(__file__).parents[2]
 FLOW = "build-calibrations"
