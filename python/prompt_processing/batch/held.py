@@ -11,7 +11,7 @@ from lsst.daf.butler import DatasetProvenance, DatasetRef, Quantum, QuantumBacke
 if TYPE_CHECKING:
     from lsst.pipe.base import InMemoryDatasetHandle
 
-__all__ = ["HeldOutputs", "HoldingButler"]
+__all__ = ["HeldOutputs", "HoldingButler", "RepeatingButler"]
 
 
 class HeldOutputs:
@@ -33,9 +33,20 @@ class HeldOutputs:
         self._objects: dict[uuid.UUID, InMemoryDatasetHandle] = {}
         self._last_reader: dict[uuid.UUID, int] = {}
         for number, quantum in enumerate(quanta):
-            for name, refs in quantum.inputs.items():
-                if name.nameAndComponent()[0] in self.types:
-                    self._last_reader.update((ref.id, number) for ref in refs)
+            self._last_reader.update((one, number) for one in self.inputs(quantum))
+
+    def inputs(self, quantum: Quantum) -> set[uuid.UUID]:
+        """Return the inputs of a quantum that are of the types to hold."""
+        return {
+            ref.id
+            for name, refs in quantum.inputs.items()
+            if name.nameAndComponent()[0] in self.types
+            for ref in refs
+        }
+
+    def products(self, quantum: Quantum) -> set[uuid.UUID]:
+        """Return the outputs of a quantum that are of the types to hold."""
+        return {ref.id for name, refs in quantum.outputs.items() if name.name in self.types for ref in refs}
 
     def hold(self, product: Any, ref: DatasetRef, storage_class: str) -> None:
         """Keep a product, if a quantum of the group reads it."""
@@ -95,7 +106,18 @@ class HoldingButler(QuantumBackedButler):
     def put(self, obj: Any, ref: DatasetRef, /, *, provenance: DatasetProvenance | None = None) -> DatasetRef:
         """Write a file, and hold the product if it is read again."""
         written = super().put(obj, ref, provenance=provenance)
-        self._held.hold(
-            obj, ref, self._written_as.get(ref.datasetType.name, ref.datasetType.storageClass_name)
-        )
+        self._hold(obj, ref)
         return written
+
+    def _hold(self, obj: Any, ref: DatasetRef) -> None:
+        written_as = self._written_as.get(ref.datasetType.name, ref.datasetType.storageClass_name)
+        self._held.hold(obj, ref, written_as)
+
+
+class RepeatingButler(HoldingButler):
+    """The Butler of a quantum that is repeated for what it holds in memory; it writes nothing."""
+
+    def put(self, obj: Any, ref: DatasetRef, /, *, provenance: DatasetProvenance | None = None) -> DatasetRef:
+        """Hold the product if it is read again."""
+        self._hold(obj, ref)
+        return ref

@@ -87,7 +87,9 @@ def run_context(
     return RunContext(repo, dict(pipeline.tasks), types, pipeline.universe, new, tuple(held))
 
 
-def plan_groups(graph: PredictedQuantumGraph, done: set[uuid.UUID], cluster: bool) -> Plan:
+def plan_groups(
+    graph: PredictedQuantumGraph, done: set[uuid.UUID], cluster: bool, held: Iterable[str] = ()
+) -> Plan:
     """Sort the quanta that are left into groups.
 
     Parameters
@@ -97,7 +99,11 @@ def plan_groups(graph: PredictedQuantumGraph, done: set[uuid.UUID], cluster: boo
     cluster
         Whether the quanta of one detector that depend on each other are executed by one process, so that
         their images stay on one machine.
+    held
+        Names of the dataset types that a group passes on in memory. Quanta that made those that others still
+        read are in the plan, too: `~.quanta.run_group` repeats them without writing anything.
     """
+    done = done - _sources(graph, done, frozenset(held)) if cluster else done
     left = graph.quantum_only_xgraph.subgraph([one for one in graph if one not in done])
     order = list(networkx.lexicographical_topological_sort(left, key=str))
     group_of = _chains(left) if cluster else {}
@@ -114,6 +120,20 @@ def plan_groups(graph: PredictedQuantumGraph, done: set[uuid.UUID], cluster: boo
     first = {name: number for number, name in enumerate(members)}
     names = networkx.lexicographical_topological_sort(between, key=first.__getitem__)
     return Plan(graph, tuple(names), members, {name: tuple(between.predecessors(name)) for name in members})
+
+
+def _sources(graph: PredictedQuantumGraph, done: set[uuid.UUID], held: frozenset[str]) -> set[uuid.UUID]:
+    """Return the quanta that made what those that are left read from memory."""
+    datasets = graph.bipartite_xgraph
+    found: set[uuid.UUID] = set()
+    readers = [one for one in graph if one not in done] if held else []
+    while readers:
+        for dataset in datasets.predecessors(readers.pop()):
+            if datasets.nodes[dataset]["dataset_type_name"] in held:
+                new = done.intersection(datasets.predecessors(dataset)) - found
+                found |= new
+                readers.extend(new)
+    return found
 
 
 def _chains(left: networkx.DiGraph) -> dict[uuid.UUID, int]:

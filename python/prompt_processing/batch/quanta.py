@@ -93,13 +93,14 @@ def run_group(context: RunContext, group: Group, *upstream: Sequence[QuantumOutc
     states = {one.quantum_id: one for outcomes in upstream for one in outcomes}
     outcomes = []
     held = HeldOutputs(context.held, (one.quantum for one in group)) if context.held else None
+    repeated = _repeated(context, group, held) if held is not None else frozenset()
     for number, quantum in enumerate(group):
         before = [states[one] for one in quantum.upstream if one in states]
         missed = next((one for one in before if one.state is not State.SUCCESSFUL), None)
         if missed is not None:
             outcome = quantum.outcome(State.BLOCKED, f"{missed.label} is {missed.state}")
         else:
-            outcome = _run(context, quantum, held)
+            outcome = _run(context, quantum, held, repeated=quantum.quantum_id in repeated)
         if held is not None:
             held.finish(number)
         states[quantum.quantum_id] = outcome
@@ -107,22 +108,48 @@ def run_group(context: RunContext, group: Group, *upstream: Sequence[QuantumOutc
     return outcomes
 
 
-def _run(context: RunContext, quantum: QuantumToRun, held: HeldOutputs | None) -> QuantumOutcome:
+def _repeated(context: RunContext, group: Group, held: HeldOutputs) -> frozenset[uuid.UUID]:
+    """Return the complete quanta of a group whose products others of the group need in memory.
+
+    Their process died before the group was complete.
+    """
+    from prompt_processing.butler.internals import butler_of_quantum
+
+    complete = set()
+    for one in group:
+        [metadata] = one.quantum.outputs[context.tasks[one.task].metadata_output.dataset_type_name]
+        with butler_of_quantum(_empty_butler(context), one.quantum, context.types) as butler:
+            if butler.stored(metadata):
+                complete.add(one.quantum_id)
+    found = set()
+    needed: set[uuid.UUID] = set()
+    for one in reversed(group):
+        if one.quantum_id not in complete or needed.intersection(held.products(one.quantum)):
+            if one.quantum_id in complete:
+                found.add(one.quantum_id)
+            needed.update(held.inputs(one.quantum))
+    return frozenset(found)
+
+
+def _run(
+    context: RunContext, quantum: QuantumToRun, held: HeldOutputs | None, *, repeated: bool = False
+) -> QuantumOutcome:
     from lsst.daf.butler import QuantumBackedButler
     from lsst.pipe.base.single_quantum_executor import SingleQuantumExecutor
 
     from prompt_processing.butler.internals import butler_of_quantum
 
-    from .held import HoldingButler
+    from .held import HoldingButler, RepeatingButler
 
     began = time.monotonic()
     task = context.tasks[quantum.task]
     make: Callable[..., QuantumBackedButler] = QuantumBackedButler
     if held is not None:
         written_as = {edge.dataset_type_name: edge.storage_class_name for edge in task.outputs.values()}
-        make = partial(HoldingButler, held=held, storage_classes=written_as)
+        kind = RepeatingButler if repeated else HoldingButler
+        make = partial(kind, held=held, storage_classes=written_as)
     with butler_of_quantum(_empty_butler(context), quantum.quantum, context.types, make) as butler:
-        if context.new:
+        if context.new and not repeated:
             # A process that died during this execution may have come to the end of the quantum. If not, the
             # same task overwrites its outputs. To look for each of them takes as long as to write one.
             [metadata] = quantum.quantum.outputs[task.metadata_output.dataset_type_name]
@@ -130,16 +157,18 @@ def _run(context: RunContext, quantum: QuantumToRun, held: HeldOutputs | None) -
                 return quantum.outcome(State.SUCCESSFUL, was_there=True)
         # Outputs of an earlier execution that died are removed and made again.
         executor = SingleQuantumExecutor(
-            butler=butler, skip_existing=True, clobber_outputs=True, assume_no_existing_outputs=context.new
+            butler=butler,
+            skip_existing=not repeated,
+            clobber_outputs=not repeated,
+            assume_no_existing_outputs=context.new or repeated,
         )
         try:
             result = executor.execute(task, quantum.quantum, quantum.quantum_id)
         except Exception as error:  # noqa: BLE001 - a task may raise anything; the reason is reported
             reason = f"{type(error).__name__}: {error}"
             return quantum.outcome(State.FAILED, reason, seconds=time.monotonic() - began)
-    return quantum.outcome(
-        State.SUCCESSFUL, seconds=time.monotonic() - began, was_there=result.skipped_existing
-    )
+    was_there = repeated or result.skipped_existing
+    return quantum.outcome(State.SUCCESSFUL, seconds=time.monotonic() - began, was_there=was_there)
 
 
 _made: list[tuple[RunContext, Any]] = []

@@ -123,7 +123,7 @@ def run(
         new = not known and not has_collection(butler, folder.run)
         graph = _graph(butler, request, folder, known)
         done = stored_quanta(request.repo, butler, graph, folder.run)
-        plan = plan_groups(graph, done, cluster)
+        plan = plan_groups(graph, done, cluster, held)
         on_plan(folder.run, plan)
         try:
             if plan.n_quanta:
