@@ -23,6 +23,7 @@ def draw_comparison(path: Path, found: Comparison) -> None:
         Raised without matplotlib.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
     figure = Figure(figsize=(11, 8), layout="constrained")
     (flux, position), (reliability, numbers) = figure.subplots(2, 2)
@@ -35,6 +36,11 @@ def draw_comparison(path: Path, found: Comparison) -> None:
     )
     position.semilogx(snr, pairs["separation_mas"], ".", color=_BOTH, ms=4)
     position.set(xlabel="signal to noise", ylabel="separation (mas)", title="Positions of common sources")
+    for panel in (flux, position):
+        # Sources of a night may span less than a decade.
+        panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.xaxis.set_minor_formatter(NullFormatter())
     reliability.plot([0, 1], [0, 1], color="0.5", lw=0.8)
     reliability.plot(pairs["reliability_first"], pairs["reliability_second"], ".", color=_BOTH, ms=4)
     alone = ((found.only_first, _FIRST, "v", "only first"), (found.only_second, _SECOND, "^", "only second"))
@@ -54,7 +60,7 @@ def draw_comparison(path: Path, found: Comparison) -> None:
     bottom = table["both"] + table["only_first"]
     numbers.bar(row, table["only_second"], bottom=bottom, color=_SECOND, hatch="..", label="only second")
     numbers.set(xlabel="visit-detector, in order", ylabel="DiaSources", title="Found by both, by one")
-    numbers.xaxis.get_major_locator().set_params(integer=True)
+    numbers.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     # Room for the legend above the bars.
     numbers.set_ylim(top=1.25 * max((bottom + table["only_second"]).max(), 1) if len(table) else None)
     numbers.legend(loc="upper right", ncols=3)
