@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("warm_start")]
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "focal_plane.py"
 

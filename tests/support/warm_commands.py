@@ -27,7 +27,9 @@ _SCRIPTS = ("prompt", "butler", "apdb-cli")
 """Programs, besides the interpreter, that are forked."""
 
 _MODULES = ("prompt_processing", "ipykernel_launcher")
-"""What the interpreter forks, with its submodules."""
+"""What the interpreter forks, with its submodules, besides scripts of the benchmarks."""
+
+_BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 _FORWARDED = tuple(int(getattr(signal, f"SIG{name}")) for name in ("HUP", "INT", "TERM", "USR1", "USR2"))
 
@@ -37,7 +39,9 @@ import os, sys
 name = os.path.basename(sys.argv[0])
 words = sys.argv[1:]
 asked = words[1:] if words[:1] == ["-u"] else words
-if name == "python" and not (asked[:1] == ["-m"] and asked[1].split(".")[0] in {modules!r}):
+module = asked[1].split(".")[0] if asked[:1] == ["-m"] else ""
+known = module in {modules!r} or asked and asked[0].startswith({scripts!r})
+if name == "python" and not known:
     os.execv({python!r}, [{python!r}, *words])
 import json, signal, socket, struct
 server = socket.socket(socket.AF_UNIX)
@@ -103,7 +107,11 @@ def _start(folder: Path) -> Iterator[WarmCommands]:
     with tempfile.TemporaryDirectory(prefix="warm-") as short:
         address = f"{short}/server"
         client = _CLIENT.format(
-            python=sys.executable, modules=_MODULES, address=address, forwarded=_FORWARDED
+            python=sys.executable,
+            modules=_MODULES,
+            scripts=f"{_BENCHMARKS}{os.sep}",
+            address=address,
+            forwarded=_FORWARDED,
         )
         for path in Path(sys.executable).parent.iterdir():
             if path.name == "python" or path.name in _SCRIPTS:

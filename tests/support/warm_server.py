@@ -146,19 +146,24 @@ def _become(request: _Request, python: str) -> NoReturn:
         sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
     sys.executable, sys.orig_argv = python, [python, *words]
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    script = Path(program).name != "python"
-    sys.path[:0] = [*([] if script else [request.folder]), *filter(None, paths)]
+    sys.path[:0] = filter(None, paths)
+    if words[:1] == ["-u"]:
+        del words[0]
     status = 0
     try:
-        if script:
+        if Path(program).name != "python":
             sys.argv = [program, *words]
             sys.orig_argv = [python, *sys.argv]
             (entry,) = metadata.entry_points(group="console_scripts", name=Path(program).name)
             sys.exit(entry.load()())
+        elif words[0] == "-m":
+            sys.argv = words[1:]
+            sys.path.insert(0, request.folder)
+            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         else:
-            module = words.index("-m") + 1
-            sys.argv = words[module:]
-            runpy.run_module(words[module], run_name="__main__", alter_sys=True)
+            sys.argv = words
+            sys.path.insert(0, str(Path(words[0]).parent))
+            runpy.run_path(words[0], run_name="__main__")
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
         if not isinstance(end.code, int | None):
