@@ -16,7 +16,7 @@ from prompt_processing.imaging.calibration.measurement import fit_psf
 from prompt_processing.imaging.calibration.neighbours import subtract_sources
 from prompt_processing.imaging.calibration.psf.model import PsfModel, PsfOptions, model_psf
 from prompt_processing.imaging.calibration.psf.parametric import fit_parametric_psf, round_psf
-from prompt_processing.imaging.calibration.psf.stars import StarWidths, find_stars, isolated
+from prompt_processing.imaging.calibration.psf.stars import StarWidths, find_stars, isolated, without_halo
 from prompt_processing.imaging.calibration.source_profiles import measure_profiles
 from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError
 
@@ -220,6 +220,7 @@ def _from_stars(
     x, y = (np.where(profiles["good"], profiles[name], 0.0).astype(float) for name in ("x", "y"))
     light = np.where(profiles["good"], profiles["light"], detections.flux)
     rows, share = _choose(exposure, x, y, light, snr, found)
+    rows = rows[without_halo(exposure.image, x[rows], y[rows], found.fwhm)]
     if len(rows) < 3:
         return _few_stars(exposure, profiles[rows])
     labels = (rows + 1).astype(np.int32)

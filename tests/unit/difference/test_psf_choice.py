@@ -37,3 +37,28 @@ def test_bright_stars_make_the_psf_although_compact_galaxies_would_add_to_their_
     assert 30 <= found.stars <= 36
     assert found.psf is not None
     assert found.psf.fwhm_at() == pytest.approx(2.355 * 1.8, rel=0.01)
+
+
+def light_beyond(radius, image):
+    """Return the light of an image's PSF outside a radius in pixels."""
+    exposure = Exposure(image, np.zeros(SHAPE, np.int32), np.full(SHAPE, SKY_NOISE**2, np.float32))
+    psf = find_psf(
+        exposure, np.full(SHAPE, SKY_NOISE, np.float32), SKY_NOISE, "night.fits", PsfSettings()
+    ).psf
+    assert psf is not None
+    shape = psf.image_at(300.0, 300.0)
+    rows, columns = np.indices(shape.shape) - shape.shape[0] // 2
+    return shape[np.hypot(rows, columns) > radius].sum()
+
+
+def test_wings_of_galaxies_with_the_cores_of_stars_do_not_enter_the_psf():
+    rng = np.random.default_rng(3)
+    y, x = (axis.ravel() + rng.uniform(-4, 4, axis.size) for axis in np.mgrid[30:580:50, 30:580:50] * 1.0)
+    galaxies = rng.permutation(len(x)) < 36
+    light = rng.uniform(150, 300, len(x)) * SKY_NOISE * np.sqrt(4 * np.pi * 1.8**2)
+    image = rng.normal(0, SKY_NOISE, SHAPE).astype(np.float32)
+    add_gaussians(image, x, y, light, 1.8)
+    stars_alone = light_beyond(6.3, image)
+    add_gaussians(image, x[galaxies], y[galaxies], 0.12 * light[galaxies], 4.5)
+
+    assert light_beyond(6.3, image) == pytest.approx(stars_alone, abs=0.003)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+import sep
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from prompt_processing.images import Mask
+from prompt_processing.images import Mask, polynomial_terms
+from prompt_processing.images.robust import MAD_TO_SIGMA
 
 from ..source_profiles import fwhm_of
 
@@ -37,6 +39,16 @@ BRIGHTEST = 150
 
 ELLIPTICITY_SCATTER = 0.12
 """Spread of stars about their common ellipticity."""
+
+APERTURE = 3.0
+"""Radius within which the light of stars and galaxies is compared, FWHM."""
+
+WIDER, LEAST_SPREAD = 2.0, 0.01
+"""A source whose half-light radius exceeds that of stars by so many times their scatter is a galaxy, or has
+faint neighbours; and the least scatter, as a share of the radius."""
+
+STARS_PER_TERM = 10
+"""Number of stars for each term of the variation of their half-light radius."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,3 +177,41 @@ def isolated(
         others = [n for n in neighbours if n != rows[k]]
         alone[k] = not others or float(np.max(light[others])) < share * light[rows[k]]
     return alone
+
+
+def without_halo(
+    image: NDArray[np.float32], x: NDArray[np.float64], y: NDArray[np.float64], fwhm: float
+) -> NDArray[np.bool_]:
+    """Return which sources have no more light around their cores than the others.
+
+    The core of a compact galaxy resembles a star. Its wings do not, and would make those of a PSF too bright.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray` of float32, shape (height, width)
+        Background-subtracted image.
+    x, y : `~numpy.ndarray`, shape (n,)
+        Positions of sources as wide as stars, pixels.
+    fwhm : `float`
+        Width of stars, pixels.
+
+    Returns
+    -------
+    kept : `~numpy.ndarray` of bool, shape (n,)
+        All of them if fewer than `STARS_PER_TERM` can be measured.
+    """
+    everything = np.ones(len(x), np.bool_)
+    if len(x) < STARS_PER_TERM:
+        return everything
+    half_light, _ = sep.flux_radius(image, x, y, np.full(len(x), APERTURE * fwhm), 0.5, subpix=5)
+    finite = np.isfinite(half_light)
+    if np.count_nonzero(finite) < STARS_PER_TERM:
+        return everything
+    order = max(o for o in (0, 1, 2) if (o + 1) * (o + 2) // 2 * STARS_PER_TERM <= len(x))
+    height, width = image.shape
+    terms = polynomial_terms(2 * x / width - 1, 2 * y / height - 1, order)
+    common = terms @ np.linalg.lstsq(terms[finite], half_light[finite], rcond=None)[0]
+    excess = half_light / common - 1
+    middle = float(np.median(excess[finite]))
+    spread = MAD_TO_SIGMA * float(np.median(np.abs(excess[finite] - middle)))
+    return np.asarray(finite & (excess < middle + WIDER * max(spread, LEAST_SPREAD)))
