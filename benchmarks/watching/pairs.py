@@ -40,6 +40,8 @@ class Took:
         From the closed file to the last alert, seconds.
     preload
         The part of it, or before it, that a worker may do before the image is there, seconds.
+    begin
+        From the closed file to the begin of the attempt, seconds; 0 for a worker that waits for it.
     cpu
         Of all that the process did for the image, seconds.
     rss
@@ -48,6 +50,7 @@ class Took:
 
     alerts: float
     preload: float
+    begin: float
     cpu: float
     rss: float
 
@@ -94,7 +97,10 @@ def _report(pairs: Sequence[tuple[Took, Took]]) -> None:
         return float(np.median([of(watch, worker) for watch, worker in pairs]))
 
     print(f"closed file to alerts, median of {len(pairs)} images, load average {os.getloadavg()[0]:.1f}:")
-    print(f"  prompt watch          {median(lambda a, b: a.alerts):.2f} s")
+    parts = (
+        f"begins after {median(lambda a, b: a.begin):.2f} s, preload {median(lambda a, b: a.preload):.2f} s"
+    )
+    print(f"  prompt watch          {median(lambda a, b: a.alerts):.2f} s; {parts}")
     print(f"  worker                {median(lambda a, b: b.alerts + b.preload):.2f} s, with its preload")
     print(f"  worker                {median(lambda a, b: b.alerts):.2f} s, announced before the exposure")
     print(
@@ -123,8 +129,8 @@ def _watching(folder: Path) -> Iterator[Callable[[Path], Took]]:
         done += 1
         outcome = _outcome(folder / "work" / "outcomes", done, process)
         _wait_until_idle(known)
-        stages = outcome["stages"]
-        return Took(outcome["last_alert"] - closed, stages["preload"], _cpu(known) - before, _rss(known))
+        preload, begin = outcome["stages"]["preload"], outcome["began"] - closed
+        return Took(outcome["last_alert"] - closed, preload, begin, _cpu(known) - before, _rss(known))
 
     try:
         yield measure
@@ -173,8 +179,8 @@ def _working(folder: Path, night: Night) -> Iterator[Callable[[Path], Took]]:
         if outcome["last_alert"] is None:
             raise RuntimeError(outcome["reason"])
         _wait_until_idle(known)
-        stages = outcome["stages"]
-        return Took(outcome["last_alert"] - closed, stages["preload"], _cpu(known) - before, _rss(known))
+        preload = outcome["stages"]["preload"]
+        return Took(outcome["last_alert"] - closed, preload, 0.0, _cpu(known) - before, _rss(known))
 
     try:
         yield measure

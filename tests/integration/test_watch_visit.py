@@ -83,6 +83,16 @@ def test_raws_become_outputs_of_the_central_repository(
     assert sum(published) == 2
 
 
+def test_night_and_local_repository_are_ready_before_the_first_image(
+    context: WatchContext, options: WatchOptions
+) -> None:
+    context.warm()
+    with Butler.from_config(options.repo) as butler:
+        runs = butler.collections.query(f"{world.INSTRUMENT}/prompt/*", flatten_chains=True)
+        assert butler.query_datasets("isr_config", collections=runs, find_first=False)
+    assert len(list((options.work / "local").glob("butler-*"))) == 1
+
+
 def test_no_image_is_lost_or_doubled_when_the_process_is_killed(
     central_folder: Path, options: WatchOptions
 ) -> None:

@@ -128,6 +128,7 @@ def main(
             click.echo(f"Watching {folder}; alerts go to {context.alerts}.")
             if not context.has_templates:
                 click.echo("No sky map, hence no templates: images are calibrated, and give no alerts.")
+            context.warm()
             totals = watch.run(stop, interval, once)
             click.echo(summary(totals))
             return 5 if once and totals.by_state.get(FileState.SET_ASIDE) else 0

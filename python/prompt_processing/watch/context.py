@@ -24,7 +24,7 @@ from prompt_processing.alerts.unsent import UnsentAlerts
 from prompt_processing.butler.opening import open_repository
 from prompt_processing.butler.pipelines.files import pipelines_folder
 from prompt_processing.butler.types import use_butler_types
-from prompt_processing.domain.errors import RepositoryProblemError
+from prompt_processing.domain.errors import RepositoryProblemError, RetriableError
 from prompt_processing.domain.notices import ArrivalNotice
 from prompt_processing.domain.outcome import Outcome, Status
 from prompt_processing.domain.selection import PipelineSelection, SelectionNode
@@ -203,6 +203,15 @@ class WatchContext:
             start_afresh=self._close_repositories,
             store_alerts=self._unsent.store,
         )
+
+    def warm(self) -> None:
+        """Do in advance what would otherwise delay the first image."""
+        self._nights.begin()
+        try:
+            self._opened()
+        except RetriableError as error:
+            # The first image is tried again until it works.
+            _log.warning("Not everything is ready: %s", error.reason)
 
     def process(self, visit: FannedOutVisit, file: Path, exposure: int, arrival: float) -> ProcessedImage:
         """Process one detector of a file as the service's worker does.
