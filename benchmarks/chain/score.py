@@ -13,8 +13,9 @@ from scipy.spatial import cKDTree
 from prompt_processing.imaging.difference.residuals import robust_sigma
 
 MATCH_PIXELS = 3.0
-RELIABLE = 0.3
-"""DiaSources below this reliability count neither as found nor as spurious."""
+RELIABLE = 0.1
+"""DiaSources below this reliability count neither as found nor as spurious. The classifier also knows the
+artefacts of real images, and gives faint sources of simulated ones, which have few, low values."""
 
 
 @dataclass
