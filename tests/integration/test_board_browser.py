@@ -23,7 +23,7 @@ from prompt_processing.nights.projector import project_folder
 from prompt_processing.nights.publishing import FolderSink
 from prompt_processing.services.service import free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.services]
+pytestmark = [pytest.mark.integration, pytest.mark.services, pytest.mark.usefixtures("warm_start")]
 
 HOSTILE = "<img src=x onerror=alert(1)> & \"'</script>"
 

@@ -22,7 +22,7 @@ from prompt_processing.edge import Edge, Pages
 from prompt_processing.services.service import free_port
 from prompt_processing.services.software import Software
 
-pytestmark = [pytest.mark.integration, pytest.mark.services]
+pytestmark = [pytest.mark.integration, pytest.mark.services, pytest.mark.usefixtures("warm_start")]
 
 VIEWS = {
     "/": "2026-05-31",

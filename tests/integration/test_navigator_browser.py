@@ -18,7 +18,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from prompt_processing.services.service import free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.services]
+pytestmark = [pytest.mark.integration, pytest.mark.services, pytest.mark.usefixtures("warm_start")]
 
 PREFIX = "/nav"
 

@@ -14,7 +14,7 @@ from chromium import launch_chromium
 from lsst.daf.butler import Butler
 from playwright.sync_api import Page, expect, sync_playwright
 
-pytestmark = [pytest.mark.integration, pytest.mark.services]
+pytestmark = [pytest.mark.integration, pytest.mark.services, pytest.mark.usefixtures("warm_start")]
 
 CAMERA = {"instrument": world.INSTRUMENT}
 FIRST = f"visit {world.VISITS[2]}, detector 94"

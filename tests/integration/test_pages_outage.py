@@ -33,7 +33,7 @@ from prompt_processing.services.postgresql import PostgreSql
 from prompt_processing.services.service import free_port
 from prompt_processing.transport.kafka import KafkaSettings
 
-pytestmark = [pytest.mark.integration, pytest.mark.services]
+pytestmark = [pytest.mark.integration, pytest.mark.services, pytest.mark.usefixtures("warm_start")]
 
 PASSWORD = "only-reads"
 
