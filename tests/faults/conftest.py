@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fault_servers import Servers, make_servers
 from fault_world import FaultWorld
+from file_costs import counted
 from real_services import started
 
 from prompt_processing.services.kafka import Kafka
@@ -25,7 +26,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         for kind in (Kafka, PostgreSql, RedisServer, ObjectStore):
             started(stack, kind)
         made = make_servers(stack, folder, patch)
-        yield made
+        with counted(made.nursery.pid):
+            yield made
         made.nursery.close()
         for proxy in made.proxies.values():
             proxy.close()

@@ -16,6 +16,7 @@ import fault_pipeline
 import numpy as np
 import pytest
 from fault_nursery import ForkedProcess, Nursery
+from file_costs import counted
 from lsst.daf.butler import Butler
 
 from prompt_processing.butler.types import use_butler_types
@@ -102,7 +103,8 @@ class WatchedFolder:
 @pytest.fixture(scope="module")
 def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     made = Nursery(tmp_path_factory.mktemp("nursery"))
-    yield made
+    with counted(made.pid):
+        yield made
     made.close()
 
 

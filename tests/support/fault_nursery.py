@@ -66,6 +66,11 @@ class Nursery:
             text=True,
         )
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def start(self, program: str, environment: dict[str, str], folder: Path, log: Path) -> ForkedProcess:
         """Start ``worker``, ``writer`` or ``watch``."""
         request = {"program": program, "environment": environment, "folder": str(folder), "log": str(log)}
