@@ -114,6 +114,10 @@ def _kill_group(pid: int) -> None:
             kill(pid, signal.SIGKILL)
 
 
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _prepare() -> None:
     """Import what commands import, in one thread and without what depends on the environment."""
     for module in _IMPORTED:
@@ -128,7 +132,7 @@ def _prepare() -> None:
 def _become(request: _Request, python: str) -> NoReturn:
     """Run the command in this process, and end it as the interpreter would."""
     os.setsid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _end_with_parent()
     os.environ.clear()
     os.environ.update(request.environment)
     os.chdir(request.folder)
@@ -185,6 +189,7 @@ def _become(request: _Request, python: str) -> NoReturn:
 
 def main(address: str, python: str) -> NoReturn:
     """Serve at an address; in the forks, run the requested command."""
+    _end_with_parent()
     # What scripts of this folder would find first is nothing that a command finds.
     sys.path.remove(str(Path(__file__).parent))
     _prepare()
