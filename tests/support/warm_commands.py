@@ -122,7 +122,8 @@ def _start(folder: Path) -> Iterator[WarmCommands]:
         # Packages would read these when they are imported, once for all forks.
         once = ("DAF_BUTLER_CONFIG_PATH", "PROMETHEUS_MULTIPROC_DIR")
         environment = {name: value for name, value in os.environ.items() if name not in once}
-        # Arrow would start a thread of its allocator, which forks lack.
+        # OpenBLAS and the allocator of Arrow would start threads, which forks lack.
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         environment["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
         program = Path(__file__).with_name("warm_server.py")
         server = subprocess.Popen(
