@@ -18,6 +18,10 @@ from prompt_processing.butler.types import use_butler_types
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
+# The many objects of astropy, pydantic and the middleware live as long as their process: at the interpreter's
+# threshold, a tenth of the processor time went into looking for garbage among them.
+gc.set_threshold(50_000, 30, 30)
+
 # Pipelines name their tasks by module, so those of tests need one that can be imported.
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 

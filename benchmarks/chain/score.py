@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from prompt_processing.imaging.difference.residuals import robust_sigma
 
 MATCH_PIXELS = 3.0
-RELIABLE = 0.1
+RELIABLE = 0.05
 """DiaSources below this reliability count neither as found nor as spurious. The classifier also knows the
 artefacts of real images, and gives faint sources of simulated ones, which have few, low values."""
 

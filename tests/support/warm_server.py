@@ -44,6 +44,9 @@ _IMPORTED = (
 A module that reads the environment when it is imported must not be here, such as `prometheus_client`.
 """
 
+THRESHOLD = (50_000, 30, 30)
+"""Threshold of the garbage collection of forks, that of `conftest`."""
+
 _PR_SET_PDEATHSIG = 1
 _NUMBER = struct.Struct("!i")
 
@@ -127,6 +130,7 @@ def _prepare() -> None:
     # A collection in a fork would look at all that was imported, and so copy its memory.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*THRESHOLD)
 
 
 def _become(request: _Request, python: str) -> NoReturn:
