@@ -319,7 +319,8 @@ def _subtract_opened(
     limits = FilterOptions(minimum_snr=options.threshold)
     limits = replace(limits, contrast=max(limits.contrast, SIGNIFICANT_CHANGE * min(scatter, MOST_SCATTER)))
     # A change must not be refused for being like the stars, where the PSF is not.
-    excess = PSF_ERRORS * (psf_error(image) + psf_error(reference))
+    shown = registration.pairs or (image.stars, reference.stars)
+    excess = PSF_ERRORS * sum(psf_error(stars) for stars in shown)
     limits = replace(limits, misfit=limits.misfit + excess, sharp_misfit=limits.sharp_misfit + excess)
     kept, rejected = reject_lines(*filter_dia_sources(detections, limits))
     kept["reliability"] = ReliabilityModel.load().score(kept)

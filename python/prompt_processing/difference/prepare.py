@@ -54,6 +54,9 @@ BRIGHT = 50.0
 """Signal-to-noise ratio of stars that show errors of the PSF."""
 ERROR_STARS, FEWEST_ERROR_STARS = 60, 5
 """Largest and smallest number of these stars."""
+BEST = 0.25
+"""Share of these stars that fit the PSF best, which is not more than are stars among cosmic rays."""
+
 MOST_ERROR = 0.25
 """Largest error of a PSF that the filters take into account."""
 
@@ -374,15 +377,23 @@ def _measure(exposure: Exposure, detections: Detections) -> Table:
     return table[np.argsort(-snr)]
 
 
-def psf_error(image: PreparedImage) -> float:
-    """Return the misfit of the PSF to the image's own stars: a share of their squared signal.
+def psf_error(stars: Table) -> float:
+    """Return the misfit of an image's PSF to its own stars: a share of their squared signal.
 
-    It is the median of bright stars, so that blends and galaxies do not matter; 0 if there are too few.
+    It is that of the best quarter of bright ones, so that blends, galaxies and cosmic rays do not matter; 0
+    if there are too few.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        Rows of a `PreparedImage`'s ``stars``, preferably those that both images show.
     """
-    stars = image.stars
     if "misfit" not in stars.colnames:
         return 0.0
-    bright = np.asarray(stars["clean"], bool) & (np.asarray(stars["snr"], float) > BRIGHT)
-    misfit = np.asarray(stars["misfit"], float)[bright][:ERROR_STARS]
+    snr = np.asarray(stars["snr"], float)
+    bright = np.flatnonzero(np.asarray(stars["clean"], bool) & (snr > BRIGHT))
+    misfit = np.asarray(stars["misfit"], float)[bright[np.argsort(-snr[bright], kind="stable")][:ERROR_STARS]]
     misfit = misfit[np.isfinite(misfit)]
-    return float(np.clip(np.median(misfit), 0, MOST_ERROR)) if len(misfit) >= FEWEST_ERROR_STARS else 0.0
+    return (
+        float(np.clip(np.quantile(misfit, BEST), 0, MOST_ERROR)) if len(misfit) >= FEWEST_ERROR_STARS else 0.0
+    )

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from prompt_processing.difference.find_psf import PsfSettings, find_psf
+from prompt_processing.difference.prepare import psf_error
 from prompt_processing.images import Exposure
 
 SHAPE, SKY_NOISE = (600, 600), 10.0
@@ -62,3 +64,10 @@ def test_wings_of_galaxies_with_the_cores_of_stars_do_not_enter_the_psf():
     add_gaussians(image, x[galaxies], y[galaxies], 0.12 * light[galaxies], 4.5)
 
     assert light_beyond(6.3, image) == pytest.approx(stars_alone, abs=0.003)
+
+
+def test_error_of_a_psf_is_that_of_stars_although_cosmic_rays_outnumber_them():
+    misfit = np.repeat([0.01, 0.4], [20, 30])
+    table = Table({"snr": np.full(50, 90.0), "clean": np.ones(50, bool), "misfit": misfit})
+    assert psf_error(table) == pytest.approx(0.01)
+    assert psf_error(table[:4]) == 0
