@@ -166,7 +166,9 @@ def test_a_full_night_is_not_read_again_for_every_visit(client, bucket):
     assert len(calls) <= 4
 
 
-@pytest.mark.parametrize("group", ["an hour later", named_at(3600.0), "2025-06-31T00:00:00"])
+@pytest.mark.parametrize(
+    "group", ["an hour later", named_at(3600.0), "2025-06-31T00:00:00"], ids=["other", "time", "no time"]
+)
 def test_raws_from_long_before_the_visit_end_the_search(client, bucket, group):
     for sequence in range(1, 30):
         put(client, raw_key(sequence), group=group)
