@@ -154,7 +154,7 @@ def test_night_is_left_as_a_database_for_pages(output: Path, result: dict[str, A
 
 def test_nothing_is_left_running_or_lying_about(output: Path, warm_start: WarmCommands) -> None:
     assert not (output / "work").exists()
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(output) not in listed
     assert warm_start.running() == []
 

@@ -122,7 +122,7 @@ def test_stream_worker_does_the_same(over_redis: Night) -> None:
 def test_nothing_is_left_running_or_lying_about(
     over_http: Night, over_redis: Night, warm_start: WarmCommands
 ) -> None:
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-wweo", "args"], capture_output=True, text=True, check=True).stdout
     for night in (over_http, over_redis):
         assert not (night.output / "work").exists()
         assert str(night.output) not in listed

@@ -92,7 +92,7 @@ class WarmCommands:
     def running(self) -> list[str]:
         """Return the processes of commands that have not ended, as `ps` shows them."""
         listed = subprocess.run(
-            ["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True
+            ["ps", "-wweo", "pid=,args="], capture_output=True, text=True, check=True
         ).stdout
         return [
             line
