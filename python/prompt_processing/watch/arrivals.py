@@ -1,13 +1,16 @@
 """Find raws in a folder once they are complete.
 
 The folder is polled, which works on every file system, network ones included. A FITS file states its own
-length, so it is known to be complete without waiting for silence.
+length, so it is known to be complete without waiting for silence. Some programs allocate that length first:
+where the kernel does not know whether a file is still open for writing, it must have been quiet for a moment.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import os
+import signal
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -85,7 +88,7 @@ class Folder:
                 found.append((status.st_mtime_ns, path, status.st_size, is_final))
         for modified_ns, path, size, is_final in sorted(found):
             quiet = self._now() - modified_ns / 1e9
-            if quiet < _QUIET_SECONDS and not is_final:
+            if quiet < _QUIET_SECONDS and not is_final and not _has_no_writer(path):
                 self._has_fresh = True
                 continue
             problem = _problem(path, size)
@@ -129,6 +132,26 @@ def _files(folder: Path, folders: dict[Path, int]) -> Iterator[Path]:
             yield from _files(Path(entry.path), folders)
         elif entry.name.lower().endswith(RAW_ENDINGS):
             yield Path(entry.path).absolute()
+
+
+def _has_no_writer(path: Path) -> bool:
+    """Return whether the kernel knows that no process has a file open for writing.
+
+    Only then Linux grants a lease for reading, to the owner of the file and on file systems with leases; see
+    fcntl(2).
+    """
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    try:
+        with path.open("rb") as file:
+            # A process that opens the file now is held up until the lease ends, of which a signal tells: one
+            # that does nothing, not SIGIO, which would end this process.
+            fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return False
+    return True
 
 
 def _problem(path: Path, size: int) -> str | None:

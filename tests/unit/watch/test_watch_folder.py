@@ -128,6 +128,20 @@ def test_a_renamed_file_needs_no_silence(incoming: Path) -> None:
     assert not folder.has_news()
 
 
+def test_a_file_needs_no_silence_once_its_writer_has_closed_it(incoming: Path) -> None:
+    whole = write(incoming.parent / "whole.fits").read_bytes()
+    raw = incoming / "raw.fits"
+    folder = Folder(incoming, now=lambda: raw.stat().st_mtime)
+    with raw.open("wb") as file:
+        # Some programs allocate the file before they write it.
+        file.truncate(len(whole))
+        assert list(folder.look(lambda *_: False)) == []
+        assert folder.has_news()
+        file.write(whole)
+    assert [one.path for one in folder.look(lambda *_: False)] == [raw]
+    assert not folder.has_news()
+
+
 def test_whatever_may_be_new_in_a_folder_is_news(incoming: Path) -> None:
     (incoming / "sub").mkdir()
     folder = Folder(incoming)
