@@ -72,10 +72,8 @@ _WHERE = "Where it runs"
 @option(
     "--visits",
     type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
     section=_SKY,
-    help="Number of visits, all of one field.",
+    help="Number of visits, all of one field.  [default: 3, or 2 of an unknown camera]",
 )
 @option(
     "--detectors",
@@ -272,7 +270,7 @@ def _demonstrate_raws(options: Mapping[str, Any]) -> int:
             console,
             seed=options["seed"],
             miniature=options["miniature"],
-            n_tonight=options["visits"],
+            n_tonight=options["visits"] or 2,
         )
     except (ProcessFailedError, ValueError) as error:
         console.print(f"[red]The demo failed:[/red] {error}", highlight=False)
@@ -305,7 +303,7 @@ def _demo(options: Mapping[str, Any]) -> tuple[DemoOptions, Folders]:
     demo = DemoOptions(
         instrument=instrument,
         detectors=_detector_ids(instrument, options["detectors"]),
-        n_visits=options["visits"],
+        n_visits=options["visits"] or 3,
         **{
             name: options[name]
             for name in ("seed", "miniature", "slew", "exposure", "pause", "night", "services", "platform")
