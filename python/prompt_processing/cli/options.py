@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from contextlib import suppress
@@ -20,6 +21,7 @@ __all__ = [
     "TYPE_NAMES_HELP",
     "log_to_stderr",
     "parse_type_names",
+    "use_one_blas_thread",
 ]
 
 TYPE_NAMES_HELP = "Names in the repository of dataset types of the pipelines."
@@ -127,6 +129,16 @@ PAIRS = _Pairs()
 NUMBERS = _Numbers()
 PIXELS = _Pixels()
 NIGHT = _Night()
+
+
+def use_one_blas_thread() -> None:
+    """Let BLAS use one thread, unless the user says otherwise; before anything imports NumPy.
+
+    Tasks and processes divide the cores among themselves, and the last digits of sums depend on the number of
+    threads.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 
 def log_to_stderr(level: int = logging.WARNING, form: str = "%(levelname)s: %(message)s") -> None:

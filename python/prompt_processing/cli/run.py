@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .command import Command, option
-from .options import log_to_stderr
+from .options import log_to_stderr, use_one_blas_thread
 
 if TYPE_CHECKING:
     from prompt_processing.batch.outcomes import QuantumOutcome
@@ -103,6 +103,7 @@ def pipeline(
     The outputs are entered in the repository at the end. After an error, a lost machine or an interruption,
     repeat the command: it executes only what is not there yet.
     """
+    use_one_blas_thread()
     from prompt_processing.batch import run as batch
     from prompt_processing.batch.errors import BatchError
     from prompt_processing.batch.request import RunRequest

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -243,3 +244,21 @@ def test_commands_do_not_warn_of_types_of_other_stacks() -> None:
     finally:
         log.removeHandler(handler)
         log.setLevel(before)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "from prompt_processing.cli.flow import run; begin = lambda: run.command_of('reprocess-night')",
+        "from prompt_processing.cli.night.worker import _prepare as begin",
+    ],
+)
+@pytest.mark.parametrize(("told", "threads"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_flows_and_workers_use_one_thread_of_blas_unless_told_otherwise(start, told, threads):
+    code = f"{start}; import os, sys; assert 'numpy' not in sys.modules; begin()"
+    code += "; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    others = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=others | told, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == threads

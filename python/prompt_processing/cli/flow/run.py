@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prompt_processing.cli.command import Command, Option
-from prompt_processing.cli.options import NUMBERS, log_to_stderr
+from prompt_processing.cli.options import NUMBERS, log_to_stderr, use_one_blas_thread
 from prompt_processing.flows.table import FLOWS
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def __getattr__(name: str) -> click.Command:
 
 def command_of(name: str) -> click.Command:
     """Return the command that runs a flow."""
+    # For the same values as those of the workers. The flows import NumPy.
+    use_one_blas_thread()
     from prompt_processing.flows.flow import load_flow
 
     flow = load_flow(name)

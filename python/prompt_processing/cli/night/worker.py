@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-import os
 
 import click
 
 from prompt_processing.cli.command import Command
+from prompt_processing.cli.options import use_one_blas_thread
 
 _SETTINGS = "prompt_processing.settings.worker:Settings"
 
@@ -77,8 +77,7 @@ def worker_of_platform() -> str:
 
 
 def _prepare() -> None:
-    # The tasks divide the cores among themselves; BLAS threads would only compete with them.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    use_one_blas_thread()
     # Imported objects are never garbage, and collection takes an eighth of the startup time. A ready worker
     # enables it again, for objects created from then on.
     gc.disable()
