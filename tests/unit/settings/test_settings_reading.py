@@ -19,7 +19,6 @@ READERS_OF_THE_ENVIRONMENT = {
     "transport/s3.py": "LSST_RESOURCES_S3_PROFILE_<profile>, which lsst.resources reads as well",
     "butler/types.py": "the search path of the Butler, set before it is loaded",
     "operators/settings_in_force.py": "reports where settings come from",
-    "cli/night/worker.py": "threads of BLAS, set before it is loaded",
     "activator/gunicorn_conf.py": "PROMETHEUS_MULTIPROC_DIR, set before its library is loaded",
     "instruments/description/registry.py": "PROMPT_INSTRUMENT_PATH, in every program that reads a header",
     "butler/pipelines/files.py": "PROMPT_PROCESSING_DIR, which paths of pipelines name",
