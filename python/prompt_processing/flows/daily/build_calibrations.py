@@ -123,7 +123,7 @@ def _show_plan(run: FlowRun, butler: Butler, camera: Camera, selection: Selectio
     from .cost import cost_row, earlier_cost
 
     rows = []
-    for step in steps_of(camera):
+    for step in steps_of(camera, selection):
         reason = step.skipped(selection, least)
         quanta = 0 if reason else quanta_of(butler, camera.name, selection, step)
         rows.append(cost_row(step.label, quanta, earlier_cost(butler, step.label, step.outputs), reason))

@@ -132,7 +132,7 @@ def build_calibrations(
     register_types(butler, _OPTIONAL)
     builder = _Builder(butler, Build(run, camera), selection, least, run_task)
     builder.put_camera("camera_before")
-    for step in steps_of(camera):
+    for step in steps_of(camera, selection):
         if step.label == "combineFlat":
             builder.measure_camera()
         builder.do(step)

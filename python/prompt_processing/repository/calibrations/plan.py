@@ -32,7 +32,7 @@ class Selection:
     Attributes
     ----------
     exposures
-        Ids by type of observation (`KINDS`), and ``science`` for crosstalk.
+        Ids by type of observation (`KINDS`), and ``science`` if crosstalk is to be measured.
     detectors
         Detectors; all by default.
     """
@@ -70,7 +70,7 @@ def select_exposures(
     RepositoryProblemError
         Raised if the repository has no such exposures.
     """
-    found: dict[str, list[int]] = {}
+    found: dict[str, list[int]] = {"science": []} if science else {}
     first: Time | None = None
     others: set[str] = set()
     kinds = (*KINDS, "science") if science else KINDS
@@ -132,12 +132,15 @@ class PlannedStep:
             number = len(selection.exposures.get(kind, ()))
             enough = 1 if kind == "science" else least
             if (number < enough and kind != "bias") or not chosen:
-                return f"{number} {kind} exposures; at least {enough} are needed"
+                return f"{number} {kind} exposures; at least {enough} {'is' if enough == 1 else 'are'} needed"
         return ""
 
 
-def steps_of(camera: Camera) -> tuple[PlannedStep, ...]:
-    """Return the steps of a camera's calibrations, in the order of execution."""
+def steps_of(camera: Camera, selection: Selection) -> tuple[PlannedStep, ...]:
+    """Return the steps of a camera's calibrations, in the order of execution.
+
+    Crosstalk is measured between the amplifiers of a detector, if the selection includes science exposures.
+    """
     steps = (
         PlannedStep(CombineBiasTask, "combineBias", ("bias",), ("bias",)),
         PlannedStep(CombineDarkTask, "combineDark", ("dark",), ("dark",)),
@@ -147,9 +150,8 @@ def steps_of(camera: Camera) -> tuple[PlannedStep, ...]:
         PlannedStep(FindDefectsTask, "findDefects", (), ("defects",)),
         PlannedStep(MeasureCrosstalkTask, "measureCrosstalk", ("science",), ("crosstalk_ratios",)),
     )
-    if max((len(detector.amplifiers) for detector in camera.detectors.values()), default=1) > 1:
-        return steps
-    return steps[:-1]
+    most = max((len(detector.amplifiers) for detector in camera.detectors.values()), default=1)
+    return steps if most > 1 and "science" in selection.exposures else steps[:-1]
 
 
 def quanta_of(butler: Butler, instrument: str, selection: Selection, step: PlannedStep) -> int:
