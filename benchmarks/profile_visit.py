@@ -56,6 +56,7 @@ from prompt_processing.domain.visit import FannedOutVisit
 from prompt_processing.instruments import read_header, translate
 from prompt_processing.repository.central import make_central_repository
 from prompt_processing.repository.content import simulated_content
+from prompt_processing.settings.freed_memory import reuse_freed_memory
 from prompt_processing.settings.worker import Settings
 from prompt_processing.simulation.night import Night, build_night
 from prompt_processing.transport.private_folder import make_private
@@ -84,6 +85,8 @@ def main() -> None:
         "--flame", type=Path, help="draw the visits after the first as a flame graph (SVG) of CPU seconds"
     )
     options = parser.parse_args()
+    # As in a worker, which does so before its first thread.
+    reuse_freed_memory()
     use_butler_types()
     console = Console()
     night_folder = options.night or Path(f"{default_night}-{options.instrument}")

@@ -92,6 +92,7 @@ def main(
     """
     from prompt_processing.domain.errors import PromptError, RepositoryProblemError
     from prompt_processing.settings.environment import SettingsError
+    from prompt_processing.settings.freed_memory import reuse_freed_memory
     from prompt_processing.settings.service_loop import asked_to_stop
     from prompt_processing.watch.arrivals import Folder
     from prompt_processing.watch.context import WatchContext, WatchOptions
@@ -103,6 +104,7 @@ def main(
     if not folder.is_dir():
         raise click.UsageError(f"{folder} is not a folder.")
     work.mkdir(parents=True, exist_ok=True)
+    reuse_freed_memory()
     log_to_stderr(logging.CRITICAL)
     _log_to_file(work / "watch.log")
     stop = asked_to_stop(signal.SIGHUP)

@@ -16,13 +16,13 @@ from prompt_processing.butler.deployment import deployment_id
 from prompt_processing.butler.errors import passing
 from prompt_processing.butler.export import Exporter
 from prompt_processing.butler.ingest import Ingester
-from prompt_processing.butler.local.held_images import reuse_freed_memory
 from prompt_processing.butler.local.overrides import LocalOverridesError, read_overrides
 from prompt_processing.butler.local.repository import LocalRepository
 from prompt_processing.butler.pipelines.library import PipelineLibrary
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.instruments.camera import Camera, load_camera
 from prompt_processing.settings.environment import SettingsError
+from prompt_processing.settings.freed_memory import reuse_freed_memory
 from prompt_processing.settings.worker import Settings
 from prompt_processing.tasks.connections import Connections
 

@@ -16,7 +16,6 @@ from lsst.sphgeom import ConvexPolygon
 from prompt_processing.butler.collections import NO_PIPELINE
 from prompt_processing.butler.export import RECORD_ORDER
 from prompt_processing.butler.ingest import VisitRecords
-from prompt_processing.butler.local.held_images import return_freed_memory
 from prompt_processing.butler.pipelines.library import ReadyPipeline, pipeline_stem
 from prompt_processing.domain.clock import night
 from prompt_processing.domain.errors import IgnorableVisitError, NonRetriableError, PromptError
@@ -299,7 +298,6 @@ class Workspace:
             # What the first visit imported and compiled stays, and would be scanned after each visit.
             gc.freeze()
             repositories.visited = True
-        return_freed_memory()
 
     def _what_is_missing(self) -> str:
         """Return which inputs the least demanding pipeline lacks, as the end of a sentence."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 from collections.abc import Iterable
 from typing import Any
@@ -14,15 +13,9 @@ from lsst.sphgeom import Region
 
 from prompt_processing.images import Exposure
 
-__all__ = ["HeldImages", "return_freed_memory", "reuse_freed_memory"]
+__all__ = ["HeldImages"]
 
 _LOG = logging.getLogger("lsst.activator.storage.held_images")
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""Options of glibc's ``mallopt``."""
-
-_LARGEST_BLOCK, _ANY_SIZE = 2**30, 2**31 - 1
-"""Bytes: larger blocks than the first are returned when freed; the second is the largest that it accepts."""
 
 
 class HeldImages:
@@ -77,12 +70,9 @@ class HeldImages:
 
     def release(self, refs: Iterable[DatasetRef]) -> None:
         """Release coadds that no task will read again; the next visit uses the calibrations too."""
-        before = len(self._held)
         for ref in refs:
             if "patch" in ref.datasetType.dimensions and self._held.pop(ref.id, None) is not None:
                 self._memory.remove(ref)
-        if len(self._held) < before:
-            return_freed_memory()
 
     def forget(self, identities: Iterable[UUID]) -> None:
         """Forget datasets that were removed from the repository."""
@@ -99,26 +89,6 @@ class HeldImages:
             np.broadcast_to(np.float32(0), image.shape),
             metadata=self._files.get(ref.makeComponentRef("metadata")),
         )
-
-
-def reuse_freed_memory() -> None:
-    """Keep freed memory for the next allocation until `return_freed_memory`, if the C library supports it.
-
-    glibc would return each plane of a detector to the operating system at once, which then clears the memory
-    of the next plane page by page: a tenth of the processor time of a visit. Blocks of all sizes share the
-    memory that is kept, so that the peak does not grow.
-    """
-    choose = getattr(ctypes.CDLL(None), "mallopt", None)
-    if choose is not None:
-        for option, size in ((_MMAP_THRESHOLD, _LARGEST_BLOCK), (_TRIM_THRESHOLD, _ANY_SIZE)):
-            choose(ctypes.c_int(option), ctypes.c_int(size))
-
-
-def return_freed_memory() -> None:
-    """Return freed memory to the operating system, if the C library supports it."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(ctypes.c_size_t(0))
 
 
 def _serves(held_for: Region | None, region: Region | None) -> bool:

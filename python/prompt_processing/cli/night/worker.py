@@ -8,6 +8,7 @@ import click
 
 from prompt_processing.cli.command import Command
 from prompt_processing.cli.options import use_one_blas_thread
+from prompt_processing.settings.freed_memory import reuse_freed_memory
 
 _SETTINGS = "prompt_processing.settings.worker:Settings"
 
@@ -78,6 +79,7 @@ def worker_of_platform() -> str:
 
 def _prepare() -> None:
     use_one_blas_thread()
+    reuse_freed_memory()
     # Imported objects are never garbage, and collection takes an eighth of the startup time. A ready worker
     # enables it again, for objects created from then on.
     gc.disable()
