@@ -105,11 +105,12 @@ class BuildTemplateTask(NumericsTask):
         """
         footprint = sky_map.footprint_region(image)
         by_place = {(int(handle.dataId["tract"]), int(handle.dataId["patch"])): handle for handle in coadds}
-        patches = [
+        # Read one by one: those of a second tract are rarely needed, and may not be in memory.
+        patches = (
             by_place[place].get()
             for place in sorted(by_place)
             if not sky_map.patch_region(*place).isDisjointFrom(footprint)
-        ]
+        )
         try:
             template = warp_template(patches, image.wcs, image.shape)
         except NoTemplateOverlapError as error:
@@ -128,7 +129,7 @@ class BuildTemplateTask(NumericsTask):
         template.visit_info = image.visit_info
         coverage = float(template.metadata["COVERAGE"])
         self.metadata["coverage"] = coverage
-        self.metadata["patches"] = len(patches)
+        self.metadata["patches"] = int(template.metadata["NPATCHES"])
         if coverage < self.config.minimumCoverage:
             minimum = self.config.minimumCoverage
             covered = f"The template covers {coverage:.1%} of the image; {minimum:.1%} are needed."

@@ -13,6 +13,8 @@ from lsst.sphgeom import Region
 
 from prompt_processing.images import Exposure
 
+from .sky_cover import SkyCover
+
 __all__ = ["HeldImages"]
 
 _LOG = logging.getLogger("lsst.activator.storage.held_images")
@@ -22,8 +24,10 @@ class HeldImages:
     """The preloaded images of the current visit, in the in-memory part of a datastore.
 
     Calibrations are held without mask and variance, which instrument signature
-    removal does not use. Coadds are held only where the detector overlaps them.
-    Whole exposures would take three gigabytes.
+    removal does not use. Coadds are held only where the detector overlaps them,
+    and only if those of earlier tracts leave a gap: the task that combines them
+    asks for the others only then, and finds them in their files. Whole exposures
+    would take three gigabytes.
 
     Parameters
     ----------
@@ -51,22 +55,33 @@ class HeldImages:
             if identity not in wanted or not _serves(held_for, region):
                 self._memory.remove(ref)
                 del self._held[identity]
-        for identity in wanted.keys() - self._held.keys():
-            ref = wanted[identity]
-            of_sky = "patch" in ref.datasetType.dimensions and region is not None
-            try:
-                if of_sky:
-                    image = self._files.get(ref, parameters={"region": region})
-                elif ref.datasetType.isCalibration():
-                    image = self._values(ref)
-                else:
-                    image = self._files.get(ref)
-            # Any error of a reader: it matters only if a task needs the file, and is raised again then.
-            except Exception as error:  # noqa: BLE001
-                _LOG.warning("%s of %s cannot be read: %s", ref.datasetType.name, ref.dataId, error)
-                continue
-            self._memory.put(image, ref)
-            self._held[identity] = ref, region if of_sky else None
+        covers: dict[str, SkyCover] = {}
+        for ref in sorted(wanted.values(), key=_place):
+            cover = None
+            if "patch" in ref.datasetType.dimensions and region is not None:
+                cover = covers.setdefault(ref.datasetType.name, SkyCover(region))
+                if cover.is_full:
+                    continue
+            is_held = ref.id in self._held or self._read(ref, region)
+            if is_held and cover is not None:
+                cover.add(self._memory.get(ref))
+
+    def _read(self, ref: DatasetRef, region: Region | None) -> bool:
+        of_sky = "patch" in ref.datasetType.dimensions and region is not None
+        try:
+            if of_sky:
+                image = self._files.get(ref, parameters={"region": region})
+            elif ref.datasetType.isCalibration():
+                image = self._values(ref)
+            else:
+                image = self._files.get(ref)
+        # Any error of a reader: it matters only if a task needs the file, and is raised again then.
+        except Exception as error:  # noqa: BLE001
+            _LOG.warning("%s of %s cannot be read: %s", ref.datasetType.name, ref.dataId, error)
+            return False
+        self._memory.put(image, ref)
+        self._held[ref.id] = ref, region if of_sky else None
+        return True
 
     def release(self, refs: Iterable[DatasetRef]) -> None:
         """Release coadds that no task will read again; the next visit uses the calibrations too."""
@@ -89,6 +104,11 @@ class HeldImages:
             np.broadcast_to(np.float32(0), image.shape),
             metadata=self._files.get(ref.makeComponentRef("metadata")),
         )
+
+
+def _place(ref: DatasetRef) -> tuple[int, ...]:
+    """Return the tract and patch of a coadd, in the order in which they are combined."""
+    return tuple(int(ref.dataId[name]) for name in ("tract", "patch") if name in ref.datasetType.dimensions)
 
 
 def _serves(held_for: Region | None, region: Region | None) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from astropy.wcs import WCS
@@ -52,15 +53,15 @@ class WarpOptions:
 
 
 def warp_template(
-    patches: Sequence[Exposure], wcs: WCS, shape: tuple[int, int], options: WarpOptions | None = None
+    patches: Iterable[Exposure], wcs: WCS, shape: tuple[int, int], options: WarpOptions | None = None
 ) -> Exposure:
     """Resample overlapping coadd patches to one image's pixels.
 
     Parameters
     ----------
-    patches : sequence of `Exposure`
+    patches : iterable of `Exposure`
         Patches, each with its own WCS; where several cover a pixel, the first
-        complete one is used.
+        complete one is used. Those after the image is full are not asked for.
     wcs : `~astropy.wcs.WCS`
         WCS of the image, with or without distortion.
     shape : `tuple` of `int`
@@ -73,7 +74,8 @@ def warp_template(
     template : `Exposure`
         In nJy per pixel of the image. Outside all patches, the image and the
         variance are NaN and the mask is ``NO_DATA``. ``metadata`` has the covered
-        fraction as ``COVERAGE``.
+        fraction as ``COVERAGE``, and the number of patches that were asked for
+        as ``NPATCHES``.
 
     Raises
     ------
@@ -101,37 +103,50 @@ def warp_template(
     grid_x, grid_y = np.meshgrid(x_nodes, y_nodes)
     ra, dec = wcs.all_pix2world(grid_x.ravel(), grid_y.ravel(), 0)
     no_data = np.int32(int(Mask.NO_DATA))
+    sky = ra.reshape(grid_x.shape), dec.reshape(grid_x.shape)
+    unfilled = _pixels_of_cells(shape)
+    used: list[Exposure] = []
     for patch in patches:
-        _fill_from(patch, (ra.reshape(grid_x.shape), dec.reshape(grid_x.shape)), (image, variance, mask))
+        used.append(patch)
+        _fill_from(patch, sky, unfilled, (image, variance, mask))
+        if not unfilled.any():
+            break
     counts: list[int] = []
     in_bands(lambda start, stop: counts.append(finish_planes(variance, mask, no_data, start, stop)), height)
     covered = sum(counts)
     if covered == 0:
         raise NoTemplateOverlapError(
-            "No template patch reaches the image.", patches=len(patches), width=width, height=height
+            "No template patch reaches the image.", patches=len(used), width=width, height=height
         )
-    psf = _warped_psf(patches, wcs, shape, options)
-    metadata = {"COVERAGE": covered / (height * width), "NPATCHES": len(patches)}
-    metadata |= dict(zip(AFFINE_KEYS, _affine(patches[0], wcs, shape), strict=True))
+    psf = _warped_psf(used, wcs, shape, options)
+    metadata = {"COVERAGE": covered / (height * width), "NPATCHES": len(used)}
+    metadata |= dict(zip(AFFINE_KEYS, _affine(used[0], wcs, shape), strict=True))
     return Exposure(image, mask, variance, wcs, psf, PhotoCalib(1.0), None, metadata)
+
+
+def _pixels_of_cells(shape: tuple[int, int]) -> NDArray[np.int16]:
+    """Return the number of pixels of each cell of an image; cells at its edge may be cut."""
+    rows, columns = (np.diff(np.append(np.arange(0, length, CELL), length)) for length in shape)
+    return np.multiply.outer(rows, columns).astype(np.int16)
 
 
 def _fill_from(
     patch: Exposure,
     sky: tuple[NDArray[np.float64], NDArray[np.float64]],
+    unfilled: NDArray[np.int16],
     planes: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]],
 ) -> None:
     """Fill image, variance and mask from one patch where they have no value yet.
 
     ``sky`` is right ascension and declination (degrees) at the corners of the cells, both of shape
-    (rows of cells + 1, columns of cells + 1).
+    (rows of cells + 1, columns of cells + 1). ``unfilled`` has the number of such pixels of each cell.
     """
     if patch.wcs is None:
         raise ValueError("A template patch has no WCS.")
     from_origin, (x0, y0) = _from_reference(patch.wcs, sky[0].ravel(), sky[1].ravel())
     u, v = (nodes.reshape(sky[0].shape) for nodes in from_origin)
     factor = 1.0 if patch.photo_calib is None else patch.photo_calib.njy_per_unit
-    part = _needed_part(patch.shape, u + x0, v + y0)
+    part = _needed_part(patch.shape, u + x0, v + y0, unfilled > 0)
     if part is None:
         return
     rows, columns, (first, last) = part
@@ -141,7 +156,7 @@ def _fill_from(
     no_data = np.int32(int(Mask.NO_DATA))
 
     def fill(start: int, stop: int) -> None:
-        warp_patch(*source, *cells, factor, no_data, *planes, first + start, first + stop)
+        warp_patch(*source, *cells, factor, no_data, unfilled, *planes, first + start, first + stop)
 
     # Only the rows that the patch reaches, so that all threads share them.
     in_bands(fill, last - first)
@@ -172,15 +187,20 @@ def _from_reference(
 
 
 def _needed_part(
-    shape: tuple[int, int], px: NDArray[np.float64], py: NDArray[np.float64]
+    shape: tuple[int, int], px: NDArray[np.float64], py: NDArray[np.float64], unfilled: NDArray[np.bool_]
 ) -> tuple[slice, slice, tuple[int, int]] | None:
-    """Return the rows and columns of a patch that contain the positions, with a margin.
+    """Return the rows and columns of a patch that contain the corners of unfilled cells, with a margin.
 
     Also return the first row of the cells that the patch reaches, and the row after the last.
     """
     finite = np.isfinite(px) & np.isfinite(py)
     inside = finite & (px > -2 * CELL) & (px < shape[1] + 2 * CELL)
     inside &= (py > -2 * CELL) & (py < shape[0] + 2 * CELL)
+    corners = np.zeros_like(inside)
+    for rows_from, columns_from in product((0, 1), repeat=2):
+        part = np.s_[rows_from : rows_from + len(unfilled), columns_from : columns_from + unfilled.shape[1]]
+        corners[part] |= unfilled
+    inside &= corners
     if not inside.any():
         return None
     bounds = []

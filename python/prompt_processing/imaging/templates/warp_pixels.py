@@ -62,13 +62,14 @@ def warp_patch(
     py: NDArray[np.float64],
     factor: float,
     no_data: int,
+    unfilled: NDArray[np.int16],
     image: NDArray[np.float32],
     variance: NDArray[np.float32],
     mask: NDArray[np.int32],
     start: int,
     stop: int,
 ) -> None:
-    """Fill pixels without a value (variance below 0) from one patch."""
+    """Fill pixels without a value (variance below 0) from one patch; ``unfilled`` counts them by cell."""
     height, width = image.shape
     patch_height, patch_width = spline.shape
     n_columns = px.shape[1] - 1
@@ -78,6 +79,9 @@ def warp_patch(
     step1, step3 = np.uint64(1), np.uint64(3)
     for cell_row in range(start, stop):
         for cell_column in range(n_columns):
+            if unfilled[cell_row, cell_column] == 0:
+                continue
+            filled = 0
             x00, x01 = px[cell_row, cell_column], px[cell_row, cell_column + 1]
             x10, x11 = px[cell_row + 1, cell_column], px[cell_row + 1, cell_column + 1]
             y00, y01 = py[cell_row, cell_column], py[cell_row, cell_column + 1]
@@ -148,3 +152,5 @@ def warp_patch(
                     image[row, column] = total * scale
                     variance[row, column] = noise * scale * scale
                     mask[row, column] = flags
+                    filled += 1
+            unfilled[cell_row, cell_column] -= np.int16(filled)

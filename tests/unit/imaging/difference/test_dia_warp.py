@@ -71,6 +71,32 @@ def test_part_of_a_patch_gives_the_same_numbers_as_the_whole(star_image):
     assert np.array_equal(whole.psf.coefficients, some.psf.coefficients)
 
 
+def test_patches_behind_a_full_image_are_not_asked_for(star_image):
+    target = star_image((160, 300), [], rotation=20.0)
+    front = star_image((400, 500), [(250.0, 200.0, 5e4)], seed=3)
+
+    def patches():
+        yield front
+        raise AssertionError("The image is full.")
+
+    template = warp_template(patches(), target.wcs, target.shape)
+    assert template.metadata["COVERAGE"] == 1.0
+    assert template.metadata["NPATCHES"] == 1
+
+
+def test_a_second_tract_fills_the_holes_of_the_first(star_image):
+    target = star_image((160, 300), [], rotation=20.0)
+    front, behind = (star_image((400, 500), [(250.0, 200.0, 5e4)], seed=seed) for seed in (3, 4))
+    alone, other = (warp_template([patch], target.wcs, target.shape) for patch in (front, behind))
+    front.image[180:190, 200:210] = np.nan
+    template = warp_template([front, behind], target.wcs, target.shape)
+    assert template.metadata["COVERAGE"] == 1.0
+    filled = template.image == other.image
+    assert 100 < filled.sum() < 600
+    # The spline around the filled hole differs a little, beyond the margin that is left out.
+    assert np.abs(template.image - alone.image)[~filled].max() < 0.3
+
+
 def test_where_no_patch_reaches_is_no_data(star_image):
     patch = star_image((300, 150), [])
     patch.image[100:110, 50:60] = np.nan
