@@ -38,12 +38,12 @@ def filter_spline(image: NDArray[np.float32]) -> None:
     height, width = image.shape
     if min(height, width) < 2:
         return
-    in_bands(lambda start, stop: _along_rows(image, start, stop), height)
-    in_bands(lambda start, stop: _along_columns(image, start, stop), width)
+    in_bands(lambda start, stop: filter_rows(image, start, stop), height)
+    in_bands(lambda start, stop: filter_columns(image, start, stop), width)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _along_rows(image: NDArray[np.float32], start: int, stop: int) -> None:
+def filter_rows(image: NDArray[np.float32], start: int, stop: int) -> None:
     """Filter rows, four at a time: each value waits for the one before it, but not for other rows."""
     n = image.shape[1]
     z = np.float32(POLE)
@@ -80,7 +80,7 @@ def _along_rows(image: NDArray[np.float32], start: int, stop: int) -> None:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _along_columns(image: NDArray[np.float32], start: int, stop: int) -> None:
+def filter_columns(image: NDArray[np.float32], start: int, stop: int) -> None:
     """Filter columns ``start`` to ``stop``, all at once and row by row, in memory order."""
     n = image.shape[0]
     z = np.float32(POLE)

@@ -17,8 +17,8 @@ from prompt_processing.imaging.errors import NoTemplateOverlapError
 from prompt_processing.imaging.masked_pixels import spread_plane
 from prompt_processing.imaging.row_bands import in_bands
 
-from .spline_filter import filter_spline
-from .warp_pixels import CELL, begin_planes, cut_patch, finish_planes, warp_patch
+from .spline_filter import filter_columns
+from .warp_pixels import CELL, begin_planes, cut_spline, finish_planes, mark_missing, warp_patch
 
 HOLE_REACH = 3
 """Pixels around a hole where the spline through its filling is unreliable."""
@@ -215,29 +215,33 @@ def _needed_part(
 
 def _prepared(
     patch: Exposure, rows: slice, columns: slice
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
-    """Return spline, variance and mask of a part of a patch; ``NO_DATA`` is grown around its holes."""
-    shape = (rows.stop - rows.start, columns.stop - columns.start)
-    spline, variance, mask = (
-        np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.int32),
-    )  # fmt: skip
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], int, int]:
+    """Return the spline of a part of a patch, variance and mask, and where in these the part begins.
+
+    ``NO_DATA`` is grown around holes, in a copy of the mask.
+    """
+    spline = np.empty((rows.stop - rows.start, columns.stop - columns.start), np.float32)
     # Whole planes and an offset, so that one compiled version serves all parts.
-    planes = [np.ascontiguousarray(plane) for plane in (patch.image, patch.variance, patch.mask)]
-    no_data = int(Mask.NO_DATA)
+    image, variance, mask = (
+        np.ascontiguousarray(plane) for plane in (patch.image, patch.variance, patch.mask)
+    )
+    place, no_data = (rows.start, columns.start), np.int32(int(Mask.NO_DATA))
     missing: list[int] = []
-
-    def cut(start: int, stop: int) -> None:
-        missing.append(
-            cut_patch(
-                *planes, rows.start, columns.start, np.int32(no_data), spline, variance, mask, start, stop
-            )
-        )
-
-    in_bands(cut, shape[0])
-    if sum(missing):
-        spread_plane(mask, no_data, no_data, HOLE_REACH)
-    filter_spline(spline)
-    return spline, variance, mask
+    in_bands(
+        lambda start, stop: missing.append(
+            cut_spline(image, variance, mask, *place, no_data, spline, start, stop)
+        ),
+        spline.shape[0],
+    )
+    in_bands(lambda start, stop: filter_columns(spline, start, stop), spline.shape[1])
+    if not sum(missing):
+        return spline, variance, mask, *place
+    flags = np.ascontiguousarray(mask[rows, columns]).copy()
+    in_bands(
+        lambda start, stop: mark_missing(image, variance, *place, no_data, flags, start, stop), len(flags)
+    )
+    spread_plane(flags, int(no_data), int(no_data), HOLE_REACH)
+    return spline, np.ascontiguousarray(variance[rows, columns]), flags, 0, 0
 
 
 def _affine(patch: Exposure, wcs: WCS, shape: tuple[int, int]) -> list[float]:

@@ -6,29 +6,47 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from .spline_filter import filter_rows
+
 CELL = 32
 """Spacing of the exactly transformed points, pixels; positions between them are bilinear (to 1e-4 pixel)."""
 
 
+_CACHED_ROWS = 32
+"""Rows that are cut out and filtered together, while they are in the processor's cache."""
+
+
 @numba.njit(cache=True, nogil=True)
-def cut_patch(  # type: ignore[no-untyped-def]
-    patch_image, patch_variance, patch_mask, row0, column0, no_data, image, variance, mask, start, stop
+def cut_spline(  # type: ignore[no-untyped-def]
+    patch_image, patch_variance, patch_mask, row0, column0, no_data, spline, start, stop
 ):  # fmt: skip
-    """Copy a part of a patch, with zero for missing values; return the number of those."""
+    """Cut out a part of a patch, and filter its rows for the spline; return the number of missing values."""
     missing = 0
+    for first in range(start, stop, _CACHED_ROWS):
+        last = min(first + _CACHED_ROWS, stop)
+        for row in range(first, last):
+            for column in range(spline.shape[1]):
+                value = patch_image[row0 + row, column0 + column]
+                noise = patch_variance[row0 + row, column0 + column]
+                if patch_mask[row0 + row, column0 + column] & no_data or np.isnan(value) or np.isnan(noise):
+                    value = np.float32(0)
+                    missing += 1
+                spline[row, column] = value
+        filter_rows(spline, first, last)
+    return missing
+
+
+@numba.njit(cache=True, nogil=True)
+def mark_missing(  # type: ignore[no-untyped-def]
+    patch_image, patch_variance, row0, column0, no_data, mask, start, stop
+):  # fmt: skip
+    """Set the plane of missing values in a part of a patch where image or variance are NaN."""
     for row in range(start, stop):
-        for column in range(image.shape[1]):
+        for column in range(mask.shape[1]):
             value = patch_image[row0 + row, column0 + column]
             noise = patch_variance[row0 + row, column0 + column]
-            flags = patch_mask[row0 + row, column0 + column]
-            if np.isnan(value) or np.isnan(noise) or flags & no_data:
-                value = np.float32(0)
-                flags |= no_data
-                missing += 1
-            image[row, column] = value
-            variance[row, column] = noise
-            mask[row, column] = flags
-    return missing
+            if np.isnan(value) or np.isnan(noise):
+                mask[row, column] |= no_data
 
 
 @numba.njit(cache=True, nogil=True)
@@ -58,6 +76,8 @@ def warp_patch(
     spline: NDArray[np.float32],
     patch_variance: NDArray[np.float32],
     patch_mask: NDArray[np.int32],
+    row0: int,
+    column0: int,
     px: NDArray[np.float64],
     py: NDArray[np.float64],
     factor: float,
@@ -69,7 +89,11 @@ def warp_patch(
     start: int,
     stop: int,
 ) -> None:
-    """Fill pixels without a value (variance below 0) from one patch; ``unfilled`` counts them by cell."""
+    """Fill pixels without a value (variance below 0) from one patch; ``unfilled`` counts them by cell.
+
+    The part of the patch to which ``spline`` and the positions belong begins at ``row0`` and ``column0`` of
+    the variance and the mask.
+    """
     height, width = image.shape
     patch_height, patch_width = spline.shape
     n_columns = px.shape[1] - 1
@@ -77,6 +101,7 @@ def warp_patch(
     half = np.float32(0.5)
     # Unsigned, because numba counts a negative index from the end: a test for each of 24 values a pixel.
     step1, step3 = np.uint64(1), np.uint64(3)
+    first_row, first_column = np.uint64(row0), np.uint64(column0)
     for cell_row in range(start, stop):
         for cell_column in range(n_columns):
             if unfilled[cell_row, cell_column] == 0:
@@ -97,18 +122,18 @@ def warp_patch(
             bx = 0.5 * (x10 - x00 + x11 - x01) / CELL
             by = 0.5 * (y10 - y00 + y11 - y01) / CELL
             scale = np.float32(factor * abs(ax * by - ay * bx))
-            for r in range(CELL):
+            rows, columns = min(CELL, height - cell_row * CELL), min(CELL, width - cell_column * CELL)
+            # Through the patch in the order of memory: backwards takes two thirds longer.
+            for j in range(rows):
+                r = rows - 1 - j if by < 0 else j
                 row = cell_row * CELL + r
-                if row >= height:
-                    break
                 t = r / CELL
                 x, y = x00 + t * (x10 - x00), y00 + t * (y10 - y00)
                 dx = (x01 + t * (x11 - x01) - x) / CELL
                 dy = (y01 + t * (y11 - y01) - y) / CELL
-                for c in range(CELL):
+                for k in range(columns):
+                    c = columns - 1 - k if dx < 0 else k
                     column = cell_column * CELL + c
-                    if column >= width:
-                        break
                     xc, yc = x + c * dx, y + c * dy
                     # Compared as floats: NaN and values beyond all integers have no pixel.
                     inside = xc >= 1 and yc >= 1 and xc < patch_width - 2 and yc < patch_height - 2
@@ -119,7 +144,8 @@ def warp_patch(
                     gx, gy = one - fx, one - fy
                     x1, y1 = np.uint64(left), np.uint64(low)
                     x0, y0, x2, y2 = x1 - step1, y1 - step1, x1 + step1, y1 + step1
-                    flags = patch_mask[y1, x1] | patch_mask[y1, x2] | patch_mask[y2, x1] | patch_mask[y2, x2]
+                    m1, m2, n1, n2 = first_row + y1, first_row + y2, first_column + x1, first_column + x2
+                    flags = patch_mask[m1, n1] | patch_mask[m1, n2] | patch_mask[m2, n1] | patch_mask[m2, n2]
                     if flags & no_data:
                         continue
                     wx0 = gx * gx * gx * sixth
@@ -144,8 +170,8 @@ def warp_patch(
                         else:
                             weight = fy * fy * fy * sixth
                         total += weight * part
-                    noise = gy * (gx * patch_variance[y1, x1] + fx * patch_variance[y1, x2]) + fy * (
-                        gx * patch_variance[y2, x1] + fx * patch_variance[y2, x2]
+                    noise = gy * (gx * patch_variance[m1, n1] + fx * patch_variance[m1, n2]) + fy * (
+                        gx * patch_variance[m2, n1] + fx * patch_variance[m2, n2]
                     )
                     if not noise >= 0:
                         continue

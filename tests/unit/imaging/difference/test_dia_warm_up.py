@@ -34,9 +34,9 @@ def test_every_entry_point_is_compiled_ahead():
         percentiles: ("_select",),
         psf_flux: ("_forced_fluxes",),
         significance: ("_find_usable", "_normalise"),
-        spline_filter: ("_along_rows", "_along_columns"),
+        spline_filter: ("filter_rows", "filter_columns"),
         streaks: ("_bin", "_hough", "_profile", "_paint_line"),
-        warp_pixels: ("begin_planes", "cut_patch", "warp_patch", "finish_planes"),
+        warp_pixels: ("begin_planes", "cut_spline", "warp_patch", "finish_planes"),
     }
     idle = [name for module, names in entries.items() for name in names if not vars(module)[name].signatures]
     assert idle == []
