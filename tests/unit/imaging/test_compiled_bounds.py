@@ -42,8 +42,10 @@ def test_positions_beyond_all_pixels_are_not_read_when_warping(corner):
     px = np.array([[2.0, 34.0], [2.0, corner]])
     py = np.array([[2.0, 2.0], [34.0, 34.0]])
     patch = np.ones((n, n), np.float32), np.ones((n, n), np.float32), np.zeros((n, n), np.int32)
-    warp_patch(*patch, px, py, 1.0, np.int32(256), *planes, mask, 0, 1)
+    unfilled = np.full((1, 1), CELL * CELL, np.int16)
+    warp_patch(*patch, 0, 0, px, py, 1.0, np.int32(256), unfilled, *planes, mask, 0, 1)
     covered = planes[1] >= 0
+    assert unfilled[0, 0] == np.count_nonzero(~covered)
     assert not covered[-1, -1]
     assert np.isnan(planes[0][~covered]).all()
 

@@ -222,10 +222,9 @@ def _prepared(
     """
     spline = np.empty((rows.stop - rows.start, columns.stop - columns.start), np.float32)
     # Whole planes and an offset, so that one compiled version serves all parts.
-    image, variance, mask = (
-        np.ascontiguousarray(plane) for plane in (patch.image, patch.variance, patch.mask)
-    )
-    place, no_data = (rows.start, columns.start), np.int32(int(Mask.NO_DATA))
+    image, variance = np.ascontiguousarray(patch.image), np.ascontiguousarray(patch.variance)
+    mask = np.ascontiguousarray(patch.mask)
+    place, no_data = (int(rows.start), int(columns.start)), np.int32(int(Mask.NO_DATA))
     missing: list[int] = []
     in_bands(
         lambda start, stop: missing.append(
@@ -235,7 +234,7 @@ def _prepared(
     )
     in_bands(lambda start, stop: filter_columns(spline, start, stop), spline.shape[1])
     if not sum(missing):
-        return spline, variance, mask, *place
+        return spline, variance, mask, place[0], place[1]
     flags = np.ascontiguousarray(mask[rows, columns]).copy()
     in_bands(
         lambda start, stop: mark_missing(image, variance, *place, no_data, flags, start, stop), len(flags)
