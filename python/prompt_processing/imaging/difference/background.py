@@ -82,8 +82,7 @@ def remove_residual_background(image: NDArray[np.float32], quiet: NDArray[np.boo
     values = np.full((rows, columns), np.nan, np.float32)
     for j in range(rows):
         for i in range(columns):
-            part = np.s_[j * box : (j + 1) * box : SAMPLING, i * box : (i + 1) * box : SAMPLING]
-            sky = image[part][quiet[part]]
+            sky = _quiet_values(image, quiet, j * box, i * box, box, SAMPLING)
             if sky.size > 50:
                 values[j, i] = _clipped_mean(sky)
     if np.isnan(values).all():
@@ -139,11 +138,40 @@ def _level(
     image: NDArray[np.float32], quiet: NDArray[np.bool_], row: int, column: int, box: int
 ) -> tuple[float, float]:
     """Return the level of a box, and its error for independent pixels; NaN with too few pixels."""
-    part = np.s_[row * box : (row + 1) * box, column * box : (column + 1) * box]
-    sky = image[part][quiet[part]]
+    sky = _quiet_values(image, quiet, row * box, column * box, box, 1)
     if sky.size < max(0.3 * box * box, 30):
         return float("nan"), float("nan")
     return _clipped_mean(sky), float(np.std(sky)) / float(np.sqrt(sky.size))
+
+
+@numba.njit(cache=True, nogil=True)
+def _quiet_values(
+    image: NDArray[np.float32], quiet: NDArray[np.bool_], top: int, left: int, box: int, step: int
+) -> NDArray[np.float32]:
+    """Return the quiet pixels of a box, of every ``step``-th row and column."""
+    values = np.empty((box // step + 1) ** 2, np.float32)
+    found = 0
+    for row in range(top, min(top + box, image.shape[0]), step):
+        for column in range(left, min(left + box, image.shape[1]), step):
+            # Without a branch, which could not be predicted.
+            values[found] = image[row, column]
+            found += quiet[row, column]
+    return values[:found]
+
+
+@numba.njit(cache=True, nogil=True)
+def _pulls(
+    image: NDArray[np.float32], variance: NDArray[np.float32], quiet: NDArray[np.bool_], step: int
+) -> NDArray[np.float32]:
+    """Return quiet pixels in units of their noise, of every ``step``-th row and column."""
+    values = np.empty((image.shape[0] // step + 1) * (image.shape[1] // step + 1), np.float32)
+    found = 0
+    for row in range(0, image.shape[0], step):
+        for column in range(0, image.shape[1], step):
+            if quiet[row, column]:
+                values[found] = image[row, column] / np.sqrt(variance[row, column])
+                found += 1
+    return values[:found]
 
 
 def _clipped_mean(values: NDArray[np.float32]) -> float:
@@ -164,12 +192,10 @@ def scale_variance(
         Factor by which the variance was multiplied; 1 if no pixels can be
         compared.
     """
-    part = np.s_[::SAMPLING, ::SAMPLING]
-    good = quiet[part]
-    if np.count_nonzero(good) < 100:
+    pulls = _pulls(image, variance, quiet, SAMPLING)
+    if pulls.size < 100:
         return 1.0
-    ratio = image[part][good] / np.sqrt(variance[part][good])
-    low, high = percentiles(ratio, (15.865, 84.135))
+    low, high = percentiles(pulls, (15.865, 84.135))
     factor = float((0.5 * (high - low)) ** 2)
     scale_plane(variance, factor)
     return factor

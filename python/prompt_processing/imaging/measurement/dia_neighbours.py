@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from prompt_processing.images import Exposure
 from prompt_processing.imaging.psf_stamps import SplinePsf, shifted_stamp, spline_at
+from prompt_processing.imaging.row_bands import in_bands
 
 from .dia_fits import fit_point
 from .dia_pixels import cut
@@ -71,10 +72,16 @@ class Neighbours:
         first, index = _near(peaks, 2.0 * radius, LOBES * difference.psf.fwhm_at())
         points = np.zeros((len(peaks), 3))
         if len(index):
-            _fit(
-                *(difference.image, difference.variance, difference.mask, np.int32(planes)),
-                *(spline.splines, spline.order, spline.frame, peaks, radius, first, index, points),
-            )
+            members, begin = _groups(first, index)
+
+            def fit(start: int, stop: int) -> None:
+                _fit(
+                    *(difference.image, difference.variance, difference.mask, np.int32(planes)),
+                    *(spline.splines, spline.order, spline.frame, peaks, radius, first, index, points),
+                    members[begin[start] : begin[stop]],
+                )
+
+            in_bands(fit, len(begin) - 1)
         return cls(first, index, points)
 
 
@@ -97,6 +104,36 @@ def _near(peaks: NDArray[np.void], reach: float, lobes: float) -> tuple[NDArray[
     both = both[np.lexsort(both.T[::-1])]
     first = np.searchsorted(both[:, 0], np.arange(n + 1))
     return first.astype(np.int64), np.ascontiguousarray(both[:, 1], np.int64)
+
+
+@numba.njit(cache=True, nogil=True)
+def _groups(
+    first: NDArray[np.int64], index: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the sources with neighbours, by groups that affect each other, and where each group begins."""
+    n = len(first) - 1
+    found = np.zeros(n, np.bool_)
+    members, begin = np.empty(n, np.int64), np.zeros(n + 1, np.int64)
+    n_members = n_groups = 0
+    for i in range(n):
+        if found[i] or first[i] == first[i + 1]:
+            continue
+        found[i] = True
+        members[n_members] = i
+        done, n_members = n_members, n_members + 1
+        while done < n_members:
+            k = members[done]
+            for other in index[first[k] : first[k + 1]]:
+                if not found[other]:
+                    found[other] = True
+                    members[n_members] = other
+                    n_members += 1
+            done += 1
+        # Most significant first, as in the list of all.
+        members[begin[n_groups] : n_members].sort()
+        n_groups += 1
+        begin[n_groups] = n_members
+    return members[:n_members], begin[: n_groups + 1]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -153,6 +190,7 @@ def _fit(
     first: NDArray[np.int64],
     index: NDArray[np.int64],
     points: NDArray[np.float64],
+    members: NDArray[np.int64],
 ) -> None:
     size = splines.shape[1]
     spline, stamp = np.empty((size, size)), np.empty((size, size))
@@ -161,10 +199,10 @@ def _fit(
     settled = np.zeros(len(peaks), np.bool_)
     for _ in range(PASSES):
         moving = False
-        for i in range(len(peaks)):
-            near = index[first[i] : first[i + 1]]
-            if len(near) == 0 or settled[i]:
+        for i in members:
+            if settled[i]:
                 continue
+            near = index[first[i] : first[i + 1]]
             column, row = int(peaks[i]["x"]), int(peaks[i]["y"])
             spline_at(splines, order, frame, float(column), float(row), spline)
             cut(image, variance, mask, planes, column, row, data, noise)

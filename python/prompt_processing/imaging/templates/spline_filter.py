@@ -1,4 +1,9 @@
-"""Turn an image into coefficients of its interpolating cubic spline, in compiled passes."""
+"""Turn an image into coefficients of its interpolating cubic spline, in place and in compiled passes.
+
+`filter_rows` over all rows, then `filter_columns` over all columns, of an image of float32 that is finite
+everywhere; it is mirrored at its edges. By Unser, Aldroubi & Eden 1993, IEEE Trans. Signal Process. 41, 821: one
+recursive filter in each direction along each axis.
+"""
 
 from __future__ import annotations
 
@@ -8,38 +13,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from prompt_processing.imaging.row_bands import in_bands
-
 POLE = math.sqrt(3.0) - 2.0
 START = 16
 """Pixels after which the filter's memory of an edge is below float32's precision."""
-
-
-def spline_coefficients(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the B-spline coefficients of an image's cubic interpolation.
-
-    Parameters
-    ----------
-    image : `~numpy.ndarray` of float32, shape (height, width)
-        Image, finite everywhere; mirrored at its edges. It is not modified.
-
-    Notes
-    -----
-    Unser, Aldroubi & Eden 1993, IEEE Trans. Signal Process. 41, 821: one
-    recursive filter in each direction along each axis.
-    """
-    out = np.array(image, np.float32)
-    filter_spline(out)
-    return out
-
-
-def filter_spline(image: NDArray[np.float32]) -> None:
-    """Replace an image by its `spline_coefficients`, in place."""
-    height, width = image.shape
-    if min(height, width) < 2:
-        return
-    in_bands(lambda start, stop: filter_rows(image, start, stop), height)
-    in_bands(lambda start, stop: filter_columns(image, start, stop), width)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)

@@ -1,11 +1,15 @@
 """Sources whose light overlaps are all found, each with its own flux and position."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from prompt_processing.images import Exposure
+from prompt_processing.imaging import row_bands
 from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
 from prompt_processing.imaging.measurement.dia_filters import filter_dia_sources
+from prompt_processing.imaging.measurement.dia_neighbours import _groups
 
 SIGMA = 1.7
 FWHM = 2.3548 * SIGMA
@@ -94,3 +98,20 @@ def test_fuzzy_source_is_no_pair(star_image):
     image = star_image((200, 200), [(100.2, 99.7, 300 * NOISE_OF_A_POINT_SOURCE)], sigma=1.15 * SIGMA, seed=2)
     image.psf = star_image((9, 9), []).psf
     assert len(measured(image)) == 1
+
+
+def test_groups_hold_what_affects_each_other():
+    pairs = [(0, 5), (5, 2), (1, 3)]
+    neighbours = [sorted({b for a, b in pairs + [p[::-1] for p in pairs] if a == k}) for k in range(7)]
+    first = np.cumsum([0, *map(len, neighbours)])
+    members, begin = _groups(first, np.concatenate(neighbours).astype(np.int64))
+    groups = [members[start:stop].tolist() for start, stop in pairwise(begin)]
+    assert groups == [[0, 2, 5], [1, 3]]
+
+
+def test_fit_does_not_depend_on_the_number_of_threads(star_image, monkeypatch):
+    image = star_image((330, 330), pairs(1.9, 0.5, 60), seed=2)
+    together = measured(image)
+    monkeypatch.setattr(row_bands, "available_cores", lambda limit=8: 1)
+    alone = measured(image)
+    assert np.array_equal(together["psfFlux"], alone["psfFlux"])
