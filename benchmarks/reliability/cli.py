@@ -1,9 +1,10 @@
 """Train the reliability model, and test it on images that it has not seen.
 
-    python benchmarks/train_reliability.py [--real FOLDER] [--sources FILE] [--keep] [--scenes 40] [--seeds 6]
-        [--injections 2] [--output reliability_model.json] [--picture reliability.png]
+    python benchmarks/train_reliability.py [--real FOLDER] [--sources FILE] [--keep] [--scenes 40]
+        [--plain 12] [--seeds 6] [--injections 2] [--output reliability_model.json]
+        [--picture reliability.png]
 
-Three kinds of pairs are subtracted: scenes of `moffat`, the regimes of
+Four kinds of pairs are subtracted: scenes of `moffat`, the plain regimes of ``ap_chain.py``, the hard ones of
 `prompt_processing.simulation.regimes`, and real frames, if ``--real`` names a folder of sets (`real.sets`
 describes it). On real frames, all that is detected is spurious unless ``pairs.yaml`` lists it. Copies of
 the frames' own stars are injected into either image, and stars are made to vary, for real changes of both
@@ -25,6 +26,8 @@ from pathlib import Path
 
 import numpy as np
 from astropy.table import Table, vstack
+from chain.scenes import REGIMES as PLAIN_REGIMES
+from chain.scenes import make_scene
 from moffat.scenes import PairScene, make_pair
 from numpy.typing import NDArray
 from real.sets import listed_sets
@@ -40,8 +43,16 @@ from prompt_processing.imaging.templates.warp import warp_template
 from prompt_processing.simulation.regime_pair import simulate_regime
 from prompt_processing.simulation.regimes import REGIMES
 
-from .fit import fit_model, score_with
-from .labels import KNOWN, REAL, SPURIOUS, matches, sources_of_real_pair, sources_of_regime
+from .fit import SHARES, fit_model, score_with
+from .labels import (
+    KNOWN,
+    REAL,
+    SPURIOUS,
+    matches,
+    sources_of_plain_scene,
+    sources_of_real_pair,
+    sources_of_regime,
+)
 from .ready_pair import LOOSE, THRESHOLD
 from .report import HEADER, draw_report, report_set
 
@@ -104,6 +115,11 @@ def gather(options: argparse.Namespace) -> Table:
         seed = number + 1 if number % 3 else TEST_SEED + number
         add("scenes", seed, *sources_of_scene(seed, options.size))
     with tempfile.TemporaryDirectory() as folder:
+        for name, plain in PLAIN_REGIMES.items():
+            for number in range(options.plain):
+                seed = number + 1 if number % 3 else TEST_SEED + number
+                scene = make_scene(plain, seed, (options.size, options.size), Path(folder))
+                add(f"plain: {name}", seed, *sources_of_plain_scene(scene))
         for name, regime in REGIMES.items():
             for number in range(options.seeds):
                 seed = number + 1 if number % 3 else TEST_SEED + number
@@ -132,6 +148,12 @@ def features_by_pair(sources: Table) -> NDArray[np.float64]:
     return values
 
 
+def families(groups: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Return the family of each set of pairs, a key of `SHARES`."""
+    family = np.char.partition(groups, ":")[:, 0]
+    return np.where(np.isin(family, list(SHARES)), family, "plain")
+
+
 def main() -> None:
     root = Path(__file__).parents[2]
     default = root / "python/prompt_processing/imaging/measurement/reliability_model.json"
@@ -144,7 +166,8 @@ def main() -> None:
     )
     parser.add_argument("--scenes", type=int, default=40, help="Moffat scenes")
     parser.add_argument("--size", type=int, default=1000, help="width of the scenes, pixels")
-    parser.add_argument("--seeds", type=int, default=6, help="pairs of each regime")
+    parser.add_argument("--plain", type=int, default=12, help="scenes of each regime of ap_chain.py")
+    parser.add_argument("--seeds", type=int, default=6, help="pairs of each hard regime")
     parser.add_argument(
         "--injections", type=int, default=2, help="times that sources are injected into a real pair"
     )
@@ -161,7 +184,7 @@ def main() -> None:
             sources.write(options.sources)
     values = features_by_pair(sources)
     label, group = np.asarray(sources["label"]), np.asarray(sources["set"]).astype(str)
-    real, known = label == REAL, label == KNOWN
+    real, known, family = label == REAL, label == KNOWN, families(group)
     simulated = ~np.char.startswith(group, "real: ")
     testing = simulated & (np.asarray(sources["seed"]) >= TEST_SEED)
     try:
@@ -173,13 +196,14 @@ def main() -> None:
     if not options.keep:
         training = ~testing & ~known
         for name in np.unique(group[~simulated]):
-            without = fit_model(values[training & (group != name)], real[training & (group != name)])
+            others = training & (group != name)
+            without = fit_model(values[others], real[others], family[others])
             scores[group == name] = score_with(without, values[group == name])
-        model = fit_model(values[training], real[training])
+        model = fit_model(values[training], real[training], family[training])
         scores[simulated] = score_with(model, values[simulated])
     print(HEADER)
-    for name in ["scenes", "regimes", *np.unique(group[~simulated])]:
-        chosen = np.char.startswith(group, name.removesuffix("s")) if name == "regimes" else group == name
+    for name in ["scenes", "plain:", "regime:", *np.unique(group[~simulated])]:
+        chosen = np.char.startswith(group, name) if name.endswith(":") else group == name
         chosen &= testing | ~simulated
         print(report_set(name, scores[chosen], existing[chosen], real[chosen], known[chosen]), flush=True)
     if not options.keep:

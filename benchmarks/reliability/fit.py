@@ -10,21 +10,41 @@ from scipy.optimize import minimize
 
 from prompt_processing.imaging.measurement.reliability import FEATURES, ReliabilityModel
 
-VERSION = "net-1"
-HIDDEN = 6
+VERSION = "net-2"
+HIDDEN = 12
 RIDGE = 10.0
 NETWORKS = 5
-REAL_PER_SPURIOUS = 2.0
+REAL_PER_SPURIOUS = 3.0
 """Ratio of real to spurious sources for which the score is a probability."""
 
-
-def balanced_weights(real: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return weights of sum 1 by which real sources weigh `REAL_PER_SPURIOUS` times the spurious ones."""
-    share = REAL_PER_SPURIOUS / (1 + REAL_PER_SPURIOUS)
-    return np.where(real, share / max(real.sum(), 1), (1 - share) / max((~real).sum(), 1))
+SHARES = {"real": (0.35, 0.28), "regime": (0.30, 0.62), "plain": (0.35, 0.10)}
+"""Share of the weight of all real, and of all spurious, sources that each family of pairs has. Plain scenes
+have most of the real sources, and few artefacts but noise."""
 
 
-def fit_model(values: NDArray[np.float64], real: NDArray[np.bool_]) -> dict[str, Any]:
+def balanced_weights(real: NDArray[np.bool_], family: NDArray[np.str_] | None = None) -> NDArray[np.float64]:
+    """Return weights of sum 1 by which real sources weigh `REAL_PER_SPURIOUS` times the spurious ones.
+
+    Parameters
+    ----------
+    real : `~numpy.ndarray` of bool, shape (n,)
+        Which sources are real.
+    family : `~numpy.ndarray` of str, shape (n,), optional
+        Key of `SHARES` of each source's pair. Without it, all real sources weigh alike, and all spurious
+        ones.
+    """
+    weight = np.ones(len(real))
+    for row, chosen in enumerate((real, ~real)):
+        for name, shares in SHARES.items() if family is not None else ():
+            members = chosen & (family == name)
+            weight[members] = shares[row] / max(members.sum(), 1)
+        weight[chosen] *= (REAL_PER_SPURIOUS, 1.0)[row] / max(float(weight[chosen].sum()), 1e-300)
+    return weight / weight.sum()
+
+
+def fit_model(
+    values: NDArray[np.float64], real: NDArray[np.bool_], family: NDArray[np.str_] | None = None
+) -> dict[str, Any]:
     """Fit the model to sources that weigh as `balanced_weights` says.
 
     The average of several fits from random starts varies less with the training set than one of them.
@@ -35,6 +55,8 @@ def fit_model(values: NDArray[np.float64], real: NDArray[np.bool_]) -> dict[str,
         Features.
     real : `~numpy.ndarray` of bool, shape (n,)
         Which sources are real.
+    family : `~numpy.ndarray` of str, shape (n,), optional
+        Key of `SHARES` of each source's pair.
 
     Returns
     -------
@@ -44,7 +66,7 @@ def fit_model(values: NDArray[np.float64], real: NDArray[np.bool_]) -> dict[str,
     mean, scale = values.mean(axis=0), np.maximum(values.std(axis=0), 0.05)
     inputs = ReliabilityModel.standardise(values, mean, scale)
     sign = np.where(real, 1.0, -1.0)
-    weight = balanced_weights(real) * len(real)
+    weight = balanced_weights(real, family) * len(real)
     n = inputs.shape[1]
     shapes = ((n, HIDDEN), (HIDDEN,), (HIDDEN,), (n,), ())
     sizes = [int(np.prod(shape)) for shape in shapes]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
+from chain.scenes import Scene
+from chain.score import MATCH_PIXELS
 from numpy.typing import NDArray
 from real.sets import RADIUS_PIXELS, Pair, position
 from regime.score import match_pixels
@@ -38,6 +40,20 @@ def matches(
     return np.array(
         [any(sign[i] == own for i in found) for found, own in zip(near, signs, strict=True)], bool
     )
+
+
+def sources_of_plain_scene(scene: Scene) -> tuple[Table, NDArray[np.int64]]:
+    """Return the sources of a scene of ``ap_chain.py``, and their labels."""
+    sources = make_ready(scene.science, scene.template).detect()
+    truth = scene.truth
+    # A mover's trail is detected anywhere along it.
+    radius = np.where(np.asarray(truth["kind"]) == "mover", 2, 1) * (MATCH_PIXELS + 1)
+    real = np.zeros(len(sources), bool)
+    for pixels in np.unique(radius):
+        rows = truth[radius == pixels]
+        places = np.asarray(rows["x"]), np.asarray(rows["y"]), np.sign(np.asarray(rows["electrons"]))
+        real |= matches(sources, *places, float(pixels))
+    return sources, np.where(real, REAL, SPURIOUS)
 
 
 def sources_of_regime(pair: RegimePair, folder: Path) -> tuple[Table, NDArray[np.int64]]:

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.table import Table, vstack
+from chain.scenes import REGIMES as PLAIN_REGIMES
+from chain.scenes import make_scene
 from dia_field import DiaField
 from real.sets import listed_sets
-from reliability.cli import features_by_pair
-from reliability.fit import fit_model, score_with
+from reliability.cli import families, features_by_pair
+from reliability.fit import SHARES, balanced_weights, fit_model, score_with
 from reliability.injection import inject
-from reliability.labels import matches
+from reliability.labels import REAL, SPURIOUS, matches, sources_of_plain_scene
 from reliability.ready_pair import ReadyPair
 from reliability.report import area_under_curve, calibration_error
 
@@ -84,7 +86,7 @@ def test_model_separates_what_differs_and_is_undecided_about_what_does_not() -> 
     values = rng.normal(0, 1, (1200, len(FEATURES)))
     real = np.arange(1200) < 200
     unseen = score_with(fit_model(values, real), rng.normal(0, 1, (1000, len(FEATURES))))
-    assert unseen.mean() == pytest.approx(2 / 3, abs=0.15)
+    assert unseen.mean() == pytest.approx(0.75, abs=0.15)
     # A ring around the others, which no straight line separates.
     values[:, :2] = rng.normal(0, 0.3, (1200, 2))
     angle = rng.uniform(0, 2 * np.pi, 200)
@@ -99,11 +101,49 @@ def test_area_under_curve_counts_ties_half() -> None:
     assert area_under_curve(np.full(4, 0.5), real) == 0.5
 
 
-def test_calibration_error_is_that_of_two_real_sources_per_spurious_one() -> None:
-    # Nine spurious sources for each real one; in the score's terms there is one for two real ones.
+def test_calibration_error_is_that_of_three_real_sources_per_spurious_one() -> None:
+    # Nine spurious sources for each real one; in the score's terms there is one for three real ones.
     real = np.arange(1000) % 10 == 0
-    assert calibration_error(np.full(1000, 2 / 3), real) == pytest.approx(0)
-    assert calibration_error(np.full(1000, 0.9), real) == pytest.approx(0.9 - 2 / 3)
+    assert calibration_error(np.full(1000, 0.75), real) == pytest.approx(0)
+    assert calibration_error(np.full(1000, 0.9), real) == pytest.approx(0.9 - 0.75)
+
+
+def test_each_family_of_pairs_has_its_share_of_the_weight_however_many_sources_it_has() -> None:
+    family = np.repeat(["real", "regime", "plain"], [100, 300, 600])
+    real = np.arange(1000) % 3 > 0
+    weight = balanced_weights(real, family)
+    assert weight.sum() == pytest.approx(1)
+    assert weight[real].sum() == pytest.approx(0.75)
+    for name, (of_real, of_spurious) in SHARES.items():
+        assert weight[real & (family == name)].sum() == pytest.approx(0.75 * of_real)
+        assert weight[~real & (family == name)].sum() == pytest.approx(0.25 * of_spurious)
+
+
+def test_families_that_are_missing_leave_their_weight_to_the_others() -> None:
+    family, real = np.repeat(["regime", "plain"], 50), np.arange(100) % 2 == 0
+    weight = balanced_weights(real, family)
+    assert weight[real].sum() == pytest.approx(0.75)
+    shares = SHARES["regime"][0], SHARES["plain"][0]
+    found = weight[real & (family == "regime")].sum() / weight[real & (family == "plain")].sum()
+    assert found == pytest.approx(shares[0] / shares[1])
+
+
+def test_scenes_of_any_seeing_count_as_plain() -> None:
+    groups = np.array(["scenes", "plain: galaxies", "regime: halos", "real: bulge"])
+    assert families(groups).tolist() == ["plain", "plain", "regime", "real"]
+
+
+def test_sources_of_a_plain_scene_are_labelled_by_its_truth(tmp_path: Path) -> None:
+    scene = make_scene(PLAIN_REGIMES["typical"], 11, (400, 400), tmp_path)
+    sources, labels = sources_of_plain_scene(scene)
+    truth = scene.truth
+    bright = truth[(np.asarray(truth["snr"]) > 20) & np.asarray(truth["clear"], bool)]
+    bright = bright[np.asarray(bright["kind"]) == "transient"]
+    real = sources[labels == REAL]
+    assert len(bright) > 10
+    near = [np.hypot(real["x"] - row["x"], real["y"] - row["y"]).min() < 4 for row in bright]
+    assert np.mean(near) > 0.9
+    assert set(labels) <= {SPURIOUS, REAL}
 
 
 def test_features_of_a_pair_do_not_depend_on_the_pairs_beside_it() -> None:

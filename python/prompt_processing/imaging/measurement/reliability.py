@@ -29,11 +29,12 @@ FEATURES = (
     "misfit",
     "opposite_share",
     "nearby_contrast",
+    "least_light",
 )
 """Names of the columns of `features`, in order."""
 
 _USUAL = dict(
-    zip(FEATURES, (1.0, 0.0, 0.0, 0.0, 0.1, 1.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.1, -1.0), strict=True)
+    zip(FEATURES, (1.0, 0.0, 0.0, 0.0, 0.1, 1.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.1, -1.0, 0.0), strict=True)
 )
 """Features of an undisturbed point source."""
 
@@ -91,8 +92,9 @@ def features(sources: Table) -> NDArray[np.float64]:
         )
     )
     spread = np.hypot(ixx - iyy, 2 * ixy) / (ixx + iyy)
-    science = np.abs(_column(sources, "scienceFlux", np.nan))
-    template = np.abs(_column(sources, "templateFlux", np.nan))
+    science = _column(sources, "scienceFlux", np.nan)
+    template = _column(sources, "templateFlux", np.nan)
+    error = np.abs(_column(sources, "psfFluxErr", np.nan))
     flagged = sum((_column(sources, name, 0.0) for name in _FLAGS), np.zeros(len(sources)))
     usable = n_data / max(float(np.max(n_data, initial=1.0)), 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -108,11 +110,13 @@ def features(sources: Table) -> NDArray[np.float64]:
             "log_snr": np.log10(snr),
             "usable_fraction": usable,
             "negative": (flux < 0).astype(float),
-            "science_contrast": np.log10(science / size),
-            "template_contrast": np.log10(template / size),
+            "science_contrast": np.log10(np.abs(science) / size),
+            "template_contrast": np.log10(np.abs(template) / size),
             "flagged": np.minimum(flagged, 3.0),
             "opposite_share": _column(sources, "oppositeShare", np.nan),
             "nearby_contrast": np.log10(_column(sources, "nearbyFlux", np.nan) / size),
+            # No light is negative: where either image's is, the change is noise or a residual.
+            "least_light": np.fmin(science, template) / error,
         }
         trailed, of_trail = _trails(sources, snr, chi2 * n_data - n_data)
     for name, values in of_shape.items():

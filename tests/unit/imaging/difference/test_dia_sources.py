@@ -1,5 +1,7 @@
 """What detection, measurement, filters and reliability must find."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,10 +21,14 @@ NOISE_OF_A_POINT_SOURCE = np.sqrt(4 * np.pi) * SIGMA
 """Standard error of a PSF flux where the pixels' variance is 1."""
 
 
-def measured(exposure):
-    blank = Exposure.blank(exposure.shape, wcs=exposure.wcs, psf=exposure.psf)
-    blank.variance[:] = 1
-    return detect_and_measure(exposure, exposure, blank)
+def measured(exposure, template=None):
+    """Measure a difference from a template, which is blank by default."""
+    matched = Exposure.blank(exposure.shape, wcs=exposure.wcs, psf=exposure.psf)
+    matched.variance[:] = 1
+    if template is not None:
+        matched.image[:] = template.image
+    science = replace(exposure, image=exposure.image + matched.image)
+    return detect_and_measure(exposure, science, matched)
 
 
 def test_pure_noise_has_hardly_a_source(star_image):
@@ -250,12 +256,24 @@ def test_forced_flux_follows_a_varying_psf(star_image):
 def test_bright_sources_of_either_sign_are_reliable_though_the_psf_is_not_perfect(star_image):
     flux = 120 * NOISE_OF_A_POINT_SOURCE
     image = star_image((200, 200), [(60.0, 60.0, flux), (140.0, 140.0, -flux)], sigma=1.05 * SIGMA, seed=9)
+    template = star_image((200, 200), [(140.0, 140.0, flux)], sigma=1.05 * SIGMA, noise=0)
     image.psf = star_image((50, 50), [], sigma=SIGMA).psf
-    sources = measured(image)
+    sources = measured(image, template)
     kept, _ = filter_dia_sources(sources)
     assert len(kept) == 2
     assert np.median(kept["psfChi2"] / kept["psfNdata"]) > 1.1
     assert ReliabilityModel.load().score(kept) == pytest.approx(1, abs=0.2)
+
+
+def test_a_faint_star_that_vanished_is_more_reliable_than_a_dark_place_where_none_was(star_image):
+    flux = 7 * NOISE_OF_A_POINT_SOURCE
+    image = star_image((200, 200), [(60.0, 60.0, -flux), (140.0, 140.0, -flux)], seed=9)
+    template = star_image((200, 200), [(60.0, 60.0, flux)], noise=0)
+    sources = measured(image, template)
+    vanished = np.asarray(sources["x"]) < 100
+    assert list(np.sort(vanished)) == [False, True]
+    score = ReliabilityModel.load().score(sources)
+    assert score[~vanished][0] < 0.1 < score[vanished][0]
 
 
 def test_units_do_not_change_the_reliability(star_image):
