@@ -36,7 +36,7 @@ from typing import Any
 from lsst.dax.apdb.sql import ApdbSql
 from lsst.resources import ResourcePath
 from rich.console import Console
-from visit.cold_start import cold_start
+from visit.cold_start import ColdStart, cold_start
 from visit.flame import Flame
 from visit.ledger import Ledger, show_calls, watch_tasks
 from visit.machine import OtherLoad
@@ -145,7 +145,8 @@ def run(night: Night, folder: Path, options: argparse.Namespace, console: Consol
     }
     settings = Settings.load(**values)
     del content
-    start = cold_start(values)
+    # The topic of the alerts stands for that of arrival notices.
+    start = cold_start({**values, "kafka_cluster": os.environ["AP_KAFKA_SERVER"], "bucket_topic": "alerts"})
     repositories = Repositories.open(settings, night.camera)
     rules = VisitRules.from_settings(settings, night.camera)
     # As a worker does before its first visit.
@@ -241,7 +242,7 @@ def add_up(entries: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
-def show(ledger: Ledger, console: Console, start: tuple[float, float], others: float) -> None:
+def show(ledger: Ledger, console: Console, start: ColdStart, others: float) -> None:
     measured = ledger.visits[1:] or ledger.visits
     if ledger.calls is not None:
         measured = measured[:-1] or measured
@@ -266,7 +267,9 @@ def show(ledger: Ledger, console: Console, start: tuple[float, float], others: f
                 wall,
                 wall - arithmetic,
                 max(entry["mib"] for visit in ledger.visits for entry in visit.values()) / 1024,
-                *start,
+                start.imported,
+                start.ready,
+                start.wall,
             ),
             strict=True,
         )

@@ -84,6 +84,7 @@ TARGETS = (
     Target("peak memory of a worker", 1.5, "GiB"),
     Target("import of the worker's modules, CPU", 2.0),
     Target("cold start to ready, CPU", 2.0),
+    Target("cold start to ready, wall, median", 2.0, by_clock=True),
 )
 """What ``doc/benchmarks.md`` reports of a visit, in its order."""
 

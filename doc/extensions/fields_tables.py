@@ -16,6 +16,8 @@ from pydantic_core import PydanticUndefined
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from prompt_processing.settings.meanings import meanings_of
+
 _WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 
 
@@ -65,13 +67,14 @@ class FieldsTable(SphinxDirective):
         """Make the table."""
         module, _, name = self.arguments[0].rpartition(".")
         model: type[BaseModel] = getattr(importlib.import_module(module), name)
+        meanings = meanings_of(model)
         lines = [".. list-table::", "   :header-rows: 1", "   :widths: 20 20 15 45", ""]
         rows = [
             (
                 f"``{name}``",
                 _kind(field.annotation),
                 _default(field),
-                " ".join((field.description or "").split()),
+                meanings[name],
             )
             for name, field in model.model_fields.items()
         ]

@@ -19,6 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from prompt_processing.domain.selection import PipelineSelection
+from prompt_processing.settings.meanings import meanings_of
 
 _WORDS = {
     str: "text",
@@ -59,8 +60,9 @@ def _default(field: Any) -> str:
 def rows(settings: type[BaseSettings]) -> list[tuple[str, str, str, str]]:
     """Return name, kind, default and meaning of each variable of a class."""
     settings.model_rebuild()
+    meanings = meanings_of(settings)
     return [
-        (name.upper(), _kind(field.annotation), _default(field), " ".join((field.description or "").split()))
+        (name.upper(), _kind(field.annotation), _default(field), meanings[name])
         for name, field in settings.model_fields.items()
     ]
 

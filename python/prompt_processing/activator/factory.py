@@ -5,22 +5,22 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
-from lsst.utils.packages import Packages
-
+from prompt_processing.activator.services.first_visit import FirstVisit
 from prompt_processing.activator.services.interruption import Interruption
 from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.activator.services.repositories import Repositories
 from prompt_processing.activator.services.visit_rules import VisitPipelines, VisitRules
 from prompt_processing.activator.services.visit_workspace import VisitWorkspace
 from prompt_processing.activator.services.wait_for_snaps import Notices, WaitForSnaps
-from prompt_processing.activator.services.workspace import Workspace
 from prompt_processing.activator.storage.arrived_images import ArrivedImages
 from prompt_processing.activator.storage.iers_tables import IersTablesError, import_iers_tables
 from prompt_processing.activator.storage.image_bucket import ImageBucket
 from prompt_processing.activator.storage.raw_microservice import RawMicroservice
 from prompt_processing.alerts.unsent import UnsentAlerts
+from prompt_processing.apdb.connection import ApdbConnection
 from prompt_processing.apdb.version import check_apdb_version
 from prompt_processing.butler.universe import UniverseError, check_universes
 from prompt_processing.domain.errors import PromptError
@@ -96,6 +96,8 @@ class ProcessContext:
             secrets=settings.secrets,
         )
         self.unsent_alerts = UnsentAlerts(settings.alert_stream, settings.config_apdb)
+        self._first_visit = FirstVisit()
+        self._apdb = ApdbConnection()
         self._repositories: Repositories | None = None
 
     @classmethod
@@ -131,7 +133,7 @@ class ProcessContext:
             Raised if its dimensions do not match this software.
         """
         if self._repositories is None:
-            repositories = Repositories.open(self.settings, self.camera)
+            repositories = Repositories.open(self.settings, self.camera, self._apdb)
             central = repositories.central
             try:
                 check_universes(
@@ -162,6 +164,9 @@ class ProcessContext:
         workspace : `VisitWorkspace`
             For this visit only.
         """
+        # With what executes pipelines, which no worker needs to accept a visit; see `FirstVisit`.
+        from prompt_processing.activator.services.workspace import Workspace
+
         return Workspace(self.repositories(), self.settings, visit, pipelines)
 
     def in_apdb(self, exposures: Sequence[int], detector: int) -> bool | None:
@@ -193,21 +198,28 @@ class ProcessContext:
                 import_iers_tables(self.settings.central_iers_cache)
             except IersTablesError as error:
                 raise SettingsError({"CENTRAL_IERS_CACHE": str(error)}) from error
-        # Found once for the process, and part of each pipeline's provenance.
-        Packages.fromSystem(include_all=True)
-        check_apdb_version(self.settings.config_apdb)
-        try:
-            self.repositories()
-            self.notices.start()
-            self.notices.stop()
-        except PromptError as error:
-            _log.error("Not everything is ready: %s", error.reason)
+        # Kafka is slow to answer, and needs none of this process's time.
+        with ThreadPoolExecutor(1, "notices") as beside:
+            notices = beside.submit(self._try_notices)
+            apdb = check_apdb_version(self.settings.config_apdb)
+            if apdb is not None:
+                self._apdb.keep(self.settings.config_apdb, apdb)
+            for make_ready in (self.repositories, notices.result):
+                try:
+                    make_ready()
+                except PromptError as error:
+                    _log.error("Not everything is ready: %s", error.reason)
         _log.info("Running %s.", self.version())
         self.unsent_alerts.begin()
         # A million objects live as long as the process. Each full collection would otherwise pause a visit to
         # scan them, and write to the memory that workers share.
         gc.freeze()
         gc.enable()
+        self._first_visit.begin()
+
+    def _try_notices(self) -> None:
+        self.notices.start()
+        self.notices.stop()
 
     def start_afresh(self) -> None:
         """Replace the local repository, whatever its content, by a new one.
@@ -222,6 +234,7 @@ class ProcessContext:
 
     def close(self) -> None:
         """Close all connections."""
+        self._first_visit.end()
         self.unsent_alerts.end()
         self.notices.close()
         if self.sasquatch is not None:

@@ -7,7 +7,7 @@ import logging
 from lsst.dax.apdb import Apdb
 
 from .failures import database_failures
-from .preloaded_catalogs import open_apdb
+from .preloaded_catalogs import open_apdb, prepare_for_visits
 
 __all__ = ["ApdbConnection"]
 
@@ -23,6 +23,19 @@ class ApdbConnection:
 
     def __init__(self) -> None:
         self._open: dict[str, Apdb] = {}
+
+    def keep(self, uri: str, apdb: Apdb) -> None:
+        """Keep an APDB that is open already, as after a check of its version.
+
+        Parameters
+        ----------
+        uri : `str`
+            URI of its configuration.
+        apdb : `lsst.dax.apdb.Apdb`
+            The APDB.
+        """
+        prepare_for_visits(apdb)
+        self._open[uri] = apdb
 
     def get(self, uri: str) -> Apdb:
         """Return the APDB of a configuration.

@@ -27,7 +27,7 @@ from .failures import (
     database_failures,
     short_reason,
 )
-from .internals import sql_engine
+from .internals import compiled_yaml, sql_engine
 from .tables import ApdbSchemas
 
 _LOG = logging.getLogger("lsst.prompt_processing.loadDiaCatalogs")
@@ -64,7 +64,8 @@ def open_apdb(uri: str) -> Apdb:
         If the configuration is unusable.
     """
     try:
-        apdb = Apdb.from_config(read_config(uri))
+        with compiled_yaml():
+            apdb = Apdb.from_config(read_config(uri))
         if not isinstance(apdb, ApdbSql):
             # Cassandra's client connects at the first query.
             apdb.containsVisitDetector(0, 0)
@@ -76,10 +77,15 @@ def open_apdb(uri: str) -> Apdb:
             raise
         why = explain_refusal(exc) or f"{type(exc).__name__}: {short_reason(exc)}"
         raise RetriableError(f"The APDB of {uri} cannot be opened: {why}.") from exc
+    prepare_for_visits(apdb)
+    return apdb
+
+
+def prepare_for_visits(apdb: Apdb) -> None:
+    """Set up an APDB that a process keeps open."""
     if isinstance(apdb, ApdbSql):
         _leave_types_of_nulls_to_the_database(apdb)
         _keep_few_statements(apdb)
-    return apdb
 
 
 def _keep_few_statements(apdb: ApdbSql) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import KDTree
 
 from prompt_processing.domain.sky_vectors import ARCSEC, unit_vectors
@@ -162,6 +161,9 @@ def _cheapest_matching(
     contested = np.flatnonzero(~alone)
     if not len(contested):
         return np.flatnonzero(alone)
+    # Imported late, with the solvers of linear equations that come along.
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
     row_ids, row = np.unique(rows[contested], return_inverse=True)
     column_ids, column = np.unique(columns[contested], return_inverse=True)
     n, m = len(row_ids), len(column_ids)

@@ -80,7 +80,9 @@ class CentralRepository:
         # One connection serves both, except in SQLite, where a writer locks out all readers.
         shared = input_repo == output_repo and not _is_sqlite(config)
         with passing(f"Opening the central repository {input_repo}"):
-            reader = writer if shared else open_repository(input_repo)
+            reader = (
+                writer if shared else open_repository(config if input_repo == output_repo else input_repo)
+            )
         return cls(reader, writer, Collections(instrument), retry_delay)
 
     def close(self) -> None:

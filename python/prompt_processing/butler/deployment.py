@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -47,15 +48,26 @@ def deployment_id(
     folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     for distribution in sorted({_named(one) for one in metadata.distributions(path=folders)}):
         software.update(distribution.encode() + b"\n")
-    package = Path(prompt_processing.__path__[0])
-    for source in sorted(package.rglob("*.py")):
-        software.update(str(source.relative_to(package)).encode() + b"\n" + source.read_bytes())
+    for name, content in _sources(prompt_processing.__path__[0]):
+        software.update(name.encode() + b"\n" + content)
     for path in sorted(set(pipelines)):
         software.update(f"{Path(path).stem}\n{_expanded(path)}".encode())
     configuration = hashlib.sha256(apdb_config.encode())
     if dataset_type_names:
         configuration.update(json.dumps(dict(dataset_type_names), sort_keys=True).encode())
     return f"pipelines-{software.hexdigest()[:_DIGITS]}-config-{configuration.hexdigest()[:_DIGITS]}"
+
+
+def _sources(package: str) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of each module of a package, in an order that depends only on their names."""
+    # Path objects would take longer than reading the files, and a worker waits for this at its start.
+    for folder, folders, files in os.walk(package):
+        folders.sort()
+        for name in sorted(files):
+            if name.endswith(".py"):
+                path = os.path.join(folder, name)
+                with open(path, "rb") as source:
+                    yield path.removeprefix(package), source.read()
 
 
 def _named(distribution: metadata.Distribution) -> str:

@@ -6,24 +6,35 @@ the installed version, and checks that each part exists.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 from typing import Any, cast
 
+import sqlalchemy.engine
 import sqlalchemy.event
 from lsst.daf.butler import (
     Butler,
+    ButlerConfig,
+    Config,
     DatasetId,
     DatasetProvenance,
     DatasetRef,
     DatasetType,
+    DimensionConfig,
+    DimensionUniverse,
     LimitedButler,
     Quantum,
     QuantumBackedButler,
+    StorageClassFactory,
 )
-from lsst.daf.butler.datastore import FileTransferMap
+from lsst.daf.butler.datastore import Datastore, FileTransferMap
 from lsst.daf.butler.datastore.record_data import DatastoreRecordData
+from lsst.daf.butler.direct_butler import DirectButler
+from lsst.daf.butler.registry import RegistryConfig
+from lsst.daf.butler.registry.sql_registry import SqlRegistry
 from lsst.resources import ResourcePath
 
 from prompt_processing.domain.internals import internal
@@ -36,10 +47,10 @@ __all__ = [
     "butler_of_quantum",
     "butler_without_datasets",
     "datastore_parts",
-    "end_with_process",
     "enter_datasets",
     "file_uris",
     "files_of",
+    "make_repository_of_process",
     "put_into_datastore",
 ]
 
@@ -67,25 +78,66 @@ def file_uris(butler: Butler, refs: Iterable[DatasetRef]) -> Mapping[DatasetRef,
     return found
 
 
-def end_with_process(butler: Butler) -> None:
-    """Let the database of a repository that no other process will read skip what only a crash needs.
+def make_repository_of_process(root: str, config: Config, universe: DimensionUniverse) -> Butler:
+    """Make a repository that ends with this process, and return its butler.
 
-    A visit makes a hundred small transactions. With a journal each of them waits for the disk several times.
+    Equivalent to `Butler.makeRepo` and `Butler.from_config`, which set the registry up twice while a worker
+    starts. The database skips what only a crash needs: a visit makes a hundred small transactions, and with a
+    journal each of them waits for the disk several times.
+
+    Parameters
+    ----------
+    root
+        Folder, which exists.
+    config
+        Configuration, without defaults. The registry is an SQLite database in the folder.
+    universe
+        Dimensions.
     """
-    registry = internal(butler, "_registry", _DISTRIBUTION)
-    engine = internal(internal(registry, "_db", _DISTRIBUTION), "_engine", _DISTRIBUTION)
-    if engine.dialect.name != "sqlite":
-        return
+    internal(Butler, "_make_repo_butler_config", _DISTRIBUTION)(root, config=config)
+    full = ButlerConfig(root)
+    with _without_journal(root):
+        registry = SqlRegistry.createFromConfig(
+            RegistryConfig(full), DimensionConfig(universe.dimensionConfig), full.configDir
+        )
+    try:
+        # Connections that are made later.
+        engine = internal(internal(registry, "_db", _DISTRIBUTION), "_engine", _DISTRIBUTION)
+        sqlalchemy.event.listen(engine, "connect", _relax)
+        datastore = Datastore.fromConfig(
+            full, registry.getDatastoreBridgeManager(), butlerRoot=full.configDir
+        )
+        registry.make_datastore_tables(datastore.get_opaque_table_definitions())
+        storage_classes = StorageClassFactory()
+        storage_classes.addFromConfig(full)
+        return DirectButler(
+            config=full, registry=registry, datastore=datastore, storageClasses=storage_classes
+        )
+    except Exception:
+        registry.close()
+        raise
+
+
+@contextmanager
+def _without_journal(folder: str) -> Iterator[None]:
+    """Relax the database of a folder at each connection during a block, before anybody has its engine."""
 
     def relax(connection: Any, record: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA synchronous = OFF")
-        cursor.execute("PRAGMA journal_mode = MEMORY")
-        cursor.close()
+        if isinstance(connection, sqlite3.Connection):
+            ((_, _, file),) = connection.execute("PRAGMA database_list").fetchall()
+            if Path(file).parent == Path(folder).resolve():
+                _relax(connection, record)
 
-    sqlalchemy.event.listen(engine, "connect", relax)
-    # Connections made before are replaced.
-    engine.dispose()
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", relax)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.engine.Engine, "connect", relax)
+
+
+def _relax(connection: sqlite3.Connection, record: Any) -> None:
+    connection.execute("PRAGMA synchronous = OFF").close()
+    connection.execute("PRAGMA journal_mode = MEMORY").close()
 
 
 def enter_datasets(butler: Butler, refs: Iterable[DatasetRef]) -> None:

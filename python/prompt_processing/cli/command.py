@@ -157,10 +157,13 @@ def _repeated(arguments: Sequence[str], several: Container[str]) -> list[str]:
 
 def _setting_rows(settings: Any) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Return names and meanings of the variables that must be set, and of the others."""
+    from prompt_processing.settings.meanings import meanings_of
+
     settings.model_rebuild()
+    meanings = meanings_of(settings)
     required, optional = [], []
     for name, field in settings.model_fields.items():
-        meaning = " ".join((field.description or "").replace("``", "").split())
+        meaning = meanings[name].replace("``", "")
         if field.is_required():
             required.append((name.upper(), meaning))
         else:

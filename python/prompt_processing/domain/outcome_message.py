@@ -85,7 +85,7 @@ class OutcomeMessage(BaseModel):
     Unknown fields are ignored; long texts are cut. Times are Unix seconds, UTC.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     type: Literal["visit-outcome"] = "visit-outcome"
     version: Literal[1] = 1

@@ -94,7 +94,7 @@ class NextVisit(BaseModel):
     seconds, durations in seconds.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     salIndex: int
     """Script queue; it also names a test group of detectors."""

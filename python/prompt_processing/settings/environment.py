@@ -37,7 +37,6 @@ class EnvironmentSettings(BaseSettings):
         frozen=True,
         extra="ignore",
         env_ignore_empty=True,
-        use_attribute_docstrings=True,
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,
     )

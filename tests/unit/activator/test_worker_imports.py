@@ -18,6 +18,9 @@ SLOW = {
     "scipy.stats": "half a second",
     "astropy_healpix": "a tenth of a second; only binary maps need it",
     "lsst.images": "a second, when the outputs are exported",
+    "lsst.pipe.base.mp_graph_executor": "with what executes pipelines, when a visit begins",
+    "scipy.interpolate": "a tenth of a second; only splines of linearity need it",
+    "scipy.sparse.csgraph": "only sources that compete for an object need it",
     "galsim": "only simulations need it",
     "matplotlib": "only pages need it",
 }

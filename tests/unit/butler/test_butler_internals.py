@@ -7,10 +7,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from lsst.daf.butler import Butler, DimensionUniverse
+from lsst.daf.butler import Butler, DatasetType, DimensionUniverse
 from lsst.daf.butler.direct_butler import DirectButler
 from lsst.dax.apdb.sql import ApdbSql
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Engine, create_engine
 
 import prompt_processing
 from prompt_processing.apdb import internals as apdb_internals
@@ -68,6 +68,29 @@ def test_local_repository_does_not_wait_for_the_disk(butler: Butler) -> None:
                 assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "memory"
                 # The middleware's own settings hold as before.
                 assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_other_databases_wait_for_the_disk_as_before(butler: Butler, tmp_path: Path) -> None:
+    assert butler.dimensions
+    with create_engine(f"sqlite:///{tmp_path}/other.db").connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
+
+
+def test_local_repository_is_one_that_the_middleware_opens(tmp_path: Path) -> None:
+    local = LocalRepository.create(str(tmp_path), DimensionUniverse(), Collections("LSSTCam"))
+    try:
+        kind = DatasetType("plan", ["detector"], "StructuredDataDict", universe=local.butler.dimensions)
+        local.butler.registry.registerDatasetType(kind)
+        with Butler.from_config(local.folder) as opened:
+            assert opened.registry.getDatasetType("plan") == kind
+            assert opened.dimensions == local.butler.dimensions
+            assert set(opened.collections.query("*")) == set(local.butler.collections.query("*")) != set()
+            assert [type(one) for one in butler_internals.datastore_parts(opened)] == [
+                type(one) for one in butler_internals.datastore_parts(local.butler)
+            ]
+    finally:
+        local.close()
 
 
 def test_failed_transaction_leaves_nothing_in_the_local_repository(butler: Butler) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from prompt_processing.butler.deployment import _named
+import prompt_processing
+from prompt_processing.butler.deployment import _named, _sources
 
 
 def test_all_installed_distributions_are_named_as_importlib_names_them() -> None:
@@ -30,3 +31,12 @@ def test_unusual_metadata_is_read_too(tmp_path: Path, folder: str, file: str, te
     (tmp_path / folder / file).write_bytes(text.encode())
     (found,) = metadata.distributions(path=[str(tmp_path)])
     assert _named(found) == f"{found.name}=={found.version}" == "odd==1.0"
+
+
+def test_every_module_counts_once_in_an_order_of_its_own() -> None:
+    package = Path(prompt_processing.__path__[0])
+    found = [(name.lstrip("/"), content) for name, content in _sources(str(package))]
+    expected = {str(path.relative_to(package)): path.read_bytes() for path in package.rglob("*.py")}
+    assert dict(found) == expected
+    assert len(found) == len(expected)
+    assert found == [(name.lstrip("/"), content) for name, content in _sources(str(package))]

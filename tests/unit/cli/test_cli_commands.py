@@ -250,7 +250,7 @@ def test_commands_do_not_warn_of_types_of_other_stacks() -> None:
     "start",
     [
         "from prompt_processing.cli.flow import run; begin = lambda: run.command_of('reprocess-night')",
-        "from prompt_processing.cli.night.worker import _prepare as begin",
+        "from prompt_processing.cli.night.worker import prepare_process as begin",
     ],
 )
 @pytest.mark.parametrize(("told", "threads"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])

@@ -10,6 +10,7 @@ from lsst.daf.butler import DatasetType, DimensionRecord
 
 from prompt_processing.activator.storage.known_inputs import KnownInputs
 from prompt_processing.activator.storage.writer_topic import WriterTopic
+from prompt_processing.apdb.connection import ApdbConnection
 from prompt_processing.apdb.record import ApdbRecord
 from prompt_processing.butler.central import CentralRepository
 from prompt_processing.butler.deployment import deployment_id
@@ -59,6 +60,7 @@ class Repositories:
         deployment: str,
         settings: Settings,
         registered: Mapping[str, DatasetType],
+        apdb: ApdbConnection | None = None,
     ) -> None:
         self.central = central
         self.local = local
@@ -75,6 +77,7 @@ class Repositories:
             else Exporter(central, settings.export_type_regexp, registered)
         )
         self.connections = Connections(
+            apdb=apdb or ApdbConnection(),
             apdb_uri=settings.config_apdb,
             alert_stream=settings.alert_stream,
             mp_sky_url=settings.mp_sky_url or "",
@@ -93,7 +96,9 @@ class Repositories:
         self._night = ""
 
     @classmethod
-    def open(cls, settings: Settings, camera: Camera | None = None) -> Self:
+    def open(
+        cls, settings: Settings, camera: Camera | None = None, apdb: ApdbConnection | None = None
+    ) -> Self:
         """Connect to the central repository and create the local one.
 
         Parameters
@@ -102,6 +107,8 @@ class Repositories:
             Settings of the worker.
         camera : `Camera`, optional
             The camera; by default the one that the settings name, at full size.
+        apdb : `~prompt_processing.apdb.connection.ApdbConnection`, optional
+            Connection of this process; by default a new one.
 
         Raises
         ------
@@ -144,6 +151,7 @@ class Repositories:
             deployment_id(paths, settings.config_apdb, settings.dataset_type_names),
             settings,
             registered,
+            apdb,
         )
         _hint_at_catalogues(pipelines, dataset_types)
         repositories.further_inputs = tuple(_registered(settings.preload_dataset_types, dataset_types))

@@ -23,7 +23,7 @@ from lsst.sphgeom import Region
 from ..collections import Collections
 from ..errors import passing
 from ..field_types import field_storage_class
-from ..internals import datastore_parts, end_with_process, files_of
+from ..internals import datastore_parts, files_of, make_repository_of_process
 from .folder import LocalFolder
 from .held_images import HeldImages
 
@@ -128,9 +128,7 @@ class LocalRepository:
             sections = dict(overrides or {})
             config = Config({**sections, "datastore": _memory_before_files(sections.get("datastore", {}))})
             try:
-                Butler.makeRepo(str(folder.path), config=config, dimensionConfig=universe.dimensionConfig)
-                butler = Butler.from_config(str(folder.path), writeable=True)
-                end_with_process(butler)
+                butler = make_repository_of_process(str(folder.path), config, universe)
             # Any failure: half a repository would otherwise stay as long as the pod.
             except Exception:
                 folder.remove()

@@ -6,9 +6,12 @@ import gc
 
 import click
 
+from prompt_processing.butler.types import use_butler_types
 from prompt_processing.cli.command import Command
 from prompt_processing.cli.options import use_one_blas_thread
+from prompt_processing.settings.frame_room import call_with_room_for_frames
 from prompt_processing.settings.freed_memory import reuse_freed_memory
+from prompt_processing.settings.plugins import search_plugins_once
 
 _SETTINGS = "prompt_processing.settings.worker:Settings"
 
@@ -38,11 +41,15 @@ def http(gunicorn: tuple[str, ...]) -> None:
     POST /next-visit takes a CloudEvent with a visit, waits for its images, and responds when the alerts are
     sent. /metrics and /health respond on METRICS_PORT at any time.
     """
-    _prepare()
-    # Imports everything else, so only once garbage collection is off.
-    from prompt_processing.activator.web_server import run_web_worker
+    prepare_process()
 
-    run_web_worker(gunicorn)
+    def run() -> None:
+        # Imports everything else, so only once garbage collection is off.
+        from prompt_processing.activator.web_server import run_web_worker
+
+        run_web_worker(gunicorn)
+
+    call_with_room_for_frames(run)
 
 
 @click.command(
@@ -59,10 +66,14 @@ def stream() -> int:
 
     KEDA starts such workers as jobs, one for each visit.
     """
-    _prepare()
-    from prompt_processing.activator.stream_worker import run_stream_worker
+    prepare_process()
 
-    return run_stream_worker()
+    def run() -> int:
+        from prompt_processing.activator.stream_worker import run_stream_worker
+
+        return run_stream_worker()
+
+    return call_with_room_for_frames(run)
 
 
 def worker_of_platform() -> str:
@@ -77,9 +88,13 @@ def worker_of_platform() -> str:
         raise SystemExit(report_unusable(error)) from error
 
 
-def _prepare() -> None:
+def prepare_process() -> None:
+    """Set this process up for a worker, before the worker's modules are imported."""
     use_one_blas_thread()
     reuse_freed_memory()
+    # The middleware reads its configuration when it is imported; later it would have to be read again.
+    use_butler_types()
+    search_plugins_once()
     # Imported objects are never garbage, and collection takes an eighth of the startup time. A ready worker
     # enables it again, for objects created from then on.
     gc.disable()

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import Akima1DInterpolator
 
 from prompt_processing.imaging.errors import UnusableCalibrationError
 
@@ -51,6 +50,9 @@ class Splines:
     """
 
     def __init__(self, nodes: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> None:
+        # Takes a tenth of a second to import, and few cameras have splines.
+        from scipy.interpolate import Akima1DInterpolator
+
         self._splines = []
         for signals, values in nodes:
             _require_finite("A node of a spline", (*signals, *values))

@@ -28,7 +28,7 @@ _SECTION = re.compile(r"\[(\d+):(\d+),(\d+):(\d+)\]")
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _section(value: Any) -> Any:

@@ -77,7 +77,7 @@ def _same(value: Any, choice: Any) -> bool:
 
 
 class _Rule(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     keywords: tuple[str, ...] = ()
     """The first that has a value counts."""
