@@ -36,6 +36,7 @@ from prompt_processing.domain.errors import NonRetriableError, PromptError, Retr
 from prompt_processing.tasks.connected_task import ConnectedTaskFactory
 from prompt_processing.tasks.connections import Connections
 
+from .raws_read_ahead import RawsReadAhead
 from .visit_outputs import VisitOutputs
 
 _LOG = logging.getLogger("lsst.activator.services.pipelines")
@@ -182,12 +183,20 @@ class PipelineRun:
         Connections of the worker.
     release : callable
         Releases datasets that no task will read again.
+    raws : `~prompt_processing.activator.services.raws_read_ahead.RawsReadAhead`
+        Raws that are being read.
     """
 
     def __init__(
-        self, butler: Butler, pipeline: ReadyPipeline, connections: Connections, release: Release
+        self,
+        butler: Butler,
+        pipeline: ReadyPipeline,
+        connections: Connections,
+        release: Release,
+        raws: RawsReadAhead,
     ) -> None:
         self._butler = butler
+        self._raws = raws
         self._connections = connections
         self._release = release
         self._pipeline = pipeline
@@ -261,7 +270,7 @@ class PipelineRun:
         """
         if self._graph is None:
             raise RuntimeError(f"Pipeline {self._pipeline.path} is not built.")
-        outputs = VisitOutputs(self._butler)
+        outputs = VisitOutputs(self._butler, self._raws)
         watched = _WatchedExecutor(
             self._release,
             self._pipeline.last_readers(),

@@ -20,6 +20,8 @@ from lsst.pipe.base import InMemoryDatasetHandle
 
 from prompt_processing.butler.internals import enter_datasets, put_into_datastore
 
+from .raws_read_ahead import RawsReadAhead
+
 __all__ = ["VisitOutputs"]
 
 _LOG = logging.getLogger("lsst.activator.services.visit_outputs")
@@ -36,10 +38,13 @@ class VisitOutputs(LimitedButler):
     ----------
     repository : `~lsst.daf.butler.Butler`
         Source of the inputs, and final destination of the outputs.
+    raws : `~prompt_processing.activator.services.raws_read_ahead.RawsReadAhead`, optional
+        Raws that are being read.
     """
 
-    def __init__(self, repository: Butler) -> None:
+    def __init__(self, repository: Butler, raws: RawsReadAhead | None = None) -> None:
         self._repository = repository
+        self._raws = raws or RawsReadAhead()
         self._metrics = repository._metrics
         self.storageClasses = repository.storageClasses
         self._held: dict[UUID, tuple[DatasetRef, Any, DatasetProvenance | None]] = {}
@@ -92,6 +97,10 @@ class VisitOutputs(LimitedButler):
     ) -> Any:
         """Return an output that is held, without copying it, or an input from the repository."""
         held = self._held.get(ref.id)
+        if held is None and ref.datasetType.component() is None and not parameters:
+            raw = self._raws.take(ref)
+            if raw is not None:
+                return raw
         if held is None:
             return self._repository.get(ref, parameters=parameters, storageClass=storageClass)
         written, obj, _ = held

@@ -36,6 +36,7 @@ from .pipelines import (
     meaning_of_failure,
 )
 from .preload import PreloadedData, copy_inputs, find_inputs, visit_timespan
+from .raws_read_ahead import RawsReadAhead
 from .repositories import PROVENANCE, Repositories
 from .visit_rules import VisitPipelines
 
@@ -78,6 +79,7 @@ class Workspace:
         self._exposures: set[int] = set()
         self._records: VisitRecords = {}
         self._entered = EnteredDatasets(repositories.local)
+        self._raws = RawsReadAhead()
         self.preloaded = PreloadedData()
 
     @property
@@ -197,12 +199,13 @@ class Workspace:
             Exposure ids of all usable images, of this and of earlier calls.
             An unusable image is dropped with a warning.
         """
-        ingester = self._repositories.ingester
+        ingester, local = self._repositories.ingester, self._repositories.local
         for image in images:
             try:
                 with self._entered.adding() as added:
                     ingested = ingester.ingest(self._visit, image, self._exposures)
                     added.append(ingested.ref)
+                self._raws.begin(ingested.ref, local.butler.getURI(ingested.ref).ospath)
             except (RawError, OSError) as error:
                 _LOG.warning("Image %s is dropped: %s", image, error)
                 continue
@@ -292,6 +295,7 @@ class Workspace:
         self._exposures.clear()
         self._records.clear()
         self._entered.clear()
+        self._raws.clear()
         # Images in reference cycles would otherwise stay in memory beside those of the next visit.
         gc.collect()
         if is_first:
@@ -340,7 +344,7 @@ class Workspace:
             # The data are named in full; to infer defaults takes a query for each collection.
             inferDefaults=False,
         )
-        return PipelineRun(butler, pipeline, self._repositories.connections, local.release)
+        return PipelineRun(butler, pipeline, self._repositories.connections, local.release, self._raws)
 
     def _provenance(self, run: PipelineRun) -> DatasetRef:
         """Return the dataset for a pipeline's provenance, in its output run."""
