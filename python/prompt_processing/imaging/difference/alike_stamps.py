@@ -15,6 +15,9 @@ FEW_STAMPS = 20
 FEWEST_ALIKE = 4
 """Smallest number of them that agree on a flux ratio."""
 
+PEERS = 21
+"""Number of stamps of similar precision that a stamp is compared with."""
+
 MEDIAN_SQUARE = 0.455
 """Median of the square of a Gaussian variable of scatter 1."""
 
@@ -27,8 +30,9 @@ def of_one_flux_ratio(
 ) -> NDArray[np.bool_]:
     """Return which stamps share a flux ratio: variable sources and spurious ones have another.
 
-    The ratio is that of the best multiple of the expected kernel. It suffers from errors of the expected
-    widths, but equally for all stars.
+    The ratio is that of the best multiple of one kernel for all. Each stamp must agree with the median of
+    all, and with that of stamps of similar precision: beside the noise of the faint ones, a bright star that
+    varies by a tenth would pass.
 
     Parameters
     ----------
@@ -56,13 +60,43 @@ def of_one_flux_ratio(
         if np.count_nonzero(group) < FEWEST_ALIKE:
             return alike
         centre, spread = float(np.median(ratio[group])), 0.0
+        deviation = _deviation(ratio, error, centre, spread, options)
     else:
         centre = float(np.median(ratio))
         spread = MAD_TO_SIGMA * float(np.median(np.abs(ratio - centre)))
-    limit = np.maximum(options.flux_change * abs(centre), options.clip * np.hypot(spread, error))
-    deviation = np.abs(ratio - centre) / limit
+        deviation = np.maximum(
+            _deviation(ratio, error, centre, spread, options),
+            _deviation(ratio, error, *_of_peers(ratio, error), options),
+        )
     alike[measured] = deviation < max(1.0, float(np.sort(deviation)[max(n // 3, 3) - 1]) * (1 + 1e-9))
     return alike
+
+
+def _deviation(
+    ratio: NDArray[np.float64],
+    error: NDArray[np.float64],
+    centre: NDArray[np.float64] | float,
+    spread: NDArray[np.float64] | float,
+    options: KernelOptions,
+) -> NDArray[np.float64]:
+    """Return the distances of ratios from a centre, in units of the largest that is permitted."""
+    least = options.flux_change * np.abs(centre)
+    return np.asarray(np.abs(ratio - centre) / np.maximum(least, options.clip * np.hypot(spread, error)))
+
+
+def _of_peers(
+    ratio: NDArray[np.float64], error: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the median of the ratios of similar precision, and their robust scatter, for each ratio."""
+    n = len(ratio)
+    order = np.argsort(error)
+    width = min(PEERS, n)
+    windows = np.lib.stride_tricks.sliding_window_view(ratio[order], width)
+    medians = np.median(windows, axis=1)
+    spreads = MAD_TO_SIGMA * np.median(np.abs(windows - medians[:, np.newaxis]), axis=1)
+    window = np.empty(n, np.intp)
+    window[order] = np.clip(np.arange(n) - width // 2, 0, n - width)
+    return medians[window], spreads[window]
 
 
 def without_misfits(

@@ -14,7 +14,7 @@ from prompt_processing.images.kernel import MatchingKernel
 from prompt_processing.imaging.errors import TooFewKernelStarsError
 from prompt_processing.imaging.row_bands import in_bands
 
-from .alike_stamps import of_one_flux_ratio, without_misfits
+from .alike_stamps import FEW_STAMPS, of_one_flux_ratio, without_misfits
 from .kernel_equations import Equations, choose_variation, condition_number, solve
 from .options import KernelOptions
 
@@ -210,8 +210,11 @@ def fit_kernel(
     while order > 0 and n < 6 * (order + 1) * (order + 2) // 2:
         order -= 1
     terms = polynomial_terms((stamps.x - x_centre) / scale, (stamps.y - y_centre) / scale, order)
+    complete = dof > 0.5 * np.max(dof)
+    common = _common_kernel(equations, complete, options)
+    precision = np.einsum("i,nij,j->n", common, normal, common, optimize=True)
     # A solution that starts from stars of another flux may take those for the ones that misfit.
-    usable = (dof > 0.5 * np.max(dof)) & of_one_flux_ratio(right[:, 0], normal[:, 0, 0], options)
+    usable = complete & of_one_flux_ratio(right @ common, precision, options)
     used = usable
     chi2 = np.ones(n)
     weights = np.zeros((normal.shape[1], terms.shape[1]))
@@ -233,6 +236,24 @@ def fit_kernel(
     kernel = MatchingKernel(basis.images(), weights, order, x_centre, y_centre, scale, convolves_science)
     condition = condition_number(equations, terms, used, options, variation)
     return KernelFit(kernel, used, chi2, condition)
+
+
+def _common_kernel(
+    equations: Equations, rows: NDArray[np.bool_], options: KernelOptions
+) -> NDArray[np.float64]:
+    """Return the weights of a kernel of sum 1 for all stamps, with which their flux ratios are compared.
+
+    With the expected kernel, the ratio of a star would depend on its brightness and that of a galaxy on its
+    size: an error of the kernel's shape weighs most in the cores of faint stars. Few stamps do not determine
+    a shape, and may be variable sources for the most part.
+    """
+    weights = np.zeros(equations.matrix.shape[1])
+    weights[0] = 1.0
+    if np.count_nonzero(rows) >= FEW_STAMPS:
+        found = solve(equations, np.ones((len(rows), 1)), rows, options, options.variations[0])[:, 0]
+        if found[0] > 0:
+            weights = found / found[0]
+    return weights
 
 
 def _convolve(images: NDArray[np.float64], kernel: NDArray[np.floating]) -> NDArray[np.float64]:

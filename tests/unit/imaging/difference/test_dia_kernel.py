@@ -42,13 +42,22 @@ def test_polynomial_spectra_are_those_of_the_mixed_image():
     assert np.allclose(spectra[1], kernel_spectra(np.tensordot(terms, psf.coefficients, 1), 32), atol=1e-4)
 
 
-def stamps_of(kernel_sigma: float, n: int, noise: float, *, dex: float = 4.0, slope: float = 0.0) -> Stamps:
+def stamps_of(
+    kernel_sigma: float,
+    n: int,
+    noise: float,
+    *,
+    dex: float = 4.0,
+    slope: float = 0.0,
+    expected: float | None = None,
+) -> Stamps:
     """Stars of sigma 1.5 pixels and what a Gaussian kernel of flux ratio 0.9 makes of them, with noise.
 
-    The kernel's sigma changes by ``slope`` (pixels) from the left edge to the right one.
+    The kernel's sigma changes by ``slope`` (pixels) from the left edge to the right one. The basis is that
+    for an ``expected`` kernel.
     """
     rng = np.random.default_rng(1)
-    basis = make_basis(kernel_sigma, KernelOptions())
+    basis = make_basis(expected or kernel_sigma, KernelOptions())
     window = 25
     wide = window + 2 * basis.half
     x, y = rng.uniform(0, 1000, n), rng.uniform(0, 1000, n)
@@ -116,6 +125,26 @@ def test_variable_star_is_left_out():
     fit = fit_kernel(stamps, basis, (1000, 1000), options)
     assert not fit.used[7]
     assert fit.used.sum() > 50
+
+
+@pytest.mark.parametrize(
+    ("sigma", "dex"),
+    [(1.6, 2.4), (1.3, 3.2)],
+    ids=["beside faint stars", "with a narrower kernel than expected"],
+)
+@pytest.mark.parametrize("change", [0.13, -0.13])
+def test_brightest_star_does_not_bend_the_kernel_if_it_varies_by_an_eighth(sigma, dex, change):
+    options = KernelOptions()
+    stamps = stamps_of(sigma, 80, 0.01, dex=dex, expected=1.6)
+    bright = stamps_of(sigma, 1, 0.01, dex=5.3, expected=1.6)
+    stamps.source[0], stamps.target[0] = bright.source[0], 7.0 + (1 + change) * (bright.target[0] - 7.0)
+    stamps.x[0] = 950.0
+    stamps.variance[:] = 1 + np.maximum(stamps.target - 7.0, 0)
+    fit = fit_kernel(stamps, make_basis(1.6, options), (1000, 1000), options)
+    assert not fit.used[0]
+    assert fit.used.sum() == 79
+    sums = [fit.kernel.sum_at(x, 500) for x in (100, 500, 950)]
+    assert np.ptp(sums) < 0.01
 
 
 def test_kernel_of_few_stars_is_that_of_those_that_agree():
