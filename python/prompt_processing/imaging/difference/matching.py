@@ -157,7 +157,9 @@ def _match_stars(
     # The less noisy image is convolved, because noise in that image biases the fit. The exception is an
     # image so blurred along either axis that the other one would need more smoothing than can be undone.
     gain = to_template - to_science
-    return fit(gain > 0 if abs(gain) > 2 * options.blurry_sigma**2 else noise[0] < noise[1])[0]
+    sharper = min(0.5 * (xx + yy) for xx, yy, _ in (moments, others))
+    limit = 2 * min(options.blurry_sigma**2, options.blurry_share**2 * sharper)
+    return fit(gain > 0 if abs(gain) > limit else noise[0] < noise[1])[0]
 
 
 def _fit(

@@ -86,7 +86,10 @@ class SubtractionOptions:
         is smoothed first.
     blurry_sigma : `float`
         Sigma of the kernel from one image to the other, pixels, above which the sharper image is convolved;
-        below, the less noisy one is. The axis along which a kernel widens least decides.
+        below, the less noisy one is. The axis along which a kernel widens least decides ...
+    blurry_share : `float`
+        ... and the same as a share of the sharper PSF's sigma, if that is less: in undersampled images, the
+        errors of interpolation are at the scales that sharpening amplifies.
     convolve : {"science", "template"} or `None`
         Image to convolve with the fitted kernel, overriding that rule.
     from_psfs : `bool`
@@ -104,5 +107,6 @@ class SubtractionOptions:
     maximum_flux_ratio: float = 2.0
     sharpening_sigma: float = 0.6
     blurry_sigma: float = 0.8
+    blurry_share: float = 0.47
     convolve: Literal["science", "template"] | None = None
     from_psfs: bool = False

@@ -73,6 +73,14 @@ def test_of_two_crossed_psfs_the_image_that_can_be_matched_is_convolved():
     assert chosen < other
 
 
+@pytest.mark.parametrize(("width", "sharper"), [(0.9, True), (1.9, False)], ids=["undersampled", "sampled"])
+def test_undersampled_template_is_not_sharpened_even_if_it_is_less_noisy(width: float, sharper: bool) -> None:
+    blurrier = float(np.sqrt(width**2 + 0.5))
+    science, stars = sky_of_stars((width, width), 1)
+    template, _ = sky_of_stars((blurrier, blurrier), 2, noise=5.0)
+    assert subtract(science, template, stars).metrics["scienceConvolved"] == sharper
+
+
 def test_residuals_that_vary_from_star_to_star_are_part_of_the_variance():
     science, stars = sky_of_stars((1.9, 1.9), 1, misfit=0.04)
     template, _ = sky_of_stars((1.6, 1.6), 2, noise=5.0)
