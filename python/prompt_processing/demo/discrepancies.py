@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from prompt_processing.images import UNUSABLE, Exposure, Mask
 from prompt_processing.imaging.psf_flux import forced_psf_flux
 
-from .score import CHANGED_SNR, MATCH_RADIUS_ARCSEC, TransientScore, magnitude
+from .score import CHANGED_SNR, TransientScore, magnitude, match_radius
 
 __all__ = ["CUTOUT_PIXELS", "Discrepancy", "VisitProducts", "explain"]
 
@@ -242,7 +242,7 @@ def _why_missed(
             return f"mask: {_names(planes)}", f"{seen} lies beside the masked pixels"
         if others := [name for name in _changed_near(one, sky, products) if name != _name(place)]:
             return "merged", f"with {', '.join(others)} in {seen}"
-        return "displaced", f"{seen}; the match radius is {MATCH_RADIUS_ARCSEC} arcsec"
+        return "displaced", f"{seen}; the match radius is {_match_radius(sky):.2g} arcsec"
     return _why_undetected(place, sky, products, distance)
 
 
@@ -304,7 +304,7 @@ def _why_spurious(
             place = sky.iloc[_row_of(lost[0], sky)]
             if masked := _planes(products.difference, place["x"], place["y"], 0) & _UNDETECTABLE:
                 reason = f"beside masked pixels: {_names(masked)}"
-            away = f"beyond the match radius of {MATCH_RADIUS_ARCSEC} arcsec"
+            away = f"beyond the match radius of {_match_radius(sky):.2g} arcsec"
             seen = _describe(detected, float(distance[_row_of(lost[0], sky)]))
             return reason, f"{' and '.join(lost)}, {away}: {seen}; {measured}"
         return "second detection", f"{' and '.join(changed)} was recovered as another DiaSource; {measured}"
@@ -319,6 +319,10 @@ def _why_spurious(
     if planes & _POSSIBLY_DISTURBING:
         return f"beside masked pixels: {_names(planes & _POSSIBLY_DISTURBING)}", detail
     return "nothing at this position", f"an artefact of the detector or of the subtraction; {detail}"
+
+
+def _match_radius(sky: pd.DataFrame) -> float:
+    return match_radius(float(sky.attrs.get("fwhm_arcsec", 0.0)))
 
 
 def _row_of(name: str, sky: pd.DataFrame) -> int:

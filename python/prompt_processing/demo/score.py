@@ -17,17 +17,25 @@ from prompt_processing.images.photo_calib import NJY_ZERO_POINT
 __all__ = [
     "CHANGED_SNR",
     "MATCH_RADIUS_ARCSEC",
+    "MATCH_RADIUS_FWHM",
     "SNR_THRESHOLD",
     "StarScore",
     "TransientScore",
     "magnitude",
     "magnitude_histogram",
     "match_positions",
+    "match_radius",
     "score_stars",
     "score_transients",
 ]
 
 MATCH_RADIUS_ARCSEC = 0.5
+"""Largest distance of a detection from its source ..."""
+
+MATCH_RADIUS_FWHM = 0.3
+"""... or this share of the seeing, if it is more: five standard deviations along an axis at `SNR_THRESHOLD`,
+where noise moves a source by 0.6 FWHM / (S/N)."""
+
 SNR_THRESHOLD = 10.0
 """Signal-to-noise ratio above which injected sources should be found, and spurious ones are counted."""
 
@@ -115,6 +123,11 @@ def magnitude(flux_njy: NDArray[np.float64]) -> NDArray[np.float64]:
         return NJY_ZERO_POINT - 2.5 * np.log10(np.abs(flux_njy))
 
 
+def match_radius(fwhm_arcsec: float) -> float:
+    """Return the largest distance of a detection from its source (arcsec), given the seeing (arcsec)."""
+    return max(MATCH_RADIUS_ARCSEC, MATCH_RADIUS_FWHM * fwhm_arcsec)
+
+
 def match_positions(
     ra: NDArray[np.float64],
     dec: NDArray[np.float64],
@@ -172,8 +185,8 @@ def score_transients(
     dia_sources : `~pandas.DataFrame`
         ``diaSourceId``, ``ra``, ``dec``, ``snr``.
     fwhm_arcsec : `float`
-        Seeing. Changed sources closer than this are one source to the telescope: together they count once,
-        and a detection of any of them, or at their common centre of light, recovers them.
+        Seeing, for `match_radius`. Changed sources closer than this are one source to the telescope: together
+        they count once, and a detection of any of them, or at their common centre of light, recovers them.
     """
     changed = truth[np.abs(truth["snr"]) > CHANGED_SNR].reset_index(drop=True)
     found = dia_sources.reset_index(drop=True)
@@ -182,7 +195,7 @@ def score_transients(
         changed["dec"].to_numpy(float),
         found["ra"].to_numpy(float),
         found["dec"].to_numpy(float),
-        MATCH_RADIUS_ARCSEC,
+        match_radius(fwhm_arcsec),
     )
     injected = pd.DataFrame(
         {
@@ -205,7 +218,7 @@ def score_transients(
     unmatched[other] = False
     for members in _unresolved_groups(injected, fwhm_arcsec):
         if not injected.loc[members, "recovered"].any():
-            _recover_together(injected, members, found, unmatched)
+            _recover_together(injected, members, found, unmatched, match_radius(fwhm_arcsec))
         _count_once(injected, members)
     above = np.abs(found["snr"].to_numpy(float)) > SNR_THRESHOLD
     return TransientScore(injected, found[above & unmatched], len(found), int(above.sum()))
@@ -237,7 +250,11 @@ def _unresolved_groups(injected: pd.DataFrame, fwhm_arcsec: float) -> list[NDArr
 
 
 def _recover_together(
-    injected: pd.DataFrame, members: NDArray[np.int64], found: pd.DataFrame, unmatched: NDArray[np.bool_]
+    injected: pd.DataFrame,
+    members: NDArray[np.int64],
+    found: pd.DataFrame,
+    unmatched: NDArray[np.bool_],
+    radius_arcsec: float,
 ) -> None:
     """Look for a detection at a group's centre of light, and assign it to the brightest member."""
     group = injected.loc[members]
@@ -251,7 +268,7 @@ def _recover_together(
         np.array([dec]),
         found["ra"].to_numpy(float)[free],
         found["dec"].to_numpy(float)[free],
-        MATCH_RADIUS_ARCSEC,
+        radius_arcsec,
     )
     if len(other):
         _assign(injected, members[[np.argmax(weight)]], found.iloc[free[other]], separation)

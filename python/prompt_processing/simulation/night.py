@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ from prompt_processing.instruments import Camera, Detector, detector_centre, loa
 from .calibrations import calibration_products, measured_camera
 from .conditions import ObservingConditions
 from .electronics import with_drawn_electronics
+from .pair import NO_TEMPLATE
 from .planning import (
     READOUT_SECONDS,
     SLEW_SECONDS,
@@ -49,7 +51,7 @@ from .templates import (
     PADDING_ARCSEC,
     PatchArea,
     areas_to_fill,
-    expected_variance,
+    expected_noise,
     footprints,
     sky_map_around,
     template_coadd,
@@ -157,6 +159,10 @@ class Night:
         )
 
 
+_Job = tuple[Callable[..., list[Any]], tuple[Any, ...]]
+"""Function and arguments of a job."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
     """Parameters shared by all worker processes."""
@@ -203,7 +209,7 @@ def build_night(
     seed
         Random seed; the same seed simulates the same night for any `workers`.
     workers
-        Number of processes; 1 for this process only.
+        Number of processes; 1 for this process only. An interruption ends them at once.
     miniature
         Columns and rows of each amplifier, for small detectors.
     physical_filter
@@ -248,7 +254,7 @@ def build_night(
     areas = areas_to_fill(sky_map, regions) if n_template else []
     filters = {exposures[0].physical_filter: band}
     # Longest jobs first, so that no process finishes late.
-    jobs: list[tuple[Callable[..., list[Any]], tuple[Any, ...]]] = [
+    jobs: list[_Job] = [
         (_make_raw, (plan, planned, detector.id)) for planned in exposures for detector in chosen
     ]
     jobs += [(_make_calibrations, (plan, detector.id, filters)) for detector in chosen]
@@ -273,19 +279,27 @@ def build_night(
     return Night.load(plan.root)
 
 
-def _run(
-    jobs: list[tuple[Callable[..., list[Any]], tuple[Any, ...]]], workers: int, meanwhile: Callable[[], None]
-) -> list[Any]:
+def _run(jobs: list[_Job], workers: int, meanwhile: Callable[[], None]) -> list[Any]:
     """Run jobs in processes, and a function in this one; return the results in the order of the jobs."""
     if workers <= 1:
         meanwhile()
         return [item for function, arguments in jobs for item in function(*arguments)]
     # Forking a process with a Kafka client's threads may deadlock.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(function, *arguments) for function, arguments in jobs]
-        meanwhile()
-        return [item for future in futures for item in future.result()]
+        try:
+            # The processes inherit what is blocked: Ctrl-C reaches only this one, which ends the others.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            futures = [pool.submit(function, *arguments) for function, arguments in jobs]
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            meanwhile()
+            return [item for future in futures for item in future.result()]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
+            raise
 
 
 def _sensor(plan: _Plan, detector: int) -> Sensor:
@@ -300,9 +314,9 @@ def _make_raw(plan: _Plan, planned: PlannedExposure, detector: int) -> list[Path
         _sensor(plan, detector),
         planned,
         plan.seed,
-        expected_variance(plan.template_conditions, plan.camera.pixel_scale_arcsec)
+        expected_noise(plan.template_conditions, plan.camera.pixel_scale_arcsec)
         if plan.template_conditions
-        else 0.0,
+        else NO_TEMPLATE,
     )
     return [raw.write(plan.root / "unobserved").relative_to(plan.root)]
 

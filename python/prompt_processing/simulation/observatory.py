@@ -36,7 +36,7 @@ from .readout import expose_sensor, read_segments
 from .reference import reference_stars
 from .sensor import Sensor
 from .sky import SkyCatalogue
-from .templates import expected_variance
+from .templates import expected_noise
 
 __all__ = ["Observatory", "simulate_observatory"]
 
@@ -164,13 +164,13 @@ def simulate_observatory(
         _write(observatory.calibration / frame.name, frame.header, frame.segments)
     density = density_for(camera, detector, tonight[0].conditions)
     sky = SkyCatalogue(seed, density, tonight[len(tonight) // 2].mid_mjd_tai)
-    variance = expected_variance([each.conditions for each in earlier], camera.pixel_scale_arcsec)
+    noise = expected_noise([each.conditions for each in earlier], camera.pixel_scale_arcsec)
     for planned_exposures, where, static in (
         (earlier, observatory.earlier, True),
         (tonight, observatory.tonight, False),
     ):
         for number, planned in enumerate(planned_exposures, start=1):
-            raw = simulate_raw(sky, camera, sensor, planned, seed, variance, static=static)
+            raw = simulate_raw(sky, camera, sensor, planned, seed, noise, static=static)
             name = f"{'field7' if static else 'field7_tonight'}_{number:03d}"
             header = _header("LIGHT", planned.begin, planned.exposure_time, planned)
             _write(where / f"{name}.fits", header, raw.frame.segments)

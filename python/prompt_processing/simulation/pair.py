@@ -138,7 +138,8 @@ def simulate_pair(
     sky_level = science_conditions.sky_electrons(frame.pixel_arcsec)
     counts = science.image * np.float32(per_njy) + np.float32(sky_level)
     psf = known_psf([science_conditions.psf], frame)
-    add_expected_snr(truth, psf, counts, 36.0, per_njy, float(np.nanmedian(template.variance)))
+    noise = TemplateNoise.of_coadd(float(np.nanmedian(template.variance)), template_conditions)
+    add_expected_snr(truth, psf, counts, sky_level, 36.0, per_njy, noise)
     return SimulatedPair(science, template, truth, frame, sky)
 
 
@@ -292,13 +293,40 @@ def known_psf(psfs: Sequence[PointSpread], frame: Frame, order: int = 2, size: i
     return Psf(coefficients.reshape(-1, size, size).astype(np.float32), order, x_centre, y_centre, scale)
 
 
+@dataclass(frozen=True, slots=True)
+class TemplateNoise:
+    """Expected noise of a template.
+
+    Attributes
+    ----------
+    sky : `float`
+        Variance per pixel away from sources, nJy squared.
+    per_light : `float`
+        Additional variance per light in a pixel, nJy: photons.
+    """
+
+    sky: float = 0.0
+    per_light: float = 0.0
+
+    @classmethod
+    def of_coadd(cls, sky: float, conditions: Sequence[ObservingConditions]) -> TemplateNoise:
+        """Return the noise of a coadd of exposures, given the variance of its sky."""
+        photons = np.mean([1 / each.electrons_per_njy for each in conditions])
+        return cls(sky, float(photons) / len(conditions))
+
+
+NO_TEMPLATE = TemplateNoise()
+"""Noise where there is no template."""
+
+
 def add_expected_snr(
     truth: Table,
     psf: Psf,
     electrons: NDArray[np.float32],
+    sky_electrons: float,
     read_variance: float,
     per_njy: float,
-    template_variance: float,
+    template: TemplateNoise,
 ) -> None:
     """Add ``delta_flux`` (nJy) and its expected ``snr`` in the difference.
 
@@ -310,25 +338,42 @@ def add_expected_snr(
         Of the science image.
     electrons : `~numpy.ndarray` of float32, shape (height, width)
         Expected counts, including the sky.
+    sky_electrons
+        Expected counts of the sky alone.
     read_variance
         Electrons squared.
     per_njy
         Electrons in 1 nJy.
-    template_variance
-        Variance per pixel away from sources, nJy squared.
+    template
+        Noise of the template.
+
+    Notes
+    -----
+    The error is that of the best fit of the PSF to pixels with the noise of both images: sky, electronics and
+    the photons of all light there, that of the source included.
     """
     truth["delta_flux"] = truth["flux"] - truth["template_flux"]
     truth["snr"] = 0.0
     height, width = electrons.shape
     area = psf.effective_area_at((width - 1) / 2, (height - 1) / 2)
-    noise_floor = read_variance + template_variance * per_njy**2
+    half = psf.size // 2
+    floor = read_variance + template.sky * per_njy**2
     for row in np.flatnonzero(truth["delta_flux"] != 0):
         x, y = round(float(truth["x"][row])), round(float(truth["y"][row]))
         if not (0 <= x < width and 0 <= y < height):
             continue
-        # A trail covers its length times the width of the PSF.
-        spread = area + np.hypot(truth["trail_x"][row], truth["trail_y"][row]) * np.sqrt(area)
-        half = int(np.ceil(np.sqrt(area) / 2))
-        box = electrons[max(y - half, 0) : y + half + 1, max(x - half, 0) : x + half + 1]
-        variance = spread * (float(box.mean()) + noise_floor)
-        truth["snr"][row] = truth["delta_flux"][row] * per_njy / np.sqrt(variance)
+        change = float(truth["delta_flux"][row]) * per_njy
+        trail = float(np.hypot(truth["trail_x"][row], truth["trail_y"][row]))
+        left, right, low, high = (
+            min(half, x),
+            min(half, width - 1 - x),
+            min(half, y),
+            min(half, height - 1 - y),
+        )
+        stamp = psf.image_at(x, y)[half - low : half + high + 1, half - left : half + right + 1]
+        counts = electrons[y - low : y + high + 1, x - left : x + right + 1]
+        # A trail covers its length times the width of the PSF, and its light is as diluted.
+        spread = 1 + trail / np.sqrt(area)
+        before = np.maximum(counts - sky_electrons - change / spread * stamp, 0.0)
+        variance = counts + floor + template.per_light * per_njy * before
+        truth["snr"][row] = change * np.sqrt(np.sum(stamp.astype(float) ** 2 / variance) / spread)

@@ -15,7 +15,7 @@ from prompt_processing.images import Psf
 from prompt_processing.instruments import Camera, RawFrame, RawKey, detector_wcs
 from prompt_processing.instruments.raw_writer import format_sidecar, write_raw
 
-from .pair import add_expected_snr, draw_scene, known_psf
+from .pair import NO_TEMPLATE, TemplateNoise, add_expected_snr, draw_scene, known_psf
 from .planning import PlannedExposure
 from .raw_header import raw_header, raw_key
 from .readout import expose_sensor, read_segments
@@ -93,7 +93,7 @@ def simulate_raw(
     sensor: Sensor,
     planned: PlannedExposure,
     seed: int,
-    template_variance: float = 0.0,
+    template: TemplateNoise = NO_TEMPLATE,
     *,
     static: bool = False,
 ) -> RawImage:
@@ -108,9 +108,8 @@ def simulate_raw(
     planned : `PlannedExposure`
     seed
         Seed of the noise, combined with exposure and detector.
-    template_variance
-        Variance of the template's pixels away from sources, nJy squared for
-        pixels of the camera's size; enters the expected signal-to-noise ratio.
+    template
+        Noise of the template for pixels of the camera's size; enters the expected signal-to-noise ratio.
     static
         Whether nothing varies, flashes or moves, as on the exposures of a template.
     """
@@ -126,7 +125,8 @@ def simulate_raw(
     _add_sky(light, frame, planned)
     psf = known_psf([conditions.psf], frame)
     read_variance = float(np.mean([a.read_noise**2 for a in detector.amplifiers]))
-    add_expected_snr(truth, psf, light, read_variance, conditions.electrons_per_njy, template_variance)
+    sky_level = conditions.sky_electrons(frame.pixel_arcsec)
+    add_expected_snr(truth, psf, light, sky_level, read_variance, conditions.electrons_per_njy, template)
     electrons, saturated, struck = expose_sensor(light, sensor, planned.band, planned.exposure_time, rng)
     truth["clear"] = _clear(truth, psf, saturated | struck, sensor)
     truth.meta = {"exposure_json": json.dumps(truth_of_exposure(planned, frame, psf))}

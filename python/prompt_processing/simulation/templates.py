@@ -14,7 +14,7 @@ from prompt_processing.images import Exposure, Mask, SkyMap, Tract
 from prompt_processing.instruments import Camera, Detector, detector_region
 
 from .conditions import ObservingConditions
-from .pair import coadd
+from .pair import TemplateNoise, coadd
 from .planning import PlannedExposure
 from .scene import Frame
 from .sky import SkyCatalogue
@@ -187,13 +187,13 @@ def template_coadd(
     return filled
 
 
-def expected_variance(conditions: Sequence[ObservingConditions], pixel_arcsec: float) -> float:
-    """Return the variance of a coadd's pixels away from sources, nJy squared."""
+def expected_noise(conditions: Sequence[ObservingConditions], pixel_arcsec: float) -> TemplateNoise:
+    """Return the noise of a coadd."""
     variances = [
         (each.sky_electrons(pixel_arcsec) + TEMPLATE_READ_NOISE**2) / each.electrons_per_njy**2
         for each in conditions
     ]
-    return float(np.mean(variances) / len(conditions))
+    return TemplateNoise.of_coadd(float(np.mean(variances) / len(conditions)), conditions)
 
 
 def _patches_per_side(

@@ -50,12 +50,17 @@ def test_everything_in_place_is_recovered() -> None:
     assert list(score.injected["diaSourceId"]) == [100, 101, 102]
 
 
-@pytest.mark.parametrize(("offset_arcsec", "recovered"), [(0.45, 3), (0.55, 0)])
-def test_half_an_arcsecond_decides(offset_arcsec: float, recovered: int) -> None:
+@pytest.mark.parametrize(
+    ("offset_arcsec", "fwhm_arcsec", "recovered"),
+    [(0.45, 1.0, 3), (0.55, 1.0, 0), (0.85, 3.0, 3), (0.95, 3.0, 0)],
+)
+def test_half_an_arcsecond_decides_or_five_sigma_in_wide_seeing(
+    offset_arcsec: float, fwhm_arcsec: float, recovered: int
+) -> None:
     # East at declination 60 degrees: an arcsecond is two of right ascension.
     catalogue = truth()
     moved = found(catalogue, ra=catalogue["ra"] + offset_arcsec * 2 * ARCSEC)
-    score = score_transients(catalogue, moved)
+    score = score_transients(catalogue, moved, fwhm_arcsec)
     assert score.n_recovered == recovered
     assert score.n_spurious == 3 - recovered
 

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
-from prompt_processing.images import Mask
+from prompt_processing.images import Mask, Psf
 from prompt_processing.simulation import SimulatedPair, simulate_pair
+from prompt_processing.simulation.pair import TemplateNoise, add_expected_snr
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,32 @@ def test_transients_are_in_the_science_image_only(pair: SimulatedPair) -> None:
         box = (slice(row - 3, row + 4), slice(column - 3, column + 4))
         excess = pair.science.image[box].sum() - pair.template.image[box].sum()
         assert excess > 0.3 * source["flux"]
+
+
+@pytest.mark.parametrize("template_flux", [0.0, 40_000.0], ids=["transient", "variable"])
+def test_expected_snr_is_that_of_fits_to_the_noise_of_both_images(template_flux: float) -> None:
+    rng = np.random.default_rng(1)
+    offsets = np.arange(-10, 11)
+    stamp = np.exp(-0.5 * (offsets**2 + offsets[:, np.newaxis] ** 2) / 1.2**2)
+    stamp /= stamp.sum()
+    # Electrons and nJy: two electrons each; four exposures to the template.
+    per_njy, exposures, sky, read, change = 2.0, 4, 300.0, 25.0, 6_000.0
+    science = sky + per_njy * (template_flux + change) * stamp
+    template = sky + per_njy * template_flux * stamp
+    truth = Table(
+        {"x": [10.0], "y": [10.0], "flux": [template_flux + change], "template_flux": [template_flux]}
+    )
+    truth["trail_x"] = truth["trail_y"] = 0.0
+    noise = TemplateNoise(sky / per_njy**2 / exposures, 1 / per_njy / exposures)
+    psf = Psf(stamp[np.newaxis].astype(np.float32), 0, 10.0, 10.0, 10.0)
+    add_expected_snr(truth, psf, science.astype(np.float32), sky, read, per_njy, noise)
+    shape = (4000, *stamp.shape)
+    images = rng.poisson(science, shape) + rng.normal(0, np.sqrt(read), shape)
+    differences = images - rng.poisson(template * exposures, shape) / exposures
+    weight = stamp / (science + read + template / exposures)
+    fluxes = np.sum(differences * weight, axis=(1, 2)) / np.sum(stamp * weight)
+    assert fluxes.mean() == pytest.approx(per_njy * change, rel=0.01)
+    assert truth["snr"][0] == pytest.approx(per_njy * change / fluxes.std(), rel=0.04)
 
 
 def test_bright_stars_saturate() -> None:
