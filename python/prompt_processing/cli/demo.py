@@ -167,6 +167,7 @@ def main(keep: bool, navigator: bool, **options: Any) -> int:
     The story raws has none of these: an observatory's raw frames are simulated, its camera is described and
     calibrated, templates are built, and a night is processed from a folder, each with one command.
     """
+    signal.signal(signal.SIGTERM, _interrupt)
     if _story({**options, "navigator": navigator}) == "raws":
         return _demonstrate_raws(options)
     if navigator:
@@ -194,7 +195,6 @@ def main(keep: bool, navigator: bool, **options: Any) -> int:
     # Tables are wide; a file or a pipe gets whole lines.
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_FILES)
     progress = Progress(console)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         _empty(folders.output)
         surroundings = make_surroundings(demo, folders)

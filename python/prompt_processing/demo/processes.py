@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-__all__ = ["Process", "ProcessFailedError", "Processes"]
+__all__ = ["Process", "ProcessFailedError", "Processes", "end_with_parent"]
 
 _PR_SET_PDEATHSIG = 1
 
@@ -197,7 +197,7 @@ class Processes:
                 stderr=output,
                 # Its own group: Ctrl-C reaches only this process, which then stops all others in order.
                 start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                preexec_fn=end_with_parent if sys.platform == "linux" else None,
             )
         process = Process(name, log, popen, reports_ready)
         self._running.append(process)
@@ -225,6 +225,6 @@ class Processes:
                 process.kill(timeout_s=20.0)
 
 
-def _end_with_parent() -> None:
-    # Children must end even if this process is killed.
+def end_with_parent() -> None:
+    """Have this process, a new child, end even if its parent is killed; for Linux."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
+import time
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from astropy.io import fits
+from rich.console import Console
 
 from prompt_processing.cli.main import run
-from prompt_processing.demo.raws.commands import CommandLine, enter_solved
+from prompt_processing.demo.progress import Progress
+from prompt_processing.demo.raws.commands import CommandLine, enter_solved, run_command
 from prompt_processing.simulation.observatory import CAMERA_NAME, simulate_observatory
 
 CHECK = """field7_001.fits:
@@ -34,6 +42,34 @@ def test_solved_values_replace_the_guesses(tmp_path: Path) -> None:
     assert document["header"]["rotation"] == {"constant": 1.51}
     assert document["to_confirm"] == {"parity_flipped_x": "solve it"}
     assert len(changes) == 3
+
+
+def test_interrupted_command_ends_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = tmp_path / "numbers"
+    program = tmp_path / "program"
+    program.write_text(
+        f"#!/bin/sh\nsleep 600 &\necho $$ $! > {numbers}.new\nmv {numbers}.new {numbers}\nwait\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+    def interrupt() -> None:
+        while not numbers.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    # A shell's background jobs ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            run_command(CommandLine(("watch",)), tmp_path, tmp_path, Progress(Console(file=StringIO())))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    for number in numbers.read_text().split():
+        # A killed child remains until its parent, or init, has read its status.
+        while Path(f"/proc/{number}").exists() and Path(f"/proc/{number}/stat").read_text().split()[2] != "Z":
+            time.sleep(0.01)
 
 
 def test_command_is_shown_as_typed_and_run_with_the_files(tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
-from prompt_processing.demo.processes import ProcessFailedError
+from prompt_processing.demo.processes import ProcessFailedError, end_with_parent
 from prompt_processing.demo.progress import Progress
 from prompt_processing.instruments.description.registry import SEARCH_PATH_VARIABLE
 
@@ -89,22 +91,44 @@ def run_command(command: CommandLine, folder: Path, logs: Path, progress: Progre
     name = "-".join(word for word in command.words[:2] if not word.startswith("-"))
     log = logs / f"{len(list(logs.iterdir())):02d}-{re.sub(r'[^\w-]+', '-', name)}.log"
     with log.open("w") as errors:
-        done = subprocess.run(
+        status, output = _run(
             [sys.executable, "-m", "prompt_processing", *command.arguments(folder)],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            check=False,
+            folder,
+            environment,
+            errors,
         )
-    for line in done.stdout.splitlines():
+    for line in output.splitlines():
         progress.report(f"    {line.replace('[', '\\[')}")
-    if done.returncode not in (0, *command.fails_with):
+    if status not in (0, *command.fails_with):
         end = "\n".join(log.read_text().splitlines()[-5:])
-        raise ProcessFailedError(f"{command} ended with {done.returncode}; see {log}\n{end}")
-    return Ran(str(command), done.stdout)
+        raise ProcessFailedError(f"{command} ended with {status}; see {log}\n{end}")
+    return Ran(str(command), output)
+
+
+def _run(
+    words: Sequence[str], folder: Path, environment: Mapping[str, str], errors: IO[str]
+) -> tuple[int, str]:
+    """Run a process to its end, and return its exit status and what it printed.
+
+    It has its own process group, which ends at once if this process is interrupted.
+    """
+    with subprocess.Popen(
+        words,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        preexec_fn=end_with_parent if sys.platform == "linux" else None,
+    ) as process:
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, output
 
 
 def enter_solved(check: str, description: Path) -> list[str]:
