@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import sep
 from numpy.typing import NDArray
 
 from prompt_processing.images import Background
 from prompt_processing.imaging.errors import BadBackgroundError
+
+from .sky_mesh import measure_mesh
 
 MIN_USABLE_FRACTION = 0.02
 """Share of unmasked pixels below which no background can be measured."""
@@ -61,8 +62,7 @@ def estimate_sky(
 
     Notes
     -----
-    The mode of each box and the median of 3 x 3 boxes are those of
-    SExtractor (Bertin & Arnouts 1996), by ``sep``.
+    The estimator is SExtractor's: see `measure_mesh`.
     """
     height, width = image.shape
     if unusable is not None:
@@ -73,26 +73,9 @@ def estimate_sky(
     # Every other pixel of every other row: a quarter of the time, and thousands per box suffice.
     step = 2 if box_size >= 64 else 1
     box_size -= box_size % step
-    mesh = sep.Background(
-        np.ascontiguousarray(image[::step, ::step]),
-        mask=None if unusable is None else np.ascontiguousarray(unusable[::step, ::step]),
-        bw=box_size // step,
-        bh=box_size // step,
-        fw=3,
-        fh=3,
-    )
-    if not (np.isfinite(mesh.globalback) and np.isfinite(mesh.globalrms) and mesh.globalrms > 0):
-        raise BadBackgroundError(
-            "The background is not finite", level=float(mesh.globalback), noise=float(mesh.globalrms)
-        )
-    centres = np.ix_(_box_centres(height, box_size) // step, _box_centres(width, box_size) // step)
-    background = Background(mesh.back(dtype=np.float32)[centres], box_size, (height, width))
-    noise = Background(mesh.rms(dtype=np.float32)[centres], box_size, (height, width))
-    return SkyEstimate(background, noise, float(mesh.globalback), float(mesh.globalrms))
-
-
-def _box_centres(length: int, box_size: int) -> NDArray[np.intp]:
-    """Return the pixel in the middle of each box; the last box may be smaller."""
-    n = -(-length // box_size)
-    centres = np.minimum((np.arange(n) + 0.5) * box_size, length) - 0.5
-    return np.minimum(centres.astype(np.intp), length - 1)
+    levels, noises = measure_mesh(image, unusable, box_size, step)
+    level, noise = float(np.median(levels)), float(np.median(noises))
+    if not (np.isfinite(level) and np.isfinite(noise) and noise > 0):
+        raise BadBackgroundError("The background is not finite", level=level, noise=noise)
+    background = Background(levels, box_size, (height, width))
+    return SkyEstimate(background, Background(noises, box_size, (height, width)), level, noise)
