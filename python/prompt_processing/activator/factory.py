@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
-from prompt_processing.activator.services.first_visit import FirstVisit
+from prompt_processing.activator.services.first_visit import FirstVisit, LoadingWhileWaiting
 from prompt_processing.activator.services.interruption import Interruption
 from prompt_processing.activator.services.process_visit import ProcessVisit
 from prompt_processing.activator.services.repositories import Repositories
@@ -149,6 +149,11 @@ class ProcessContext:
             self.metrics.ready()
         return self._repositories
 
+    @property
+    def waited_for(self) -> Notices:
+        """The arrival notices; what the first visit needs is loaded while a visit waits for them."""
+        return LoadingWhileWaiting(self.notices, self._first_visit)
+
     def open_workspace(self, visit: FannedOutVisit, pipelines: VisitPipelines) -> VisitWorkspace:
         """Return a visit's view of the repositories.
 
@@ -164,7 +169,8 @@ class ProcessContext:
         workspace : `VisitWorkspace`
             For this visit only.
         """
-        # With what executes pipelines, which no worker needs to accept a visit; see `FirstVisit`.
+        self._first_visit.pause()
+        # With what executes pipelines, which no worker needs to accept a visit.
         from prompt_processing.activator.services.workspace import Workspace
 
         return Workspace(self.repositories(), self.settings, visit, pipelines)
@@ -274,7 +280,7 @@ class Factory:
         return ProcessVisit(
             rules=VisitRules.from_settings(settings, context.camera),
             open_workspace=context.open_workspace,
-            snaps=snaps or WaitForSnaps(context.notices, context.images, settings.image_timeout),
+            snaps=snaps or WaitForSnaps(context.waited_for, context.images, settings.image_timeout),
             in_apdb=context.in_apdb,
             interruption=Interruption(settings.worker_timeout, settings.worker_grace_period),
             metrics=context.metrics,

@@ -59,7 +59,7 @@ def context(notices: Notices, loaded: threading.Event, monkeypatch: pytest.Monke
         main_pipelines_config="- pipelines: [a/ApPipe.yaml]",
     )  # fmt: skip
     context = ProcessContext(settings, notices=notices)  # type: ignore[arg-type]
-    context._first_visit = FirstVisit({"all": loaded.set})
+    context._first_visit = FirstVisit({"all": loaded.set}, grace=0)
     monkeypatch.setattr(context.unsent_alerts, "begin", lambda: None)
     monkeypatch.setattr(gc, "freeze", lambda: None)
     monkeypatch.setattr(factory, "check_apdb_version", lambda uri: None)
