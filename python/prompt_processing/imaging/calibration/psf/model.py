@@ -334,10 +334,16 @@ def _corrected(
 
 def _clipped(stamps: NDArray[np.float64]) -> NDArray[np.float64]:
     """Clip each pixel's outliers to the range of the other stars' values."""
-    middle = np.median(stamps, axis=0)
-    spread = MAD_TO_SIGMA * np.median(np.abs(stamps - middle), axis=0)
-    limit = 5 * spread + 1e-6
-    return np.clip(stamps, middle - limit, middle + limit)
+    clipped = np.empty_like(stamps)
+
+    def clip(start: int, stop: int) -> None:
+        part = stamps[:, start:stop]
+        middle = np.median(part, axis=0)
+        limit = 5 * MAD_TO_SIGMA * np.median(np.abs(part - middle), axis=0) + 1e-6
+        clipped[:, start:stop] = np.clip(part, middle - limit, middle + limit)
+
+    in_bands(clip, stamps.shape[1])
+    return clipped
 
 
 def _resized(coefficients: NDArray[np.float64], n_terms: int) -> NDArray[np.float64]:

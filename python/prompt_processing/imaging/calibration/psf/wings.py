@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_processing.images.robust import MAD_TO_SIGMA
+from prompt_processing.imaging.row_bands import in_bands
 
 MIN_WING_STARS = 4
 """Least effective number of stars in the wings, however bright the brightest is."""
@@ -235,12 +236,16 @@ def _ring_medians(
     `numpy.median` for each ring takes three times as long.
     """
     order = np.argsort(ring, kind="stable")
-    flat = stamps.reshape(len(stamps), -1)[:, order]
     medians = np.empty((len(stamps), len(pixels)))
-    for k, (stop, count) in enumerate(zip(np.cumsum(pixels), pixels, strict=True)):
-        middle = (count - 1) // 2, count // 2
-        part = np.partition(flat[:, stop - count : stop], middle, axis=1)
-        medians[:, k] = 0.5 * (part[:, middle[0]] + part[:, middle[1]])
+
+    def measure(first: int, last: int) -> None:
+        flat = stamps[first:last].reshape(last - first, -1)[:, order]
+        for k, (stop, count) in enumerate(zip(np.cumsum(pixels), pixels, strict=True)):
+            middle = (count - 1) // 2, count // 2
+            part = np.partition(flat[:, stop - count : stop], middle, axis=1)
+            medians[first:last, k] = 0.5 * (part[:, middle[0]] + part[:, middle[1]])
+
+    in_bands(measure, len(stamps))
     return medians
 
 
