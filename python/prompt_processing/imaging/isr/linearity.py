@@ -50,7 +50,7 @@ class Splines:
     """
 
     def __init__(self, nodes: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> None:
-        # Takes a tenth of a second to import, and few cameras have splines.
+        # Takes a tenth of a second to import, and only splines need it.
         from scipy.interpolate import Akima1DInterpolator
 
         self._splines = []
