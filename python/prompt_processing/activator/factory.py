@@ -30,6 +30,7 @@ from prompt_processing.instruments.raw_store import RawStore
 from prompt_processing.nights.publishing import OutcomePublisher, make_publisher
 from prompt_processing.settings.environment import SettingsError
 from prompt_processing.settings.worker import Settings
+from prompt_processing.telemetry.handover import in_this_context
 from prompt_processing.telemetry.logs import LogContext, configure_logging
 from prompt_processing.telemetry.metrics import Metrics
 from prompt_processing.telemetry.running_version import RunningVersion
@@ -206,7 +207,7 @@ class ProcessContext:
                 raise SettingsError({"CENTRAL_IERS_CACHE": str(error)}) from error
         # Kafka is slow to answer, and needs none of this process's time.
         with ThreadPoolExecutor(1, "notices") as beside:
-            notices = beside.submit(self._try_notices)
+            notices = beside.submit(in_this_context(self._try_notices))
             apdb = check_apdb_version(self.settings.config_apdb)
             if apdb is not None:
                 self._apdb.keep(self.settings.config_apdb, apdb)

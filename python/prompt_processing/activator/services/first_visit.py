@@ -11,6 +11,7 @@ from importlib import import_module
 
 from prompt_processing.activator.services.wait_for_snaps import Notices
 from prompt_processing.domain.notices import ArrivalNotice
+from prompt_processing.telemetry.handover import in_this_context
 
 __all__ = ["STEPS", "FirstVisit", "LoadingWhileWaiting"]
 
@@ -88,7 +89,7 @@ class FirstVisit:
         self._grace = grace
         self._idle = threading.Event()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="first-visit", daemon=True)
+        self._thread = threading.Thread(target=in_this_context(self._run), name="first-visit", daemon=True)
 
     def begin(self) -> None:
         """Begin to load."""
