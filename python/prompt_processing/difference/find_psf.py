@@ -35,13 +35,23 @@ NARROWEST = 1.3
 ISOLATION = ((3.0, 0.03), (2.5, 0.1), (2.0, 0.2), (1.5, 0.3))
 """Radii in FWHM, and the share of a star's light allowed in neighbours within them; strictest first."""
 
-STAR_SNR = (80.0, 40.0, 20.0, 8.0)
-"""Least significance of a star of the PSF, best first; the first one reveals compact galaxies."""
+STAR_SNR: tuple[float, ...] = (250.0, 80.0, 40.0, 20.0, 8.0)
+"""Least significance of a star of the PSF, best first. The second reveals compact galaxies; above the first,
+neighbours too faint to be detected are too faint to matter."""
 
-ENOUGH = ((25, 3, 1), (60, 3, 3), (25, 4, 3), (12, 4, 4), (3, 4, 4), (1, 4, 4))
-"""Numbers of stars for a PSF, and how many radii and significances to try to reach each; best first.
+BRIGHT, GOOD, ANY = slice(0, 1), slice(1, 2), slice(1, None)
+ENOUGH = (
+    (60, 3, BRIGHT),
+    (25, 3, GOOD),
+    (60, 3, slice(1, 4)),
+    (25, 4, slice(1, 4)),
+    (12, 4, ANY),
+    (3, 4, ANY),
+    (1, 4, ANY),
+)
+"""Numbers of stars for a PSF, and how many radii and which significances to try to reach each; best first.
 
-Two dozen of the brightest precede larger numbers with fainter stars, among which compact galaxies remain."""
+Two dozen of the good ones precede larger numbers with fainter stars, among which compact galaxies remain."""
 
 CROWDED = 0.15
 """Mean number of sources within 2 FWHM of a star above which neighbours are subtracted ..."""
@@ -257,8 +267,8 @@ def _choose(
         np.clip(np.rint(y), 0, height - 1).astype(int), np.clip(np.rint(x), 0, width - 1).astype(int)
     ]
     for usable in (inside & unhurt, inside, np.ones_like(inside)):
-        for enough, n_radii, n_snr in ENOUGH:
-            for least in STAR_SNR[:n_snr]:
+        for enough, n_radii, significances in ENOUGH:
+            for least in STAR_SNR[significances]:
                 rows = np.flatnonzero(found.stars & usable & (snr > least))
                 for radius, share in ISOLATION[:n_radii]:
                     alone = rows[isolated(x, y, light, rows, radius * found.fwhm, share)]

@@ -41,6 +41,24 @@ def test_bright_stars_make_the_psf_although_compact_galaxies_would_add_to_their_
     assert found.psf.fwhm_at() == pytest.approx(2.355 * 1.8, rel=0.01)
 
 
+@pytest.mark.parametrize(("bright", "expected"), [(70, (60, 70)), (40, (85, 100))])
+def test_the_brightest_stars_make_the_psf_alone_if_they_are_many(bright, expected):
+    rng = np.random.default_rng(4)
+    y, x = (axis.ravel() + rng.uniform(-4, 4, axis.size) for axis in np.mgrid[30:580:55, 30:580:55] * 1.0)
+    noise = SKY_NOISE * np.sqrt(4 * np.pi * 1.8**2)
+    snr = np.where(rng.permutation(len(x)) < bright, 400.0, 130.0)
+    image = rng.normal(0, SKY_NOISE, SHAPE).astype(np.float32)
+    add_gaussians(image, x, y, snr * noise, 1.8)
+    # Neighbours of the faint ones that nobody sees.
+    faint = snr < 200
+    add_gaussians(image, x[faint] + 4.0, y[faint], 3 * noise * np.ones(faint.sum()), 1.8)
+    exposure = Exposure(image, np.zeros(SHAPE, np.int32), np.full(SHAPE, SKY_NOISE**2, np.float32))
+
+    found = find_psf(exposure, np.full(SHAPE, SKY_NOISE, np.float32), SKY_NOISE, "night.fits", PsfSettings())
+
+    assert expected[0] <= found.stars <= expected[1]
+
+
 def light_beyond(radius, image):
     """Return the light of an image's PSF outside a radius in pixels."""
     exposure = Exposure(image, np.zeros(SHAPE, np.int32), np.full(SHAPE, SKY_NOISE**2, np.float32))
