@@ -49,7 +49,7 @@ def test_the_brightest_stars_make_the_psf_alone_if_they_are_many(bright, expecte
     snr = np.where(rng.permutation(len(x)) < bright, 400.0, 130.0)
     image = rng.normal(0, SKY_NOISE, SHAPE).astype(np.float32)
     add_gaussians(image, x, y, snr * noise, 1.8)
-    # Neighbours of the faint ones that nobody sees.
+    # Neighbours of the faint ones, below the detection limit.
     faint = snr < 200
     add_gaussians(image, x[faint] + 4.0, y[faint], 3 * noise * np.ones(faint.sum()), 1.8)
     exposure = Exposure(image, np.zeros(SHAPE, np.int32), np.full(SHAPE, SKY_NOISE**2, np.float32))
