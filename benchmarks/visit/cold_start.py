@@ -13,22 +13,19 @@ from typing import Any
 _PROGRAM = """
 import json, os, sys, time
 from prompt_processing.cli.night.worker import prepare_process
-from prompt_processing.settings.frame_room import call_with_room_for_frames
 def used():
     spent = os.times()
     return spent.user + spent.system
-def run():
-    import prompt_processing.activator.stream_worker
-    imported = used()
-    from prompt_processing.activator.factory import ProcessContext
-    from prompt_processing.settings.worker import Settings
-    context = ProcessContext(Settings.load(**json.loads(sys.argv[1])))
-    context.warm()
-    print(json.dumps([imported, used(), time.time()]), flush=True)
-    context.close()
 # As the command of a worker does.
 prepare_process()
-call_with_room_for_frames(run)
+import prompt_processing.activator.stream_worker
+imported = used()
+from prompt_processing.activator.factory import ProcessContext
+from prompt_processing.settings.worker import Settings
+context = ProcessContext(Settings.load(**json.loads(sys.argv[1])))
+context.warm()
+print(json.dumps([imported, used(), time.time()]), flush=True)
+context.close()
 """
 
 

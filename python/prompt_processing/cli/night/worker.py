@@ -9,7 +9,6 @@ import click
 from prompt_processing.butler.types import use_butler_types
 from prompt_processing.cli.command import Command
 from prompt_processing.cli.options import use_one_blas_thread
-from prompt_processing.settings.frame_room import call_with_room_for_frames
 from prompt_processing.settings.freed_memory import reuse_freed_memory
 from prompt_processing.settings.plugins import search_plugins_once
 
@@ -42,14 +41,10 @@ def http(gunicorn: tuple[str, ...]) -> None:
     sent. /metrics and /health respond on METRICS_PORT at any time.
     """
     prepare_process()
+    # Imports everything else, so only once garbage collection is off.
+    from prompt_processing.activator.web_server import run_web_worker
 
-    def run() -> None:
-        # Imports everything else, so only once garbage collection is off.
-        from prompt_processing.activator.web_server import run_web_worker
-
-        run_web_worker(gunicorn)
-
-    call_with_room_for_frames(run)
+    run_web_worker(gunicorn)
 
 
 @click.command(
@@ -67,13 +62,9 @@ def stream() -> int:
     KEDA starts such workers as jobs, one for each visit.
     """
     prepare_process()
+    from prompt_processing.activator.stream_worker import run_stream_worker
 
-    def run() -> int:
-        from prompt_processing.activator.stream_worker import run_stream_worker
-
-        return run_stream_worker()
-
-    return call_with_room_for_frames(run)
+    return run_stream_worker()
 
 
 def worker_of_platform() -> str:
