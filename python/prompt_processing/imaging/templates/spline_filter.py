@@ -1,8 +1,8 @@
 """Turn an image into coefficients of its interpolating cubic spline, in place and in compiled passes.
 
 `filter_rows` over all rows, then `filter_columns` over all columns, of an image of float32 that is finite
-everywhere; it is mirrored at its edges. By Unser, Aldroubi & Eden 1993, IEEE Trans. Signal Process. 41, 821: one
-recursive filter in each direction along each axis.
+everywhere; it is mirrored at its edges. By Unser, Aldroubi & Eden 1993, IEEE Trans. Signal Process. 41, 821:
+one recursive filter in each direction along each axis.
 """
 
 from __future__ import annotations
