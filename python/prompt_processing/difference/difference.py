@@ -63,6 +63,9 @@ MOST_NEW = 30
 MOST_LEFT = 2.0
 """Residuals of stars, in units of the noise, above which a PSF from a single star is not trusted."""
 
+FEW_PSF_STARS, MOST_LEFT_AT_BRIGHT = 5, 3.0
+"""Stars up to which a PSF is not trusted either if residuals of the brightest stars are above this."""
+
 BINNED_FWHM = 6.0
 """FWHM, pixels, above which stars need no better sampling; images of wider ones are binned."""
 
@@ -252,13 +255,21 @@ def _open_both(
 
 
 def _require_credible(result: DifferenceResult, images: tuple[OpenedImage, OpenedImage]) -> None:
-    """Raise an error if stars are left in the difference, and one of the PSFs is that of a single star."""
+    """Raise an error if stars are left in the difference, and one of the PSFs is that of few stars."""
+    left = result.residuals
+    limits = (
+        (1, left.stars, MOST_LEFT, "the stars"),
+        (FEW_PSF_STARS, left.bright_stars, MOST_LEFT_AT_BRIGHT, "the brightest stars"),
+    )
     for name, image in zip(("science", "template"), images, strict=True):
-        if result.summary[f"{name}PsfStars"] == 1 and result.residuals.stars > MOST_LEFT:
-            raise DifferenceError(
-                f"the PSF of {image.name} is that of a single star, and what is left of the stars is "
-                f"{result.residuals.stars:.1f} times the noise"
-            )
+        count = result.summary[f"{name}PsfStars"]
+        for few, noise, most, stars in limits:
+            if isinstance(count, int) and 1 <= count <= few and noise > most:
+                origin = "a single star" if count == 1 else f"{count} stars"
+                raise DifferenceError(
+                    f"the PSF of {image.name} is that of {origin}, and what is left of {stars} is "
+                    f"{noise:.1f} times the noise"
+                )
 
 
 def _subtract_opened(

@@ -119,13 +119,25 @@ def test_binned_wcs_with_distortion_names_the_same_sky():
 
 
 @pytest.mark.parametrize(
-    ("psf_stars", "left", "refused"), [(1, 2.2, True), (1, 1.2, False), (12, 2.2, False)]
+    ("psf_stars", "left", "left_at_bright", "refused"),
+    [
+        (1, 2.2, 2.2, r"that of a single star.*2\.2 times"),
+        (1, 1.2, 1.2, None),
+        (5, 1.2, 3.6, r"that of 5 stars.*the brightest stars is 3\.6 times"),
+        (5, 2.2, 2.2, None),
+        (5, 1.2, np.nan, None),
+        (12, 2.2, 3.6, None),
+    ],
 )
-def test_psf_of_a_single_wide_star_is_trusted_only_if_it_removes_stars(psf_stars, left, refused):
+def test_psf_of_few_wide_stars_is_trusted_only_if_it_removes_stars(psf_stars, left, left_at_bright, refused):
     result = SimpleNamespace(
-        summary={"sciencePsfStars": 12, "templatePsfStars": psf_stars}, residuals=SimpleNamespace(stars=left)
+        summary={"sciencePsfStars": 12, "templatePsfStars": psf_stars},
+        residuals=SimpleNamespace(stars=left, bright_stars=left_at_bright),
     )
     images = SimpleNamespace(name="a.fits"), SimpleNamespace(name="b.fits")
-    refusal = pytest.raises(DifferenceError, match=r"PSF of b\.fits is that of a single star.*2\.2 times")
-    with refusal if refused else nullcontext():
+    with (
+        nullcontext()
+        if refused is None
+        else pytest.raises(DifferenceError, match=rf"PSF of b\.fits is {refused}")
+    ):
         _require_credible(result, images)
