@@ -6,12 +6,11 @@ import logging
 import os
 import signal
 from contextlib import suppress
-from http.server import ThreadingHTTPServer
 
 import psutil
 
 from prompt_processing.telemetry.health import Health
-from prompt_processing.telemetry.pages import Pages, handler_of
+from prompt_processing.telemetry.pages import LoggingServer, Pages, handler_of
 
 _log = logging.getLogger("lsst.activator.side_server")
 
@@ -74,7 +73,7 @@ class SideServer:
         if not self._port:
             return
         parent = os.getpid()
-        server = ThreadingHTTPServer(("", self._port), handler_of(_pages(parent).answer))
+        server = LoggingServer(("", self._port), handler_of(_pages(parent).answer))
         self._pid = os.fork()
         if self._pid:
             server.server_close()
@@ -98,10 +97,9 @@ class SideServer:
             self._pid = 0
 
 
-def _serve(server: ThreadingHTTPServer, parent: int) -> None:
+def _serve(server: LoggingServer, parent: int) -> None:
     # Ctrl-C reaches the whole process group, but this process ends only with its parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    server.daemon_threads = True
     server.timeout = 1.0
     while os.getppid() == parent:
         server.handle_request()

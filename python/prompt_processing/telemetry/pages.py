@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from .health import Health
 from .running_version import RunningVersion
 
-__all__ = ["Answer", "PageServer", "Pages", "handler_of"]
+__all__ = ["Answer", "LoggingServer", "PageServer", "Pages", "handler_of"]
+
+_LOG = logging.getLogger("lsst.telemetry.pages")
 
 Answer = tuple[int, str, bytes]
 """Status, content type and body."""
@@ -67,6 +72,27 @@ class Pages:
                 return _NOT_FOUND
 
 
+class LoggingServer(ThreadingHTTPServer):
+    """An HTTP server whose errors go to the log; the library prints them between lines of dashes."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log why a request was not answered.
+
+        Parameters
+        ----------
+        request, client_address
+            The connection, and the address of the client.
+        """
+        error = sys.exception()
+        if isinstance(error, ConnectionError):
+            # A probe that did not wait for the answer.
+            _LOG.debug("%s did not wait for its answer: %s", client_address, error)
+        else:
+            _LOG.error("A request of %s failed.", client_address, exc_info=error)
+
+
 class PageServer:
     """A small HTTP server in threads of the process that it reports on.
 
@@ -81,7 +107,7 @@ class PageServer:
     def __init__(self, port: int, pages: Pages) -> None:
         self._port = port
         self._pages = pages
-        self._server: ThreadingHTTPServer | None = None
+        self._server: LoggingServer | None = None
 
     def start(self) -> None:
         """Start the server.
@@ -93,8 +119,7 @@ class PageServer:
         """
         if not self._port:
             return
-        self._server = ThreadingHTTPServer(("", self._port), handler_of(self._pages.answer))
-        self._server.daemon_threads = True
+        self._server = LoggingServer(("", self._port), handler_of(self._pages.answer))
         threading.Thread(target=self._server.serve_forever, name="pages", daemon=True).start()
 
     def stop(self) -> None:
