@@ -15,6 +15,8 @@ from astropy.wcs import WCS
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
+from prompt_processing.domain.sky_vectors import positions
+
 from .ephemerides import ORBIT_PREFIX
 from .forced_photometry import positions_on_image
 from .matching import Positions, match_one_to_one
@@ -97,7 +99,7 @@ def associate_solar_system(
     if not len(ephemerides):
         return SolarSystemMatch(sources, pd.DataFrame({"diaSourceId": pd.Series(dtype="int64")}), {}, 0)
     state = _state(ephemerides, mid_mjd_tai)
-    ra, dec = _directions(state.topo)
+    ra, dec = positions(state.topo)
     _, _, on_image = positions_on_image(wcs, shape, ra, dec)
     matches = match_one_to_one(Positions(sources["ra"], sources["dec"]), Positions(ra, dec), radius)
     ids = np.asarray(ephemerides["ssObjectId"], np.int64)
@@ -123,12 +125,6 @@ def _state(ephemerides: Table, mid_mjd_tai: float) -> _State:
     return _State(helio, helio_velocity, helio - observer, helio_velocity - observer_velocity)
 
 
-def _directions(vectors: Vectors) -> tuple[Vectors, Vectors]:
-    ra = np.degrees(np.arctan2(vectors[:, 1], vectors[:, 0])) % 360
-    dec = np.degrees(np.arcsin(vectors[:, 2] / np.linalg.norm(vectors, axis=1)))
-    return ra, dec
-
-
 def _angle(first: Vectors, second: Vectors) -> Vectors:
     cross = np.linalg.norm(np.cross(first, second), axis=1)
     return np.degrees(np.arctan2(cross, np.sum(first * second, axis=1)))
@@ -142,7 +138,7 @@ def _ss_sources(
     helio_velocity, topo_velocity = state.helio_velocity[rows], state.topo_velocity[rows]
     helio_range, topo_range = np.linalg.norm(helio, axis=1), np.linalg.norm(topo, axis=1)
     ra, dec = matched["ra"].to_numpy(np.float64), matched["dec"].to_numpy(np.float64)
-    eph_ra, eph_dec = _directions(topo)
+    eph_ra, eph_dec = positions(topo)
 
     alpha, delta = np.radians(eph_ra), np.radians(eph_dec)
     zero = np.zeros_like(alpha)

@@ -113,6 +113,7 @@ def make_repository_of_process(root: str, config: Config, universe: DimensionUni
         return DirectButler(
             config=full, registry=registry, datastore=datastore, storageClasses=storage_classes
         )
+    # Any failure: the database would stay open.
     except Exception:
         registry.close()
         raise

@@ -24,3 +24,20 @@ def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
     """
     alpha, delta = np.radians(np.asarray(ra, np.float64)), np.radians(np.asarray(dec, np.float64))
     return np.stack([np.cos(delta) * np.cos(alpha), np.cos(delta) * np.sin(alpha), np.sin(delta)], axis=-1)
+
+
+def positions(vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return right ascension, from 0 to 360, and declination of directions: the inverse of `unit_vectors`.
+
+    Parameters
+    ----------
+    vectors : `~numpy.ndarray` of float64, shape (n, 3)
+        Cartesian vectors of any length.
+
+    Returns
+    -------
+    ra, dec : `~numpy.ndarray` of float64, shape (n,)
+        Degrees.
+    """
+    x, y, z = vectors.T
+    return np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))

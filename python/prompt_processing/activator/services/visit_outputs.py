@@ -97,11 +97,11 @@ class VisitOutputs(LimitedButler):
     ) -> Any:
         """Return an output that is held, without copying it, or an input from the repository."""
         held = self._held.get(ref.id)
-        if held is None and ref.datasetType.component() is None and not parameters:
-            raw = self._raws.take(ref)
+        if held is None:
+            is_whole = ref.datasetType.component() is None and not parameters
+            raw = self._raws.take(ref) if is_whole else None
             if raw is not None:
                 return raw
-        if held is None:
             return self._repository.get(ref, parameters=parameters, storageClass=storageClass)
         written, obj, _ = held
         handle = InMemoryDatasetHandle(obj, storageClass=written.datasetType.storageClass, dataId=ref.dataId)

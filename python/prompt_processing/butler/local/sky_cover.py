@@ -6,6 +6,7 @@ import numpy as np
 from lsst.sphgeom import Region
 from numpy.typing import NDArray
 
+from prompt_processing.domain.sky_vectors import positions
 from prompt_processing.images import Exposure, Mask
 
 __all__ = ["SkyCover"]
@@ -51,8 +52,7 @@ class SkyCover:
         """
         if image.wcs is None or self.is_full or _has_holes(image):
             return
-        x, y, z = self._missing.T
-        x, y = image.wcs.all_world2pix(np.degrees(np.arctan2(y, x)), np.degrees(np.arcsin(z)), 0, quiet=True)
+        x, y = image.wcs.all_world2pix(*positions(self._missing), 0, quiet=True)
         height, width = image.shape
         self._missing = self._missing[~((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))]
 

@@ -9,7 +9,7 @@ from astropy.table import Table
 from astropy.time import Time
 from numpy.typing import NDArray
 
-from prompt_processing.domain.sky_vectors import unit_vectors
+from prompt_processing.domain.sky_vectors import positions, unit_vectors
 
 _YEAR_DAYS = 365.25
 
@@ -57,8 +57,7 @@ def at_epoch(reference: Table, mjd_tai: float) -> Table:
     shift = np.nan_to_num(shift) * np.radians(1 / 3.6e6)
     moved = unit_vectors(ra, dec) + shift
     still = ~np.any(shift != 0, axis=1)
-    new_ra = np.degrees(np.arctan2(moved[:, 1], moved[:, 0])) % 360
-    new_dec = np.degrees(np.arctan2(moved[:, 2], np.hypot(moved[:, 0], moved[:, 1])))
+    new_ra, new_dec = positions(moved)
     result = reference.copy(copy_data=False)
     result["ra"] = np.where(still, ra, new_ra)
     result["dec"] = np.where(still, dec, new_dec)

@@ -178,8 +178,8 @@ def _fill(level: NDArray[np.float32], noise: NDArray[np.float32]) -> None:
 
 def _median_of_nine(mesh: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the medians of 3 x 3 boxes, or of those that exist at the edge."""
+    if np.isnan(mesh).any():
+        return mesh
     framed = np.pad(mesh, 1, constant_values=np.nan)
     nine = np.lib.stride_tricks.sliding_window_view(framed, (3, 3)).reshape(*mesh.shape, 9)
-    if np.isnan(mesh).any():
-        return mesh.copy()
     return np.asarray(np.nanmedian(nine, axis=-1), np.float32)
