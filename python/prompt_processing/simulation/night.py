@@ -291,10 +291,13 @@ def _run(jobs: list[_Job], workers: int, meanwhile: Callable[[], None]) -> list[
         try:
             # The processes inherit what is blocked: Ctrl-C reaches only this one, which ends the others.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            futures = [pool.submit(function, *arguments) for function, arguments in jobs]
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            try:
+                futures = [pool.submit(function, *arguments) for function, arguments in jobs]
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             meanwhile()
             return [item for future in futures for item in future.result()]
+        # An interruption as well: the pool would wait for its processes.
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for child in set(multiprocessing.active_children()) - others:
