@@ -49,6 +49,9 @@ def compile_difference_imaging() -> float:
     science.mask[300, 100:110] |= int(Mask.BAD)
     assert science.wcs is not None
     template = warp_template([patch], science.wcs, science.shape)
+    # As coadds are held in memory.
+    patch.mask = patch.mask.astype(np.int16)
+    warp_template([patch], science.wcs, science.shape)
     stars = Table({"x": x[: grid.size**2], "y": y[: grid.size**2], "snr": flux[: grid.size**2] / 7})
     result = subtract(science, template, stars)
     sources = detect_and_measure(result.difference, science, result.matched)

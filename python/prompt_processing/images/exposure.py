@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +19,20 @@ from .visit_info import VisitInfo
 
 
 @dataclass(slots=True, eq=False)
+class Loan:
+    """Permission to modify the planes of an exposure that its owner needs as it is.
+
+    Attributes
+    ----------
+    restore
+        Makes the exposure as it was, at any time; `None` until the planes are modified. A task sets it before
+        it modifies them.
+    """
+
+    restore: Callable[[], Exposure] | None = None
+
+
+@dataclass(slots=True, eq=False)
 class Exposure:
     """Image of the sky, or calibration frame.
 
@@ -26,7 +41,7 @@ class Exposure:
     image : `~numpy.ndarray` of float32, shape (height, width)
         Electrons before calibration, nJy after; see `photo_calib`.
     mask : `~numpy.ndarray` of int32, shape (height, width)
-        Bits of `Mask`.
+        Bits of `Mask`. Coadds of which many wait in memory have int16.
     variance : `~numpy.ndarray` of float32, shape (height, width)
         Variance of `image`, in its unit squared; NaN or 0 where unknown.
     wcs
@@ -39,6 +54,8 @@ class Exposure:
         `None` for coadds and calibrations.
     metadata
         FITS keywords (strings, numbers, booleans) that travel with the image.
+    loan
+        Whether the planes may be modified: `None` without permission. Copies and parts have none.
     """
 
     image: NDArray[np.float32]
@@ -49,6 +66,7 @@ class Exposure:
     photo_calib: PhotoCalib | None = None
     visit_info: VisitInfo | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    loan: Loan | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if not self.image.shape == self.mask.shape == self.variance.shape:
@@ -63,6 +81,15 @@ class Exposure:
         return cls(
             np.zeros(shape, np.float32), np.zeros(shape, np.int32), np.zeros(shape, np.float32), **kwargs
         )
+
+    @property
+    def is_modified(self) -> bool:
+        """Whether the planes were modified on loan."""
+        return self.loan is not None and self.loan.restore is not None
+
+    def original(self) -> Exposure:
+        """Return the exposure as its owner needs it: itself, unless its planes were modified on loan."""
+        return self if self.loan is None or self.loan.restore is None else self.loan.restore()
 
     @property
     def shape(self) -> tuple[int, int]:

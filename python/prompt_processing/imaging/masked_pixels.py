@@ -6,6 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_processing.domain.planes import new_plane
 from prompt_processing.images import Mask
 
 from .row_bands import in_bands
@@ -36,7 +37,7 @@ def filled_image(
     filled : `~numpy.ndarray` of float32, shape (height, width)
         Filled image, finite everywhere; 0 where no usable pixel is within 3 pixels.
     """
-    out = np.empty_like(image)
+    out = new_plane(image.shape, np.float32)
     in_bands(
         lambda start, stop: _fill(image, mask, np.int32(planes), np.int32(keep), out, start, stop),
         image.shape[0],
@@ -92,7 +93,7 @@ def combined_mask(science: NDArray[np.int32], template: NDArray[np.int32]) -> ND
     All planes of the science image except its detections; of the template, those that make it
     unusable (``SAT`` as ``SAT_TEMPLATE``) and those of injected sources.
     """
-    out = np.empty_like(science)
+    out = new_plane(science.shape, np.int32)
     detected = int(Mask.DETECTED | Mask.DETECTED_NEGATIVE)
     planes = (np.int32(~detected), np.int32(int(Mask.NO_DATA | Mask.BAD | Mask.INJECTED_TEMPLATE)))
     saturated = np.int32(int(Mask.SAT)), np.int32(int(Mask.SAT_TEMPLATE))

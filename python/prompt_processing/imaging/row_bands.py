@@ -12,6 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_processing.domain.planes import new_plane
 from prompt_processing.images import Background
 from prompt_processing.telemetry.handover import in_this_context
 
@@ -57,7 +58,7 @@ def in_bands(function: Callable[[int, int], None], length: int, threads: int | N
 
 def copy_plane(plane: NDArray[Any]) -> NDArray[Any]:
     """Copy an image plane, shape (height, width), in threads: touching new memory dominates the time."""
-    out = np.empty_like(plane)
+    out = new_plane(plane.shape, plane.dtype)
 
     def copy(start: int, stop: int) -> None:
         out[start:stop] = plane[start:stop]
@@ -77,7 +78,7 @@ def scale_plane(plane: NDArray[np.float32], factor: float) -> None:
 
 def background_plane(background: Background) -> NDArray[np.float32]:
     """Return the result of `Background.image`, computed in threads."""
-    out = np.empty(background.shape, np.float32)
+    out = new_plane(background.shape, np.float32)
 
     rows = background.by_rows()
 
@@ -119,7 +120,7 @@ def pixels_with(mask: NDArray[np.int32], some: int, none: int = 0) -> NDArray[np
     pixels : `~numpy.ndarray` of bool, shape (height, width)
         Pixels that meet both conditions.
     """
-    out = np.empty(mask.shape, np.bool_)
+    out = new_plane(mask.shape, np.bool_)
     planes = np.int32(some), np.int32(none)
     in_bands(lambda start, stop: _find(mask, *planes, out, start, stop), mask.shape[0])
     return out

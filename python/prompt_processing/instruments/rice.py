@@ -16,6 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_processing.domain.planes import new_plane
 from prompt_processing.telemetry.handover import in_this_context
 
 from .rice_bits import leading_zeros
@@ -99,7 +100,7 @@ def read_row_compressed(
         # Number of bytes of each row and its offset in the heap.
         places = content[start:heap].view(">i4").reshape(rows, 2).astype(np.int64)
         places[:, 1] += heap
-        image = np.empty((rows, columns), np.int32)
+        image = new_plane((rows, columns), np.int32)
         if not decode_rows(content, places, image):
             raise OSError(f"The compressed pixels in {path} are damaged.")
         return image

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 
+from prompt_processing.domain.planes import keep_planes
+
 __all__ = ["reuse_freed_memory"]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """Options of glibc's ``mallopt``."""
 
-_LARGEST_BLOCK, _ANY_SIZE = 2**30, 2**31 - 1
+_LARGEST_BLOCK, _ANY_SIZE = 2**25, 2**31 - 1
 """Bytes: larger blocks than the first are returned when freed; the second is the largest that it accepts."""
 
 
@@ -25,6 +27,7 @@ def reuse_freed_memory() -> None:
     compete for the one heap that they share. Heaps that exist already stay in use: call this before the first
     thread starts.
     """
+    keep_planes()
     choose = getattr(ctypes.CDLL(None), "mallopt", None)
     if choose is not None:
         for option, size in (

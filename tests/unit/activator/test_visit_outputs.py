@@ -8,6 +8,7 @@ from lsst.daf.butler import Butler, DatasetRef, DatasetType
 
 from prompt_processing.activator.services.visit_outputs import VisitOutputs
 from prompt_processing.butler.types import use_butler_types
+from prompt_processing.images import Exposure
 
 RUN = "output"
 
@@ -61,3 +62,18 @@ def test_inputs_are_the_repositorys(repository: Butler) -> None:
 def test_output_of_another_type_than_announced_is_refused(repository: Butler) -> None:
     with pytest.raises(TypeError):
         VisitOutputs(repository).put("three", new_ref(repository, "counts"))
+
+
+def test_image_that_a_task_modified_on_loan_is_read_as_it_was_put(repository: Butler) -> None:
+    kind = DatasetType("post_isr_image", (), "ExposureF", universe=repository.dimensions)
+    repository.registry.registerDatasetType(kind)
+    ref = DatasetRef(kind, repository.registry.expandDataId({}), run=RUN)
+    outputs, image = VisitOutputs(repository), Exposure.blank((4, 6))
+    outputs.put(image, ref)
+    assert outputs.get(ref) is image
+    assert image.loan is not None
+    image.loan.restore = lambda: Exposure.blank((4, 6), metadata={"BUNIT": "electron"})
+    image.image += 3
+    assert outputs.get(ref).image.max() == 0
+    assert outputs.get(ref).loan is None
+    assert outputs.get(ref.makeComponentRef("metadata")) == {"BUNIT": "electron"}

@@ -39,15 +39,17 @@ def image_ref(*dimensions):
     return SimpleNamespace(id=uuid.uuid4(), datasetType=dataset_type, dataId=dict.fromkeys(dimensions, 0))
 
 
-def test_coadds_are_let_go_and_other_images_stay():
+def test_images_are_let_go_once_and_read_again_for_the_next_visit():
     memory = Store()
     held = HeldImages(memory, Store())
-    coadd, other = image_ref("skymap", "tract", "patch"), image_ref("instrument", "detector")
-    held.hold([coadd, other], None)
-    held.release([coadd, other])
-    assert list(memory.images) == [other.id]
-    held.release([coadd])
-    assert list(memory.images) == [other.id]
+    coadd, flat = image_ref("skymap", "tract", "patch"), image_ref("instrument", "detector")
+    held.hold([coadd, flat], None)
+    held.release([flat, image_ref("instrument", "detector")])
+    assert list(memory.images) == [coadd.id]
+    held.release([flat, coadd])
+    assert not memory.images
+    held.hold([coadd, flat], None)
+    assert memory.images.keys() == {coadd.id, flat.id}
 
 
 class Sky:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -126,17 +127,23 @@ class _WatchedExecutor(SingleQuantumExecutor):
     Parameters
     ----------
     release : callable
-        Called after each task with the inputs that no later task reads.
+        Called after the last quantum of each task with the inputs that no later task reads.
     last_readers : mapping
         Label of the last task that reads each dataset type, by its name.
+    n_quanta : mapping
+        Number of quanta by label: a visit of two snaps has two of some tasks.
     **kwargs
         For the base class.
     """
 
-    def __init__(self, release: Release, last_readers: Mapping[str, str], **kwargs: Any) -> None:
+    def __init__(
+        self, release: Release, last_readers: Mapping[str, str], n_quanta: Mapping[str, int], **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self._release = release
         self._last_readers = last_readers
+        self._left = dict(n_quanta)
+        self._unneeded: dict[str, set[DatasetRef]] = defaultdict(set)
         self.seconds: dict[str, float] = {}
         self.metadata: dict[str, TaskMetadata] = {}
         self.n_done = 0
@@ -161,13 +168,19 @@ class _WatchedExecutor(SingleQuantumExecutor):
         finally:
             elapsed = time.monotonic() - start
             self.seconds[task_node.label] = self.seconds.get(task_node.label, 0.0) + elapsed
-            for dataset_type, refs in quantum.inputs.items():
-                if self._last_readers.get(dataset_type.name) == task_node.label:
-                    self._release(refs)
+            self._release_inputs(task_node.label, quantum)
         if result.task_metadata is not None:
             self.metadata[task_node.label] = result.task_metadata
         self.n_done += 1
         return result
+
+    def _release_inputs(self, label: str, quantum: Quantum) -> None:
+        for dataset_type, refs in quantum.inputs.items():
+            if self._last_readers.get(dataset_type.name) == label:
+                self._unneeded[label].update(refs)
+        self._left[label] -= 1
+        if self._left[label] == 0:
+            self._release(self._unneeded.pop(label, set()))
 
 
 class PipelineRun:
@@ -274,6 +287,7 @@ class PipelineRun:
         watched = _WatchedExecutor(
             self._release,
             self._pipeline.last_readers(),
+            {label: len(quanta) for label, quanta in self._graph.quanta_by_task.items()},
             limited_butler_factory=lambda quantum: outputs,
             task_factory=ConnectedTaskFactory(self._connections),
             resources=ExecutionResources(),

@@ -19,6 +19,8 @@ from lsst.daf.butler import (
 from lsst.pipe.base import InMemoryDatasetHandle
 
 from prompt_processing.butler.internals import enter_datasets, put_into_datastore
+from prompt_processing.images import Exposure
+from prompt_processing.images.exposure import Loan
 
 from .raws_read_ahead import RawsReadAhead
 
@@ -72,7 +74,7 @@ class VisitOutputs(LimitedButler):
         Parameters
         ----------
         obj : `object`
-            The dataset; not copied.
+            The dataset; not copied. A task may modify an image that can be restored.
         ref : `~lsst.daf.butler.DatasetRef`
             Identity of the dataset.
         provenance : `~lsst.daf.butler.DatasetProvenance`, optional
@@ -84,7 +86,11 @@ class VisitOutputs(LimitedButler):
             The same reference.
         """
         with self._metrics.instrument_put():
-            self._held[ref.id] = (ref, ref.datasetType.storageClass.coerce_type(obj), provenance)
+            output = ref.datasetType.storageClass.coerce_type(obj)
+            # A task may have passed on what another one put.
+            if isinstance(output, Exposure) and output.loan is None:
+                output.loan = Loan()
+            self._held[ref.id] = (ref, output, provenance)
         return ref
 
     def get(
@@ -104,6 +110,7 @@ class VisitOutputs(LimitedButler):
                 return raw
             return self._repository.get(ref, parameters=parameters, storageClass=storageClass)
         written, obj, _ = held
+        obj = obj.original() if isinstance(obj, Exposure) else obj
         handle = InMemoryDatasetHandle(obj, storageClass=written.datasetType.storageClass, dataId=ref.dataId)
         with self._metrics.instrument_get():
             return handle.get(

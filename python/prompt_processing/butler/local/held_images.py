@@ -11,6 +11,7 @@ import numpy as np
 from lsst.daf.butler import DatasetRef
 from lsst.sphgeom import Region
 
+from prompt_processing.domain.planes import new_plane
 from prompt_processing.images import Exposure
 
 from .sky_cover import SkyCover
@@ -24,7 +25,7 @@ class HeldImages:
     """The preloaded images of the current visit, in the in-memory part of a datastore.
 
     Calibrations are held without mask and variance, which instrument signature
-    removal does not use. Coadds are held only where the detector overlaps them,
+    removal does not use. Coadds have a mask of 16 bits, and are held only where the detector overlaps them,
     and only if those of earlier tracts leave a gap: the task that combines them
     asks for the others only then, and finds them in their files. Whole exposures
     would take three gigabytes.
@@ -71,6 +72,10 @@ class HeldImages:
         try:
             if of_sky:
                 image = self._files.get(ref, parameters={"region": region})
+                # Half of the bits are never set.
+                mask = new_plane(image.shape, np.int16)
+                mask[...] = image.mask
+                image.mask = mask
             elif ref.datasetType.isCalibration():
                 image = self._values(ref)
             else:
@@ -84,9 +89,13 @@ class HeldImages:
         return True
 
     def release(self, refs: Iterable[DatasetRef]) -> None:
-        """Release coadds that no task will read again; the next visit uses the calibrations too."""
+        """Release images that no task will read again.
+
+        The next visit may use the same. To read calibrations again takes less time than templates, and they
+        would be three of the planes that are in memory when most of it is used.
+        """
         for ref in refs:
-            if "patch" in ref.datasetType.dimensions and self._held.pop(ref.id, None) is not None:
+            if self._held.pop(ref.id, None) is not None:
                 self._memory.remove(ref)
 
     def forget(self, identities: Iterable[UUID]) -> None:

@@ -144,23 +144,24 @@ class LocalRepository:
     def export_files(self, refs: Sequence[DatasetRef]) -> list[FileDataset]:
         """Return paths, relative to the datastore's root, and formatters of datasets.
 
-        Datasets that exist only in memory are written first.
+        Datasets that exist only in memory are written first, and leave it.
         """
         memory, files = self._datastores()
-        written: dict[tuple[int, str], tuple[DatasetRef, Any]] = {}
+        same: dict[tuple[int, str], list[DatasetRef]] = {}
         for ref in refs:
             if ref.datasetType.name in HELD_IN_MEMORY and not files.exists(ref):
-                image = memory.get(ref)
-                layout = field_storage_class(ref.datasetType)
-                twin, _ = written.setdefault((id(image), layout), (ref, image))
-                if twin is ref:
-                    files.put(image, ref)
-                    continue
                 # A task that only adds to its input passes the same object on: compress it once, unless the
                 # two are of different types in the layout of lsst-images.
-                (dataset,) = files.export([twin])
-                dataset.path, dataset.refs = files.getURI(twin), [ref]
+                same.setdefault((id(memory.get(ref)), field_storage_class(ref.datasetType)), []).append(ref)
+        # Last those of which a copy is made, when others have left memory.
+        for first, *twins in sorted(same.values(), key=lambda group: memory.get(group[0]).is_modified):
+            files.put(memory.get(first).original(), first)
+            for twin in twins:
+                (dataset,) = files.export([first])
+                dataset.path, dataset.refs = files.getURI(first), [twin]
                 files.ingest(dataset, transfer="hardlink")
+            for ref in (first, *twins):
+                memory.remove(ref)
         return list(files.export(refs))
 
     def read_ahead(self, refs: Iterable[DatasetRef], region: Region | None) -> None:

@@ -88,7 +88,7 @@ class ReadyPipeline:
         """Return the label of the last task that reads each overall input, by the dataset type's name."""
         readers: dict[str, str] = {}
         for label, task in self.graph.tasks.items():
-            for edge in task.inputs.values():
+            for edge in (*task.inputs.values(), *task.prerequisite_inputs.values()):
                 readers[edge.parent_dataset_type_name] = label
         return {name: readers[name] for name, _ in self.graph.iter_overall_inputs() if name in readers}
 

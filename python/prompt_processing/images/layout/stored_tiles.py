@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_processing.domain.planes import new_plane
 from prompt_processing.instruments.rice import DENSEST, decode_row
 from prompt_processing.telemetry.handover import in_this_context
 
@@ -109,12 +110,12 @@ def read_row_tiles(
     if count * columns.stop > DENSEST * len(content):
         raise OSError("The file is too short for its number of pixels.")
     if not is_float:
-        integers = np.empty(shape, np.int32)
+        integers = new_plane(shape, np.int32)
         _in_bands(lambda band: _decode_integers(content, places[band], columns.start, integers[band]), count)
         return integers
     scales, zeros = table["scale"].astype(np.float64), table["zero"].astype(np.float64)
     seed = rows.start + int(header["ZDITHER0"]) - 1
-    floats = np.empty(shape, np.float32)
+    floats = new_plane(shape, np.float32)
 
     def decode(band: slice) -> bool:
         dither = (scales[band], zeros[band], dither_numbers(), seed + band.start)

@@ -21,11 +21,11 @@ from prompt_processing.imaging.row_bands import (
     in_bands,
     pixels_with,
     scale_plane,
-    subtract_background,
 )
 
 from .astrometry import AstrometricFit, AstrometryOptions, fit_wcs
 from .background import SkyEstimate, estimate_sky
+from .changes import Changes
 from .detection import Detections, detect
 from .photometry import PhotometryOptions, ZeroPoint, fit_zero_point
 from .psf.model import PsfModel, PsfOptions, model_psf
@@ -110,7 +110,8 @@ def calibrate_image(
     ----------
     exposures : sequence of `Exposure`
         One or two snaps in electrons, without instrument signature. They are
-        not modified.
+        not modified, except that the planes of a single snap become those of the
+        calibrated image if its `~Exposure.loan` permits that.
     reference : `~astropy.table.Table`
         Stars: ``id``, ``ra``, ``dec`` (ICRS degrees), ``<band>_flux``,
         ``<band>_fluxErr`` (nJy).
@@ -132,12 +133,12 @@ def calibrate_image(
         Raised if there is no predicted WCS, or no exposure.
     """
     options = options or CalibrateOptions()
-    exposure = combine_snaps(exposures)
+    exposure, changes = _modifiable(exposures)
     predicted = predicted_wcs or exposure.wcs
     if predicted is None:
         raise ValueError("The image has no WCS to start from.")
     stars_of_band = reference_of_band(reference, band)
-    background, sky, detections, candidates = _find_sources(exposure, predicted, options)
+    background, sky, detections, candidates = _find_sources(exposure, predicted, options, changes)
     model = model_psf(
         exposure, candidates.x, candidates.y, candidates.flux, candidates.fwhm,
         detections.segmentation, (candidates.rows + 1).astype(np.int32), options.psf,
@@ -146,7 +147,9 @@ def calibrate_image(
     n_cosmic = 0
     if options.cosmic_rays is not None:
         try:
-            n_cosmic = find_cosmic_rays(exposure, options.cosmic_rays, sky=0.0)
+            n_cosmic = find_cosmic_rays(
+                exposure, options.cosmic_rays, sky=0.0, before_repair=changes.note_pixels
+            )
         except TooManyCosmicRaysError as error:
             _LOG.warning("No more cosmic rays marked: %s", error)
     psf_rows = candidates.rows[model.used]
@@ -162,6 +165,7 @@ def calibrate_image(
     summary = _summary(exposure, sky, model, sources, astrometry, zero_point, n_cosmic, len(exposures))
     scale_plane(exposure.image, factor)
     scale_plane(exposure.variance, factor**2)
+    changes.note_factors(factor, factor**2)
     exposure.photo_calib = PhotoCalib(1.0, zero_point.photo_calib.njy_per_unit_err / factor)
     exposure.metadata.update({"BUNIT": "nJy", **summary})
     scaled = replace(background, values=(background.values * factor).astype(np.float32))
@@ -198,8 +202,22 @@ def reference_of_band(reference: Table, band: str) -> Table:
     )
 
 
+def _modifiable(exposures: Sequence[Exposure]) -> tuple[Exposure, Changes]:
+    """Return the average of the snaps, and the record of its changes."""
+    first = exposures[0] if len(exposures) == 1 else None
+    if first is None or first.loan is None or first.loan.restore is not None:
+        combined = combine_snaps([exposure.original() for exposure in exposures])
+        return combined, Changes(combined)
+    changes = Changes(first)
+    first.loan.restore = changes.undone
+    return Exposure(
+        first.image, first.mask, first.variance, first.wcs,
+        visit_info=first.visit_info, metadata=dict(first.metadata),
+    ), changes  # fmt: skip
+
+
 def _find_sources(
-    exposure: Exposure, predicted: WCS, options: CalibrateOptions
+    exposure: Exposure, predicted: WCS, options: CalibrateOptions, changes: Changes
 ) -> tuple[Background, SkyEstimate, Detections, StarCandidates]:
     """Subtract the background in two passes, detect, and choose stars; the image is modified."""
     unusable = pixels_with(exposure.mask, int(UNUSABLE))
@@ -207,7 +225,7 @@ def _find_sources(
     fwhm = options.seeing_guess_arcsec / scale
     box = max(options.background_box, round(32 * fwhm))
     first = estimate_sky(exposure.image, unusable, box)
-    subtract_background(exposure.image, first.background)
+    changes.subtract(first.background)
     # Cores of saturated stars are kept: a ring would be detected as several sources.
     hidden = pixels_with(exposure.mask, int(Mask.BAD | Mask.NO_DATA), none=int(Mask.INTRP))
     detections = detect(exposure.image, first.rms, fwhm, options.detection_threshold, hidden)
@@ -224,7 +242,7 @@ def _find_sources(
         catalogue["theta"], r=4.0,
     )  # fmt: skip
     second = estimate_sky(exposure.image, covered, box)
-    subtract_background(exposure.image, second.background)
+    changes.subtract(second.background)
     total = replace(first.background, values=first.background.values + second.background.values)
     sky = replace(second, background=total, level=first.level + second.level)
     return total, sky, detections, candidates

@@ -10,6 +10,7 @@ import numpy as np
 import sep
 from numpy.typing import NDArray
 
+from prompt_processing.domain.planes import new_plane
 from prompt_processing.images import Background
 from prompt_processing.imaging.errors import DetectionError
 from prompt_processing.imaging.row_bands import in_bands
@@ -102,7 +103,7 @@ def significance_image(
     """
     kernel = _gaussian(fwhm)
     noise_factor = float(np.sum(kernel.astype(float) ** 2))
-    out = np.empty_like(image)
+    out = new_plane(image.shape, image.dtype)
 
     rms_rows = rms.by_rows() if isinstance(rms, Background) else lambda start, stop: rms[start:stop]
 

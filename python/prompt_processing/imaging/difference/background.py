@@ -6,6 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_processing.domain.planes import new_plane
 from prompt_processing.images import UNUSABLE, Mask
 from prompt_processing.images.background import Background
 from prompt_processing.imaging.percentiles import percentiles
@@ -28,7 +29,7 @@ def quiet_pixels(
     image: NDArray[np.float32], variance: NDArray[np.float32], mask: NDArray[np.int32]
 ) -> tuple[NDArray[np.bool_], float]:
     """Return which pixels are usable and within 5 sigma of 0, and the usable fraction."""
-    quiet = np.empty(image.shape, np.bool_)
+    quiet = new_plane(image.shape, np.bool_)
     planes = np.int32(int(UNUSABLE | Mask.SAT_TEMPLATE))
     counts: list[int] = []
     in_bands(

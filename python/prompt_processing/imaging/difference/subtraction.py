@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from prompt_processing.domain.planes import new_plane
 from prompt_processing.images import UNUSABLE, Exposure, Mask
 from prompt_processing.images.kernel import MatchingKernel
 from prompt_processing.imaging.masked_pixels import (
@@ -164,7 +165,7 @@ def _convolve_images(
     images: tuple[NDArray[np.float32], NDArray[np.float32]], filters: DifferenceFilters, grid: BlockGrid
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the white difference and the matched template."""
-    difference, matched = np.empty(grid.shape, np.float32), np.empty(grid.shape, np.float32)
+    difference, matched = new_plane(grid.shape, np.float32), new_plane(grid.shape, np.float32)
     power = filters.template_power(grid.transform)
 
     def spectra(x: NDArray[np.float64], y: float) -> list[list[NDArray[np.complex64] | None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
@@ -238,7 +239,10 @@ def _search(
 
 
 def find_cosmic_rays(
-    exposure: Exposure, options: CosmicRayOptions | None = None, sky: float | None = None
+    exposure: Exposure,
+    options: CosmicRayOptions | None = None,
+    sky: float | None = None,
+    before_repair: Callable[[NDArray[np.int32]], None] = lambda pixels: None,
 ) -> int:
     """Mark cosmic rays and fill them from their surroundings, in place.
 
@@ -251,6 +255,8 @@ def find_cosmic_rays(
         Thresholds.
     sky : `float`, optional
         Level of the sky; by default the median of a sample of pixels.
+    before_repair : callable, optional
+        Called with rows and columns of pixels, shape (n, 2), that are marked but not filled yet.
 
     Returns
     -------
@@ -295,12 +301,16 @@ def find_cosmic_rays(
             break
         mask[pixels[:, 0], pixels[:, 1]] |= _CR
         everything.append(pixels)
+        before_repair(pixels)
         _repair(image, variance, mask, pixels, np.float32(sky))
         pixels = _grow(image, variance, mask, pixels, sky, ratios, options.growth_significance)
     if not everything:
         return 0
+    before_repair(pixels)
     pixels = np.concatenate([*everything, pixels])
-    pixels = np.concatenate([pixels, _halo(image, variance, mask, pixels, options.halo_significance)])
+    halo = _halo(image, variance, mask, pixels, options.halo_significance)
+    before_repair(halo)
+    pixels = np.concatenate([pixels, halo])
     # Repeat, so that no value comes from a pixel that was found later.
     _repair(image, variance, mask, pixels, np.float32(sky))
     mask[pixels[:, 0], pixels[:, 1]] |= int(Mask.INTRP)

@@ -13,6 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_processing.domain.planes import new_plane
 from prompt_processing.images import Defects, Exposure, Mask, VisitInfo
 from prompt_processing.imaging.errors import TooManyCosmicRaysError, UnusableCalibrationError
 from prompt_processing.imaging.row_bands import available_cores, in_bands
@@ -136,8 +137,9 @@ def run_isr(
     for name, frame in (("bias", bias), ("dark", dark), ("flat", flat)):
         _require_shape(name, frame, shape)
         frames[name] = None if frame is None else _native(frame.image)
-    image, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    mask = np.zeros(shape, np.int32)
+    image, variance = new_plane(shape, np.float32), new_plane(shape, np.float32)
+    mask = new_plane(shape, np.int32)
+    mask[...] = 0
     _require_shape("fringe pattern", further.fringe, shape)
     dark_seconds = _dark_seconds(raw.header, visit_info)
     with ThreadPoolExecutor(available_cores()) as pool:

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_processing.domain.planes import new_plane
 from prompt_processing.images import UNMEASURED, Exposure, Mask, Psf
 from prompt_processing.imaging.difference.block_convolution import (
     BlockGrid,
@@ -103,7 +104,7 @@ def _usable(difference: Exposure) -> tuple[NDArray[np.bool_], NDArray[np.float32
     Pixels at the image's edge are usable here; the filters judge them later.
     """
     planes = np.int32(int(UNMEASURED | Mask.STREAK))
-    usable, image = np.empty(difference.shape, np.bool_), np.empty(difference.shape, np.float32)
+    usable, image = new_plane(difference.shape, np.bool_), new_plane(difference.shape, np.float32)
     in_bands(
         lambda start, stop: _find_usable(
             difference.image, difference.variance, difference.mask, planes, usable, image, start, stop
@@ -136,7 +137,7 @@ def _correlate(image: NDArray[np.float32], psf: Psf, half: int) -> NDArray[np.fl
     """Correlate an image with its varying PSF, cut to a half width."""
     shape = (image.shape[0], image.shape[1])
     grid = BlockGrid(shape, half, 160)
-    out = np.empty(shape, np.float32)
+    out = new_plane(shape, np.float32)
     middle = slice(psf.size // 2 - half, psf.size // 2 + half + 1)
     cut = replace(psf, coefficients=np.ascontiguousarray(psf.coefficients[:, middle, middle]))
     polynomial = PolynomialSpectra.of(cut, grid.transform)

@@ -12,6 +12,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from prompt_processing.domain.planes import new_plane
 from prompt_processing.images import Exposure, Mask, PhotoCalib, Psf, polynomial_terms
 from prompt_processing.imaging.errors import NoTemplateOverlapError
 from prompt_processing.imaging.masked_pixels import spread_plane
@@ -60,8 +61,8 @@ def warp_template(
     Parameters
     ----------
     patches : iterable of `Exposure`
-        Patches, each with its own WCS; where several cover a pixel, the first
-        complete one is used. Those after the image is full are not asked for.
+        Patches, each with its own WCS and a mask of any width; where several cover a
+        pixel, the first complete one is used. Those after the image is full are not asked for.
     wcs : `~astropy.wcs.WCS`
         WCS of the image, with or without distortion.
     shape : `tuple` of `int`
@@ -93,9 +94,9 @@ def warp_template(
     options = options or WarpOptions()
     height, width = shape
     image, variance, mask = (
-        np.empty(shape, np.float32),
-        np.empty(shape, np.float32),
-        np.empty(shape, np.int32),
+        new_plane(shape, np.float32),
+        new_plane(shape, np.float32),
+        new_plane(shape, np.int32),
     )
     in_bands(lambda start, stop: begin_planes(image, variance, mask, start, stop), height)
     x_nodes = np.arange(0, width + CELL, CELL, dtype=float)
@@ -215,12 +216,12 @@ def _needed_part(
 
 def _prepared(
     patch: Exposure, rows: slice, columns: slice
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], int, int]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.signedinteger], int, int]:
     """Return the spline of a part of a patch, variance and mask, and where in these the part begins.
 
     ``NO_DATA`` is grown around holes, in a copy of the mask.
     """
-    spline = np.empty((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+    spline = new_plane((rows.stop - rows.start, columns.stop - columns.start), np.float32)
     # Whole planes and an offset, so that one compiled version serves all parts.
     image, variance = np.ascontiguousarray(patch.image), np.ascontiguousarray(patch.variance)
     mask = np.ascontiguousarray(patch.mask)
@@ -235,7 +236,7 @@ def _prepared(
     in_bands(lambda start, stop: filter_columns(spline, start, stop), spline.shape[1])
     if not sum(missing):
         return spline, variance, mask, place[0], place[1]
-    flags = np.ascontiguousarray(mask[rows, columns]).copy()
+    flags = mask[rows, columns].astype(np.int32)
     in_bands(
         lambda start, stop: mark_missing(image, variance, *place, no_data, flags, start, stop), len(flags)
     )

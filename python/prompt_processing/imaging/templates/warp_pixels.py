@@ -75,7 +75,7 @@ def finish_planes(variance, mask, no_data, start, stop):  # type: ignore[no-unty
 def warp_patch(
     spline: NDArray[np.float32],
     patch_variance: NDArray[np.float32],
-    patch_mask: NDArray[np.int32],
+    patch_mask: NDArray[np.signedinteger],
     row0: int,
     column0: int,
     px: NDArray[np.float64],

@@ -3,6 +3,7 @@ import pytest
 from astropy.table import Table
 
 from prompt_processing.images import Exposure, Mask
+from prompt_processing.images.exposure import Loan
 from prompt_processing.imaging.calibration.calibrate import calibrate_image
 from prompt_processing.imaging.errors import (
     BadBackgroundError,
@@ -107,6 +108,53 @@ def test_input_stays_as_it_was(star_field) -> None:
     assert np.array_equal(exposure.mask, before[1])
     assert np.array_equal(exposure.variance, before[2])
     assert exposure.psf is None
+
+
+def hit_exposure(field) -> Exposure:
+    """Return an image with two cosmic rays, a saturated pixel and one without data."""
+    exposure = field.exposure()
+    exposure.image[100:103, 200:230] += 5000
+    exposure.image[410, 300:304] += 900
+    exposure.mask[50, 50] |= int(Mask.SAT)
+    exposure.image[60, 61], exposure.mask[60, 61] = np.nan, int(Mask.NO_DATA)
+    return exposure
+
+
+def test_borrowed_planes_become_the_calibrated_image_and_can_be_had_back(star_field) -> None:
+    field = star_field()
+    exposure, twin = hit_exposure(field), hit_exposure(field)
+    exposure.loan = Loan()
+    assert exposure.original() is exposure
+    on_loan = calibrate_image([exposure], field.reference(), "r")
+    on_copies = calibrate_image([twin], field.reference(), "r")
+    assert on_loan.summary == on_copies.summary
+    assert on_loan.summary["n_cosmic_ray_pixels"] > 80
+    for name in ("image", "mask", "variance"):
+        assert getattr(on_loan.exposure, name) is getattr(exposure, name)
+        assert np.array_equal(getattr(on_loan.exposure, name), getattr(on_copies.exposure, name), True)
+    back = exposure.original()
+    assert np.array_equal(back.mask, twin.mask)
+    np.testing.assert_allclose(back.image, twin.image, rtol=2e-6, atol=1e-3)
+    np.testing.assert_allclose(back.variance, twin.variance, rtol=1e-6)
+    assert back.metadata == twin.metadata
+    assert back.photo_calib is None
+    # Another calibration begins with what the image was.
+    again = calibrate_image([exposure], field.reference(), "r").summary
+    assert again["zero_point_mag"] == pytest.approx(on_copies.summary["zero_point_mag"], abs=1e-4)
+
+
+def test_borrowed_planes_can_be_had_back_after_a_failure(star_field) -> None:
+    field = star_field()
+    exposure, twin = hit_exposure(field), hit_exposure(field)
+    exposure.loan = Loan()
+    reference = field.reference()
+    reference["ra"] += 1.0
+    with pytest.raises(NumericalError):
+        calibrate_image([exposure], reference, "r")
+    assert not np.array_equal(exposure.image, twin.image, True)
+    back = exposure.original()
+    assert np.array_equal(back.mask, twin.mask)
+    np.testing.assert_allclose(back.image, twin.image, rtol=2e-6, atol=1e-3)
 
 
 def test_two_snaps_have_half_the_variance_and_no_cosmic_rays(star_field) -> None:
