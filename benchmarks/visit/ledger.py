@@ -16,7 +16,7 @@ from rich.table import Table
 
 from prompt_processing.activator.services import pipelines as pipeline_runs
 from prompt_processing.activator.services.visit_outputs import VisitOutputs
-from prompt_processing.tasks import associate_apdb
+from prompt_processing.association import associate_visit
 from prompt_processing.tasks.connected_task import ConnectedTaskFactory
 
 _CALLS_SHOWN, _CALL_SECONDS = 30, 0.02
@@ -115,10 +115,7 @@ def watch_tasks(ledger: Ledger) -> None:
     ):
         watch_method(ledger, owner, method, name)
     # This task also waits for the APDB and Kafka: its arithmetic is the association alone.
-    associate_apdb.associate_visit = timed(  # type: ignore[attr-defined]
-        associate_apdb.associate_visit,  # type: ignore[attr-defined]
-        lambda: "associateApdb",
-    )
+    associate_visit.associate_visit = timed(associate_visit.associate_visit, lambda: "associateApdb")
 
 
 def watch_method(ledger: Ledger, owner: Any, method: str, name: str) -> None:

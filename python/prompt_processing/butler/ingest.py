@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +13,6 @@ from astropy.time import Time, TimeDelta
 from lsst.daf.butler import Butler, DatasetRef, DimensionRecord, FileDataset, Timespan
 from lsst.resources import ResourcePath
 from lsst.sphgeom import ConvexPolygon
-from scipy.spatial import ConvexHull
 
 from prompt_processing.butler.collections import Collections
 from prompt_processing.domain.clock import day_text
@@ -95,10 +95,13 @@ class Ingester:
     ) -> None:
         self._local = local
         self._camera = camera
-        self._outer = outer_detectors(camera)
         self._instrument_record = instrument_record
         self._filters = filters
         self._padding_arcsec = padding_arcsec
+
+    @cached_property
+    def _outer(self) -> tuple[Detector, ...]:
+        return outer_detectors(self._camera)
 
     def ingest(
         self, visit: FannedOutVisit, image: ResourcePath, known: Collection[int] = ()
@@ -276,6 +279,9 @@ _SHARED_ELEMENTS = {"day_obs", "group", "visit_system"}
 
 def outer_detectors(camera: Camera) -> tuple[Detector, ...]:
     """Return the detectors at the edge of the focal plane, whose hull contains all detectors."""
+    # Imported late: it takes a tenth of a second, which would delay a worker that starts for a visit.
+    from scipy.spatial import ConvexHull
+
     detectors = tuple(camera.detectors.values())
     corners = np.array(
         [

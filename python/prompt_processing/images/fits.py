@@ -38,7 +38,6 @@ from .layout.content import (
     visit_info_of,
 )
 from .layout.identity import Identity
-from .layout.stored_tiles import has_row_tiles, read_row_tiles
 from .mask import renumbered
 from .photo_calib import PhotoCalib
 from .psf import Psf
@@ -253,6 +252,9 @@ def _shape_of(header: Mapping[str, Any]) -> tuple[int, int]:
 
 def _section(path: str | Path, content: _Content, name: str, rows: slice, columns: slice) -> NDArray[Any]:
     """Read a part of a plane, in the machine's byte order."""
+    # Imported late: a worker is ready before the compiler of its functions is loaded.
+    from .layout.stored_tiles import has_row_tiles, read_row_tiles
+
     plane = content.planes[name]
     with open(path, "rb") as file:
         if has_row_tiles(plane.header) and file.read(len(_FITS)) == _FITS:

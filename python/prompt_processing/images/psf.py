@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
 FWHM_PER_SIGMA = 2.3548200450309493
 
@@ -111,6 +110,9 @@ class Psf:
         x0, y0
             Pixel of the detector under ``stamp[0, 0]``.
         """
+        # Imported late: it takes a tenth of a second, which would delay a worker that starts for a visit.
+        from scipy import ndimage
+
         column, row = round(x), round(y)
         image = self.image_at(x, y)
         shifted = ndimage.shift(image, (y - row, x - column), order=3, mode="constant")

@@ -26,7 +26,6 @@ from prompt_processing.alerts.sender import AlertsOnDemand, send_alerts
 from prompt_processing.apdb.claim import was_committed
 from prompt_processing.apdb.tables import ApdbSchemas
 from prompt_processing.apdb.write import AlreadyInApdbError, require_not_in_apdb, write_visit_detector
-from prompt_processing.association.associate_visit import PreloadedCatalogs, associate_visit
 from prompt_processing.association.visit_quality import (
     VisitLimits,
     metric_bundle,
@@ -163,6 +162,9 @@ class AssociateApdbTask(ApdbTask):
         NonRetriableError
             Raised if the APDB failed and may have rows of it.
         """
+        # Imported late: a worker is ready before it has the numerics.
+        from prompt_processing.association.associate_visit import PreloadedCatalogs, associate_visit
+
         visit_info = _visit_info(difference, science)
         visit, detector = visit_info.exposure, visit_info.detector
         metrics = visit_metrics(science.metadata, difference.metadata, dia_sources)

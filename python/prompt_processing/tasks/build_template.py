@@ -15,9 +15,7 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from prompt_processing.imaging.calibration.psf.measured import measure_psf
 from prompt_processing.imaging.errors import NoTemplateOverlapError, NumericalError
-from prompt_processing.imaging.templates.warp import warp_template
 from prompt_processing.tasks.numerics_task import NumericsTask
 
 from ..images import Exposure, SkyMap
@@ -103,6 +101,10 @@ class BuildTemplateTask(NumericsTask):
         NoTemplateOverlapError
             Raised if the template does not overlap the image.
         """
+        # Imported late: a worker is ready before it has the numerics.
+        from prompt_processing.imaging.calibration.psf.measured import measure_psf
+        from prompt_processing.imaging.templates.warp import warp_template
+
         footprint = sky_map.footprint_region(image)
         by_place = {(int(handle.dataId["tract"]), int(handle.dataId["patch"])): handle for handle in coadds}
         # Read one by one: those of a second tract are rarely needed, and may not be in memory.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import Table, vstack
@@ -17,18 +17,17 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from prompt_processing.imaging.calibration.astrometry import AstrometryOptions
-from prompt_processing.imaging.calibration.calibrate import CalibrateOptions, calibrate_image
 from prompt_processing.imaging.calibration.colour_terms import ColourTerm
 from prompt_processing.imaging.calibration.nearest_band import nearest_band
-from prompt_processing.imaging.calibration.photometry import PhotometryOptions
-from prompt_processing.imaging.calibration.psf.model import PsfOptions
 from prompt_processing.imaging.calibration.reference_epoch import at_epoch
 from prompt_processing.imaging.errors import NoReferenceStarsError
 from prompt_processing.tasks.numerics_task import NumericsTask
 
 from ..images import Exposure, VisitInfo
 from ..instruments import InstrumentError, load_instrument
+
+if TYPE_CHECKING:
+    from prompt_processing.imaging.calibration.calibrate import CalibrateOptions
 
 _VISIT = ("instrument", "visit", "detector")
 
@@ -138,6 +137,9 @@ class CalibrateImageTask(NumericsTask):
         NumericalError
             Raised if the image cannot be calibrated; see `prompt_processing.imaging.errors`.
         """
+        # Imported late: a worker is ready before it has the numerics.
+        from prompt_processing.imaging.calibration.calibrate import calibrate_image
+
         if not reference_stars:
             raise NoReferenceStarsError("The reference catalogue has no shard at the image's position")
         first = exposures[0]
@@ -195,6 +197,11 @@ class CalibrateImageTask(NumericsTask):
             return None
 
     def _options(self) -> CalibrateOptions:
+        from prompt_processing.imaging.calibration.astrometry import AstrometryOptions
+        from prompt_processing.imaging.calibration.calibrate import CalibrateOptions
+        from prompt_processing.imaging.calibration.photometry import PhotometryOptions
+        from prompt_processing.imaging.calibration.psf.model import PsfOptions
+
         config = self.config
         defaults = CalibrateOptions()
         return replace(

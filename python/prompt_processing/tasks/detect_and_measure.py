@@ -17,8 +17,6 @@ from lsst.pipe.base import (
 
 from prompt_processing.association.satellites import SatelliteService, footprint_corners
 from prompt_processing.domain.errors import RetriableError
-from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
-from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
 from prompt_processing.tasks.connected_task import ConnectedTask
 from prompt_processing.tasks.numerics_task import NumericsTask
 from prompt_processing.telemetry.handover import in_this_context
@@ -108,6 +106,10 @@ class DetectAndMeasureDiaSourceTask(NumericsTask, ConnectedTask):
         RetriableError
             Raised if the service that knows the satellites does not answer.
         """
+        # Imported late: a worker is ready before it has the numerics.
+        from prompt_processing.imaging.measurement.detect_and_measure import detect_and_measure
+        from prompt_processing.imaging.measurement.dia_detection import DetectionOptions
+
         options = DetectionOptions(threshold=self.config.detectionThreshold)
         satellites = self._satellites(difference)
         if satellites is None:

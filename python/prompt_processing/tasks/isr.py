@@ -20,8 +20,6 @@ from lsst.pipe.base import (
 )
 from numpy.typing import NDArray
 
-from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions
-from prompt_processing.imaging.isr.isr import FurtherCalibrations, IsrOptions, run_isr
 from prompt_processing.imaging.isr.linearity import Linearity
 from prompt_processing.tasks.amplifier_tables import crosstalk_of, linearity_of
 from prompt_processing.tasks.calibration_connections import calibration_input, camera_input
@@ -195,6 +193,10 @@ class IsrTask(NumericsTask):
         result
             ``image``: `~prompt_processing.images.Exposure`.
         """
+        # Imported late: a worker is ready before it has the numerics.
+        from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions
+        from prompt_processing.imaging.isr.isr import FurtherCalibrations, IsrOptions, run_isr
+
         observation = translate(raw.header)
         detector = camera.detector(raw.detector)
         info = VisitInfo(

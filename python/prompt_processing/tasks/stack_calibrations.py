@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,11 @@ from prompt_processing.images.afw.calibrations import (
 )
 from prompt_processing.images.afw.camera import segment_name
 from prompt_processing.imaging.errors import UnusableCalibrationError
-from prompt_processing.imaging.isr.deferred_charge import DeferredCharge, SerialTrap
 from prompt_processing.imaging.isr.linearity import AmplifierLinearity, LookupTable, Polynomial, Splines
 from prompt_processing.instruments.camera import Amplifier, Detector
+
+if TYPE_CHECKING:
+    from prompt_processing.imaging.isr.deferred_charge import DeferredCharge, SerialTrap
 
 __all__ = [
     "brighter_fatter_kernel",
@@ -174,6 +176,9 @@ def deferred_charge(cti: IsrCalibration) -> dict[str, DeferredCharge]:
     of_traps = {"AMPLIFIER", "SIZE", "EMISSION_TIME", "TYPE", "COEFFS"}
     first = cti.tables[0]
     _require(first.colnames, columns, "cti")
+    # Imported late: a worker is ready before it has the numerics.
+    from prompt_processing.imaging.isr.deferred_charge import DeferredCharge, SerialTrap
+
     traps: dict[str, SerialTrap] = {}
     for table in cti.tables[1:]:
         if "EMISSION_TIME" not in table.colnames:

@@ -13,12 +13,6 @@ from lsst.pipe.base import (
     connectionTypes,
 )
 
-from prompt_processing.imaging.difference.residuals import (
-    bright_sample,
-    measure_residuals,
-    stars_in_both,
-)
-from prompt_processing.imaging.difference.subtraction import subtract
 from prompt_processing.tasks.numerics_task import NumericsTask
 
 from ..images import Exposure
@@ -98,6 +92,14 @@ class SubtractImagesTask(NumericsTask):
         TooFewKernelStarsError, BadKernelError
             Raised if no valid kernel can be fitted.
         """
+        # Imported late: a worker is ready before it has the numerics.
+        from prompt_processing.imaging.difference.residuals import (
+            bright_sample,
+            measure_residuals,
+            stars_in_both,
+        )
+        from prompt_processing.imaging.difference.subtraction import subtract
+
         result = subtract(science, template, stars)
         compared = stars_in_both(bright_sample(stars), science, template)
         residuals = measure_residuals(result.difference, compared)

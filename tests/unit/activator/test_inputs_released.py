@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from lsst.pipe.base.single_quantum_executor import SingleQuantumExecutor
@@ -13,8 +13,12 @@ from prompt_processing.activator.services.pipelines import _WatchedExecutor
 ISR, CALIBRATE = SimpleNamespace(label="isr"), SimpleNamespace(label="calibrateImage")
 
 
+class Kind(NamedTuple):
+    name: str
+
+
 def quantum(**inputs: str) -> Any:
-    return SimpleNamespace(inputs={SimpleNamespace(name=name): [ref] for name, ref in inputs.items()})
+    return SimpleNamespace(inputs={Kind(name): [ref] for name, ref in inputs.items()})
 
 
 @pytest.fixture

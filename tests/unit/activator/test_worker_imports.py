@@ -6,14 +6,18 @@ import subprocess
 import sys
 
 PROGRAM = """
-import pkgutil, sys
-import prompt_processing.activator.factory, prompt_processing.activator.web_server, prompt_processing.tasks
-for module in pkgutil.iter_modules(prompt_processing.tasks.__path__):
-    __import__(f"prompt_processing.tasks.{module.name}")
+import sys
+import prompt_processing.activator.factory, prompt_processing.activator.web_server
+from prompt_processing.butler.pipelines.files import pipelines_folder, read_prompt_pipeline
+for name in ("Preprocessing", "ApPipe", "SingleFrame", "Isr"):
+    read_prompt_pipeline(f"{pipelines_folder('LSSTCam')}/{name}.yaml").to_graph()
 print(" ".join(sys.modules))
 """
 
 SLOW = {
+    "numba": "a seventh of a second; only compiled functions need it",
+    "scipy": "a tenth of a second, when images are processed",
+    "sep": "when images are processed",
     "scipy.signal": "half a second, with scipy.stats",
     "scipy.stats": "half a second",
     "astropy_healpix": "a tenth of a second; only binary maps need it",
