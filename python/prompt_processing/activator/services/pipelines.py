@@ -213,6 +213,7 @@ class PipelineRun:
         self._connections = connections
         self._release = release
         self._pipeline = pipeline
+        self._executor = SeparablePipelineExecutor(butler)
         self._graph: PredictedQuantumGraph | None = None
 
     @property
@@ -302,8 +303,9 @@ class PipelineRun:
             if provenance is None:
                 runner.execute(self._graph)
             else:
-                executor = SeparablePipelineExecutor(self._butler)
-                executor.run_pipeline(self._graph, graph_executor=runner, provenance_dataset_ref=provenance)
+                self._executor.run_pipeline(
+                    self._graph, graph_executor=runner, provenance_dataset_ref=provenance
+                )
         # The executor wraps whatever a task raised; the first failure is the one to report.
         except Exception as error:
             if watched.failure is not None:

@@ -80,6 +80,7 @@ class Workspace:
         self._records: VisitRecords = {}
         self._entered = EnteredDatasets(repositories.local)
         self._raws = RawsReadAhead()
+        self._prepared: dict[str, PipelineRun] = {}
         self.preloaded = PreloadedData()
 
     @property
@@ -147,11 +148,8 @@ class Workspace:
             self._put_metrics(0.0)
         _LOG.info(
             "Preloaded %d datasets for %s, of which %d were copied, in %.2f s.",
-            len(self.preloaded.refs),
-            visit,
-            self.preloaded.copied,
-            seconds,
-        )
+            len(self.preloaded.refs), visit, self.preloaded.copied, seconds,
+        )  # fmt: skip
         return self._preload_metrics
 
     def run_preprocessing(self) -> None:
@@ -174,10 +172,11 @@ class Workspace:
         self._put_metrics(time.monotonic() - start)
 
     def _run_first_preprocessing(self) -> None:
-        visit = self._visit
+        # To make the run of the main pipeline takes 0.03 s, for which no image waits yet.
+        self._prepared = {one.path: self._pipeline_run(one) for one in self._main[:1]}
         run = first_buildable(map(self._pipeline_run, self._preprocessing), self._data_selection())
         if run is None:
-            _LOG.warning("No preprocessing pipeline can be built for %s.", visit)
+            _LOG.warning("No preprocessing pipeline can be built for %s.", self._visit)
             return
         try:
             self._execute(run)
@@ -335,6 +334,8 @@ class Workspace:
         return f"{pipeline_stem(path)} (no file {path})" if missing else pipeline_stem(path)
 
     def _pipeline_run(self, pipeline: ReadyPipeline) -> PipelineRun:
+        if pipeline.path in self._prepared:
+            return self._prepared.pop(pipeline.path)
         local = self._repositories.local
         output = self._output_runs.run_of(pipeline.stem)
         inputs = [run for run in self.runs.values() if run != output]
