@@ -11,7 +11,7 @@ __all__ = ["reuse_freed_memory"]
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """Options of glibc's ``mallopt``."""
 
-_LARGEST_BLOCK, _ANY_SIZE = 2**26, 2**31 - 1
+_LARGEST_BLOCK, _ANY_SIZE = 2**27, 2**31 - 1
 """Bytes: larger blocks than the first are returned when freed; the second is the largest that it accepts."""
 
 
