@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import mmap
 import threading
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["PlaneMemory", "keep_planes", "new_plane"]
+
+_LOG = logging.getLogger(__name__)
 
 _RESERVED = 16 * 2**30
 """Bytes of addresses; memory is used only where planes have been."""
@@ -100,10 +103,17 @@ _memory: PlaneMemory | None = None
 
 
 def keep_planes() -> None:
-    """Keep the memory of planes in this process and those that it forks; without effect the second time."""
+    """Keep the memory of planes in this process and those that it forks; without effect the second time.
+
+    Where the system refuses the range of addresses, because of a limit or of strict accounting, planes are
+    ordinary arrays.
+    """
     global _memory
     if _memory is None and hasattr(mmap, "MADV_HUGEPAGE"):
-        _memory = PlaneMemory()
+        try:
+            _memory = PlaneMemory()
+        except OSError as error:
+            _LOG.info("The memory of planes is not kept: %s", error)
 
 
 def new_plane(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -65,6 +67,18 @@ def test_range_without_a_place_says_so(memory) -> None:
     assert memory.empty(WHOLE, np.uint8) is None
     del kept
     assert memory.empty(WHOLE, np.uint8) is not None
+
+
+def test_process_without_the_addresses_has_ordinary_arrays() -> None:
+    code = (
+        "import numpy as np, resource\n"
+        "from prompt_processing.domain.planes import keep_planes, new_plane\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))\n"
+        "keep_planes()\n"
+        "print(new_plane((1200, 1000), np.float32).base)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "None"
 
 
 def test_threads_never_share_memory(memory) -> None:
