@@ -7,7 +7,8 @@
 
 189 detectors every 37 s are sent to pods that the rules of Knative's autoscaler or of KEDA's ScaledJob create
 and remove (`scaling/knative.py` and `scaling/keda.py`, modelled on their sources). A worker's times are those
-of the demo on one core, and in two nights on two cores. The random numbers are the same in every run.
+that `profile_visit.py` measures, on one core, and in two nights on two cores. The random numbers are the same
+in every run.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ MOST = 400
 KNATIVE = KnativeSettings(max_scale=MOST, scale_down_delay_s=300.0, retention_s=1800.0)
 KEDA = KedaSettings(max_replicas=MOST, listen_timeout_s=300.0)
 CHOSEN = ", as the charts say"
-LIMITS = (80, 100, 110, 120, 130, 140, 160, 200, 250, 300, 400, 600)
-TWO_CORES = Worker(preload_s=1.4, to_last_alert_s=7.5, export_s=5.3)
-"""Times that the demo measures for a single worker on two cores."""
+LIMITS = (18, 20, 21, 22, 23, 24, 25, 26, 28, 30, 40, 60, 100, 200, 300, 400)
+TWO_CORES = Worker(preload_s=0.3, first_preload_s=2.0, to_last_alert_s=2.0, export_s=0.9)
+"""Wall clock of a single worker on two cores."""
 DELAYS = (0.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 
 
@@ -66,8 +67,9 @@ def settings(survey: Survey, worker: Worker) -> list[Case]:
         ("70 % utilization, 600 pods", replace(KNATIVE, target_utilization=0.7, max_scale=600)),
         ("600 pods at most", replace(KNATIVE, max_scale=600)),
         ("200 pods at most", replace(KNATIVE, max_scale=200)),
-        ("120 pods at most", replace(KNATIVE, max_scale=120)),
+        ("60 pods at most", replace(KNATIVE, max_scale=60)),
         ("30 pods at most", replace(KNATIVE, max_scale=30)),
+        ("20 pods at most", replace(KNATIVE, max_scale=20)),
         (f"KEDA{CHOSEN}", KEDA),
         ("polling every 30 s", replace(KEDA, polling_interval_s=30.0)),
         ("idle workers stay 30 s", replace(KEDA, listen_timeout_s=30.0)),
@@ -75,7 +77,7 @@ def settings(survey: Survey, worker: Worker) -> list[Case]:
         ("the same, strategy accurate", replace(KEDA, strategy="accurate", max_replicas=600)),
         ("the same, strategy eager", replace(KEDA, strategy="eager", max_replicas=600)),
         ("200 workers at most", replace(KEDA, max_replicas=200)),
-        ("120 workers at most", replace(KEDA, max_replicas=120)),
+        ("30 workers at most", replace(KEDA, max_replicas=30)),
     ]
     cases = [Case(name, scaling, survey, worker) for name, scaling in different]
     for name, scaling in (("Knative", KNATIVE), ("KEDA", KEDA)):
@@ -100,6 +102,22 @@ def troubles(survey: Survey, worker: Worker) -> list[Case]:
     ]
 
 
+def margins(survey: Survey, worker: Worker) -> list[Case]:
+    """Return nights that ask more of workers, with the charts' limit and with half of it."""
+    different = [
+        *((f"visits take {times} times as long", survey, worker.slower(times)) for times in (3, 8, 12)),
+        *(
+            (f"{row} visits in a row without images", replace(survey, without_images=row), worker)
+            for row in (2, 3, 6)
+        ),
+    ]
+    return [
+        Case(f"{most} workers: {trouble}", replace(KEDA, max_replicas=most), observed, slow)
+        for most in (MOST, MOST // 2)
+        for trouble, observed, slow in different
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate, print and draw."""
     console = Console(width=150)
@@ -112,7 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.images:
             _draw(survey, worker, options.images, pool)
             return 0
-        tables = [list(pool.map(Case.summary, make(survey, worker))) for make in (settings, troubles)]
+        makers = (settings, troubles, margins)
+        tables = [list(pool.map(Case.summary, make(survey, worker))) for make in makers]
     for rows in tables:
         console.print(table(rows, options.price, options.markdown), soft_wrap=options.markdown)
     chosen = [row for row in tables[0] if row.name.endswith(CHOSEN)]
@@ -141,6 +160,7 @@ def _draw(survey: Survey, worker: Worker, folder: Path, pool: Executor) -> None:
     draw_limits(
         {name: list(zip(LIMITS, rows, strict=True)) for name, rows in limits.items()},
         {name: list(zip(DELAYS, rows, strict=True)) for name, rows in delays.items()},
+        nights[-1][1].visits_underway(survey),
         folder / "scaling-limits.png",
     )
 

@@ -24,6 +24,7 @@ class Visit:
 
     announced: float
     image: float
+    has_image: bool = True
     started: float = -1.0
     alerted: float = -1.0
     done: float = -1.0
@@ -67,6 +68,11 @@ class Night:
     busy_seconds: float = 0.0
     pods_made: int = 0
     pods_lost: int = 0
+
+    def visits_underway(self, survey: Survey) -> float:
+        """Return how many visit-detectors were underway on average, pauses not counted."""
+        done = [visit.done - visit.announced for visit in self.visits if visit.done >= 0]
+        return survey.detectors * sum(done) / len(done) / survey.cadence_s
 
 
 @dataclass
@@ -123,11 +129,11 @@ class Simulation:
 
     def _telescope(self) -> Steps:
         survey = self.survey
-        for announced in survey.announcements():
+        for number, announced in enumerate(survey.announcements()):
             yield self._env.timeout(announced - self._env.now)
             image = announced + survey.announced_s + survey.exposure_s + survey.transfer_s
             for _ in range(survey.detectors):
-                visit = Visit(announced, image)
+                visit = Visit(announced, image, survey.has_image(number))
                 self.night.visits.append(visit)
                 self._deliver(visit)
 
@@ -286,12 +292,15 @@ class Simulation:
             yield from self._ask_database(cluster.preload_database_s)
             preload = worker.preload_s if pod.visits else worker.first_preload_s
             yield env.timeout(self._spread(max(0.0, preload - cluster.preload_database_s), worker.spread))
-            if env.now < visit.image:
-                yield env.timeout(visit.image - env.now)
-            yield env.timeout(self._spread(worker.to_last_alert_s, worker.spread))
-            visit.alerted = env.now
-            yield env.timeout(self._spread(worker.export_s, worker.spread))
-            yield from self._ask_database(cluster.export_database_s)
+            if visit.has_image:
+                yield env.timeout(max(0.0, visit.image - env.now))
+                first = 0.0 if pod.visits else worker.first_visit_s
+                yield env.timeout(self._spread(worker.to_last_alert_s + first, worker.spread))
+                visit.alerted = env.now
+                yield env.timeout(self._spread(worker.export_s, worker.spread))
+                yield from self._ask_database(cluster.export_database_s)
+            else:
+                yield env.timeout(worker.image_wait_s)
         except simpy.Interrupt:
             return
         finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from rich.table import Table
 
 from .night import Night
@@ -124,7 +125,7 @@ def draw_course(nights: Sequence[tuple[str, Night]], pause: tuple[float, float],
         row[0].set_title(f"{name}: from nothing", fontsize=10)
         row[1].set_title("a pause of 40 minutes", fontsize=10)
         row[0].set_ylabel("pods, visits")
-    axes[0][0].legend(loc="lower right", fontsize=8)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
     for axis in axes[-1]:
         axis.set_xlabel("minutes into the night")
     figure.savefig(path, dpi=110)
@@ -134,9 +135,22 @@ def draw_course(nights: Sequence[tuple[str, Night]], pause: tuple[float, float],
 def draw_limits(
     limits: Mapping[str, Sequence[tuple[int, Summary]]],
     delays: Mapping[str, Sequence[tuple[float, Summary]]],
+    underway: float,
     path: Path,
 ) -> None:
-    """Draw what the limit of pods, and how long idle ones stay, does to visits and cost."""
+    """Draw what the limit of pods, and how long idle ones stay, does to visits and cost.
+
+    Parameters
+    ----------
+    limits : `~collections.abc.Mapping` [`str`, `~collections.abc.Sequence`]
+        Nights by the limit of pods, for each scaler.
+    delays : `~collections.abc.Mapping` [`str`, `~collections.abc.Sequence`]
+        Nights by how long idle pods stay (s), for each scaler.
+    underway : `float`
+        Visits underway, on average.
+    path : `~pathlib.Path`
+        Of the picture.
+    """
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     for name, points in limits.items():
         pods = [limit for limit, _ in points]
@@ -144,9 +158,22 @@ def draw_limits(
         left.plot(pods, bad, marker="o", ms=4, label=name)
     left.set_xlabel("most pods that are allowed")
     left.set_ylabel("late or lost visits (%)")
-    left.axvline(396, color="grey", lw=0.8, ls=":")
-    left.text(
-        394, 50, "visits underway, on average", rotation=90, ha="right", va="center", fontsize=8, color="grey"
+    left.set_xscale("log")
+    left.xaxis.set_major_locator(FixedLocator([20, 30, 50, 100, 200, 400]))
+    left.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+    left.xaxis.set_minor_locator(NullLocator())
+    left.axvline(underway, color="grey", lw=0.8, ls=":")
+    # In front of the line, whatever the scale.
+    left.annotate(
+        "visits underway, on average",
+        (underway, 50),
+        (-4, 0),
+        textcoords="offset points",
+        rotation=90,
+        ha="right",
+        va="center",
+        fontsize=8,
+        color="grey",
     )
     left.legend(fontsize=8)
     _draw_delays(right, delays)

@@ -10,7 +10,9 @@ from scaling.knative import KnativeSettings
 from scaling.night import Night, Simulation
 
 # No randomness: 57 s from the announcement to the image, 12 s to the alerts, 8 s of export.
-EXACT = Worker(preload_s=1.0, first_preload_s=8.0, to_last_alert_s=12.0, export_s=8.0, spread=0.0)
+EXACT = Worker(
+    preload_s=1.0, first_preload_s=8.0, to_last_alert_s=12.0, first_visit_s=0.0, export_s=8.0, spread=0.0
+)
 STILL = Cluster(
     placing_s=5.0, start_s=5.0, cold_start_spread=0.0, preload_database_s=0.0, export_database_s=0.0
 )
@@ -75,6 +77,36 @@ def test_slow_database_makes_visits_wait_for_each_other() -> None:
     survey = dataclasses.replace(ONE, detectors=4)
     visits = run(KedaSettings(), survey, database_connections=1, export_database_s=5.0).visits
     assert sorted(visit.done for visit in visits) == [82.0, 87.0, 92.0, 97.0]
+
+
+def test_visit_without_an_image_occupies_its_worker_until_the_wait_is_over() -> None:
+    survey = Survey(detectors=1, hours=19.5 * 37 / 3600, pauses=(), without_images=2)
+    visits = run(KedaSettings(), survey).visits
+    assert [number for number, visit in enumerate(visits) if not visit.has_image] == [18, 19]
+    # A second of preload, 80 s of waiting, no alerts.
+    assert all((visit.done - visit.started, visit.alerted) == (81.0, -1.0) for visit in visits[18:])
+
+
+def test_visits_underway_follow_from_how_long_each_takes() -> None:
+    survey = Survey(detectors=2, hours=80 / 3600, pauses=())
+    # Two detectors, 77 s of every 37 s.
+    assert run(KedaSettings(), survey).visits_underway(survey) == pytest.approx(2 * 77 / 37)
+
+
+def test_slower_worker_waits_no_longer_for_images() -> None:
+    worker = dataclasses.replace(EXACT, first_visit_s=2.0)
+    assert worker.slower(3) == dataclasses.replace(
+        worker, preload_s=3.0, first_preload_s=24.0, to_last_alert_s=36.0, first_visit_s=6.0, export_s=24.0
+    )
+
+
+def test_only_the_first_visit_of_a_worker_takes_longer() -> None:
+    worker = dataclasses.replace(EXACT, first_visit_s=3.0)
+    survey = Survey(detectors=1, hours=60 / 3600, pauses=())
+    first, second = Simulation(KedaSettings(max_replicas=1), survey, worker, STILL).run().visits
+    assert (first.alerted, first.done) == (57 + 15.0, 80.0)
+    # A second of preload; the image is there at 94 s.
+    assert (second.started, second.alerted) == (80.0, 94 + 12.0)
 
 
 @pytest.mark.parametrize("seed", range(3))
