@@ -20,6 +20,8 @@ from lsst.daf.butler import (  # type: ignore[attr-defined]
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.sphgeom import Region
 
+from prompt_processing.images import Exposure
+
 from ..collections import Collections
 from ..errors import passing
 from ..field_types import field_storage_class
@@ -153,9 +155,17 @@ class LocalRepository:
                 # A task that only adds to its input passes the same object on: compress it once, unless the
                 # two are of different types in the layout of lsst-images.
                 same.setdefault((id(memory.get(ref)), field_storage_class(ref.datasetType)), []).append(ref)
+
+        def is_modified(group: list[DatasetRef]) -> bool:
+            image = memory.get(group[0])
+            return isinstance(image, Exposure) and image.is_modified
+
         # Last those of which a copy is made, when others have left memory.
-        for first, *twins in sorted(same.values(), key=lambda group: memory.get(group[0]).is_modified):
-            files.put(memory.get(first).original(), first)
+        for first, *twins in sorted(same.values(), key=is_modified):
+            image = memory.get(first)
+            # Pipelines of other packages pass on types of their own.
+            files.put(image.original() if isinstance(image, Exposure) else image, first)
+            del image
             for twin in twins:
                 (dataset,) = files.export([first])
                 dataset.path, dataset.refs = files.getURI(first), [twin]
