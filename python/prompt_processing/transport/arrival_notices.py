@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable
 from typing import Literal
 from uuid import uuid4
@@ -22,6 +23,10 @@ _LOST_CONNECTION = (
     KafkaError._RESOLVE,
     KafkaError._AUTHENTICATION,
 )
+
+
+_PAUSE = 0.1
+"""Seconds before a request whose connection broke off is made again."""
 
 
 class NoticesUnavailableError(PromptError):
@@ -87,28 +92,39 @@ class ArrivalNotices:
         NoticesUnavailableError
             Raised if the cluster or the topic cannot be reached.
         """
-        try:
-            topic = self._consumer.list_topics(self._topic, timeout=self._timeout).topics[self._topic]
-            if topic.error is not None:
-                raise NoticesUnavailableError(f"Kafka topic {self._topic}: {topic.error.str()}")
-            positions = []
-            for partition in topic.partitions:
-                position = TopicPartition(self._topic, partition, OFFSET_BEGINNING)
-                if not self._from_beginning:
-                    # The end as a number: librdkafka resolves the symbolic end later, and would miss notices
-                    # published in between.
-                    _, position.offset = self._consumer.get_watermark_offsets(
-                        TopicPartition(self._topic, partition), timeout=self._timeout
-                    )
-                positions.append(position)
-            self._consumer.assign(positions)
-        except KafkaException as error:
-            # Calls the error callback; the failed call itself only reports a timeout.
-            self._consumer.poll(0)
-            reason = self._refusals.reason or error.args[0].str()
-            raise NoticesUnavailableError(f"Kafka topic {self._topic}: {reason}") from error
+        latest = time.monotonic() + self._timeout
+        while True:
+            try:
+                self._consumer.assign(self._positions())
+                break
+            except KafkaException as error:
+                # Calls the error callback; the failed call itself only reports a timeout.
+                self._consumer.poll(0)
+                # A connection that breaks off during a request is made again; the request is not.
+                is_broken = error.args[0].code() == KafkaError._TRANSPORT and self._refusals.reason is None
+                if not is_broken or time.monotonic() > latest:
+                    reason = self._refusals.reason or error.args[0].str()
+                    raise NoticesUnavailableError(f"Kafka topic {self._topic}: {reason}") from error
+                time.sleep(_PAUSE)
         self._connected = True
         self._refusals.reason = None
+
+    def _positions(self) -> list[TopicPartition]:
+        """Return where to begin in each partition."""
+        topic = self._consumer.list_topics(self._topic, timeout=self._timeout).topics[self._topic]
+        if topic.error is not None:
+            raise NoticesUnavailableError(f"Kafka topic {self._topic}: {topic.error.str()}")
+        positions = []
+        for partition in topic.partitions:
+            position = TopicPartition(self._topic, partition, OFFSET_BEGINNING)
+            if not self._from_beginning:
+                # The end as a number: librdkafka resolves the symbolic end later, and would miss notices
+                # published in between.
+                _, position.offset = self._consumer.get_watermark_offsets(
+                    TopicPartition(self._topic, partition), timeout=self._timeout
+                )
+            positions.append(position)
+        return positions
 
     def reconnect(self) -> None:
         """Check whether a lost cluster answers again, without waiting for a notice.

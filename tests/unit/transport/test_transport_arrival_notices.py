@@ -174,3 +174,28 @@ def test_cluster_that_does_not_answer_is_reported_with_its_reason_and_may_come_b
     consumer.failure = None
     getattr(notices, call)()
     assert notices.connected
+
+
+@pytest.mark.parametrize(("breaks", "works"), [(2, True), (100, False)])
+def test_request_whose_connection_breaks_off_is_made_again_until_its_time_is_over(
+    consumers: list[Consumer], breaks: int, works: bool
+) -> None:
+    notices = make_notices(timeout=0.4)
+    consumer, left = consumers[0], [breaks]
+    answer = consumer.list_topics
+
+    def list_topics(topic: str, timeout: float) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT, "broke off"))
+        return answer(topic, timeout)
+
+    consumer.list_topics = list_topics  # type: ignore[method-assign]
+    if works:
+        notices.start()
+        assert consumer.assigned is not None
+        assert notices.connected
+    else:
+        with pytest.raises(NoticesUnavailableError, match="broke off"):
+            notices.start()
+        assert 2 < breaks - left[0] < 10
