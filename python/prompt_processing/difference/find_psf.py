@@ -262,10 +262,7 @@ def _choose(
     height, width = exposure.shape
     reach = 1.5 * found.fwhm
     inside = (x > reach) & (x < width - 1 - reach) & (y > reach) & (y < height - 1 - reach)
-    hurt = ndimage.maximum_filter(exposure.has(UNUSABLE), int(2 * np.ceil(0.5 * found.fwhm) + 1))
-    unhurt = ~hurt[
-        np.clip(np.rint(y), 0, height - 1).astype(int), np.clip(np.rint(x), 0, width - 1).astype(int)
-    ]
+    unhurt = ~_has_near(exposure.has(UNUSABLE), x, y, int(np.ceil(0.5 * found.fwhm)))
     for usable in (inside & unhurt, inside, np.ones_like(inside)):
         for enough, n_radii, significances in ENOUGH:
             for least in STAR_SNR[significances]:
@@ -275,6 +272,22 @@ def _choose(
                     if len(alone) >= enough:
                         return alone, share
     return np.flatnonzero(found.stars), 1.0
+
+
+def _has_near(
+    pixels: NDArray[np.bool_], x: NDArray[np.float64], y: NDArray[np.float64], reach: int
+) -> NDArray[np.bool_]:
+    """Return at which positions any of the pixels is within a reach along both axes."""
+    height, width = pixels.shape
+    rows = np.clip(np.rint(y), 0, height - 1).astype(int)
+    columns = np.clip(np.rint(x), 0, width - 1).astype(int)
+    return np.array(
+        [
+            pixels[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1].any()
+            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+        ],
+        np.bool_,
+    )
 
 
 def _without_neighbours(

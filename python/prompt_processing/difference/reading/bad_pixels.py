@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -202,20 +203,39 @@ def _leave_clipped(image: NDArray[np.float32], runs: NDArray[np.bool_]) -> None:
 
 def _runs(image: NDArray[np.float32], axis: int, length: int) -> NDArray[np.bool_]:
     """Return pixels in runs of at least ``length`` equal values along an axis."""
-    equal = np.zeros(image.shape, np.uint8)
-    first = tuple(slice(None, -1) if a == axis else slice(None) for a in (0, 1))
-    second = tuple(slice(1, None) if a == axis else slice(None) for a in (0, 1))
-    equal[first] = image[first] == image[second]
-    if np.count_nonzero(equal) < length - 1:
-        return np.zeros(image.shape, np.bool_)
-    size = length - 1
-    inner = ndimage.minimum_filter1d(equal, size, axis=axis, mode="constant", cval=0, origin=0)
-    opened = ndimage.maximum_filter1d(
-        inner, size, axis=axis, mode="constant", cval=0, origin=-(size % 2 == 0)
-    )
-    runs = opened.astype(bool)
-    runs[second] |= opened[first].astype(bool)
-    return np.asarray(runs)
+    runs = np.zeros(image.shape, np.bool_)
+    if axis == 0:
+        _mark_runs_of_columns(np.ascontiguousarray(image), length, runs)
+    else:
+        _mark_runs_of_rows(np.ascontiguousarray(image), length, runs)
+    return runs
+
+
+@numba.njit(cache=True, nogil=True)
+def _mark_runs_of_rows(image: NDArray[np.float32], length: int, runs: NDArray[np.bool_]) -> None:
+    height, width = image.shape
+    for row in range(height):
+        first = 0
+        for column in range(1, width + 1):
+            if column < width and image[row, column] == image[row, column - 1]:
+                continue
+            if column - first >= length:
+                runs[row, first:column] = True
+            first = column
+
+
+@numba.njit(cache=True, nogil=True)
+def _mark_runs_of_columns(image: NDArray[np.float32], length: int, runs: NDArray[np.bool_]) -> None:
+    height, width = image.shape
+    firsts = np.zeros(width, np.int64)
+    # Along rows, as the pixels are in memory.
+    for row in range(1, height + 1):
+        for column in range(width):
+            if row < height and image[row, column] == image[row - 1, column]:
+                continue
+            if row - firsts[column] >= length:
+                runs[firsts[column] : row, column] = True
+            firsts[column] = row
 
 
 def _fill_values(image: NDArray[np.float32], sky: SkyStatistics, far: NDArray[np.bool_]) -> list[float]:

@@ -120,15 +120,12 @@ def _dark_pieces(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: f
     width = image.shape[1]
     if width < 9 or image.shape[0] < PIECE:
         return np.zeros(image.shape, np.bool_)
-    values = np.where(usable, image, np.float32(0))
-    padded = np.pad(values, ((0, 0), (3, 3)), mode="edge")
-    left, right = (padded[:, a : a + width] + padded[:, b : b + width] for a, b in ((0, 1), (5, 6)))
-    below = values - np.float32(0.5) * np.minimum(left, right)
-    below[~usable] = 0
-    mean = ndimage.uniform_filter1d(below, PIECE, axis=0)
+    below = np.empty(image.shape, np.float32)
+    _below_sides(np.ascontiguousarray(image), np.ascontiguousarray(usable), below)
     # The minimum of two means of two pixels lies 0.4 noise below the sky.
-    dark = mean < -DARK * noise
-    if not dark.any():
+    mean = np.empty(image.shape, np.float32)
+    dark = np.zeros(image.shape, np.bool_)
+    if not _mark_dark(below, PIECE, -DARK * noise, mean, dark):
         return dark
     # Few columns have any, and the other filters cost more than the mean.
     columns = np.flatnonzero(dark.any(axis=0))
@@ -140,6 +137,52 @@ def _dark_pieces(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: f
     near = ndimage.maximum_filter1d(some.view(np.uint8), PIECE, axis=0, mode="constant").view(np.bool_)
     dark[:, columns] = near & (light < -0.5 * noise) & usable[:, columns]
     return dark
+
+
+@numba.njit(cache=True, nogil=True)
+def _below_sides(image: NDArray[np.float32], usable: NDArray[np.bool_], below: NDArray[np.float32]) -> None:
+    """Subtract from pixels the darker mean of the two pixels at a distance of 2 and 3 on either side.
+
+    Unusable pixels count as 0, and so does their difference.
+    """
+    height, width = image.shape
+    half = np.float32(0.5)
+    line = np.zeros(width + 6, np.float32)
+    for row in range(height):
+        for column in range(width):
+            line[column + 3] = image[row, column] if usable[row, column] else np.float32(0)
+        line[:3], line[width + 3 :] = line[3], line[width + 2]
+        for column in range(width):
+            left, right = line[column] + line[column + 1], line[column + 5] + line[column + 6]
+            darker = min(left, right)
+            below[row, column] = line[column + 3] - half * darker if usable[row, column] else np.float32(0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _mark_dark(
+    below: NDArray[np.float32], length: int, limit: float, mean: NDArray[np.float32], dark: NDArray[np.bool_]
+) -> bool:
+    """Average pixels along columns, with a mirror at the ends, and mark low means; return whether any is."""
+    height, width = below.shape
+    reach = length // 2
+    found = False
+    total = np.zeros(width, np.float64)
+    for row in range(height):
+        for column in range(width):
+            if row == 0:
+                for k in range(-reach, reach + 1):
+                    total[column] += below[k if k >= 0 else -k - 1, column]
+                total[column] /= length
+            else:
+                new, old = row + reach, row - reach - 1
+                new = new if new < height else 2 * height - new - 1
+                old = old if old >= 0 else -old - 1
+                total[column] += (np.float64(below[new, column]) - np.float64(below[old, column])) / length
+            mean[row, column] = total[column]
+            if mean[row, column] < limit:
+                dark[row, column] = True
+                found = True
+    return found
 
 
 def _is_even(values: NDArray[np.float32], noise: float) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+import numba
 import numpy as np
 import sep
 from numpy.typing import NDArray
@@ -138,12 +139,7 @@ def _smallest_peak(
     order = np.argsort(widths)
     widths, shapes = widths[order], shapes[order]
     last = np.searchsorted(widths, widths + WINDOW, side="right")
-    counts = np.zeros(len(widths), int)
-    for first in range(len(widths)):
-        part = shapes[first : last[first]]
-        counts[first] = np.count_nonzero(
-            np.hypot(*(part - np.median(part, axis=0)).T) < 1.5 * ELLIPTICITY_SCATTER
-        )
+    counts = _alike(np.ascontiguousarray(shapes), last, 1.5 * ELLIPTICITY_SCATTER)
     least = max(min(3, len(widths)), min(SHARE * counts.max(), ENOUGH))
     enough = np.flatnonzero(counts >= least)
     first = int(enough[0]) if len(enough) else int(np.argmax(counts))
@@ -159,6 +155,18 @@ def _smallest_peak(
         middle = moved
     near = np.abs(widths - middle) < 0.6 * WINDOW
     return middle, np.median(shapes[near], axis=0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _alike(shapes: NDArray[np.float64], last: NDArray[np.int64], scatter: float) -> NDArray[np.int64]:
+    """Count, from each source to the last of its group, those with about the group's median ellipticity."""
+    counts = np.zeros(len(shapes), np.int64)
+    for first in range(len(shapes)):
+        part = shapes[first : last[first]]
+        one, two = np.median(part[:, 0]), np.median(part[:, 1])
+        for source in range(len(part)):
+            counts[first] += np.hypot(part[source, 0] - one, part[source, 1] - two) < scatter
+    return counts
 
 
 def isolated(
