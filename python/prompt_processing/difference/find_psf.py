@@ -18,6 +18,7 @@ from prompt_processing.imaging.calibration.psf.model import PsfModel, PsfOptions
 from prompt_processing.imaging.calibration.psf.parametric import fit_parametric_psf, round_psf
 from prompt_processing.imaging.calibration.psf.stars import StarWidths, find_stars, isolated, without_halo
 from prompt_processing.imaging.calibration.source_profiles import measure_profiles
+from prompt_processing.imaging.calibration.star_selection import touches
 from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError
 
 from ..images import UNUSABLE, Exposure, Mask, Psf
@@ -262,7 +263,8 @@ def _choose(
     height, width = exposure.shape
     reach = 1.5 * found.fwhm
     inside = (x > reach) & (x < width - 1 - reach) & (y > reach) & (y < height - 1 - reach)
-    unhurt = ~_has_near(exposure.has(UNUSABLE), x, y, int(np.ceil(0.5 * found.fwhm)))
+    columns, rows = np.clip(np.rint(x), 0, width - 1), np.clip(np.rint(y), 0, height - 1)
+    unhurt = ~touches(exposure.mask, columns, rows, int(np.ceil(0.5 * found.fwhm)), np.int32(int(UNUSABLE)))
     for usable in (inside & unhurt, inside, np.ones_like(inside)):
         for enough, n_radii, significances in ENOUGH:
             for least in STAR_SNR[significances]:
@@ -272,22 +274,6 @@ def _choose(
                     if len(alone) >= enough:
                         return alone, share
     return np.flatnonzero(found.stars), 1.0
-
-
-def _has_near(
-    pixels: NDArray[np.bool_], x: NDArray[np.float64], y: NDArray[np.float64], reach: int
-) -> NDArray[np.bool_]:
-    """Return at which positions any of the pixels is within a reach along both axes."""
-    height, width = pixels.shape
-    rows = np.clip(np.rint(y), 0, height - 1).astype(int)
-    columns = np.clip(np.rint(x), 0, width - 1).astype(int)
-    return np.array(
-        [
-            pixels[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1].any()
-            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
-        ],
-        np.bool_,
-    )
 
 
 def _without_neighbours(

@@ -63,13 +63,14 @@ class PlaneMemory:
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any] | None:
         """Return an array without defined values, or `None` if there is no place for it."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
+        taken = -(-size // _GRAIN) * _GRAIN
         with self._lock:
-            start = self._take(-(-size // _GRAIN) * _GRAIN)
+            start = self._take(taken)
         if start is None:
             return None
         block = np.frombuffer(self._map, np.uint8, size, start)
         # Its views refer to the block. It may end in any thread, also in one that holds the lock.
-        ended = weakref.finalize(block, self._returned.append, (start, -(-size // _GRAIN) * _GRAIN))
+        ended = weakref.finalize(block, self._returned.append, (start, taken))
         ended.atexit = False
         return block.view(dtype).reshape(shape)
 
@@ -89,14 +90,17 @@ class PlaneMemory:
         if not fitting:
             return None
         # The last gap is the rest of the range, which no plane has used.
-        is_whole = size >= _LARGE or len(fitting) == 1
-        gap = fitting[0] if is_whole else fitting[-2]
-        self._gaps.remove(gap)
-        first, length = gap
+        if size >= _LARGE or len(fitting) == 1:
+            first, length = fitting[0]
+            start, rest = first, first + size
+        else:
+            # From the other end, so that a part does not divide what a plane has left.
+            first, length = fitting[-2]
+            start, rest = first + length - size, first
+        self._gaps.remove((first, length))
         if length > size:
-            # Parts from the other end, so that they do not divide what a plane has left.
-            self._gaps.append((first + size if is_whole else first, length - size))
-        return first if is_whole else first + length - size
+            self._gaps.append((rest, length - size))
+        return start
 
 
 _memory: PlaneMemory | None = None

@@ -89,7 +89,8 @@ class Exposure:
 
     def original(self) -> Exposure:
         """Return the exposure as its owner needs it: itself, unless its planes were modified on loan."""
-        return self if self.loan is None or self.loan.restore is None else self.loan.restore()
+        restore = self.loan and self.loan.restore
+        return restore() if restore else self
 
     @property
     def shape(self) -> tuple[int, int]:

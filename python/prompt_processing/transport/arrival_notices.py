@@ -98,16 +98,21 @@ class ArrivalNotices:
                 self._consumer.assign(self._positions())
                 break
             except KafkaException as error:
-                # Calls the error callback; the failed call itself only reports a timeout.
-                self._consumer.poll(0)
+                unavailable = self._unavailable(error)
                 # A connection that breaks off during a request is made again; the request is not.
-                is_broken = error.args[0].code() == KafkaError._TRANSPORT and self._refusals.reason is None
-                if not is_broken or time.monotonic() > latest:
-                    reason = self._refusals.reason or error.args[0].str()
-                    raise NoticesUnavailableError(f"Kafka topic {self._topic}: {reason}") from error
+                broke_off = error.args[0].code() == KafkaError._TRANSPORT and self._refusals.reason is None
+                if not broke_off or time.monotonic() > latest:
+                    raise unavailable from error
                 time.sleep(_PAUSE)
         self._connected = True
         self._refusals.reason = None
+
+    def _unavailable(self, error: KafkaException) -> NoticesUnavailableError:
+        """Return what a failed request means; the error callback may know the reason."""
+        # Calls the error callback; the failed request itself only reports a timeout.
+        self._consumer.poll(0)
+        reason = self._refusals.reason or error.args[0].str()
+        return NoticesUnavailableError(f"Kafka topic {self._topic}: {reason}")
 
     def _positions(self) -> list[TopicPartition]:
         """Return where to begin in each partition."""
@@ -137,9 +142,7 @@ class ArrivalNotices:
         try:
             self._consumer.list_topics(self._topic, timeout=self._timeout)
         except KafkaException as error:
-            self._consumer.poll(0)
-            reason = self._refusals.reason or error.args[0].str()
-            raise NoticesUnavailableError(f"Kafka topic {self._topic}: {reason}") from error
+            raise self._unavailable(error) from error
         self._connected = True
         self._refusals.reason = None
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -82,18 +82,10 @@ def test_process_without_the_addresses_has_ordinary_arrays() -> None:
 
 
 def test_threads_never_share_memory(memory) -> None:
-    damaged: list[int] = []
+    def is_undamaged(number: int) -> bool:
+        plane = memory.empty((3, MB), np.uint8)
+        plane[...] = number
+        return bool((plane == number).all())
 
-    def fill(number: int) -> None:
-        for _ in range(60):
-            plane = memory.empty((3, MB), np.uint8)
-            plane[...] = number
-            if not (plane == number).all():
-                damaged.append(number)
-
-    threads = [threading.Thread(target=fill, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert damaged == []
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(is_undamaged, list(range(6)) * 60))

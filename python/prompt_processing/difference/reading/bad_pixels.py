@@ -203,16 +203,15 @@ def _leave_clipped(image: NDArray[np.float32], runs: NDArray[np.bool_]) -> None:
 
 def _runs(image: NDArray[np.float32], axis: int, length: int) -> NDArray[np.bool_]:
     """Return pixels in runs of at least ``length`` equal values along an axis."""
-    runs = np.zeros(image.shape, np.bool_)
-    if axis == 0:
-        _mark_runs_of_columns(np.ascontiguousarray(image), length, runs)
-    else:
-        _mark_runs_of_rows(np.ascontiguousarray(image), length, runs)
-    return runs
+    along = np.ascontiguousarray(image if axis == 1 else image.T)
+    runs = np.zeros(along.shape, np.bool_)
+    _mark_runs(along, length, runs)
+    return runs if axis == 1 else runs.T
 
 
 @numba.njit(cache=True, nogil=True)
-def _mark_runs_of_rows(image: NDArray[np.float32], length: int, runs: NDArray[np.bool_]) -> None:
+def _mark_runs(image: NDArray[np.float32], length: int, runs: NDArray[np.bool_]) -> None:
+    """Mark runs of at least ``length`` equal values along rows."""
     height, width = image.shape
     for row in range(height):
         first = 0
@@ -222,20 +221,6 @@ def _mark_runs_of_rows(image: NDArray[np.float32], length: int, runs: NDArray[np
             if column - first >= length:
                 runs[row, first:column] = True
             first = column
-
-
-@numba.njit(cache=True, nogil=True)
-def _mark_runs_of_columns(image: NDArray[np.float32], length: int, runs: NDArray[np.bool_]) -> None:
-    height, width = image.shape
-    firsts = np.zeros(width, np.int64)
-    # Along rows, as the pixels are in memory.
-    for row in range(1, height + 1):
-        for column in range(width):
-            if row < height and image[row, column] == image[row - 1, column]:
-                continue
-            if row - firsts[column] >= length:
-                runs[firsts[column] : row, column] = True
-            firsts[column] = row
 
 
 def _fill_values(image: NDArray[np.float32], sky: SkyStatistics, far: NDArray[np.bool_]) -> list[float]:

@@ -205,7 +205,7 @@ def reference_of_band(reference: Table, band: str) -> Table:
 def _modifiable(exposures: Sequence[Exposure]) -> tuple[Exposure, Changes]:
     """Return the average of the snaps, and the record of its changes."""
     first = exposures[0] if len(exposures) == 1 else None
-    if first is None or first.loan is None or first.loan.restore is not None:
+    if first is None or first.loan is None or first.is_modified:
         combined = combine_snaps([exposure.original() for exposure in exposures])
         return combined, Changes(combined)
     changes = Changes(first)

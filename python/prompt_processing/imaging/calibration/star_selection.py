@@ -98,7 +98,7 @@ def select_stars(
     radius, spread = _common_size(np.asarray(half_light, float))
     fwhm = 2.0 * radius
     star = np.abs(half_light - radius) < max(3.0 * spread, 0.06 * radius)
-    star &= ~_touches(exposure.mask, x, y, int(np.ceil(1.5 * fwhm)), int(bad))
+    star &= ~touches(exposure.mask, x, y, int(np.ceil(1.5 * fwhm)), int(bad))
     rows, x, y = rows[star], x[star], y[star]
     if len(rows) < 3:
         raise TooFewStarsError(
@@ -142,7 +142,7 @@ def _common_size(sizes: NDArray[np.float64]) -> tuple[float, float]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _touches(mask, x, y, reach, planes):  # type: ignore[no-untyped-def]
+def touches(mask, x, y, reach, planes):  # type: ignore[no-untyped-def]
     """Return which positions have a pixel of the given planes in the square around them."""
     height, width = mask.shape
     touches = np.zeros(len(x), np.bool_)
