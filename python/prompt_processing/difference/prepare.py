@@ -9,19 +9,10 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from prompt_processing.imaging.calibration.background import SkyEstimate, estimate_sky
-from prompt_processing.imaging.calibration.defects import fill_pixels, fill_scattered_holes, mark_bad_lines
+from prompt_processing.imaging.blemishes.fill import fill_pixels
+from prompt_processing.imaging.calibration.background import SkyEstimate
 from prompt_processing.imaging.calibration.detection import Detections
 from prompt_processing.imaging.calibration.measurement import fit_psf
-from prompt_processing.imaging.calibration.patterns import find_pattern
-from prompt_processing.imaging.calibration.pixel_noise import (
-    dithered,
-    hides_noise,
-    pixel_noise,
-    quantum,
-    random_numbers,
-    unclipped,
-)
 from prompt_processing.imaging.errors import NumericalError, TooManyCosmicRaysError
 from prompt_processing.imaging.isr.cosmic_rays import CosmicRayOptions, find_cosmic_rays
 
@@ -29,8 +20,8 @@ from ..images import UNUSABLE, Exposure, Mask
 from ..images.background import Background
 from .errors import DifferenceError, StarsTooWideError
 from .find_psf import PsfSettings, find_psf
-from .reading.bad_pixels import SMALL_NOISE
 from .reading.read import OpenedImage
+from .sky import subtract_sky
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,9 +30,6 @@ MAX_SOURCES = 20_000
 
 SHARPEST = 3.0
 """FWHM, pixels, below which stars resemble cosmic rays too much to find those in one image alone."""
-
-NOISE_FREE = 3e-6
-"""Noise over the highest pixel below which an image has none; bright stars of deep stacks reach 1e-5."""
 
 SMALLEST_SIDE = 40
 """Least height and width of an image, pixels: a kernel's and its sources' surroundings."""
@@ -66,9 +54,6 @@ FEWEST_ELECTRONS = 0.7
 LEAST_SHARE, LARGEST_SHARE = 0.5, 4.0
 """Noise by a variance plane over the scatter of the sky; outside this range the plane is wrong. Resampling
 and unresolved stars explain the rest."""
-
-COARSE = 0.2
-"""Steps of quantised data above this fraction of the noise bias the sky's mode."""
 
 
 @dataclass(slots=True, eq=False)
@@ -160,7 +145,7 @@ def prepare(
     if unknown is not None:
         exposure.mask[unknown] |= int(Mask.NO_DATA)
     try:
-        sky, noise, plain, step = _subtract_sky(exposure, opened.name, opened.unit)
+        sky, noise, plain, step = subtract_sky(exposure, opened.name, opened.unit)
         if unknown is not None:
             # Single pixels have been filled from their neighbours, and are about as uncertain.
             filled = unknown & ~exposure.has(Mask.NO_DATA)
@@ -210,90 +195,6 @@ def finish(image: PreparedImage, cosmic_rays: bool) -> None:
             _LOG.warning("%s: cosmic rays stay unmarked: %s", image.name, error)
     image.stars = _measure(exposure, image.detections)
     image.detections = None
-
-
-def _subtract_sky(
-    exposure: Exposure, name: str, unit: float
-) -> tuple[SkyEstimate, float, NDArray[np.float32] | None, float]:
-    """Subtract the sky and repair what stands out from it, in place.
-
-    Returns
-    -------
-    sky : `~prompt_processing.imaging.calibration.background.SkyEstimate`
-        The subtracted sky.
-    noise : `float`
-        Noise of a pixel.
-    plain : `~numpy.ndarray` of float32, shape (height, width), or `None`
-        The image without its steps, if it is coarsely quantised; for code that takes medians.
-    step : `float`
-        These steps; 0 if it is not.
-    """
-    box = int(np.clip(min(exposure.shape) // 8, 48, 256))
-    unusable = exposure.has(UNUSABLE & ~Mask.SAT)
-    full = unclipped(exposure.image, ~unusable)
-    if full is not None:
-        _LOG.warning(
-            "%s: its sky is clipped at %.4g. Random numbers stand for the noise; fainter sources are lost.",
-            name,
-            float(exposure.image[~unusable].min()) * unit,
-        )
-        exposure.image = full
-    sky = estimate_sky(exposure.image, unusable, box)
-    step = quantum(exposure.image, ~unusable)
-    plain: NDArray[np.float32] | None = None
-    if step > COARSE * sky.noise:
-        # Modes and medians of few different values are off by up to half a step.
-        plain = dithered(exposure.image, step)
-        sky = estimate_sky(plain, unusable, box)
-    else:
-        step = 0.0
-    level = sky.background.image()
-    pattern = find_pattern((exposure.image if plain is None else plain) - level, ~unusable)
-    if pattern is not None:
-        _LOG.warning(
-            "%s: a periodic pattern on the sky (fringes, or interference) with an rms of %.3g is subtracted.",
-            name,
-            float(pattern.std()) * unit,
-        )
-        exposure.image -= pattern
-        if plain is not None:
-            plain = dithered(exposure.image, step)
-        sky = estimate_sky(exposure.image if plain is None else plain, unusable, box)
-        level = sky.background.image()
-    noise = pixel_noise((exposure.image if plain is None else plain) - level, ~unusable)
-    if not np.isfinite(noise) or noise <= 0:
-        noise = sky.noise
-    peak = float((exposure.image - level)[~unusable].max())
-    if noise < NOISE_FREE * peak:
-        noise = SMALL_NOISE * peak
-        _LOG.warning(
-            "%s: its sky has no noise (simulated, or smoothed?). Random numbers of %.3g stand for it.",
-            name,
-            noise * unit,
-        )
-        exposure.image += random_numbers(exposure.image).normal(0, noise, exposure.shape).astype(np.float32)
-        sky = estimate_sky(exposure.image, unusable, box)
-        plain, step, level = None, 0.0, sky.background.image()
-    elif plain is not None and hides_noise(exposure.image, ~unusable, step):
-        # The faintest pixels, which measure the noise elsewhere, have one value.
-        noise = sky.noise
-        _LOG.warning(
-            "%s: its values are multiples of %.3g, much more than the sky scatters by. Random numbers within "
-            "these steps stand for the lost noise, %.3g; fainter changes are lost.",
-            name,
-            step * unit,
-            noise * unit,
-        )
-        exposure.image, plain, step = plain, None, 0.0
-    else:
-        noise = float(np.sqrt(max(noise**2 - step**2 / 12, (0.1 * noise) ** 2)))
-    exposure.image -= level
-    exposure.image[exposure.has(Mask.NO_DATA)] = 0
-    mark_bad_lines(exposure, noise)
-    fill_scattered_holes(exposure, noise)
-    if plain is not None:
-        plain = dithered(exposure.image, step)
-    return sky, noise, plain, step
 
 
 def _add_variance(opened: OpenedImage, sky: SkyEstimate, noise: float) -> tuple[float | None, bool]:

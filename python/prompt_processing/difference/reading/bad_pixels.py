@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from prompt_processing.imaging.percentiles import percentiles
+
 SHORTEST_RUN = 4
 """Shortest run of equal pixels that noise does not produce where values are not quantised."""
 
@@ -76,10 +78,10 @@ def sky_statistics(image: NDArray[np.float32], most: int = 400_000) -> SkyStatis
         Size of the sample.
     """
     rows = max(image.shape[0] * image.shape[1] // most, 1)
-    sample = image[::rows].astype(np.float64)
-    values = sample[np.isfinite(sample)]
+    sample = image[::rows]
+    values = np.sort(sample[np.isfinite(sample)])
     # A fill value covers much of some images; it carries no information on the sky.
-    kinds, counts = np.unique(values, return_counts=True)
+    kinds, counts = _kinds(values)
     floor = _noiseless_sky(sample, values, kinds, counts)
     if floor is not None:
         bright = float(np.percentile(values[values > floor], 90)) - floor
@@ -89,14 +91,14 @@ def sky_statistics(image: NDArray[np.float32], most: int = 400_000) -> SkyStatis
     kept = values[~np.isin(values, common)] if len(common) else values
     if len(kept) < 0.05 * len(values):
         kept = values
-    low, level, high = np.percentile(kept, [15.9, 50, 84.1]) if len(kept) else (0.0, 0.0, 0.0)
+    low, level, high = percentiles(kept, (15.9, 50, 84.1)) if len(kept) else (0.0, 0.0, 0.0)
     near = kinds[(kinds >= low) & (kinds <= high)]
     step = float(np.min(np.diff(near))) if len(near) > 1 and _is_grid(near, len(kept)) else 0.0
+    # NaN is in no range.
     differences = np.abs(np.diff(sample, axis=1))
-    usable = np.isfinite(differences) & (differences < 3 * max(high - low, step))
-    if not step:
-        usable &= differences > 0
-    local = 1.0484 * float(np.median(differences[usable])) if usable.any() else 0.0
+    least = -1.0 if step else 0.0
+    differences = differences[(differences > least) & (differences < 3 * max(high - low, step))]
+    local = 1.0484 * percentiles(differences, (50,))[0] if differences.size else 0.0
     wide = float(high - low) / 2
     # The median of few quantised steps is 0 or 1 of them.
     scatter = min(max(local, 0.5 * step), wide) or wide
@@ -106,10 +108,16 @@ def sky_statistics(image: NDArray[np.float32], most: int = 400_000) -> SkyStatis
     return SkyStatistics(float(level), scatter, step, repeat)
 
 
+def _kinds(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Return the different ones of sorted values, and how many there are of each."""
+    starts = np.flatnonzero(np.r_[values.size > 0, values[1:] != values[:-1]])
+    return values[starts], np.diff(np.r_[starts, values.size])
+
+
 def _noiseless_sky(
-    sample: NDArray[np.float64],
-    values: NDArray[np.float64],
-    kinds: NDArray[np.float64],
+    sample: NDArray[np.float32],
+    values: NDArray[np.float32],
+    kinds: NDArray[np.float32],
     counts: NDArray[np.intp],
 ) -> float | None:
     """Return the level of a sky without noise: common, below all else, and left without a jump."""
@@ -130,7 +138,7 @@ def _noiseless_sky(
     return level
 
 
-def _is_grid(values: NDArray[np.float64], sample: int) -> bool:
+def _is_grid(values: NDArray[np.float32], sample: int) -> bool:
     """Return whether sorted values are multiples of one step, and few enough to repeat."""
     if len(values) > 0.3 * sample:
         return False
@@ -159,7 +167,8 @@ def undeclared_bad(image: NDArray[np.float32], sky: SkyStatistics) -> NDArray[np
     bad = np.zeros(image.shape, np.bool_)
     if sky.scatter <= 0 or min(image.shape) < 8:
         return bad
-    far = np.abs(image - np.float32(sky.level)) > np.float32(FAR_SIGMA * sky.scatter)
+    far = np.zeros(image.shape, np.bool_)
+    _mark_far(image, np.float32(sky.level), np.float32(FAR_SIGMA * sky.scatter), far)
     _constant_areas(image, sky, far, bad)
     for value in _fill_values(image, sky, far):
         same = image == value
@@ -180,7 +189,8 @@ def _constant_areas(
     runs = np.zeros(image.shape, np.bool_)
     for axis in (0, 1):
         if image.shape[axis] > length:
-            runs |= _runs(image, axis, length) & ~far
+            _mark_runs(image, axis, length, runs)
+    runs &= ~far
     if sky.repeat == 0:
         _leave_clipped(image, runs)
         if sky.noiseless:
@@ -197,30 +207,45 @@ def _leave_clipped(image: NDArray[np.float32], runs: NDArray[np.bool_]) -> None:
         length = int(np.ceil(np.log(CHANCE / image.size) / np.log(min(share, 0.95))))
         indicator = same.astype(np.float32)
         indicator[~same] = np.nan
-        if not any(_runs(indicator, axis, min(length, image.shape[axis] // 2)).any() for axis in (0, 1)):
+        long = np.zeros(image.shape, np.bool_)
+        for axis in (0, 1):
+            _mark_runs(indicator, axis, min(length, image.shape[axis] // 2), long)
+        if not long.any():
             runs &= ~same
 
 
-def _runs(image: NDArray[np.float32], axis: int, length: int) -> NDArray[np.bool_]:
-    """Return pixels in runs of at least ``length`` equal values along an axis."""
-    along = np.ascontiguousarray(image if axis == 1 else image.T)
-    runs = np.zeros(along.shape, np.bool_)
-    _mark_runs(along, length, runs)
-    return runs if axis == 1 else runs.T
+@numba.njit(cache=True, nogil=True)
+def _mark_far(
+    image: NDArray[np.float32], level: np.float32, distance: np.float32, far: NDArray[np.bool_]
+) -> None:
+    """Mark values beyond a distance from a level."""
+    for row in range(image.shape[0]):
+        for column in range(image.shape[1]):
+            far[row, column] = abs(image[row, column] - level) > distance
 
 
 @numba.njit(cache=True, nogil=True)
-def _mark_runs(image: NDArray[np.float32], length: int, runs: NDArray[np.bool_]) -> None:
-    """Mark runs of at least ``length`` equal values along rows."""
+def _mark_runs(image: NDArray[np.float32], axis: int, length: int, runs: NDArray[np.bool_]) -> None:
+    """Mark runs of at least ``length`` equal values along an axis."""
     height, width = image.shape
-    for row in range(height):
-        first = 0
-        for column in range(1, width + 1):
-            if column < width and image[row, column] == image[row, column - 1]:
+    if axis == 1:
+        for row in range(height):
+            first = 0
+            for column in range(1, width + 1):
+                if column < width and image[row, column] == image[row, column - 1]:
+                    continue
+                if column - first >= length:
+                    runs[row, first:column] = True
+                first = column
+        return
+    starts = np.zeros(width, np.int64)
+    for row in range(1, height + 1):
+        for column in range(width):
+            if row < height and image[row, column] == image[row - 1, column]:
                 continue
-            if column - first >= length:
-                runs[row, first:column] = True
-            first = column
+            if row - starts[column] >= length:
+                runs[starts[column] : row, column] = True
+            starts[column] = row
 
 
 def _fill_values(image: NDArray[np.float32], sky: SkyStatistics, far: NDArray[np.bool_]) -> list[float]:
@@ -228,10 +253,7 @@ def _fill_values(image: NDArray[np.float32], sky: SkyStatistics, far: NDArray[np
     values = image[far & np.isfinite(image)]
     if values.size < 3:
         return []
-    values.sort()
-    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-    counts = np.diff(np.r_[starts, values.size])
-    kinds = values[starts]
+    kinds, counts = _kinds(np.sort(values))
     found = []
     for index in np.argsort(-counts)[:_VALUES]:
         value, count = float(kinds[index]), int(counts[index])
@@ -250,34 +272,86 @@ def _fill_values(image: NDArray[np.float32], sky: SkyStatistics, far: NDArray[np
 
 def _peaks(image: NDArray[np.float32], same: NDArray[np.bool_], sky: SkyStatistics) -> NDArray[np.bool_]:
     """Return those pixels of one high value that top a star: bright pixels surround them."""
-    labels, n = ndimage.label(same, np.ones((3, 3), int))
-    if n == 0:
+    labels = np.zeros(image.shape, np.int32)
+    ring = np.zeros(image.shape, np.int32)
+    places, around_places, sizes = _tops(same, labels, ring)
+    if not len(sizes):
         return same
-    ring = ndimage.grey_dilation(labels, size=(3, 3))
-    ring[same] = 0
-    inside = (ring > 0) & np.isfinite(image)
-    index = np.arange(1, n + 1)
-    around = np.asarray(
-        ndimage.median(image[inside], ring[inside], index) if inside.any() else np.full(n, np.nan)
+    values, of = image[tuple(around_places.T)], ring[tuple(around_places.T)]
+    of[~np.isfinite(values)] = 0
+    index = np.arange(1, len(sizes) + 1)
+    around = np.where(
+        np.bincount(of, minlength=len(index) + 1)[1:] > 0, ndimage.median(values, of, index), np.nan
     )
     height = float(image[same][0]) - sky.level
     star = around - sky.level > max(FAR_SIGMA * sky.scatter, 0.02 * min(height, 1e3 * sky.scatter))
     star &= np.isfinite(around)
-    for label, box in enumerate(ndimage.find_objects(labels)):
-        assert box is not None
-        rows, columns = box
-        tall, wide = rows.stop - rows.start, columns.stop - columns.start
-        if min(tall, wide) >= SMALLEST_TOP and max(tall, wide) <= LARGEST_TOP:
-            # A round top without wings is also saturated: nothing else fills so small a square.
-            star[label] |= np.count_nonzero(labels[rows, columns] == label + 1) > 0.6 * tall * wide
-    return np.asarray(np.r_[False, star][labels])
+    # A round top without wings is also saturated: nothing else fills so small a square.
+    count, tall, wide = sizes.T
+    square = (np.minimum(tall, wide) >= SMALLEST_TOP) & (np.maximum(tall, wide) <= LARGEST_TOP)
+    star |= square & (count > 0.6 * tall * wide)
+    peaks = np.zeros(image.shape, np.bool_)
+    peaks[tuple(places.T)] = star[labels[tuple(places.T)] - 1]
+    return peaks
+
+
+@numba.njit(cache=True, nogil=True)
+def _tops(
+    same: NDArray[np.bool_], labels: NDArray[np.int32], ring: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Number groups of adjacent pixels, and the pixels around each: the later group's, if beside two.
+
+    Returns
+    -------
+    places, around : `~numpy.ndarray`, shape (n, 2)
+        Their rows and columns.
+    sizes : `~numpy.ndarray`, shape (groups, 3)
+        Number of pixels, height and width of each group.
+    """
+    height, width = same.shape
+    found: list[tuple[int, int]] = []
+    near: list[tuple[int, int]] = []
+    sizes: list[tuple[int, int, int]] = []
+    for start in range(height):
+        for column in range(width):
+            if not same[start, column] or labels[start, column]:
+                continue
+            number = np.int32(len(sizes) + 1)
+            done = len(found)
+            first = done
+            found.append((start, column))
+            labels[start, column] = number
+            top, bottom, left, right = start, start, column, column
+            while done < len(found):
+                y, x = found[done]
+                done += 1
+                top, bottom, left, right = min(top, y), max(bottom, y), min(left, x), max(right, x)
+                for j in range(max(y - 1, 0), min(y + 2, height)):
+                    for i in range(max(x - 1, 0), min(x + 2, width)):
+                        if not same[j, i]:
+                            if ring[j, i] == 0:
+                                near.append((j, i))
+                            ring[j, i] = number
+                        elif labels[j, i] == 0:
+                            labels[j, i] = number
+                            found.append((j, i))
+            sizes.append((done - first, bottom - top + 1, right - left + 1))
+    places, around = np.empty((len(found), 2), np.int64), np.empty((len(near), 2), np.int64)
+    for k in range(len(found)):
+        places[k, 0], places[k, 1] = found[k]
+    for k in range(len(near)):
+        around[k, 0], around[k, 1] = near[k]
+    measured = np.empty((len(sizes), 3), np.int64)
+    for k in range(len(sizes)):
+        measured[k, 0], measured[k, 1], measured[k, 2] = sizes[k]
+    return places, around, measured
 
 
 def _single_pixels(
     image: NDArray[np.float32], sky: SkyStatistics, far: NDArray[np.bool_], bad: NDArray[np.bool_]
 ) -> None:
     """Mark pixels far above or below all of their neighbours."""
-    rows, columns = np.nonzero(far & ~bad)
+    rows, columns = np.divmod(np.flatnonzero(far & ~bad), image.shape[1])
     if rows.size == 0 or rows.size > 0.3 * image.size:
         return
     values = image[rows, columns]

@@ -12,6 +12,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from prompt_processing.imaging.percentiles import percentiles
+
 from ...images import Exposure, Mask
 from ..errors import UnreadableImageError, UnusableOptionError
 from .bad_pixels import SkyStatistics, sky_statistics, undeclared_bad
@@ -26,7 +28,8 @@ from .header import (
     number,
     positive,
 )
-from .planes import Plane, find_plane, mask_names, mask_planes, variance_names, variance_of
+from .mask_bits import mask_planes
+from .planes import Plane, find_plane, mask_names, variance_names, variance_of
 from .stored_pixels import pixels
 from .wcs import SkyCoordinates, flat_header, read_sky
 
@@ -202,7 +205,8 @@ def _read(hdus: fits.HDUList, file: str, extension: str | None, options: ReadOpt
 def _check_range(image: NDArray[np.float32], name: str) -> None:
     """Refuse pixels that 32 bits cannot hold."""
     sample = np.abs(image[:: max(image.shape[0] // 200, 1)])
-    middle = float(np.nanmedian(sample)) if not np.isnan(sample).all() else 1.0
+    known = sample[~np.isnan(sample)]
+    middle = percentiles(known, (50,))[0] if known.size else 1.0
     if (0 < middle < SMALLEST) or (np.isinf(middle) and np.isinf(sample).mean() > 0.9):
         raise UnreadableImageError(
             f"{name}: its pixels are too {'small' if middle < 1 else 'large'} for 32-bit numbers; "
@@ -247,7 +251,7 @@ def _assemble(contents: _Contents, options: ReadOptions) -> OpenedImage:
     if contents.variance is not None:
         kind = "weight" if options.weight else None
         variance = variance_of(contents.variance, image, kind, electrons, unit)
-    has_variance = bool(np.any(variance > 0, where=~missing))
+    has_variance = contents.variance is not None and bool(np.any(variance > 0, where=~missing))
     if contents.variance is not None and not has_variance:
         _LOG.warning("%s has no positive value and is not used.", contents.variance.name)
     image[missing] = 0

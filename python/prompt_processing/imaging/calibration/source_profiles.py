@@ -92,25 +92,30 @@ def _measure(
             determinant = xx * yy - xy * xy
             if not (determinant > 0 and 0 <= cx <= width - 1 and 0 <= cy <= height - 1):
                 break
-            half_x, half_y = math.ceil(3 * math.sqrt(xx)), math.ceil(3 * math.sqrt(yy))
             total = sx = sy = sxx = syy = sxy = 0.0
+            # The weight is exp(-(a u^2 + b u v + c v^2)).
+            a, b, c = 0.5 * yy / determinant, -xy / determinant, 0.5 * xx / determinant
+            half_y = math.ceil(3 * math.sqrt(yy))
             for row in range(max(int(cy) - half_y, 0), min(int(cy) + half_y + 2, height)):
                 v = row - cy
-                for column in range(max(int(cx) - half_x, 0), min(int(cx) + half_x + 2, width)):
+                first, last = _within(4.5, a, b, c, v, cx, width)
+                # From pixel to pixel, it changes by a factor that itself changes by a constant factor.
+                u = first - cx
+                weight = math.exp(-(a * u * u + b * u * v + c * v * v))
+                factor, change = math.exp(-(a * (2 * u + 1) + b * v)), math.exp(-2 * a)
+                for column in range(first, last):
                     value = image[row, column]
-                    if mask[row, column] & unusable or not math.isfinite(value):
-                        continue
-                    u = column - cx
-                    exponent = 0.5 * (yy * u * u - 2 * xy * u * v + xx * v * v) / determinant
-                    if exponent > 4.5:
-                        continue
-                    weight = math.exp(-exponent) * value
-                    total += weight
-                    sx += weight * u
-                    sy += weight * v
-                    sxx += weight * u * u
-                    syy += weight * v * v
-                    sxy += weight * u * v
+                    if not (mask[row, column] & unusable) and math.isfinite(value):
+                        u = column - cx
+                        light = weight * value
+                        total += light
+                        sx += light * u
+                        sy += light * v
+                        sxx += light * u * u
+                        syy += light * v * v
+                        sxy += light * u * v
+                    weight *= factor
+                    factor *= change
             if not total > 0:
                 break
             mx, my = sx / total, sy / total
@@ -136,6 +141,18 @@ def _measure(
 
 
 @numba.njit(cache=True, nogil=True)
+def _within(
+    limit: float, a: float, b: float, c: float, v: float, middle: float, width: int
+) -> tuple[int, int]:
+    """Return the first column with ``a u^2 + b u v + c v^2`` within a limit, and the one after the last."""
+    squared = b * b * v * v - 4 * a * (c * v * v - limit)
+    if squared < 0:
+        return 0, 0
+    reach, centre = math.sqrt(squared) / (2 * a), middle - b * v / (2 * a)
+    return max(math.ceil(centre - reach), 0), min(math.floor(centre + reach) + 1, width)
+
+
+@numba.njit(cache=True, nogil=True)
 def _compare(
     image: NDArray[np.float32], mask: NDArray[np.int32], unusable: int, variance: float, result: np.void
 ) -> None:
@@ -143,20 +160,20 @@ def _compare(
     height, width = image.shape
     cx, cy, xx, yy, xy = result["x"], result["y"], result["xx"], result["yy"], result["xy"]
     determinant = xx * yy - xy * xy
-    half_x, half_y = math.ceil(2 * math.sqrt(xx)), math.ceil(2 * math.sqrt(yy))
+    a, b, c = 0.5 * yy / determinant, -xy / determinant, 0.5 * xx / determinant
+    half_y = math.ceil(2 * math.sqrt(yy))
     gg = gd = dd = 0.0
     n = planes = 0
     for row in range(max(int(cy) - half_y, 0), min(int(cy) + half_y + 2, height)):
-        for column in range(max(int(cx) - half_x, 0), min(int(cx) + half_x + 2, width)):
-            u, v = column - cx, row - cy
-            exponent = 0.5 * (yy * u * u - 2 * xy * u * v + xx * v * v) / determinant
-            if exponent > 2.0:
-                continue
+        v = row - cy
+        first, last = _within(2.0, a, b, c, v, cx, width)
+        for column in range(first, last):
+            u = column - cx
             planes |= mask[row, column]
             value = image[row, column]
             if mask[row, column] & unusable or not math.isfinite(value):
                 continue
-            g = math.exp(-exponent)
+            g = math.exp(-(a * u * u + b * u * v + c * v * v))
             gg += g * g
             gd += g * value
             dd += value * value

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from prompt_processing.imaging.calibration.patterns import find_pattern
+from prompt_processing.imaging.blemishes.patterns import find_pattern
 
 SHAPE = (300, 260)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import zlib
 from statistics import NormalDist
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
+
+from prompt_processing.imaging.percentiles import percentiles
 
 NORMAL = NormalDist()
 
@@ -68,22 +71,41 @@ def pixel_noise(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
 
 def _difference_scatter(image: NDArray[np.float32], usable: NDArray[np.bool_], lag: int, step: int) -> float:
     scatters = []
-    for first, second in (
+    for one, two in (
         (np.s_[::step, lag:], np.s_[::step, :-lag]),
         (np.s_[lag:, ::step], np.s_[:-lag, ::step]),
     ):
-        both = usable[first] & usable[second]
-        one, other = image[first][both], image[second][both]
-        finite = np.isfinite(one) & np.isfinite(other)
-        one, other = one[finite], other[finite]
-        if one.size < FEWEST / FAINTEST:
+        totals = np.empty(image[one].size + 1, np.float32)
+        differences = np.empty_like(totals)
+        n = _pairs(image[one], image[two], usable[one], usable[two], totals, differences)
+        if n < FEWEST / FAINTEST:
             continue
-        total = one + other
-        faint = total < np.quantile(total, FAINTEST)
-        chosen = one[faint] - other[faint]
-        low, high = np.percentile(chosen, [15.865, 84.135]) if chosen.size else (np.nan, np.nan)
-        scatters.append(0.5 * float(high - low) / np.sqrt(2))
+        faint = totals[:n] < np.float32(percentiles(totals[:n], (100 * FAINTEST,))[0])
+        chosen = differences[:n][faint]
+        low, high = percentiles(chosen, (15.865, 84.135)) if chosen.size else (np.nan, np.nan)
+        scatters.append(0.5 * (high - low) / np.sqrt(2))
     return float(np.mean(scatters)) if scatters else float("nan")
+
+
+@numba.njit(cache=True, nogil=True)
+def _pairs(
+    one: NDArray[np.float32],
+    two: NDArray[np.float32],
+    usable_one: NDArray[np.bool_],
+    usable_two: NDArray[np.bool_],
+    totals: NDArray[np.float32],
+    differences: NDArray[np.float32],
+) -> int:
+    """Add and subtract pairs of usable pixels; return their number. The element after them may be no pair."""
+    n = 0
+    for row in range(one.shape[0]):
+        for column in range(one.shape[1]):
+            first, second = one[row, column], two[row, column]
+            totals[n], differences[n] = first + second, first - second
+            # Without a branch, which could not be predicted.
+            good = usable_one[row, column] & usable_two[row, column]
+            n += int(good & np.isfinite(first) & np.isfinite(second))
+    return n
 
 
 def quantum(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:
