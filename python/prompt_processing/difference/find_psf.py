@@ -19,7 +19,7 @@ from prompt_processing.imaging.calibration.psf.parametric import fit_parametric_
 from prompt_processing.imaging.calibration.psf.stars import StarWidths, find_stars, isolated, without_halo
 from prompt_processing.imaging.calibration.source_profiles import measure_profiles
 from prompt_processing.imaging.calibration.star_selection import touches
-from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError
+from prompt_processing.imaging.errors import BadPsfError, DetectionError, TooFewStarsError
 
 from ..images import UNUSABLE, Exposure, Mask, Psf
 from .errors import DifferenceError, NoStarsError, StarsTooWideError
@@ -32,6 +32,12 @@ WIDEST = 12.5
 
 NARROWEST = 1.3
 """FWHM, pixels. Below the size of a pixel, a star cannot be distinguished from a hot pixel."""
+
+GUESSES = (1.5, 20.0)
+"""Narrowest and widest filter, FWHM in pixels."""
+
+MIDDLE, STARS_OF_GUESS = 512, 10
+"""Side of the middle of an image, pixels, and fewest stars in it, that give a first estimate of the FWHM."""
 
 ISOLATION = ((3.0, 0.03), (2.5, 0.1), (2.0, 0.2), (1.5, 0.3))
 """Radii in FWHM, and the share of a star's light allowed in neighbours within them; strictest first."""
@@ -151,19 +157,13 @@ def find_psf(
         Raised if the PSF or stars in the settings are unusable.
     """
     unusable = exposure.has(UNUSABLE & ~Mask.SAT)
-    fwhm = settings.seeing or fwhm_guess
+    fwhm = settings.seeing or _guess_in_middle(exposure, rms, noise, unusable, fwhm_guess)
     for _ in range(3):
-        detections = detect(exposure.image, rms, fwhm, 5.0, unusable)
-        profiles = measure_profiles(
-            *(exposure.image, exposure.mask, detections.catalogue["xpeak"], detections.catalogue["ypeak"]),
-            *(noise, int(UNUSABLE)),
-        )
-        snr = profiles["height"] / noise * np.sqrt(np.pi) * (profiles["xx"] * profiles["yy"]) ** 0.25
-        seen = find_stars(profiles, snr)
+        detections, profiles, snr, seen = _find_sources(exposure, rms, noise, unusable, fwhm)
         found = _of_seeing(seen, settings.seeing)
-        if settings.seeing is not None or not found.fwhm > 0 or 0.75 < found.fwhm / fwhm < 1.33:
+        if settings.seeing is not None or not found.fwhm > 0 or _is_near(found.fwhm, fwhm):
             break
-        fwhm = float(np.clip(found.fwhm, 1.5, 20.0))
+        fwhm = float(np.clip(found.fwhm, *GUESSES))
     told = found.describe()
     if settings.named:
         _compare_seeing(seen, settings.seeing, name, "is the named seeing right")
@@ -192,6 +192,47 @@ def find_psf(
         )
     psf, n = _from_stars(exposure, detections, profiles, snr, found)
     return FoundPsf(psf, n, detections, told)
+
+
+def _find_sources(
+    exposure: Exposure, rms: NDArray[np.float32], noise: float, unusable: NDArray[np.bool_], fwhm: float
+) -> tuple[Detections, NDArray[np.void], NDArray[np.float64], StarWidths]:
+    """Detect sources with a filter of some FWHM; return them, their profiles, significance, and the stars."""
+    detections = detect(exposure.image, rms, fwhm, 5.0, unusable)
+    profiles = measure_profiles(
+        *(exposure.image, exposure.mask, detections.catalogue["xpeak"], detections.catalogue["ypeak"]),
+        *(noise, int(UNUSABLE)),
+    )
+    snr = profiles["height"] / noise * np.sqrt(np.pi) * (profiles["xx"] * profiles["yy"]) ** 0.25
+    return detections, profiles, snr, find_stars(profiles, snr)
+
+
+def _guess_in_middle(
+    exposure: Exposure, rms: NDArray[np.float32], noise: float, unusable: NDArray[np.bool_], guess: float
+) -> float:
+    """Return the FWHM of the stars in the middle of a large image where it is far from a guess, or the guess.
+
+    All sources are searched for again if the filter had not their width.
+    """
+    if min(exposure.shape) < 2 * MIDDLE:
+        return guess
+    top, left = ((length - MIDDLE) // 2 for length in exposure.shape)
+    image, mask, variance, scatter, outside = (
+        np.ascontiguousarray(plane[top : top + MIDDLE, left : left + MIDDLE])
+        for plane in (exposure.image, exposure.mask, exposure.variance, rms, unusable)
+    )
+    try:
+        *_, seen = _find_sources(Exposure(image, mask, variance), scatter, noise, outside, guess)
+    except DetectionError:
+        return guess
+    if np.count_nonzero(seen.stars) < STARS_OF_GUESS or not seen.fwhm > 0 or _is_near(seen.fwhm, guess):
+        return guess
+    return float(np.clip(seen.fwhm, *GUESSES))
+
+
+def _is_near(fwhm: float, filtered: float) -> bool:
+    """Return whether stars are about as wide as the filter that found them."""
+    return 0.75 < fwhm / filtered < 1.33
 
 
 def no_psf_message(name: str, sources: str) -> str:

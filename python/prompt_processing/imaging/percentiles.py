@@ -14,6 +14,12 @@ BINS = 4096
 SHIFT = np.uint32(20)
 """Binary digits of a number that do not count."""
 
+FEW = 4096
+"""Numbers of one interval that are sorted; more are counted again by their next twelve digits."""
+
+FINE_SHIFT, LAST_BIN = np.uint32(8), np.uint32(4095)
+"""Digits that do not count the second time, and a mask for those that do."""
+
 
 def percentiles(values: NDArray[np.floating], percent: Sequence[float]) -> list[float]:
     """Return percentiles, the same numbers as `numpy.percentile`, in a tenth of its time.
@@ -27,8 +33,9 @@ def percentiles(values: NDArray[np.floating], percent: Sequence[float]) -> list[
 
     Notes
     -----
-    Numbers are counted in eight intervals for each power of two. Only those of the intervals that hold the
-    wanted ranks are sorted. The ranks are interpolated as by Hyndman & Fan 1996, definition 7.
+    Numbers are counted in eight intervals for each power of two, and those of the intervals that hold the
+    wanted ranks in finer ones. Only those of the last intervals are sorted. The ranks are interpolated as by
+    Hyndman & Fan 1996, definition 7.
     """
     if not values.size:
         raise ValueError("There are no numbers to take percentiles of.")
@@ -86,12 +93,50 @@ def _select(values: NDArray[np.float32], ranks: NDArray[np.int64], out: NDArray[
                 # Without a branch, which could not be predicted.
                 near[found] = values[k]
                 found += (bits[k] >> SHIFT) == here
-            near = near[:count]
-            for k in range(last - 1, done - 1, -1):
-                # What is left of a rank holds all lower ones.
-                near = np.partition(near, ranks[k] - before)
-                out[k] = near[ranks[k] - before]
-                near = near[: ranks[k] - before]
+            _select_near(near[:count], ranks[done:last] - before, place < BINS // 2, out[done:last])
             done = last
         before += count
     return True
+
+
+@numba.njit(cache=True, nogil=True)
+def _select_near(
+    values: NDArray[np.float32], ranks: NDArray[np.int64], negative: bool, out: NDArray[np.float32]
+) -> None:
+    """Find the numbers of some ranks among those of one interval, of which there may be many: a sky's level."""
+    if len(values) < FEW:
+        _partition(values, ranks, out)
+        return
+    bits = values.view(np.uint32)
+    n = len(bits)
+    counts = np.zeros(BINS, np.int64)
+    for k in range(n):
+        counts[(bits[k] >> FINE_SHIFT) & LAST_BIN] += 1
+    before = 0
+    done = 0
+    for place in range(BINS):
+        here = BINS - 1 - place if negative else place
+        count = counts[here]
+        last = done
+        while last < len(ranks) and ranks[last] < before + count:
+            last += 1
+        if last > done:
+            near = np.empty(count + 1, np.float32)
+            found = 0
+            for k in range(n):
+                near[found] = values[k]
+                found += ((bits[k] >> FINE_SHIFT) & LAST_BIN) == here
+            _partition(near[:count], ranks[done:last] - before, out[done:last])
+            done = last
+        before += count
+
+
+@numba.njit(cache=True, nogil=True)
+def _partition(values: NDArray[np.float32], ranks: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+    """Find the numbers of some increasing ranks by partial sorting."""
+    left = values
+    for k in range(len(ranks) - 1, -1, -1):
+        # What is left of a rank holds all lower ones.
+        left = np.partition(left, ranks[k])
+        out[k] = left[ranks[k]]
+        left = left[: ranks[k]]

@@ -99,15 +99,32 @@ def _along_rows(
     """Apply weights along rows: ``out[r, c]`` is around column ``c + column`` of the spline."""
     n = spline.shape[0]
     out = np.zeros((n, size))
+    # Columns around which all four coefficients exist.
+    first, last = min(max(0, 1 - column), size), max(min(size, n - column - 2), 0)
+    one, two, three, four = weights[0], weights[1], weights[2], weights[3]
     for r in range(n):
-        for k in range(4):
-            shift, weight = column + k - 1, weights[k]
-            first, last = max(0, -shift), min(size, n - shift)
-            # One loop over memory for each weight, which the compiler vectorises.
-            target, source = out[r, first:last], spline[r, first + shift : last + shift]
+        if first < last:
+            # One loop over memory, which the compiler vectorises.
+            source, target = spline[r, first + column - 1 : last + column + 2], out[r, first:last]
             for c in range(last - first):
-                target[c] += weight * source[c]
+                target[c] = (
+                    one * source[c] + two * source[c + 1] + three * source[c + 2] + four * source[c + 3]
+                )
+        for c in range(first):
+            out[r, c] = _at_edge(spline, weights, r, c + column - 1)
+        for c in range(max(first, last), size):
+            out[r, c] = _at_edge(spline, weights, r, c + column - 1)
     return out
+
+
+@numba.njit(cache=True, fastmath=True)
+def _at_edge(spline: NDArray[np.float64], weights: NDArray[np.float64], row: int, first: int) -> float:
+    """Apply weights to those coefficients from a column on that exist."""
+    total = 0.0
+    for k in range(4):
+        if 0 <= first + k < spline.shape[1]:
+            total += weights[k] * spline[row, first + k]
+    return total
 
 
 @numba.njit(cache=True, fastmath=True)
@@ -116,15 +133,21 @@ def _along_columns(
 ) -> None:
     """Apply weights along columns: ``out[r, c]`` is around row ``r + row`` of the result of `_along_rows`."""
     size, n = out.shape[0], part.shape[0]
+    one, two, three, four = weights[0], weights[1], weights[2], weights[3]
     for r in range(size):
+        i = r + row - 1
+        if i >= 0 and i + 3 < n:
+            for c in range(size):
+                out[r, c] = (
+                    one * part[i, c] + two * part[i + 1, c] + three * part[i + 2, c] + four * part[i + 3, c]
+                )
+            continue
         for c in range(size):
             out[r, c] = 0.0
         for k in range(4):
-            i = r + row + k - 1
-            if 0 <= i < n:
-                weight = weights[k]
+            if 0 <= i + k < n:
                 for c in range(size):
-                    out[r, c] += weight * part[i, c]
+                    out[r, c] += weights[k] * part[i + k, c]
 
 
 @numba.njit(cache=True, fastmath=True)

@@ -27,7 +27,7 @@ LEAST_RMS = 0.1
 """Least rms of a pattern, in units of the noise, that is worth a correction."""
 
 SAMPLE = 200
-"""Number of blocks that decide whether there is a pattern."""
+"""Maximum number of blocks that decide whether there is a pattern."""
 
 MOST_PIXELS = 400_000
 """Number of pixels that measure the noise to a few thousandths."""
@@ -188,7 +188,7 @@ class _Tiles:
     def mean_power(self, image: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the mean power spectrum of some blocks."""
         padded = self._padded(image)
-        chosen = self.corners[:: max(len(self.corners) // SAMPLE, 1)]
+        chosen = self.corners[:: -(-len(self.corners) // SAMPLE)]
         total = np.zeros((BLOCK, BLOCK // 2 + 1))
         for first in range(0, len(chosen), TOGETHER):
             blocks = np.stack([self._block(padded, corner) for corner in chosen[first : first + TOGETHER]])

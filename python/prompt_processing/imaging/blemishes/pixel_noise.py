@@ -80,8 +80,8 @@ def _difference_scatter(image: NDArray[np.float32], usable: NDArray[np.bool_], l
         n = _pairs(image[one], image[two], usable[one], usable[two], totals, differences)
         if n < FEWEST / FAINTEST:
             continue
-        faint = totals[:n] < np.float32(percentiles(totals[:n], (100 * FAINTEST,))[0])
-        chosen = differences[:n][faint]
+        limit = np.float32(percentiles(totals[:n], (100 * FAINTEST,))[0])
+        chosen = differences[: _keep_below(totals, differences, n, limit)]
         low, high = percentiles(chosen, (15.865, 84.135)) if chosen.size else (np.nan, np.nan)
         scatters.append(0.5 * (high - low) / np.sqrt(2))
     return float(np.mean(scatters)) if scatters else float("nan")
@@ -106,6 +106,18 @@ def _pairs(
             good = usable_one[row, column] & usable_two[row, column]
             n += int(good & np.isfinite(first) & np.isfinite(second))
     return n
+
+
+@numba.njit(cache=True, nogil=True)
+def _keep_below(
+    totals: NDArray[np.float32], differences: NDArray[np.float32], n: int, limit: np.float32
+) -> int:
+    """Move the differences of pairs whose sum is below a limit to the front; return their number."""
+    kept = 0
+    for k in range(n):
+        differences[kept] = differences[k]
+        kept += totals[k] < limit
+    return kept
 
 
 def quantum(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> float:

@@ -96,14 +96,14 @@ def _fit_sources(  # type: ignore[no-untyped-def]
             # The remainder of a source beyond the image constrains neither its position nor its flux.
             cut = min(px, py) < radius or px > width - 1 - radius or py > height - 1 - radius
             seen = _EDGE if cut else 0
-            for r in range(size):
-                j = row - half + r
-                if j < 0 or j >= height:
+            for j in range(max(row - half, 0), min(row + half + 1, height)):
+                chord = radius * radius - (j - py) ** 2
+                if chord < 0:
                     continue
-                for c in range(size):
-                    k = column - half + c
-                    if k < 0 or k >= width or (j - py) ** 2 + (k - px) ** 2 > radius * radius:
-                        continue
+                reach, r = math.sqrt(chord), j - row + half
+                first = max(math.ceil(px - reach), column - half, 0)
+                for k in range(first, min(math.floor(px + reach), column + half, width - 1) + 1):
+                    c = k - column + half
                     seen |= mask[j, k]
                     v = variance[j, k]
                     if mask[j, k] & bad or not v > 0:
@@ -132,14 +132,14 @@ def _fit_sources(  # type: ignore[no-untyped-def]
             if determinant <= 0 or flux <= 0:
                 break
             bx = by = vxx = vxy = vyy = residuals = 0.0
-            for r in range(size):
-                j = row - half + r
-                if j < 0 or j >= height:
+            for j in range(max(row - half, 0), min(row + half + 1, height)):
+                chord = radius * radius - (j - py) ** 2
+                if chord < 0:
                     continue
-                for c in range(size):
-                    k = column - half + c
-                    if k < 0 or k >= width or (j - py) ** 2 + (k - px) ** 2 > radius * radius:
-                        continue
+                reach, r = math.sqrt(chord), j - row + half
+                first = max(math.ceil(px - reach), column - half, 0)
+                for k in range(first, min(math.floor(px + reach), column + half, width - 1) + 1):
+                    c = k - column + half
                     v = variance[j, k]
                     if mask[j, k] & bad or not v > 0:
                         continue
