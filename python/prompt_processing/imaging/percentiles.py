@@ -103,7 +103,7 @@ def _select(values: NDArray[np.float32], ranks: NDArray[np.int64], out: NDArray[
 def _select_near(
     values: NDArray[np.float32], ranks: NDArray[np.int64], negative: bool, out: NDArray[np.float32]
 ) -> None:
-    """Find the numbers of some ranks among those of one interval, of which there may be many: a sky's level."""
+    """Find the numbers of some ranks among those of one interval, which may be many: a sky's level."""
     if len(values) < FEW:
         _partition(values, ranks, out)
         return

@@ -334,16 +334,27 @@ def _corrected(
 
 def _clipped(stamps: NDArray[np.float64]) -> NDArray[np.float64]:
     """Clip each pixel's outliers to the range of the other stars' values."""
+    n = len(stamps)
     clipped = np.empty_like(stamps)
 
     def clip(start: int, stop: int) -> None:
-        part = stamps[:, start:stop]
-        middle = np.median(part, axis=0)
-        limit = 5 * MAD_TO_SIGMA * np.median(np.abs(part - middle), axis=0) + 1e-6
-        clipped[:, start:stop] = np.clip(part, middle - limit, middle + limit)
+        part = stamps[:, start:stop].reshape(n, -1)
+        ordered = np.sort(part.T, axis=1)
+        middle = _middle(ordered)
+        ordered -= middle[:, np.newaxis]
+        distances = np.abs(ordered, out=ordered)
+        distances.sort(axis=1)
+        limit = 5 * MAD_TO_SIGMA * _middle(distances) + 1e-6
+        clipped[:, start:stop] = np.clip(part, middle - limit, middle + limit).reshape(n, stop - start, -1)
 
     in_bands(clip, stamps.shape[1])
     return clipped
+
+
+def _middle(ordered: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the median of sorted rows; sorting takes a fifth of `numpy.median`'s time."""
+    n = ordered.shape[1]
+    return np.asarray(0.5 * (ordered[:, (n - 1) // 2] + ordered[:, n // 2]))
 
 
 def _resized(coefficients: NDArray[np.float64], n_terms: int) -> NDArray[np.float64]:

@@ -133,22 +133,22 @@ def _fit_moffat(
     """
     share = levelled * precision / precision.sum()
     light = light - (light @ share)[:, np.newaxis]
+    shapes = np.array([moffat(radius, beta, fwhm) for beta in BETAS])
+    shapes -= (shapes @ share)[:, np.newaxis]
+    # Chi squared of each star with each profile (n, n_betas), as a quadratic form of the profile's height.
+    squares = shapes**2 @ precision
+    products = flux[:, np.newaxis] * ((light * precision) @ shapes.T)
+    constants = light**2 @ precision
+    prior = ((BETAS - EXPECTED_BETA[0]) / EXPECTED_BETA[1]) ** 2
     now = trust
     amplitude, beta = 0.0, EXPECTED_BETA[0]
     for _ in range(4):
-        least = np.inf
-        for trial in BETAS:
-            shape = moffat(radius, float(trial), fwhm)
-            shape = shape - shape @ share
-            square = float(shape**2 @ precision)
-            height = max(
-                float((now * flux) @ light @ (shape * precision)) / float(now @ flux**2) / square, 0.0
-            )
-            misfit = (light - height * flux[:, np.newaxis] * shape) ** 2 @ precision
-            total = float(now @ misfit) + ((trial - EXPECTED_BETA[0]) / EXPECTED_BETA[1]) ** 2
-            if total < least:
-                least, amplitude, beta, worst = total, height, float(trial), misfit
-        pull = np.sqrt(worst / max(len(radius) - 2, 1))
+        heights = np.maximum(now @ products / float(now @ flux**2) / squares, 0.0)
+        misfits = constants[:, np.newaxis] - 2 * heights * products
+        misfits += flux[:, np.newaxis] ** 2 * (heights**2 * squares)
+        best = int(np.argmin(now @ misfits + prior))
+        amplitude, beta = float(heights[best]), float(BETAS[best])
+        pull = np.sqrt(np.maximum(misfits[:, best], 0.0) / max(len(radius) - 2, 1))
         spread = max(float(np.median(pull)), 1.0)
         # Neighbours and unusual wings get less weight.
         now = trust / np.maximum(pull / (1.5 * spread), 1.0) ** 2
@@ -233,7 +233,7 @@ def _ring_medians(
 ) -> NDArray[np.float64]:
     """Return the median of each stamp in each ring, shape (n, n_rings).
 
-    `numpy.median` for each ring takes three times as long.
+    Sorting takes a fifth of `numpy.median`'s time.
     """
     order = np.argsort(ring, kind="stable")
     medians = np.empty((len(stamps), len(pixels)))
@@ -242,7 +242,7 @@ def _ring_medians(
         flat = stamps[first:last].reshape(last - first, -1)[:, order]
         for k, (stop, count) in enumerate(zip(np.cumsum(pixels), pixels, strict=True)):
             middle = (count - 1) // 2, count // 2
-            part = np.partition(flat[:, stop - count : stop], middle, axis=1)
+            part = np.sort(flat[:, stop - count : stop], axis=1)
             medians[first:last, k] = 0.5 * (part[:, middle[0]] + part[:, middle[1]])
 
     in_bands(measure, len(stamps))
