@@ -217,12 +217,13 @@ def _guess_in_middle(
     if min(exposure.shape) < 2 * MIDDLE:
         return guess
     top, left = ((length - MIDDLE) // 2 for length in exposure.shape)
-    image, mask, variance, scatter, outside = (
-        np.ascontiguousarray(plane[top : top + MIDDLE, left : left + MIDDLE])
-        for plane in (exposure.image, exposure.mask, exposure.variance, rms, unusable)
-    )
+
+    def cut[Value: np.generic](plane: NDArray[Value]) -> NDArray[Value]:
+        return np.ascontiguousarray(plane[top : top + MIDDLE, left : left + MIDDLE])
+
+    middle = Exposure(cut(exposure.image), cut(exposure.mask), cut(exposure.variance))
     try:
-        *_, seen = _find_sources(Exposure(image, mask, variance), scatter, noise, outside, guess)
+        *_, seen = _find_sources(middle, cut(rms), noise, cut(unusable), guess)
     except DetectionError:
         return guess
     if np.count_nonzero(seen.stars) < STARS_OF_GUESS or not seen.fwhm > 0 or _is_near(seen.fwhm, guess):

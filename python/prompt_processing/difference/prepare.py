@@ -131,11 +131,9 @@ def prepare(
         Raised if the image has too little sky to measure, or too few usable pixels.
     """
     exposure = opened.exposure
-    seen = exposure.image[~exposure.has(Mask.NO_DATA)]
-    if seen.size and seen.min() == seen.max():
-        raise DifferenceError(
-            f"{opened.name} shows nothing: all of its pixels are {float(seen[0]) * opened.unit:g}."
-        )
+    shown = _only_value(exposure)
+    if shown is not None:
+        raise DifferenceError(f"{opened.name} shows nothing: all of its pixels are {shown * opened.unit:g}.")
     if min(exposure.shape) < SMALLEST_SIDE:
         raise DifferenceError(
             f"{opened.name} is {exposure.shape[1]} x {exposure.shape[0]} pixels: a subtraction needs at "
@@ -150,9 +148,10 @@ def prepare(
             # Single pixels have been filled from their neighbours, and are about as uncertain.
             filled = unknown & ~exposure.has(Mask.NO_DATA)
             fill_pixels(exposure.variance, filled, unknown)
-        gain, estimated = _add_variance(opened, sky, noise)
-        shown = exposure if plain is None else Exposure(plain, exposure.mask, exposure.variance)
-        found = find_psf(shown, sky.rms.image(), noise, opened.name, psf or PsfSettings(), fwhm_guess)
+        rms = sky.rms.image()
+        gain, estimated = _add_variance(opened, sky, rms, noise)
+        even = exposure if plain is None else Exposure(plain, exposure.mask, exposure.variance)
+        found = find_psf(even, rms, noise, opened.name, psf or PsfSettings(), fwhm_guess)
     except StarsTooWideError:
         restore(opened, sky.background)
         raise
@@ -197,7 +196,20 @@ def finish(image: PreparedImage, cosmic_rays: bool) -> None:
     image.detections = None
 
 
-def _add_variance(opened: OpenedImage, sky: SkyEstimate, noise: float) -> tuple[float | None, bool]:
+def _only_value(exposure: Exposure) -> float | None:
+    """Return the value of all pixels with data, if there is only one."""
+    sample = np.s_[::9, ::9]
+    # A few pixels show that nearly every image has several.
+    for part in (sample, np.s_[:]):
+        seen = exposure.image[part][(exposure.mask[part] & np.int32(int(Mask.NO_DATA))) == 0]
+        if seen.size and seen.min() != seen.max():
+            return None
+    return float(seen[0]) if seen.size else None
+
+
+def _add_variance(
+    opened: OpenedImage, sky: SkyEstimate, rms: NDArray[np.float32], noise: float
+) -> tuple[float | None, bool]:
     """Fill the variance if the file has none, from the sky's scatter and the sources' photons.
 
     Returns
@@ -224,12 +236,8 @@ def _add_variance(opened: OpenedImage, sky: SkyEstimate, noise: float) -> tuple[
         gain = None
     if gain is None and sky.level > 3 * noise:
         gain, estimated = sky.level / noise**2, True
-    ratio = noise / sky.noise
-    rms = sky.rms.image()
-    if ratio < 0.9:
-        # Unresolved stars add scatter that is not noise; the mesh's boxes measure it.
-        rms = np.full_like(rms, noise)
-    exposure.variance = rms * rms
+    # Unresolved stars add scatter that is not noise; the mesh's boxes measure it.
+    exposure.variance = np.full_like(rms, noise**2) if noise < 0.9 * sky.noise else rms * rms
     if gain is not None:
         exposure.variance += np.maximum(exposure.image, 0) / np.float32(gain)
     else:

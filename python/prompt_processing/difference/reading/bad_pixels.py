@@ -190,6 +190,8 @@ def _constant_areas(
     for axis in (0, 1):
         if image.shape[axis] > length:
             _mark_runs(image, axis, length, runs)
+    if not runs.any():
+        return
     runs &= ~far
     if sky.repeat == 0:
         _leave_clipped(image, runs)

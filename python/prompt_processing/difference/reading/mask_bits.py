@@ -185,7 +185,7 @@ def _alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
 
 
 def _warn_of_much(plane: Plane, values: NDArray[np.signedinteger], mask: NDArray[np.int32]) -> None:
-    share = float(np.mean(mask != 0))
+    share = np.count_nonzero(mask) / mask.size
     if share < MUCH_MASKED:
         return
     bits = [1 << bit for bit in range(31) if np.any(values & (1 << bit))]

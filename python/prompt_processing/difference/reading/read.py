@@ -316,10 +316,10 @@ def _saturation(
     name: str,
 ) -> float | None:
     """Return the level of saturation: from options, header, or the value at which stars are clipped."""
-    usable = max(int(np.count_nonzero(~missing)), 1)
+    usable = max(image.size - int(np.count_nonzero(missing)), 1)
 
     def share(level: float) -> float:
-        return int(np.count_nonzero(image[~missing] >= level)) / usable
+        return int(np.count_nonzero((image >= level) & ~missing)) / usable
 
     if options.saturation is not None:
         if share(options.saturation) > MOST_SATURATED:

@@ -69,7 +69,7 @@ def mark_bad_lines(exposure: Exposure, noise: float) -> int:
                 bad |= found
                 left &= ~found
         found = dark_pieces(image, left, axis, noise)
-        if found is not None and np.mean(found) < MOST_DARK:
+        if found is not None and np.count_nonzero(found) < MOST_DARK * found.size:
             bad |= found
     if not bad.any():
         return 0

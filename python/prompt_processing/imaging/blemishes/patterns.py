@@ -69,9 +69,9 @@ def find_pattern(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArr
     sample = image[::step][usable[::step]]
     low, middle, high = percentiles(sample if sample.size else image[usable], (15.865, 50, 84.135))
     noise = 0.5 * (high - low)
-    image = image - np.float32(middle)
-    sky = usable & ~_sources(image, usable, noise)
-    values = np.where(sky, image, np.float32(0))
+    sky = _sky(image, usable, middle, noise)
+    values = np.zeros(image.shape, np.float32)
+    _take(image, sky, np.float32(middle), values)
     tiles = _Tiles.of(image.shape)
     power = tiles.mean_power(values)
     frequencies, level = _pattern_frequencies(power)
@@ -81,29 +81,44 @@ def find_pattern(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArr
     level *= 1 / max(float(np.mean(sky)), 0.05)
     pattern = np.zeros(image.shape, np.float32)
     for _ in range(PASSES):
-        pattern = tiles.filtered(np.where(sky, image, pattern), frequencies, LOCAL_EXCESS * level)
+        _take(image, sky, np.float32(middle), pattern)
+        pattern = tiles.filtered(pattern, frequencies, LOCAL_EXCESS * level)
     return pattern if float(np.std(pattern[sky])) > LEAST_RMS * noise else None
 
 
-def _sources(image: NDArray[np.float32], usable: NDArray[np.bool_], noise: float) -> NDArray[np.bool_]:
-    """Return pixels that are too bright or too dark for a pattern, and their surroundings."""
+def _sky(
+    image: NDArray[np.float32], usable: NDArray[np.bool_], middle: float, noise: float
+) -> NDArray[np.bool_]:
+    """Return usable pixels that are not near any that is too bright or too dark for a pattern."""
     found, grown = np.zeros(image.shape, np.bool_), np.zeros(image.shape, np.bool_)
-    _beyond(image, usable, np.float32(3 * noise), np.float32(5 * noise), found)
+    _beyond(image, usable, np.float32(middle), np.float32(3 * noise), np.float32(5 * noise), found)
     for _ in range(GROWTH):
         _grow(found, grown)
         found, grown = grown, found
-    return found
+    return usable & ~found
+
+
+@numba.njit(cache=True, nogil=True)
+def _take(
+    image: NDArray[np.float32], sky: NDArray[np.bool_], middle: np.float32, values: NDArray[np.float32]
+) -> None:
+    """Replace values by the image's above some level where it shows sky."""
+    for row in range(image.shape[0]):
+        for column in range(image.shape[1]):
+            value = image[row, column] - middle
+            values[row, column] = value if sky[row, column] else values[row, column]
 
 
 @numba.njit(cache=True, nogil=True)
 def _beyond(
     image: NDArray[np.float32],
     usable: NDArray[np.bool_],
+    middle: np.float32,
     smooth_limit: np.float32,
     limit: np.float32,
     found: NDArray[np.bool_],
 ) -> None:
-    """Find pixels that are far from 0, or the mean of whose nine pixels is, with a mirror at the edges."""
+    """Find pixels far from a level, or the mean of whose nine pixels is, with a mirror at the edges."""
     height, width = image.shape
     # The last three rows, unusable pixels as 0, with the mirror.
     rows = np.zeros((3, width + 2), np.float32)
@@ -113,7 +128,7 @@ def _beyond(
         line = rows[ahead % 3]
         if ahead < height:
             for column in range(width):
-                line[column + 1] = image[ahead, column] if usable[ahead, column] else np.float32(0)
+                line[column + 1] = image[ahead, column] - middle if usable[ahead, column] else np.float32(0)
             line[0], line[width + 1] = line[1], line[width]
         else:
             line[:] = rows[row % 3]

@@ -75,8 +75,8 @@ def measure_residuals(
     most : `int`, optional
         Maximum number of stars to use, spread evenly over brightness.
     """
-    # A million pixels measure the scatter to a thousandth.
-    step = max(min(difference.shape) // 1000, 1)
+    # A quarter of a million pixels measure the scatter to three thousandths.
+    step = -(-min(difference.shape) // 1000)
     part = np.s_[::step, ::step]
     sky = robust_sigma(_normalised(difference, part, int(Mask.DETECTED | Mask.DETECTED_NEGATIVE)))
     if stars is None or not len(stars):
