@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -121,7 +122,7 @@ class Psf:
 
     def moments_at(self, x: float, y: float) -> tuple[float, float, float]:
         """Return the Gaussian-weighted second moments ``ixx, iyy, ixy``, pixels squared."""
-        return adaptive_moments(self.image_at(x, y))
+        return _moments(self, x, y)
 
     def fwhm_at(self, x: float | None = None, y: float | None = None) -> float:
         """Return the FWHM of the Gaussian with the same moments, pixels; by default at the centre."""
@@ -131,6 +132,12 @@ class Psf:
     def effective_area_at(self, x: float, y: float) -> float:
         """Return the noise-equivalent area ``1 / sum(psf**2)``, pixels."""
         return float(1.0 / np.sum(self.image_at(x, y) ** 2))
+
+
+@lru_cache(maxsize=8)
+def _moments(psf: Psf, x: float, y: float) -> tuple[float, float, float]:
+    """Return the moments of a PSF at a position; many steps ask for those in the middle of an image."""
+    return adaptive_moments(psf.image_at(x, y))
 
 
 def adaptive_moments(image: NDArray[np.float64], iterations: int = 30) -> tuple[float, float, float]:

@@ -232,6 +232,9 @@ def _mark_runs(image: NDArray[np.float32], axis: int, length: int, runs: NDArray
     height, width = image.shape
     if axis == 1:
         for row in range(height):
+            # Noise has hardly any equal neighbours.
+            if not _any_equal(image[row, 1:], image[row, :-1]):
+                continue
             first = 0
             for column in range(1, width + 1):
                 if column < width and image[row, column] == image[row, column - 1]:
@@ -241,13 +244,27 @@ def _mark_runs(image: NDArray[np.float32], axis: int, length: int, runs: NDArray
                 first = column
         return
     starts = np.zeros(width, np.int64)
+    oldest = 0
     for row in range(1, height + 1):
+        if row < height and row - oldest < length and not _any_equal(image[row], image[row - 1]):
+            starts[:] = row
+            oldest = row
+            continue
         for column in range(width):
             if row < height and image[row, column] == image[row - 1, column]:
                 continue
             if row - starts[column] >= length:
                 runs[starts[column] : row, column] = True
             starts[column] = row
+        oldest = starts.min()
+
+
+@numba.njit(cache=True, nogil=True)
+def _any_equal(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    equal = False
+    for k in range(len(one)):
+        equal |= one[k] == other[k]
+    return equal
 
 
 def _fill_values(image: NDArray[np.float32], sky: SkyStatistics, far: NDArray[np.bool_]) -> list[float]:

@@ -26,7 +26,7 @@ times."""
 LEAST_RMS = 0.1
 """Least rms of a pattern, in units of the noise, that is worth a correction."""
 
-SAMPLE = 200
+SAMPLE = 100
 """Maximum number of blocks that decide whether there is a pattern."""
 
 MOST_PIXELS = 400_000

@@ -146,15 +146,16 @@ class GaussHermiteBasis:
         """
         size = self.functions.shape[1]
         reach = window + size - 1
-        bands = np.zeros((len(self.functions), window, reach))
+        # In the precision of the pixels, for half of the time.
+        bands = np.zeros((len(self.functions), window, reach), np.float32)
         for row in range(window):
             bands[:, row, row : row + size] = self.functions[:, ::-1]
-        rows = np.matmul(bands[np.newaxis], stamps[:, np.newaxis].astype(np.float64))
-        raw = np.empty((len(stamps), len(self.pairs), window, window))
+        rows = np.matmul(bands[np.newaxis], stamps[:, np.newaxis])
+        raw = np.empty((len(stamps), len(self.pairs), window, window), np.float32)
         for k, (i, j) in enumerate(self.pairs):
             np.matmul(rows[:, j], bands[i].T, out=raw[:, k])
         flat = raw.reshape(len(stamps), len(self.pairs), -1)
-        return np.asarray(np.matmul(self.mixing, flat))
+        return np.matmul(self.mixing.astype(np.float32), flat).astype(np.float64)
 
 
 def make_basis(sigma: float, options: KernelOptions) -> GaussHermiteBasis:

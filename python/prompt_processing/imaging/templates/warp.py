@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -269,6 +270,17 @@ def warped_noise_correlation(affine: tuple[float, float, float, float], half: in
     correlation : `~numpy.ndarray`, shape (2 * half + 1, 2 * half + 1)
         Covariance of output pixels by lag, in units of the input's variance.
     """
+    lags, full = _correlation_along_an_axis()
+    dy, dx = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
+    xx, xy, yx, yy = affine
+    return np.asarray(
+        np.interp(xx * dx + xy * dy, lags, full, 0, 0) * np.interp(yx * dx + yy * dy, lags, full, 0, 0)
+    )
+
+
+@cache
+def _correlation_along_an_axis() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the correlation of white noise interpolated along one axis: lags in pixels, and values."""
     step = 1 / 64
     impulse = np.zeros(65)
     impulse[32] = 1
@@ -276,12 +288,7 @@ def warped_noise_correlation(affine: tuple[float, float, float, float], half: in
     coefficients = ndimage.spline_filter1d(impulse, 3)
     profile = ndimage.map_coordinates(coefficients, [u + 32], order=3, prefilter=False)
     full = np.convolve(profile, profile[::-1]) * step
-    lags = (np.arange(full.size) - (profile.size - 1)) * step
-    dy, dx = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
-    xx, xy, yx, yy = affine
-    return np.asarray(
-        np.interp(xx * dx + xy * dy, lags, full, 0, 0) * np.interp(yx * dx + yy * dy, lags, full, 0, 0)
-    )
+    return (np.arange(full.size) - (profile.size - 1)) * step, full
 
 
 def _warped_psf(
