@@ -41,22 +41,56 @@ def percentiles(values: NDArray[np.floating], percent: Sequence[float]) -> list[
         raise ValueError("There are no numbers to take percentiles of.")
     flat = np.ascontiguousarray(values, np.float32).reshape(-1)
     places = np.asarray(percent, np.float64) / 100 * (flat.size - 1)
-    lower = np.clip(np.floor(places).astype(np.int64), 0, flat.size - 1)
-    upper = np.minimum(lower + 1, flat.size - 1)
-    ranks, back = np.unique(np.concatenate([lower, upper]), return_inverse=True)
+    out = np.empty(places.size)
+    _interpolate(flat, places, False, out)
+    return [float(value) for value in out]
+
+
+def percentiles_of_sorted(values: NDArray[np.float32], percent: Sequence[float]) -> list[float]:
+    """Return percentiles of numbers in increasing order, as `percentiles` does, without looking at all.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray` of float32, shape (n,)
+        At least one number, and no NaN.
+    percent : sequence of `float`
+        Percentages, from 0 to 100.
+    """
+    places = np.asarray(percent, np.float64) / 100 * (values.size - 1)
+    out = np.empty(places.size)
+    _interpolate(values, places, True, out)
+    return [float(value) for value in out]
+
+
+@numba.njit(cache=True, nogil=True)
+def _interpolate(
+    values: NDArray[np.float32], places: NDArray[np.float64], in_order: bool, out: NDArray[np.float64]
+) -> None:
+    """Interpolate between the numbers of the ranks next to some places; NaN if there is any among them."""
+    n, last = len(places), len(values) - 1
+    wanted = np.empty(2 * n, np.int64)
+    for k in range(n):
+        wanted[2 * k] = min(max(int(np.floor(places[k])), 0), last)
+        wanted[2 * k + 1] = min(wanted[2 * k] + 1, last)
+    ranks = np.unique(wanted)
     found = np.empty(len(ranks), np.float32)
-    if not _select(flat, ranks, found):
-        return [float("nan")] * len(places)
-    below, above = found[back[: len(lower)]], found[back[len(lower) :]]
-    return [_between(b, a, t) for b, a, t in zip(below, above, places - lower, strict=True)]
-
-
-def _between(below: np.float32, above: np.float32, share: np.float64) -> float:
-    """Interpolate from the nearer end, as NumPy does, so that the last digit is the same."""
-    if share == 0 or below == above:
-        return float(below)
-    step = above - below
-    return float(below + step * share) if share < 0.5 else float(above - step * (1 - share))
+    if in_order:
+        for k in range(len(ranks)):
+            found[k] = values[ranks[k]]
+    elif not _select(values, ranks, found):
+        out[:] = np.nan
+        return
+    for k in range(n):
+        below = found[np.searchsorted(ranks, wanted[2 * k])]
+        above = found[np.searchsorted(ranks, wanted[2 * k + 1])]
+        share = places[k] - wanted[2 * k]
+        if share == 0 or below == above:
+            out[k] = below
+        elif share < 0.5:
+            # From the nearer end, as NumPy does, so that the last digit is the same.
+            out[k] = below + (above - below) * share
+        else:
+            out[k] = above - (above - below) * (1 - share)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prompt_processing.imaging.percentiles import percentiles
+from prompt_processing.imaging.percentiles import percentiles, percentiles_of_sorted
 
 RANDOM = np.random.default_rng(7)
 
@@ -25,7 +25,9 @@ RANDOM = np.random.default_rng(7)
 def test_percentiles_are_those_of_numpy(n, draw):
     values = np.asarray(draw(n), np.float32)
     for percent in ((15.865, 50, 84.135), (0, 100), (68.27,), (99.9, 0.1)):
-        assert percentiles(values, percent) == np.percentile(values, percent).tolist()
+        expected = np.percentile(values, percent).tolist()
+        assert percentiles(values, percent) == expected
+        assert percentiles_of_sorted(np.sort(values), percent) == expected
 
 
 def test_infinite_numbers_have_ranks_too():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from prompt_processing.imaging.percentiles import percentiles
+from prompt_processing.imaging.percentiles import percentiles, percentiles_of_sorted
 
 SHORTEST_RUN = 4
 """Shortest run of equal pixels that noise does not produce where values are not quantised."""
@@ -91,7 +91,7 @@ def sky_statistics(image: NDArray[np.float32], most: int = 400_000) -> SkyStatis
     kept = values[~np.isin(values, common)] if len(common) else values
     if len(kept) < 0.05 * len(values):
         kept = values
-    low, level, high = percentiles(kept, (15.9, 50, 84.1)) if len(kept) else (0.0, 0.0, 0.0)
+    low, level, high = percentiles_of_sorted(kept, (15.9, 50, 84.1)) if len(kept) else (0.0, 0.0, 0.0)
     near = kinds[(kinds >= low) & (kinds <= high)]
     step = float(np.min(np.diff(near))) if len(near) > 1 and _is_grid(near, len(kept)) else 0.0
     # NaN is in no range.
