@@ -177,10 +177,9 @@ def _depth(image: NDArray[np.float32], usable: NDArray[np.bool_], row: int, colu
     if not usable[row, column]:
         return nothing
     last = image.shape[1] - 1
-    sides = np.empty(2, np.float32)
-    for side in range(2):
-        sides[side] = 0
-        for distance in (2, 3):
-            near = min(max(column + (2 * side - 1) * distance, 0), last)
-            sides[side] += image[row, near] if usable[row, near] else nothing
-    return image[row, column] - np.float32(0.5) * min(sides[0], sides[1])
+    left, right = np.float32(0), np.float32(0)
+    for distance in (2, 3):
+        before, after = max(column - distance, 0), min(column + distance, last)
+        left += image[row, before] if usable[row, before] else nothing
+        right += image[row, after] if usable[row, after] else nothing
+    return image[row, column] - np.float32(0.5) * min(left, right)

@@ -288,7 +288,8 @@ def _correlation_along_an_axis() -> tuple[NDArray[np.float64], NDArray[np.float6
     coefficients = ndimage.spline_filter1d(impulse, 3)
     profile = ndimage.map_coordinates(coefficients, [u + 32], order=3, prefilter=False)
     full = np.convolve(profile, profile[::-1]) * step
-    return (np.arange(full.size) - (profile.size - 1)) * step, full
+    lags = (np.arange(full.size) - (profile.size - 1)) * step
+    return np.asarray(lags, np.float64), np.asarray(full, np.float64)
 
 
 def _warped_psf(
