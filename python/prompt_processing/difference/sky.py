@@ -88,7 +88,10 @@ def subtract_sky(
         noise = sky.noise
     if plain is not None:
         above = exposure.image - level
-    peak = float(np.max(above, where=usable, initial=-np.inf))
+    peak = float(above.max())
+    if noise < NOISE_FREE * peak:
+        # Rarely: unusable pixels may be of any height.
+        peak = float(np.max(above, where=usable, initial=-np.inf))
     if noise < NOISE_FREE * peak:
         noise = SMALL_NOISE * peak
         _LOG.warning(

@@ -256,7 +256,7 @@ def _mark_runs(image: NDArray[np.float32], axis: int, length: int, runs: NDArray
             if row - starts[column] >= length:
                 runs[starts[column] : row, column] = True
             starts[column] = row
-        oldest = starts.min()
+        oldest = int(starts.min())
 
 
 @numba.njit(cache=True, nogil=True)

@@ -240,8 +240,7 @@ def _assemble(contents: _Contents, options: ReadOptions) -> OpenedImage:
         raise UnreadableImageError(f"{name} has no usable pixel: all are NaN, infinite, or one fill value.")
     saturation = _saturation(image, missing, statistics, header, options, name)
     if saturation is not None:
-        image[missing] = -np.inf
-        mask[image >= saturation] |= int(Mask.SAT)
+        mask[(image >= saturation) & ~missing] |= int(Mask.SAT)
     unit = _unit(statistics)
     if unit != 1:
         image *= np.float32(1 / unit)

@@ -108,7 +108,7 @@ def _dark_rows(
     found = False
     # The five rows around the one in hand, unusable pixels as 0, and its depth with the mirror.
     kept = np.empty((7, width), np.float32)
-    depth = np.empty(width + 2 * reach, np.float32)
+    depth, totals = np.empty(width + 2 * reach, np.float32), np.empty(width, np.float64)
     for row in range(-3, height):
         ahead = row + 3
         if ahead < height:
@@ -126,15 +126,20 @@ def _dark_rows(
         for k in range(reach):
             depth[reach - 1 - k] = depth[reach + k]
             depth[width + reach + k] = depth[width + reach - 1 - k]
-        total = 0.0
-        for column in range(length - 1):
-            total += depth[column]
-        for column in range(width):
-            total += depth[column + length - 1]
-            if total < lowest:
-                dark[row, column] = True
-                found = True
-            total -= depth[column]
+        # One addition a pixel, as each waits for the last.
+        for column in range(1, width):
+            totals[column] = np.float64(depth[column + length - 1]) - np.float64(depth[column - 1])
+        totals[0] = 0.0
+        for column in range(length):
+            totals[0] += depth[column]
+        low = totals[0] < lowest
+        for column in range(1, width):
+            totals[column] += totals[column - 1]
+            low |= totals[column] < lowest
+        if low:
+            found = True
+            for column in range(width):
+                dark[row, column] = totals[column] < lowest
     return found
 
 

@@ -143,6 +143,10 @@ def unclipped(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[
     not scattered like noise, or are those without a photon. Medians, modes and scatters of a clipped sky are
     all wrong.
     """
+    sample = image[::4, ::4][usable[::4, ::4]]
+    if sample.size and np.count_nonzero(sample == sample.min()) < 0.5 * CLIPPED * sample.size:
+        # Were the sky clipped, twice as many would show its floor.
+        return None
     values = image[usable]
     if values.size < FEWEST:
         return None
