@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numba
 import numpy as np
@@ -33,18 +34,24 @@ class SplinePsf:
     @classmethod
     def of(cls, psf: Psf) -> SplinePsf:
         """Prepare a PSF; filtering commutes with the sum over terms, so it is done once."""
-        splines = np.stack(
-            [
-                ndimage.spline_filter(np.asarray(term, np.float64), order=3, mode="mirror")
-                for term in psf.coefficients
-            ]
-        )
-        return cls(splines, psf.order, np.array([psf.x_centre, psf.y_centre, psf.scale], float))
+        return _prepared(psf)
 
     @property
     def size(self) -> int:
         """Width of the stamps, pixels."""
         return int(self.splines.shape[-1])
+
+
+@lru_cache(maxsize=4)
+def _prepared(psf: Psf) -> SplinePsf:
+    """Prepare a PSF; several steps ask for that of the same image."""
+    splines = np.stack(
+        [
+            ndimage.spline_filter(np.asarray(term, np.float64), order=3, mode="mirror")
+            for term in psf.coefficients
+        ]
+    )
+    return SplinePsf(splines, psf.order, np.array([psf.x_centre, psf.y_centre, psf.scale], float))
 
 
 @numba.njit(cache=True, fastmath=True)

@@ -67,9 +67,11 @@ def mask_planes(
     small = (raw.dtype.kind in "biu" and raw.dtype.itemsize < 4) or (
         raw.dtype.kind == "i" and raw.dtype.itemsize == 4
     )
-    values: NDArray[np.signedinteger] = raw.astype(np.int32 if small else np.int64, copy=False)
+    kind = np.int16 if raw.dtype.kind in "bu" and raw.dtype.itemsize == 1 else np.int32 if small else np.int64
+    values: NDArray[np.signedinteger] = raw.astype(kind, copy=False)
+    largest = int(np.iinfo(kind).max)
     if bits is not None and small:
-        bits &= 0x7FFFFFFF
+        bits &= largest
     out = np.zeros(image.shape, np.int32)
     if bits is not None:
         out[(values & bits) != 0] = int(Mask.BAD)
@@ -84,7 +86,7 @@ def mask_planes(
     if bad is None:
         bad = _without_information(plane, values, image)
     elif small:
-        bad, saturated = bad & 0x7FFFFFFF, saturated & 0x7FFFFFFF
+        bad, saturated = bad & largest, saturated & largest
     for which, meaning in ((bad, Mask.BAD), (saturated, Mask.SAT)):
         if which:
             out |= np.where(values & which, np.int32(int(meaning)), np.int32(0))
@@ -188,7 +190,8 @@ def _warn_of_much(plane: Plane, values: NDArray[np.signedinteger], mask: NDArray
     share = np.count_nonzero(mask) / mask.size
     if share < MUCH_MASKED:
         return
-    bits = [1 << bit for bit in range(31) if np.any(values & (1 << bit))]
+    every = int(np.bitwise_or.reduce(values, axis=None)) & 0x7FFFFFFF
+    bits = [1 << bit for bit in range(31) if every & (1 << bit)]
     shares = {bit: float(np.mean((values & bit) != 0)) for bit in bits}
     listed = ", ".join(
         f"bit {bit} {s:.0%}" for bit, s in sorted(shares.items(), key=lambda i: -i[1])[:4] if s > 0

@@ -31,7 +31,7 @@ def test_every_entry_point_is_compiled_ahead():
         difference_masks: ("_fill", "_combine", "_find", "_find_wide", "_paint", "_flood", "_blank"),
         difference_variance: ("_bin", "_enlarge"),
         model_error: ("_add",),
-        percentiles: ("_select",),
+        percentiles: ("_interpolate",),
         psf_flux: ("_forced_fluxes",),
         significance: ("_find_usable", "_normalise"),
         spline_filter: ("filter_columns",),
