@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from prompt_processing.imaging.psf_stamps import shifted_stamp
+from prompt_processing.imaging.psf_stamps import shifted_stamp, shifted_stamp_and_slopes
 
 from .dia_fits import MAX_ITERATIONS, best_flux, covariance_of, invert, misfit, sums, times
 
@@ -39,6 +39,45 @@ def trail_model(
         for r in range(max(first_row, 0), min(first_row + size, n)):
             for c in range(max(first_column, 0), min(first_column + size, n)):
                 out[r, c] += full[r - first_row, c - first_column] / total
+
+
+@numba.njit(cache=True, nogil=True)
+def _trail_and_slopes(
+    spline: NDArray[np.float64],
+    parameters: NDArray[np.float64],
+    radius: int,
+    stamp: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """Write `trail_model` last into ``out`` (5, n, n), and before it its derivatives with its parameters.
+
+    ``stamp`` is room for a PSF and its slopes, (3, size, size).
+    """
+    size = stamp.shape[1]
+    half = size // 2
+    n = 2 * radius + 1
+    length = abs(parameters[2])
+    steps = max(math.ceil(length / 0.7), 1)
+    cosine, sine = math.cos(parameters[3]), math.sin(parameters[3])
+    out[:, :, :] = 0.0
+    for s in range(steps):
+        place = (s + 0.5) / steps - 0.5
+        along = place * length
+        dx, dy = parameters[0] + along * cosine, parameters[1] + along * sine
+        column, row = round(dx), round(dy)
+        shifted_stamp_and_slopes(spline, dx - column, dy - row, stamp[0], stamp[1], stamp[2])
+        first_row, first_column = radius + row - half, radius + column - half
+        for r in range(max(first_row, 0), min(first_row + size, n)):
+            for c in range(max(first_column, 0), min(first_column + size, n)):
+                light = stamp[0, r - first_row, c - first_column]
+                right = stamp[1, r - first_row, c - first_column]
+                up = stamp[2, r - first_row, c - first_column]
+                out[0, r, c] += right
+                out[1, r, c] += up
+                out[2, r, c] += place * (cosine * right + sine * up)
+                out[3, r, c] += along * (cosine * up - sine * right)
+                out[4, r, c] += light
+    out /= steps
 
 
 @numba.njit(cache=True, nogil=True)
@@ -76,26 +115,19 @@ def fit_trail(
     """
     n, size = data.shape[0], spline.shape[0]
     radius = n // 2
-    full = np.empty((size, size))
-    model, moved = np.empty((n, n)), np.empty((n, n))
-    design = np.empty((5, n, n))
+    stamp = np.empty((3, size, size))
+    shape, trial_shape, design = np.empty((5, n, n)), np.empty((5, n, n)), np.empty((5, n, n))
     normal, sandwich, right = np.empty((5, 5)), np.empty((5, 5)), np.empty(5)
     covariance, inverse, step = np.empty((5, 5)), np.empty((5, 5)), np.empty(5)
     at = start.copy()
-    # The ends of a long trail must not move by more than a fraction of the PSF.
-    deltas = np.array([0.02, 0.02, 0.1, 0.6 / max(abs(start[2]), 20.0)])
     damping = 1e-2
-    trail_model(spline, at, radius, full, model)
-    flux = best_flux(data, variance, model)
-    best = misfit(data, flux * model, variance)
+    _trail_and_slopes(spline, at, radius, stamp, shape)
+    flux = best_flux(data, variance, shape[4])
+    best = misfit(data, flux * shape[4], variance)
     for _ in range(MAX_ITERATIONS):
-        for a in range(4):
-            near = at.copy()
-            near[a] += deltas[a]
-            trail_model(spline, near, radius, full, moved)
-            design[a] = flux * (moved - model) / deltas[a]
-        design[4] = model
-        sums(design, data, flux * model, variance, normal, sandwich, right)
+        design[:4] = flux * shape[:4]
+        design[4] = shape[4]
+        sums(design, data, flux * shape[4], variance, normal, sandwich, right)
         matrix = normal.copy()
         for a in range(5):
             matrix[a, a] = matrix[a, a] * (1 + damping) + 1e-300
@@ -107,14 +139,14 @@ def fit_trail(
         new[1] += min(max(step[1], -1.0), 1.0)
         new[2] = min(max(new[2] + min(max(step[2], -2.0), 2.0), 0.2), 2.0 * radius)
         new[3] += min(max(step[3], -0.4), 0.4)
-        trail_model(spline, new, radius, full, moved)
-        new_flux = best_flux(data, variance, moved)
-        trial = misfit(data, new_flux * moved, variance)
+        _trail_and_slopes(spline, new, radius, stamp, trial_shape)
+        new_flux = best_flux(data, variance, trial_shape[4])
+        trial = misfit(data, new_flux * trial_shape[4], variance)
         if trial <= best:
             small = best - trial < 1e-5 * best
             at[:] = new
             flux, best = new_flux, trial
-            model[:, :] = moved
+            shape, trial_shape = trial_shape, shape
             damping *= 0.3
             if small:
                 break
@@ -122,7 +154,9 @@ def fit_trail(
             damping *= 8.0
             if damping > 1e5:
                 break
-    chi2 = sums(design, data, flux * model, variance, normal, sandwich, right)
+    design[:4] = flux * shape[:4]
+    design[4] = shape[4]
+    chi2 = sums(design, data, flux * shape[4], variance, normal, sandwich, right)
     covariance_of(normal, sandwich, covariance)
     for a in range(4):
         result[a] = at[a]
