@@ -6,12 +6,11 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ProfileNotFound
-from botocore.handlers import validate_bucket_name
 
+# Imported late otherwise: a worker is ready for visits before it needs a client.
 if TYPE_CHECKING:
+    import boto3
     from mypy_boto3_s3 import S3Client
 
 __all__ = ["UnknownProfileError", "make_s3_client", "require_profile", "split_bucket"]
@@ -99,6 +98,9 @@ def make_s3_client(
     UnknownProfileError
         Raised if the profile is unknown.
     """
+    from botocore.config import Config
+    from botocore.handlers import validate_bucket_name
+
     options: dict[str, Any] = {
         "connect_timeout": connect_timeout,
         "read_timeout": read_timeout,
@@ -140,6 +142,8 @@ def _endpoint_of(profile: str | None, endpoint_url: str | None) -> tuple[str | N
 def _open_session(
     profile: str | None, access_key: str | None, secret_key: str | None, *, region: str | None = None
 ) -> boto3.session.Session:
+    import boto3
+
     try:
         return boto3.session.Session(
             # With credentials of its own, a profile needs no entry in the shared file.

@@ -18,6 +18,8 @@ __all__ = ["STEPS", "FirstVisit", "LoadingWhileWaiting"]
 _LOG = logging.getLogger("lsst.activator.services.first_visit")
 
 _MODULES = (
+    "boto3",
+    "botocore.handlers",
     "prompt_processing.activator.services.workspace",
     "prompt_processing.butler.formatters_raw",
     "prompt_processing.butler.formatters_tables",
