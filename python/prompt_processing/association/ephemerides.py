@@ -18,7 +18,6 @@ import logging
 
 import numpy as np
 import pyarrow as pa
-import requests
 from astropy import units as u
 from astropy.table import Table
 
@@ -77,6 +76,9 @@ def query_ephemerides(
         "radius": radius,
         "return_elements": "extended",
     }
+    # Imported late: a worker is ready for visits before it asks the service.
+    import requests
+
     try:
         response = requests.get(url, params=parameters, timeout=timeout_seconds)
         response.raise_for_status()

@@ -16,10 +16,10 @@ Two requests, both ``PUT`` with a JSON object:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import requests
 from astropy.table import Table
 from astropy.time import Time
 from astropy.wcs import WCS
@@ -27,6 +27,9 @@ from numpy.typing import NDArray
 
 from prompt_processing.domain.errors import RetriableError
 from prompt_processing.images import VisitInfo
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["SatelliteService", "footprint_corners"]
 
@@ -115,7 +118,7 @@ class SatelliteService:
             "historical": self._historical,
         }
         response = self._put("diasource_allow_list", question)
-        if response.status_code == requests.codes.not_found:
+        if response.status_code == HTTPStatus.NOT_FOUND:
             # The service restarted, or an earlier announcement failed.
             self.announce()
             response = self._put("diasource_allow_list", question)
@@ -129,6 +132,9 @@ class SatelliteService:
         return np.array([int(one) in named for one in ids])
 
     def _put(self, path: str, content: Mapping[str, Any]) -> requests.Response:
+        # Imported late: a worker is ready for visits before it asks the service.
+        import requests
+
         url = f"{self._url}/{path}"
         try:
             return requests.put(url, json=content, timeout=self._timeout)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import botocore.exceptions
-import requests
 import sqlalchemy.exc
 
 from prompt_processing.domain.errors import RetriableError
@@ -18,14 +17,13 @@ from prompt_processing.transport.refusals import explain_refusal
 _LOG = logging.getLogger("lsst.activator.storage.repository_errors")
 
 PASSING_FAILURES: tuple[type[Exception], ...] = (
-    # Includes missing and unreachable files, refused and dropped connections.
+    # Missing and unreachable files, refused and dropped connections, and all exceptions of `requests`.
     OSError,
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.InterfaceError,
     sqlalchemy.exc.TimeoutError,
     botocore.exceptions.BotoCoreError,
     botocore.exceptions.ClientError,
-    requests.RequestException,
 )
 """Failures of the database, the object store or the network, not of the request."""
 

@@ -37,6 +37,15 @@ def subtract_sky(
 ) -> tuple[SkyEstimate, float, NDArray[np.float32] | None, float]:
     """Subtract the sky and repair what stands out from it, in place.
 
+    Parameters
+    ----------
+    exposure : `~prompt_processing.images.Exposure`
+        Image with its sky; pixels without data are ``NO_DATA``.
+    name : `str`
+        Name of the image, for messages.
+    unit : `float`
+        Value of one unit of the pixels in the file's unit, for messages.
+
     Returns
     -------
     sky : `~prompt_processing.imaging.calibration.background.SkyEstimate`

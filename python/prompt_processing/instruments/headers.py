@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import astropy.units as u
-from astro_metadata_translator import ObservationInfo
 from astropy.time import Time
 
 from .camera import band_of_filter
@@ -254,6 +253,9 @@ def _key_in(filename: str | None) -> RawKey | None:
 def _translated(values: dict[str, Any], instrument: str) -> Any:
     if load_instrument(instrument).document.header is None:
         require_plain_identifiers(values)
+    # Imported late: a worker is ready for visits before it reads a header.
+    from astro_metadata_translator import ObservationInfo
+
     # Typed as Any: the attributes of `ObservationInfo` are optional, but the required ones are present.
     try:
         return ObservationInfo(

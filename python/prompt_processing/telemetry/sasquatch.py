@@ -11,14 +11,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
-import requests
 from pydantic import SecretStr
 
 from prompt_processing.telemetry.handover import in_this_context
+
+# Imported late: few workers post, and none before its first visit.
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["Bundle", "Sasquatch", "SasquatchError"]
 
@@ -76,6 +79,8 @@ class Sasquatch:
         self._url = url.rstrip("/")
         self._namespace = namespace
         self._timeout = timeout
+        import requests
+
         self._session = requests.Session()
         self._session.headers.update({"Content-Type": _CONTENT_TYPE, "Accept": _ACCEPT})
         if token is not None:
@@ -163,7 +168,8 @@ class Sasquatch:
         try:
             response = self._session.post(url, data=json.dumps(body, allow_nan=False), timeout=self._timeout)
             response.raise_for_status()
-        except requests.RequestException as error:
+        # `requests` raises these only.
+        except OSError as error:
             raise SasquatchError(f"{bundle.name}: {error}") from error
         if refusal := _refusal(response):
             raise SasquatchError(f"{bundle.name}: {refusal}")

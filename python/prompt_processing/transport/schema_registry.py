@@ -7,14 +7,17 @@ OAuth and encryption.
 import io
 import json
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import fastavro
-import requests
 from fastavro.schema import SchemaParseException, UnknownType
 
 from prompt_processing.domain.json_text import parse_json
+
+# Imported late: a worker is ready for visits before it asks a registry.
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["MAGIC_BYTE", "SchemaRegistry", "SchemaRegistryError", "UnknownSchemaError", "frame", "unframe"]
 
@@ -79,9 +82,13 @@ class SchemaRegistry:
         self._credentials = credentials
         self._ca_file = ca_file
         self._schemas: dict[int, Any] = {}
+        import requests
+
         self._session = requests.Session()
 
-    def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> requests.Response:
+    def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> "requests.Response":
+        import requests
+
         try:
             return self._session.request(
                 method,

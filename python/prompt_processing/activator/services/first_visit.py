@@ -20,6 +20,8 @@ _LOG = logging.getLogger("lsst.activator.services.first_visit")
 _MODULES = (
     "boto3",
     "botocore.handlers",
+    "prompt_processing.instruments.description.translator",
+    "requests",
     "prompt_processing.activator.services.workspace",
     "prompt_processing.butler.formatters_raw",
     "prompt_processing.butler.formatters_tables",

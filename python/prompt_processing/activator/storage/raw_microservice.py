@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-import requests
-
 from prompt_processing.domain.errors import PromptError
 from prompt_processing.domain.json_text import parse_json
 
@@ -47,6 +45,9 @@ class RawMicroservice:
     def __init__(self, base_url: str, timeout: float = 5.0) -> None:
         self._base = base_url.rstrip("/")
         self._timeout = timeout
+        # Imported late: a worker is ready for visits before it asks the service.
+        import requests
+
         self._session = requests.Session()
 
     def find(self, instrument: str, group: str, snap: int, detector_name: str) -> PresentRaw | None:
@@ -83,7 +84,8 @@ class RawMicroservice:
             if not answer["uri"]:
                 raise MicroserviceError("The raw microservice failed: it reports an image without a URI.")
             return PresentRaw(uri=str(answer["uri"]), arrival=_unix_time(answer.get("date")))
-        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+        # `requests` raises OSError.
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise MicroserviceError(
                 f"The raw microservice failed: {type(error).__name__}: {error}"
             ) from error

@@ -18,17 +18,32 @@ MOST_DARK = 0.01
 
 
 def oriented[Value: np.generic](image: NDArray[Value], axis: int) -> NDArray[Value]:
-    """Return a view of an image whose columns are the image's rows with axis 1."""
+    """Return an image with axis 0, and with axis 1 the view whose columns are its rows."""
     return image if axis == 0 else image.T
 
 
 def dark_pieces(
     image: NDArray[np.float32], usable: NDArray[np.bool_], axis: int, noise: float
 ) -> NDArray[np.bool_] | None:
-    """Return pieces of columns (rows with axis 1) that are darker than both sides, if there are any.
+    """Find pieces of columns or rows that are darker than both sides, which no light of the sky is.
 
-    No light of the sky is. They may be as short as `PIECE`: traps, and the trails of charge that they hold
-    back.
+    They may be as short as `PIECE`: traps, and the trails of charge that they hold back.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray` of float32, shape (height, width)
+        Image with any level of sky.
+    usable : `~numpy.ndarray` of bool, shape (height, width)
+        Pixels to use.
+    axis : `int`
+        0 for pieces of columns, 1 for pieces of rows.
+    noise : `float`
+        Noise of a pixel, unit of the image.
+
+    Returns
+    -------
+    dark : `~numpy.ndarray` of bool, shape (height, width), or `None`
+        Their pixels; `None` if no mean of `PIECE` pixels is low.
     """
     height, width = image.shape if axis == 0 else image.shape[::-1]
     if width < 9 or height < PIECE:

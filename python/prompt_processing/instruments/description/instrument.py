@@ -8,9 +8,8 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from astro_metadata_translator import MetadataTranslator
 from astropy.time import Time, TimeDelta
 from pydantic import ValidationError
 
@@ -27,6 +26,10 @@ from .document import (
 )
 from .rules import matches
 from .sections import AmplifierPlace, places_of
+
+# Imported late otherwise: a worker is ready for visits before it reads a header.
+if TYPE_CHECKING:
+    from astro_metadata_translator import MetadataTranslator
 
 __all__ = ["DESCRIPTION_FILE", "Instrument", "InstrumentError", "load_named", "read_instrument"]
 
@@ -118,6 +121,8 @@ class Instrument:
     @functools.cached_property
     def translator(self) -> type[MetadataTranslator]:
         """Class that translates the instrument's headers."""
+        from astro_metadata_translator import MetadataTranslator
+
         # Imported late: a translator class knows this module.
         from .translator import make_translator
 

@@ -8,12 +8,14 @@ always passed explicitly.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from astro_metadata_translator import MetadataTranslator
+from typing import TYPE_CHECKING, Any
 
 from ..description.registry import load_instrument, recognise
 from ..errors import HeaderError
+
+# Imported late otherwise: a worker is ready for visits before it reads a header.
+if TYPE_CHECKING:
+    from astro_metadata_translator import MetadataTranslator
 
 __all__ = ["instrument_of", "translator_for"]
 
