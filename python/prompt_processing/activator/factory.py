@@ -6,6 +6,7 @@ import gc
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Self
 
 from prompt_processing.activator.services.first_visit import FirstVisit, LoadingWhileWaiting
@@ -36,7 +37,7 @@ from prompt_processing.telemetry.metrics import Metrics
 from prompt_processing.telemetry.running_version import RunningVersion
 from prompt_processing.telemetry.sasquatch import Sasquatch
 from prompt_processing.transport.arrival_notices import ArrivalNotices
-from prompt_processing.transport.s3 import make_s3_client, split_bucket
+from prompt_processing.transport.s3 import UnknownProfileError, make_s3_client, require_endpoint, split_bucket
 
 _log = logging.getLogger("lsst.activator.factory")
 
@@ -70,10 +71,16 @@ class ProcessContext:
             offset_reset=settings.bucket_notification_kafka_offset_reset,
             on_undecodable=self.metrics.undecodable_message,
         )
-        client = make_s3_client(
+        profile, _ = split_bucket(settings.image_bucket)
+        try:
+            require_endpoint(settings.s3_endpoint_url, profile)
+        except UnknownProfileError as error:
+            raise SettingsError({"S3_ENDPOINT_URL": str(error)}) from error
+        client = partial(
+            make_s3_client,
             settings.s3_endpoint_url,
             validate_bucket_names=not settings.lsst_disable_bucket_validation,
-            profile=split_bucket(settings.image_bucket)[0],
+            profile=profile,
             connect_timeout=3.0,
             read_timeout=10.0,
             attempts=2,

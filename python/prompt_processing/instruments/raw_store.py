@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -53,7 +54,8 @@ class RawStore:
     Parameters
     ----------
     client
-        The store.
+        The store, or a function that makes its client with the first request: what a client loads takes
+        longer than the request.
     bucket
         Name of the bucket, or its ``s3://`` URI, which may name a profile: ``s3://profile@bucket``.
 
@@ -65,10 +67,15 @@ class RawStore:
         URI of the bucket, including the profile, without a trailing slash.
     """
 
-    def __init__(self, client: S3Client, bucket: str) -> None:
-        self._client = client
+    def __init__(self, client: S3Client | Callable[[], S3Client], bucket: str) -> None:
+        self._made_or_maker = client
         profile, self.name = split_bucket(bucket)
         self.uri = f"s3://{profile}@{self.name}" if profile else f"s3://{self.name}"
+
+    @cached_property
+    def _client(self) -> S3Client:
+        made = self._made_or_maker
+        return made() if callable(made) else made
 
     @property
     def _lister(self) -> ListObjectsV2Paginator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from botocore.exceptions import ProfileNotFound
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import boto3
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["UnknownProfileError", "make_s3_client", "require_profile", "split_bucket"]
+__all__ = ["UnknownProfileError", "make_s3_client", "require_endpoint", "require_profile", "split_bucket"]
 
 _PROFILE_VARIABLE = "LSST_RESOURCES_S3_PROFILE_"
 """Start of the variables of `lsst.resources` that hold a profile: ``https://<key id>:<key>@<host>``."""
@@ -35,6 +35,33 @@ def require_profile(address: str) -> str:
     if profile is not None:
         _open_session(profile, *_endpoint_of(profile, None)[1:])
     return address
+
+
+def require_endpoint(endpoint_url: str | None, profile: str | None = None) -> None:
+    """Check the URL of a store, as the first request would.
+
+    Parameters
+    ----------
+    endpoint_url : `str` or `None`
+        URL, which may hold credentials.
+    profile : `str`, optional
+        Profile, whose store may replace it.
+
+    Raises
+    ------
+    UnknownProfileError
+        Raised if it is not the URL of a host. The message does not hold it, as it may hold a secret.
+    """
+    url, *_ = _endpoint_of(profile, endpoint_url)
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UnknownProfileError("it is not a URL such as https://host:port")
 
 
 def split_bucket(address: str) -> tuple[str | None, str]:

@@ -9,7 +9,7 @@ import pytest
 from lsst.resources import s3utils
 
 from prompt_processing.settings.buckets import has_known_profile
-from prompt_processing.transport.s3 import UnknownProfileError, make_s3_client
+from prompt_processing.transport.s3 import UnknownProfileError, make_s3_client, require_endpoint
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +51,21 @@ def test_a_profile_that_is_configured_nowhere_is_reported(monkeypatch: pytest.Mo
     with pytest.raises(UnknownProfileError, match="_other is not of the form") as caught:
         make_s3_client(None, profile="other")
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["store:9000", "https://", "ftp://store", "https://store:hush", "https://[store"]
+)
+def test_an_endpoint_that_is_no_url_is_reported_before_the_first_request(url: str) -> None:
+    with pytest.raises(UnknownProfileError, match="not a URL such as") as caught:
+        require_endpoint(url)
+    assert "hush" not in str(caught.value)
+    for usable in (None, "http://127.0.0.1:9000", "https://key:secret@store.example/path"):
+        require_endpoint(usable)
+
+
+def test_the_store_of_a_profile_is_checked_in_place_of_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_endpoint("nonsense", "embargo")
+    monkeypatch.setenv("LSST_RESOURCES_S3_PROFILE_embargo", "nonsense")
+    with pytest.raises(UnknownProfileError, match="not a URL such as"):
+        require_endpoint("https://store.example", "embargo")
