@@ -8,37 +8,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from prompt_processing.imaging.psf_stamps import shifted_stamp, shifted_stamp_and_slopes
+from prompt_processing.imaging.psf_stamps import shifted_stamp_and_slopes
 
 from .dia_fits import MAX_ITERATIONS, best_flux, covariance_of, invert, misfit, sums, times
-
-
-@numba.njit(cache=True, nogil=True)
-def trail_model(
-    spline: NDArray[np.float64],
-    parameters: NDArray[np.float64],
-    radius: int,
-    full: NDArray[np.float64],
-    out: NDArray[np.float64],
-) -> None:
-    """Write the PSF smeared along a line: dx, dy, length (pixels), angle (radian from x), sum 1."""
-    size = full.shape[0]
-    half = size // 2
-    n = 2 * radius + 1
-    length = abs(parameters[2])
-    steps = max(math.ceil(length / 0.7), 1)
-    out[:, :] = 0.0
-    for s in range(steps):
-        along = ((s + 0.5) / steps - 0.5) * length
-        dx = parameters[0] + along * math.cos(parameters[3])
-        dy = parameters[1] + along * math.sin(parameters[3])
-        # A trail may be longer than the PSF's stamp, which moves along it.
-        column, row = round(dx), round(dy)
-        total = shifted_stamp(spline, dx - column, dy - row, full) * steps
-        first_row, first_column = radius + row - half, radius + column - half
-        for r in range(max(first_row, 0), min(first_row + size, n)):
-            for c in range(max(first_column, 0), min(first_column + size, n)):
-                out[r, c] += full[r - first_row, c - first_column] / total
 
 
 @numba.njit(cache=True, nogil=True)
@@ -49,8 +21,9 @@ def _trail_and_slopes(
     stamp: NDArray[np.float64],
     out: NDArray[np.float64],
 ) -> None:
-    """Write `trail_model` last into ``out`` (5, n, n), and before it its derivatives with its parameters.
+    """Write the PSF smeared along a line last into ``out`` (5, n, n), and its derivatives before it.
 
+    The parameters are dx, dy, length (pixels) and angle (radian from x); the smeared PSF has the sum 1.
     ``stamp`` is room for a PSF and its slopes, (3, size, size).
     """
     size = stamp.shape[1]
@@ -64,6 +37,7 @@ def _trail_and_slopes(
         place = (s + 0.5) / steps - 0.5
         along = place * length
         dx, dy = parameters[0] + along * cosine, parameters[1] + along * sine
+        # A trail may be longer than the PSF's stamp, which moves along it.
         column, row = round(dx), round(dy)
         shifted_stamp_and_slopes(spline, dx - column, dy - row, stamp[0], stamp[1], stamp[2])
         first_row, first_column = radius + row - half, radius + column - half
