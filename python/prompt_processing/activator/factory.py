@@ -75,7 +75,7 @@ class ProcessContext:
         try:
             require_endpoint(settings.s3_endpoint_url, profile)
         except UnknownProfileError as error:
-            raise SettingsError({"S3_ENDPOINT_URL": str(error)}) from error
+            raise SettingsError({"IMAGE_BUCKET": str(error)}) from error
         client = partial(
             make_s3_client,
             settings.s3_endpoint_url,

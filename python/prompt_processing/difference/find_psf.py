@@ -210,9 +210,9 @@ def _find_sources(
 def _guess_in_middle(
     exposure: Exposure, rms: NDArray[np.float32], noise: float, unusable: NDArray[np.bool_], guess: float
 ) -> float:
-    """Return the FWHM of the stars in the middle of a large image where it is far from a guess, or the guess.
+    """Return the FWHM of the stars in the middle of a large image if it is far from a guess, else the guess.
 
-    All sources are searched for again if the filter had not their width.
+    With a filter of another width, all sources would have to be found a second time.
     """
     if min(exposure.shape) < 2 * MIDDLE:
         return guess

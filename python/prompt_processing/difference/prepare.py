@@ -131,9 +131,9 @@ def prepare(
         Raised if the image has too little sky to measure, or too few usable pixels.
     """
     exposure = opened.exposure
-    shown = _only_value(exposure)
-    if shown is not None:
-        raise DifferenceError(f"{opened.name} shows nothing: all of its pixels are {shown * opened.unit:g}.")
+    value = _only_value(exposure)
+    if value is not None:
+        raise DifferenceError(f"{opened.name} shows nothing: all of its pixels are {value * opened.unit:g}.")
     if min(exposure.shape) < SMALLEST_SIDE:
         raise DifferenceError(
             f"{opened.name} is {exposure.shape[1]} x {exposure.shape[0]} pixels: a subtraction needs at "
@@ -150,8 +150,8 @@ def prepare(
             fill_pixels(exposure.variance, filled, unknown)
         rms = sky.rms.image()
         gain, estimated = _add_variance(opened, sky, rms, noise)
-        even = exposure if plain is None else Exposure(plain, exposure.mask, exposure.variance)
-        found = find_psf(even, rms, noise, opened.name, psf or PsfSettings(), fwhm_guess)
+        shown = exposure if plain is None else Exposure(plain, exposure.mask, exposure.variance)
+        found = find_psf(shown, rms, noise, opened.name, psf or PsfSettings(), fwhm_guess)
     except StarsTooWideError:
         restore(opened, sky.background)
         raise

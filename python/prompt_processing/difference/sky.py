@@ -1,4 +1,4 @@
-"""Subtract the sky of an image, with what stands out from it that no light of the sky does."""
+"""Subtract the sky of an image, and repair defects that stand out from it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def subtract_sky(
     else:
         step = 0.0
     level = sky.background.image()
-    above = (exposure.image if plain is None else plain) - level
+    shown = exposure.image if plain is None else plain
+    above = shown - level
     pattern = find_pattern(above, usable)
     if pattern is not None:
         _LOG.warning(
@@ -89,9 +90,10 @@ def subtract_sky(
         exposure.image -= pattern
         if plain is not None:
             plain = dithered(exposure.image, step)
-        sky = estimate_sky(exposure.image if plain is None else plain, unusable, box)
+        shown = exposure.image if plain is None else plain
+        sky = estimate_sky(shown, unusable, box)
         level = sky.background.image()
-        above = (exposure.image if plain is None else plain) - level
+        above = shown - level
     noise = pixel_noise(above, usable)
     if not np.isfinite(noise) or noise <= 0:
         noise = sky.noise

@@ -43,7 +43,7 @@ def percentiles(values: NDArray[np.floating], percent: Sequence[float]) -> list[
     places = np.asarray(percent, np.float64) / 100 * (flat.size - 1)
     out = np.empty(places.size)
     _interpolate(flat, places, False, out)
-    return [float(value) for value in out]
+    return out.tolist()
 
 
 def percentiles_of_sorted(values: NDArray[np.float32], percent: Sequence[float]) -> list[float]:
@@ -59,7 +59,23 @@ def percentiles_of_sorted(values: NDArray[np.float32], percent: Sequence[float])
     places = np.asarray(percent, np.float64) / 100 * (values.size - 1)
     out = np.empty(places.size)
     _interpolate(values, places, True, out)
-    return [float(value) for value in out]
+    return out.tolist()
+
+
+def medians_of_sorted(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the medians of rows in increasing order; to sort short rows is faster than `numpy.median`.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`, shape (n_rows, n)
+        At least one number a row, and no NaN.
+
+    Returns
+    -------
+    medians : `~numpy.ndarray`, shape (n_rows,)
+    """
+    n = values.shape[1]
+    return np.asarray(0.5 * (values[:, (n - 1) // 2] + values[:, n // 2]))
 
 
 @numba.njit(cache=True, nogil=True)

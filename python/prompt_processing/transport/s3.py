@@ -61,7 +61,7 @@ def require_endpoint(endpoint_url: str | None, profile: str | None = None) -> No
     except ValueError:
         usable = False
     if not usable:
-        raise UnknownProfileError("it is not a URL such as https://host:port")
+        raise UnknownProfileError(f"{_name_of_setting(profile)} is not a URL such as https://host:port")
 
 
 def split_bucket(address: str) -> tuple[str | None, str]:
@@ -149,9 +149,7 @@ def make_s3_client(
 
 def _endpoint_of(profile: str | None, endpoint_url: str | None) -> tuple[str | None, str | None, str | None]:
     """Return the URL of a store without credentials, and the access key and secret key that it held."""
-    variable = f"{_PROFILE_VARIABLE}{profile}"
-    own = os.environ.get(variable) if profile is not None else None
-    url = own or endpoint_url
+    url = _address_of_profile(profile) or endpoint_url
     if not url:
         return None, None, None
     scheme, separator, rest = url.partition("://")
@@ -160,10 +158,19 @@ def _endpoint_of(profile: str | None, endpoint_url: str | None) -> tuple[str | N
     key, colon, secret = held.partition(":")
     if at and not (key and colon and secret and ":" not in secret):
         # Not the value: it holds a secret.
-        name = variable if own else "S3_ENDPOINT_URL"
+        name = _name_of_setting(profile)
         raise UnknownProfileError(f"{name} is not of the form https://<key id>:<key>@<host>")
     place = f"{scheme}{separator}{host}{slash}{path}"
     return (place, unquote(key), unquote(secret)) if at else (place, None, None)
+
+
+def _address_of_profile(profile: str | None) -> str | None:
+    return None if profile is None else os.environ.get(f"{_PROFILE_VARIABLE}{profile}")
+
+
+def _name_of_setting(profile: str | None) -> str:
+    """Return the name of the variable that has the URL of a store."""
+    return f"{_PROFILE_VARIABLE}{profile}" if _address_of_profile(profile) else "S3_ENDPOINT_URL"
 
 
 def _open_session(

@@ -57,7 +57,7 @@ def test_a_profile_that_is_configured_nowhere_is_reported(monkeypatch: pytest.Mo
     "url", ["store:9000", "https://", "ftp://store", "https://store:hush", "https://[store"]
 )
 def test_an_endpoint_that_is_no_url_is_reported_before_the_first_request(url: str) -> None:
-    with pytest.raises(UnknownProfileError, match="not a URL such as") as caught:
+    with pytest.raises(UnknownProfileError, match="S3_ENDPOINT_URL is not a URL such as") as caught:
         require_endpoint(url)
     assert "hush" not in str(caught.value)
     for usable in (None, "http://127.0.0.1:9000", "https://key:secret@store.example/path"):
@@ -67,5 +67,5 @@ def test_an_endpoint_that_is_no_url_is_reported_before_the_first_request(url: st
 def test_the_store_of_a_profile_is_checked_in_place_of_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     require_endpoint("nonsense", "embargo")
     monkeypatch.setenv("LSST_RESOURCES_S3_PROFILE_embargo", "nonsense")
-    with pytest.raises(UnknownProfileError, match="not a URL such as"):
+    with pytest.raises(UnknownProfileError, match="_PROFILE_embargo is not a URL such as"):
         require_endpoint("https://store.example", "embargo")

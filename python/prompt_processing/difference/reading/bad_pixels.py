@@ -293,10 +293,10 @@ def _peaks(image: NDArray[np.float32], same: NDArray[np.bool_], sky: SkyStatisti
     """Return those pixels of one high value that top a star: bright pixels surround them."""
     labels = np.zeros(image.shape, np.int32)
     ring = np.zeros(image.shape, np.int32)
-    places, around_places, sizes = _tops(same, labels, ring)
+    places, sizes = _tops(same, labels, ring)
     if not len(sizes):
         return same
-    values, of = image[tuple(around_places.T)], ring[tuple(around_places.T)]
+    values, of = image[tuple(places.T)], ring[tuple(places.T)]
     of[~np.isfinite(values)] = 0
     index = np.arange(1, len(sizes) + 1)
     around = np.where(
@@ -310,20 +310,20 @@ def _peaks(image: NDArray[np.float32], same: NDArray[np.bool_], sky: SkyStatisti
     square = (np.minimum(tall, wide) >= SMALLEST_TOP) & (np.maximum(tall, wide) <= LARGEST_TOP)
     star |= square & (count > 0.6 * tall * wide)
     peaks = np.zeros(image.shape, np.bool_)
-    peaks[tuple(places.T)] = star[labels[tuple(places.T)] - 1]
+    peaks[same] = star[labels[same] - 1]
     return peaks
 
 
 @numba.njit(cache=True, nogil=True)
 def _tops(
     same: NDArray[np.bool_], labels: NDArray[np.int32], ring: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Number groups of adjacent pixels, and the pixels around each: the later group's, if beside two.
 
     Returns
     -------
-    places, around : `~numpy.ndarray`, shape (n, 2)
-        Their rows and columns.
+    around : `~numpy.ndarray`, shape (n, 2)
+        Rows and columns of the pixels around groups.
     sizes : `~numpy.ndarray`, shape (groups, 3)
         Number of pixels, height and width of each group.
     """
@@ -355,15 +355,13 @@ def _tops(
                             labels[j, i] = number
                             found.append((j, i))
             sizes.append((done - first, bottom - top + 1, right - left + 1))
-    places, around = np.empty((len(found), 2), np.int64), np.empty((len(near), 2), np.int64)
-    for k in range(len(found)):
-        places[k, 0], places[k, 1] = found[k]
+    around = np.empty((len(near), 2), np.int64)
     for k in range(len(near)):
         around[k, 0], around[k, 1] = near[k]
     measured = np.empty((len(sizes), 3), np.int64)
     for k in range(len(sizes)):
         measured[k, 0], measured[k, 1], measured[k, 2] = sizes[k]
-    return places, around, measured
+    return around, measured
 
 
 def _single_pixels(

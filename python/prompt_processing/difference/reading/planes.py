@@ -126,7 +126,7 @@ def _read(hdus: fits.HDUList, hdu: Any, name: str, plane: int | None) -> Plane:
 
 
 def check_shape(plane: Plane, shape: tuple[int, int]) -> None:
-    """Raise an error if a plane has not the shape of its image.
+    """Raise an error if a plane does not have the shape of its image.
 
     Raises
     ------

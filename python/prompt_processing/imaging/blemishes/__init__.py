@@ -1,1 +1,1 @@
-"""What frames have that no mask or header declares: bad lines, patterns, noise that is hidden."""
+"""Defects of frames that no mask or header declares: bad lines, periodic patterns, hidden noise."""

@@ -61,7 +61,7 @@ def mark_bad_lines(exposure: Exposure, noise: float) -> int:
     image = np.ascontiguousarray(exposure.image)
     bad = np.zeros(exposure.shape, np.bool_)
     for axis in (0, 1):
-        # What columns leave, rows are judged by.
+        # Rows are judged without what is marked in columns.
         left = usable & ~bad
         for segment in SEGMENTS:
             found = _bad_lines(image, left, axis, noise, segment)
@@ -83,7 +83,7 @@ def _bad_lines(
     image: NDArray[np.float32], usable: NDArray[np.bool_], axis: int, noise: float, segment: int
 ) -> NDArray[np.bool_] | None:
     """Return the pixels of columns (rows with axis 1) whose median differs from their neighbours', if any."""
-    height, width = image.shape if axis == 0 else image.shape[::-1]
+    height, width = oriented(image, axis).shape
     if width < 9 or height < SHORTEST:
         return None
     bad = None

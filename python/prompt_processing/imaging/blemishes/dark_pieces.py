@@ -25,7 +25,7 @@ def oriented[Value: np.generic](image: NDArray[Value], axis: int) -> NDArray[Val
 def dark_pieces(
     image: NDArray[np.float32], usable: NDArray[np.bool_], axis: int, noise: float
 ) -> NDArray[np.bool_] | None:
-    """Find pieces of columns or rows that are darker than both sides, which no light of the sky is.
+    """Find pieces of columns or rows that are darker than both sides; nothing in the sky looks like that.
 
     They may be as short as `PIECE`: traps, and the trails of charge that they hold back.
 
@@ -45,7 +45,7 @@ def dark_pieces(
     dark : `~numpy.ndarray` of bool, shape (height, width), or `None`
         Their pixels; `None` if no mean of `PIECE` pixels is low.
     """
-    height, width = image.shape if axis == 0 else image.shape[::-1]
+    height, width = oriented(image, axis).shape
     if width < 9 or height < PIECE:
         return None
     # The minimum of two means of two pixels lies 0.4 noise below the sky.
@@ -101,13 +101,7 @@ def _dark_columns(
             older = kept[(old if old >= 0 else -old - 1) % (length + 1)]
             for column in range(width):
                 total[column] += np.float64(newer[column]) - np.float64(older[column])
-        low = False
-        for column in range(width):
-            low |= total[column] < lowest
-        if low:
-            found = True
-            for column in range(width):
-                dark[middle, column] = total[column] < lowest
+        found |= _mark_low(total, lowest, dark[middle])
     return found
 
 
@@ -141,21 +135,28 @@ def _dark_rows(
         for k in range(reach):
             depth[reach - 1 - k] = depth[reach + k]
             depth[width + reach + k] = depth[width + reach - 1 - k]
-        # One addition a pixel, as each waits for the last.
+        # One addition per pixel, because each waits for the previous one.
         for column in range(1, width):
             totals[column] = np.float64(depth[column + length - 1]) - np.float64(depth[column - 1])
         totals[0] = 0.0
         for column in range(length):
             totals[0] += depth[column]
-        low = totals[0] < lowest
         for column in range(1, width):
             totals[column] += totals[column - 1]
-            low |= totals[column] < lowest
-        if low:
-            found = True
-            for column in range(width):
-                dark[row, column] = totals[column] < lowest
+        found |= _mark_low(totals, lowest, dark[row])
     return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _mark_low(totals: NDArray[np.float64], lowest: float, dark: NDArray[np.bool_]) -> bool:
+    """Mark the sums of a row that are below a limit; return whether there are any."""
+    low = False
+    for column in range(len(totals)):
+        low |= totals[column] < lowest
+    if low:
+        for column in range(len(totals)):
+            dark[column] = totals[column] < lowest
+    return low
 
 
 @numba.njit(cache=True, nogil=True)

@@ -96,7 +96,7 @@ def _pairs(
     totals: NDArray[np.float32],
     differences: NDArray[np.float32],
 ) -> int:
-    """Add and subtract pairs of usable pixels; return their number. The element after them may be no pair."""
+    """Add and subtract pairs of usable pixels; return their number. Elements beyond it have no meaning."""
     n = 0
     for row in range(one.shape[0]):
         for column in range(one.shape[1]):
@@ -145,7 +145,7 @@ def unclipped(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[
     """
     sample = image[::4, ::4][usable[::4, ::4]]
     if sample.size and np.count_nonzero(sample == sample.min()) < 0.5 * CLIPPED * sample.size:
-        # Were the sky clipped, twice as many would show its floor.
+        # In a clipped sky, at least twice as many pixels have the lowest value.
         return None
     values = image[usable]
     if values.size < FEWEST:

@@ -12,6 +12,7 @@ from scipy import ndimage
 from prompt_processing.images import UNUSABLE, Exposure, Psf, polynomial_terms
 from prompt_processing.images.robust import MAD_TO_SIGMA
 from prompt_processing.imaging.errors import BadPsfError, TooFewStarsError
+from prompt_processing.imaging.percentiles import medians_of_sorted
 from prompt_processing.imaging.psf_stamps import SplinePsf, shifted_stamp, spline_at
 from prompt_processing.imaging.row_bands import in_bands
 
@@ -340,21 +341,15 @@ def _clipped(stamps: NDArray[np.float64]) -> NDArray[np.float64]:
     def clip(start: int, stop: int) -> None:
         part = stamps[:, start:stop].reshape(n, -1)
         ordered = np.sort(part.T, axis=1)
-        middle = _middle(ordered)
+        middle = medians_of_sorted(ordered)
         ordered -= middle[:, np.newaxis]
         distances = np.abs(ordered, out=ordered)
         distances.sort(axis=1)
-        limit = 5 * MAD_TO_SIGMA * _middle(distances) + 1e-6
+        limit = 5 * MAD_TO_SIGMA * medians_of_sorted(distances) + 1e-6
         clipped[:, start:stop] = np.clip(part, middle - limit, middle + limit).reshape(n, stop - start, -1)
 
     in_bands(clip, stamps.shape[1])
     return clipped
-
-
-def _middle(ordered: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the median of sorted rows; sorting takes a fifth of `numpy.median`'s time."""
-    n = ordered.shape[1]
-    return np.asarray(0.5 * (ordered[:, (n - 1) // 2] + ordered[:, n // 2]))
 
 
 def _resized(coefficients: NDArray[np.float64], n_terms: int) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompt_processing.images.robust import MAD_TO_SIGMA
+from prompt_processing.imaging.percentiles import medians_of_sorted
 from prompt_processing.imaging.row_bands import in_bands
 
 MIN_WING_STARS = 4
@@ -231,19 +232,14 @@ def _offsets(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _ring_medians(
     stamps: NDArray[np.float64], ring: NDArray[np.intp], pixels: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Return the median of each stamp in each ring, shape (n, n_rings).
-
-    Sorting takes a fifth of `numpy.median`'s time.
-    """
+    """Return the median of each stamp in each ring, shape (n, n_rings)."""
     order = np.argsort(ring, kind="stable")
     medians = np.empty((len(stamps), len(pixels)))
 
     def measure(first: int, last: int) -> None:
         flat = stamps[first:last].reshape(last - first, -1)[:, order]
         for k, (stop, count) in enumerate(zip(np.cumsum(pixels), pixels, strict=True)):
-            middle = (count - 1) // 2, count // 2
-            part = np.sort(flat[:, stop - count : stop], axis=1)
-            medians[first:last, k] = 0.5 * (part[:, middle[0]] + part[:, middle[1]])
+            medians[first:last, k] = medians_of_sorted(np.sort(flat[:, stop - count : stop], axis=1))
 
     in_bands(measure, len(stamps))
     return medians
